@@ -1,0 +1,48 @@
+# Everything a contributor runs. `make` alone prints this list.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help depend run test check format bench docs clean
+
+help: ## print the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Two stamps: running the main job needs only the package, working on it needs the tools too.
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "event_collector needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[progress]"
+	@touch $@
+
+$(VENV)/.developing: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+depend: $(VENV)/.developing ## create the virtual environment .venv with everything in it
+
+run: $(VENV)/.installed ## the main job: survey the standard library, in both modes
+	$(BIN)/python docs/examples/stdlib_survey.py
+
+test: $(VENV)/.developing ## run the test-suite (PYTEST_ARGS="-k name" selects)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.developing ## lint, formatting, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.developing ## rewrite the sources in the house format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.developing ## compare modes and opponents
+	$(BIN)/python -m pytest bench --benchmark-only $(PYTEST_ARGS)
+
+clean: ## remove the virtual environment and everything built
+	rm -rf $(VENV) build dist bench/report .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

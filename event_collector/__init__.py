@@ -1,0 +1,1 @@
+"""Events in an asyncio program, handled by coroutines and worker processes."""

@@ -1,0 +1,1 @@
+"""The scaled pool of worker processes."""
