@@ -1,0 +1,218 @@
+"""The snapshot that get_metrics() gives."""
+
+import asyncio
+import dataclasses
+import datetime
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from event_collector import Collector, CollectorQueue, Context, Payload
+from event_collector.queue import Metrics
+
+BOUND = 10.0
+
+NUMBERS = (
+    "qsize busy consumers load avg_load service_time wait_time arrival_rate departure_rate wip t_delta "
+    "event_count"
+).split()
+
+
+async def echo(payload: Payload[Any], ctx: Context) -> Any:
+    return payload.value
+
+
+async def nap(payload: Payload[Any], ctx: Context) -> None:
+    await asyncio.sleep(0.02)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until the condition holds."""
+    async with asyncio.timeout(BOUND):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def queue_of(handler: Any = echo, **options: Any) -> CollectorQueue:
+    return CollectorQueue([Collector("a", handler)], logging=False, **options)
+
+
+async def send_all(queue: CollectorQueue, count: int) -> None:
+    """Send so many events and wait until they are done."""
+    for value in range(count):
+        await queue.get_publisher().send(Payload(value))
+    await queue.get_publisher().wait()
+
+
+def test_before_the_start_everything_is_zero() -> None:
+    """There is a snapshot even then, with a time in UTC."""
+    metrics = queue_of().get_metrics()
+    assert isinstance(metrics, Metrics)
+    assert [getattr(metrics, name) for name in NUMBERS] == [0] * len(NUMBERS)
+    assert metrics.timestamp.utcoffset() == datetime.timedelta(0)
+
+
+async def test_a_snapshot_cannot_be_changed() -> None:
+    """It is frozen, and later events do not alter it."""
+    async with queue_of() as queue:
+        metrics = queue.get_metrics()
+        with pytest.raises(AttributeError):
+            metrics.qsize = 5  # type: ignore[misc]
+        await send_all(queue, 3)
+        await until(lambda: queue.get_metrics().event_count == 3)
+        assert metrics.event_count == 0
+
+
+async def test_a_snapshot_becomes_a_dict() -> None:
+    """dataclasses.asdict() gives all thirteen fields, as programs that export metrics need them."""
+    async with queue_of() as queue:
+        fields = dataclasses.asdict(queue.get_metrics())
+    assert set(fields) == {"timestamp", *NUMBERS}
+
+
+async def test_a_snapshot_has_a_current_time_in_utc() -> None:
+    """The timestamp is aware, and is taken while the queue runs."""
+    started = datetime.datetime.now(datetime.UTC)
+    async with queue_of() as queue:
+        await until(lambda: queue.get_metrics().timestamp >= started)
+        metrics = queue.get_metrics()
+        assert metrics.timestamp.utcoffset() == datetime.timedelta(0)
+        assert metrics.timestamp <= datetime.datetime.now(datetime.UTC)
+
+
+async def test_counts_are_ints_and_measures_are_floats() -> None:
+    """Each field has its type, before and after the first event."""
+    async with queue_of() as queue:
+        await send_all(queue, 2)
+        await until(lambda: queue.get_metrics().event_count == 2)
+        metrics = queue.get_metrics()
+    counts = {"qsize", "busy", "consumers", "event_count"}
+    for name in NUMBERS:
+        assert type(getattr(metrics, name)) is (int if name in counts else float), name
+
+
+async def test_a_busy_queue_shows_where_its_events_are() -> None:
+    """Those that wait, those in handlers, the consumers, and the load they make."""
+    opened = asyncio.Event()
+
+    async def hold(payload: Payload[Any], ctx: Context) -> None:
+        await opened.wait()
+
+    async with queue_of(hold, max_consumers=2) as queue:
+        for value in range(5):
+            await queue.get_publisher().send(Payload(value))
+        await until(lambda: queue.get_metrics().busy == 2 and queue.get_metrics().qsize == 3)
+        metrics = queue.get_metrics()
+        assert (metrics.consumers, metrics.load, metrics.event_count) == (2, 2.5, 0)
+        await until(lambda: 0 < queue.get_metrics().avg_load <= 5)
+        opened.set()
+        await until(lambda: queue.get_metrics().event_count == 5)
+        await until(lambda: queue.get_metrics().load == 0)
+        assert (queue.get_metrics().qsize, queue.get_metrics().busy) == (0, 0)
+
+
+async def test_event_count_counts_what_is_finished() -> None:
+    """Failed events count as well."""
+
+    async def fail(payload: Payload[Any], ctx: Context) -> None:
+        raise ValueError("boom")
+
+    async with queue_of(fail) as queue:
+        await send_all(queue, 10)
+        await until(lambda: queue.get_metrics().event_count == 10)
+
+
+async def test_service_time_and_wait_time_are_means_in_seconds() -> None:
+    """The one is spent in handlers, the other from send to result."""
+    async with queue_of(nap, max_consumers=1) as queue:
+        await send_all(queue, 5)
+        await until(lambda: queue.get_metrics().event_count == 5)
+        metrics = queue.get_metrics()
+    assert 0.015 < metrics.service_time < 1
+    assert metrics.wait_time > 2 * metrics.service_time
+
+
+async def test_the_means_agree_with_the_events() -> None:
+    """service_time and wait_time are the averages of what the events themselves report."""
+    async with queue_of(nap) as queue:
+        events = [await queue.get_publisher().send(Payload(i)) for i in range(10)]
+        await queue.get_publisher().wait()
+        await until(lambda: queue.get_metrics().event_count == 10)
+        metrics = queue.get_metrics()
+    served = sum(event.service_time() for event in events) / 10e9
+    waited = sum(event.wait_time() for event in events) / 10e9
+    assert metrics.service_time == pytest.approx(served, rel=0.02, abs=1e-4)
+    assert metrics.wait_time == pytest.approx(waited, rel=0.02, abs=1e-4)
+
+
+async def test_the_means_are_those_of_the_last_events() -> None:
+    """event_service_data_window_size says how many of the newest events are averaged."""
+
+    async def sleep(payload: Payload[float], ctx: Context) -> None:
+        await asyncio.sleep(payload.value)
+
+    async with queue_of(sleep, event_service_data_window_size=20) as queue:
+        for seconds in [0.5] + [0.0] * 20:
+            event = await queue.get_publisher().send(Payload(seconds))
+            await event.wait()
+            if seconds:
+                await until(lambda: queue.get_metrics().service_time > 0.4)
+        await until(lambda: queue.get_metrics().event_count == 21)
+        assert queue.get_metrics().service_time < 0.02
+
+
+async def test_rates_are_zero_during_the_warm_up() -> None:
+    """Until metrics_warmup_interval has passed, arrivals and departures make no rate."""
+    async with queue_of(metrics_warmup_interval=60.0) as queue:
+        await send_all(queue, 20)
+        await until(lambda: queue.get_metrics().event_count == 20)
+        metrics = queue.get_metrics()
+        assert (metrics.arrival_rate, metrics.departure_rate, metrics.wip) == (0, 0, 0)
+
+
+async def test_after_the_warm_up_there_are_rates() -> None:
+    """Events a second, arriving and leaving, over the last t_delta seconds."""
+    async with queue_of(nap, metrics_warmup_interval=0.05) as queue:
+
+        async def feed() -> None:
+            while True:
+                await send_all(queue, 1)
+
+        feeder = asyncio.ensure_future(feed())
+        await until(lambda: queue.get_metrics().departure_rate > 0 and queue.get_metrics().event_count > 10)
+        metrics = queue.get_metrics()
+        feeder.cancel()
+        await asyncio.wait([feeder])
+    assert 1 < metrics.arrival_rate < 75
+    assert metrics.departure_rate == pytest.approx(metrics.arrival_rate, rel=0.3)
+    assert 0 < metrics.t_delta < BOUND
+
+
+async def test_work_in_progress_follows_from_arrivals_and_service() -> None:
+    """By Little's law: wip = arrival_rate x service_time."""
+    async with queue_of(nap, metrics_warmup_interval=0.05) as queue:
+        await send_all(queue, 50)
+        await until(lambda: queue.get_metrics().wip > 0)
+        metrics = queue.get_metrics()
+    assert metrics.wip == pytest.approx(metrics.arrival_rate * metrics.service_time, rel=0.02, abs=0.01)
+
+
+async def test_consumers_follow_the_pool() -> None:
+    """The number of consumers is the pool's."""
+    async with queue_of(autoscale=False, max_consumers=4) as queue:
+        await until(lambda: queue.get_metrics().consumers == 4 == queue.consumer_count())
+
+
+async def test_metrics_can_be_read_in_a_loop() -> None:
+    """A monitor sees time and counts go forward only."""
+    seen: list[Metrics] = []
+    async with queue_of(nap, max_consumers=4) as queue:
+        for value in range(40):
+            await queue.get_publisher().send(Payload(value))
+        while not seen or seen[-1].event_count < 40:
+            seen.append(queue.get_metrics())
+            await asyncio.sleep(0.005)
+    assert [metrics.timestamp for metrics in seen] == sorted(metrics.timestamp for metrics in seen)
+    assert [metrics.event_count for metrics in seen] == sorted(metrics.event_count for metrics in seen)
+    assert all(metrics.busy <= 4 for metrics in seen)
