@@ -1,5 +1,6 @@
 """Collectors: what they hold, what may process their payloads, and their lifecycle."""
 
+import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -215,6 +216,30 @@ async def test_a_handler_gets_the_payload_object_that_was_sent() -> None:
         return payload.trace
 
     assert (await result_of(Collector("a", processor), Traced(1, "id-1"))).unwrap() == "id-1"
+
+
+async def test_a_handler_may_use_timeouts_and_task_groups() -> None:
+    """A handler runs in a task of its own, as far as it can tell."""
+
+    async def processor(payload: Payload[Any], ctx: Context) -> Any:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await asyncio.Event().wait()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(asyncio.sleep(0, value)) for value in range(3)]
+        return [task.result() for task in tasks]
+
+    assert (await result_of(Collector("a", processor), Payload(None))).unwrap() == [0, 1, 2]
+
+
+async def test_a_timeout_inside_a_handler_is_its_error() -> None:
+    """A TimeoutError that leaves the handler is a failure like any other."""
+
+    async def processor(payload: Payload[Any], ctx: Context) -> None:
+        async with asyncio.timeout(0.001):
+            await asyncio.Event().wait()
+
+    assert isinstance((await result_of(Collector("a", processor), Payload(None))).err, TimeoutError)
 
 
 async def test_a_context_lives_as_long_as_its_collector() -> None:

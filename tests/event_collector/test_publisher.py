@@ -272,6 +272,35 @@ async def test_handlers_may_send_events() -> None:
     assert found == "done"
 
 
+async def test_a_handler_may_wait_for_events_that_it_sends() -> None:
+    """The pool grows for them while the handler that waits is still busy."""
+
+    async def sum_below(payload: Payload[int], ctx: Context) -> int:
+        if payload.value == 0:
+            return 0
+        event = await ctx.publisher.send(Payload(payload.value - 1))
+        return payload.value + (await event.wait()).first().unwrap()
+
+    collector = Collector("a", sum_below)
+    async with asyncio.timeout(BOUND), CollectorQueue([collector], logging=False) as queue:
+        collector.ctx.publisher = queue.get_publisher()
+        event = await queue.get_publisher().send(Payload(5))
+        assert (await event.wait()).first().unwrap() == 15
+
+
+async def test_another_thread_may_send_through_the_loop() -> None:
+    """run_coroutine_threadsafe() brings events in and their results out."""
+
+    def ask(loop: asyncio.AbstractEventLoop, publisher: EventPublisher) -> Any:
+        async def ask_there() -> Any:
+            return (await (await publisher.send(Payload("value"))).wait()).first().unwrap()
+
+        return asyncio.run_coroutine_threadsafe(ask_there(), loop).result(BOUND)
+
+    async with running() as publisher:
+        assert await asyncio.to_thread(ask, asyncio.get_running_loop(), publisher) == "value"
+
+
 async def test_many_tasks_may_send_at_once() -> None:
     """Every sender gets the result of its own event."""
     async with running() as publisher:

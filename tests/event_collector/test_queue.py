@@ -1,4 +1,4 @@
-"""CollectorQueue: its life, its consumers and their limits."""
+"""CollectorQueue: how it is built, started, stopped, and what holds in between."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,6 @@ from event_collector import (
 )
 from event_collector.exceptions import ConfigError
 from event_collector.messagebus import MessageBus
-from event_collector.queue import Load
 
 BOUND = 10.0
 
@@ -179,112 +178,6 @@ async def test_odd_settings_are_taken(option: dict[str, Any]) -> None:
         assert (await event.wait()).first().unwrap() == 1
 
 
-@pytest.mark.parametrize(
-    ("minimum", "maximum", "started"), [(0, 5, 1), (-3, 5, 1), (4, 2, 4), (0, 0, 1), (3, 3, 3)]
-)
-async def test_limits_too_low_are_raised(minimum: int, maximum: int, started: int) -> None:
-    """There is at least one consumer, and the maximum is at least the minimum."""
-    async with queue_of(min_consumers=minimum, max_consumers=maximum) as queue:
-        assert queue.consumer_count() == started
-        event = await queue.get_publisher().send(Payload(1))
-        assert (await event.wait()).first().unwrap() == 1
-
-
-@pytest.mark.parametrize(("autoscale", "started"), [(True, 2), (False, 7)])
-async def test_the_start_is_at_the_minimum_or_without_autoscaling_at_the_maximum(
-    autoscale: bool, started: int
-) -> None:
-    """A queue that scales starts small; one that does not starts whole."""
-    async with queue_of(autoscale=autoscale, min_consumers=2, max_consumers=7) as queue:
-        assert queue.consumer_count() == started
-
-
-async def test_without_autoscaling_the_pool_stays_as_it_is() -> None:
-    """Neither a burst nor idleness changes the number of consumers."""
-    gate = Gate()
-    async with queue_of(gate, autoscale=False, max_consumers=5, avg_load_interval=1.0) as queue:
-        for value in range(20):
-            await queue.get_publisher().send(Payload(value))
-        await until(lambda: gate.inside == 5)
-        assert queue.consumer_count() == 5
-        gate.opened.set()
-        await queue.get_publisher().wait()
-        assert queue.consumer_count() == 5
-    assert gate.peak == 5
-
-
-@pytest.mark.parametrize("autoscale", [True, False])
-async def test_forty_waiting_events_come_to_run_at_once(autoscale: bool) -> None:
-    """While the maximum allows it, no event waits for another."""
-    gate = Gate()
-    async with queue_of(gate, autoscale=autoscale, max_consumers=100) as queue:
-        for value in range(40):
-            await queue.get_publisher().send(Payload(value))
-        await until(lambda: gate.inside == 40)
-        gate.opened.set()
-
-
-@pytest.mark.parametrize("autoscale", [True, False])
-async def test_never_more_than_the_maximum_are_in_handlers(autoscale: bool) -> None:
-    """The limit is reached and held; the rest waits in the queue."""
-    gate = Gate()
-    async with queue_of(gate, autoscale=autoscale, min_consumers=1, max_consumers=3) as queue:
-        for value in range(30):
-            await queue.get_publisher().send(Payload(value))
-        await until(lambda: gate.inside == 3)
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert (gate.inside, queue.consumer_count()) == (3, 3)
-        gate.opened.set()
-        await queue.get_publisher().wait()
-    assert gate.peak == 3
-
-
-async def test_an_idle_pool_shrinks_to_its_minimum() -> None:
-    """When the burst is over, the consumers that it needed go."""
-    gate = Gate()
-    async with queue_of(gate, min_consumers=2, max_consumers=50, avg_load_interval=1.0) as queue:
-        for value in range(30):
-            await queue.get_publisher().send(Payload(value))
-        await until(lambda: gate.inside == 30)
-        assert queue.consumer_count() >= 30
-        gate.opened.set()
-        await queue.get_publisher().wait()
-        await until(lambda: queue.consumer_count() == 2)
-
-
-async def test_current_load_shows_queue_handlers_and_consumers() -> None:
-    """The ratio is what has to be done by what can do it: (queued + busy) / consumers."""
-    gate = Gate()
-    async with queue_of(gate, max_consumers=2) as queue:
-        assert queue.current_load() == Load(qsize=0, busy=0, consumers=1)
-        for value in range(5):
-            await queue.get_publisher().send(Payload(value))
-        await until(lambda: gate.inside == 2)
-        load = queue.current_load()
-        assert (load.qsize, load.busy, load.consumers, load.ratio) == (3, 2, 2, 2.5)
-        gate.opened.set()
-        await queue.get_publisher().wait()
-        await until(lambda: queue.current_load().busy == 0)
-        assert queue.current_load().ratio == 0
-
-
-async def test_the_load_can_be_asked_for_at_any_time() -> None:
-    """Before the start and after the end there is no division by no consumer."""
-    queue = queue_of()
-    await queue.get_publisher().send(Payload(1))
-    assert (queue.current_load().qsize, queue.current_load().busy) == (1, 0)
-    async with queue:
-        pass
-    assert (queue.current_load().qsize, queue.current_load().ratio) == (0, 0)
-
-
-def test_a_load_computes_its_ratio() -> None:
-    """Load(qsize, busy, consumers) can be made by hand."""
-    assert Load(1, 2, 3).ratio == 1.0
-    assert Load(qsize=3, busy=1, consumers=2).ratio == 2.0
-
-
 @pytest.mark.parametrize("queue_type", QueueType)
 async def test_every_accepted_event_is_processed_before_the_end(queue_type: QueueType) -> None:
     """Leaving at once does not lose what was sent, whatever the order of processing."""
@@ -398,10 +291,3 @@ async def test_a_subclass_may_add_to_start_and_end() -> None:
         event = await queue.get_publisher().send(Payload(1))
         await event.wait()
     assert log == ["start", "end"]
-
-
-async def test_the_limits_can_be_read_back() -> None:
-    """What a queue was configured with, after correction, shows in its attributes."""
-    queue = queue_of(autoscale=False, min_consumers=0, max_consumers=-1, queue_type=QueueType.LIFO)
-    assert (queue.autoscale, queue.queue_type) == (False, QueueType.LIFO)
-    assert (queue.min_consumers, queue.max_consumers) == (1, 1)
