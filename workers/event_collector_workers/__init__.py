@@ -1,1 +1,59 @@
-"""The scaled pool of worker processes."""
+"""The scaled pool of worker processes.
+
+Names are loaded when they are first used: a worker imports this package too, and needs few of them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .errors import (
+        JobCancelled,
+        JobTimeout,
+        PoolBroken,
+        PoolClosed,
+        TaskError,
+        WorkerCrashed,
+        WorkerPoolError,
+        WorkerStartError,
+    )
+    from .job import Job, Task, TaskSpec
+    from .pool import PoolListener, WorkerPool
+    from .statistics import PoolStatistics, WorkerStatistics
+
+__all__ = [
+    "Job",
+    "JobCancelled",
+    "JobTimeout",
+    "PoolBroken",
+    "PoolClosed",
+    "PoolListener",
+    "PoolStatistics",
+    "Task",
+    "TaskError",
+    "TaskSpec",
+    "WorkerCrashed",
+    "WorkerPool",
+    "WorkerPoolError",
+    "WorkerStartError",
+    "WorkerStatistics",
+]
+
+_HOMES = {
+    "errors": "JobCancelled JobTimeout PoolBroken PoolClosed TaskError WorkerCrashed "
+    "WorkerPoolError WorkerStartError",
+    "job": "Job Task TaskSpec",
+    "pool": "PoolListener WorkerPool",
+    "statistics": "PoolStatistics WorkerStatistics",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value

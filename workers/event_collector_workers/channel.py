@@ -1,0 +1,243 @@
+"""The parent's end of the socket to one worker: never blocks, reads whole messages, writes what fits."""
+
+from __future__ import annotations
+
+import array
+import socket
+from collections import deque
+from io import BytesIO
+from typing import TYPE_CHECKING, Final
+
+from .wire import BLOB_FROM, HEADER, NO_BLOB, Kind
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Generator
+
+    from .job import Buffer
+
+__all__ = ["Channel", "ProtocolError", "Reader"]
+
+_SCRATCH: Final = 64 * 1024
+_TURN: Final = (
+    2 * 1024 * 1024
+)  # bytes moved for one worker before the loop gets its turn: under a millisecond
+_SOCKET_BUFFER: Final = 1024 * 1024  # asked for; the kernel grants what net.core.wmem_max allows
+_HEAD_LIMIT: Final = 1 << 30
+_BLOB_LIMIT: Final = 1 << 40
+_KINDS: Final = frozenset(Kind)
+
+
+class ProtocolError(Exception):
+    """The other side sent what no worker sends: something else in that process wrote to its socket."""
+
+
+class Reader:
+    """Turns chunks of a stream into messages; a large part is received straight into its place.
+
+    While `target` is not None, the next bytes of the stream belong there: receive into it and call `filled`;
+    otherwise receive anywhere and call `feed`.
+    """
+
+    def __init__(self, on_message: Callable[[int, bytes, bytes | None], None]) -> None:
+        self.target: memoryview | None = None
+        self._on_message = on_message
+        self._chunk = memoryview(b"")
+        self._parser = self._parse()
+        next(self._parser)
+
+    def feed(self, chunk: memoryview) -> None:
+        """Take the next bytes of the stream.
+
+        Raises:
+            ProtocolError: They are not what a worker sends.
+
+        """
+        self._chunk = chunk
+        next(self._parser)
+
+    def filled(self, count: int) -> None:
+        """Take note that the first `count` bytes of `target` have been received."""
+        if self.target is not None:
+            self.target = self.target[count:] or None
+        if self.target is None:
+            next(self._parser)
+
+    def _parse(self) -> Generator[None, None, None]:
+        while True:
+            kind, size, blob_size = HEADER.unpack((yield from self._take(HEADER.size)))
+            if kind not in _KINDS or size > _HEAD_LIMIT or not NO_BLOB <= blob_size <= _BLOB_LIMIT:
+                raise ProtocolError(f"not a message: {kind:#x}, {size} and {blob_size} bytes")
+            head = yield from self._take(size)
+            blob = None if blob_size == NO_BLOB else (yield from self._take(blob_size))
+            self._on_message(kind, head, blob)
+
+    def _take(self, size: int) -> Generator[None, None, bytes]:
+        if size > len(self._chunk):
+            return (yield from self._gather(size))
+        taken, self._chunk = self._chunk[:size], self._chunk[size:]
+        return bytes(taken)
+
+    def _gather(self, size: int) -> Generator[None, None, bytes]:
+        try:
+            # A BytesIO over fresh zeroed memory hands that very memory out again: nothing is copied twice,
+            # and the memory is only touched as it is filled, so no single turn of the loop pays for all of
+            # it.
+            value = BytesIO(bytes(size))
+        except MemoryError as error:
+            raise ProtocolError(f"no memory for {size} bytes") from error
+        with value.getbuffer() as view:
+            have = 0
+            while True:
+                part, self._chunk = self._chunk[: size - have], self._chunk[size - have :]
+                view[have : have + len(part)] = part
+                have += len(part)
+                if have == size:
+                    break
+                if size - have >= BLOB_FROM:
+                    self.target = view[have:]
+                    have = size
+                yield
+        return value.getvalue()
+
+
+class Channel:
+    """One connected socket in an event loop.
+
+    `on_message` is called with kind, head and blob for each message, `on_lost` once, when nothing more can
+    come.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        on_message: Callable[[int, bytes, bytes | None], None],
+        on_lost: Callable[[Exception | None], None],
+    ) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+        self._loop = loop
+        self._socket = sock
+        self._fd = sock.fileno()
+        self._on_lost = on_lost
+        self._outgoing: deque[memoryview] = deque()
+        self._scratch = memoryview(bytearray(_SCRATCH))
+        self._reader = Reader(on_message)
+        self._received = 0
+        self._lost = False
+        loop.add_reader(self._fd, self.receive)
+
+    def send(self, head: bytes, blob: Buffer | None = None) -> None:
+        """Send now as much as the socket takes, the rest when it takes more."""
+        if self._lost:
+            return
+        if blob is None and not self._outgoing:
+            try:
+                sent = self._socket.send(head)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self._lose(error)
+                return
+            if sent == len(head):
+                return
+            self._outgoing.append(memoryview(head)[sent:])
+            self._loop.add_writer(self._fd, self._flush)
+            return
+        if not self._outgoing:
+            self._loop.add_writer(self._fd, self._flush)
+        self._outgoing.append(memoryview(head))
+        if blob is not None:
+            self._outgoing.append(memoryview(blob).cast("B"))
+            self._flush()
+
+    def send_with_descriptor(self, head: bytes, fd: int) -> None:
+        """Send the first message, which carries a descriptor.
+
+        Raises:
+            OSError: The socket does not take it.
+
+        """
+        attached = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))
+        size = self._socket.sendmsg([head[: HEADER.size]], [attached])
+        self.send(head[size:])
+
+    @property
+    def unsent(self) -> bool:
+        """Whether something still waits for the socket to take it."""
+        return bool(self._outgoing)
+
+    def receive(self) -> None:
+        """Read what is there, up to a turn's worth, and hand over the messages in it."""
+        budget = _TURN
+        while budget > 0 and not self._lost:
+            target = self._reader.target or self._scratch
+            try:
+                count = self._socket.recv_into(target)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._lose(error)
+                return
+            if not count:
+                self._lose(None)
+                return
+            budget -= count
+            self._received += count
+            self._deliver(target, count)
+            if count < len(target):
+                return
+
+    def receive_all(self) -> None:
+        """Read to the end, or until nothing more is there: for a process that has ended."""
+        while not self._lost:
+            before = self._received
+            self.receive()
+            if self._received == before:
+                return
+
+    def close(self) -> None:
+        """Close the socket; nothing is called afterwards. Idempotent."""
+        self._detach()
+        self._outgoing.clear()
+        self._socket.close()
+
+    def _deliver(self, target: memoryview, count: int) -> None:
+        try:
+            if target is self._scratch:
+                self._reader.feed(target[:count])
+            else:
+                self._reader.filled(count)
+        except ProtocolError as error:
+            self._lose(error)
+
+    def _flush(self) -> None:
+        outgoing, budget = self._outgoing, _TURN
+        while outgoing and budget > 0:
+            part = outgoing[0]
+            try:
+                sent = self._socket.send(part)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._lose(error)
+                return
+            budget -= sent
+            if sent < len(part):
+                outgoing[0] = part[sent:]
+            else:
+                outgoing.popleft()
+        if not outgoing:
+            self._loop.remove_writer(self._fd)
+
+    def _lose(self, error: Exception | None) -> None:
+        self._detach()
+        self._outgoing.clear()
+        self._on_lost(error)
+
+    def _detach(self) -> None:
+        if not self._lost:
+            self._lost = True
+            self._loop.remove_reader(self._fd)
+            self._loop.remove_writer(self._fd)

@@ -1,0 +1,266 @@
+"""All that executes in a worker process: read jobs, run them one at a time, leave each result safe.
+
+    socket in  --> Inbox --> Host.run --> task.run --> ring of the shared page   (small results)
+                                                  +--> socket out                (large ones, and LOOK)
+
+A result goes into the ring at once. The parent is told to look when the worker has nothing left to do, or
+when no visit of its own is to come (see `page`). This module imports as little as it can: what it needs is
+loaded before the user's own modules in every worker.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from importlib import import_module
+from io import BytesIO
+from time import monotonic_ns, process_time_ns
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from .page import WorkerPage
+from .wire import (
+    BLOB_FROM,
+    HEADER,
+    NO_BLOB,
+    Kind,
+    Outcome,
+    Setup,
+    decode_batch,
+    decode_setup,
+    encode,
+    message,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .job import Buffer, Task
+
+__all__ = ["main"]
+
+ORPHANED: Final = 113
+"""Exit code of a worker whose parent is gone; nobody is left to read it but a person."""
+
+_LOOK: Final = message(Kind.LOOK)
+_IN_RING: Final = 16 * 1024  # a larger record would push many small ones out of the ring
+
+
+def main(connection: socket.socket) -> None:
+    """Be a worker: serve the pool at the other end of `connection` until it says stop or is gone."""
+    _settle_signals()
+    connection.setblocking(True)
+    inbox = Inbox(connection)
+    setup, page_fd = inbox.setup()
+    _watch(setup.parent, connection)
+    os.register_at_fork(
+        after_in_child=connection.close
+    )  # a handler's own child must not keep the pool waiting
+    try:
+        host = Host(connection, inbox, WorkerPage(page_fd))
+        os.close(page_fd)
+        host.open(setup)
+    except BaseException:
+        connection.sendall(message(Kind.FAILED, traceback.format_exc().encode(errors="replace")))
+        raise SystemExit(1) from None
+    host.serve()
+    connection.sendall(message(Kind.STOPPED, host.close().encode(errors="replace")))
+
+
+def _settle_signals() -> None:
+    """Leave Ctrl-C, which reaches the whole process group, to the parent; reset the rest."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, getattr(signal, "SIGCHLD", signal.SIGTERM)):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _watch(parent: int, connection: socket.socket) -> None:
+    """End this process when the parent ends, however it ends and whatever the task is doing at the time."""
+    poll = select.poll()
+    poll.register(connection, 0)  # nothing but the hang-up, when the parent's end is closed
+    if hasattr(os, "pidfd_open"):
+        # The parent's end may live on in a child that the parent has forked: its process id does not.
+        try:
+            poll.register(os.pidfd_open(parent), select.POLLIN)
+        except ProcessLookupError:
+            os._exit(ORPHANED)
+        except OSError:  # a kernel or a sandbox without it
+            pass
+
+    def wait() -> None:
+        poll.poll()
+        os._exit(ORPHANED)
+
+    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
+
+
+class Inbox:
+    """Reads messages from the socket: blocking, into a buffer that is kept."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._buffer = memoryview(bytearray(256 * 1024))
+        self._start = 0
+        self._end = 0
+
+    def setup(self) -> tuple[Setup, int]:
+        """Receive the first message and the page's descriptor with it."""
+        data, fds, _, _ = socket.recv_fds(self._socket, HEADER.size, 1)
+        while len(data) < HEADER.size:
+            data += self._socket.recv(HEADER.size - len(data)) or bytes(_gone())
+        _, size, _ = HEADER.unpack(data)
+        return decode_setup(self.read(size)), fds[0]
+
+    def next(self, idle: Callable[[], None]) -> tuple[int, bytes, int]:
+        """Return kind, head and blob size of the next message; call `idle` before waiting for it."""
+        if self._end - self._start < HEADER.size:
+            self._fill(HEADER.size, idle)
+        kind, size, blob_size = HEADER.unpack_from(self._buffer, self._start)
+        self._start += HEADER.size
+        return kind, self.read(size), blob_size
+
+    def read(self, size: int) -> bytes:
+        """Return exactly `size` bytes."""
+        have = self._end - self._start
+        if size <= have:
+            start = self._start
+            self._start = start + size
+            return bytes(self._buffer[start : start + size])
+        # A BytesIO over fresh zeroed memory hands that very memory out again: a large value is copied only
+        # once.
+        value = BytesIO(bytes(size))
+        with value.getbuffer() as view:
+            view[:have] = self._buffer[self._start : self._end]
+            self._start = self._end = 0
+            while have < size:
+                have += self._socket.recv_into(view[have:]) or _gone()
+        return value.getvalue()
+
+    def _fill(self, least: int, idle: Callable[[], None]) -> None:
+        have = self._end - self._start
+        self._buffer[:have] = self._buffer[self._start : self._end]
+        self._start, self._end = 0, have
+        try:
+            self._end += self._socket.recv_into(self._buffer[have:], 0, socket.MSG_DONTWAIT) or _gone()
+        except BlockingIOError:
+            idle()
+        while self._end < least:
+            self._end += self._socket.recv_into(self._buffer[self._end :]) or _gone()
+
+
+def _gone() -> NoReturn:
+    os._exit(ORPHANED)
+
+
+class Host:
+    """Holds the open tasks and runs jobs in them."""
+
+    def __init__(self, connection: socket.socket, inbox: Inbox, page: WorkerPage) -> None:
+        self._socket = connection
+        self._inbox = inbox
+        self._page = page
+        self._tasks: list[Task] = []
+        self._answered = 0  # the visit that was over when the parent was told to look: it has not come since
+        self._untold = False  # whether records are in the ring that the parent has not been told of
+
+    def open(self, setup: Setup) -> None:
+        """Run the program's initializer, open the tasks in order, and say so."""
+        if setup.initializer:
+            initialize, arguments = pickle.loads(setup.initializer)  # noqa: S301 - our own program's
+            initialize(*arguments)
+        for reference, argument in setup.tasks:
+            self._tasks.append(resolve(reference)(argument))
+        self._socket.sendall(message(Kind.READY))
+
+    def serve(self) -> None:
+        """Run jobs until the parent says stop."""
+        receive, run, tasks = self._inbox.next, self.run, self._tasks
+        while True:
+            kind, head, blob_size = receive(self._idle)
+            if kind == Kind.STOP:
+                return
+            sequence, jobs = decode_batch(head)
+            blob = None if blob_size == NO_BLOB else self._inbox.read(blob_size)
+            for number, body in jobs:
+                run(sequence, tasks[number], body, blob)
+                sequence += 1
+
+    def run(self, sequence: int, task: Task, body: bytes, blob: bytes | None) -> None:
+        """Run one job, unless it was taken back, and leave its result where it survives this process."""
+        reply: Buffer
+        reply_blob: Buffer | None = None
+        begun = monotonic_ns()
+        if not self._page.begin(sequence, begun):
+            outcome, reply, ended = Outcome.SKIPPED, b"", begun
+        else:
+            try:
+                reply, reply_blob = task.run(body, blob)
+                outcome = Outcome.DONE
+            except SystemExit:
+                raise  # the task asks for the end of the process, and gets it
+            except BaseException:
+                outcome, reply = Outcome.ERROR, traceback.format_exc().encode(errors="replace")
+            ended = monotonic_ns()
+        record = encode((sequence, outcome, (ended - begun) / 1e9, reply))
+        if reply_blob is None and len(record) <= _IN_RING and self._page.write(record):
+            self._untold = True
+            visit = self._page.next_visit()
+            if visit <= ended and visit != self._answered:
+                self._answered = visit
+                self._tell()
+        else:
+            self._send(record, reply_blob)
+
+    def close(self) -> str:
+        """Close the tasks, the last one first; return the tracebacks of those that failed to."""
+        failures = []
+        for task in reversed(self._tasks):
+            try:
+                task.close()
+            except Exception:
+                failures.append(traceback.format_exc())
+        self._page.report_cpu(process_time_ns())
+        return "\n".join(failures)
+
+    def _tell(self) -> None:
+        self._socket.sendall(_LOOK)
+        self._untold = False
+
+    def _idle(self) -> None:
+        if self._untold:
+            self._tell()
+        self._page.report_cpu(process_time_ns())
+
+    def _send(self, record: bytes, blob: Buffer | None) -> None:
+        if blob is None:
+            self._socket.sendall(message(Kind.RESULT, record))
+            return
+        with memoryview(blob) as view, view.cast("B") as raw:
+            head = message(Kind.RESULT, record, raw.nbytes)
+            if raw.nbytes < BLOB_FROM:
+                self._socket.sendall(head + raw)
+            else:
+                self._socket.sendall(head)
+                self._socket.sendall(raw)
+
+
+def resolve(reference: str) -> Callable[[bytes], Task]:
+    """Return what "module:qualname" names.
+
+    Raises:
+        ImportError, AttributeError: There is no such module or name.
+
+    """
+    module_name, _, qualname = reference.partition(":")
+    if module_name == "__main__" and "__mp_main__" in sys.modules:
+        module_name = "__mp_main__"
+    found: object = import_module(module_name)
+    for name in qualname.split("."):
+        found = getattr(found, name)
+    return found  # type: ignore[return-value]

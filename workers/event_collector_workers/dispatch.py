@@ -1,0 +1,363 @@
+"""The traffic of jobs: the backlog, who gets what, which results are in, which job is over its time.
+
+submit --> backlog --> hand out (credit) --> worker.in_hand --> records --> job.succeeded / job.failed
+              ^                                    |
+              +------ taken back: unstarted jobs of a worker that is held up, stopped, or dead
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from time import monotonic, monotonic_ns
+from typing import TYPE_CHECKING, Final
+
+from .credit import DEEPEST, depth_for, load_of, room_for, share_out
+from .errors import JobCancelled, JobTimeout, TaskError, WorkerCrashed, describe_exit
+from .process import State, Worker
+from .wire import Outcome, Record
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable
+
+    from .job import Job
+
+__all__ = ["Dispatcher"]
+
+_VISIT_NS: Final = 1_000_000  # between two looks at the rings while short jobs run: what a result may wait
+_HELD_UP: Final = (
+    0.002  # seconds in one job after which the others in that worker's hands are better off elsewhere
+)
+_BYTES_AHEAD: Final = 1024 * 1024  # sent to one worker in one go
+_SMOOTHING: Final = 0.2  # weight of the newest batch of results in the mean service time
+_FIRST_GUESS: Final = 0.0005  # service time before any is known: a depth of 4
+_LOST_VISIT_NS: Final = 20_000_000  # between two looks at workers that can no longer announce anything
+_WITHDRAWN: Final = object()  # the place of a job that was cancelled and still stands in the backlog
+_LAG: Final = (
+    0.5  # a deadline checked later than this was missed by us, not by the job: it gets as much again
+)
+
+
+class Dispatcher:
+    """Moves jobs between the backlog and the workers that are ready. All of it runs in the loop's thread."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_room: Callable[[], None], on_quiet: Callable[[], None]
+    ):
+        self.ready: list[Worker] = []
+        self._attached: list[Worker] = []  # ready, and those that were and whose process is still there
+        self.submitted = 0
+        self.finished = 0
+        self.failed = 0
+        self.crashed = 0
+        self.service_time = _FIRST_GUESS
+        self._loop = loop
+        self._on_room = on_room
+        self._on_quiet = on_quiet
+        self._backlog: deque[Job] = deque()
+        self._withdrawn = 0
+        self._idle: list[Worker] = []
+        self._room = 0
+        self._turn_due = False
+        self._visit: asyncio.TimerHandle | None = None
+        self._visit_ns = 0
+        self._deadline: asyncio.TimerHandle | None = None
+        self._due = 0.0
+
+    @property
+    def room(self) -> int:
+        """How many more jobs the workers take now."""
+        return max(0, self._room)
+
+    @property
+    def backlog(self) -> int:
+        """How many jobs wait here, in no worker's hands."""
+        return len(self._backlog) - self._withdrawn
+
+    @property
+    def outstanding(self) -> int:
+        """How many jobs were submitted and have no outcome yet."""
+        return self.submitted - self.finished - self.failed
+
+    def submit(self, job: Job) -> None:
+        """Give the job to an idle worker at once, or to any at the end of this turn of the loop."""
+        if job._place is not None:
+            raise ValueError(f"{job!r} is in a pool already; a job is submitted once at a time")
+        job._place = self
+        self.submitted += 1
+        self._room -= 1
+        if self._idle and not self._backlog:
+            self._give(self._idle.pop(), [job])
+            return
+        self._backlog.append(job)
+        self.plan_turn()
+
+    def plan_turn(self) -> None:
+        """Look at the results and hand out jobs at the end of this turn of the loop."""
+        if not self._turn_due:
+            self._turn_due = True
+            self._loop.call_soon(self._turn)
+
+    def cancel(self, job: Job) -> bool:
+        """Withdraw the job, or kill the worker that is in it; False when it is not here or has ended."""
+        place = job._place
+        if isinstance(place, Worker):
+            place.collect(monotonic_ns())
+            place = job._place
+        if place is self:
+            self._withdrawn += 1
+            job._place = _WITHDRAWN
+            self._fail(job, JobCancelled("the job was cancelled before it started"), 0.0)
+        elif isinstance(place, Worker):
+            self._cancel_in(place, job)
+        else:
+            return False
+        return True
+
+    def look(self, workers: Iterable[Worker]) -> None:
+        """Take the results that are there, then hand out what there is room for."""
+        self._turn_due = True  # what is submitted meanwhile is handed out below
+        now_ns = monotonic_ns()
+        for worker in workers:
+            if worker.in_hand:
+                worker.collect(now_ns)
+        self._turn_due = False
+        self.hand_out()
+
+    def hand_out(self) -> None:
+        """Give the backlog to the workers as far as their credit goes."""
+        depth = depth_for(self.service_time)
+        loads = self._loads()
+        if self._relieve(loads, depth):
+            loads = self._loads()
+        if self._backlog:
+            for worker, share in zip(
+                list(self.ready), share_out(len(self._backlog), loads, depth), strict=True
+            ):
+                if share:
+                    self._give(worker, self._next_jobs(share))
+            loads = self._loads()
+        self._idle = [worker for worker in self.ready if not worker.in_hand]
+        before = self._room
+        self._room = sum(room_for(load, depth) for load in loads) - len(self._backlog)
+        self._plan_visit()
+        if before <= 0 < self._room:
+            self._on_room()
+
+    def attach(self, worker: Worker) -> None:
+        """Let a worker that is ready take jobs."""
+        self._attached.append(worker)
+        self.ready.append(worker)
+        self.plan_turn()
+
+    def release(self, worker: Worker) -> None:
+        """Give the worker no more jobs, and take back what it has not started."""
+        if worker in self.ready:
+            self.ready.remove(worker)
+            self._idle = []
+            self._requeue(worker.take_back())
+            self.plan_turn()
+
+    def settle(self, worker: Worker) -> None:
+        """The worker's process has ended: fail the job that it was in, take back all others."""
+        self.release(worker)
+        if worker in self._attached:
+            self._attached.remove(worker)
+        last, since = worker.page.running()
+        orphans = worker.in_hand
+        worker.in_hand = {}
+        self._requeue([job for sequence, job in orphans.items() if job is not None and sequence > last])
+        for sequence, job in orphans.items():
+            if job is not None and sequence <= last:
+                self.crashed += 1
+                self._fail(job, _cause(worker, sequence), max(0.0, monotonic() - since))
+        self.plan_turn()
+
+    def fail_backlog(self, error_for: Callable[[], BaseException]) -> None:
+        """Fail all that no worker has; each job gets an error of its own."""
+        jobs = self._next_jobs(len(self._backlog), limit=None)
+        for job in jobs:
+            self._fail(job, error_for(), 0.0)
+
+    def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
+        """Hand each result to its job."""
+        in_hand = worker.in_hand
+        total = 0.0
+        for sequence, outcome, elapsed, body in records:
+            if sequence not in in_hand:
+                worker.complaint = f"it answered job {sequence}, which it does not have"
+                worker.kill()
+                return
+            job = in_hand.pop(sequence)
+            if job is None:
+                worker.taken -= 1
+            elif outcome == Outcome.DONE:
+                total += elapsed
+                job._place = None
+                self.finished += 1
+                try:
+                    job.succeeded(body, blob, elapsed)
+                except Exception as error:
+                    self._report(job, error)
+            elif outcome == Outcome.ERROR:
+                self._fail(job, TaskError(body.decode(errors="replace"), pid=worker.pid), elapsed)
+            else:
+                self._requeue([job])
+        worker.finished += len(records)
+        mean = total / len(records)
+        self.service_time += _SMOOTHING * (mean - self.service_time)
+        if not self.outstanding:
+            self._on_quiet()
+
+    def close(self) -> None:
+        """Drop the timers: the pool is over."""
+        for timer in (self._visit, self._deadline):
+            if timer is not None:
+                timer.cancel()
+
+    def _turn(self) -> None:
+        self._turn_due = False
+        self.look(self._attached)
+
+    def _loads(self) -> list[int]:
+        service_time = self.service_time
+        return [
+            load_of(worker.held, worker.running()[1] if worker.in_hand else 0.0, service_time)
+            if not worker.is_congested
+            else DEEPEST
+            for worker in self.ready
+        ]
+
+    def _give(self, worker: Worker, jobs: list[Job]) -> None:
+        worker.give(jobs)
+        for job in jobs:
+            if job.timeout is not None:
+                self._arm(job.timeout)
+
+    def _next_jobs(self, count: int, limit: int | None = _BYTES_AHEAD) -> list[Job]:
+        jobs: list[Job] = []
+        backlog, size = self._backlog, 0
+        while backlog and len(jobs) < count and (limit is None or size < limit):
+            job = backlog.popleft()
+            if job._place is not self:
+                job._place = None
+                self._withdrawn -= 1
+                continue
+            size += len(job.body) + (len(job.blob) if job.blob is not None else 0)
+            jobs.append(job)
+        return jobs
+
+    def _requeue(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            job._place = self
+        self._backlog.extendleft(reversed(jobs))
+
+    def _relieve(self, loads: list[int], depth: int) -> bool:
+        """Take back what waits behind a job that takes long, if somebody else could do it sooner."""
+        if 0 in loads:
+            patience = _HELD_UP
+        elif any(room_for(load, depth) for load in loads):
+            patience = max(_HELD_UP, 2 * self.service_time)
+        else:
+            return False
+        relieved = False
+        for worker in self.ready:
+            if worker.held > 1 and worker.running()[1] > patience:
+                self._requeue(worker.take_back())
+                relieved = True
+        return relieved
+
+    def _plan_visit(self) -> None:
+        """Promise another look to the workers that may have more results soon; the others announce theirs."""
+        visited = [worker for worker in self._attached if worker.held > 1 and worker.running()[1] <= _HELD_UP]
+        lost = any(worker.state is State.LOST and worker.in_hand for worker in self._attached)
+        if not visited and not lost:
+            return
+        if self._visit is None:
+            pause_ns = _VISIT_NS if visited else _LOST_VISIT_NS
+            self._visit_ns = monotonic_ns() + pause_ns
+            self._visit = self._loop.call_later(pause_ns / 1e9, self._on_visit)
+        for worker in visited:
+            worker.page.promise(self._visit_ns)
+
+    def _on_visit(self) -> None:
+        self._visit = None
+        self.look(self._attached)
+
+    def _arm(self, delay: float) -> None:
+        due = monotonic() + delay
+        if self._deadline is not None:
+            if self._due <= due:
+                return
+            self._deadline.cancel()
+        self._due = due
+        self._deadline = self._loop.call_later(delay, self._check_deadlines)
+
+    def _check_deadlines(self) -> None:
+        self._deadline = None
+        late = monotonic() - self._due
+        self.look(self._attached)
+        for worker in list(self._attached):
+            current, running_for = worker.running()
+            for sequence, job in list(worker.in_hand.items()):
+                if job is None or job.timeout is None:
+                    continue
+                left = job.timeout - running_for if sequence == current else job.timeout
+                if left > 0:
+                    self._arm(left)
+                elif late > _LAG:  # this program stood still, perhaps the worker did too
+                    self._arm(min(late, 1.0))
+                else:
+                    self._expire(worker, sequence, job.timeout)
+
+    def _expire(self, worker: Worker, sequence: int, timeout: float) -> None:
+        error = JobTimeout(
+            f"the job ran longer than its timeout of {timeout:g} s; its worker (pid {worker.pid}) was killed",
+            pid=worker.pid,
+            timeout=timeout,
+        )
+        self._requeue(worker.take_back())
+        worker.condemn(sequence, error)
+        self.plan_turn()
+
+    def _cancel_in(self, worker: Worker, job: Job) -> None:
+        sequence = next(number for number, held in worker.in_hand.items() if held is job)
+        self._requeue(worker.take_back())
+        if job._place is worker and not worker.condemn(
+            sequence,
+            JobCancelled(f"the job was cancelled while it ran; its worker (pid {worker.pid}) was killed"),
+        ):
+            # The worker is about to start the job or to skip it; a moment later it is known which.
+            self._loop.call_later(_VISIT_NS / 1e9, self.cancel, job)
+        elif job._place is self:
+            self.cancel(job)
+        self.plan_turn()
+
+    def _fail(self, job: Job, error: BaseException, elapsed: float) -> None:
+        if job._place is not _WITHDRAWN:
+            job._place = None
+        self.failed += 1
+        try:
+            job.failed(error, elapsed)
+        except Exception as failure:
+            self._report(job, failure)
+        if not self.outstanding:
+            self._on_quiet()
+
+    def _report(self, job: Job, error: Exception) -> None:
+        self._loop.call_exception_handler(
+            {"message": f"a job's callback raised: {job!r}", "exception": error}
+        )
+
+
+def _cause(worker: Worker, sequence: int) -> BaseException:
+    if worker.verdict is not None and worker.verdict.sequence == sequence:
+        return worker.verdict.error
+    complaint = f"; {worker.complaint}" if worker.complaint else ""
+    return WorkerCrashed(
+        f"worker {worker.number} (pid {worker.pid}) {describe_exit(worker.exitcode)} while it ran this job"
+        f"{complaint}; the job may have taken effect. Look for what ended the process: a crash in native "
+        "code, too little memory, os._exit or sys.exit",
+        pid=worker.pid,
+        exitcode=worker.exitcode,
+    )

@@ -1,0 +1,210 @@
+"""The memory that the pool shares with one worker: what it is doing, and a ring of results.
+
+Each worker has a page of its own, so no two workers share anything that one of them could die holding. Every
+word has one writer. The page outlives the worker: a result that is in the ring, and the number of the job
+that was running, are there however the worker ended.
+
+    word      written by   meaning
+    STARTED   worker       sequence number of the job that was started last
+    SINCE     worker       monotonic nanoseconds when it was; written before STARTED: no age is overstated
+    WRITTEN   worker       records in the ring, ever (upper half), and their bytes (lower), modulo 2**32
+    CPU       worker       nanoseconds of processor time, as of the last time the worker had nothing to do
+    READ      parent       bytes of the ring that the parent has taken, ever
+    VISIT     parent       monotonic nanoseconds of its next look at the ring; no two values are the same
+    REVOKED   parent       first (upper half) and end (lower half) of the jobs taken back, modulo 2**32
+
+STARTED and REVOKED decide together who owns a job: the worker writes STARTED and then reads REVOKED, the
+parent writes REVOKED and then reads STARTED, each with a fence between. So at least one of them sees the
+other. WRITTEN and VISIT decide in the same way whether a result must be announced: the worker writes WRITTEN
+and then reads VISIT, and says so if that time has passed; the parent writes a VISIT that has passed, looks,
+and only then promises another.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+import tempfile
+import threading
+from typing import Final, NamedTuple
+
+__all__ = ["RING_SIZE", "ParentPage", "Running", "WorkerPage", "create_page_file"]
+
+RING_SIZE: Final = 128 * 1024
+"""Bytes of the ring: 256 small results take 16 KiB; more would only push the reader's memory out of its
+cache."""
+
+_WORDS: Final = 4096  # bytes before the ring
+_MASK: Final = 0xFFFFFFFF
+
+# The two writers' words stand on cache lines of their own (8 words of 8 bytes each, two lines apart).
+_STARTED: Final = 0
+_SINCE: Final = 1
+_WRITTEN: Final = 2
+_CPU: Final = 3
+_READ: Final = 16
+_VISIT: Final = 17
+_REVOKED: Final = 18
+
+
+def create_page_file() -> int:
+    """Return the descriptor of a new page, which has no name in any file system.
+
+    Raises:
+        OSError: The process has no descriptor or the machine no memory left.
+
+    """
+    if sys.platform == "linux":
+        fd = os.memfd_create("event_collector_workers", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    try:
+        os.ftruncate(fd, _WORDS + RING_SIZE)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+class Running(NamedTuple):
+    """The job that a worker started last: perhaps finished since."""
+
+    sequence: int
+    since: float
+    """Monotonic seconds."""
+
+
+class _Page:
+    """The mapping, and the fence that both sides need."""
+
+    def __init__(self, fd: int) -> None:
+        self._map = mmap.mmap(fd, _WORDS + RING_SIZE)
+        whole = memoryview(self._map)
+        self._words = whole[:_WORDS].cast("Q")
+        self._ring = whole[_WORDS:]
+        whole.release()
+        lock = threading.Lock()
+        lock.acquire()
+        self._release, self._acquire = lock.release, lock.acquire
+
+    def _fence(self) -> None:
+        # A release and then an acquire of one lock keep every earlier access before every later one, on x86
+        # and on ARM alike; Python has no other portable fence. Without it, a result could be announced before
+        # its bytes.
+        self._release()
+        self._acquire()
+
+    def close(self) -> None:
+        """Unmap the page. Idempotent."""
+        self._words.release()
+        self._ring.release()
+        self._map.close()
+
+
+class WorkerPage(_Page):
+    """The worker's side: says what it does, reads what was taken back."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        self._count = 0
+        self._end = 0
+
+    def begin(self, sequence: int, now_ns: int) -> bool:
+        """Claim a job; False when the parent has taken it back, and it must not run."""
+        words = self._words
+        words[_SINCE] = now_ns
+        words[_STARTED] = sequence
+        self._fence()
+        revoked = words[_REVOKED]
+        if not revoked:
+            return True
+        first = revoked >> 32
+        return (sequence - first) & _MASK >= (revoked - first) & _MASK
+
+    def write(self, record: bytes) -> bool:
+        """Put a record into the ring, where it survives this process; False when there is no room."""
+        size, end = len(record), self._end
+        if size > RING_SIZE - ((end - self._words[_READ]) & _MASK):
+            return False
+        at = end % RING_SIZE
+        first = RING_SIZE - at
+        if size <= first:
+            self._ring[at : at + size] = record
+        else:
+            self._ring[at:] = record[:first]
+            self._ring[: size - first] = record[first:]
+        self._end = end = (end + size) & _MASK
+        self._count = count = (self._count + 1) & _MASK
+        self._fence()
+        self._words[_WRITTEN] = count << 32 | end
+        return True
+
+    def next_visit(self) -> int:
+        """Return when the parent will look at the ring, in monotonic nanoseconds; call it after `write`."""
+        self._fence()
+        return self._words[_VISIT]
+
+    def report_cpu(self, nanoseconds: int) -> None:
+        """Publish the processor time that this process has used."""
+        self._words[_CPU] = nanoseconds
+
+
+class ParentPage(_Page):
+    """The parent's side: takes records, sees the running job, takes jobs back."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        self._written = 0
+
+    def arrive(self, now_ns: int) -> bool:
+        """Withdraw the promise of a later visit; return whether there is anything to take."""
+        words = self._words
+        words[_VISIT] = now_ns
+        self._fence()
+        return words[_WRITTEN] != self._written
+
+    def promise(self, when_ns: int) -> None:
+        """Tell the worker that results before `when_ns` need no announcement."""
+        self._words[_VISIT] = when_ns
+
+    def take(self) -> tuple[int, bytes]:
+        """Return how many new records there are, and their bytes."""
+        written = self._words[_WRITTEN]
+        self._fence()
+        count = ((written >> 32) - (self._written >> 32)) & _MASK
+        start = self._written & _MASK
+        size = (written - start) & _MASK
+        at = start % RING_SIZE
+        records = bytes(self._ring[at : at + size])
+        if len(records) < size:
+            records += bytes(self._ring[: size - len(records)])
+        self._written = written
+        self._fence()
+        self._words[_READ] = written & _MASK
+        return count, records
+
+    def running(self) -> Running:
+        """Return the job that the worker started last; number 0 when it has started none."""
+        words = self._words
+        while True:
+            sequence = words[_STARTED]
+            since = words[_SINCE]
+            if words[_STARTED] == sequence:
+                return Running(sequence, since / 1e9)
+
+    def revoke(self, first: int, end: int) -> int:
+        """Take back the jobs first <= number < end; return the number of the job that was started last.
+
+        What is returned decides: jobs above it will never start. If it is not below `first`, the worker may
+        have been faster, and tells of each job what became of it.
+        """
+        self._words[_REVOKED] = (first & _MASK) << 32 | (end & _MASK)
+        self._fence()
+        return self._words[_STARTED]
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time that the worker had used when it last had nothing to do."""
+        return self._words[_CPU] / 1e9

@@ -1,0 +1,260 @@
+"""One worker process seen from the parent: what it has in hand, what it does, how it is told and ended."""
+
+from __future__ import annotations
+
+import os
+import socket
+from enum import Enum
+from time import monotonic, monotonic_ns
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import msgspec
+
+from .channel import Channel, ProtocolError
+from .page import ParentPage, create_page_file
+from .wire import Kind, Record, Setup, decode_record, decode_records, encode, message
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable
+
+    from .job import Job
+    from .launch import Handle, Launcher
+
+__all__ = ["State", "Worker", "WorkerEvents"]
+
+
+class State(Enum):
+    """Where a worker is in its life. It only moves down this list."""
+
+    STARTING = "starting"
+    READY = "ready"
+    RETIRING = "retiring"  # was told to stop: ends after the job it is in
+    LOST = "lost"  # its socket is gone, the process perhaps not yet
+    GONE = "gone"
+
+
+class WorkerEvents(Protocol):
+    """What a worker tells its pool, in the loop's thread."""
+
+    def on_ready(self, worker: Worker) -> None:
+        """It can take jobs."""
+
+    def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
+        """Jobs have ended; a blob belongs to the only record."""
+
+    def on_look(self, worker: Worker) -> None:
+        """There are records in the page."""
+
+    def on_lost(self, worker: Worker) -> None:
+        """It can take no more jobs, though its process may still be there."""
+
+    def on_gone(self, worker: Worker) -> None:
+        """Its process has ended: `exitcode` and `complaint` say how."""
+
+
+class Verdict(NamedTuple):
+    """Why a worker was killed: the job it was killed for, and that job's error."""
+
+    sequence: int
+    error: BaseException
+
+
+class Worker:
+    """A worker process and the jobs in its hands. Everything here is touched by the loop's thread only."""
+
+    def __init__(self, number: int, loop: asyncio.AbstractEventLoop, events: WorkerEvents) -> None:
+        self.number = number
+        self.pid: int | None = None
+        self.state = State.STARTING
+        self.in_hand: dict[
+            int, Job | None
+        ] = {}  # by sequence number; None: taken back, the worker has yet to say so
+        self.finished = 0
+        self.taken = 0  # jobs in in_hand that are None
+        self.born = monotonic()
+        self.startup = 0.0
+        self.leaving = False  # is to be replaced: serves until its replacement does
+        self.verdict: Verdict | None = None
+        self.complaint = ""  # the last words of the child: a traceback's text
+        self.exitcode: int | None = None
+        self._loop = loop
+        self._events = events
+        self._handle: Handle | None = None
+        self._killed = False
+        self._next = 1
+        self._page_fd = create_page_file()
+        self.page = ParentPage(self._page_fd)
+        ours, self._theirs = socket.socketpair()
+        self._channel = Channel(loop, ours, self._on_message, self._on_lost)
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.number} pid={self.pid} {self.state.value} in_hand={len(self.in_hand)}>"
+
+    def launch(self, launcher: Launcher, setup: Setup) -> None:
+        """Start the process; one of on_ready and on_gone follows."""
+        try:
+            self._channel.send_with_descriptor(message(Kind.SETUP, encode(setup)), self._page_fd)
+        except OSError as error:
+            self._loop.call_soon(self._on_launched, error)
+            return
+        finally:
+            os.close(self._page_fd)
+        launcher.launch(self._theirs, self._on_launched)
+
+    def give(self, jobs: Iterable[Job]) -> None:
+        """Hand over jobs; they run in this order. A job with a blob travels in a message of its own."""
+        plain: list[tuple[int, bytes]] = []
+        for job in jobs:
+            sequence = self._next
+            self._next = sequence + 1
+            self.in_hand[sequence] = job
+            job._place = self
+            if job.blob is None:
+                plain.append((job.task, job.body))
+                continue
+            self._send_batch(sequence, plain)
+            plain = []
+            head = encode((sequence, [(job.task, job.body)]))
+            with memoryview(job.blob) as blob:
+                self._channel.send(message(Kind.JOBS, head, blob.nbytes), job.blob)
+        self._send_batch(self._next, plain)
+
+    def _send_batch(self, end: int, batch: list[tuple[int, bytes]]) -> None:
+        if batch:
+            self._channel.send(message(Kind.JOBS, encode((end - len(batch), batch))))
+
+    @property
+    def given(self) -> int:
+        """How many jobs were handed over, ever."""
+        return self._next - 1
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether the worker has not yet read all that was sent to it."""
+        return self._channel.unsent
+
+    def collect(self, now_ns: int) -> None:
+        """Take what is in the ring, and hand it over."""
+        if self.page.arrive(now_ns):
+            count, data = self.page.take()
+            try:
+                records = decode_records(count, data)
+            except msgspec.DecodeError as error:
+                self.complaint = f"its results are not readable: {error}"
+                self.kill()
+                return
+            self._events.on_records(self, records, None)
+
+    def running(self) -> tuple[int, float]:
+        """Return the number of the job that the worker is in, and its age in seconds; 0 and 0.0 for none."""
+        if not self.in_hand:
+            return 0, 0.0
+        sequence, since = self.page.running()
+        if sequence not in self.in_hand:
+            return 0, 0.0
+        return sequence, monotonic() - since
+
+    def take_back(self) -> list[Job]:
+        """Take back the jobs that have not started, in their order.
+
+        Where the worker was faster, it reports each of them itself, as run or as skipped.
+        """
+        first = max(self.page.running().sequence + 1, self._next - len(self.in_hand))
+        end = self._next
+        if first >= end or self.page.revoke(first, end) >= first:
+            return []
+        taken = []
+        for sequence in range(first, end):
+            job = self.in_hand.get(sequence)
+            if job is not None:
+                self.in_hand[sequence] = None
+                taken.append(job)
+        self.taken += len(taken)
+        return taken
+
+    @property
+    def held(self) -> int:
+        """How many jobs the worker has before it, the one it is in included."""
+        return len(self.in_hand) - self.taken
+
+    def retire(self) -> None:
+        """Let the worker end after what is in its hands; on_gone follows."""
+        if self.state is State.READY:
+            self.state = State.RETIRING
+            self._channel.send(message(Kind.STOP))
+
+    def condemn(self, sequence: int, error: BaseException) -> bool:
+        """Kill the worker for the job it is in, if it still is; `error` becomes that job's.
+
+        Take back the other jobs first: none of them must be running when the blow falls.
+        """
+        if self.page.running().sequence != sequence or self.verdict is not None:
+            return False
+        self.verdict = Verdict(sequence, error)
+        self.kill()
+        return True
+
+    def kill(self) -> None:
+        """End the process now; on_gone follows."""
+        self._killed = True
+        if self._handle is not None:
+            self._handle.kill()
+        if self.state is State.READY:
+            self.state = State.LOST
+            self._events.on_lost(self)
+
+    def dispose(self) -> None:
+        """Release the socket and the page. Idempotent."""
+        self._channel.close()
+        self.page.close()
+
+    def _on_launched(self, outcome: Handle | BaseException) -> None:
+        if isinstance(outcome, BaseException):
+            self._theirs.close()
+            self.complaint = f"{type(outcome).__name__}: {outcome}"
+            self._on_exit(None)
+            return
+        self._handle = outcome
+        self.pid = outcome.pid
+        outcome.watch(self._loop, self._on_exit)
+        if self._killed:
+            outcome.kill()
+
+    def _on_message(self, kind: int, head: bytes, blob: bytes | None) -> None:
+        if kind == Kind.LOOK:
+            self._events.on_look(self)
+        elif kind == Kind.RESULT:
+            self._events.on_records(self, [_record(head)], blob)
+        elif kind == Kind.READY and self.state is State.STARTING:
+            self.startup = monotonic() - self.born
+            self.state = State.READY
+            self._events.on_ready(self)
+        elif kind in (Kind.FAILED, Kind.STOPPED):
+            self.complaint = head.decode(errors="replace")
+
+    def _on_lost(self, error: Exception | None) -> None:
+        if self.state in (State.LOST, State.GONE):
+            return
+        if error is not None and not self.complaint:
+            self.complaint = str(error)
+        orderly = self.state is State.RETIRING
+        self.state = State.LOST
+        if isinstance(error, ProtocolError):
+            self.kill()
+        if not orderly:
+            self._events.on_lost(self)
+
+    def _on_exit(self, exitcode: int | None) -> None:
+        self._channel.receive_all()
+        self.collect(monotonic_ns())
+        self.state = State.GONE
+        self.exitcode = exitcode
+        self._events.on_gone(self)
+
+
+def _record(head: bytes) -> Record:
+    try:
+        return decode_record(head)
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"not a result: {error}") from error
