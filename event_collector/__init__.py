@@ -1,1 +1,95 @@
-"""Events in an asyncio program, handled by coroutines and worker processes."""
+"""Events in an asyncio program, handled by coroutines and worker processes; one autoscaler sizes both.
+
+The names below are loaded when they are first used: a worker process that imports a handler's module, which says
+`from event_collector import Ok, Payload`, pays for nothing else.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from event_collector.collector import (
+        Collector,
+        CollectorDict,
+        CollectorList,
+        LifecycleManager,
+        Processor,
+    )
+    from event_collector.data import (
+        Context,
+        Delivery,
+        Error,
+        Ok,
+        Payload,
+        Record,
+        Result,
+        ResultList,
+        abind,
+    )
+    from event_collector.exceptions import (
+        ConfigError,
+        EncodeError,
+        EventCollectorException,
+        HandlerTimeout,
+        PayloadTypeError,
+        QueueFull,
+        QueueShutDown,
+        RemoteError,
+    )
+    from event_collector.publisher import CollectorEvent, EventPublisher, QueueType
+    from event_collector.queue import CollectorQueue
+    from event_collector.router import Router, SimpleRouter
+
+_HOMES = {
+    "collector": "Collector CollectorDict CollectorList LifecycleManager Processor",
+    "data": "Context Delivery Error Ok Payload Record Result ResultList abind",
+    "exceptions": "ConfigError EncodeError EventCollectorException HandlerTimeout PayloadTypeError QueueFull "
+    "QueueShutDown RemoteError",
+    "publisher": "CollectorEvent EventPublisher QueueType",
+    "queue": "CollectorQueue",
+    "router": "Router SimpleRouter",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "Collector",
+    "CollectorDict",
+    "CollectorEvent",
+    "CollectorList",
+    "CollectorQueue",
+    "ConfigError",
+    "Context",
+    "Delivery",
+    "EncodeError",
+    "Error",
+    "EventCollectorException",
+    "EventPublisher",
+    "HandlerTimeout",
+    "LifecycleManager",
+    "Ok",
+    "Payload",
+    "PayloadTypeError",
+    "Processor",
+    "QueueFull",
+    "QueueShutDown",
+    "QueueType",
+    "Record",
+    "RemoteError",
+    "Result",
+    "ResultList",
+    "Router",
+    "SimpleRouter",
+    "abind",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,60 @@
+"""Back-pressure: how many events may wait, and the senders that wait for room, first come first served."""
+
+import asyncio
+from collections import deque
+
+from event_collector.exceptions import QueueFull
+
+__all__ = ["Capacity"]
+
+
+class Capacity:
+    """Places in a bounded queue. A place is claimed before an event is accepted, released when it leaves."""
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self._free = places
+        self._senders: deque[asyncio.Future[None]] = deque()
+
+    def claim(self) -> None:
+        """Take a place at once.
+
+        Raises:
+            QueueFull: there is none, or other senders have waited for it longer.
+
+        """
+        if self._free <= 0 or self._senders:
+            raise QueueFull(f"{self.places} events wait already (max_queue_size={self.places})")
+        self._free -= 1
+
+    async def wait(self) -> None:
+        """Take a place as soon as there is one, after everybody who came before. Cancelled, none is taken."""
+        if self._free > 0 and not self._senders:
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._senders.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.release()  # the place came at the moment of the cancellation: it is the next one's
+            else:
+                self._senders.remove(turn)
+            raise
+
+    def release(self) -> None:
+        """Give a place back; it goes to the sender who has waited longest."""
+        while self._senders:
+            turn = self._senders.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def refuse(self, error: Exception) -> None:
+        """Let everybody who waits for a place fail with `error`."""
+        senders, self._senders = self._senders, deque()
+        for turn in senders:
+            if not turn.done():
+                turn.set_exception(error)

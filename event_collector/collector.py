@@ -1,0 +1,225 @@
+"""A collector: a handler under a key, with its context, its topics, and where it runs."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from time import monotonic
+from typing import Any, Final, Protocol, TypeAlias
+
+from event_collector.data import Context, Payload, names
+from event_collector.exceptions import ConfigError, HandlerTimeout
+from event_collector.handler import describe, is_asynchronous, payload_type_of, result_type_of
+
+__all__ = ["Collector", "CollectorDict", "CollectorList", "LifecycleManager", "Processor"]
+
+Processor: TypeAlias = Callable[[Payload[Any], Context], Any]
+"""A handler: takes a payload and its collector's context, returns a Result, any other value, or one to await."""
+
+LifecycleManager: TypeAlias = Callable[
+    [Context], AbstractAsyncContextManager[Any] | AbstractContextManager[Any]
+]
+"""Takes the collector's context, returns a context manager: entered before the first event, left after the last."""
+
+COROUTINE: Final = "coroutine"
+THREAD: Final = "thread"
+PROCESS: Final = "process"
+EXECUTOR: Final = "executor"
+_MODES = ("auto", COROUTINE, THREAD, PROCESS)
+
+THREE_WAYS_OUT: Final = "write it as `async def`; or give it mode='thread' (it waits for IO); or mode='process' (it needs the CPU)"
+
+
+class Usage:
+    """What the handler of one collector has taken so far, in all; times in seconds."""
+
+    __slots__ = ("completions", "counted", "cpu", "running", "wall")
+
+    def __init__(self) -> None:
+        self.completions = 0
+        self.counted = 0.0  # up to where the monitor has accounted for CPU time
+        self.running = 0
+        self.wall = 0.0
+        self.cpu = 0.0
+
+    def finished(self, wall: float) -> None:
+        """Note one event that took `wall` seconds."""
+        self.completions += 1
+        self.wall += wall
+
+
+class Tier(Protocol):
+    """Where handlers run that are not coroutines of the event loop."""
+
+    async def run(self, collector: "Collector", payload: Payload[Any]) -> Any:
+        """Run the handler there and return its outcome, or raise its exception."""
+
+
+class Collector:
+    """A handler with everything it needs.
+
+    Args:
+        key: its name within the queue, not empty.
+        processor: the handler, `(payload, ctx) -> result`; `async def` or plain.
+        topics: the topics it is subscribed to, for TOPIC delivery.
+        ctx: what handler and lifecycle share; a context of its own when not given. In worker processes every
+            worker has a copy.
+        lifecycle: opens and closes what the handler needs, such as a connection it puts into `ctx`. It runs
+            once in the program, or once in each worker process.
+        mode: "coroutine" (on the event loop), "thread" (plain `def` that waits), "process" (in worker
+            processes), any `concurrent.futures.Executor`, or "auto": coroutine for `async def`, else process.
+        payload_type: what the payload value is decoded into in a worker: a type that msgspec knows. By
+            default the handler's own annotation, `Payload[Order]`.
+        result_type: what the result value is decoded into when it comes back from a worker; by default
+            the handler's annotation, `-> Result[Receipt]`.
+        timeout: seconds a handler may take for one event, more than 0; None for no limit. A coroutine is
+            cancelled, a worker process killed; of a thread, which cannot be stopped, the result is dropped.
+
+    Raises:
+        ConfigError: an empty key, a processor that is not callable, or a mode that does not suit the handler.
+
+    """
+
+    def __init__(
+        self,
+        key: str,
+        processor: Processor,
+        *,
+        topics: Sequence[str] | None = None,
+        ctx: Context | None = None,
+        lifecycle: LifecycleManager | None = None,
+        mode: str | Executor = "auto",
+        payload_type: Any = None,
+        result_type: Any = None,
+        timeout: float | None = None,
+    ) -> None:
+        if not _is_name(key):
+            raise ConfigError(f"a collector's key is a string that is not empty, not {key!r}")
+        if not callable(processor):
+            raise ConfigError(f"collector {key!r}: the processor must be callable, not {processor!r}")
+        if timeout is not None and not timeout > 0:
+            raise ConfigError(f"collector {key!r}: timeout is a number of seconds above 0, not {timeout!r}")
+        self.key = key
+        self.processor = processor
+        self.topics = names(f"collector {key!r}: topics", topics)
+        self.ctx = ctx if ctx is not None else Context()
+        self.lifecycle = lifecycle
+        self.timeout = timeout
+        self.asynchronous = is_asynchronous(processor)
+        self.executor = mode if isinstance(mode, Executor) else None
+        self.mode = self._resolve(mode)
+        remote = self.mode in (PROCESS, EXECUTOR)
+        self.payload_type = payload_type or (payload_type_of(processor) if remote else Any)
+        self.result_type = result_type or (result_type_of(processor) if remote else Any)
+        self.usage = Usage()
+        """Written wherever its events end, by the thread of the event loop."""
+        self._tier: Tier | None = None
+
+    def _resolve(self, mode: str | Executor) -> str:
+        if isinstance(mode, Executor):
+            return EXECUTOR
+        if mode not in _MODES:
+            raise ConfigError(f"collector {self.key!r}: mode is one of {_MODES} or an Executor, not {mode!r}")
+        if mode == "auto":
+            return COROUTINE if self.asynchronous else PROCESS
+        name = describe(self.processor)
+        if mode == COROUTINE and not self.asynchronous and _is_plain_function(self.processor):
+            raise ConfigError(
+                f"collector {self.key!r}: {name} is a plain function and would block the event loop: "
+                f"{THREE_WAYS_OUT}"
+            )
+        if mode == THREAD and self.asynchronous:
+            raise ConfigError(
+                f"collector {self.key!r}: {name} is a coroutine function, which a thread cannot run: "
+                f"use mode='coroutine', or mode='process'"
+            )
+        return mode
+
+    def attach(self, tier: Tier | None) -> None:
+        """Say where the handler runs while its queue does; None when the queue has stopped.
+
+        Raises:
+            ConfigError: another running queue has it.
+
+        """
+        if tier is not None and self._tier is not None:
+            raise ConfigError(
+                f"collector {self.key!r} with mode={self.mode!r} belongs to another running queue: "
+                f"make a Collector of its own for each queue"
+            )
+        self._tier = tier
+
+    async def process(self, payload: Payload[Any]) -> Any:
+        """Run the handler on one payload, wherever it runs, and return what it returned.
+
+        An exception of the handler is raised here, also from a thread or a worker process. Cancelling it
+        cancels the handler: a coroutine gets CancelledError, a worker process is killed and replaced.
+
+        Raises:
+            HandlerTimeout: it took longer than `timeout`.
+            ConfigError: it does not run on the event loop, and no running queue has the collector.
+
+        """
+        if self.mode == PROCESS:
+            return await self._attached().run(self, payload)  # counts the worker's time, not the wait for it
+        usage, begin = self.usage, monotonic()
+        usage.running += 1
+        try:
+            if self.mode == COROUTINE:
+                return await self._call(payload)
+            return await self._attached().run(self, payload)
+        finally:
+            usage.running -= 1
+            usage.finished(monotonic() - begin)
+
+    def _attached(self) -> Tier:
+        if self._tier is None:
+            raise ConfigError(
+                f"collector {self.key!r} runs in mode={self.mode!r}, which only a running CollectorQueue provides"
+            )
+        return self._tier
+
+    async def _call(self, payload: Payload[Any]) -> Any:
+        outcome = self.processor(payload, self.ctx)
+        if not hasattr(outcome, "__await__"):
+            raise not_awaitable(self, outcome)
+        if self.timeout is None:
+            return await outcome
+        try:
+            async with asyncio.timeout(self.timeout) as limit:
+                return await outcome
+        except TimeoutError as exc:
+            if limit.expired():
+                raise overdue(self) from exc
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Collector key={self.key} mode={self.mode} ctx={self.ctx!r}>"
+
+
+CollectorDict: TypeAlias = Mapping[str, Collector]
+CollectorList: TypeAlias = Sequence[Collector]
+
+
+def overdue(collector: Collector) -> HandlerTimeout:
+    """Return the error of a handler that ran longer than its collector allows."""
+    return HandlerTimeout(
+        f"collector {collector.key!r}: {describe(collector.processor)} took longer than its timeout of "
+        f"{collector.timeout} s"
+    )
+
+
+def not_awaitable(collector: Collector, outcome: object) -> ConfigError:
+    """Return the error of a coroutine collector whose handler turned out to be a plain one."""
+    return ConfigError(
+        f"collector {collector.key!r}: {describe(collector.processor)} returned {type(outcome).__name__}, "
+        f"which cannot be awaited: {THREE_WAYS_OUT}"
+    )
+
+
+def _is_name(key: object) -> bool:
+    return isinstance(key, str) and bool(key)
+
+
+def _is_plain_function(processor: Processor) -> bool:
+    return getattr(processor, "__name__", "<lambda>") != "<lambda>"

@@ -1,0 +1,281 @@
+"""Consumers: the tasks that see events through, one event at a time, and the pool that keeps them.
+
+A consumer that has nothing to do is *parked*: its task waits for the consumer object itself, which plays the
+part of a future. Handing it an event is then one call of the task's own wake-up, at once and without a turn of
+the event loop: the first step of the handler runs inside `send()`, yet in the consumer's task, so that
+current_task(), timeouts, task groups and cancellation belong to the handler.
+"""
+
+import asyncio
+from asyncio.tasks import _enter_task, _leave_task
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import Context as ContextVars
+from contextvars import copy_context
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from event_collector.data import Delivery, Error, ResultList, as_result, failure
+from event_collector.publisher import CollectorEvent
+
+if TYPE_CHECKING:
+    from event_collector.dispatcher import Dispatcher
+
+__all__ = ["Consumer", "ConsumerPool", "is_consumer"]
+
+_BROADCAST = Delivery.BROADCAST
+
+FIRST_SPAWN = 64
+"""How many tasks a burst may create in one turn of the loop before any of their handlers has been seen to wait.
+Fewer delays a burst of waiting handlers by turns, more wastes tasks on handlers that never wait."""
+
+
+class Consumer:
+    """One task that processes events, and the future that this task waits for while it is parked."""
+
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_dispatcher", "_fatal", "_loop", "_wakeup", "error",
+                 "event", "retired", "task", "variables")  # fmt: skip
+
+    def __init__(self, dispatcher: "Dispatcher", loop: asyncio.AbstractEventLoop) -> None:
+        self._dispatcher = dispatcher
+        self._loop = loop
+        self._asyncio_future_blocking = False
+        self._cancelled = False
+        self._wakeup: Callable[[Consumer], None] | None = None
+        self.event: CollectorEvent | None = None
+        self.error: Exception | None = None
+        """What its event ends with if it is cancelled; set by whoever cancels it."""
+        self.retired = False
+        self._fatal: BaseException | None = None
+        self.variables = ContextVars()
+        # Not loop.create_task(): a task factory of the application (eager, tracing) must not start it here.
+        self.task = asyncio.Task(self._run(), loop=loop, name="event consumer", context=self.variables)
+
+    async def _run(self) -> None:
+        dispatcher = self._dispatcher
+        dispatcher.consumers.started()
+        try:
+            while not self.retired:
+                event = self.event
+                if event is None:
+                    event = self.event = dispatcher.next_event()
+                if event is None:
+                    dispatcher.consumers.parked[self] = None
+                    await self
+                    continue
+                event.started = monotonic()
+                try:
+                    results = await self._handle(event)
+                except BaseException as exc:
+                    results = self._failed(event, exc)
+                if self.event is None:
+                    return  # abandoned: its event has ended without it
+                self.event = None
+                dispatcher.finish(event, results, monotonic())
+                if self._fatal is not None:
+                    raise self._fatal
+                event = None
+                # A handler may leave traces in the task: its cancellation, context variables. The next event
+                # must not meet them, so such a task ends and another takes its place.
+                if self.task.cancelling() or len(copy_context()):
+                    return
+        finally:
+            dispatcher.consumers.ended(self)
+
+    async def _handle(self, event: CollectorEvent) -> ResultList:
+        direct = self._dispatcher.direct
+        if direct is None or event.payload.delivery is not _BROADCAST:
+            route = self._dispatcher.route
+            if event.variables is None:
+                return await route(event.payload)
+            return await _InContext(event.variables, route(event.payload))  # type: ignore[no-any-return]
+        processor, ctx, key = direct
+        if event.variables is None:
+            outcome = await processor(event.payload, ctx)
+        else:
+            outcome = await _InContext(event.variables, event.variables.run(processor, event.payload, ctx))
+        return ResultList((as_result(outcome, key),))
+
+    def _failed(self, event: CollectorEvent, exc: BaseException) -> ResultList:
+        """Return the results of an event whose handler, or router, let an exception out."""
+        if not isinstance(exc, (Exception, asyncio.CancelledError)):
+            self._fatal = exc  # KeyboardInterrupt and the like go on to end the loop, as from any task
+        if self.error is not None and isinstance(exc, asyncio.CancelledError):
+            return ResultList((Error(self.error),))
+        # Without this frame, whose local variable `event` would close a reference cycle.
+        exc.__traceback__ = exc.__traceback__ and exc.__traceback__.tb_next
+        direct, route = self._dispatcher.direct, self._dispatcher.route
+        func, key = (direct[0], direct[2]) if direct is not None else (route, None)
+        return ResultList((failure(exc, func, (event.payload,), {}, key),))
+
+    def cancel_event(self, error: Exception) -> None:
+        """Cancel the handler; its event ends with `error`, unless the handler answers first."""
+        self.error = error
+        self.task.cancel()
+
+    def resume(self) -> None:
+        """Continue the parked task now, in this very call, as its event loop would.
+
+        Must be called with no other task current. Only KeyboardInterrupt and SystemExit come out of it.
+        """
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None:
+            self.variables.run(wakeup, self)
+
+    # What asyncio.Task asks of a future.
+
+    def __await__(self) -> Generator["Consumer", None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop of the task."""
+        return self._loop
+
+    def add_done_callback(self, callback: Callable[["Consumer"], None], *, context: ContextVars) -> None:
+        """Keep the task's wake-up."""
+        self._wakeup = callback
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Wake the parked task with a CancelledError, in the next turn of the loop."""
+        if self._cancelled:
+            return False
+        self._cancelled = True
+        self._dispatcher.consumers.parked.pop(self, None)
+        self._loop.call_soon(self.resume)
+        return True
+
+    def result(self) -> None:
+        """Return None, or raise CancelledError in a task that was cancelled while parked."""
+        if self._cancelled:
+            raise asyncio.CancelledError
+
+
+class _InContext:
+    """Awaits something with every step of it in the given context variables."""
+
+    __slots__ = ("_awaitable", "_variables")
+
+    def __init__(self, variables: ContextVars, awaitable: Awaitable[Any]) -> None:
+        self._variables = variables
+        self._awaitable = awaitable
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        run, coroutine = self._variables.run, _coroutine(self._awaitable)
+        try:
+            waits_for = run(coroutine.send, None)
+            while True:
+                try:
+                    sent = yield waits_for
+                except GeneratorExit:
+                    run(coroutine.close)
+                    raise
+                except BaseException as exc:
+                    waits_for = run(coroutine.throw, exc)
+                else:
+                    waits_for = run(coroutine.send, sent)
+        except StopIteration as stop:
+            return stop.value
+
+
+def _coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
+    if isinstance(awaitable, Coroutine):
+        return awaitable
+
+    async def wait() -> Any:
+        return await awaitable
+
+    return wait()
+
+
+class ConsumerPool:
+    """The consumers of one dispatcher: those parked, and how new ones come and go."""
+
+    def __init__(self, dispatcher: "Dispatcher", loop: asyncio.AbstractEventLoop) -> None:
+        self._dispatcher = dispatcher
+        self._loop = loop
+        self._everyone: set[Consumer] = set()
+        self._starting = 0
+        self._stepping = False
+        self.parked: dict[Consumer, None] = {}
+        """The consumers without an event; the last one parked, whose memory is warm, is resumed first."""
+
+    def __len__(self) -> int:
+        return len(self._everyone)
+
+    @property
+    def can_step(self) -> bool:
+        """Whether a parked consumer could be given an event right now: not from within another's first step."""
+        return not self._stepping and bool(self.parked)
+
+    def spawn(self, wanted: int) -> None:
+        """Create tasks for up to `wanted` more events that wait; each takes the next one when it starts."""
+        for _ in range(min(wanted - self._starting, max(FIRST_SPAWN, len(self._everyone)))):
+            self._everyone.add(Consumer(self._dispatcher, self._loop))
+            self._starting += 1
+
+    def started(self) -> None:
+        """Take note of a task's first step. After the last of a batch the dispatcher looks for more to do."""
+        self._starting -= 1
+        if self._starting == 0:
+            self._dispatcher.schedule_pump()
+
+    def ended(self, consumer: Consumer) -> None:
+        """Forget a consumer whose task ends; events that wait get another."""
+        self._everyone.discard(consumer)
+        self.parked.pop(consumer, None)
+        self._dispatcher.schedule_pump()
+
+    def step(self, event: CollectorEvent) -> None:
+        """Give the event to a parked consumer and run its handler's first step now, inside the caller's task."""
+        consumer, _ = self.parked.popitem()
+        consumer.event = event
+        caller = asyncio.current_task(self._loop)
+        self._stepping = True
+        if caller is not None:
+            _leave_task(self._loop, caller)
+        try:
+            consumer.resume()
+        except (KeyboardInterrupt, SystemExit) as exc:
+            self._loop.call_soon(_raise, exc)  # ends the loop, as from any task, and spares the sender
+        finally:
+            if caller is not None:
+                _enter_task(self._loop, caller)
+            self._stepping = False
+
+    def busy(self) -> list[Consumer]:
+        """Return the consumers that have an event."""
+        return [consumer for consumer in self._everyone if consumer.event is not None]
+
+    def abandon(self, consumer: Consumer) -> CollectorEvent:
+        """Forget a consumer whose handler does not end, and return its event."""
+        event, consumer.event = consumer.event, None
+        self._everyone.discard(consumer)
+        if event is None:
+            raise RuntimeError("a consumer without an event cannot be abandoned")
+        return event
+
+    def trim(self, size: int) -> None:
+        """End parked consumers until at most `size` are left, or none is parked."""
+        while self.parked and len(self._everyone) > size:
+            consumer, _ = self.parked.popitem()
+            consumer.retired = True
+            self._loop.call_soon(consumer.resume)
+            self._everyone.discard(consumer)
+
+    async def close(self) -> None:
+        """End all consumers; those that have an event first finish it."""
+        while self._everyone:
+            for consumer in self._everyone:
+                consumer.retired = True
+            tasks = [consumer.task for consumer in self._everyone]
+            self.trim(0)
+            await asyncio.wait(tasks)
+
+
+def is_consumer(task: asyncio.Task[Any] | None, dispatcher: "Dispatcher") -> bool:
+    """Return whether the task is one of the dispatcher's consumers, and so inside a handler."""
+    return any(consumer.task is task for consumer in dispatcher.consumers.busy())
+
+
+def _raise(exc: BaseException) -> None:
+    raise exc

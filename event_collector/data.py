@@ -1,0 +1,308 @@
+"""The values that travel: payloads on their way to handlers, results on their way back."""
+
+import math
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from copy import copy
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeAlias
+
+import msgspec
+
+from event_collector.exceptions import ConfigError
+
+__all__ = ["Context", "Delivery", "Error", "Ok", "Payload", "Record", "Result", "ResultList", "abind"]
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)
+    E = TypeVar("E", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
+    E = TypeVar("E")
+
+Record: TypeAlias = dict[str, Any]
+
+
+class Delivery(Enum):
+    """Which collectors a payload goes to."""
+
+    BROADCAST = 0
+    """Every collector."""
+    KEY = 1
+    """The collectors that the payload's `keys` name."""
+    TOPIC = 2
+    """The collectors subscribed to any of the payload's `topics`."""
+
+
+_BROADCAST = Delivery.BROADCAST
+
+
+def names(what: str, value: Iterable[object] | None) -> tuple[str, ...]:
+    """Return a sequence of strings as a tuple; `what` is its name in the error.
+
+    Raises:
+        ConfigError: for a bare string, which would be taken letter by letter, and for anything but strings.
+
+    """
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        raise ConfigError(f"{what} takes a list of strings, not the string {value!r}: write [{value!r}]")
+    given = tuple(value)
+    strings = tuple(name for name in given if isinstance(name, str))
+    if len(strings) != len(given):
+        raise ConfigError(f"{what} takes a list of strings, not {list(given)!r}")
+    return strings
+
+
+def _is_ordered(value: object) -> bool:
+    return isinstance(value, (int, float)) and not math.isnan(value)
+
+
+class Payload(Generic[T]):
+    """What a handler receives: the value that was sent, and where it was to go.
+
+    Args:
+        value: the value itself; a coroutine handler gets this very object, a worker process a decoded copy.
+        delivery: BROADCAST to every collector, KEY to those in `keys`, TOPIC to the subscribers of `topics`.
+        keys: collector keys for KEY delivery; unknown ones are skipped.
+        topics: topics for TOPIC delivery.
+        priority: the lowest goes first in a PRIORITY queue; None means the queue's `default_priority`.
+
+    Raises:
+        ConfigError: for keys or topics that are no list of strings, an unknown delivery, or a priority that
+            is no number.
+
+    """
+
+    __slots__ = ("_keys", "_priority", "_topics", "_value", "delivery")
+
+    def __init__(
+        self,
+        value: T,
+        delivery: Delivery = _BROADCAST,
+        keys: Sequence[str] | None = None,
+        topics: Sequence[str] | None = None,
+        priority: float | None = None,
+    ) -> None:
+        self._value = value
+        self.delivery = delivery
+        self._keys: tuple[str, ...] = ()
+        self._topics: tuple[str, ...] = ()
+        self._priority: float | None = None
+        if delivery is not _BROADCAST or keys is not None or topics is not None:
+            self.set_delivery(delivery, keys, topics)
+        if priority is not None:
+            self.set_priority(priority)
+
+    @property
+    def value(self) -> T:
+        """The value that was sent; it cannot be replaced."""
+        return self._value
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the collectors it is meant for, with KEY delivery."""
+        return list(self._keys)
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics it is published under, with TOPIC delivery."""
+        return list(self._topics)
+
+    @property
+    def priority(self) -> float | None:
+        """Its place in a PRIORITY queue, lowest first; None for the queue's default."""
+        return self._priority
+
+    def set_delivery(
+        self, delivery: Delivery, keys: Sequence[str] | None = None, topics: Sequence[str] | None = None
+    ) -> None:
+        """Say anew which collectors it goes to; what is not given is emptied.
+
+        Raises:
+            ConfigError: for keys or topics that are no list of strings, or an unknown delivery.
+
+        """
+        if not isinstance(delivery, Delivery):
+            raise ConfigError(f"delivery takes a Delivery such as Delivery.KEY, not {delivery!r}")
+        self._keys, self._topics = names("Payload keys", keys), names("Payload topics", topics)
+        self.delivery = delivery
+
+    def set_priority(self, priority: float | None) -> None:
+        """Give it another place in a PRIORITY queue; events already sent keep theirs.
+
+        Raises:
+            ConfigError: if it is not a number, or not a number that can be ordered (NaN).
+
+        """
+        if priority is not None and not _is_ordered(priority):
+            raise ConfigError(f"priority takes a number, the lowest first, not {priority!r}")
+        self._priority = priority
+
+    def __repr__(self) -> str:
+        return (
+            f"<Payload value={self._value!r} delivery={self.delivery.name} keys={list(self._keys)}"
+            f" topics={list(self._topics)} priority={self._priority}>"
+        )
+
+
+class _FromCollector(msgspec.Struct, eq=False, kw_only=True):
+    key: str | None = None
+    """The key of the collector whose handler gave this result; None outside a queue."""
+
+
+class Ok(_FromCollector, Generic[T], eq=False):
+    """The result of a handler that succeeded. In a `match` statement: `case Ok(value)`."""
+
+    value: T
+    is_error: ClassVar[bool] = False
+
+    def ok(self) -> bool:
+        """True: this is a success."""
+        return True
+
+    def error(self) -> bool:
+        """False: this is a success."""
+        return False
+
+    def unwrap(self) -> T:
+        """Return the value."""
+        return self.value
+
+    def __repr__(self) -> str:
+        return f"<Ok value={self.value!r}>"
+
+
+class Error(_FromCollector, Generic[E], eq=False):
+    """The result of a handler that failed. In a `match` statement: `case Error(err)`.
+
+    `err` is the exception, or whatever the handler put there. `details` of an exception that left a handler
+    has the keys func, args, kwargs, exc and trace (the traceback as text).
+    """
+
+    err: E
+    details: Record | None = None
+    is_error: ClassVar[bool] = True
+
+    @property
+    def value(self) -> None:
+        """None: an error has no value."""
+
+    def ok(self) -> bool:
+        """False: this is a failure."""
+        return False
+
+    def error(self) -> bool:
+        """True: this is a failure."""
+        return True
+
+    def unwrap(self) -> NoReturn:
+        """Raise the exception; anything else is raised as a RuntimeError with its text."""
+        if isinstance(self.err, BaseException):
+            raise self.err
+        raise RuntimeError(str(self.err))
+
+    def __repr__(self) -> str:
+        return f"<Error err={self.err!r} details={self.details!r}>"
+
+
+Result = Ok[T] | Error[E]
+"""What a handler answers: `Result`, `Result[Receipt]` or `Result[Receipt, ValueError]` in an annotation."""
+
+
+class ResultList(list[Result[Any, Any]]):
+    """The results of one event, one for each collector it reached, in the order of their registration."""
+
+    __slots__ = ()
+
+    def __init__(self, results: Iterable[Result[Any, Any]] | None = None) -> None:
+        super().__init__(results or ())
+
+    @property
+    def results(self) -> list[Result[Any, Any]]:
+        """The results as a list: this object itself."""
+        return self
+
+    def first(self) -> Result[Any, Any]:
+        """Return the first result; an Error when no collector was reached."""
+        return self[0] if self else Error("result list is empty: no collector was reached")
+
+    def iter(self) -> Iterator[Result[Any, Any]]:
+        """Return an iterator over the results."""
+        return iter(self)
+
+    def size(self) -> int:
+        """Return the number of results."""
+        return len(self)
+
+
+class Context:
+    """What a collector's handler and lifecycle share: names with values, as attributes or as items."""
+
+    def __init__(self, data: Record | None = None) -> None:
+        self.__dict__.update(data or {})
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the context has no {name!r}; it has {sorted(self.__dict__)}")
+
+    def __getitem__(self, name: str) -> Any:
+        return self.__dict__[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.__dict__[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self.__dict__[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.__dict__)
+
+    def __len__(self) -> int:
+        return len(self.__dict__)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.__dict__
+
+    def __repr__(self) -> str:
+        return f"<Context: {self.__dict__!r}>"
+
+
+def as_result(outcome: Any, key: str | None) -> Result[Any, Any]:
+    """Return what a handler returned as a Result that names its collector; any other value v is Ok(v)."""
+    if not isinstance(outcome, (Ok, Error)):
+        return Ok(outcome, key=key)
+    shared = outcome.key is not None and outcome.key != key  # one object, returned by several collectors
+    result: Result[Any, Any] = copy(outcome) if shared else outcome
+    result.key = key
+    return result
+
+
+def failure(
+    exc: BaseException,
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Record,
+    key: str | None = None,
+) -> Error[BaseException]:
+    """Return the Error of an exception that left `func(*args, **kwargs)`, with the details of both."""
+    trace = "".join(traceback.format_exception(exc))
+    details = {"func": func, "args": args, "kwargs": kwargs, "exc": exc, "trace": trace}
+    return Error(exc, details, key=key)
+
+
+async def abind(f: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Result[Any, Any]:
+    """Await `f(*args, **kwargs)` and return its outcome as a Result.
+
+    Ok and Error come back as they are, any other value v as Ok(v), an exception e as Error(e) with details.
+    CancelledError (like every exception that is no `Exception`) passes through.
+    """
+    try:
+        outcome = await f(*args, **kwargs)
+    except Exception as exc:
+        return failure(exc, f, args, kwargs)
+    return outcome if isinstance(outcome, (Ok, Error)) else Ok(outcome)

@@ -1,0 +1,57 @@
+"""What can be known beforehand of where payloads go, so that most events need no router."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from event_collector.collector import COROUTINE, PROCESS, Collector, Processor
+from event_collector.data import Context, Delivery, Payload
+from event_collector.router import Router, SimpleRouter
+
+__all__ = ["DeliveryPlan", "Direct"]
+
+Direct: TypeAlias = tuple[Processor, Context, str]
+"""A handler, the context it gets, and its collector's key."""
+
+
+class DeliveryPlan:
+    """The router of a queue and the shortcuts around it.
+
+    Shortcuts need a SimpleRouter as it is: a subclass, or another router, sees every payload.
+
+    Args:
+        router: the queue's router.
+        collectors: its collectors by key.
+
+    """
+
+    def __init__(self, router: Router, collectors: Mapping[str, Collector]) -> None:
+        self.router = router
+        everyone = list(collectors.values())
+        remote = [collector for collector in everyone if collector.mode == PROCESS]
+        self._select: Callable[[Payload[Any]], list[Collector]] | None = (
+            router.select if isinstance(router, SimpleRouter) and type(router) is SimpleRouter else None
+        )
+        self.any_remote = bool(remote)
+        """Whether any payload may reach a worker process."""
+        self._all_remote = self._select is None or len(remote) == len(everyone)
+        only = everyone[0] if self._select is not None and len(everyone) == 1 else None
+        self.direct: Direct | None = None
+        """Handler, context and key of the one collector that every broadcast goes to, when it needs no care."""
+        if only is not None and only.mode == COROUTINE and only.asynchronous and only.timeout is None:
+            self.direct = only.processor, only.ctx, only.key
+        self._only_remote = only if only is not None and only.mode == PROCESS else None
+
+    def is_remote(self, payload: Payload[Any]) -> bool:
+        """Return whether a worker process is needed for this payload."""
+        if payload.delivery is Delivery.BROADCAST or self._all_remote or self._select is None:
+            return self.any_remote
+        return any(collector.mode == PROCESS for collector in self._select(payload))
+
+    def sole_remote(self, payload: Payload[Any]) -> Collector | None:
+        """Return the collector of a payload that goes to one worker process and nowhere else."""
+        if self._select is None:
+            return None
+        if payload.delivery is Delivery.BROADCAST:
+            return self._only_remote
+        selected = self._select(payload)
+        return selected[0] if len(selected) == 1 and selected[0].mode == PROCESS else None

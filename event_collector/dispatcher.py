@@ -1,0 +1,402 @@
+"""The dispatcher: every event from its acceptance to its result, and how many may be in handlers at once.
+
+        accept() -> backlog -> next_event() -> a consumer, or a job for the worker pool -> finish()
+
+At every instant: accepted = finished + in handlers + queued. All of it happens in the thread of the event loop.
+"""
+
+import asyncio
+import itertools
+import math
+from collections.abc import Callable
+from contextvars import copy_context
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+
+from event_collector.backlog import Backlog, make_backlog
+from event_collector.capacity import Capacity
+from event_collector.collector import Collector
+from event_collector.consumer import ConsumerPool
+from event_collector.data import Error, Payload, ResultList
+from event_collector.delivery import DeliveryPlan
+from event_collector.exceptions import ConfigError, QueueShutDown
+from event_collector.metrics import Meter
+from event_collector.publisher import DEFAULT_PRIORITY, CollectorEvent, QueueType
+
+__all__ = ["Accounting", "Dispatcher", "JobTier", "Limits"]
+
+SLICE = 0.002
+"""Seconds for which events are processed without a turn of the loop: less costs turns, more keeps others waiting."""
+
+GROWTH = 1.25
+"""A pool found too small grows by a quarter at least, so that a burst does not resize it at every event."""
+
+_event_ids = itertools.count(1)
+
+
+class Accounting(NamedTuple):
+    """Where all events are: accepted = finished + in_handlers + queued, at every instant."""
+
+    accepted: int
+    finished: int
+    in_handlers: int
+    queued: int
+
+
+class Limits(NamedTuple):
+    """How many events may be in handlers at once."""
+
+    min_consumers: int
+    max_consumers: int
+    autoscale: bool
+    margin: float
+    """Room to spare when the pool grows: 0.15 for 15 percent."""
+
+
+class JobTier(Protocol):
+    """The worker processes, as the dispatcher sees them."""
+
+    @property
+    def room(self) -> int:
+        """How many more events the workers can take now."""
+
+    def submit(self, event: CollectorEvent, collector: Collector) -> None:
+        """Have a worker process the event; its results reach `Dispatcher.finish()`, perhaps within this call."""
+
+
+class Dispatcher:
+    """Owns the events of one queue.
+
+    Args:
+        queue_type: the order in which queued events are taken.
+        default_priority: of payloads without a priority, in a PRIORITY queue.
+        max_queue_size: how many events may wait; 0 for no bound.
+        limits: of the number of consumers.
+        meter: keeps the times of finished events.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        queue_type: QueueType,
+        default_priority: float,
+        max_queue_size: int,
+        limits: Limits,
+        meter: Meter,
+    ) -> None:
+        self._queue_type = queue_type
+        self._default_priority = default_priority
+        self._service_times, self._wait_times = meter.service_times, meter.wait_times
+        self._on_activity: Callable[[], None] = _nothing
+        self._capacity = Capacity(max_queue_size) if max_queue_size > 0 else None
+        # Events for worker processes have a line of their own: they wait for room there, the others need not.
+        self._backlog, self._remote_backlog = make_backlog(queue_type), make_backlog(queue_type)
+        self._joiners: list[asyncio.Future[None]] = []
+        self._refusal: QueueShutDown | None = None
+        self.limits = limits
+        self.size = limits.min_consumers if limits.autoscale else limits.max_consumers
+        """How many events may be in handlers now."""
+        self.ceiling = limits.max_consumers
+        """How far the pool may grow at a burst by itself; written by the autoscaler."""
+        self.accepted = 0
+        self.finished = 0
+        self.busy = 0
+        self.service_total = 0.0
+        """Seconds that all finished events spent in handlers."""
+        self.idle = True
+        """Whether whoever watches the queue rests: the watcher writes True, the next event False and wakes it."""
+        self.crowded = self._capacity is not None
+        """Whether a sender must wait: a bounded queue always has to be asked, others when a slice is used up."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tier: JobTier | None = None
+        self._now = 0.0  # the last reading of the clock
+        self._slice_ends = 0.0
+        self._pump_due = False
+
+    # Start and stop
+
+    def open(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        plan: DeliveryPlan,
+        tier: JobTier | None,
+        on_activity: Callable[[], None],
+    ) -> None:
+        """Begin to process events, those already accepted first; `on_activity` is called after each rest."""
+        self._loop, self.plan, self._tier, self._on_activity = loop, plan, tier, on_activity
+        self._refusal = None
+        self.size = self.limits.min_consumers if self.limits.autoscale else self.limits.max_consumers
+        self.ceiling = self.limits.max_consumers
+        self.direct, self.route = plan.direct, plan.router.handle_event
+        self.consumers = ConsumerPool(self, loop)
+        if self.qsize:
+            self._notice_activity()
+            self.schedule_pump()
+
+    def refuse(self, error: QueueShutDown) -> None:
+        """Accept no more events; senders who wait for room fail."""
+        self._refusal = error
+        if self._capacity is not None:
+            self._capacity.refuse(error)
+
+    def give_up(self, error: Exception) -> None:
+        """End every queued event with `error`, and cancel the handlers of the others."""
+        for backlog in (self._backlog, self._remote_backlog):
+            while backlog:
+                event = self._take(backlog)
+                event.finished = monotonic()
+                self._conclude(event, ResultList((Error(error),)))
+        for consumer in self.consumers.busy():
+            consumer.cancel_event(error)
+
+    def abandon(self, error: Exception) -> None:
+        """End the events of handlers that ignore their cancellation; what these answer is dropped."""
+        for consumer in self.consumers.busy():
+            event = self.consumers.abandon(consumer)
+            self.finish(event, ResultList((Error(error),)), monotonic())
+
+    async def close(self) -> None:
+        """End the consumers. No event may be left."""
+        await self.consumers.close()
+        self._loop = self._tier = None
+        self._on_activity = _nothing
+
+    # Acceptance
+
+    def accept(self, payload: Payload[Any]) -> CollectorEvent:
+        """Take a payload in and return its event; its handler may run up to its first wait before this returns.
+
+        Raises:
+            QueueShutDown: the queue takes no more events.
+            ConfigError: it is not a Payload.
+
+        """
+        if self._refusal is not None or not _is_payload(payload):
+            self._release_room()
+            raise self._refusal or _not_a_payload(payload)
+        variables = copy_context()
+        event = CollectorEvent(
+            next(_event_ids),
+            payload,
+            DEFAULT_PRIORITY if self._queue_type is not QueueType.PRIORITY else self._priority(payload),
+            monotonic(),
+            0.0,
+            0.0,
+            variables if len(variables) else None,
+        )
+        self.accepted += 1
+        if self.idle:
+            self._notice_activity()
+        if self._tier is not None and self.plan.is_remote(payload):
+            self._remote_backlog.push(event)
+            self._submit_jobs()
+            if self._remote_backlog and not self._pump_due:
+                self.schedule_pump()
+        elif self._can_start(event):
+            self._release_room()
+            self.busy += 1
+            self.consumers.step(event)
+        else:
+            self._backlog.push(event)
+            if not self._pump_due:
+                self.schedule_pump()
+        return event
+
+    def _can_start(self, event: CollectorEvent) -> bool:
+        """Return whether the handler may begin within send(): nobody is before it, and it is time."""
+        return (
+            self._queue_type is QueueType.FIFO
+            and self._loop is not None
+            and self.consumers.can_step
+            and not self._backlog
+            and (self.busy < self.size or self._grow())
+            and self._within_slice(event.created)
+        )
+
+    def claim_room(self) -> None:
+        """Take a place in a bounded queue, at once; QueueFull when there is none."""
+        if self._capacity is not None:
+            self._capacity.claim()
+
+    async def wait_for_room(self) -> None:
+        """Wait for a place in a bounded queue, or for one turn of the loop after a slice of work."""
+        if self._capacity is not None:
+            if self._refusal is not None:
+                raise self._refusal
+            await self._capacity.wait()
+        else:
+            await asyncio.sleep(0)
+
+    def _release_room(self) -> None:
+        if self._capacity is not None:
+            self._capacity.release()
+
+    def _priority(self, payload: Payload[Any]) -> float:
+        return self._default_priority if payload.priority is None else payload.priority
+
+    # Dispatch
+
+    def next_event(self) -> CollectorEvent | None:
+        """Return the next event for a consumer that is free; None when it should rest."""
+        backlog = self._next_backlog() if self._tier is not None else self._backlog
+        if not backlog or not (self.busy < self.size or self._grow()) or not self._within_slice(self._now):
+            return None
+        self.busy += 1
+        return self._take(backlog)
+
+    def schedule_pump(self) -> None:
+        """Look for work in the next turn of the loop."""
+        if not self._pump_due and self._loop is not None and not self._loop.is_closed():
+            self._pump_due = True
+            self._loop.call_soon(self._pump)
+
+    def submit_jobs(self) -> None:
+        """The workers have room again: give them what waits."""
+        self._submit_jobs()
+        if self._remote_backlog:
+            self.schedule_pump()
+
+    def _pump(self) -> None:
+        """Bring events that wait and consumers that are free together. Its run also marks a turn of the loop."""
+        self._pump_due = False
+        self.crowded = self._capacity is not None
+        self._now = monotonic()
+        self._slice_ends = self._now + SLICE
+        while self.consumers.can_step:
+            event = self.next_event()
+            if event is None:
+                return
+            self.consumers.step(event)
+        backlog = self._next_backlog()
+        if backlog and (self.busy < self.size or self._grow()):
+            limit = self.ceiling if self.limits.autoscale else self.size
+            self.consumers.spawn(min(self.qsize, limit - self.busy))
+
+    def _next_backlog(self) -> Backlog | None:
+        """Return the line whose head a consumer should take, after the workers have got what is theirs alone."""
+        if self._tier is None:
+            return self._backlog
+        self._submit_jobs()
+        if not self._remote_backlog or self._tier.room <= 0:
+            return self._backlog
+        if not self._backlog:
+            return self._remote_backlog
+        here, there = self._backlog.peek(), self._remote_backlog.peek()
+        local_first = there < here if self._queue_type is QueueType.LIFO else here < there
+        return self._backlog if local_first else self._remote_backlog
+
+    def _submit_jobs(self) -> None:
+        """Give the workers the events that are theirs alone, as many as they have room for."""
+        tier, backlog = self._tier, self._remote_backlog
+        while backlog and tier is not None and tier.room > 0 and (self.busy < self.size or self._grow()):
+            collector = self.plan.sole_remote(backlog.peek().payload)
+            if collector is None:
+                return
+            self.busy += 1
+            tier.submit(self._take(backlog), collector)
+
+    def _take(self, backlog: Backlog) -> CollectorEvent:
+        event = backlog.pop()
+        if self._capacity is not None:
+            self._capacity.release()
+        return event
+
+    def _within_slice(self, now: float) -> bool:
+        """Return whether there is time left in this turn of the loop.
+
+        A due pump tells that the turn is still the one in which the slice began. With none due a new slice
+        begins, and a pump to mark the turn.
+        """
+        if now < self._slice_ends:
+            return True
+        if self._pump_due:
+            self.crowded = self.crowded or self._queue_type is QueueType.FIFO
+            return False
+        self._slice_ends = now + SLICE
+        self.schedule_pump()
+        return True
+
+    # The end of an event
+
+    def finish(self, event: CollectorEvent, results: ResultList, now: float) -> None:
+        """An event has left its handlers: note its times, set its results, free its place."""
+        self.busy -= 1
+        self._now = event.finished = now
+        service_time = now - event.started
+        self.service_total += service_time
+        self._service_times.append(service_time)
+        self._wait_times.append(now - event.created)
+        self._conclude(event, results)
+
+    def _conclude(self, event: CollectorEvent, results: ResultList) -> None:
+        self.finished += 1
+        event.set_result(results)
+        if self._joiners and self.finished == self.accepted:
+            joiners, self._joiners = self._joiners, []
+            for joiner in joiners:
+                if not joiner.done():
+                    joiner.set_result(None)
+
+    async def join(self) -> None:
+        """Wait until no accepted event is unfinished."""
+        while self.finished < self.accepted:
+            joiner = asyncio.get_running_loop().create_future()
+            self._joiners.append(joiner)
+            await joiner
+
+    # Size
+
+    def resize(self, size: int) -> None:
+        """Set the number of consumers; those that have an event finish it first."""
+        self.size = max(self.limits.min_consumers, min(size, self.limits.max_consumers))
+        if self._loop is not None:
+            self.consumers.trim(self.size)
+            self.schedule_pump()
+
+    def _grow(self) -> bool:
+        """Make room for one more event in handlers, and some to spare; False when the pool may not grow."""
+        if not self.limits.autoscale or self.size >= self.ceiling:
+            return False
+        wanted = max(self.busy + 1, math.ceil(self.size * max(GROWTH, 1 + self.limits.margin)))
+        self.size = min(wanted, self.ceiling)
+        return True
+
+    # Figures
+
+    @property
+    def refusing(self) -> bool:
+        """Whether the end has begun."""
+        return self._refusal is not None
+
+    @property
+    def qsize(self) -> int:
+        """How many events wait."""
+        return len(self._backlog) + len(self._remote_backlog)
+
+    @property
+    def unfinished(self) -> int:
+        """How many accepted events have no result yet."""
+        return self.accepted - self.finished
+
+    def accounting(self) -> Accounting:
+        """Return where all events are."""
+        return Accounting(self.accepted, self.finished, self.busy, self.qsize)
+
+    def _notice_activity(self) -> None:
+        self.idle = False
+        self._on_activity()
+
+
+def _nothing() -> None:
+    """Nobody watches a queue that does not run."""
+
+
+def _is_payload(value: object) -> bool:
+    return isinstance(value, Payload)
+
+
+def _not_a_payload(payload: object) -> ConfigError:
+    return ConfigError(
+        f"send() takes a Payload, not {type(payload).__name__}: wrap the value, Payload(value)"
+    )

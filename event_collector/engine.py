@@ -1,0 +1,338 @@
+"""The engine: starts and ends what a queue needs, in order, and undoes it in reverse whatever happens.
+
+One task, the *keeper*, does all of it, so that a lifecycle is left by the task that entered it:
+
+    starting   lifecycles entered -> threads, executors, workers -> dispatcher -> monitor
+    running
+    draining   no event is accepted any more; those accepted are finished, or given up at the end of the time
+    closing    monitor -> consumers -> workers, threads -> lifecycles, the last entered first
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from time import monotonic
+from typing import Any
+
+from event_collector.collector import COROUTINE, EXECUTOR, PROCESS, THREAD, Collector
+from event_collector.consumer import is_consumer
+from event_collector.delivery import DeliveryPlan
+from event_collector.dispatcher import Dispatcher
+from event_collector.exceptions import QueueShutDown
+from event_collector.lifecycle import Lifecycles, raise_all
+from event_collector.metrics import NOTHING, Meter, Metrics
+from event_collector.monitor import HISTORY, Monitor, Reporter
+from event_collector.router import Router
+from event_collector.settings import Settings
+from event_collector.tiers import ExecutorTier, ThreadTier, runs_in_threads
+from event_collector.worker_tier import WorkerTier
+from event_collector_workers.autoscaler import Autoscaler, Change, FixedSize, ScalingLaw
+from event_collector_workers.autoscaler import Limits as LawLimits
+from event_collector_workers.machine import granted_cpus
+
+__all__ = ["Engine"]
+
+CANCEL_GRACE = 1.0
+"""Seconds that cancelled handlers get to end, once the time of a drain is up, before they are abandoned."""
+
+LEAST_INTERVAL = 0.05
+"""Seconds between two looks of the monitor, at least: the law gains nothing from more."""
+
+PATIENCE = 60.0
+"""The `avg_load_interval`, in seconds, at which the law has its normal patience."""
+
+
+class Engine:
+    """Everything of a queue that runs.
+
+    Args:
+        dispatcher: owns the events.
+        meter: keeps the windows of the metrics.
+        settings: of the queue.
+        collectors: by key, in the order of registration.
+        router: delivers to them.
+        law: sizes the pools; None for the built-in one.
+        log: for what the owner should know.
+        on_started: awaited at the end of the start.
+        on_ended: awaited at the very end.
+        on_report: awaited with each report of the metrics.
+
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        meter: Meter,
+        settings: Settings,
+        *,
+        collectors: Mapping[str, Collector],
+        router: Router,
+        law: ScalingLaw | None,
+        log: Any,
+        on_started: Callable[[], Awaitable[None]],
+        on_ended: Callable[[], Awaitable[None]],
+        on_report: Callable[[Metrics], Awaitable[None]],
+    ) -> None:
+        self._dispatcher, self._meter, self._settings = dispatcher, meter, settings
+        self._collectors, self._router = collectors, router
+        self._law, self._log = law, log
+        self._on_started, self._on_ended, self._on_report = on_started, on_ended, on_report
+        self._keeper: asyncio.Task[None] | None = None
+        self._started: asyncio.Future[None] | None = None
+        self._starters = 0
+        self._stop_asked: asyncio.Event | None = None
+        self._deadline: asyncio.Timeout | None = None
+        self._hurried = False
+        self._monitor: Monitor | None = None
+        self._workers: WorkerTier | None = None
+        self._reports: set[asyncio.Future[None]] = set()
+        self._errors: list[Exception] = []
+        self._last = NOTHING
+        self.running = False
+        self.changes: deque[Change] = deque(maxlen=HISTORY)
+
+    # What the queue asks for
+
+    async def start(self) -> None:
+        """Start, or wait for a start under way; see CollectorQueue.init_queue()."""
+        while self._keeper is not None and self._stop_asked is not None and self._stop_asked.is_set():
+            await asyncio.wait([self._keeper])
+        if self._keeper is None:
+            self._hurried = False
+            self._stop_asked = asyncio.Event()
+            self._started = asyncio.get_running_loop().create_future()
+            self._keeper = asyncio.create_task(self._keep(self._started, self._stop_asked))
+        if self._started is None or (self._started.done() and self.running):
+            return
+        self._starters += 1
+        try:
+            await asyncio.shield(self._started)
+        except asyncio.CancelledError:
+            if self._starters == 1 and self._keeper is not None:  # nobody else waits for it
+                self._keeper.cancel()
+                await self._see_end(self._keeper)
+            raise
+        finally:
+            self._starters -= 1
+
+    async def stop(self) -> None:
+        """End, or wait for an end under way; see CollectorQueue.shut_down_queue()."""
+        keeper = self._keeper
+        if keeper is None or self._stop_asked is None:
+            return
+        first = not self._stop_asked.is_set()
+        self._stop_asked.set()
+        if asyncio.current_task() is keeper or is_consumer(asyncio.current_task(), self._dispatcher):
+            return
+        await self._see_end(keeper)
+        if first and (errors := self._take_errors()):
+            raise_all("errors at the end of lifecycles", errors)
+
+    def metrics(self) -> Metrics:
+        """Return the metrics of this instant, or those of the end."""
+        if not self.running or self._monitor is None:
+            return self._last
+        return self._meter.snapshot(monotonic(), self._monitor.counts())
+
+    async def _see_end(self, keeper: "asyncio.Task[None]") -> None:
+        """Wait until everything is down. Cancelled, hurry that on, and raise CancelledError only then."""
+        cancelled: asyncio.CancelledError | None = None
+        while not keeper.done():
+            try:
+                await asyncio.wait([keeper])
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+                self._hurry()
+        if cancelled is not None:
+            raise cancelled
+
+    def _hurry(self) -> None:
+        """Give up what is not finished, now."""
+        self._hurried = True
+        if self._deadline is not None:
+            self._deadline.reschedule(asyncio.get_running_loop().time())
+
+    def _take_errors(self) -> list[Exception]:
+        errors, self._errors = self._errors, []
+        return errors
+
+    # The keeper
+
+    async def _keep(self, started: "asyncio.Future[None]", stop_asked: asyncio.Event) -> None:
+        try:
+            await self._open()
+            await self._on_started()
+        except BaseException as exc:
+            self._hurried = True
+            await self._end()
+            self._keeper = None
+            if isinstance(exc, asyncio.CancelledError):
+                started.cancel()
+            else:
+                started.set_exception(exc)
+                started.exception()  # whoever started may be gone: that is not worth a message
+            return
+        started.set_result(None)
+        try:
+            await stop_asked.wait()
+        except asyncio.CancelledError:  # the program's event loop ends without having ended the queue
+            self._hurried = True
+            stop_asked.set()
+        await self._end()
+        await self._on_ended()
+        self._keeper = None
+
+    async def _open(self) -> None:
+        everyone = list(self._collectors.values())
+        self._errors = []
+        self._lifecycles = Lifecycles()
+        self._threads: ThreadTier | None = None
+        self._attached: list[Collector] = []
+        self._reporter: Reporter | None = None
+        for collector in everyone:
+            if collector.lifecycle is not None and _is_here(collector):
+                await self._lifecycles.enter(collector.lifecycle, collector.ctx)
+        await self._open_tiers(everyone)
+        loop, now = asyncio.get_running_loop(), monotonic()
+        self._monitor = Monitor(
+            self._dispatcher,
+            self._meter,
+            self._make_law(),
+            everyone,
+            max(LEAST_INTERVAL, self._settings.monitor_interval),
+            self.changes,
+            self._log,
+        )
+        self._meter.start(now, self._monitor.counts())
+        self._monitor.start(loop, self._workers)
+        plan = DeliveryPlan(self._router, self._collectors)
+        self._dispatcher.open(loop, plan, self._workers, self._monitor.wake)
+        self.running = True
+        if self._settings.report_interval > 0:
+            self._reporter = Reporter(self._settings.report_interval, self._report)
+            self._reporter.start(loop)
+
+    async def _open_tiers(self, everyone: list[Collector]) -> None:
+        by_mode: dict[str, list[Collector]] = {}
+        for collector in everyone:
+            by_mode.setdefault(collector.mode, []).append(collector)
+        if THREAD in by_mode:
+            self._threads = ThreadTier(self._settings.max_threads)
+            self._attach(by_mode[THREAD], self._threads)
+        if EXECUTOR in by_mode:
+            self._attach(by_mode[EXECUTOR], ExecutorTier(by_mode[EXECUTOR]))
+        if PROCESS in by_mode:
+            settings = self._settings
+            workers = WorkerTier(
+                by_mode[PROCESS],
+                self._dispatcher,
+                min_workers=settings.min_workers,
+                max_workers=self._max_workers,
+                start_method=settings.start_method,
+                log=self._log,
+            )
+            self._attach(by_mode[PROCESS], workers)
+            await workers.start(settings.min_workers if settings.autoscale else self._max_workers)
+            self._workers = workers
+
+    def _attach(self, collectors: list[Collector], tier: Any) -> None:
+        for collector in collectors:
+            collector.attach(tier)
+            self._attached.append(collector)
+
+    @property
+    def _max_workers(self) -> int:
+        return self._settings.max_workers or max(1, self._settings.min_workers, math.ceil(granted_cpus()))
+
+    def _make_law(self) -> ScalingLaw:
+        settings = self._settings
+        workers = self._max_workers if self._workers is not None else 0
+        if self._law is not None:
+            return self._law
+        if not settings.autoscale:
+            return FixedSize(settings.max_consumers, workers)
+        return Autoscaler(
+            LawLimits(
+                min_consumers=settings.min_consumers,
+                max_consumers=settings.max_consumers,
+                min_workers=min(settings.min_workers, workers),
+                max_workers=workers,
+                margin=settings.wip_margin,
+                patience=min(1000.0, settings.avg_load_interval / PATIENCE),
+            )
+        )
+
+    # The end
+
+    async def _end(self) -> None:
+        """Drain and close. A cancellation on the way only hurries it."""
+        began = monotonic()
+        self._dispatcher.refuse(QueueShutDown("the queue is shut down: it takes no more events"))
+        if self.running:
+            await self._drain()
+        bound = self._settings.consumer_shutdown_timeout
+        left = None if bound <= 0 else max(CANCEL_GRACE, bound - (monotonic() - began))
+        await self._close(left)
+
+    async def _drain(self) -> None:
+        bound = self._settings.consumer_shutdown_timeout
+        try:
+            async with asyncio.timeout(bound if bound > 0 else None) as self._deadline:
+                if self._hurried:
+                    self._hurry()
+                await self._dispatcher.join()
+        except (TimeoutError, asyncio.CancelledError):
+            await self._give_up()
+        finally:
+            self._deadline = None
+
+    async def _give_up(self) -> None:
+        error = QueueShutDown("the queue was shut down before this event was finished")
+        self._log.warning("events given up", unfinished=self._dispatcher.unfinished)
+        self._dispatcher.give_up(error)
+        if self._workers is not None:
+            await self._workers.abort()
+        try:
+            async with asyncio.timeout(CANCEL_GRACE):
+                await self._dispatcher.join()
+        except (TimeoutError, asyncio.CancelledError):
+            self._log.warning("handlers ignore their cancellation", handlers=self._dispatcher.busy)
+            self._dispatcher.abandon(error)
+
+    async def _close(self, timeout: float | None) -> None:
+        if self._reporter is not None:
+            self._reporter.stop()
+        if self._monitor is not None:
+            self._monitor.stop()
+        if self.running:
+            await self._dispatcher.close()
+        if self._workers is not None:
+            await self._workers.close(timeout)
+        if self._threads is not None:
+            self._threads.close()
+        for collector in self._attached:
+            collector.attach(None)
+        self._errors += await self._lifecycles.leave()
+        if self._reports:
+            await asyncio.wait(self._reports)
+        if self.running and self._monitor is not None:
+            self._last = self._meter.snapshot(monotonic(), self._monitor.counts()._replace(consumers=0))
+        self._workers = self._monitor = None
+        self.running = False
+
+    def _report(self) -> None:
+        metrics = self.metrics()
+        fields = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
+        timestamp = fields.pop("timestamp").isoformat()
+        self._log.info("collector queue metrics", metrics_timestamp=timestamp, **fields)
+        report = asyncio.ensure_future(self._on_report(metrics))
+        self._reports.add(report)
+        report.add_done_callback(self._reports.discard)
+
+
+def _is_here(collector: Collector) -> bool:
+    """Return whether the collector's context lives in this process, and so its lifecycle."""
+    executor = collector.executor
+    in_threads = executor is not None and runs_in_threads(executor)
+    return collector.mode in (COROUTINE, THREAD) or in_threads

@@ -1,0 +1,34 @@
+"""Log lines through structlog, without touching the configuration of the application."""
+
+import logging
+from typing import Any
+
+import structlog
+
+__all__ = ["make_logger"]
+
+
+def make_logger(name: str, *, enabled: bool = True) -> Any:
+    """Return a logger whose lines carry `logger=name`.
+
+    Where the application has configured structlog, its configuration applies. Otherwise each line is one JSON
+    object on standard output, from level info up. Not `enabled`, nothing is written.
+    """
+    if not enabled:
+        return structlog.wrap_logger(
+            structlog.PrintLogger(), processors=[], wrapper_class=structlog.make_filtering_bound_logger(100)
+        )
+    if structlog.is_configured():
+        return structlog.get_logger().bind(logger=name)
+    logger = structlog.wrap_logger(
+        structlog.PrintLogger(),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(default=repr),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    return logger.bind(logger=name)

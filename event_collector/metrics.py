@@ -1,0 +1,180 @@
+"""What is measured of a queue, over which windows, and the snapshots that show it."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+__all__ = ["Load", "Meter", "Metrics"]
+
+
+@dataclass
+class Load:
+    """How much there is to do for how many: ratio = (qsize + busy) / consumers; 0 without consumers."""
+
+    qsize: int
+    busy: int
+    consumers: int
+
+    def __post_init__(self) -> None:
+        self.ratio = (self.qsize + self.busy) / self.consumers if self.consumers else 0.0
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """A queue at one instant.
+
+    Attributes:
+        timestamp: when, in UTC.
+        qsize: events that wait.
+        busy: events in handlers.
+        consumers: events that may be in handlers at once, now.
+        load: (qsize + busy) / consumers.
+        avg_load: mean of load over the last `avg_load_interval` seconds.
+        service_time: mean time of an event in its handlers, in seconds, of the last
+            `event_service_data_window_size` events.
+        wait_time: mean time from sending an event to its end, in seconds, of the same events.
+        arrival_rate: events accepted per second, over the last `metrics_collector_window_size` seconds.
+        departure_rate: events finished per second, over the same time.
+        wip: arrival_rate * service_time: the mean number of busy consumers (Little's law).
+        t_delta: seconds over which the rates were taken; 0 with the rates, before `metrics_warmup_interval`.
+        event_count: events finished since the start.
+
+    """
+
+    timestamp: datetime
+    qsize: int
+    busy: int
+    consumers: int
+    load: float
+    avg_load: float
+    service_time: float
+    wait_time: float
+    arrival_rate: float
+    departure_rate: float
+    wip: float
+    t_delta: float
+    event_count: int
+
+
+NOTHING = Metrics(datetime.fromtimestamp(0, UTC), 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
+"""The metrics of a queue that was never started."""
+
+
+class Counts(NamedTuple):
+    """The dispatcher's counters at one instant."""
+
+    accepted: int
+    finished: int
+    qsize: int
+    busy: int
+    consumers: int
+
+
+class _Sample(NamedTuple):
+    time: float
+    accepted: int
+    finished: int
+    load: float
+
+
+class Meter:
+    """Keeps the windows over which metrics are taken. Averages are computed when they are asked for.
+
+    Args:
+        events: how many events service and wait times are averaged over.
+        rate_window: seconds over which rates are taken.
+        load_window: seconds over which the load is averaged.
+        warmup: seconds after the start for which rates are 0.
+        history: how many samples of the counters are kept at most.
+
+    """
+
+    def __init__(
+        self, *, events: int, rate_window: float, load_window: float, warmup: float, history: int
+    ) -> None:
+        self.service_times: deque[float] = deque(maxlen=events)
+        self.wait_times: deque[float] = deque(maxlen=events)
+        self._rate_window = rate_window
+        self._load_window = load_window
+        self._warmup = warmup
+        self._samples: deque[_Sample] = deque()
+        self._history = history
+        self._spacing = max(rate_window, load_window) / history
+        self._started = 0.0
+
+    def start(self, now: float, counts: Counts) -> None:
+        """Forget what was measured before; `now` in seconds of a monotonic clock."""
+        self.service_times.clear()
+        self.wait_times.clear()
+        self._samples.clear()
+        self._started = now
+        # Events sent before the start arrive with it.
+        self._samples.append(_Sample(now, counts.finished, counts.finished, 0.0))
+
+    def sample(self, now: float, counts: Counts) -> None:
+        """Keep the counters of this instant, unless they were kept a moment ago."""
+        last = self._samples[-1]
+        entry = _Sample(now, counts.accepted, counts.finished, _load(counts))
+        if now - last.time < self._spacing and len(self._samples) > 1:
+            return
+        self._samples.append(entry)
+        horizon = now - max(self._rate_window, self._load_window)
+        while len(self._samples) > 2 and (
+            self._samples[1].time <= horizon or len(self._samples) > self._history
+        ):
+            self._samples.popleft()
+
+    def snapshot(self, now: float, counts: Counts) -> Metrics:
+        """Return the metrics of this instant."""
+        service_time, wait_time = _mean(self.service_times), _mean(self.wait_times)
+        arrival_rate, departure_rate, t_delta = self._rates(now, counts)
+        return Metrics(
+            timestamp=datetime.now(UTC),
+            qsize=counts.qsize,
+            busy=counts.busy,
+            consumers=counts.consumers,
+            load=_load(counts),
+            avg_load=self._average_load(now),
+            service_time=service_time,
+            wait_time=wait_time,
+            arrival_rate=arrival_rate,
+            departure_rate=departure_rate,
+            wip=arrival_rate * service_time,
+            t_delta=t_delta,
+            event_count=counts.finished,
+        )
+
+    def _rates(self, now: float, counts: Counts) -> tuple[float, float, float]:
+        if now - self._started < self._warmup or not self._samples:
+            return 0.0, 0.0, 0.0
+        base = next((s for s in self._samples if s.time >= now - self._rate_window), self._samples[-1])
+        elapsed = now - base.time
+        if elapsed <= 0:
+            return 0.0, 0.0, 0.0
+        return (
+            (counts.accepted - base.accepted) / elapsed,
+            (counts.finished - base.finished) / elapsed,
+            elapsed,
+        )
+
+    def _average_load(self, now: float) -> float:
+        """Return the mean over time: each sample holds until the next one."""
+        begin = max(now - self._load_window, self._started)
+        area, until = 0.0, now
+        for sample in reversed(self._samples):
+            area += sample.load * (until - max(sample.time, begin))
+            until = sample.time
+            if until <= begin:
+                break
+        return area / (now - begin) if now > begin else 0.0
+
+
+def _load(counts: Counts) -> float:
+    return (counts.qsize + counts.busy) / counts.consumers if counts.consumers else 0.0
+
+
+def _mean(values: Iterable[float]) -> float:
+    kept = tuple(values)
+    return sum(kept) / len(kept) if kept else 0.0

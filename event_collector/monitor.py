@@ -1,0 +1,239 @@
+"""The monitor: measures a running queue, asks the control law how large its pools should be, and sees to it.
+
+It runs only while there is something to do. An idle queue at its minimum has no timer at all.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic, thread_time
+from typing import Any, NamedTuple, Protocol
+
+from event_collector.collector import COROUTINE, PROCESS, Collector
+from event_collector.dispatcher import Dispatcher
+from event_collector.metrics import Counts, Meter
+from event_collector_workers.autoscaler import (
+    Change,
+    CollectorReading,
+    Plan,
+    Readings,
+    ScalingLaw,
+    Tier,
+    TierReading,
+)
+from event_collector_workers.machine import Machine
+
+__all__ = ["Monitor", "Reporter", "WorkerGauge", "WorkerReading"]
+
+HISTORY = 50
+"""How many of the last changes of size are kept for whoever asks."""
+
+
+class WorkerReading(NamedTuple):
+    """The worker processes at one instant; seconds and bytes."""
+
+    size: int
+    busy: int
+    starting: int
+    cpu: float
+    startup: float | None
+    memory: int | None
+
+
+class WorkerGauge(Protocol):
+    """What the monitor needs of the worker processes."""
+
+    @property
+    def room(self) -> int:
+        """How many more events the workers can take now."""
+
+    def gauge(self) -> WorkerReading:
+        """Return the figures of this instant."""
+
+    def resize(self, workers: int) -> None:
+        """Set the number of workers, without waiting for it."""
+
+
+NO_WORKERS = WorkerReading(0, 0, 0, 0.0, None, None)
+
+
+class Monitor:
+    """Watches one queue.
+
+    Args:
+        dispatcher: what is measured and sized.
+        meter: keeps the windows of the metrics.
+        law: decides the sizes.
+        collectors: whose use of time the law is told.
+        interval: seconds between two looks while there is something to do, more than 0.
+        changes: gets each change of size, with its reason.
+        log: gets a line for each.
+
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        meter: Meter,
+        law: ScalingLaw,
+        collectors: Sequence[Collector],
+        interval: float,
+        changes: deque[Change],
+        log: Any,
+    ) -> None:
+        self._dispatcher, self._meter, self._law = dispatcher, meter, law
+        self._collectors = collectors
+        self._interval = interval
+        self._log = log
+        self._machine = Machine()
+        self._workers: WorkerGauge | None = None
+        self._workers_wanted = -1
+        self._remote = 0  # events in workers, at the last look
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._cpu_seen: dict[str, float] = {}
+        self._changes = changes
+
+    def start(self, loop: asyncio.AbstractEventLoop, workers: WorkerGauge | None) -> None:
+        """Begin to watch; `workers` is None where no collector needs any."""
+        self._loop, self._workers = loop, workers
+        self._cpu_seen = {COROUTINE: thread_time()}
+        self._schedule(self._interval)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop = self._timer = None
+
+    def wake(self) -> None:
+        """There is activity after a rest. What was measured before the rest holds until now."""
+        if self._loop is not None:
+            self._meter.sample(monotonic(), self.counts())
+            self._schedule(self._interval)
+
+    def counts(self) -> Counts:
+        """Return the counters of this instant."""
+        dispatcher = self._dispatcher
+        return Counts(
+            dispatcher.accepted, dispatcher.finished, dispatcher.qsize, dispatcher.busy, dispatcher.size
+        )
+
+    def _schedule(self, delay: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._loop is not None:
+            self._timer = self._loop.call_later(delay, self._look)
+
+    def _look(self) -> None:
+        now = monotonic()
+        self._timer = None
+        self._meter.sample(now, self.counts())
+        plan = self._law.decide(self._read(now))
+        self._act(plan)
+        if self._dispatcher.unfinished:
+            self._schedule(self._interval)
+        elif plan.next_check is not None:
+            self._schedule(max(self._interval, plan.next_check - now))
+            self._dispatcher.idle = plan.next_check - now > self._interval
+        else:
+            self._dispatcher.idle = True
+
+    def _act(self, plan: Plan) -> None:
+        dispatcher, workers = self._dispatcher, self._workers
+        # Events in workers, and those that these have room for, take consumers that the law does not count.
+        remote = 0 if workers is None else self._remote + max(0, workers.room)
+        dispatcher.ceiling = max(1, min(plan.consumer_ceiling + remote, dispatcher.limits.max_consumers))
+        wanted = max(plan.consumers + self._remote, dispatcher.busy)
+        if wanted != dispatcher.size:
+            dispatcher.resize(wanted)
+        if workers is not None and plan.workers != self._workers_wanted:
+            self._workers_wanted = plan.workers
+            workers.resize(plan.workers)
+        for change in plan.changes:
+            self._changes.append(change)
+            self._log.debug(
+                "resized",
+                subject=change.subject,
+                before=str(change.before),
+                after=str(change.after),
+                reason=change.reason,
+            )
+
+    def _read(self, now: float) -> Readings:
+        dispatcher = self._dispatcher
+        workers = NO_WORKERS if self._workers is None else self._workers.gauge()
+        if len(self._collectors) == 1:  # all events are its own, and counted already
+            usage = self._collectors[0].usage
+            usage.completions, usage.wall = dispatcher.finished, dispatcher.service_total
+        loop_cpu = thread_time()
+        self._account_cpu(COROUTINE, loop_cpu)
+        self._account_cpu(PROCESS, workers.cpu)
+        collectors = tuple(self._reading(collector) for collector in self._collectors)
+        self._remote = sum(int(r.running or 0) for r in collectors if r.tier is Tier.PROCESS)
+        return Readings(
+            now=now,
+            collectors=collectors,
+            consumers=TierReading(size=dispatcher.size, busy=max(0, dispatcher.busy - self._remote)),
+            workers=TierReading(size=workers.size, busy=workers.busy, starting=workers.starting),
+            machine=self._machine.read(now),
+            loop_busy=loop_cpu,
+            worker_startup=workers.startup,
+            worker_memory=workers.memory,
+            unrouted=0 if len(collectors) == 1 else dispatcher.qsize,
+            draining=dispatcher.refusing,
+        )
+
+    def _reading(self, collector: Collector) -> CollectorReading:
+        usage, alone = collector.usage, len(self._collectors) == 1
+        running = self._dispatcher.busy if alone else usage.running
+        queued = self._dispatcher.qsize if alone else 0
+        return CollectorReading(
+            key=collector.key,
+            tier=Tier.PROCESS if collector.mode == PROCESS else Tier.COROUTINE,
+            arrivals=usage.completions + running + queued,
+            completions=usage.completions,
+            wall=usage.wall,
+            cpu=min(usage.cpu, usage.wall),
+            queued=queued,
+            running=running,
+        )
+
+    def _account_cpu(self, mode: str, cpu: float) -> None:
+        """Share the CPU time of the loop, or of the workers, among its collectors: in proportion to their wall
+        time in workers, where events run one at a time, and to their number of events on the loop.
+        """
+        usages = [collector.usage for collector in self._collectors if collector.mode == mode]
+        spent = cpu - self._cpu_seen.get(mode, cpu)
+        self._cpu_seen[mode] = cpu
+        shares = [usage.wall if mode == PROCESS else usage.completions for usage in usages]
+        fresh = [share - usage.counted for share, usage in zip(shares, usages, strict=True)]
+        total = sum(fresh)
+        if total <= 0:
+            return
+        for usage, share, part in zip(usages, shares, fresh, strict=True):
+            usage.cpu = min(usage.wall, usage.cpu + max(0.0, spent) * part / total)
+            usage.counted = share
+
+
+class Reporter:
+    """Calls `report` every `interval` seconds, until it is stopped."""
+
+    def __init__(self, interval: float, report: Callable[[], None]) -> None:
+        self._interval = interval
+        self._report = report
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Report for the first time after one interval."""
+        self._timer = loop.call_later(self._interval, self._fire, loop)
+
+    def stop(self) -> None:
+        """Report no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.start(loop)
+        self._report()

@@ -1,0 +1,269 @@
+"""CollectorQueue: takes events in and has its collectors process them, from the start to the drained end."""
+
+import itertools
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from event_collector.collector import Collector, CollectorList
+from event_collector.dispatcher import Accounting, Dispatcher
+from event_collector.engine import Engine
+from event_collector.exceptions import ConfigError
+from event_collector.logger import make_logger
+from event_collector.messagebus import Message, MessageBus
+from event_collector.metrics import Load, Meter, Metrics
+from event_collector.publisher import DEFAULT_PRIORITY, EventPublisher, QueueType
+from event_collector.router import Router, SimpleRouter
+from event_collector.settings import (
+    AVG_LOAD_INTERVAL,
+    CONSUMER_SHUTDOWN_TIMEOUT,
+    DEFAULT_MAX_CONSUMERS,
+    DEFAULT_MIN_CONSUMERS,
+    EVENT_SERVICE_DATA_WINDOW_SIZE,
+    METRICS_COLLECTOR_WINDOW_SIZE,
+    METRICS_HISTORY_SIZE,
+    METRICS_WARMUP_INTERVAL,
+    MONITOR_INTERVAL,
+    REPORT_INTERVAL,
+    WIP_MARGIN,
+    Settings,
+)
+from event_collector_workers.autoscaler import Change, ScalingLaw
+
+__all__ = [
+    "AVG_LOAD_INTERVAL",
+    "CONSUMER_SHUTDOWN_TIMEOUT",
+    "DEFAULT_MAX_CONSUMERS",
+    "DEFAULT_MIN_CONSUMERS",
+    "EVENT_SERVICE_DATA_WINDOW_SIZE",
+    "METRICS_COLLECTOR_WINDOW_SIZE",
+    "METRICS_HISTORY_SIZE",
+    "METRICS_WARMUP_INTERVAL",
+    "MONITOR_INTERVAL",
+    "REPORT_INTERVAL",
+    "WIP_MARGIN",
+    "CollectorQueue",
+    "InitializedQueue",
+    "Load",
+    "Metrics",
+    "ReportedMetrics",
+    "ShutDownQueue",
+]
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class InitializedQueue(Message):
+    """The queue has started."""
+
+    collector_queue: "CollectorQueue"
+
+
+@dataclass
+class ShutDownQueue(Message):
+    """The queue has ended; its consumer_count() is 0."""
+
+    collector_queue: "CollectorQueue"
+
+
+@dataclass
+class ReportedMetrics(Message):
+    """The metrics were reported, as every `report_interval` seconds."""
+
+    metrics: Metrics
+
+
+class CollectorQueue:
+    """A queue of events and the consumers that process them.
+
+    Use it as `async with queue:`, or call `init_queue()` and `shut_down_queue()`. It can be built outside of a
+    running event loop, and started again after its end.
+
+    Args:
+        collectors: whom events are delivered to, each with a key of its own.
+        router: the class that delivers them.
+        autoscale: size both pools by need. False: `max_consumers` and `max_workers`, all the time.
+        min_consumers: how many events may always be in handlers at once, at least 1.
+        max_consumers: how many may ever be, at least `min_consumers`.
+        wip_margin: room to spare when the consumers grow: 0.15 for 15 percent.
+        monitor_interval: seconds between two looks at the load while there is something to do, at least 0.005;
+            looks closer together than 0.05 change nothing but the cost.
+        report_interval: seconds between two log lines with the metrics; 0 for none.
+        avg_load_interval: seconds over which the load is averaged, at least 1. Also how patient the scaling down
+            is: 60 is its normal patience, 6 a tenth of it.
+        metrics_collector_window_size: seconds over which rates are taken, at least 1.
+        metrics_warmup_interval: seconds after the start for which rates are 0.
+        event_service_data_window_size: events over which times are averaged, at least 1.
+        metrics_history_size: samples kept for averages and rates, at least 1.
+        queue_type: the order in which events are taken.
+        default_priority: of payloads without one, in a PRIORITY queue.
+        consumer_shutdown_timeout: seconds the end may take to finish what was accepted; then handlers are
+            cancelled, and every event left ends with Error(QueueShutDown). 0 or less: no bound.
+        logging: False for silence.
+        min_workers: worker processes that are kept when there is nothing to do.
+        max_workers: the most worker processes; None for as many as this machine or container grants CPUs.
+        max_threads: the most threads for collectors of mode "thread".
+        start_method: how worker processes start: "forkserver", "spawn", "fork", or None for the best of the
+            platform.
+        max_queue_size: how many events may wait before `send()` does; 0 for no bound.
+        law: sizes the pools instead of the built-in law.
+        log: a structlog logger to use instead of one of its own.
+
+    Raises:
+        ConfigError: a value is out of its range, two collectors have one key, or the router is no Router.
+
+    """
+
+    def __init__(
+        self,
+        collectors: CollectorList,
+        router: type[Router] = SimpleRouter,
+        autoscale: bool = True,
+        min_consumers: int = DEFAULT_MIN_CONSUMERS,
+        max_consumers: int = DEFAULT_MAX_CONSUMERS,
+        wip_margin: float = WIP_MARGIN,
+        monitor_interval: float = MONITOR_INTERVAL,
+        report_interval: float = REPORT_INTERVAL,
+        avg_load_interval: float = AVG_LOAD_INTERVAL,
+        metrics_collector_window_size: float = METRICS_COLLECTOR_WINDOW_SIZE,
+        metrics_warmup_interval: float = METRICS_WARMUP_INTERVAL,
+        event_service_data_window_size: int = EVENT_SERVICE_DATA_WINDOW_SIZE,
+        metrics_history_size: int = METRICS_HISTORY_SIZE,
+        queue_type: QueueType = QueueType.FIFO,
+        default_priority: float = DEFAULT_PRIORITY,
+        consumer_shutdown_timeout: float = CONSUMER_SHUTDOWN_TIMEOUT,
+        logging: bool = True,
+        *,
+        min_workers: int = 0,
+        max_workers: int | None = None,
+        max_threads: int = 64,
+        start_method: str | None = None,
+        max_queue_size: int = 0,
+        law: ScalingLaw | None = None,
+        log: Any = None,
+    ) -> None:
+        settings = Settings(
+            autoscale, min_consumers, max_consumers, wip_margin, monitor_interval, report_interval,
+            avg_load_interval, metrics_collector_window_size, metrics_warmup_interval,
+            event_service_data_window_size, metrics_history_size, queue_type, default_priority,
+            consumer_shutdown_timeout, min_workers, max_workers, max_threads, max_queue_size, start_method,
+        )  # fmt: skip
+        self.id = f"CollectorQueue-{next(_numbers)}"
+        self.collectors = _by_key(collectors)
+        self._log = log if log is not None else make_logger(self.id, enabled=logging)
+        self._meter = Meter(
+            events=settings.event_service_data_window_size,
+            rate_window=settings.metrics_collector_window_size,
+            load_window=settings.avg_load_interval,
+            warmup=settings.metrics_warmup_interval,
+            history=settings.metrics_history_size,
+        )
+        self._dispatcher = Dispatcher(
+            queue_type=queue_type,
+            default_priority=default_priority,
+            max_queue_size=settings.max_queue_size,
+            limits=settings.limits,
+            meter=self._meter,
+        )
+        self._bus = MessageBus(log=self._log)
+        self._publisher = EventPublisher(self._dispatcher)
+        self._engine = Engine(
+            self._dispatcher,
+            self._meter,
+            settings,
+            collectors=self.collectors,
+            router=_make_router(router, self.collectors),
+            law=law,
+            log=self._log,
+            on_started=lambda: self._bus.dispatch(InitializedQueue(self)),
+            on_ended=lambda: self._bus.dispatch(ShutDownQueue(self)),
+            on_report=lambda metrics: self._bus.dispatch(ReportedMetrics(metrics)),
+        )
+
+    async def init_queue(self) -> None:
+        """Start: open the collectors' lifecycles, then the workers, then take events, those sent before first.
+
+        Does nothing when the queue is running; several callers at once share one start. An error of a lifecycle,
+        of a worker that cannot start, and cancellation leave nothing of the queue behind.
+
+        Raises:
+            ConfigError: a handler cannot be had in a worker process; the message says why.
+            WorkerStartError: a worker process could not start, or open its collectors.
+
+        """
+        await self._engine.start()
+
+    async def shut_down_queue(self) -> None:
+        """End: take no more events, finish those accepted, then close workers and lifecycles, in reverse order.
+
+        Does nothing when the queue is not running; several callers at once share one end. After
+        `consumer_shutdown_timeout` seconds, or when it is cancelled, the rest is given up: handlers are cancelled,
+        their events and the queued ones end with Error(QueueShutDown), and everything is closed before this
+        returns or lets the cancellation through. Called by a handler it begins the end and returns at once,
+        since that handler itself is waited for.
+
+        Raises:
+            Exception: the error of a lifecycle's end; an ExceptionGroup of several.
+
+        """
+        await self._engine.stop()
+
+    async def __aenter__(self) -> "CollectorQueue":
+        await self.init_queue()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.shut_down_queue()
+
+    def get_publisher(self) -> EventPublisher:
+        """Return what sends events into this queue: always the same object."""
+        return self._publisher
+
+    def get_message_bus(self) -> MessageBus:
+        """Return the bus that tells of this queue: always the same object."""
+        return self._bus
+
+    def get_metrics(self) -> Metrics:
+        """Return the metrics of this instant; after the end, those of the end."""
+        return self._engine.metrics()
+
+    def consumer_count(self) -> int:
+        """Return how many events may be in handlers at once, now; 0 while the queue is not running."""
+        return self._dispatcher.size if self._engine.running else 0
+
+    def current_load(self) -> Load:
+        """Return how much there is to do for how many consumers, now."""
+        return Load(self._dispatcher.qsize, self._dispatcher.busy, self.consumer_count())
+
+    def accounting(self) -> Accounting:
+        """Return where all events are: accepted = finished + in_handlers + queued."""
+        return self._dispatcher.accounting()
+
+    def changes(self) -> list[Change]:
+        """Return the last changes of the pools' sizes, the oldest first, each with its reason."""
+        return list(self._engine.changes)
+
+    def __repr__(self) -> str:
+        state = "running" if self._engine.running else "not running"
+        return f"<{self.id} {state} collectors={list(self.collectors)} {self.accounting()}>"
+
+
+def _by_key(collectors: CollectorList) -> dict[str, Collector]:
+    found: dict[str, Collector] = {}
+    for collector in collectors:
+        if not isinstance(collector, Collector):
+            raise ConfigError(f"collectors is a list of Collector, not of {type(collector).__name__}")
+        if collector.key in found:
+            raise ConfigError(f"two collectors have the key {collector.key!r}: give each a key of its own")
+        found[collector.key] = collector
+    return found
+
+
+def _make_router(router: type[Router], collectors: dict[str, Collector]) -> Router:
+    made = router(collectors)
+    if not callable(getattr(made, "handle_event", None)):
+        raise ConfigError(f"router is a class with a method handle_event(payload), not {router!r}")
+    return made

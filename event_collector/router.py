@@ -1,0 +1,94 @@
+"""How a payload finds its collectors, and how their results become one list."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from typing import Any, TypeAlias
+
+from event_collector.collector import Collector, CollectorDict
+from event_collector.data import Delivery, Payload, ResultList, as_result, failure
+
+__all__ = ["CollectorSet", "Router", "SimpleRouter", "TopicHandlerDict"]
+
+CollectorSet: TypeAlias = Collection[Collector]
+TopicHandlerDict: TypeAlias = dict[str, set[Collector]]
+
+
+class Router(ABC):
+    """Hands a payload to collectors. Give a subclass to `CollectorQueue(router=...)` to decide it yourself.
+
+    Args:
+        collectors: the queue's collectors by key, in the order of their registration.
+
+    """
+
+    def __init__(self, collectors: CollectorDict | None = None) -> None:
+        self.collectors: CollectorDict = collectors or {}
+
+    @abstractmethod
+    async def handle_event(self, payload: Payload[Any]) -> ResultList:
+        """Process the payload and return the results.
+
+        An exception becomes the event's one Error. When it is cancelled, what it awaits is cancelled too.
+        """
+
+
+class SimpleRouter(Router):
+    """Delivers as the payload says: to every collector, to those with its keys, or to those of its topics.
+
+    Several collectors of one payload run concurrently; the results stand in the order of registration.
+    """
+
+    def __init__(self, collectors: CollectorDict | None = None) -> None:
+        super().__init__(collectors)
+        self.topic_handlers: TopicHandlerDict = self.get_topic_handlers(self.collectors)
+
+    def get_topic_handlers(self, collectors: CollectorDict) -> TopicHandlerDict:
+        """Return which collectors listen to which topic."""
+        handlers: TopicHandlerDict = {}
+        for collector in collectors.values():
+            for topic in collector.topics:
+                handlers.setdefault(topic, set()).add(collector)
+        return handlers
+
+    def select(self, payload: Payload[Any]) -> list[Collector]:
+        """Return the collectors that this payload goes to, each once, in the order of registration."""
+        if payload.delivery is Delivery.BROADCAST:
+            return list(self.collectors.values())
+        if payload.delivery is Delivery.KEY:
+            keys = set(payload.keys)
+            return [collector for key, collector in self.collectors.items() if key in keys]
+        reached = {collector for topic in payload.topics for collector in self.topic_handlers.get(topic, ())}
+        return [collector for collector in self.collectors.values() if collector in reached]
+
+    async def handle_event(self, payload: Payload[Any]) -> ResultList:
+        """Process the payload in every collector it goes to; none is no error: an empty ResultList."""
+        return await self.async_collector_process(payload, self.select(payload))
+
+    async def async_collector_process(self, payload: Payload[Any], collectors: CollectorSet) -> ResultList:
+        """Process the payload in these collectors concurrently; one that fails does not hide the others."""
+        if len(collectors) == 1:
+            (collector,) = collectors
+            return self.gather_results([await process(collector, payload)])
+        outcomes = await asyncio.gather(*(process(c, payload) for c in collectors), return_exceptions=True)
+        return self.gather_results(
+            [
+                failure(outcome, collector.process, (payload,), {}, collector.key)
+                if isinstance(outcome, BaseException)  # a handler that cancelled itself
+                else outcome
+                for collector, outcome in zip(collectors, outcomes, strict=True)
+            ]
+        )
+
+    def gather_results(self, results: Sequence[Any]) -> ResultList:
+        """Return what the collectors answered as a ResultList."""
+        return ResultList(results)
+
+
+async def process(collector: Collector, payload: Payload[Any]) -> Any:
+    """Return the Result of one collector; its exceptions become an Error, CancelledError passes."""
+    try:
+        outcome = await collector.process(payload)
+    except Exception as exc:
+        return failure(exc, collector.process, (payload,), {}, collector.key)
+    return as_result(outcome, collector.key)

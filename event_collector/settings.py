@@ -1,0 +1,96 @@
+"""The settings of a queue: one table of what may be set, in which range, and what it means when it is not."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+from event_collector.dispatcher import Limits
+from event_collector.exceptions import ConfigError
+from event_collector.publisher import QueueType
+
+__all__ = ["Settings"]
+
+DEFAULT_MIN_CONSUMERS: Final = 1
+DEFAULT_MAX_CONSUMERS: Final = 100_000
+WIP_MARGIN: Final = 0.15
+MONITOR_INTERVAL: Final = 0.01
+REPORT_INTERVAL: Final = 0.0
+AVG_LOAD_INTERVAL: Final = 60.0
+METRICS_COLLECTOR_WINDOW_SIZE: Final = 60.0
+METRICS_WARMUP_INTERVAL: Final = 3.0
+EVENT_SERVICE_DATA_WINDOW_SIZE: Final = 1000
+METRICS_HISTORY_SIZE: Final = 1000
+CONSUMER_SHUTDOWN_TIMEOUT: Final = 10.0
+
+START_METHODS = ("forkserver", "spawn", "fork")
+
+
+@dataclass
+class Settings:
+    """What CollectorQueue was given, made sound; the meaning of each is told there.
+
+    Raises:
+        ConfigError: a value cannot be used; the message names the parameter.
+
+    """
+
+    autoscale: bool
+    min_consumers: int
+    max_consumers: int
+    wip_margin: float
+    monitor_interval: float
+    report_interval: float
+    avg_load_interval: float
+    metrics_collector_window_size: float
+    metrics_warmup_interval: float
+    event_service_data_window_size: int
+    metrics_history_size: int
+    queue_type: QueueType
+    default_priority: float
+    consumer_shutdown_timeout: float
+    min_workers: int
+    max_workers: int | None
+    max_threads: int
+    max_queue_size: int
+    start_method: str | None
+
+    def __post_init__(self) -> None:
+        for name in ("min_consumers", "max_consumers", "wip_margin", "monitor_interval", "report_interval",
+                     "avg_load_interval", "metrics_warmup_interval", "default_priority", "min_workers",
+                     "max_queue_size", "consumer_shutdown_timeout"):  # fmt: skip
+            self._number(name)
+        for name in ("metrics_collector_window_size", "event_service_data_window_size",
+                     "metrics_history_size", "max_threads"):  # fmt: skip
+            self._number(name)
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)!r}")
+        if not isinstance(self.queue_type, QueueType):
+            raise ConfigError(f"queue_type takes a QueueType such as QueueType.FIFO, not {self.queue_type!r}")
+        if self.start_method is not None and self.start_method not in START_METHODS:
+            raise ConfigError(f"start_method is one of {START_METHODS} or None, not {self.start_method!r}")
+        self._raise_to_least()
+
+    def _number(self, name: str) -> None:
+        value: Any = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+            raise ConfigError(f"{name} takes a number, not {value!r}")
+
+    def _raise_to_least(self) -> None:
+        """Values below what makes sense are raised to it."""
+        self.min_consumers = max(1, int(self.min_consumers))
+        self.max_consumers = max(self.min_consumers, int(self.max_consumers))
+        self.wip_margin = max(0.0, self.wip_margin)
+        self.monitor_interval = max(0.005, self.monitor_interval)
+        self.avg_load_interval = max(1.0, self.avg_load_interval)
+        self.min_workers = max(0, int(self.min_workers))
+        if self.max_workers is not None:
+            self._number("max_workers")
+            self.max_workers = max(1, self.min_workers, int(self.max_workers))
+        self.event_service_data_window_size = int(self.event_service_data_window_size)
+        self.metrics_history_size = int(self.metrics_history_size)
+        self.max_queue_size = max(0, int(self.max_queue_size))
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds of the number of consumers."""
+        return Limits(self.min_consumers, self.max_consumers, self.autoscale, self.wip_margin)

@@ -1,0 +1,121 @@
+"""Where handlers run that are neither coroutines nor in our worker processes: threads, and anybody's Executor."""
+
+import asyncio
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any
+
+from event_collector.codec import ReplyDecoder, encode_payload
+from event_collector.collector import Collector, overdue
+from event_collector.data import Payload
+from event_collector.exceptions import ConfigError
+from event_collector.host import run_encoded, seal
+
+__all__ = ["ExecutorTier", "ThreadTier", "runs_in_threads"]
+
+
+def runs_in_threads(executor: Executor) -> bool:
+    """Return whether the executor's jobs run in this interpreter, where nothing needs to be encoded."""
+    # InterpreterPoolExecutor (Python 3.14) is a ThreadPoolExecutor whose threads share no objects.
+    return isinstance(executor, ThreadPoolExecutor) and type(executor).__name__ != "InterpreterPoolExecutor"
+
+
+class ThreadTier:
+    """Runs plain handlers in threads.
+
+    Args:
+        threads: how many may run at once; each is started when it is first needed.
+
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="event handler")
+        self._free = asyncio.Semaphore(threads)
+
+    async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
+        """Run the handler in a thread and return its outcome.
+
+        A thread cannot be stopped: after a timeout, or when this is cancelled, the handler runs on in a thread
+        that counts as busy, and what it returns is dropped.
+
+        Raises:
+            HandlerTimeout: it took longer than the collector's timeout.
+
+        """
+        await self._free.acquire()
+        loop = asyncio.get_running_loop()
+        try:
+            future = _call(self._executor, collector, payload)
+        except BaseException:
+            self._free.release()
+            raise
+        future.add_done_callback(lambda _: _in_loop(loop, self._free.release))
+        return await _outcome(future, collector)
+
+    def close(self) -> None:
+        """Let the threads end; those that still run a handler end with it."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+class ExecutorTier:
+    """Runs handlers in a `concurrent.futures.Executor` that belongs to the application, which also closes it.
+
+    Args:
+        collectors: those whose mode is an executor.
+
+    Raises:
+        ConfigError: a handler cannot be sent to the processes of its executor.
+
+    """
+
+    def __init__(self, collectors: list[Collector]) -> None:
+        self._sealed = {
+            collector: (seal(collector), ReplyDecoder(collector.result_type))
+            for collector in collectors
+            if not runs_in_threads(_executor_of(collector))
+        }
+
+    async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
+        """Run the handler in the collector's executor and return its outcome.
+
+        The collector's timeout counts from here, including the wait for a free place in the executor. After
+        it, or when this is cancelled, a job that has not started is withdrawn; one that has runs on, unheard.
+
+        Raises:
+            EncodeError: the payload cannot be sent to a process.
+            HandlerTimeout: it took longer than the collector's timeout.
+
+        """
+        executor, sealed = _executor_of(collector), self._sealed.get(collector)
+        if sealed is None:
+            return await _outcome(_call(executor, collector, payload), collector)
+        setup, decode = sealed
+        body, _ = encode_payload(payload, collector.key, inline=True)
+        return decode(await _outcome(executor.submit(run_encoded, setup, body), collector), None)
+
+
+def _executor_of(collector: Collector) -> Executor:
+    if collector.executor is None:
+        raise ConfigError(f"collector {collector.key!r} has mode={collector.mode!r}, not an executor")
+    return collector.executor
+
+
+def _call(executor: Executor, collector: Collector, payload: Payload[Any]) -> "Future[Any]":
+    return executor.submit(copy_context().run, collector.processor, payload, collector.ctx)
+
+
+async def _outcome(future: "Future[Any]", collector: Collector) -> Any:
+    try:
+        async with asyncio.timeout(collector.timeout) as limit:
+            return await asyncio.wrap_future(future)
+    except TimeoutError as exc:
+        if limit.expired():
+            raise overdue(collector) from exc
+        raise
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, release: Any) -> None:
+    try:
+        loop.call_soon_threadsafe(release)
+    except RuntimeError:  # the loop is closed: nobody waits for the place any more
+        return

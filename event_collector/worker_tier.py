@@ -1,0 +1,257 @@
+"""The process tier of one queue: its collectors in worker processes, and its events as jobs for them."""
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from event_collector.codec import ReplyDecoder, encode_payload
+from event_collector.collector import Collector, overdue
+from event_collector.data import Payload, Result, ResultList, as_result, failure
+from event_collector.dispatcher import Dispatcher
+from event_collector.exceptions import QueueShutDown
+from event_collector.host import seal
+from event_collector.monitor import WorkerReading
+from event_collector_workers.errors import JobTimeout, PoolBroken, PoolClosed
+from event_collector_workers.job import Job, TaskSpec
+from event_collector_workers.pool import PoolListener, WorkerPool
+
+__all__ = ["WorkerTier"]
+
+HOST = "event_collector.host:open_host"
+MEMORY_INTERVAL = 5.0
+"""Seconds between two readings of the workers' memory."""
+
+
+class WorkerTier:
+    """Runs collectors of mode "process".
+
+    Args:
+        collectors: those collectors.
+        dispatcher: gets the results of the events it submitted.
+        min_workers: how many workers stay when there is nothing to do.
+        max_workers: the most there may be.
+        start_method: how they are started; see CollectorQueue.
+        log: hears of crashes.
+
+    Raises:
+        ConfigError: something of a collector cannot be had in another process.
+
+    """
+
+    def __init__(
+        self,
+        collectors: list[Collector],
+        dispatcher: Dispatcher,
+        *,
+        min_workers: int,
+        max_workers: int,
+        start_method: str | None,
+        log: Any,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._memory: int | None = None
+        self._memory_read_at = -MEMORY_INTERVAL
+        self._tasks = {collector: _Task(number, collector) for number, collector in enumerate(collectors)}
+        self._pool = WorkerPool(
+            [TaskSpec(HOST, seal(collector)) for collector in collectors],
+            min_workers=min_workers,
+            max_workers=max_workers,
+            start_method=start_method,
+            preload=sorted({"event_collector.host", *map(_module_of, collectors)} - {"__main__"}),
+            listener=_PoolEvents(dispatcher, log),
+        )
+
+    async def start(self, workers: int) -> None:
+        """Start the first workers; one at least, which proves that the collectors can be opened there.
+
+        Raises:
+            WorkerStartError: they cannot; the text holds the worker's traceback.
+
+        """
+        await self._pool.start(max(1, workers))
+
+    async def close(self, timeout: float | None) -> None:
+        """End the workers, after their lifecycles; after `timeout` seconds they are killed."""
+        await self._pool.close(timeout)
+
+    async def abort(self) -> None:
+        """Kill the workers now; their events end with QueueShutDown."""
+        await self._pool.abort()
+
+    # What the dispatcher and collectors ask for
+
+    @property
+    def room(self) -> int:
+        """How many more events the workers can take now."""
+        return self._pool.room
+
+    def submit(self, event: Any, collector: Collector) -> None:
+        """Have a worker process the event; its results reach the dispatcher, perhaps within this call."""
+        task, payload = self._tasks[collector], event.payload
+        try:
+            body, blob = encode_payload(payload, collector.key)
+            job = _EventJob(task.number, body, blob, collector.timeout)
+            job.event, job.task_of, job.finish = event, task, self._dispatcher.finish
+            self._pool.submit(job)
+        except Exception as exc:
+            event.started = monotonic()
+            results = ResultList((task.failed(exc, payload),))
+            self._dispatcher.finish(event, results, event.started)
+
+    async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
+        """Process one payload in a worker and return the outcome of its handler.
+
+        Cancelled, a job that has not started is withdrawn; one that has costs its worker its life.
+        """
+        task = self._tasks[collector]
+        body, blob = encode_payload(payload, collector.key)
+        job = _CallJob(task.number, body, blob, collector.timeout)
+        job.task_of, job.outcome = task, asyncio.get_running_loop().create_future()
+        self._pool.submit(job)
+        try:
+            return await job.outcome
+        except asyncio.CancelledError:
+            self._pool.cancel(job)
+            raise
+
+    # What the monitor reads and sets
+
+    def gauge(self) -> "WorkerReading":
+        """Return the figures of this instant; memory, which takes a while to read, is up to 5 s old."""
+        now = monotonic()
+        fresh = now - self._memory_read_at >= MEMORY_INTERVAL
+        figures = self._pool.statistics(memory=fresh)
+        if fresh:
+            self._memory_read_at = now
+            self._memory = max((w.memory for w in figures.workers if w.memory is not None), default=None)
+        return WorkerReading(
+            size=figures.ready,
+            busy=figures.busy,
+            starting=figures.starting,
+            cpu=figures.cpu_seconds,
+            startup=figures.startup_seconds or None,
+            memory=self._memory,
+        )
+
+    def resize(self, workers: int) -> None:
+        """Set the number of workers, without waiting for it."""
+        self._pool.resize(workers)
+
+
+class _PoolEvents(PoolListener):
+    """What the pool tells, for the dispatcher and the log."""
+
+    def __init__(self, dispatcher: Dispatcher, log: Any) -> None:
+        self._dispatcher = dispatcher
+        self._log = log
+
+    def room(self) -> None:
+        """Workers take events again."""
+        self._dispatcher.submit_jobs()
+
+    def worker_started(self, pid: int, seconds: float) -> None:
+        """A worker became ready."""
+        self._log.debug("worker started", pid=pid, seconds=round(seconds, 4))
+
+    def worker_stopped(self, pid: int | None, reason: str, exitcode: int | None) -> None:
+        """A worker ended."""
+        level = self._log.debug if reason == "stopped" else self._log.warning
+        level("worker ended", pid=pid, reason=reason, exitcode=exitcode)
+
+    def breaker_opened(self, error: PoolBroken) -> None:
+        """Workers die too often: events fail at once for a while."""
+        self._log.error("workers keep dying", reason=str(error), retry_in=error.retry_in)
+
+    def breaker_closed(self) -> None:
+        """Workers live again."""
+        self._log.info("workers live again")
+
+
+class _Task:
+    """A collector as a task of the pool."""
+
+    def __init__(self, number: int, collector: Collector) -> None:
+        self.number = number
+        self.collector = collector
+        self.decode = ReplyDecoder(collector.result_type)
+
+    def explain(self, error: BaseException) -> BaseException:
+        """Return an error of the pool in the words of the queue."""
+        if isinstance(error, JobTimeout):
+            late = overdue(self.collector)
+            late.__cause__ = error
+            return late
+        if isinstance(error, PoolClosed):
+            gone = QueueShutDown("the queue was shut down before this event was finished")
+            gone.__cause__ = error
+            return gone
+        if error.args:
+            error.args = (f"collector {self.collector.key!r}: {error.args[0]}", *error.args[1:])
+        return error
+
+    def failed(self, error: BaseException, payload: Payload[Any]) -> Result[Any, Any]:
+        """Return the Error of an event."""
+        return failure(error, self.collector.process, (payload,), {}, self.collector.key)
+
+
+class _EventJob(Job):
+    """An event that goes to one worker and nowhere else."""
+
+    __slots__ = ("event", "finish", "task_of")
+
+    event: Any
+    task_of: _Task
+    finish: Callable[[Any, ResultList, float], None]
+
+    def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
+        """The handler has answered, or let an exception out."""
+        task = self.task_of
+        try:
+            result = as_result(task.decode(body, blob), task.collector.key)
+        except (Exception, asyncio.CancelledError) as exc:
+            result = task.failed(exc, self.event.payload)
+        self._end(result, elapsed)
+
+    def failed(self, error: BaseException, elapsed: float) -> None:
+        """The worker could not see it through."""
+        self._end(self.task_of.failed(self.task_of.explain(error), self.event.payload), elapsed)
+
+    def _end(self, result: Result[Any, Any], elapsed: float) -> None:
+        now = monotonic()
+        self.event.started = now - elapsed
+        self.task_of.collector.usage.finished(elapsed)
+        self.finish(self.event, ResultList((result,)), now)
+
+
+class _CallJob(Job):
+    """A call of `Collector.process()`, waited for by a coroutine."""
+
+    __slots__ = ("outcome", "task_of")
+
+    outcome: "asyncio.Future[Any]"
+    task_of: _Task
+
+    def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
+        """The handler has answered, or let an exception out."""
+        self.task_of.collector.usage.finished(elapsed)
+        if self.outcome.done():
+            return
+        try:
+            self.outcome.set_result(self.task_of.decode(body, blob))
+        except asyncio.CancelledError:
+            self.outcome.cancel()
+        except StopIteration as exc:  # no future takes it, as no coroutine lets it out
+            self.outcome.set_exception(RuntimeError(f"handler raised {exc!r}"))
+        except Exception as exc:
+            self.outcome.set_exception(exc)
+
+    def failed(self, error: BaseException, elapsed: float) -> None:
+        """The worker could not see it through."""
+        self.task_of.collector.usage.finished(elapsed)
+        if not self.outcome.done():
+            self.outcome.set_exception(self.task_of.explain(error))
+
+
+def _module_of(collector: Collector) -> str:
+    return getattr(collector.processor, "__module__", None) or type(collector.processor).__module__
