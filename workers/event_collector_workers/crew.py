@@ -83,7 +83,6 @@ class Crew:
         self._startup_timeout = startup_timeout
         self._stop_timeout = stop_timeout
         self._number = 0
-        self._deaths_to_replace = 0
         self._retry: asyncio.TimerHandle | None = None
         self._timers: dict[Worker, asyncio.TimerHandle] = {}
         self._ages: dict[Worker, asyncio.TimerHandle] = {}
@@ -104,7 +103,8 @@ class Crew:
                 return
             if self.breaker.is_open:
                 missing = min(missing, 1)  # half open: one worker finds out
-            for _ in range(missing):
+            # Those that finish their last jobs count too, or short-lived workers would pile up.
+            for _ in range(min(missing, 2 * self.target - len(self.workers))):
                 self._launch()
         for worker in sorted(staying, key=_dispensable)[: max(0, -missing)]:
             self.retire(worker)
@@ -137,6 +137,12 @@ class Crew:
         if worker.state is State.READY and not worker.leaving:
             worker.leaving = True
             self.adjust()
+
+    def exhausted(self, worker: Worker) -> None:
+        """A worker has been handed all the jobs it may run: it ends after them, another takes its place."""
+        worker.leaving = True
+        worker.retire()
+        self.adjust()
 
     def became_ready(self, worker: Worker) -> None:
         """A worker is ready: it may replace one that is leaving."""
@@ -179,11 +185,8 @@ class Crew:
 
     def _launch(self) -> None:
         self._number += 1
-        if self._deaths_to_replace:
-            self._deaths_to_replace -= 1
-            self.restarts += 1
         try:
-            worker = Worker(self._number, self._loop, self._worker_events)
+            worker = Worker(self._number, self._loop, self._worker_events, self.recycling.jobs)
         except OSError as error:  # no descriptors or memory left
             self.last_failure = f"{type(error).__name__}: {error}"
             if self.breaker.stillborn(monotonic()):
@@ -200,7 +203,7 @@ class Crew:
 
     def _count_death(self, worker: Worker) -> None:
         now = monotonic()
-        self._deaths_to_replace += 1
+        self.restarts += 1
         self.last_failure = f"worker {worker.number} (pid {worker.pid}) {describe_exit(worker.exitcode)}" + (
             f": {worker.complaint}" if worker.complaint else ""
         )

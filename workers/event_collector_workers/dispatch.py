@@ -12,7 +12,7 @@ from time import monotonic, monotonic_ns
 from typing import TYPE_CHECKING, Final
 
 from .credit import DEEPEST, depth_for, load_of, room_for, share_out
-from .errors import JobCancelled, JobTimeout, TaskError, WorkerCrashed, describe_exit
+from .errors import JobCancelled, JobTimeout, PoolClosed, TaskError, WorkerCrashed, describe_exit
 from .process import State, Worker
 from .wire import Outcome, Record
 
@@ -42,8 +42,12 @@ class Dispatcher:
     """Moves jobs between the backlog and the workers that are ready. All of it runs in the loop's thread."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_room: Callable[[], None], on_quiet: Callable[[], None]
-    ):
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_room: Callable[[], None],
+        on_quiet: Callable[[], None],
+        on_exhausted: Callable[[Worker], None],
+    ) -> None:
         self.ready: list[Worker] = []
         self._attached: list[Worker] = []  # ready, and those that were and whose process is still there
         self.submitted = 0
@@ -54,6 +58,8 @@ class Dispatcher:
         self._loop = loop
         self._on_room = on_room
         self._on_quiet = on_quiet
+        self._on_exhausted = on_exhausted
+        self._aborted = False
         self._backlog: deque[Job] = deque()
         self._withdrawn = 0
         self._idle: list[Worker] = []
@@ -135,11 +141,13 @@ class Dispatcher:
                 list(self.ready), share_out(len(self._backlog), loads, depth), strict=True
             ):
                 if share:
-                    self._give(worker, self._next_jobs(share))
+                    self._give(worker, self._next_jobs(min(share, worker.allowance)))
             loads = self._loads()
         self._idle = [worker for worker in self.ready if not worker.in_hand]
         before = self._room
-        self._room = sum(room_for(load, depth) for load in loads) - len(self._backlog)
+        self._room = -len(self._backlog)
+        for worker, load in zip(self.ready, loads, strict=True):
+            self._room += min(room_for(load, depth), worker.allowance)
         self._plan_visit()
         if before <= 0 < self._room:
             self._on_room()
@@ -166,11 +174,11 @@ class Dispatcher:
         last, since = worker.page.running()
         orphans = worker.in_hand
         worker.in_hand = {}
-        self._requeue([job for sequence, job in orphans.items() if job is not None and sequence > last])
+        self._requeue([job for number, job in orphans.items() if job is not None and number > last])
         for sequence, job in orphans.items():
             if job is not None and sequence <= last:
                 self.crashed += 1
-                self._fail(job, _cause(worker, sequence), max(0.0, monotonic() - since))
+                self._fail(job, self._cause(worker, sequence), max(0.0, monotonic() - since))
         self.plan_turn()
 
     def fail_backlog(self, error_for: Callable[[], BaseException]) -> None:
@@ -209,6 +217,10 @@ class Dispatcher:
         if not self.outstanding:
             self._on_quiet()
 
+    def abort(self) -> None:
+        """From now on, what ends with its worker ends because the pool was stopped."""
+        self._aborted = True
+
     def close(self) -> None:
         """Drop the timers: the pool is over."""
         for timer in (self._visit, self._deadline):
@@ -233,6 +245,9 @@ class Dispatcher:
         for job in jobs:
             if job.timeout is not None:
                 self._arm(job.timeout)
+        if not worker.allowance:
+            self.ready.remove(worker)
+            self._on_exhausted(worker)
 
     def _next_jobs(self, count: int, limit: int | None = _BYTES_AHEAD) -> list[Job]:
         jobs: list[Job] = []
@@ -333,6 +348,20 @@ class Dispatcher:
             self.cancel(job)
         self.plan_turn()
 
+    def _cause(self, worker: Worker, sequence: int) -> BaseException:
+        if worker.verdict is not None and worker.verdict.sequence == sequence:
+            return worker.verdict.error
+        if self._aborted:
+            return PoolClosed("the pool was stopped while this job ran; it may have taken effect")
+        complaint = f"; {worker.complaint}" if worker.complaint else ""
+        return WorkerCrashed(
+            f"worker {worker.number} (pid {worker.pid}) {describe_exit(worker.exitcode)} while it ran this job"
+            f"{complaint}; the job may have taken effect. Look for what ended the process: a crash in native "
+            "code, too little memory, os._exit or sys.exit",
+            pid=worker.pid,
+            exitcode=worker.exitcode,
+        )
+
     def _fail(self, job: Job, error: BaseException, elapsed: float) -> None:
         if job._place is not _WITHDRAWN:
             job._place = None
@@ -348,16 +377,3 @@ class Dispatcher:
         self._loop.call_exception_handler(
             {"message": f"a job's callback raised: {job!r}", "exception": error}
         )
-
-
-def _cause(worker: Worker, sequence: int) -> BaseException:
-    if worker.verdict is not None and worker.verdict.sequence == sequence:
-        return worker.verdict.error
-    complaint = f"; {worker.complaint}" if worker.complaint else ""
-    return WorkerCrashed(
-        f"worker {worker.number} (pid {worker.pid}) {describe_exit(worker.exitcode)} while it ran this job"
-        f"{complaint}; the job may have taken effect. Look for what ended the process: a crash in native "
-        "code, too little memory, os._exit or sys.exit",
-        pid=worker.pid,
-        exitcode=worker.exitcode,
-    )

@@ -34,7 +34,7 @@ class WorkerPoolError(Exception):
         self.pid = pid
 
 
-class WorkerCrashed(BrokenProcessPool, WorkerPoolError):  # noqa: N818 - the name is the event
+class WorkerCrashed(BrokenProcessPool, WorkerPoolError):
     """The worker process ended in the middle of this job; whether the job took effect is unknown.
 
     Attributes:
@@ -49,7 +49,7 @@ class WorkerCrashed(BrokenProcessPool, WorkerPoolError):  # noqa: N818 - the nam
         self.exitcode = exitcode
 
 
-class JobTimeout(WorkerPoolError, TimeoutError):  # noqa: N818 - the name is the event
+class JobTimeout(WorkerPoolError, TimeoutError):
     """The job ran longer than its timeout, and its worker was killed for it.
 
     Attributes:
@@ -64,7 +64,7 @@ class JobTimeout(WorkerPoolError, TimeoutError):  # noqa: N818 - the name is the
         self.timeout = timeout
 
 
-class JobCancelled(WorkerPoolError):  # noqa: N818 - the name is the event
+class JobCancelled(WorkerPoolError):
     """The job was cancelled: withdrawn before it started, or killed together with its worker."""
 
 
@@ -72,7 +72,7 @@ class TaskError(WorkerPoolError):
     """The task itself raised where it should have replied: the text is the worker's traceback."""
 
 
-class PoolClosed(WorkerPoolError):  # noqa: N818 - the name is the event
+class PoolClosed(WorkerPoolError):
     """The pool is closing, closed or was aborted; it takes no job and finishes none."""
 
 
@@ -91,7 +91,7 @@ class WorkerStartError(WorkerPoolError):
         self.exitcode = exitcode
 
 
-class PoolBroken(WorkerPoolError):  # noqa: N818 - the name is the event
+class PoolBroken(WorkerPoolError):
     """The breaker is open: workers died too often in a row, so jobs fail at once until it closes.
 
     Attributes:

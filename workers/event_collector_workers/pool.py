@@ -128,7 +128,7 @@ class WorkerPool:
             raise PoolClosed("the pool is closed; make another one")
         self._loop = asyncio.get_running_loop()
         self._launcher = MultiprocessingLauncher(self._context, self._loop)
-        self._dispatcher = Dispatcher(self._loop, self._listener.room, self._wake)
+        self._dispatcher = Dispatcher(self._loop, self._listener.room, self._wake, self._exhausted)
         self._crew = Crew(
             self._loop,
             self._launcher,
@@ -197,6 +197,7 @@ class WorkerPool:
         self._closing = True
         if self._closed or not hasattr(self, "_crew"):
             return
+        self._dispatcher.abort()
         self._crew.kill_all()
         while self._crew.workers:
             await self._change()
@@ -300,6 +301,9 @@ class WorkerPool:
             return
         self._listener.breaker_opened(self._broken())
         self._refuse()
+
+    def _exhausted(self, worker: Worker) -> None:
+        self._crew.exhausted(worker)
 
     def _broken(self) -> PoolBroken:
         retry_in = self._crew.breaker.wait(monotonic())

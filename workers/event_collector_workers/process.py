@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from enum import Enum
 from time import monotonic, monotonic_ns
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -63,8 +64,15 @@ class Verdict(NamedTuple):
 class Worker:
     """A worker process and the jobs in its hands. Everything here is touched by the loop's thread only."""
 
-    def __init__(self, number: int, loop: asyncio.AbstractEventLoop, events: WorkerEvents) -> None:
+    def __init__(
+        self,
+        number: int,
+        loop: asyncio.AbstractEventLoop,
+        events: WorkerEvents,
+        quota: int | None = None,
+    ) -> None:
         self.number = number
+        self.quota = quota  # jobs that may be handed over, ever
         self.pid: int | None = None
         self.state = State.STARTING
         self.in_hand: dict[
@@ -128,6 +136,11 @@ class Worker:
     def given(self) -> int:
         """How many jobs were handed over, ever."""
         return self._next - 1
+
+    @property
+    def allowance(self) -> int:
+        """How many more jobs may be handed over."""
+        return sys.maxsize if self.quota is None else self.quota - self.given
 
     @property
     def is_congested(self) -> bool:

@@ -45,7 +45,7 @@ class PoolStatistics(msgspec.Struct, frozen=True):
     """Of these, the jobs that their worker did not survive: killed for a timeout or a cancellation
     included."""
     restarts: int
-    """Workers that were started to replace one that died."""
+    """Workers that ended without being told to, each of which is replaced."""
     service_seconds: float
     """Smoothed mean of the time inside a task."""
     startup_seconds: float

@@ -1,0 +1,132 @@
+"""Tasks that the tests of the worker pool run in worker processes: each does what its body says."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+
+class Actor:
+    """Runs the function of this module that the first word of the body names, with the other words."""
+
+    def __init__(self, argument: bytes = b"") -> None:
+        self.log = Path(argument.decode()) if argument else None
+
+    def run(self, body: bytes | memoryview, blob: bytes | None) -> tuple[bytes, bytes | None]:
+        name, *words = bytes(body).decode().split()
+        if blob is not None:
+            return name.encode(), ACTS[name](blob, *words)
+        return str(ACTS[name](*words)).encode(), None
+
+    def close(self) -> None:
+        if self.log is not None:
+            with self.log.open("a") as file:
+                file.write(f"closed {os.getpid()}\n")
+
+
+def actor(argument: bytes) -> Actor:
+    return Actor(argument)
+
+
+def never_opens(argument: bytes) -> Actor:
+    raise LookupError(f"no such database: {argument.decode()}")
+
+
+def opens_if_present(argument: bytes) -> Actor:
+    return Actor() if Path(argument.decode()).exists() else never_opens(argument)
+
+
+def exits_at_start(argument: bytes) -> Actor:
+    os._exit(int(argument))
+
+
+def hangs_at_start(_argument: bytes) -> Actor:
+    threading.Event().wait()
+    raise AssertionError
+
+
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
+def hold_the_interpreter(seconds: str) -> None:
+    ctypes.PyDLL(None).sleep(int(seconds))  # a foreign call that keeps the interpreter's lock
+
+
+def burn(seconds: str) -> str:
+    end = time.perf_counter() + float(seconds)
+    while time.perf_counter() < end:
+        pass
+    return "burnt"
+
+
+def append(path: str, word: str, seconds: str = "0") -> str:
+    with Path(path).open("a") as file:
+        file.write(word + "\n")
+    time.sleep(float(seconds))
+    return word
+
+
+def wait_for(path: str) -> str:
+    while not Path(path).exists():
+        time.sleep(0.002)
+    return "there"
+
+
+def close_descriptors() -> str:
+    os.closerange(3, 1000)
+    return "closed"
+
+
+def scribble() -> None:
+    """Write garbage to every socket of this process, as a confused library might."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if "socket" in os.readlink(f"/proc/self/fd/{name}"):
+                os.write(int(name), b"\xff" * 4096)
+        except OSError:
+            pass
+
+
+def fork_a_lingering_child() -> int:
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(60)
+        os._exit(0)
+    return pid
+
+
+def no_memory() -> None:
+    raise MemoryError("pretended")
+
+
+def misuse() -> Any:
+    raise KeyError("missing")
+
+
+ACTS: dict[str, Any] = {
+    "echo": lambda *words: words[0] if words else "",
+    "pid": os.getpid,
+    "sleep": lambda seconds: time.sleep(float(seconds)),
+    "burn": burn,
+    "exit": lambda code: os._exit(int(code)),
+    "sys_exit": lambda code: sys.exit(int(code)),
+    "kill": lambda number: os.kill(os.getpid(), int(number)),
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "segfault": segfault,
+    "hold": hold_the_interpreter,
+    "append": append,
+    "wait_for": wait_for,
+    "close_descriptors": close_descriptors,
+    "scribble": scribble,
+    "fork": fork_a_lingering_child,
+    "no_memory": no_memory,
+    "misuse": misuse,
+    "large": lambda size: "x" * int(size),
+    "print": lambda size: print("x" * int(size)),
+    "ignore_term": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
+}

@@ -1,0 +1,327 @@
+"""What a pool promises when workers die, hang, or misbehave."""
+
+import asyncio
+import os
+import pickle
+import signal
+import time
+from concurrent.futures.process import BrokenProcessPool
+
+import psutil
+import pytest
+
+from event_collector_workers import JobCancelled, JobTimeout, PoolBroken, TaskError, WorkerCrashed, WorkerPool
+
+from .pools import BOUND, Ear, balanced, call, prove_alive, running, until
+
+
+def pids_of(pool: WorkerPool) -> list[int]:
+    return [worker.pid for worker in pool.statistics().workers if worker.pid]
+
+
+@pytest.mark.parametrize(
+    ("command", "exitcode"),
+    [
+        ("kill 9", -signal.SIGKILL),
+        ("kill 15", -signal.SIGTERM),
+        ("segfault", -signal.SIGSEGV),
+        ("exit 0", 0),
+        ("exit 99", 99),
+        ("sys_exit 3", 3),
+    ],
+)
+async def test_death_of_a_worker_fails_only_the_job_it_was_in(command, exitcode):
+    """The running job is a WorkerCrashed with the exit code; all others are done, once."""
+    async with running(2) as pool:
+        await prove_alive(pool, 1000)  # short jobs: each worker holds many
+        before = [call(pool, f"echo {number}") for number in range(100)]
+        victim = call(pool, command)
+        behind = [call(pool, f"echo {number}") for number in range(100)]
+        error = await victim.error()
+        assert isinstance(error, WorkerCrashed)
+        assert isinstance(error, BrokenProcessPool)
+        assert error.exitcode == exitcode
+        assert error.pid not in pids_of(pool)
+        for jobs in (before, behind):
+            assert [await job.result() for job in jobs] == [str(number) for number in range(100)]
+            assert all(job.outcomes == 1 for job in jobs)
+        assert victim.outcomes == 1
+        await prove_alive(pool)
+        await until(lambda: pool.statistics().ready == 2)
+        assert balanced(pool)
+
+
+async def test_errors_survive_pickle():
+    """A crash keeps its facts when it is sent on."""
+    async with running(1) as pool:
+        error = await call(pool, "exit 5").error()
+        copy = pickle.loads(pickle.dumps(error))
+        assert isinstance(copy, WorkerCrashed)
+        assert (str(copy), copy.pid, copy.exitcode) == (str(error), error.pid, 5)
+
+
+async def test_idle_worker_killed_is_replaced_without_harm():
+    """The death of a worker that had nothing to do harms nothing, and is noticed at once."""
+    ear = Ear()
+    async with running(2, listener=ear) as pool:
+        await prove_alive(pool, 100)
+        victim = pids_of(pool)[0]
+        os.kill(victim, signal.SIGKILL)
+        await until(lambda: ear.of("stopped"))
+        assert ear.of("stopped") == [("stopped", victim, "crashed", -9)]
+        await until(lambda: pool.statistics().ready == 2)
+        await prove_alive(pool)
+        assert pool.statistics().failed == 0
+
+
+async def test_finished_results_survive_the_death_of_their_worker(tmp_path):
+    """What had finished before the crash is a result, and is not run again."""
+    log = tmp_path / "log"
+    log.touch()
+    async with running(1) as pool:
+        await prove_alive(pool, 500)
+        for round_number in range(20):
+            jobs = [call(pool, f"append {log} {round_number}-{number}") for number in range(30)]
+            crash = call(pool, "kill 9")
+            for job in jobs:
+                await job.result()
+            assert isinstance(await crash.error(), WorkerCrashed)
+            assert (await call(pool, "echo success").result()) == "success"
+    lines = log.read_text().split()
+    assert len(lines) == len(set(lines)) == 600
+
+
+async def test_many_crashes_at_random_lose_and_repeat_nothing(tmp_path):
+    """Workers killed from outside at any moment: each job runs at most once, and all are accounted for."""
+    log = tmp_path / "log"
+    log.touch()
+    async with running(3) as pool:
+        jobs = [call(pool, f"append {log} {number}") for number in range(4000)]
+        for _ in range(50):
+            seen = pool.statistics().finished
+            await until(lambda: pool.statistics().finished > seen + 20)
+            ready = [worker.pid for worker in pool.statistics().workers if worker.state == "ready"]
+            for pid in ready[:1]:
+                os.kill(pid, signal.SIGKILL)
+        await asyncio.wait_for(pool.drain(), BOUND)
+        assert all(job.outcomes == 1 for job in jobs)
+        assert balanced(pool)
+        done = {str(number) for number, job in enumerate(jobs) if not job.future.exception()}
+        crashed = [job for job in jobs if job.future.exception()]
+        assert len(crashed) <= 50
+        assert all(isinstance(job.future.exception(), WorkerCrashed) for job in crashed)
+        await prove_alive(pool)
+    ran = log.read_text().split()
+    assert len(ran) == len(set(ran))
+    assert done <= set(ran)
+
+
+async def test_timeout_ends_the_job_and_nobody_else():
+    """A job over its time is a JobTimeout; the jobs behind it run elsewhere."""
+    async with running(2) as pool:
+        await prove_alive(pool, 1000)
+        slow = call(pool, "sleep 60", timeout=0.2)
+        others = [call(pool, f"echo {number}", timeout=20) for number in range(200)]
+        error = await slow.error()
+        assert isinstance(error, JobTimeout)
+        assert isinstance(error, TimeoutError)
+        assert error.timeout == 0.2
+        assert 0.2 <= slow.elapsed < 10
+        assert [await job.result() for job in others] == [str(number) for number in range(200)]
+        await prove_alive(pool)
+
+
+async def test_timeout_counts_from_the_start_of_the_job():
+    """Time spent waiting for a worker is not time spent running."""
+    async with running(1) as pool:
+        jobs = [call(pool, "sleep 0.1", timeout=0.35) for _ in range(6)]
+        for job in jobs:
+            await job.result()
+
+
+@pytest.mark.parametrize("command", ["burn 60", "hold 60", "stop"])
+async def test_timeout_ends_what_does_not_listen(command):
+    """A busy loop, native code that never lets go, and a stopped process are all ended."""
+    async with running(1) as pool:
+        assert isinstance(await call(pool, command, timeout=0.2).error(), JobTimeout)
+        await prove_alive(pool, 100)
+
+
+async def test_running_job_is_ended_by_cancel(tmp_path):
+    """Cancelling a running job kills its worker; the jobs behind it run elsewhere."""
+    gate = tmp_path / "gate"
+    async with running(1) as pool:
+        job = call(pool, f"wait_for {gate}")
+        behind = [call(pool, f"echo {number}") for number in range(20)]
+        await until(lambda: pool.statistics().workers[0].job_seconds > 0.01)
+        assert pool.cancel(job)
+        assert isinstance(await job.error(), JobCancelled)
+        assert [await other.result() for other in behind] == [str(number) for number in range(20)]
+        assert job.outcomes == 1
+
+
+async def test_cancel_races_with_completion():
+    """Cancelled at any moment, a job has exactly one outcome and every other job its result."""
+    async with running(2) as pool:
+        for round_number in range(50):
+            jobs = [call(pool, "burn 0.0005") for _ in range(8)]
+            await asyncio.sleep(0.0003 * (round_number % 8))
+            for job in jobs[::2]:
+                pool.cancel(job)
+            await asyncio.wait_for(pool.drain(), BOUND)
+            assert all(job.outcomes == 1 for job in jobs)
+            for job in jobs[1::2]:
+                assert await job.result() == "burnt"
+        assert balanced(pool)
+
+
+async def test_closing_all_descriptors_harms_no_other_job():
+    """A handler that closes every descriptor costs its worker, and nothing else."""
+    async with running(2) as pool:
+        await prove_alive(pool, 1000)
+        vandal = call(pool, "close_descriptors")
+        others = [call(pool, f"echo {number}") for number in range(200)]
+        assert [await job.result() for job in others] == [str(number) for number in range(200)]
+        assert await vandal.result() == "closed"
+        await prove_alive(pool)
+
+
+async def test_garbage_on_the_socket_costs_that_worker_only():
+    """Bytes that are no message are never taken for one: the worker is replaced."""
+    async with running(2) as pool:
+        first = call(pool, "scribble")
+        await asyncio.wait({first.future}, timeout=BOUND)
+        await until(lambda: pool.statistics().restarts == 1)
+        await prove_alive(pool)
+
+
+async def test_lingering_grandchild_hides_no_death():
+    """A child that the handler forked does not keep the pool from seeing the worker die."""
+    async with running(1) as pool:
+        grandchild = int(await call(pool, "fork").result())
+        try:
+            assert isinstance(await call(pool, "kill 9").error(), WorkerCrashed)
+            await prove_alive(pool, 100)
+        finally:
+            os.kill(grandchild, signal.SIGKILL)
+
+
+async def test_memory_error_is_an_error_of_the_job():
+    """Running out of memory in the task fails the job, not the worker."""
+    async with running(1) as pool:
+        pid = await call(pool, "pid").result()
+        error = await call(pool, "no_memory").error()
+        assert isinstance(error, TaskError)
+        assert "MemoryError" in str(error)
+        assert await call(pool, "pid").result() == pid
+
+
+async def test_death_in_the_middle_of_a_large_result():
+    """A result that only half arrived is a crash; the pool neither hangs nor misreads what follows."""
+    async with running(1) as pool:
+        for _ in range(5):
+            job = call(pool, "echo", blob=os.urandom(32 * 1024 * 1024))
+            await until(lambda: pool.statistics().workers[0].job_seconds > 0 or job.outcomes)
+            os.kill(pids_of(pool)[0], signal.SIGKILL)
+            error = None if job.outcomes and not job.future.exception() else await job.error()
+            assert error is None or isinstance(error, WorkerCrashed)
+        await prove_alive(pool)
+
+
+async def test_death_while_a_large_job_is_being_sent():
+    """A worker killed while it receives costs the job nothing: it had not started."""
+    async with running(1) as pool:
+        blob = os.urandom(32 * 1024 * 1024)
+        os.kill(pids_of(pool)[0], signal.SIGSTOP)
+        job = call(pool, "echo", blob=blob)
+        await asyncio.sleep(0.02)
+        os.kill(pids_of(pool)[0], signal.SIGKILL)
+        assert await job.result() == "echo"
+        assert job.blob_back == blob
+
+
+async def test_interrupt_from_the_terminal_is_left_to_the_parent():
+    """SIGINT, which Ctrl-C sends to the whole group, disturbs no worker."""
+    async with running(2) as pool:
+        jobs = [call(pool, "sleep 0.1") for _ in range(2)]
+        await until(lambda: pool.statistics().busy == 2)
+        for pid in pids_of(pool):
+            os.kill(pid, signal.SIGINT)
+        for job in jobs:
+            await job.result()
+        assert pool.statistics().restarts == 0
+
+
+async def test_a_thousand_crashes_open_the_breaker():
+    """When every job kills its worker, the pool stops trying, says so, and recovers with good jobs."""
+    ear = Ear()
+    async with running(2, listener=ear) as pool:
+        jobs = [call(pool, "exit 1") for _ in range(1000)]
+        errors = [await job.error() for job in jobs]
+        crashed = [error for error in errors if isinstance(error, WorkerCrashed)]
+        refused = [error for error in errors if isinstance(error, PoolBroken)]
+        assert len(crashed) + len(refused) == 1000
+        assert len(crashed) < 100
+        assert len(ear.of("started")) < 110
+        assert "exited with code 1" in str(refused[0])
+        assert 0 <= refused[0].retry_in <= 1.0
+        await until(lambda: pool.statistics().ready)
+        await prove_alive(pool)
+        assert len(ear.of("opened")) == len(ear.of("closed")) == 1
+        await until(lambda: pool.statistics().ready == 2)
+
+
+async def test_workers_that_cannot_start_open_the_breaker(tmp_path):
+    """Replacements that die at start are few, jobs fail with the reason, and the pool heals with its cause."""
+    there = tmp_path / "database"
+    there.touch()
+    reference = "tests.workers.tasks:opens_if_present"
+    async with running(1, reference=reference, argument=str(there).encode()) as pool:
+        there.unlink()
+        assert isinstance(await call(pool, "exit 1").error(), WorkerCrashed)
+        error = await call(pool, "echo 1").error()
+        assert isinstance(error, PoolBroken)
+        assert "no such database" in str(error)
+        assert pool.statistics().restarts < 10
+        there.touch()
+        await until(lambda: pool.statistics().ready)
+        await prove_alive(pool)
+
+
+async def test_nothing_is_left_behind():
+    """Crashes, timeouts, resizes and large values leave no descriptor, no process and no thread."""
+    us = psutil.Process()
+
+    async def once() -> None:
+        async with running(2) as pool:
+            call(pool, "kill 9")
+            call(pool, "sleep 60", timeout=0.05)
+            call(pool, "echo", blob=bytes(1_000_000))
+            pool.resize(1)
+            await pool.drain()
+
+    await once()  # what is loaded lazily stays
+    descriptors, shared = us.num_fds(), set(os.listdir("/dev/shm"))
+    for _ in range(3):
+        await once()
+    assert us.num_fds() <= descriptors
+    assert set(os.listdir("/dev/shm")) == shared
+
+
+async def test_stopped_worker_blocks_only_its_credit():
+    """A worker that stops reading does not stall the loop, and its untouched jobs go elsewhere."""
+    async with running(2) as pool:
+        stopped = pids_of(pool)[0]
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            jobs = [call(pool, f"echo {number}", blob=bytes(300_000)) for number in range(60)]
+            worst = 0.0
+            while not all(job.outcomes for job in jobs) and len([j for j in jobs if not j.outcomes]) > 8:
+                begun = time.monotonic()
+                await asyncio.sleep(0.001)
+                worst = max(worst, time.monotonic() - begun)
+            assert worst < 0.2
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        for job in jobs:
+            await job.result()
