@@ -1,0 +1,384 @@
+"""What the control law does in situations that matter, told as short stories on a clock of their own."""
+
+import random
+import subprocess
+import sys
+
+import pytest
+
+from event_collector_workers.autoscaler import (
+    Autoscaler,
+    Change,
+    CollectorReading,
+    FixedSize,
+    Limits,
+    MachineReading,
+    Plan,
+    Readings,
+    ScalingLaw,
+    Tier,
+    TierReading,
+    burst_size,
+)
+
+MIB = 1 << 20
+
+
+class Story:
+    """One collector, one law, one clock; `goes_on` lets time pass with a given load, tick by tick."""
+
+    def __init__(
+        self, limits: Limits | None = None, *, tier: Tier = Tier.PROCESS, adaptive: bool = False
+    ) -> None:
+        self.law = Autoscaler(limits)
+        self.tier, self.adaptive = tier, adaptive
+        self.now = self.arrivals = self.completions = self.wall = self.cpu = self.loop_busy = 0.0
+        self.machine = MachineReading(cpus=16.0)
+        self.startup: float | None = 0.1
+        self.memory: float | None = 50 * MIB
+        self.plan = Plan(consumers=1, workers=0, consumer_ceiling=1)
+        self.changes: list[Change] = []
+
+    def goes_on(
+        self,
+        seconds: float,
+        *,
+        rate: float = 0.0,
+        cpu: float = 0.01,
+        waiting: float = 0.0,
+        queued: int = 0,
+        running: int | None = None,
+        loop: float = 0.0,
+        chance: random.Random | None = None,
+    ) -> Plan:
+        """Let events arrive at a rate and end at once, each with its CPU and waiting time."""
+        for _ in range(max(1, round(seconds / 0.05))):
+            self.now += 0.05
+            came = (
+                rate * 0.05
+                if chance is None
+                else float(sum(chance.random() < rate / 1000 for _ in range(50)))
+            )
+            self.arrivals += came
+            self.completions += came
+            self.wall += came * (cpu + waiting)
+            self.cpu += came * cpu
+            self.loop_busy += loop * 0.05
+            busy = running if running is not None else round(rate * (cpu + waiting))
+            self.decide(queued, busy)
+        return self.plan
+
+    def decide(self, queued: int = 0, running: int = 0) -> Plan:
+        collector = CollectorReading(
+            key="work",
+            tier=self.tier,
+            adaptive=self.adaptive,
+            arrivals=self.arrivals,
+            completions=self.completions,
+            wall=self.wall,
+            cpu=self.cpu,
+            queued=queued,
+            running=running,
+        )
+        on_loop = running if self.tier is Tier.COROUTINE else 0
+        ready = self.plan.workers
+        self.plan = self.law.decide(
+            Readings(
+                now=self.now,
+                collectors=(collector,),
+                consumers=TierReading(size=self.plan.consumers, busy=on_loop),
+                workers=TierReading(size=ready, busy=min(ready, running)),
+                machine=self.machine,
+                loop_busy=self.loop_busy,
+                worker_startup=self.startup,
+                worker_memory=self.memory,
+            )
+        )
+        self.changes += self.plan.changes
+        return self.plan
+
+
+def test_before_anything_happens_the_minimum_holds_and_nothing_is_asked_for() -> None:
+    """A fresh law keeps the minimum and wants no call before something happens."""
+    plan = Story(Limits(min_consumers=3, min_workers=2)).decide()
+    assert (plan.consumers, plan.workers, plan.next_check, plan.changes) == (3, 2, None, ())
+
+
+def test_forty_waiting_events_may_run_at_once() -> None:
+    """A burst may grow the coroutine tier in the same loop turn, and the next plan keeps what was grown."""
+    story = Story(Limits(max_consumers=100), tier=Tier.COROUTINE)
+    ceiling = story.decide().consumer_ceiling
+    assert burst_size(40, ceiling) >= 40
+    assert story.decide(running=40).consumers >= 40
+    assert story.decide(running=40).next_check == pytest.approx(story.now + 0.05)
+
+
+def test_a_thousand_waiting_events_that_sleep_all_run_soon() -> None:
+    """Above the free growth the tier doubles: a thousand sleeping events all run within a second."""
+    story = Story(tier=Tier.COROUTINE)
+    running = 0
+    for _ in range(20):
+        running = min(1000, burst_size(1000, story.plan.consumer_ceiling))
+        story.goes_on(0.05, queued=1000 - running, running=running)
+    assert running == 1000
+
+
+def test_waiting_events_never_starve_behind_a_cap() -> None:
+    """While events wait and none ends, caps loosen: the running ones may wait for the queued ones."""
+    story = Story(Limits(max_consumers=500), tier=Tier.COROUTINE)
+    story.goes_on(5.0, rate=900.0, cpu=0.001, loop=1.0)
+    assert story.plan.consumer_ceiling < 10
+    running = 0
+    for _ in range(60):
+        running = min(500, max(running, burst_size(500, story.plan.consumer_ceiling)))
+        story.goes_on(0.5, queued=500 - running, running=running, loop=1.0)
+    assert running == 500
+
+
+def test_need_follows_littles_law_with_a_square_root_of_spare() -> None:
+    """100 events a second of 50 ms keep 5 workers busy; sqrt(5) more stand ready."""
+    story = Story()
+    plan = story.goes_on(20.0, rate=100.0, cpu=0.05)
+    assert plan.workers == 8
+    assert "100 events/s of 50 ms (100% CPU)" in story.changes[-1].reason
+
+
+def test_workers_never_exceed_the_cores_they_can_keep_busy() -> None:
+    """An overload of pure CPU work gets as many workers as cores, not more."""
+    plan = Story().goes_on(20.0, rate=1000.0, cpu=0.1, queued=5000, running=16)
+    assert plan.workers == 16
+
+
+def test_workers_that_wait_get_more_than_the_cores() -> None:
+    """Work that waits half of its time needs about twice as many workers to keep the cores busy."""
+    plan = Story().goes_on(20.0, rate=1000.0, cpu=0.05, waiting=0.05, queued=5000, running=40)
+    assert 32 <= plan.workers <= 40
+
+
+def test_a_quota_that_shrinks_takes_workers_away() -> None:
+    """A CPU budget that became smaller is kept after two seconds, with a reason that names it."""
+    story = Story()
+    story.goes_on(10.0, rate=1000.0, cpu=0.1, queued=5000, running=16)
+    story.machine = MachineReading(cpus=4.0)
+    story.goes_on(1.0, rate=1000.0, cpu=0.1, queued=5000, running=16)
+    assert story.plan.workers == 16
+    story.goes_on(2.0, rate=1000.0, cpu=0.1, queued=5000, running=16)
+    assert story.plan.workers == 4
+    assert "4 cores are left" in story.changes[-1].reason
+
+
+def test_half_a_core_still_gets_a_worker() -> None:
+    """A quota of half a core does not stop the work."""
+    story = Story()
+    story.machine = MachineReading(cpus=0.5)
+    assert story.goes_on(5.0, rate=10.0, cpu=0.02, queued=10).workers == 1
+
+
+def test_cores_that_others_use_are_left_to_them() -> None:
+    """Cores that another program keeps busy are not planned with."""
+    story = Story()
+    story.machine = MachineReading(cpus=16.0, others=6.0)
+    assert story.goes_on(20.0, rate=1000.0, cpu=0.1, queued=5000, running=10).workers == 10
+
+
+def test_work_goes_on_beside_others_that_take_everything() -> None:
+    """However much other programs take, what one core can feed is planned with."""
+    story = Story()
+    story.machine = MachineReading(cpus=16.0, others=20.0)
+    assert story.goes_on(20.0, rate=1000.0, cpu=0.05, waiting=0.05, queued=500, running=3).workers == 3
+
+
+def test_memory_that_becomes_short_is_given_back_at_once() -> None:
+    """When another program takes the memory, workers go in the next decision, not after a delay."""
+    story = Story()
+    story.machine = MachineReading(cpus=16.0, memory_limit=1000 * MIB, memory_used=100 * MIB)
+    story.goes_on(10.0, rate=1000.0, cpu=0.1, queued=500, running=16)
+    assert story.plan.workers == 16
+    used = 16 * 50 * MIB + 450 * MIB
+    story.machine = MachineReading(cpus=16.0, memory_limit=1000 * MIB, memory_used=used)
+    story.goes_on(0.05, rate=1000.0, cpu=0.1, queued=500, running=16)
+    assert story.plan.workers <= 10
+    assert "memory is short" in story.changes[-1].reason
+
+
+def test_before_a_worker_was_measured_memory_is_risked_with_care() -> None:
+    """As long as nobody knows what a worker needs, a small container starts one and looks."""
+    story = Story()
+    story.memory = None
+    story.machine = MachineReading(cpus=16.0, memory_limit=1000 * MIB, memory_used=100 * MIB)
+    assert story.goes_on(1.0, rate=500.0, cpu=0.1, queued=500).workers == 1
+
+
+def test_a_steady_load_is_left_alone() -> None:
+    """Under a steady Poisson load there are at most three changes a minute after the first minute."""
+    for seed in range(5):
+        story = Story(tier=Tier.PROCESS)
+        story.goes_on(60.0, rate=200.0, cpu=0.04, chance=random.Random(seed))
+        before = len(story.changes)
+        story.goes_on(180.0, rate=200.0, cpu=0.04, chance=random.Random(seed + 100))
+        assert len(story.changes) - before <= 9
+
+
+def test_slow_starting_workers_are_kept_warm() -> None:
+    """Where a worker takes five seconds to start, half of the cores stay staffed although nothing happens."""
+    story = Story()
+    story.startup = 5.0
+    assert story.goes_on(0.05).workers == 8
+    assert story.plan.next_check is None
+
+
+def test_quickly_starting_workers_are_not_kept_for_nothing() -> None:
+    """Where a worker starts within a second, none is kept while nothing happens."""
+    story = Story()
+    story.startup = 0.9
+    assert story.goes_on(0.05).workers == 0
+
+
+def test_a_long_event_tells_its_length_before_it_ends() -> None:
+    """Events that run for long count as that long before they end, so those behind them get workers."""
+    story = Story()
+    story.goes_on(1.0, queued=40, running=1)
+    assert story.plan.workers >= 10
+
+
+def test_a_saturated_back_end_is_capped_at_its_knee() -> None:
+    """When concurrency only makes the waiting longer, the tier goes back to where that began."""
+    story = Story(tier=Tier.COROUTINE)
+    story.goes_on(10.0, rate=400.0, cpu=0.0001, waiting=0.05, running=20)
+    while not any("saturated" in change.reason for change in story.changes):
+        running = min(600, story.plan.consumers)
+        waiting = running / 400
+        story.goes_on(0.05, rate=400.0, cpu=0.0001, waiting=waiting, running=running, queued=600 - running)
+        assert story.now < 15.0
+    assert 20 <= story.plan.consumers <= 40
+    assert "the back end is saturated" in story.changes[-1].reason
+    assert story.plan.consumer_ceiling == story.plan.consumers
+
+
+def test_a_back_end_that_is_only_slower_is_not_throttled_for_long() -> None:
+    """When the cap does not bring the waiting down, it was not the concurrency: the cap goes."""
+    story = Story(tier=Tier.COROUTINE)
+    story.goes_on(10.0, rate=400.0, cpu=0.0001, waiting=0.05, running=20)
+    ceilings = []
+    for _ in range(200):
+        running = min(600, story.plan.consumers)
+        rate = running / 0.25
+        story.goes_on(0.05, rate=rate, cpu=0.0001, waiting=0.25, running=running, queued=600 - running)
+        ceilings.append(story.plan.consumer_ceiling)
+    assert min(ceilings) < 100
+    assert ceilings[-1] > 400
+
+
+def test_a_handler_that_burns_cpu_leaves_the_loop() -> None:
+    """An adaptive handler with 20 ms of CPU goes to the workers, and workers are there for it."""
+    story = Story(tier=Tier.COROUTINE, adaptive=True)
+    plan = story.goes_on(1.0, rate=20.0, cpu=0.02, loop=0.4)
+    assert plan.placement == {"work": Tier.PROCESS}
+    move = next(change for change in story.changes if change.subject == "work")
+    assert (move.before, move.after) == (Tier.COROUTINE, Tier.PROCESS)
+    assert "20 ms of CPU" in move.reason
+    assert plan.workers >= 1
+
+
+def test_a_handler_that_only_waits_leaves_the_workers() -> None:
+    """An adaptive handler with next to no CPU goes back to the loop after fifty events."""
+    story = Story(tier=Tier.PROCESS, adaptive=True)
+    assert story.goes_on(1.0, rate=40.0, cpu=0.0005, waiting=0.1).placement == {"work": Tier.PROCESS}
+    assert story.goes_on(1.0, rate=40.0, cpu=0.0005, waiting=0.1).placement == {"work": Tier.COROUTINE}
+
+
+def test_the_heaviest_handler_leaves_a_hot_loop() -> None:
+    """On a loop that is 90% busy even a handler with 3 ms of CPU is worth moving."""
+    story = Story(tier=Tier.COROUTINE, adaptive=True)
+    plan = story.goes_on(3.0, rate=280.0, cpu=0.003, waiting=0.02, loop=0.9)
+    assert plan.placement == {"work": Tier.PROCESS}
+
+
+def test_without_workers_nothing_leaves_the_loop() -> None:
+    """Where no worker is allowed, an adaptive handler stays on the loop however much it burns."""
+    story = Story(Limits(max_workers=0), tier=Tier.COROUTINE, adaptive=True)
+    assert story.goes_on(3.0, rate=50.0, cpu=0.02, loop=1.0).placement == {"work": Tier.COROUTINE}
+
+
+def test_a_handler_that_may_not_move_stays() -> None:
+    """A handler that is not adaptive is sized where it is, and never placed."""
+    story = Story(tier=Tier.COROUTINE)
+    assert story.goes_on(3.0, rate=50.0, cpu=0.02, loop=1.0).placement == {}
+
+
+def test_nothing_is_scaled_while_draining() -> None:
+    """During a shutdown the plan stays what it was, whatever the readings say."""
+    story = Story()
+    story.goes_on(5.0, rate=100.0, cpu=0.05)
+    law = story.law
+    plan = law.decide(Readings(now=story.now + 60.0, draining=True))
+    assert (plan.workers, plan.changes, plan.next_check) == (story.plan.workers, (), None)
+
+
+@pytest.mark.parametrize("tier", Tier)
+def test_a_missing_reading_blocks_scale_down(tier: Tier) -> None:
+    """As long as a reading is not to be trusted nothing shrinks; once it is, everything idle goes."""
+    story = Story(tier=tier)
+    story.goes_on(5.0, rate=100.0, cpu=0.05)
+    sizes = (story.plan.consumers, story.plan.workers)
+    story.machine = MachineReading(cpus=16.0, trusted=False)
+    story.goes_on(60.0)
+    assert (story.plan.consumers, story.plan.workers) == sizes
+    story.machine = MachineReading(cpus=16.0)
+    story.goes_on(10.0)
+    assert (story.plan.consumers, story.plan.workers) == (1, 0)
+
+
+def test_events_of_unknown_destination_count() -> None:
+    """Events that are not routed yet raise the need of the collectors that usually get them."""
+    law = Autoscaler()
+    reading = CollectorReading(key="work", tier=Tier.PROCESS)
+    plan = law.decide(
+        Readings(now=1.0, collectors=(reading,), unrouted=500, machine=MachineReading(cpus=4.0))
+    )
+    assert plan.workers == 4
+
+
+def test_own_laws_fit_the_protocol() -> None:
+    """A fixed size is a law too: it changes nothing, never asks again, and leaves every collector alone."""
+    law: ScalingLaw = FixedSize(consumers=5, workers=2)
+    reading = CollectorReading(key="work", tier=Tier.PROCESS, adaptive=True, queued=500)
+    plan = law.decide(Readings(now=1.0, collectors=(reading,)))
+    assert (plan.consumers, plan.workers, plan.consumer_ceiling, plan.next_check) == (5, 2, 5, None)
+    assert plan.placement == {"work": Tier.PROCESS}
+    assert repr(law) == "FixedSize(consumers=5, workers=2)"
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"min_consumers": 5, "max_consumers": 4}, "min_consumers"),
+        ({"min_workers": -1}, "min_workers"),
+        ({"margin": float("nan")}, "margin"),
+        ({"patience": 0.0}, "patience"),
+    ],
+)
+def test_impossible_limits_are_refused(fields: dict[str, float], named: str) -> None:
+    """A limit that makes no sense is refused by its name."""
+    with pytest.raises(ValueError, match=named):
+        Limits(**fields)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="at least 0"):
+        FixedSize(-1)
+
+
+def test_a_change_reads_as_a_sentence() -> None:
+    """A change says what, from what, to what, and why: ready for a log line."""
+    assert str(Change("workers", 1, 3, "more to do")) == "workers 1 -> 3: more to do"
+
+
+def test_the_law_needs_no_event_loop_and_no_probe() -> None:
+    """Importing the law loads neither asyncio nor psutil: a worker process may import it for nothing."""
+    code = (
+        "import sys, event_collector_workers.autoscaler;"
+        "print([name for name in ('asyncio', 'psutil', 'multiprocessing') if name in sys.modules])"
+    )
+    environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]", done.stderr

@@ -1,0 +1,194 @@
+"""What the counters say: arrival rates, service times, shares; unbiased from the first reading on."""
+
+import math
+from collections import deque
+
+from event_collector_workers.autoscaler.readings import CollectorReading, Tier
+from event_collector_workers.autoscaler.tuning import Tuning
+
+
+def is_known(value: float | None) -> bool:
+    """Tell whether a reading can be used at all."""
+    return value is not None and math.isfinite(value) and value >= 0.0
+
+
+class Counter:
+    """The growth of a total that may be missing, or start again, between two readings."""
+
+    __slots__ = ("_last", "doubtful")
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self.doubtful = False
+
+    def growth(self, total: float | None) -> float:
+        """Return what came since the last usable reading; 0.0 at first and if a total is missing or fell."""
+        if total is None or not is_known(total):
+            self.doubtful = True
+            return 0.0
+        last, self._last = self._last, total
+        self.doubtful = last is not None and total < last
+        return 0.0 if last is None or total < last else total - last
+
+
+class Smoothed:
+    """An exponential average over time that weighs its short past correctly."""
+
+    __slots__ = ("_memory", "_sum", "_weight")
+
+    def __init__(self, memory: float) -> None:
+        self._memory = memory
+        self._sum = 0.0
+        self._weight = 0.0
+
+    def add(self, dt: float, value: float) -> None:
+        """Let `value` have held for the last `dt` seconds."""
+        kept = math.exp(-dt / self._memory)
+        self._sum = self._sum * kept + value * (1.0 - kept)
+        self._weight = self._weight * kept + (1.0 - kept)
+
+    @property
+    def value(self) -> float:
+        """The average; 0.0 before anything was added."""
+        return self._sum / self._weight if self._weight > 0.0 else 0.0
+
+
+class ArrivalRate:
+    """Arrivals per second: calm under noise, quick after a step, at once in a burst."""
+
+    __slots__ = ("_count", "_fast", "_pending", "_recent", "_slow", "_span", "_time", "_tuning")
+
+    def __init__(self, tuning: Tuning) -> None:
+        self._tuning = tuning
+        self._fast = Smoothed(tuning.fast)
+        self._slow = Smoothed(tuning.slow)
+        self._recent: deque[tuple[float, float]] = deque()
+        self._count = self._span = 0.0
+        self._pending = 0.0
+        self._time = 0.0
+
+    def add(self, dt: float, arrivals: float) -> None:
+        """Let `arrivals` have come within the last `dt` seconds."""
+        self._pending += arrivals
+        if dt <= 0.0:
+            return
+        arrivals, self._pending = self._pending, 0.0
+        self._fast.add(dt, arrivals / dt)
+        self._slow.add(dt, arrivals / dt)
+        self._time += dt
+        self._recent.append((dt, arrivals))
+        self._span += dt
+        self._count += arrivals
+        while self._span - self._recent[0][0] >= self._tuning.express_window:
+            gone, count = self._recent.popleft()
+            self._span -= gone
+            self._count -= count
+
+    @property
+    def value(self) -> float:
+        """Arrivals per second.
+
+        The calm average holds unless the quick one differs by more than chance explains. The variance of an
+        exponential average with memory m over a Poisson stream of rate r is r / 2m.
+        """
+        tuning, fast, slow = self._tuning, self._fast.value, self._slow.value
+        # Shortly after the start one arrival looks like a rate of twenty a second.
+        young = min(1.0, self._time / tuning.express_window)
+        sigma = math.sqrt(slow / (2.0 * tuning.fast))
+        rate = young * (fast if abs(fast - slow) > tuning.doubt * sigma else slow)
+        span = max(tuning.express_window, self._span)
+        burst = self._count / span
+        chance = tuning.express_doubt * math.sqrt(rate / span)
+        return burst if self._count >= tuning.express_events and burst > rate + chance else rate
+
+
+class ServiceTime:
+    """CPU and waiting per event, averaged over the last ones, and hints from those that still run."""
+
+    __slots__ = ("_cpu", "_exposure", "_memory", "_waiting", "_weight", "assumed", "events")
+
+    def __init__(self, memory: float, assumed: float) -> None:
+        self._memory = memory
+        self._cpu = self._waiting = self._weight = 0.0
+        self._exposure = 0.0
+        self.assumed = assumed
+        self.events = 0.0
+
+    def add(self, dt: float, running: float, completions: float, cpu: float, waiting: float) -> None:
+        """Let `completions` events have ended in `dt` seconds, with `cpu` and `waiting` seconds in total."""
+        self._exposure += running * dt
+        if completions < 1.0:
+            return
+        kept = (1.0 - 1.0 / self._memory) ** completions
+        gained = self._memory * (1.0 - kept) / completions
+        self._weight = self._weight * kept + gained * completions
+        self._cpu = self._cpu * kept + gained * cpu
+        self._waiting = self._waiting * kept + gained * waiting
+        self.events += completions
+        self._exposure = 0.0
+
+    def split(self, running: float, tier: Tier) -> tuple[float, float]:
+        """Return seconds of CPU and of waiting per event.
+
+        When nothing has ended for long, the running events are at least as long as they have run by now, on
+        average. Before that, an event in a worker is taken for CPU and one on the loop for waiting.
+        """
+        if self._weight > 0.0:
+            cpu, waiting = self._cpu / self._weight, self._waiting / self._weight
+        else:
+            cpu, waiting = (self.assumed, 0.0) if tier is Tier.PROCESS else (0.0, self.assumed)
+        total = cpu + waiting
+        at_least = self._exposure / running if running >= 1.0 else 0.0
+        if at_least <= total:
+            return cpu, waiting
+        if total <= 0.0:
+            return (at_least, 0.0) if tier is Tier.PROCESS else (0.0, at_least)
+        return cpu * at_least / total, waiting * at_least / total
+
+
+class CollectorEstimate:
+    """All that is known about one collector, kept up to date from its readings."""
+
+    def __init__(self, key: str, tuning: Tuning) -> None:
+        self.key = key
+        self.tier = Tier.COROUTINE
+        self.rate = ArrivalRate(tuning)
+        self.service = ServiceTime(tuning.service_memory, tuning.assumed_service)
+        self.queued = self.running = 0.0
+        self.arrived = self.completed = self.cpu_spent = self.waited = 0.0
+        self._arrivals, self._completions = Counter(), Counter()
+        self._wall, self._cpu, self._delay = Counter(), Counter(), Counter()
+
+    def update(self, dt: float, reading: CollectorReading) -> bool:
+        """Take in a reading; return whether all of it could be used."""
+        self.tier = reading.tier
+        known = True
+        if reading.queued is not None and is_known(reading.queued):
+            self.queued = reading.queued
+        else:
+            known = False
+        if reading.running is not None and is_known(reading.running):
+            self.running = reading.running
+        else:
+            known = False
+        self.arrived = self._arrivals.growth(reading.arrivals)
+        self.rate.add(dt, self.arrived)
+        times_known = self._count_service(dt, reading)
+        return known and times_known and not self._arrivals.doubtful
+
+    def _count_service(self, dt: float, reading: CollectorReading) -> bool:
+        counters = (self._completions, self._wall, self._cpu, self._delay)
+        self.completed = self._completions.growth(reading.completions)
+        wall = self._wall.growth(reading.wall)
+        cpu = self._cpu.growth(reading.cpu)
+        delay = self._delay.growth(reading.delay)
+        known = not any(counter.doubtful for counter in counters)
+        self.cpu_spent = min(cpu, wall) if wall > 0.0 else cpu
+        self.waited = max(0.0, wall - cpu - delay)
+        # Times that do not belong to the completions would spoil the average: leave this reading out.
+        self.service.add(dt, self.running, self.completed if known else 0.0, self.cpu_spent, self.waited)
+        return known
+
+    def split(self) -> tuple[float, float]:
+        """Return seconds of CPU and of waiting per event."""
+        return self.service.split(self.running, self.tier)

@@ -1,0 +1,139 @@
+"""The control law: readings of one instant in, a plan out; no input or output, no clock, no event loop."""
+
+import math
+from collections.abc import Collection
+
+from event_collector_workers.autoscaler.consumers import ConsumerSizing
+from event_collector_workers.autoscaler.demand import load_of
+from event_collector_workers.autoscaler.estimates import CollectorEstimate
+from event_collector_workers.autoscaler.guard import SaturationGuard
+from event_collector_workers.autoscaler.placement import Placement
+from event_collector_workers.autoscaler.plan import Change, Limits, Plan
+from event_collector_workers.autoscaler.readings import Readings, Tier
+from event_collector_workers.autoscaler.surroundings import Surroundings
+from event_collector_workers.autoscaler.tuning import Tuning
+from event_collector_workers.autoscaler.workers import WorkerSizing
+
+
+class Autoscaler:
+    """The built-in `ScalingLaw`: sizes consumers and workers, and places adaptive collectors.
+
+    Args:
+        limits: bounds that every plan keeps.
+        tuning: the constants of the law.
+
+    Its state is what it has been told so far: the same readings in the same order give the same plans,
+    whatever the clock starts from. A clock that stands still or jumps back counts as no time passed.
+
+    """
+
+    def __init__(self, limits: Limits | None = None, tuning: Tuning | None = None) -> None:
+        self._limits = limits or Limits()
+        self._tuning = tuning or Tuning()
+        self._estimates: dict[str, CollectorEstimate] = {}
+        self._surroundings = Surroundings(self._tuning)
+        self._guard = SaturationGuard(self._tuning)
+        self._placement = Placement(self._tuning, can_leave_loop=self._limits.max_workers > 0)
+        self._consumers = ConsumerSizing(self._limits, self._tuning, self._guard)
+        self._workers = WorkerSizing(self._limits, self._tuning)
+        self._clock: float | None = None
+        self._time = 0.0
+        self._last_event = -math.inf
+        self._idle = True
+
+    def __repr__(self) -> str:
+        consumers, workers = self._consumers.target, self._workers.target
+        return f"Autoscaler(consumers={consumers}, workers={workers}, {self._limits!r})"
+
+    def decide(self, readings: Readings) -> Plan:
+        """Answer the readings of this instant; while `draining`, keep everything as it is."""
+        dt = self._advance(readings.now)
+        trusted = self._observe(dt, readings)
+        if readings.draining:
+            return self._plan((), None)
+        changes = self._place()
+        changes += self._resize(readings, trusted)
+        return self._plan(tuple(changes), self._next_check())
+
+    def _advance(self, now: float) -> float:
+        """Return the seconds that count since the last call.
+
+        Silence while nothing was in hand is time without events. Silence with work in hand is a program that
+        was stopped or a clock that jumped, and must not let the rolling maxima forget what is needed.
+        """
+        last, self._clock = self._clock, now if math.isfinite(now) else self._clock
+        if last is None or self._clock is None:
+            return 0.0
+        dt = max(0.0, self._clock - last)
+        if not self._idle:
+            dt = min(dt, self._tuning.stall)
+        self._time += dt
+        return dt
+
+    def _observe(self, dt: float, readings: Readings) -> bool:
+        """Take in all readings; return whether every one of them could be used."""
+        trusted = self._surroundings.update(dt, readings)
+        known = self._estimates
+        self._estimates = {}
+        self._placement.adopt(readings.collectors)
+        for reading in readings.collectors:
+            estimate = known.get(reading.key) or CollectorEstimate(reading.key, self._tuning)
+            self._estimates[reading.key] = estimate
+            trusted = estimate.update(dt, reading) and trusted
+            estimate.tier = self._placement.tiers.get(reading.key, reading.tier)
+        estimates = self._estimates.values()
+        self._guard.update(self._time, dt, estimates, self._consumers.target)
+        if readings.unrouted or any(one.queued or one.running or one.arrived for one in estimates):
+            self._last_event = self._time
+        self._idle = self._time - self._last_event >= self._tuning.idle
+        return trusted
+
+    def _place(self) -> list[Change]:
+        move = self._placement.decide(self._time, self._estimates.values(), self._surroundings.loop_share)
+        if move is None:
+            return []
+        # What is needed is reckoned for where the events will run from now on.
+        self._estimates[move.subject].tier = self._placement.tiers[move.subject]
+        return [move]
+
+    def _resize(self, readings: Readings, may_shrink: bool) -> list[Change]:
+        estimates = self._estimates.values()
+        unrouted = _spread(readings.unrouted, estimates)
+        consumers, workers, around = self._consumers, self._workers, self._surroundings
+        before = consumers.target, workers.target
+        on_loop = load_of(estimates, Tier.COROUTINE, unrouted)
+        in_workers = load_of(estimates, Tier.PROCESS, unrouted)
+        busy = max(0, readings.consumers.busy)
+        why = consumers.resize(self._time, on_loop, busy, around.loop_share, self._idle, may_shrink)
+        changes = [Change("consumers", before[0], consumers.target, why)] if why else []
+        why = workers.resize(self._time, in_workers, around.budget, around.startup, self._idle, may_shrink)
+        return [*changes, Change("workers", before[1], workers.target, why)] if why else changes
+
+    def _plan(self, changes: tuple[Change, ...], next_check: float | None) -> Plan:
+        return Plan(
+            consumers=self._consumers.target,
+            workers=self._workers.target,
+            consumer_ceiling=self._consumers.ceiling,
+            placement=dict(self._placement.tiers),
+            changes=changes,
+            next_check=next_check,
+        )
+
+    def _next_check(self) -> float | None:
+        """Return when to ask again: soon while there is work, at the next possible reduction, else never."""
+        now = self._clock or 0.0
+        if not self._idle:
+            return now + self._tuning.tick
+        due = [sizing.relaxes() for sizing in (self._consumers, self._workers) if not sizing.at_rest]
+        return now + max(self._tuning.idle, min(due) - self._time) if due else None
+
+
+def _spread(unrouted: int, estimates: Collection[CollectorEstimate]) -> dict[str, float]:
+    """Share events of unknown destination out among the collectors, in proportion to their arrivals."""
+    if unrouted <= 0 or not estimates:
+        return {}
+    rates = {one.key: one.rate.value for one in estimates}
+    total = sum(rates.values())
+    if total <= 0.0:
+        return dict.fromkeys(rates, unrouted / len(rates))
+    return {key: unrouted * rate / total for key, rate in rates.items()}

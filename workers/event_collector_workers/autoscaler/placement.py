@@ -1,0 +1,81 @@
+"""Where adaptive collectors run: decided by what their events spend their time on."""
+
+from collections.abc import Iterable
+
+from event_collector_workers.autoscaler.estimates import CollectorEstimate
+from event_collector_workers.autoscaler.plan import Change
+from event_collector_workers.autoscaler.readings import CollectorReading, Tier
+from event_collector_workers.autoscaler.tuning import Tuning
+
+
+class Placement:
+    """Moves adaptive collectors between the tiers, one at a time and not often."""
+
+    def __init__(self, tuning: Tuning, can_leave_loop: bool) -> None:
+        self._tuning = tuning
+        self._can_leave_loop = can_leave_loop
+        self._moved: dict[Tier, float] = {}
+        self.tiers: dict[str, Tier] = {}
+
+    def adopt(self, collectors: Iterable[CollectorReading]) -> None:
+        """Begin with where adaptive collectors run; what was decided about one since then stays decided."""
+        self.tiers = {
+            reading.key: self.tiers.get(reading.key, reading.tier)
+            for reading in collectors
+            if reading.adaptive
+        }
+
+    def decide(self, now: float, estimates: Iterable[CollectorEstimate], loop_share: float) -> Change | None:
+        """Return the move that is due, if any; `tiers` then already holds it."""
+        adaptive = [estimate for estimate in estimates if estimate.key in self.tiers]
+        change = None
+        if self._can_leave_loop and self._rested(now, Tier.PROCESS, self._tuning.to_workers_pause):
+            change = self._to_workers(adaptive, loop_share)
+        if change is None and self._rested(now, Tier.COROUTINE, self._tuning.to_loop_pause):
+            change = self._to_loop(adaptive, loop_share)
+        if change is not None and isinstance(change.after, Tier):
+            self.tiers[change.subject] = change.after
+            self._moved[change.after] = now
+        return change
+
+    def _rested(self, now: float, tier: Tier, pause: float) -> bool:
+        return tier not in self._moved or now - self._moved[tier] >= pause
+
+    def _to_workers(self, adaptive: list[CollectorEstimate], loop_share: float) -> Change | None:
+        tuning = self._tuning
+        on_loop = [one for one in adaptive if self.tiers[one.key] is Tier.COROUTINE]
+        heaviest = max(on_loop, key=_cpu_load, default=None)
+        for one in on_loop:
+            cpu, waiting = one.split()
+            if one.service.events < tuning.to_workers_events:
+                continue
+            if cpu >= tuning.to_workers_cpu and cpu >= tuning.to_workers_share * (cpu + waiting):
+                return self._move(
+                    one, Tier.PROCESS, f"{_costs(cpu, waiting)}: it would hold up the event loop"
+                )
+            if one is heaviest and loop_share > tuning.hot_loop and cpu >= tuning.hot_cpu:
+                reason = f"{_costs(cpu, waiting)}, the most of a loop that is {loop_share:.0%} busy"
+                return self._move(one, Tier.PROCESS, reason)
+        return None
+
+    def _to_loop(self, adaptive: list[CollectorEstimate], loop_share: float) -> Change | None:
+        tuning = self._tuning
+        for one in adaptive:
+            if self.tiers[one.key] is not Tier.PROCESS or one.service.events < tuning.to_loop_events:
+                continue
+            cpu, waiting = one.split()
+            light = cpu <= tuning.to_loop_cpu and cpu <= tuning.to_loop_share * (cpu + waiting)
+            if light and loop_share + _cpu_load(one) < tuning.to_loop_busy:
+                return self._move(one, Tier.COROUTINE, f"{_costs(cpu, waiting)}: it needs no process")
+        return None
+
+    def _move(self, one: CollectorEstimate, tier: Tier, reason: str) -> Change:
+        return Change(one.key, self.tiers[one.key], tier, reason)
+
+
+def _cpu_load(estimate: CollectorEstimate) -> float:
+    return estimate.rate.value * estimate.split()[0]
+
+
+def _costs(cpu: float, waiting: float) -> str:
+    return f"an event takes {cpu * 1e3:.3g} ms of CPU and {waiting * 1e3:.3g} ms of waiting"

@@ -1,0 +1,73 @@
+"""What the tiers run in, as last known: cores, memory, the event loop, the price of a worker."""
+
+from event_collector_workers.autoscaler.estimates import Counter, Smoothed, is_known
+from event_collector_workers.autoscaler.readings import Readings, TierReading
+from event_collector_workers.autoscaler.tuning import Tuning
+from event_collector_workers.autoscaler.workers import Budget
+
+
+class Surroundings:
+    """Keeps the last usable value of everything the machine and the worker pool report."""
+
+    def __init__(self, tuning: Tuning) -> None:
+        self._loop_busy = Counter()
+        self._loop_share = Smoothed(tuning.loop_memory)
+        self._others_share = Smoothed(tuning.others_memory)
+        self._cpus, self._others = 1.0, 0.0
+        self._memory_limit: float | None = None
+        self._memory_used = self._memory_others = 0.0
+        self._worker_memory = float(tuning.assumed_memory)
+        self.startup = 0.0
+
+    @property
+    def loop_share(self) -> float:
+        """Share of the time in which the event loop was busy lately."""
+        return self._loop_share.value
+
+    @property
+    def budget(self) -> Budget:
+        """What workers may take: always at least one core, since work has to go on."""
+        cores = self._cpus - min(1.0, self.loop_share) - self._others_share.value
+        return Budget(max(1.0, cores), self._memory_limit, self._memory_others, self._worker_memory)
+
+    def update(self, dt: float, readings: Readings) -> bool:
+        """Take in the readings; return whether all of them could be used."""
+        busy = self._loop_busy.growth(readings.loop_busy)
+        if dt > 0.0:
+            self._loop_share.add(dt, min(1.0, busy / dt))
+        machine = readings.machine
+        self._cpus, cpus_known = _latest(machine.cpus, self._cpus)
+        self._others, others_known = _latest(machine.others, self._others)
+        self._others_share.add(dt, self._others)
+        self.startup, startup_known = _latest(readings.worker_startup, self.startup)
+        self._worker_memory, worker_known = _latest(readings.worker_memory, self._worker_memory)
+        known = (
+            cpus_known and others_known and startup_known and worker_known and not self._loop_busy.doubtful
+        )
+        return self._update_memory(readings) and known and machine.trusted
+
+    def _update_memory(self, readings: Readings) -> bool:
+        limit, limit_known = _latest(readings.machine.memory_limit, 0.0)
+        if readings.machine.memory_limit is None:
+            self._memory_limit = None
+        elif limit_known:
+            self._memory_limit = limit
+        self._memory_used, used_known = _latest(readings.machine.memory_used, self._memory_used)
+        self._memory_others = self._beside_workers(readings.workers)
+        return limit_known and used_known
+
+    def _beside_workers(self, workers: TierReading) -> float:
+        """Return the bytes that anything but the workers uses.
+
+        A starting worker has only part of its memory yet. It is counted in full, and what was known before it
+        started is kept, so that it does not look like memory that others have freed.
+        """
+        beside = max(0.0, self._memory_used - (workers.size + workers.starting) * self._worker_memory)
+        return max(beside, self._memory_others) if workers.starting else beside
+
+
+def _latest(reading: float | None, last: float) -> tuple[float, bool]:
+    """Return the reading or, if unusable, the last one; and whether it was fine. None means unknown yet."""
+    if reading is None:
+        return last, True
+    return (reading, True) if is_known(reading) else (last, False)

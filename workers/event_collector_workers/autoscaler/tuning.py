@@ -1,0 +1,132 @@
+"""The constants of the control law, each with what is gained and lost by changing it."""
+
+import msgspec
+
+
+class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Constants of the law, in seconds, bytes and shares; the simulations in bench/ ran with the defaults."""
+
+    # -- how often
+    tick: float = 0.05
+    """Between two decisions while there is work. Shorter reacts sooner and costs more of the loop."""
+    stall: float = 1.0
+    """A longer silence with work in hand means that this program was stopped, not that no events came."""
+
+    # -- estimates
+    fast: float = 1.0
+    """Memory of the quick arrival rate. Shorter follows steps sooner and takes noise for steps."""
+    slow: float = 10.0
+    """Memory of the calm arrival rate. Longer is calmer, and later with slow drifts."""
+    doubt: float = 2.5
+    """Standard deviations between the two rates before the quick one is believed."""
+    express_window: float = 0.25
+    """Span in which a burst is recognised before the averages show it."""
+    express_events: int = 8
+    """Fewest arrivals in that span that may count as a burst. Fewer would react to chance."""
+    express_doubt: float = 4.0
+    """Standard deviations above the estimate that make a burst. Lower reacts to chance."""
+    service_memory: float = 50.0
+    """Completed events the service time is averaged over. Fewer follow a changed handler sooner."""
+    assumed_service: float = 0.01
+    """Service time of a handler that has not finished anything yet."""
+    loop_memory: float = 1.0
+    """Memory of the loop's busy share."""
+    others_memory: float = 2.0
+    """Memory of the CPU that other programs use."""
+
+    # -- need
+    worker_safety: float = 1.0
+    """Spare workers in square roots of the need. More shortens the tail and costs processes."""
+    consumer_safety: float = 2.0
+    """Spare consumers in square roots of the need. They cost little."""
+    worker_horizon: float = 0.5
+    """Seconds in which a backlog of process events should be gone; never less than the start-up of a
+    worker."""
+    consumer_horizon: float = 0.25
+    """Seconds in which a backlog of coroutine events should be gone."""
+
+    # -- caps
+    loop_full: float = 0.9
+    """Busy share of the loop above which more consumers cannot help."""
+    loop_capacity: float = 0.95
+    """Busy share the loop is planned to carry."""
+    memory_margin: float = 0.05
+    """Share of the memory limit that is never planned away."""
+    assumed_memory: int = 512 << 20
+    """Bytes of a worker before one was measured. High, since guessing low is paid for with an OOM kill."""
+
+    # -- growing
+    worker_step: float = 0.1
+    """Smallest change of the process tier, as a share of it, unless events are waiting."""
+    consumer_grid: float = 1.25
+    """Ratio of neighbouring sizes of the coroutine tier. Coarser makes fewer changes and keeps more spare."""
+    free_growth: int = 64
+    """Consumers that may start at once; beyond this the tier at most doubles within `doubling`."""
+    doubling: float = 0.1
+    """Longest time between two doublings. Longer protects back ends and delays large bursts."""
+    slow_start: float = 1.0
+    """Start-up time from which some workers are kept although nothing happens."""
+    warm_share: float = 0.5
+    """Largest share of the CPU cap that is kept warm."""
+    warm_startup: float = 10.0
+    """Start-up time that would keep the whole cap warm, were it not for `warm_share`."""
+
+    # -- shrinking
+    idle: float = 1.0
+    """Seconds without an event in hand after which the need counts as zero."""
+    worker_hold: float = 15.0
+    """Shortest time a worker is kept after its need. Longer saves starts and costs memory."""
+    worker_hold_longest: float = 120.0
+    """Longest such time."""
+    worker_hold_startups: float = 60.0
+    """The same, in start-up times of a worker."""
+    worker_pause: float = 5.0
+    """Between two reductions of the process tier."""
+    consumer_hold: float = 10.0
+    """Time a consumer is kept after its need."""
+    consumer_pause: float = 2.0
+    """Between two reductions of the coroutine tier."""
+    shrink_step: float = 0.1
+    """Smallest reduction, as a share of the size."""
+    cpu_hold: float = 2.0
+    """How long the CPU budget must be smaller before workers are taken away."""
+
+    # -- saturation of back ends
+    guard_window: float = 0.5
+    """Shortest measurement of waiting times."""
+    guard_events: int = 30
+    """Fewest completions in a measurement."""
+    guard_memory: float = 60.0
+    """How long the best waiting time is remembered."""
+    guard_tolerance: float = 1.5
+    """Waiting time over the best one that counts as saturation."""
+    guard_patience: float = 6.0
+    """The same at most, after a cap has turned out not to help."""
+    guard_least: float = 0.001
+    """Shorter waiting is not looked at: it is the loop's own noise."""
+    guard_settle: float = 4.0
+    """Service times after which a changed cap must have had its effect."""
+
+    # -- placement
+    to_workers_events: int = 10
+    """Fewest events before a collector is moved to the workers."""
+    to_workers_cpu: float = 0.005
+    """Least CPU time per event that is worth a trip to a worker."""
+    to_workers_share: float = 0.5
+    """Least share of the service time that is CPU."""
+    to_workers_pause: float = 5.0
+    """Between two moves to the workers."""
+    hot_loop: float = 0.7
+    """Busy share of the loop above which its heaviest collector may leave."""
+    hot_cpu: float = 0.002
+    """Least CPU time per event of a collector that leaves a hot loop."""
+    to_loop_events: int = 50
+    """Fewest events before a collector is moved back to the loop."""
+    to_loop_cpu: float = 0.002
+    """Most CPU time per event the loop will take."""
+    to_loop_share: float = 0.1
+    """Most of the service time that may be CPU."""
+    to_loop_busy: float = 0.5
+    """Busy share of the loop that a move to it may lead to."""
+    to_loop_pause: float = 30.0
+    """Between two moves to the loop. Longer, since a wrong one blocks every other handler there."""

@@ -1,0 +1,61 @@
+"""Extremes over a sliding span of time."""
+
+from collections import deque
+
+
+class RollingMaximum:
+    """The largest value recorded within the last `span` seconds.
+
+    The deque holds falling values with rising times, so its head is the answer and a record costs O(1) on
+    average.
+    """
+
+    __slots__ = ("_falling", "span")
+
+    def __init__(self, span: float) -> None:
+        self.span = span
+        self._falling: deque[tuple[float, float]] = deque()
+
+    def record(self, now: float, value: float) -> None:
+        """Add a value; `now` never falls."""
+        falling = self._falling
+        while falling and falling[-1][1] <= value:
+            falling.pop()
+        falling.append((now, value))
+        self._expire(now)
+
+    def value(self, now: float) -> float:
+        """Return the largest value of the span, 0.0 when there is none."""
+        self._expire(now)
+        return self._falling[0][1] if self._falling else 0.0
+
+    def relaxes(self) -> float | None:
+        """Return when the largest value leaves the span; None when no smaller one stands behind it."""
+        return self._falling[0][0] + self.span if len(self._falling) > 1 else None
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._falling.clear()
+
+    def _expire(self, now: float) -> None:
+        falling = self._falling
+        # The newest value never expires: it holds until another one is recorded.
+        while len(falling) > 1 and falling[0][0] + self.span <= now:
+            falling.popleft()
+
+
+class RollingMinimum:
+    """The smallest value recorded within the last `span` seconds."""
+
+    __slots__ = ("_negated",)
+
+    def __init__(self, span: float) -> None:
+        self._negated = RollingMaximum(span)
+
+    def record(self, now: float, value: float) -> None:
+        """Add a value; `now` never falls."""
+        self._negated.record(now, -value)
+
+    def value(self, now: float) -> float:
+        """Return the smallest value of the span, 0.0 when there is none."""
+        return -self._negated.value(now)

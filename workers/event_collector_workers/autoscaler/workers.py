@@ -1,0 +1,116 @@
+"""The size of the process tier: as many as the load needs and the cores and the memory can carry."""
+
+import math
+
+import msgspec
+
+from event_collector_workers.autoscaler.demand import Load, cpu_cap, staffing
+from event_collector_workers.autoscaler.plan import Limits
+from event_collector_workers.autoscaler.tuning import Tuning
+from event_collector_workers.autoscaler.window import RollingMaximum
+
+
+class Budget(msgspec.Struct, frozen=True, gc=False):
+    """What the process tier may take of the machine.
+
+    Args:
+        cores: cores left for workers.
+        memory_limit: bytes this program may use; None without a limit.
+        memory_others: bytes of that in use by anything but workers.
+        worker_memory: bytes of one worker.
+
+    """
+
+    cores: float
+    memory_limit: float | None
+    memory_others: float
+    worker_memory: float
+
+    def workers_in_memory(self, margin: float) -> float:
+        """Return how many workers fit; a share `margin` of the limit, or half a worker, stays free."""
+        if self.memory_limit is None:
+            return math.inf
+        kept = max(margin * self.memory_limit, 0.5 * self.worker_memory)
+        free = self.memory_limit - self.memory_others - kept
+        return max(0.0, free // max(1.0, self.worker_memory))
+
+
+class WorkerSizing:
+    """Keeps the target of the process tier."""
+
+    def __init__(self, limits: Limits, tuning: Tuning) -> None:
+        self._limits = limits
+        self._tuning = tuning
+        self._wanted = RollingMaximum(tuning.worker_hold * limits.patience)
+        self._cpu_caps = RollingMaximum(tuning.cpu_hold)
+        self._pause = tuning.worker_pause * limits.patience
+        self._shrunk = -math.inf
+        self.target = limits.min_workers
+        self._warm = 0
+
+    def resize(
+        self, now: float, load: Load, budget: Budget, startup: float, idle: bool, may_shrink: bool
+    ) -> str:
+        """Set `target`; return why it changed, or an empty text."""
+        tuning, limits = self._tuning, self._limits
+        hold = max(tuning.worker_hold, tuning.worker_hold_startups * startup)
+        self._wanted.span = limits.patience * min(tuning.worker_hold_longest, hold)
+        cpu = max(1, round(cpu_cap(budget.cores, load.cpu_share)))
+        self._cpu_caps.record(now, cpu)
+        memory = max(1.0, budget.workers_in_memory(tuning.memory_margin))
+        cap = int(min(limits.max_workers, cpu, memory))
+        self._warm = self._ahead(cap, startup, idle) if load.collectors else 0
+        need = 0.0
+        if not idle:
+            spare = tuning.worker_safety * math.sqrt(load.mean)
+            need = staffing(load, 0.0, spare, max(tuning.worker_horizon, startup))
+        wanted = max(limits.min_workers, self._warm, min(cap, math.ceil(need)))
+        self._wanted.record(now, wanted)
+        return self._step(now, load, budget, wanted, idle, may_shrink)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is left to be reduced."""
+        return self.target <= max(self._limits.min_workers, self._warm)
+
+    def relaxes(self) -> float:
+        """Return when a reduction may become possible although nothing happens."""
+        expiry = self._wanted.relaxes()
+        return max(expiry if expiry is not None else -math.inf, self._shrunk + self._pause)
+
+    def _step(self, now: float, load: Load, budget: Budget, wanted: int, idle: bool, may_shrink: bool) -> str:
+        tuning, floor = self._tuning, self._limits.min_workers
+        # Growing leaves twice the room that staying does, or a reading on the edge would start and stop a
+        # worker for ever.
+        fitting = max(floor, 1, budget.workers_in_memory(0.5 * tuning.memory_margin))
+        if fitting < self.target:
+            self.target, self._shrunk = int(fitting), now
+            return f"memory is short: {_megabytes(budget)}"
+        gap = wanted - self.target
+        if gap > 0 and (load.queued > 0.0 or gap >= max(1.0, tuning.worker_step * self.target)):
+            self.target = wanted
+            return f"{load} on {budget.cores:.3g} cores"
+        if not may_shrink:
+            return ""
+        affordable = max(floor, int(self._cpu_caps.value(now)))
+        if affordable < self.target:
+            self.target, self._shrunk = affordable, now
+            return f"{budget.cores:.3g} cores are left; {load}"
+        held = int(self._wanted.value(now))
+        least = 1.0 if idle else max(1.0, tuning.shrink_step * self.target)
+        if now - self._shrunk >= self._pause and self.target - held >= least:
+            self.target, self._shrunk = held, now
+            return f"no more were wanted for {self._wanted.span:.3g} s; {load}"
+        return ""
+
+    def _ahead(self, cap: int, startup: float, idle: bool) -> int:
+        """Return the workers kept ahead of need. An idle tier keeps them only when starting one is slow."""
+        if idle and startup < self._tuning.slow_start:
+            return 0
+        return int(cap * min(self._tuning.warm_share, startup / self._tuning.warm_startup))
+
+
+def _megabytes(budget: Budget) -> str:
+    limit = (budget.memory_limit or 0.0) / 2**20
+    others, worker = budget.memory_others / 2**20, budget.worker_memory / 2**20
+    return f"{worker:.0f} MiB a worker, {others:.0f} MiB used by others, {limit:.0f} MiB allowed"

@@ -1,0 +1,6 @@
+"""What this host or container really grants: cores, memory, and how much of both others already use."""
+
+from event_collector_workers.machine.control_groups import GroupLimits, read_limits
+from event_collector_workers.machine.probe import Machine, granted_cpus, memory_limit
+
+__all__ = ["GroupLimits", "Machine", "granted_cpus", "memory_limit", "read_limits"]

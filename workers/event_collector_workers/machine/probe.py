@@ -1,0 +1,193 @@
+"""The probe of the machine: control groups, affinity and psutil, put together into one reading.
+
+psutil is imported where it is used: worker processes load this package and never need it.
+"""
+
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from event_collector_workers.autoscaler.readings import MachineReading
+from event_collector_workers.machine.control_groups import GroupLimits, read_limits
+
+_T = TypeVar("_T")
+
+
+def granted_cpus(root: Path = Path("/")) -> float:
+    """Return how many cores this process may use, above 0; a quota of half a core is 0.5.
+
+    The smaller of the CPU quota of its control groups and the number of its CPUs: what `PYTHON_CPU_COUNT` or
+    `-X cpu_count` declare, else its affinity.
+
+    Args:
+        root: where `proc` and `sys` are; a test puts its own there.
+
+    """
+    return _granted(read_limits(root))
+
+
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """Return how many bytes this process and its children may use together; None when nobody knows.
+
+    The smaller of the memory limit of its control groups and the memory of the host.
+
+    Args:
+        root: where `proc` and `sys` are; a test puts its own there.
+
+    """
+    host = _attempt(_host_memory)
+    limits = (read_limits(root).memory_limit, host[0] if host else None)
+    return min((limit for limit in limits if limit), default=None)
+
+
+class Machine:
+    """Reads what the machine grants, at most every few seconds, and keeps what it cannot read again.
+
+    A probe that raises, or answers with zero or NaN where that cannot be, leaves its last value in place; the
+    reading then says that it is not to be `trusted`.
+
+    Args:
+        own_cpu: tells the CPU seconds used so far by this process and its workers together. Without it the
+            process tree is walked.
+        refresh: seconds for which a reading is kept.
+        root: where `proc` and `sys` are; a test puts its own there.
+
+    """
+
+    def __init__(
+        self, own_cpu: Callable[[], float] | None = None, *, refresh: float = 2.0, root: Path = Path("/")
+    ) -> None:
+        self._own_cpu = own_cpu or _process_tree_cpu
+        self._refresh = refresh
+        self._root = root
+        self._read_at = -math.inf
+        self._last = MachineReading()
+        self._cpu_seen: tuple[float, float, float] | None = None
+
+    def __repr__(self) -> str:
+        return f"Machine({self._last!r})"
+
+    def read(self, now: float) -> MachineReading:
+        """Return what the machine grants; `now` is in seconds on a monotonic clock.
+
+        A clock that jumps back only makes the next reading a fresh one.
+        """
+        if 0.0 <= now - self._read_at < self._refresh:
+            return self._last
+        self._read_at = now
+        limits = read_limits(self._root)
+        cpus = _granted(limits)
+        others = _attempt(lambda: self._used_by_others(now, cpus))
+        host = _attempt(_host_memory)
+        limit, used = _tightest(limits, host)
+        self._last = MachineReading(
+            cpus=cpus,
+            others=self._last.others if others is None else others,
+            memory_limit=self._last.memory_limit if limit is None else limit,
+            memory_used=self._last.memory_used if limit is None else used,
+            trusted=others is not None and host is not None,
+        )
+        return self._last
+
+    def _used_by_others(self, now: float, granted: float) -> float:
+        """Return how many of the granted cores other programs took since the last reading.
+
+        Cores of the host that are not granted anyway are theirs first.
+        """
+        total, busy, cores = _host_cpu()
+        own = self._own_cpu()
+        if not math.isfinite(own):
+            raise ValueError(f"own_cpu() answered {own!r}")
+        seen, self._cpu_seen = self._cpu_seen, (total, busy, own)
+        if seen is None:
+            return 0.0
+        share = (total - seen[0]) / cores
+        if share <= 0.0:
+            return self._last.others or 0.0
+        others = (busy - seen[1] - (own - seen[2])) / share
+        return min(granted, max(0.0, others - max(0.0, cores - granted)))
+
+
+def _granted(limits: GroupLimits) -> float:
+    count = float(_declared_cpus() or _affinity())
+    return count if limits.cpus is None else min(count, limits.cpus)
+
+
+def _declared_cpus() -> int | None:
+    """Return the number of CPUs the user declared; from Python 3.13 on the interpreter heeds this itself."""
+    declared = sys._xoptions.get("cpu_count")
+    if declared is None and not sys.flags.ignore_environment:
+        declared = os.environ.get("PYTHON_CPU_COUNT")
+    if not isinstance(declared, str) or not declared.isdecimal():
+        return None
+    return int(declared) or None
+
+
+def _affinity() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1
+
+
+def _tightest(limits: GroupLimits, host: tuple[int, int] | None) -> tuple[int | None, int | None]:
+    """Return limit and use where the least room is left: in the control groups or on the host."""
+    rooms = [host] if host else []
+    if limits.memory_limit is not None:
+        rooms.append((limits.memory_limit, limits.memory_used))
+    return min(rooms, key=lambda room: room[0] - room[1], default=(None, None))
+
+
+def _host_memory() -> tuple[int, int]:
+    """Return the bytes of the host and those of them in use."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    total, available = memory.total, memory.available
+    if not _all_sane((total, available)):
+        raise ValueError(f"psutil reports {total!r} bytes of memory, {available!r} available")
+    return int(total), int(total - available)
+
+
+def _host_cpu() -> tuple[float, float, int]:
+    """Return the seconds that all CPUs of the host counted, the busy ones of them, and the number of CPUs."""
+    import psutil
+
+    times = psutil.cpu_times()
+    fields = times._asdict()
+    # Linux counts guests a second time, inside user and nice.
+    total = sum(seconds for name, seconds in fields.items() if not name.startswith("guest"))
+    idle = fields["idle"] + fields.get("iowait", 0.0)
+    cores = psutil.cpu_count() or 0
+    if not _all_sane((total, cores)) or not math.isfinite(idle):
+        raise ValueError(f"psutil reports {total!r} CPU seconds, {idle!r} idle, on {cores!r} CPUs")
+    return total, total - idle, cores
+
+
+def _process_tree_cpu() -> float:
+    """Return the CPU seconds of this process, its living descendants and those that have been waited for."""
+    import psutil
+
+    own = os.times()
+    seconds = own.user + own.system + own.children_user + own.children_system
+    for child in psutil.Process().children(recursive=True):
+        try:
+            times = child.cpu_times()
+        except psutil.Error:  # it has just ended
+            continue
+        seconds += times.user + times.system
+    return seconds
+
+
+def _all_sane(values: Iterable[float]) -> bool:
+    return all(math.isfinite(value) and value > 0 for value in values)
+
+
+def _attempt(probe: Callable[[], _T]) -> _T | None:
+    """Return what a probe answers, or None when it fails: a broken probe must never break the program."""
+    try:
+        return probe()
+    except Exception:  # psutil lets platform errors of many classes through
+        return None
