@@ -199,7 +199,7 @@ async def one_by_one(queue: CollectorQueue, count: int) -> None:
         await (await publisher.send(Payload(None))).wait()
 
 
-@pytest.mark.parametrize(("pattern", "limit"), [(burst, 40), (one_by_one, 70)])
+@pytest.mark.parametrize(("pattern", "limit"), [(burst, 60), (one_by_one, 90)])
 def test_an_event_takes_few_calls(pattern: Callable[[CollectorQueue, int], Any], limit: int) -> None:
     """From Payload() to the result an event costs few calls, of Python and C functions together."""
     calls = 0

@@ -177,8 +177,8 @@ def test_a_context_can_be_copied_and_pickled(duplicate: Any) -> None:
     twin = duplicate(context)
     assert type(twin) is Context
     assert {name: twin[name] for name in twin} == {"database": "here", "sizes": [1, 2]}
-    twin.database = "there"
-    assert context.database == "here"
+    twin["database"] = "there"
+    assert context["database"] == "here"
     with pytest.raises(AttributeError):
         _ = twin.missing
 

@@ -298,7 +298,7 @@ async def test_cancelling_the_shutdown_turns_the_drain_into_an_abort() -> None:
             await stopping
         assert log == ["set up", "handler ended", "torn down"]
         assert queue.consumer_count() == 0
-        assert all(is_shut_down((await event.wait()).first()) for event in events)
+        assert all([is_shut_down((await event.wait()).first()) for event in events])
         assert asyncio.all_tasks() == before
         gate.open.set()
         async with queue:
