@@ -166,7 +166,7 @@ class Host:
         self._inbox = inbox
         self._page = page
         self._tasks: list[Task] = []
-        self._answered = 0  # the visit that was over when the parent was told to look: it has not come since
+        self._told_at = -1  # the parent's visits when it was told to look last: once is enough
         self._untold = False  # whether records are in the ring that the parent has not been told of
 
     def open(self, setup: Setup) -> None:
@@ -210,9 +210,9 @@ class Host:
         record = encode((sequence, outcome, (ended - begun) / 1e9, reply))
         if reply_blob is None and len(record) <= _IN_RING and self._page.write(record):
             self._untold = True
-            visit = self._page.next_visit()
-            if visit <= ended and visit != self._answered:
-                self._answered = visit
+            visits = self._page.visits()
+            if not visits & 1 and visits != self._told_at:
+                self._told_at = visits
                 self._tell()
         else:
             self._send(record, reply_blob)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEEPEST", "HORIZON", "SHALLOWEST", "depth_for", "load_of", "room_for", "share_out"]
 
-HORIZON: Final = 0.002
+HORIZON: Final = 0.004
 """Seconds of work a worker may hold: enough to hide the round trip and the parent's other business, and what
 an event behind a long one loses is little, because jobs that have not started are taken back."""
 

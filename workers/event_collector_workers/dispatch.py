@@ -8,7 +8,7 @@ submit --> backlog --> hand out (credit) --> worker.in_hand --> records --> job.
 from __future__ import annotations
 
 from collections import deque
-from time import monotonic, monotonic_ns
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from .credit import DEEPEST, depth_for, load_of, room_for, share_out
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Dispatcher"]
 
-_VISIT_NS: Final = 1_000_000  # between two looks at the rings while short jobs run: what a result may wait
+_VISIT: Final = 0.001  # seconds between two looks at the rings while short jobs run: what a result may wait
 _HELD_UP: Final = (
     0.002  # seconds in one job after which the others in that worker's hands are better off elsewhere
 )
 _BYTES_AHEAD: Final = 1024 * 1024  # sent to one worker in one go
 _SMOOTHING: Final = 0.2  # weight of the newest batch of results in the mean service time
 _FIRST_GUESS: Final = 0.0005  # service time before any is known: a depth of 4
-_LOST_VISIT_NS: Final = 20_000_000  # between two looks at workers that can no longer announce anything
+_LOST_VISIT: Final = 0.02  # between two looks at workers that can no longer announce anything
 _WITHDRAWN: Final = object()  # the place of a job that was cancelled and still stands in the backlog
 _LAG: Final = (
     0.5  # a deadline checked later than this was missed by us, not by the job: it gets as much again
@@ -66,7 +66,6 @@ class Dispatcher:
         self._room = 0
         self._turn_due = False
         self._visit: asyncio.TimerHandle | None = None
-        self._visit_ns = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._due = 0.0
 
@@ -108,7 +107,7 @@ class Dispatcher:
         """Withdraw the job, or kill the worker that is in it; False when it is not here or has ended."""
         place = job._place
         if isinstance(place, Worker):
-            place.collect(monotonic_ns())
+            place.collect()
             place = job._place
         if place is self:
             self._withdrawn += 1
@@ -123,32 +122,31 @@ class Dispatcher:
     def look(self, workers: Iterable[Worker]) -> None:
         """Take the results that are there, then hand out what there is room for."""
         self._turn_due = True  # what is submitted meanwhile is handed out below
-        now_ns = monotonic_ns()
         for worker in workers:
             if worker.in_hand:
-                worker.collect(now_ns)
+                worker.collect()
         self._turn_due = False
         self.hand_out()
 
     def hand_out(self) -> None:
         """Give the backlog to the workers as far as their credit goes."""
         depth = depth_for(self.service_time)
-        loads = self._loads()
-        if self._relieve(loads, depth):
-            loads = self._loads()
+        ages = self._ages()
+        loads = self._loads(ages)
+        if self._relieve(loads, ages, depth):
+            loads = self._loads(ages)
         if self._backlog:
-            for worker, share in zip(
-                list(self.ready), share_out(len(self._backlog), loads, depth), strict=True
-            ):
+            shares = share_out(len(self._backlog), loads, depth)
+            for worker, share in zip(list(self.ready), shares, strict=True):
                 if share:
                     self._give(worker, self._next_jobs(min(share, worker.allowance)))
-            loads = self._loads()
+            loads = self._loads(ages)
         self._idle = [worker for worker in self.ready if not worker.in_hand]
         before = self._room
         self._room = -len(self._backlog)
         for worker, load in zip(self.ready, loads, strict=True):
             self._room += min(room_for(load, depth), worker.allowance)
-        self._plan_visit()
+        self._plan_visit(ages)
         if before <= 0 < self._room:
             self._on_room()
 
@@ -231,12 +229,15 @@ class Dispatcher:
         self._turn_due = False
         self.look(self._attached)
 
-    def _loads(self) -> list[int]:
+    def _ages(self) -> dict[Worker, float]:
+        """For how many seconds each worker has been in its job."""
+        now = monotonic()
+        return {worker: worker.running(now)[1] for worker in self._attached}
+
+    def _loads(self, ages: dict[Worker, float]) -> list[int]:
         service_time = self.service_time
         return [
-            load_of(worker.held, worker.running()[1] if worker.in_hand else 0.0, service_time)
-            if not worker.is_congested
-            else DEEPEST
+            DEEPEST if worker.is_congested else load_of(worker.held, ages[worker], service_time)
             for worker in self.ready
         ]
 
@@ -267,7 +268,7 @@ class Dispatcher:
             job._place = self
         self._backlog.extendleft(reversed(jobs))
 
-    def _relieve(self, loads: list[int], depth: int) -> bool:
+    def _relieve(self, loads: list[int], ages: dict[Worker, float], depth: int) -> bool:
         """Take back what waits behind a job that takes long, if somebody else could do it sooner."""
         if 0 in loads:
             patience = _HELD_UP
@@ -275,25 +276,22 @@ class Dispatcher:
             patience = max(_HELD_UP, 2 * self.service_time)
         else:
             return False
-        relieved = False
-        for worker in self.ready:
-            if worker.held > 1 and worker.running()[1] > patience:
-                self._requeue(worker.take_back())
-                relieved = True
-        return relieved
+        held_up = [worker for worker in self.ready if worker.held > 1 and ages[worker] > patience]
+        for worker in held_up:
+            self._requeue(worker.take_back())
+        return bool(held_up)
 
-    def _plan_visit(self) -> None:
+    def _plan_visit(self, ages: dict[Worker, float]) -> None:
         """Promise another look to the workers that may have more results soon; the others announce theirs."""
-        visited = [worker for worker in self._attached if worker.held > 1 and worker.running()[1] <= _HELD_UP]
-        lost = any(worker.state is State.LOST and worker.in_hand for worker in self._attached)
-        if not visited and not lost:
-            return
-        if self._visit is None:
-            pause_ns = _VISIT_NS if visited else _LOST_VISIT_NS
-            self._visit_ns = monotonic_ns() + pause_ns
-            self._visit = self._loop.call_later(pause_ns / 1e9, self._on_visit)
-        for worker in visited:
-            worker.page.promise(self._visit_ns)
+        pause = 0.0
+        for worker in self._attached:
+            if worker.held > 1 and ages[worker] <= _HELD_UP:
+                worker.page.promise()
+                pause = _VISIT if self.service_time < _VISIT / 2 else 2 * _VISIT
+            elif worker.state is State.LOST and worker.in_hand:
+                pause = pause or _LOST_VISIT
+        if pause and self._visit is None:
+            self._visit = self._loop.call_later(pause, self._on_visit)
 
     def _on_visit(self) -> None:
         self._visit = None
@@ -343,7 +341,7 @@ class Dispatcher:
             JobCancelled(f"the job was cancelled while it ran; its worker (pid {worker.pid}) was killed"),
         ):
             # The worker is about to start the job or to skip it; a moment later it is known which.
-            self._loop.call_later(_VISIT_NS / 1e9, self.cancel, job)
+            self._loop.call_later(_VISIT, self.cancel, job)
         elif job._place is self:
             self.cancel(job)
         self.plan_turn()

@@ -10,14 +10,14 @@ that was running, are there however the worker ended.
     WRITTEN   worker       records in the ring, ever (upper half), and their bytes (lower), modulo 2**32
     CPU       worker       nanoseconds of processor time, as of the last time the worker had nothing to do
     READ      parent       bytes of the ring that the parent has taken, ever
-    VISIT     parent       monotonic nanoseconds of its next look at the ring; no two values are the same
+    VISITS    parent       looks at the ring, ever, times two; plus one while another look is certain to come
     REVOKED   parent       first (upper half) and end (lower half) of the jobs taken back, modulo 2**32
 
 STARTED and REVOKED decide together who owns a job: the worker writes STARTED and then reads REVOKED, the
-parent writes REVOKED and then reads STARTED, each with a fence between. So at least one of them sees the
-other. WRITTEN and VISIT decide in the same way whether a result must be announced: the worker writes WRITTEN
-and then reads VISIT, and says so if that time has passed; the parent writes a VISIT that has passed, looks,
-and only then promises another.
+parent writes REVOKED and then reads STARTED, each with a fence between. So at least one of them sees the other.
+WRITTEN and VISITS decide in the same way whether a result must be announced: the worker writes WRITTEN and then
+reads VISITS, and is silent if another look is certain; the parent withdraws that certainty, looks, and only then
+may promise again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SINCE: Final = 1
 _WRITTEN: Final = 2
 _CPU: Final = 3
 _READ: Final = 16
-_VISIT: Final = 17
+_VISITS: Final = 17
 _REVOKED: Final = 18
 
 
@@ -141,10 +141,10 @@ class WorkerPage(_Page):
         self._words[_WRITTEN] = count << 32 | end
         return True
 
-    def next_visit(self) -> int:
-        """Return when the parent will look at the ring, in monotonic nanoseconds; call it after `write`."""
+    def visits(self) -> int:
+        """Return the parent's looks, odd while another is certain to come; call it after `write`."""
         self._fence()
-        return self._words[_VISIT]
+        return self._words[_VISITS]
 
     def report_cpu(self, nanoseconds: int) -> None:
         """Publish the processor time that this process has used."""
@@ -157,17 +157,18 @@ class ParentPage(_Page):
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
         self._written = 0
+        self._visits = 0
 
-    def arrive(self, now_ns: int) -> bool:
-        """Withdraw the promise of a later visit; return whether there is anything to take."""
-        words = self._words
-        words[_VISIT] = now_ns
+    def arrive(self) -> bool:
+        """Begin a look, with no promise of another; return whether there is anything to take."""
+        self._visits += 2
+        self._words[_VISITS] = self._visits
         self._fence()
-        return words[_WRITTEN] != self._written
+        return self._words[_WRITTEN] != self._written
 
-    def promise(self, when_ns: int) -> None:
-        """Tell the worker that results before `when_ns` need no announcement."""
-        self._words[_VISIT] = when_ns
+    def promise(self) -> None:
+        """Tell the worker that another look is certain to come, so results need no announcement."""
+        self._words[_VISITS] = self._visits + 1
 
     def take(self) -> tuple[int, bytes]:
         """Return how many new records there are, and their bytes."""

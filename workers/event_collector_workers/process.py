@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from enum import Enum
-from time import monotonic, monotonic_ns
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
@@ -147,9 +147,9 @@ class Worker:
         """Whether the worker has not yet read all that was sent to it."""
         return self._channel.unsent
 
-    def collect(self, now_ns: int) -> None:
+    def collect(self) -> None:
         """Take what is in the ring, and hand it over."""
-        if self.page.arrive(now_ns):
+        if self.page.arrive():
             count, data = self.page.take()
             try:
                 records = decode_records(count, data)
@@ -159,14 +159,14 @@ class Worker:
                 return
             self._events.on_records(self, records, None)
 
-    def running(self) -> tuple[int, float]:
+    def running(self, now: float | None = None) -> tuple[int, float]:
         """Return the number of the job that the worker is in, and its age in seconds; 0 and 0.0 for none."""
         if not self.in_hand:
             return 0, 0.0
         sequence, since = self.page.running()
         if sequence not in self.in_hand:
             return 0, 0.0
-        return sequence, monotonic() - since
+        return sequence, (monotonic() if now is None else now) - since
 
     def take_back(self) -> list[Job]:
         """Take back the jobs that have not started, in their order.
@@ -260,7 +260,7 @@ class Worker:
 
     def _on_exit(self, exitcode: int | None) -> None:
         self._channel.receive_all()
-        self.collect(monotonic_ns())
+        self.collect()
         self.state = State.GONE
         self.exitcode = exitcode
         self._events.on_gone(self)
