@@ -294,20 +294,26 @@ class Value:
     """A payload value that can be referenced weakly."""
 
 
+async def fail(payload: Payload[Any], ctx: Context) -> None:
+    if payload.value is not None:
+        raise ValueError("handler broke")
+
+
+async def overrun(payload: Payload[Any], ctx: Context) -> None:
+    if payload.value is not None:
+        await asyncio.sleep(3600)
+
+
 @pytest.mark.usefixtures("no_gc")
+@pytest.mark.parametrize(("handler", "options"), [(fail, {}), (overrun, {"timeout": 0.01})])
 @pytest.mark.parametrize("delivery", [Delivery.BROADCAST, Delivery.KEY])
 @pytest.mark.parametrize("collectors", [1, 2])
 async def test_a_failed_event_is_freed_without_the_garbage_collector(
-    collectors: int, delivery: Delivery
+    collectors: int, delivery: Delivery, handler: Any, options: dict[str, Any]
 ) -> None:
     """Exception, traceback and details form no cycle: a failed event goes when its last user lets go."""
-
-    async def fail(payload: Payload[Any], ctx: Context) -> None:
-        if payload.value is not None:
-            raise ValueError("handler broke")
-
     keys = [f"c{number}" for number in range(collectors)]
-    queue = CollectorQueue([Collector(key, fail) for key in keys])
+    queue = CollectorQueue([Collector(key, handler, **options) for key in keys])
     async with asyncio.timeout(PATIENCE), queue:
         value = Value()
         event = await queue.get_publisher().send(Payload(value, delivery=delivery, keys=keys))
