@@ -91,19 +91,20 @@ async def test_forty_waiting_events_come_to_run_at_once(autoscale: bool) -> None
 
 
 @pytest.mark.parametrize("autoscale", [True, False])
-async def test_never_more_than_the_maximum_are_in_handlers(autoscale: bool) -> None:
+@pytest.mark.parametrize("most", [1, 3, 10, 33])
+async def test_never_more_than_the_maximum_are_in_handlers(autoscale: bool, most: int) -> None:
     """The limit is reached and held; the rest waits in the queue."""
     gate = Gate()
-    async with queue_of(gate, autoscale=autoscale, min_consumers=1, max_consumers=3) as queue:
-        for value in range(30):
+    async with queue_of(gate, autoscale=autoscale, min_consumers=1, max_consumers=most) as queue:
+        for value in range(50):
             await queue.get_publisher().send(Payload(value))
-        await until(lambda: gate.inside == 3)
+        await until(lambda: gate.inside == most)
         for _ in range(20):
             await asyncio.sleep(0)
-        assert (gate.inside, queue.consumer_count()) == (3, 3)
+        assert (gate.inside, queue.consumer_count(), queue.current_load().qsize) == (most, most, 50 - most)
         gate.opened.set()
         await queue.get_publisher().wait()
-    assert gate.peak == 3
+    assert gate.peak == most
 
 
 async def test_an_idle_pool_shrinks_to_its_minimum() -> None:

@@ -189,6 +189,23 @@ async def test_after_the_warm_up_there_are_rates() -> None:
     assert 0 < metrics.t_delta < BOUND
 
 
+async def test_arrivals_and_departures_are_told_apart() -> None:
+    """Events that only arrive make an arrival rate; the departure rate stays 0 until they leave."""
+    opened = asyncio.Event()
+
+    async def hold(payload: Payload[Any], ctx: Context) -> None:
+        await opened.wait()
+
+    async with queue_of(hold, metrics_warmup_interval=0.05) as queue:
+        await asyncio.sleep(0.06)
+        for value in range(10):
+            await queue.get_publisher().send(Payload(value))
+        await until(lambda: queue.get_metrics().arrival_rate > 0)
+        assert queue.get_metrics().departure_rate == 0
+        opened.set()
+        await until(lambda: queue.get_metrics().departure_rate > 0)
+
+
 async def test_work_in_progress_follows_from_arrivals_and_service() -> None:
     """By Little's law: wip = arrival_rate x service_time."""
     async with queue_of(nap, metrics_warmup_interval=0.05) as queue:
