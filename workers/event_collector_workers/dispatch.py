@@ -31,7 +31,10 @@ _HELD_UP: Final = (
 _BYTES_AHEAD: Final = 1024 * 1024  # sent to one worker in one go
 _SMOOTHING: Final = 0.2  # weight of the newest batch of results in the mean service time
 _FIRST_GUESS: Final = 0.0005  # service time before any is known: a depth of 4
-_LOST_VISIT: Final = 0.02  # between two looks at workers that can no longer announce anything
+_RARE_VISIT: Final = 0.02  # seconds between two looks at workers that may be unable to announce anything
+_UNSTARTED: Final = (
+    0.05  # seconds without starting a job, after which a worker's jobs are better off elsewhere
+)
 _WITHDRAWN: Final = object()  # the place of a job that was cancelled and still stands in the backlog
 _LAG: Final = (
     0.5  # a deadline checked later than this was missed by us, not by the job: it gets as much again
@@ -131,22 +134,22 @@ class Dispatcher:
     def hand_out(self) -> None:
         """Give the backlog to the workers as far as their credit goes."""
         depth = depth_for(self.service_time)
-        ages = self._ages()
-        loads = self._loads(ages)
-        if self._relieve(loads, ages, depth):
-            loads = self._loads(ages)
+        states = self._states()
+        loads = self._loads(states)
+        if self._relieve(loads, states, depth):
+            loads = self._loads(states)
         if self._backlog:
             shares = share_out(len(self._backlog), loads, depth)
             for worker, share in zip(list(self.ready), shares, strict=True):
                 if share:
                     self._give(worker, self._next_jobs(min(share, worker.allowance)))
-            loads = self._loads(ages)
+            loads = self._loads(states)
         self._idle = [worker for worker in self.ready if not worker.in_hand]
         before = self._room
         self._room = -len(self._backlog)
         for worker, load in zip(self.ready, loads, strict=True):
             self._room += min(room_for(load, depth), worker.allowance)
-        self._plan_visit(ages)
+        self._plan_visit(states)
         if before <= 0 < self._room:
             self._on_room()
 
@@ -229,15 +232,15 @@ class Dispatcher:
         self._turn_due = False
         self.look(self._attached)
 
-    def _ages(self) -> dict[Worker, float]:
-        """For how many seconds each worker has been in its job."""
+    def _states(self) -> dict[Worker, tuple[int, float]]:
+        """The job that each worker is in, and for how many seconds (see Worker.running)."""
         now = monotonic()
-        return {worker: worker.running(now)[1] for worker in self._attached}
+        return {worker: worker.running(now) for worker in self._attached}
 
-    def _loads(self, ages: dict[Worker, float]) -> list[int]:
+    def _loads(self, states: dict[Worker, tuple[int, float]]) -> list[int]:
         service_time = self.service_time
         return [
-            DEEPEST if worker.is_congested else load_of(worker.held, ages[worker], service_time)
+            DEEPEST if worker.is_congested else load_of(worker.held, states[worker][1], service_time)
             for worker in self.ready
         ]
 
@@ -268,7 +271,7 @@ class Dispatcher:
             job._place = self
         self._backlog.extendleft(reversed(jobs))
 
-    def _relieve(self, loads: list[int], ages: dict[Worker, float], depth: int) -> bool:
+    def _relieve(self, loads: list[int], states: dict[Worker, tuple[int, float]], depth: int) -> bool:
         """Take back what waits behind a job that takes long, if somebody else could do it sooner."""
         if 0 in loads:
             patience = _HELD_UP
@@ -276,20 +279,25 @@ class Dispatcher:
             patience = max(_HELD_UP, 2 * self.service_time)
         else:
             return False
-        held_up = [worker for worker in self.ready if worker.held > 1 and ages[worker] > patience]
+        held_up = []
+        for worker in self.ready:
+            sequence, age = states[worker]
+            if age > patience and worker.held > 1 if sequence else age > _UNSTARTED and worker.held > 0:
+                held_up.append(worker)
         for worker in held_up:
             self._requeue(worker.take_back())
         return bool(held_up)
 
-    def _plan_visit(self, ages: dict[Worker, float]) -> None:
+    def _plan_visit(self, states: dict[Worker, tuple[int, float]]) -> None:
         """Promise another look to the workers that may have more results soon; the others announce theirs."""
         pause = 0.0
         for worker in self._attached:
-            if worker.held > 1 and ages[worker] <= _HELD_UP:
+            sequence, age = states[worker]
+            if worker.held > 1 and age <= _HELD_UP:
                 worker.page.promise()
                 pause = _VISIT if self.service_time < _VISIT / 2 else 2 * _VISIT
-            elif worker.state is State.LOST and worker.in_hand:
-                pause = pause or _LOST_VISIT
+            elif worker.held and (not sequence or worker.state is State.LOST):
+                pause = pause or _RARE_VISIT  # it says nothing: it is stopped, or has lost its socket
         if pause and self._visit is None:
             self._visit = self._loop.call_later(pause, self._on_visit)
 

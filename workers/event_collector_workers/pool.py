@@ -291,6 +291,7 @@ class WorkerPool:
         reason = "stopped" if worker.leaving else "crashed" if worker.startup else "not started"
         self._dispatcher.settle(worker)
         self._crew.ended(worker)
+        self._refuse()
         self._listener.worker_stopped(worker.pid, reason, worker.exitcode)
         self._wake()
 
@@ -314,6 +315,7 @@ class WorkerPool:
         )
 
     def _refuse(self) -> None:
+        # Called at each death too: the last of a crew may go after the breaker has opened.
         if self._crew.breaker.is_refusing(monotonic()) and not self._dispatcher.ready:
             self._dispatcher.fail_backlog(self._broken)
 
@@ -342,12 +344,13 @@ class WorkerPool:
 
 
 def _describe(worker: Worker, *, memory: bool) -> WorkerStatistics:
+    sequence, seconds = worker.running()
     return WorkerStatistics(
         number=worker.number,
         pid=worker.pid,
         state=worker.state.value,
         in_hand=worker.held,
-        job_seconds=worker.running()[1],
+        job_seconds=seconds if sequence else 0.0,
         finished=worker.finished,
         cpu_seconds=_cpu_seconds(worker),
         memory=memory_of(worker) if memory else None,

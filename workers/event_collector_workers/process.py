@@ -91,6 +91,7 @@ class Worker:
         self._handle: Handle | None = None
         self._killed = False
         self._next = 1
+        self._given_at = 0.0
         self._page_fd = create_page_file()
         self.page = ParentPage(self._page_fd)
         ours, self._theirs = socket.socketpair()
@@ -112,6 +113,7 @@ class Worker:
 
     def give(self, jobs: Iterable[Job]) -> None:
         """Hand over jobs; they run in this order. A job with a blob travels in a message of its own."""
+        self._given_at = monotonic()
         plain: list[tuple[int, bytes]] = []
         for job in jobs:
             sequence = self._next
@@ -160,13 +162,19 @@ class Worker:
             self._events.on_records(self, records, None)
 
     def running(self, now: float | None = None) -> tuple[int, float]:
-        """Return the number of the job that the worker is in, and its age in seconds; 0 and 0.0 for none."""
+        """Return the number of the job that the worker is in, and its age in seconds.
+
+        For a worker that has jobs and is in none of them, 0 and the seconds since it was given some; for one
+        that has none, 0 and 0.0.
+        """
         if not self.in_hand:
             return 0, 0.0
+        if now is None:
+            now = monotonic()
         sequence, since = self.page.running()
         if sequence not in self.in_hand:
-            return 0, 0.0
-        return sequence, (monotonic() if now is None else now) - since
+            return 0, now - self._given_at
+        return sequence, now - since
 
     def take_back(self) -> list[Job]:
         """Take back the jobs that have not started, in their order.
