@@ -18,6 +18,10 @@ async def echo(payload: Payload[Any], ctx: Context) -> Result:
     return Ok(payload.value)
 
 
+async def echo_value(payload: Payload[Any], ctx: Context) -> Any:
+    return payload.value
+
+
 async def result_of(collector: Collector, payload: Payload[Any]) -> Any:
     """Send one payload through a queue of one collector and return the only result."""
     async with CollectorQueue([collector], logging=False) as queue:
@@ -54,7 +58,7 @@ def test_a_collector_needs_only_a_key_and_a_processor() -> None:
 def test_the_options_of_a_collector_cannot_be_given_by_position() -> None:
     """A third positional argument is a TypeError, not taken for topics."""
     with pytest.raises(TypeError):
-        Collector("a", echo, ["topic"])  # type: ignore[misc, call-arg]
+        Collector("a", echo, ["topic"])  # type: ignore[call-arg]
 
 
 def test_a_collector_without_a_key_is_refused() -> None:
@@ -131,7 +135,7 @@ def counted(handler: Handler) -> Handler:
 
 
 @counted
-async def decorated(payload: Payload[int], ctx: Context) -> int:
+async def decorated(payload: Payload[int], ctx: Context) -> Any:
     return payload.value * 2 * ctx.calls
 
 
@@ -245,7 +249,7 @@ async def test_a_timeout_inside_a_handler_is_its_error() -> None:
 async def test_a_context_lives_as_long_as_its_collector() -> None:
     """What a handler puts into the context is there for the next event, and after the queue has ended."""
 
-    async def processor(payload: Payload[Any], ctx: Context) -> int:
+    async def processor(payload: Payload[Any], ctx: Context) -> Any:
         ctx.total = getattr(ctx, "total", 0) + payload.value
         return ctx.total
 
@@ -276,10 +280,19 @@ async def test_a_subclass_may_process_payloads_its_own_way() -> None:
         async def process(self, payload: Payload[Any]) -> Any:
             return "timed", await super().process(payload)
 
-    async def processor(payload: Payload[Any], ctx: Context) -> int:
-        return payload.value
+    assert (await result_of(Timed("a", echo_value), Payload(1))).unwrap() == ("timed", 1)
 
-    assert (await result_of(Timed("a", processor), Payload(1))).unwrap() == ("timed", 1)
+
+async def test_process_may_be_replaced_on_a_collector() -> None:
+    """A program, or its test, may wrap the method of one collector before the start."""
+    collector = Collector("a", echo_value)
+    process = collector.process
+
+    async def traced(payload: Payload[Any]) -> Any:
+        return "traced", await process(payload)
+
+    collector.process = traced  # type: ignore[method-assign]
+    assert (await result_of(collector, Payload(1))).unwrap() == ("traced", 1)
 
 
 async def test_a_lifecycle_surrounds_all_events() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from event_collector import Error, Ok, Payload, ResultList, abind
+from event_collector import Error, Ok, Payload, Result, ResultList, abind
 
 Copier = Callable[[Any], Any]
 
@@ -140,7 +140,7 @@ def test_the_carriers_can_be_subscripted(generic: Any) -> None:
 
 def test_a_result_list_is_a_sequence() -> None:
     """It has a length, an order, indices and membership, and its own names for them."""
-    results = [Ok(1), Error("bad"), Ok(3)]
+    results: list[Result] = [Ok(1), Error("bad"), Ok(3)]
     listed = ResultList(results)
     assert len(listed) == listed.size() == 3
     assert list(listed) == list(listed.iter()) == listed.results == results
@@ -157,7 +157,7 @@ def test_the_results_of_a_result_list_are_a_plain_view() -> None:
 
 def test_first_is_the_first_result() -> None:
     """first() gives the first result, an Ok or an Error."""
-    results = [Error("bad"), Ok(1)]
+    results: list[Result] = [Error("bad"), Ok(1)]
     assert ResultList(results).first() is results[0]
 
 
@@ -266,7 +266,9 @@ async def test_abind_makes_an_error_of_an_exception() -> None:
 async def test_abind_makes_an_error_of_a_function_that_is_not_asynchronous() -> None:
     """A plain function has run, but its value cannot be awaited: a TypeError as a result."""
     plain: Any = int
-    assert isinstance((await abind(plain)).err, TypeError)
+    result = await abind(plain)
+    assert isinstance(result, Error)
+    assert isinstance(result.err, TypeError)
 
 
 async def test_abind_lets_cancellation_through() -> None:

@@ -164,11 +164,11 @@ def test_each_addressed_collector_is_reached_once_in_registration_order(
 
         return Collector(key, processor, topics=subscribed[key])
 
-    addressed = {
-        Delivery.BROADCAST: lambda key: True,
-        Delivery.KEY: lambda key: key in keys,
-        Delivery.TOPIC: lambda key: not set(wanted).isdisjoint(subscribed[key]),
-    }[delivery]
+    def addressed(key: str) -> bool:
+        if delivery is Delivery.KEY:
+            return key in keys
+        return delivery is Delivery.BROADCAST or not set(wanted).isdisjoint(subscribed[key])
+
     router = SimpleRouter({key: collector(key) for key in subscribed})
     results = asyncio.run(router.handle_event(Payload(None, delivery, keys, wanted)))
     assert [result.unwrap() for result in results] == [key for key in subscribed if addressed(key)]

@@ -41,7 +41,7 @@ def test_keys_and_topics_may_be_any_collection(names: Any) -> None:
 
 def test_the_value_of_a_payload_is_the_object_itself_and_read_only() -> None:
     """The value is not copied, and it cannot be replaced."""
-    value = {"a": []}
+    value: dict[str, Any] = {"a": []}
     payload = Payload(value)
     assert payload.value is value
     with pytest.raises(AttributeError):

@@ -275,7 +275,7 @@ async def test_handlers_may_send_events() -> None:
 async def test_a_handler_may_wait_for_events_that_it_sends() -> None:
     """The pool grows for them while the handler that waits is still busy."""
 
-    async def sum_below(payload: Payload[int], ctx: Context) -> int:
+    async def sum_below(payload: Payload[int], ctx: Context) -> Any:
         if payload.value == 0:
             return 0
         event = await ctx.publisher.send(Payload(payload.value - 1))

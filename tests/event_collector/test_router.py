@@ -291,6 +291,20 @@ async def test_a_subclass_may_choose_among_the_collectors(payload: Payload[int])
     assert "c1" in values(await routed(payload, WithoutA))
 
 
+async def test_a_router_that_returns_nothing_is_one_error() -> None:
+    """An event ends even if its router forgot to return the results: waiters get the reason, as a ResultList."""
+
+    class Forgetful(SimpleRouter):
+        async def handle_event(self, payload: Payload[Any]) -> ResultList:
+            await super().handle_event(payload)
+            return None  # type: ignore[return-value]
+
+    async with asyncio.timeout(BOUND):
+        results = await routed(Payload(1), Forgetful)
+    assert isinstance(results, ResultList)
+    assert [result.is_error for result in results] == [True]
+
+
 async def test_an_exception_in_a_router_is_one_error_and_the_queue_goes_on() -> None:
     """The event is done with the reason, and the next one is handled as ever."""
 
