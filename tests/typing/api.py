@@ -92,7 +92,7 @@ def payloads() -> None:
     """A payload knows the type of its value, which cannot be replaced."""
     payload = Payload({"a": 1}, Delivery.KEY, ["a"], ("t",), 3)
     assert_type(payload.value, dict[str, int])
-    assert_type(payload.priority, int | None)
+    assert_type(payload.priority, float | None)
     payload.value = {}  # type: ignore[misc]
     payload.set_delivery(Delivery.TOPIC, topics=["t"])
     payload.set_priority(3)
@@ -205,7 +205,7 @@ async def publishing(publisher: EventPublisher) -> None:
     assert_type(await event.wait(), ResultList)
     assert_type(event.get_result(), ResultList | None)
     assert_type(event.id, int)
-    assert_type(event.priority, int)
+    assert_type(event.priority, float)
     assert_type(event.is_done(), bool)
     assert_type(event.service_time(), int)
     assert_type(event.wait_time(), int)
