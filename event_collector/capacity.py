@@ -36,11 +36,11 @@ class Capacity:
         self._senders.append(turn)
         try:
             await turn
-        except BaseException:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.release()  # the place came at the moment of the cancellation: it is the next one's
-            else:
+        except asyncio.CancelledError:
+            if turn in self._senders:
                 self._senders.remove(turn)
+            elif not turn.cancelled() and turn.exception() is None:
+                self.release()  # the place came at the moment of the cancellation: it is the next one's
             raise
 
     def release(self) -> None:

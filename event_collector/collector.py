@@ -1,7 +1,7 @@
 """A collector: a handler under a key, with its context, its topics, and where it runs."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from time import monotonic
@@ -27,7 +27,9 @@ PROCESS: Final = "process"
 EXECUTOR: Final = "executor"
 _MODES = ("auto", COROUTINE, THREAD, PROCESS)
 
-THREE_WAYS_OUT: Final = "write it as `async def`; or give it mode='thread' (it waits for IO); or mode='process' (it needs the CPU)"
+THREE_WAYS_OUT: Final = (
+    "write it as `async def`, give it mode='thread' if it waits for IO, or mode='process' if it needs the CPU"
+)
 
 
 class Usage:
@@ -185,13 +187,7 @@ class Collector:
             raise not_awaitable(self, outcome)
         if self.timeout is None:
             return await outcome
-        try:
-            async with asyncio.timeout(self.timeout) as limit:
-                return await outcome
-        except TimeoutError as exc:
-            if limit.expired():
-                raise overdue(self) from exc
-            raise
+        return await within(self, outcome)
 
     def __repr__(self) -> str:
         return f"<Collector key={self.key} mode={self.mode} ctx={self.ctx!r}>"
@@ -207,6 +203,26 @@ def overdue(collector: Collector) -> HandlerTimeout:
         f"collector {collector.key!r}: {describe(collector.processor)} took longer than its timeout of "
         f"{collector.timeout} s"
     )
+
+
+async def within(collector: Collector, outcome: Awaitable[Any]) -> Any:
+    """Await a handler's outcome for as long as its collector allows.
+
+    Raises:
+        HandlerTimeout: it took longer, and was cancelled.
+
+    """
+    limit = asyncio.timeout(collector.timeout)
+    try:
+        async with limit:
+            return await outcome
+    except TimeoutError:
+        if not limit.expired():
+            raise
+    finally:
+        # It knows the task, whose result will hold the exception, whose traceback holds this frame: a cycle.
+        del limit
+    raise overdue(collector)
 
 
 def not_awaitable(collector: Collector, outcome: object) -> ConfigError:

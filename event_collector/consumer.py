@@ -12,8 +12,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context as ContextVars
 from contextvars import copy_context
 from time import monotonic
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from event_collector.collector import Collector
 from event_collector.data import Delivery, Error, ResultList, as_result, failure
 from event_collector.publisher import CollectorEvent
 
@@ -73,6 +75,7 @@ class Consumer:
                 dispatcher.finish(event, results, monotonic())
                 if self._fatal is not None:
                     raise self._fatal
+                del results
                 event = None
                 # A handler may leave traces in the task: its cancellation, context variables. The next event
                 # must not meet them, so such a task ends and another takes its place.
@@ -82,17 +85,19 @@ class Consumer:
             dispatcher.consumers.ended(self)
 
     async def _handle(self, event: CollectorEvent) -> ResultList:
+        payload, variables = event.payload, event.variables
+        del event  # a traceback may keep this frame: with the event in it they would form a cycle
         direct = self._dispatcher.direct
-        if direct is None or event.payload.delivery is not _BROADCAST:
+        if direct is None or payload.delivery is not _BROADCAST:
             route = self._dispatcher.route
-            if event.variables is None:
-                return await route(event.payload)
-            return await _InContext(event.variables, route(event.payload))  # type: ignore[no-any-return]
+            if variables is None:
+                return _as_results(await route(payload))
+            return _as_results(await _InContext(variables, route(payload)))
         processor, ctx, key = direct
-        if event.variables is None:
-            outcome = await processor(event.payload, ctx)
+        if variables is None:
+            outcome = await processor(payload, ctx)
         else:
-            outcome = await _InContext(event.variables, event.variables.run(processor, event.payload, ctx))
+            outcome = await _InContext(variables, variables.run(processor, payload, ctx))
         return ResultList((as_result(outcome, key),))
 
     def _failed(self, event: CollectorEvent, exc: BaseException) -> ResultList:
@@ -101,8 +106,11 @@ class Consumer:
             self._fatal = exc  # KeyboardInterrupt and the like go on to end the loop, as from any task
         if self.error is not None and isinstance(exc, asyncio.CancelledError):
             return ResultList((Error(self.error),))
-        # Without this frame, whose local variable `event` would close a reference cycle.
-        exc.__traceback__ = exc.__traceback__ and exc.__traceback__.tb_next
+        # Without the frames of this module: they say nothing to the reader, and would close reference cycles.
+        trace = exc.__traceback__
+        while trace is not None and trace.tb_frame.f_globals is globals():
+            trace = trace.tb_next
+        exc.__traceback__ = trace
         direct, route = self._dispatcher.direct, self._dispatcher.route
         func, key = (direct[0], direct[2]) if direct is not None else (route, None)
         return ResultList((failure(exc, func, (event.payload,), {}, key),))
@@ -270,6 +278,36 @@ class ConsumerPool:
             tasks = [consumer.task for consumer in self._everyone]
             self.trim(0)
             await asyncio.wait(tasks)
+
+
+def _as_results(answer: Any) -> ResultList:
+    """Return what a router answered.
+
+    Raises:
+        TypeError: it is no list of results.
+
+    """
+    if isinstance(answer, ResultList):
+        return answer
+    if isinstance(answer, list):
+        return ResultList(answer)
+    raise TypeError(f"a router's handle_event() returns a ResultList, not {type(answer).__name__}")
+
+
+def collector_in(frame: FrameType | None, dispatcher: "Dispatcher") -> str | None:
+    """Return the key of the dispatcher's collector whose handler a stack is in; None if it is in none."""
+    while frame is not None:
+        owner: Any = frame.f_locals.get("self")
+        if frame.f_code is Collector._call.__code__ and dispatcher.plan.knows(owner):
+            return str(owner.key)
+        if (
+            frame.f_code is Consumer._handle.__code__
+            and owner._dispatcher is dispatcher
+            and dispatcher.direct
+        ):
+            return dispatcher.direct[2]
+        frame = frame.f_back
+    return None
 
 
 def is_consumer(task: asyncio.Task[Any] | None, dispatcher: "Dispatcher") -> bool:

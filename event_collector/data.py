@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from copy import copy
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, SupportsIndex, TypeAlias, overload
 
 import msgspec
 
@@ -109,20 +109,34 @@ class Payload(Generic[T]):
         """The keys of the collectors it is meant for, with KEY delivery."""
         return list(self._keys)
 
+    @keys.setter
+    def keys(self, keys: Sequence[str]) -> None:
+        self._keys = names("Payload keys", keys)
+
     @property
     def topics(self) -> list[str]:
         """The topics it is published under, with TOPIC delivery."""
         return list(self._topics)
+
+    @topics.setter
+    def topics(self, topics: Sequence[str]) -> None:
+        self._topics = names("Payload topics", topics)
 
     @property
     def priority(self) -> float | None:
         """Its place in a PRIORITY queue, lowest first; None for the queue's default."""
         return self._priority
 
+    @priority.setter
+    def priority(self, priority: float | None) -> None:
+        if priority is not None and not _is_ordered(priority):
+            raise ConfigError(f"priority takes a number, the lowest first, not {priority!r}")
+        self._priority = priority
+
     def set_delivery(
         self, delivery: Delivery, keys: Sequence[str] | None = None, topics: Sequence[str] | None = None
     ) -> None:
-        """Say anew which collectors it goes to; what is not given is emptied.
+        """Say anew which collectors it goes to; keys and topics that are not given stay.
 
         Raises:
             ConfigError: for keys or topics that are no list of strings, or an unknown delivery.
@@ -130,7 +144,10 @@ class Payload(Generic[T]):
         """
         if not isinstance(delivery, Delivery):
             raise ConfigError(f"delivery takes a Delivery such as Delivery.KEY, not {delivery!r}")
-        self._keys, self._topics = names("Payload keys", keys), names("Payload topics", topics)
+        if keys is not None:
+            self.keys = keys
+        if topics is not None:
+            self.topics = topics
         self.delivery = delivery
 
     def set_priority(self, priority: float | None) -> None:
@@ -140,9 +157,7 @@ class Payload(Generic[T]):
             ConfigError: if it is not a number, or not a number that can be ordered (NaN).
 
         """
-        if priority is not None and not _is_ordered(priority):
-            raise ConfigError(f"priority takes a number, the lowest first, not {priority!r}")
-        self._priority = priority
+        self.priority = priority
 
     def __repr__(self) -> str:
         return (
@@ -230,7 +245,7 @@ class ResultList(list[Result[Any, Any]]):
 
     def first(self) -> Result[Any, Any]:
         """Return the first result; an Error when no collector was reached."""
-        return self[0] if self else Error("result list is empty: no collector was reached")
+        return super().__getitem__(0) if self else Error("result list is empty: no collector was reached")
 
     def iter(self) -> Iterator[Result[Any, Any]]:
         """Return an iterator over the results."""
@@ -240,12 +255,28 @@ class ResultList(list[Result[Any, Any]]):
         """Return the number of results."""
         return len(self)
 
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> Result[Any, Any]: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> "ResultList": ...
+    def __getitem__(self, index: SupportsIndex | slice, /) -> "Result[Any, Any] | ResultList":
+        found = super().__getitem__(index)
+        return ResultList(found) if isinstance(found, list) else found
+
+    def __add__(self, other: Iterable[Result[Any, Any]], /) -> "ResultList":  # type: ignore[override]
+        return ResultList((*self, *other))
+
+    def copy(self) -> "ResultList":
+        """Return another ResultList of the same results."""
+        return ResultList(self)
+
 
 class Context:
     """What a collector's handler and lifecycle share: names with values, as attributes or as items."""
 
     def __init__(self, data: Record | None = None) -> None:
-        self.__dict__.update(data or {})
+        if data is not None:
+            self.__dict__ = data  # the very dict: its owner sees what handlers put there
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"the context has no {name!r}; it has {sorted(self.__dict__)}")

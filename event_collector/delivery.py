@@ -26,7 +26,7 @@ class DeliveryPlan:
 
     def __init__(self, router: Router, collectors: Mapping[str, Collector]) -> None:
         self.router = router
-        everyone = list(collectors.values())
+        self._everyone = everyone = list(collectors.values())
         remote = [collector for collector in everyone if collector.mode == PROCESS]
         self._select: Callable[[Payload[Any]], list[Collector]] | None = (
             router.select if isinstance(router, SimpleRouter) and type(router) is SimpleRouter else None
@@ -37,9 +37,13 @@ class DeliveryPlan:
         only = everyone[0] if self._select is not None and len(everyone) == 1 else None
         self.direct: Direct | None = None
         """Handler, context and key of the one collector that every broadcast goes to, when it needs no care."""
-        if only is not None and only.mode == COROUTINE and only.asynchronous and only.timeout is None:
+        if only is not None and _needs_no_care(only):
             self.direct = only.processor, only.ctx, only.key
         self._only_remote = only if only is not None and only.mode == PROCESS else None
+
+    def knows(self, collector: object) -> bool:
+        """Return whether this very collector is one of the queue's."""
+        return any(collector is own for own in self._everyone)
 
     def is_remote(self, payload: Payload[Any]) -> bool:
         """Return whether a worker process is needed for this payload."""
@@ -55,3 +59,14 @@ class DeliveryPlan:
             return self._only_remote
         selected = self._select(payload)
         return selected[0] if len(selected) == 1 and selected[0].mode == PROCESS else None
+
+
+def _needs_no_care(collector: Collector) -> bool:
+    """Return whether calling the handler is all that the collector's process() would do."""
+    return (
+        collector.mode == COROUTINE
+        and collector.asynchronous
+        and collector.timeout is None
+        and getattr(collector.process, "__func__", None)
+        is Collector.process  # neither overridden nor replaced
+    )

@@ -7,7 +7,6 @@ At every instant: accepted = finished + in handlers + queued. All of it happens 
 
 import asyncio
 import itertools
-import math
 from collections.abc import Callable
 from contextvars import copy_context
 from time import monotonic
@@ -22,14 +21,12 @@ from event_collector.delivery import DeliveryPlan
 from event_collector.exceptions import ConfigError, QueueShutDown
 from event_collector.metrics import Meter
 from event_collector.publisher import DEFAULT_PRIORITY, CollectorEvent, QueueType
+from event_collector_workers.autoscaler import burst_size
 
 __all__ = ["Accounting", "Dispatcher", "JobTier", "Limits"]
 
 SLICE = 0.002
 """Seconds for which events are processed without a turn of the loop: less costs turns, more keeps others waiting."""
-
-GROWTH = 1.25
-"""A pool found too small grows by a quarter at least, so that a burst does not resize it at every event."""
 
 _event_ids = itertools.count(1)
 
@@ -49,8 +46,6 @@ class Limits(NamedTuple):
     min_consumers: int
     max_consumers: int
     autoscale: bool
-    margin: float
-    """Room to spare when the pool grows: 0.15 for 15 percent."""
 
 
 class JobTier(Protocol):
@@ -102,6 +97,8 @@ class Dispatcher:
         self.accepted = 0
         self.finished = 0
         self.busy = 0
+        self.peak = 0
+        """Most events in handlers since the monitor last looked, if the pool had to grow for them."""
         self.service_total = 0.0
         """Seconds that all finished events spent in handlers."""
         self.idle = True
@@ -358,8 +355,8 @@ class Dispatcher:
         """Make room for one more event in handlers, and some to spare; False when the pool may not grow."""
         if not self.limits.autoscale or self.size >= self.ceiling:
             return False
-        wanted = max(self.busy + 1, math.ceil(self.size * max(GROWTH, 1 + self.limits.margin)))
-        self.size = min(wanted, self.ceiling)
+        self.peak = max(self.peak, self.busy + 1)
+        self.size = max(self.size + 1, burst_size(self.busy + 1, self.ceiling))
         return True
 
     # Figures

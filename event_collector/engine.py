@@ -170,7 +170,9 @@ class Engine:
             if isinstance(exc, asyncio.CancelledError):
                 started.cancel()
             else:
-                started.set_exception(exc)
+                message = "the start failed, and undoing it as well"
+                errors = self._take_errors()
+                started.set_exception(BaseExceptionGroup(message, [exc, *errors]) if errors else exc)
                 started.exception()  # whoever started may be gone: that is not worth a message
             return
         started.set_result(None)

@@ -15,9 +15,7 @@ def make_logger(name: str, *, enabled: bool = True) -> Any:
     object on standard output, from level info up. Not `enabled`, nothing is written.
     """
     if not enabled:
-        return structlog.wrap_logger(
-            structlog.PrintLogger(), processors=[], wrapper_class=structlog.make_filtering_bound_logger(100)
-        )
+        return structlog.wrap_logger(structlog.PrintLogger(), processors=[_drop])
     if structlog.is_configured():
         return structlog.get_logger().bind(logger=name)
     logger = structlog.wrap_logger(
@@ -32,3 +30,7 @@ def make_logger(name: str, *, enabled: bool = True) -> Any:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     return logger.bind(logger=name)
+
+
+def _drop(_logger: Any, _method: str, _event: Any) -> Any:
+    raise structlog.DropEvent

@@ -10,8 +10,10 @@ from time import monotonic, thread_time
 from typing import Any, NamedTuple, Protocol
 
 from event_collector.collector import COROUTINE, PROCESS, Collector
+from event_collector.consumer import collector_in
 from event_collector.dispatcher import Dispatcher
 from event_collector.metrics import Counts, Meter
+from event_collector.watchdog import Watchdog
 from event_collector_workers.autoscaler import (
     Change,
     CollectorReading,
@@ -97,6 +99,7 @@ class Monitor:
     def start(self, loop: asyncio.AbstractEventLoop, workers: WorkerGauge | None) -> None:
         """Begin to watch; `workers` is None where no collector needs any."""
         self._loop, self._workers = loop, workers
+        self._watchdog = Watchdog(lambda frame: collector_in(frame, self._dispatcher), self._log)
         self._cpu_seen = {COROUTINE: thread_time()}
         self._schedule(self._interval)
 
@@ -104,12 +107,15 @@ class Monitor:
         """Look no more."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._loop is not None:
+            self._watchdog.stop()
         self._loop = self._timer = None
 
     def wake(self) -> None:
         """There is activity after a rest. What was measured before the rest holds until now."""
         if self._loop is not None:
             self._meter.sample(monotonic(), self.counts())
+            self._watchdog.watch()
             self._schedule(self._interval)
 
     def counts(self) -> Counts:
@@ -128,6 +134,7 @@ class Monitor:
     def _look(self) -> None:
         now = monotonic()
         self._timer = None
+        self._watchdog.beat()
         self._meter.sample(now, self.counts())
         plan = self._law.decide(self._read(now))
         self._act(plan)
@@ -135,9 +142,14 @@ class Monitor:
             self._schedule(self._interval)
         elif plan.next_check is not None:
             self._schedule(max(self._interval, plan.next_check - now))
-            self._dispatcher.idle = plan.next_check - now > self._interval
+            self._rest(plan.next_check - now > self._interval)
         else:
-            self._dispatcher.idle = True
+            self._rest(True)
+
+    def _rest(self, idle: bool) -> None:
+        self._dispatcher.idle = idle
+        if idle:
+            self._watchdog.rest()
 
     def _act(self, plan: Plan) -> None:
         dispatcher, workers = self._dispatcher, self._workers
@@ -169,12 +181,13 @@ class Monitor:
         loop_cpu = thread_time()
         self._account_cpu(COROUTINE, loop_cpu)
         self._account_cpu(PROCESS, workers.cpu)
+        busy, dispatcher.peak = max(dispatcher.busy, dispatcher.peak), 0
         collectors = tuple(self._reading(collector) for collector in self._collectors)
         self._remote = sum(int(r.running or 0) for r in collectors if r.tier is Tier.PROCESS)
         return Readings(
             now=now,
             collectors=collectors,
-            consumers=TierReading(size=dispatcher.size, busy=max(0, dispatcher.busy - self._remote)),
+            consumers=TierReading(size=dispatcher.size, busy=max(0, busy - self._remote)),
             workers=TierReading(size=workers.size, busy=workers.busy, starting=workers.starting),
             machine=self._machine.read(now),
             loop_busy=loop_cpu,
@@ -200,8 +213,10 @@ class Monitor:
         )
 
     def _account_cpu(self, mode: str, cpu: float) -> None:
-        """Share the CPU time of the loop, or of the workers, among its collectors: in proportion to their wall
-        time in workers, where events run one at a time, and to their number of events on the loop.
+        """Share the CPU time of the loop, or of all workers, among the collectors that run there.
+
+        In proportion to their wall time in workers, where events run one at a time; on the loop, where most of
+        that is waiting, in proportion to their number of events.
         """
         usages = [collector.usage for collector in self._collectors if collector.mode == mode]
         spent = cpu - self._cpu_seen.get(mode, cpu)

@@ -90,11 +90,11 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
             raise
         return self._results  # type: ignore[return-value]  # set before any waiter is woken
 
-    def set_result(self, results: ResultList) -> None:
+    def set_result(self, result: ResultList) -> None:
         """Finish the event and wake everybody who waits for it; only the first call counts."""
         if self._results is not None:
             return
-        self._results = results
+        self._results = result
         if self.finished == 0.0:
             self.finished = monotonic()
         waiters, self._waiters = self._waiters, None

@@ -151,6 +151,9 @@ class CollectorQueue:
         )  # fmt: skip
         self.id = f"CollectorQueue-{next(_numbers)}"
         self.collectors = _by_key(collectors)
+        self.autoscale = settings.autoscale
+        self.min_consumers, self.max_consumers = settings.min_consumers, settings.max_consumers
+        self.queue_type, self.default_priority = settings.queue_type, settings.default_priority
         self._log = log if log is not None else make_logger(self.id, enabled=logging)
         self._meter = Meter(
             events=settings.event_service_data_window_size,

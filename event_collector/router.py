@@ -2,11 +2,12 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any, TypeAlias
 
 from event_collector.collector import Collector, CollectorDict
-from event_collector.data import Delivery, Payload, ResultList, as_result, failure
+from event_collector.data import Delivery, Error, Ok, Payload, Result, ResultList, as_result, failure
 
 __all__ = ["CollectorSet", "Router", "SimpleRouter", "TopicHandlerDict"]
 
@@ -45,10 +46,10 @@ class SimpleRouter(Router):
 
     def get_topic_handlers(self, collectors: CollectorDict) -> TopicHandlerDict:
         """Return which collectors listen to which topic."""
-        handlers: TopicHandlerDict = {}
+        handlers: TopicHandlerDict = defaultdict(set)
         for collector in collectors.values():
             for topic in collector.topics:
-                handlers.setdefault(topic, set()).add(collector)
+                handlers[topic].add(collector)
         return handlers
 
     def select(self, payload: Payload[Any]) -> list[Collector]:
@@ -82,7 +83,13 @@ class SimpleRouter(Router):
 
     def gather_results(self, results: Sequence[Any]) -> ResultList:
         """Return what the collectors answered as a ResultList."""
-        return ResultList(results)
+        return ResultList(_as_result(result) for result in results)
+
+
+def _as_result(outcome: Any) -> Result:
+    if isinstance(outcome, BaseException):
+        return Error(outcome)
+    return outcome if isinstance(outcome, (Ok, Error)) else Ok(outcome)
 
 
 async def process(collector: Collector, payload: Payload[Any]) -> Any:

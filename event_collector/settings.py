@@ -93,4 +93,4 @@ class Settings:
     @property
     def limits(self) -> Limits:
         """The bounds of the number of consumers."""
-        return Limits(self.min_consumers, self.max_consumers, self.autoscale, self.wip_margin)
+        return Limits(self.min_consumers, self.max_consumers, self.autoscale)

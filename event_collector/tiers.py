@@ -6,7 +6,7 @@ from contextvars import copy_context
 from typing import Any
 
 from event_collector.codec import ReplyDecoder, encode_payload
-from event_collector.collector import Collector, overdue
+from event_collector.collector import Collector, within
 from event_collector.data import Payload
 from event_collector.exceptions import ConfigError
 from event_collector.host import run_encoded, seal
@@ -50,7 +50,7 @@ class ThreadTier:
             self._free.release()
             raise
         future.add_done_callback(lambda _: _in_loop(loop, self._free.release))
-        return await _outcome(future, collector)
+        return await within(collector, asyncio.wrap_future(future))
 
     def close(self) -> None:
         """Let the threads end; those that still run a handler end with it."""
@@ -88,10 +88,11 @@ class ExecutorTier:
         """
         executor, sealed = _executor_of(collector), self._sealed.get(collector)
         if sealed is None:
-            return await _outcome(_call(executor, collector, payload), collector)
+            return await within(collector, asyncio.wrap_future(_call(executor, collector, payload)))
         setup, decode = sealed
         body, _ = encode_payload(payload, collector.key, inline=True)
-        return decode(await _outcome(executor.submit(run_encoded, setup, body), collector), None)
+        reply = await within(collector, asyncio.wrap_future(executor.submit(run_encoded, setup, body)))
+        return decode(reply, None)
 
 
 def _executor_of(collector: Collector) -> Executor:
@@ -102,16 +103,6 @@ def _executor_of(collector: Collector) -> Executor:
 
 def _call(executor: Executor, collector: Collector, payload: Payload[Any]) -> "Future[Any]":
     return executor.submit(copy_context().run, collector.processor, payload, collector.ctx)
-
-
-async def _outcome(future: "Future[Any]", collector: Collector) -> Any:
-    try:
-        async with asyncio.timeout(collector.timeout) as limit:
-            return await asyncio.wrap_future(future)
-    except TimeoutError as exc:
-        if limit.expired():
-            raise overdue(collector) from exc
-        raise
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, release: Any) -> None:
