@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 
-from event_collector.exceptions import QueueFull
+from event_collector.refusals import QueueFull
 
 __all__ = ["Capacity"]
 

@@ -300,12 +300,8 @@ def collector_in(frame: FrameType | None, dispatcher: "Dispatcher") -> str | Non
         owner: Any = frame.f_locals.get("self")
         if frame.f_code is Collector._call.__code__ and dispatcher.plan.knows(owner):
             return str(owner.key)
-        if (
-            frame.f_code is Consumer._handle.__code__
-            and owner._dispatcher is dispatcher
-            and dispatcher.direct
-        ):
-            return dispatcher.direct[2]
+        if frame.f_code is Consumer._handle.__code__ and owner._dispatcher is dispatcher:
+            return None if dispatcher.direct is None else dispatcher.direct[2]
         frame = frame.f_back
     return None
 

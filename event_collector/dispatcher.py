@@ -17,10 +17,11 @@ from event_collector.capacity import Capacity
 from event_collector.collector import Collector
 from event_collector.consumer import ConsumerPool
 from event_collector.data import Error, Payload, ResultList
-from event_collector.delivery import DeliveryPlan
-from event_collector.exceptions import ConfigError, QueueShutDown
+from event_collector.delivery import DeliveryPlan, Direct
+from event_collector.exceptions import ConfigError
 from event_collector.metrics import Meter
 from event_collector.publisher import DEFAULT_PRIORITY, CollectorEvent, QueueType
+from event_collector.refusals import QueueShutDown
 from event_collector_workers.autoscaler import burst_size
 
 __all__ = ["Accounting", "Dispatcher", "JobTier", "Limits"]
@@ -106,6 +107,7 @@ class Dispatcher:
         self.crowded = self._capacity is not None
         """Whether a sender must wait: a bounded queue always has to be asked, others when a slice is used up."""
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.direct: Direct | None = None
         self._tier: JobTier | None = None
         self._now = 0.0  # the last reading of the clock
         self._slice_ends = 0.0
@@ -370,6 +372,11 @@ class Dispatcher:
     def qsize(self) -> int:
         """How many events wait."""
         return len(self._backlog) + len(self._remote_backlog)
+
+    @property
+    def remote_queued(self) -> int:
+        """How many events wait for a worker process."""
+        return len(self._remote_backlog)
 
     @property
     def unfinished(self) -> int:

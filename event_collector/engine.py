@@ -19,10 +19,10 @@ from event_collector.collector import COROUTINE, EXECUTOR, PROCESS, THREAD, Coll
 from event_collector.consumer import is_consumer
 from event_collector.delivery import DeliveryPlan
 from event_collector.dispatcher import Dispatcher
-from event_collector.exceptions import QueueShutDown
 from event_collector.lifecycle import Lifecycles, raise_all
 from event_collector.metrics import NOTHING, Meter, Metrics
 from event_collector.monitor import HISTORY, Monitor, Reporter
+from event_collector.refusals import QueueShutDown
 from event_collector.router import Router
 from event_collector.settings import Settings
 from event_collector.tiers import ExecutorTier, ThreadTier, runs_in_threads

@@ -1,5 +1,10 @@
 """Every error that event_collector raises, or puts into a result."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from event_collector.refusals import QueueFull, QueueShutDown
+
 __all__ = [
     "ConfigError",
     "EncodeError",
@@ -19,14 +24,6 @@ class EventCollectorException(Exception):
 
 class ConfigError(EventCollectorException, ValueError):
     """A collector, payload or queue was described in a way that cannot work."""
-
-
-class QueueFull(EventCollectorException):
-    """`send_nowait()` found the queue at its `max_queue_size`."""
-
-
-class QueueShutDown(EventCollectorException):
-    """The queue no longer takes events, or gave up this one when its shutdown ran out of time."""
 
 
 class HandlerTimeout(EventCollectorException, TimeoutError):
@@ -50,3 +47,13 @@ class RemoteTraceback(EventCollectorException):
 
     def __str__(self) -> str:
         return "\n" + "".join(str(part) for part in self.args)
+
+
+def __getattr__(name: str) -> Any:
+    # These two need asyncio, which a worker process has no other reason to import.
+    if name not in ("QueueFull", "QueueShutDown"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from event_collector import refusals
+
+    globals().update(QueueFull=refusals.QueueFull, QueueShutDown=refusals.QueueShutDown)
+    return globals()[name]

@@ -37,6 +37,8 @@ class WorkerReading(NamedTuple):
     size: int
     busy: int
     starting: int
+    outstanding: int
+    """Events the workers have, or will get from their pool's backlog."""
     cpu: float
     startup: float | None
     memory: int | None
@@ -56,7 +58,7 @@ class WorkerGauge(Protocol):
         """Set the number of workers, without waiting for it."""
 
 
-NO_WORKERS = WorkerReading(0, 0, 0, 0.0, None, None)
+NO_WORKERS = WorkerReading(0, 0, 0, 0, 0.0, None, None)
 
 
 class Monitor:
@@ -90,6 +92,7 @@ class Monitor:
         self._machine = Machine()
         self._workers: WorkerGauge | None = None
         self._workers_wanted = -1
+        self._worker_needed = False
         self._remote = 0  # events in workers, at the last look
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -159,9 +162,11 @@ class Monitor:
         wanted = max(plan.consumers + self._remote, dispatcher.busy)
         if wanted != dispatcher.size:
             dispatcher.resize(wanted)
-        if workers is not None and plan.workers != self._workers_wanted:
-            self._workers_wanted = plan.workers
-            workers.resize(plan.workers)
+        # Events that need a worker keep one, whatever the law thinks of so little work.
+        wanted = max(plan.workers, 1 if self._worker_needed else 0)
+        if workers is not None and wanted != self._workers_wanted:
+            self._workers_wanted = wanted
+            workers.resize(wanted)
         for change in plan.changes:
             self._changes.append(change)
             self._log.debug(
@@ -175,6 +180,7 @@ class Monitor:
     def _read(self, now: float) -> Readings:
         dispatcher = self._dispatcher
         workers = NO_WORKERS if self._workers is None else self._workers.gauge()
+        self._worker_needed = workers.outstanding > 0 or dispatcher.remote_queued > 0
         if len(self._collectors) == 1:  # all events are its own, and counted already
             usage = self._collectors[0].usage
             usage.completions, usage.wall = dispatcher.finished, dispatcher.service_total

@@ -9,9 +9,9 @@ from event_collector.codec import ReplyDecoder, encode_payload
 from event_collector.collector import Collector, overdue
 from event_collector.data import Payload, Result, ResultList, as_result, failure
 from event_collector.dispatcher import Dispatcher
-from event_collector.exceptions import QueueShutDown
 from event_collector.host import seal
 from event_collector.monitor import WorkerReading
+from event_collector.refusals import QueueShutDown
 from event_collector_workers.errors import JobTimeout, PoolBroken, PoolClosed
 from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.pool import PoolListener, WorkerPool
@@ -53,13 +53,14 @@ class WorkerTier:
         self._memory: int | None = None
         self._memory_read_at = -MEMORY_INTERVAL
         self._tasks = {collector: _Task(number, collector) for number, collector in enumerate(collectors)}
+        self._events = _PoolEvents(dispatcher, log)
         self._pool = WorkerPool(
             [TaskSpec(HOST, seal(collector)) for collector in collectors],
             min_workers=min_workers,
             max_workers=max_workers,
             start_method=start_method,
             preload=sorted({"event_collector.host", *map(_module_of, collectors)} - {"__main__"}),
-            listener=_PoolEvents(dispatcher, log),
+            listener=self._events,
         )
 
     async def start(self, workers: int) -> None:
@@ -83,8 +84,11 @@ class WorkerTier:
 
     @property
     def room(self) -> int:
-        """How many more events the workers can take now."""
-        return self._pool.room
+        """How many more events the workers can take now; one when there is no worker, which starts one."""
+        room = self._pool.room
+        if not room and not self._events.workers and not self._pool.backlog:
+            return 1
+        return room
 
     def submit(self, event: Any, collector: Collector) -> None:
         """Have a worker process the event; its results reach the dispatcher, perhaps within this call."""
@@ -129,6 +133,7 @@ class WorkerTier:
             size=figures.ready,
             busy=figures.busy,
             starting=figures.starting,
+            outstanding=figures.submitted - figures.finished - figures.failed,
             cpu=figures.cpu_seconds,
             startup=figures.startup_seconds or None,
             memory=self._memory,
@@ -145,6 +150,8 @@ class _PoolEvents(PoolListener):
     def __init__(self, dispatcher: Dispatcher, log: Any) -> None:
         self._dispatcher = dispatcher
         self._log = log
+        self.workers = 0
+        """How many are ready."""
 
     def room(self) -> None:
         """Workers take events again."""
@@ -152,10 +159,12 @@ class _PoolEvents(PoolListener):
 
     def worker_started(self, pid: int, seconds: float) -> None:
         """A worker became ready."""
+        self.workers += 1
         self._log.debug("worker started", pid=pid, seconds=round(seconds, 4))
 
     def worker_stopped(self, pid: int | None, reason: str, exitcode: int | None) -> None:
         """A worker ended."""
+        self.workers -= reason != "not started"
         level = self._log.debug if reason == "stopped" else self._log.warning
         level("worker ended", pid=pid, reason=reason, exitcode=exitcode)
 
