@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         WorkerPoolError,
         WorkerStartError,
     )
+    from .executor import ScaledProcessPoolExecutor
     from .job import Job, Task, TaskSpec
     from .pool import PoolListener, WorkerPool
     from .statistics import PoolStatistics, WorkerStatistics
@@ -31,6 +32,7 @@ __all__ = [
     "PoolClosed",
     "PoolListener",
     "PoolStatistics",
+    "ScaledProcessPoolExecutor",
     "Task",
     "TaskError",
     "TaskSpec",
@@ -44,6 +46,7 @@ __all__ = [
 _HOMES = {
     "errors": "JobCancelled JobTimeout PoolBroken PoolClosed TaskError WorkerCrashed "
     "WorkerPoolError WorkerStartError",
+    "executor": "ScaledProcessPoolExecutor",
     "job": "Job Task TaskSpec",
     "pool": "PoolListener WorkerPool",
     "statistics": "PoolStatistics WorkerStatistics",

@@ -11,11 +11,9 @@ loaded before the user's own modules in every worker.
 from __future__ import annotations
 
 import os
-import pickle
 import select
 import signal
 import socket
-import sys
 import threading
 import traceback
 from importlib import import_module
@@ -42,6 +40,8 @@ if TYPE_CHECKING:
 
     from .job import Buffer, Task
 
+    Initialize = tuple[Callable[..., object], tuple[object, ...]]
+
 __all__ = ["main"]
 
 ORPHANED: Final = 113
@@ -51,7 +51,7 @@ _LOOK: Final = message(Kind.LOOK)
 _IN_RING: Final = 16 * 1024  # a larger record would push many small ones out of the ring
 
 
-def main(connection: socket.socket) -> None:
+def main(connection: socket.socket, initialize: Initialize | None = None) -> None:
     """Be a worker: serve the pool at the other end of `connection` until it says stop or is gone."""
     _settle_signals()
     connection.setblocking(True)
@@ -64,6 +64,8 @@ def main(connection: socket.socket) -> None:
     try:
         host = Host(connection, inbox, WorkerPage(page_fd))
         os.close(page_fd)
+        if initialize is not None:
+            initialize[0](*initialize[1])
         host.open(setup)
     except BaseException:
         connection.sendall(message(Kind.FAILED, traceback.format_exc().encode(errors="replace")))
@@ -170,10 +172,7 @@ class Host:
         self._untold = False  # whether records are in the ring that the parent has not been told of
 
     def open(self, setup: Setup) -> None:
-        """Run the program's initializer, open the tasks in order, and say so."""
-        if setup.initializer:
-            initialize, arguments = pickle.loads(setup.initializer)  # noqa: S301 - our own program's
-            initialize(*arguments)
+        """Open the tasks in order, and say so."""
         for reference, argument in setup.tasks:
             self._tasks.append(resolve(reference)(argument))
         self._socket.sendall(message(Kind.READY))
@@ -258,8 +257,6 @@ def resolve(reference: str) -> Callable[[bytes], Task]:
 
     """
     module_name, _, qualname = reference.partition(":")
-    if module_name == "__main__" and "__mp_main__" in sys.modules:
-        module_name = "__mp_main__"
     found: object = import_module(module_name)
     for name in qualname.split("."):
         found = getattr(found, name)

@@ -91,7 +91,7 @@ class WorkerStartError(WorkerPoolError):
         self.exitcode = exitcode
 
 
-class PoolBroken(WorkerPoolError):
+class PoolBroken(BrokenProcessPool, WorkerPoolError):
     """The breaker is open: workers died too often in a row, so jobs fail at once until it closes.
 
     Attributes:
@@ -102,7 +102,7 @@ class PoolBroken(WorkerPoolError):
     retry_in: float = 0.0
 
     def __init__(self, message: str = "", *, pid: int | None = None, retry_in: float = 0.0) -> None:
-        super().__init__(message, pid=pid)
+        WorkerPoolError.__init__(self, message, pid=pid)
         self.retry_in = retry_in
 
 

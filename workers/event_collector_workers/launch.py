@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import multiprocessing
+import multiprocessing.util
 import os
 import sys
 import threading
@@ -56,7 +57,7 @@ _alive: weakref.WeakSet[MultiprocessingHandle] = weakref.WeakSet()
 @atexit.register
 def _kill_at_exit() -> None:
     # multiprocessing joins its children at exit, and these end only when this process does. This runs before
-    # that: it was registered later.
+    # that: it was registered later, because multiprocessing.util, which does so, is imported above.
     for handle in list(_alive):
         handle.kill()
 
@@ -114,9 +115,12 @@ class MultiprocessingHandle:
 class MultiprocessingLauncher:
     """Starts workers with a `multiprocessing` context; each start happens in a short-lived thread."""
 
-    def __init__(self, context: BaseContext, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, context: BaseContext, loop: asyncio.AbstractEventLoop, initialize: child.Initialize | None
+    ) -> None:
         self._context = context
         self._loop = loop
+        self._initialize = initialize
 
     def launch(self, connection: socket.socket, done: Callable[[Handle | BaseException], None]) -> None:
         """Start a process without blocking the loop, and close `connection` here."""
@@ -126,7 +130,7 @@ class MultiprocessingLauncher:
             try:
                 with connection:
                     process = self._context.Process(  # type: ignore[attr-defined]
-                        target=child.main, args=(connection,), daemon=False
+                        target=child.main, args=(connection, self._initialize), daemon=False
                     )
                     process.start()
                 outcome = MultiprocessingHandle(process)
@@ -135,7 +139,10 @@ class MultiprocessingLauncher:
             with contextlib.suppress(RuntimeError):  # the loop was closed: the worker ends by itself
                 self._loop.call_soon_threadsafe(done, outcome)
 
-        threading.Thread(target=start, name="worker-launch", daemon=True).start()
+        try:
+            threading.Thread(target=start, name="worker-launch", daemon=True).start()
+        except RuntimeError:  # the interpreter is shutting down, and starts no more threads
+            start()
 
     def close(self) -> None:
         """Nothing to release."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.context import BaseContext
 
+    from .child import Initialize
+
 __all__ = ["Job", "PoolListener", "PoolStatistics", "TaskSpec", "WorkerPool", "WorkerStatistics"]
 
 
@@ -70,7 +72,7 @@ class WorkerPool:
         startup_timeout: Seconds that a worker may take to become ready.
         stop_timeout: Seconds that a retired worker may take to close its tasks once its last job has ended.
         mp_context: A `multiprocessing` context to start workers with, instead of `start_method`.
-        initializer: A pickled (callable, arguments) that each worker calls before it opens its tasks.
+        initialize: A callable and its arguments, which each worker calls before it opens its tasks.
 
     Raises:
         ValueError: A number is out of its range, or the start method is unknown.
@@ -92,16 +94,17 @@ class WorkerPool:
         startup_timeout: float = 60.0,
         stop_timeout: float = 10.0,
         mp_context: BaseContext | None = None,
-        initializer: bytes = b"",
+        initialize: Initialize | None = None,
     ) -> None:
         if max_workers < 1 or not 0 <= min_workers <= max_workers:
             raise ValueError(
                 f"need 0 <= min_workers <= max_workers and 1 <= max_workers, not {min_workers}, {max_workers}"
             )
-        self._setup = Setup(os.getpid(), [(task.reference, task.argument) for task in tasks], initializer)
+        self._setup = Setup(os.getpid(), [(task.reference, task.argument) for task in tasks])
         self._max_workers = max_workers
         self._min_workers = min_workers
         self._context = mp_context or context_for(start_method)
+        self._initialize = initialize
         self._preload = tuple(preload)
         self._listener = listener or PoolListener()
         self._recycling = Recycling(max_jobs_per_worker, max_worker_age, max_worker_memory)
@@ -127,7 +130,7 @@ class WorkerPool:
         if self._closed:
             raise PoolClosed("the pool is closed; make another one")
         self._loop = asyncio.get_running_loop()
-        self._launcher = MultiprocessingLauncher(self._context, self._loop)
+        self._launcher = MultiprocessingLauncher(self._context, self._loop, self._initialize)
         self._dispatcher = Dispatcher(self._loop, self._listener.room, self._wake, self._exhausted)
         self._crew = Crew(
             self._loop,
@@ -159,6 +162,11 @@ class WorkerPool:
         if not self._closing:
             self._crew.target = self._clamp(workers)
             self._crew.adjust()
+
+    def grow(self, workers: int) -> None:
+        """Have at least that many workers, within the same bounds as `resize`."""
+        if workers > self._crew.target:
+            self.resize(workers)
 
     async def drain(self) -> None:
         """Wait until every submitted job has its outcome. Cancelling the wait changes nothing."""
@@ -241,6 +249,11 @@ class WorkerPool:
     def backlog(self) -> int:
         """How many jobs no worker has yet."""
         return self._dispatcher.backlog
+
+    @property
+    def outstanding(self) -> int:
+        """How many jobs were submitted and have no outcome yet."""
+        return self._dispatcher.outstanding
 
     def statistics(self, *, memory: bool = False) -> PoolStatistics:
         """Return a snapshot. `memory`: read each worker's too, which the system takes a while for."""

@@ -82,8 +82,6 @@ class Setup(msgspec.Struct, frozen=True, array_like=True):
     """The pool's process id: the worker ends when that process does."""
     tasks: list[tuple[str, bytes]]
     """Reference and argument of each task factory, in the order of the task numbers."""
-    initializer: bytes = b""
-    """A pickled (callable, arguments) of the program's own, run before the tasks open; empty for none."""
 
 
 encode: Final = msgspec.msgpack.Encoder().encode
