@@ -63,6 +63,11 @@ class Reader:
         if self.target is None:
             next(self._parser)
 
+    def close(self) -> None:
+        """Let go of a value that is half received."""
+        self.target = None
+        self._parser.close()
+
     def _parse(self) -> Generator[None, None, None]:
         while True:
             kind, size, blob_size = HEADER.unpack((yield from self._take(HEADER.size)))
@@ -201,6 +206,7 @@ class Channel:
         """Close the socket; nothing is called afterwards. Idempotent."""
         self._detach()
         self._outgoing.clear()
+        self._reader.close()
         self._socket.close()
 
     def _deliver(self, target: memoryview, count: int) -> None:

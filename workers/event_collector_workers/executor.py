@@ -41,15 +41,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-_exiting = False  # written once, at interpreter exit
+_exiting = threading.Event()
 
 
 @atexit.register
 def _finish_at_exit() -> None:
     # As in the stdlib, what was submitted is finished before the interpreter goes; engine threads are daemons, so
     # they still run here.
-    global _exiting
-    _exiting = True
+    _exiting.set()
     for engine in list(_engines):
         engine.shut_down(cancel=False)
     for engine in list(_engines):
@@ -346,7 +345,7 @@ class ScaledProcessPoolExecutor(Executor):
         self, timeout: float | None, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Future[T]:
         engine = self._engine
-        if engine is None or self._shut_down or _exiting:
+        if engine is None or self._shut_down or _exiting.is_set():
             engine = self._start()
         future: Future[T] = Future()
         try:
@@ -361,7 +360,7 @@ class ScaledProcessPoolExecutor(Executor):
         with self._lock:
             if self._shut_down:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            if _exiting:
+            if _exiting.is_set():
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")
             if self._engine is None:
                 self._engine = engine = Engine(self._limit, **self._options)

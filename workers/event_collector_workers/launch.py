@@ -13,15 +13,23 @@ import weakref
 from typing import TYPE_CHECKING, Protocol
 
 from . import child
+from .zygote_launcher import ZygoteLauncher
 
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from multiprocessing.context import BaseContext
     from multiprocessing.process import BaseProcess
 
-__all__ = ["Handle", "Launcher", "MultiprocessingLauncher"]
+__all__ = [
+    "Handle",
+    "Launcher",
+    "MultiprocessingLauncher",
+    "check_start_method",
+    "is_importing_main",
+    "make_launcher",
+]
 
 
 class Handle(Protocol):
@@ -148,9 +156,42 @@ class MultiprocessingLauncher:
         """Nothing to release."""
 
 
-def context_for(start_method: str | None) -> BaseContext:
-    """Return the context for a start method: "forkserver" where there is one, else "spawn", unless named."""
+def make_launcher(
+    loop: asyncio.AbstractEventLoop,
+    start_method: str | None,
+    context: BaseContext | None,
+    preload: Sequence[str],
+    initialize: child.Initialize | None,
+) -> Launcher:
+    """Return the launcher for a start method, or for a context of the program's own.
+
+    "forkserver", the default where there is one, is a zygote; multiprocessing's own is used when an argument of
+    the initializer, such as a lock, can only be handed to a child by multiprocessing.
+    """
     methods = multiprocessing.get_all_start_methods()
-    if start_method is None:
+    if context is None and start_method is None:
         start_method = "forkserver" if "forkserver" in methods else "spawn"
-    return multiprocessing.get_context(start_method)
+    if context is None and start_method == "forkserver" and not getattr(sys, "frozen", False):
+        try:
+            return ZygoteLauncher(loop, preload, initialize)
+        except Exception:
+            if initialize is None:
+                raise
+    return MultiprocessingLauncher(context or multiprocessing.get_context(start_method), loop, initialize)
+
+
+def check_start_method(start_method: str | None) -> None:
+    """Refuse a start method that this platform does not have.
+
+    Raises:
+        ValueError: It does not.
+
+    """
+    methods = multiprocessing.get_all_start_methods()
+    if start_method is not None and start_method not in methods:
+        raise ValueError(f"start_method must be one of {', '.join(methods)}, not {start_method!r}")
+
+
+def is_importing_main() -> bool:
+    """Whether this process is a worker-to-be that is importing the program's main module."""
+    return getattr(multiprocessing.current_process(), "_inheriting", False)

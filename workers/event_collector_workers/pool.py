@@ -23,7 +23,7 @@ from .crew import Crew, Recycling, memory_of
 from .dispatch import Dispatcher
 from .errors import PoolBroken, PoolClosed, WorkerStartError
 from .job import Job, TaskSpec
-from .launch import MultiprocessingLauncher, context_for
+from .launch import check_start_method, is_importing_main, make_launcher
 from .process import State, Worker
 from .statistics import PoolStatistics, WorkerStatistics
 from .wire import Record, Setup
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from .child import Initialize
 
 __all__ = ["Job", "PoolListener", "PoolStatistics", "TaskSpec", "WorkerPool", "WorkerStatistics"]
+
+
+_NO_GUARD = (
+    "this is a worker process that imports the program's main module, which must not start workers while it is "
+    'imported: put what the program does under `if __name__ == "__main__":`'
+)
 
 
 class PoolListener:
@@ -103,7 +109,9 @@ class WorkerPool:
         self._setup = Setup(os.getpid(), [(task.reference, task.argument) for task in tasks])
         self._max_workers = max_workers
         self._min_workers = min_workers
-        self._context = mp_context or context_for(start_method)
+        check_start_method(start_method)
+        self._start_method = start_method
+        self._context = mp_context
         self._initialize = initialize
         self._preload = tuple(preload)
         self._listener = listener or PoolListener()
@@ -129,8 +137,12 @@ class WorkerPool:
         """
         if self._closed:
             raise PoolClosed("the pool is closed; make another one")
+        if is_importing_main():
+            raise WorkerStartError(_NO_GUARD)
         self._loop = asyncio.get_running_loop()
-        self._launcher = MultiprocessingLauncher(self._context, self._loop, self._initialize)
+        self._launcher = make_launcher(
+            self._loop, self._start_method, self._context, self._preload_names(), self._initialize
+        )
         self._dispatcher = Dispatcher(self._loop, self._listener.room, self._wake, self._exhausted)
         self._crew = Crew(
             self._loop,
@@ -341,6 +353,10 @@ class WorkerPool:
 
     # --- waiting
 
+    def _preload_names(self) -> list[str]:
+        modules = [reference.partition(":")[0] for reference, _ in self._setup.tasks]
+        return [name for name in dict.fromkeys([*modules, *self._preload]) if name != "__main__"]
+
     def _clamp(self, workers: int) -> int:
         return max(self._min_workers, min(workers, self._max_workers))
 
@@ -377,4 +393,4 @@ def _cpu_seconds(worker: Worker) -> float:
         times = psutil.Process(worker.pid).cpu_times()
     except psutil.Error:
         return worker.page.cpu_seconds
-    return times.user + times.system
+    return max(worker.page.cpu_seconds, float(times.user + times.system))
