@@ -53,12 +53,12 @@ class ConsumerSizing:
         guarded = max(self._limits.min_consumers, self._guarded())
         if self.target > guarded:
             self.target = int(guarded)
-            return self._guard.reason
+            return f"{self._guard.reason}: the back end is saturated"
         if wanted > self.target:
             self.target = wanted
             return str(load)
         held = int(self._wanted.value(now))
-        least = 1.0 if idle else max(1.0, self._tuning.shrink_step * self.target)
+        least = 1.0 if idle else max(1.0, self._tuning.consumer_shrink * self.target)
         if may_shrink and now - self._shrunk >= self._pause and self.target - held >= least:
             self.target, self._shrunk = held, now
             return f"no more were wanted for {self._wanted.span:.3g} s; {load}"
@@ -68,7 +68,8 @@ class ConsumerSizing:
         """Return what max_consumers, the guard and a full loop allow together."""
         cap = min(self._limits.max_consumers, self._guarded())
         if loop_share >= self._tuning.loop_full:
-            cap = min(cap, self._relief * max(1.0, cpu_cap(self._tuning.loop_capacity, load.cpu_share)))
+            carried = cpu_cap(self._tuning.loop_capacity, load.recent_cpu_share)
+            cap = min(cap, self._relief * max(1.0, carried))
         return max(self._limits.min_consumers, int(cap))
 
     def _guarded(self) -> float:

@@ -26,6 +26,7 @@ class Load(msgspec.Struct, frozen=True, gc=False):
         completed: events that have ended since the last decision.
         service: seconds of service per event.
         cpu_share: share of them that is CPU, 0.02 to 1.
+        recent_cpu_share: the same for the last few events.
 
     """
 
@@ -38,6 +39,7 @@ class Load(msgspec.Struct, frozen=True, gc=False):
     completed: float
     service: float
     cpu_share: float
+    recent_cpu_share: float
 
     def __str__(self) -> str:
         text = f"{self.rate:.3g} events/s of {self.service * 1e3:.3g} ms ({self.cpu_share:.0%} CPU)"
@@ -48,6 +50,7 @@ def load_of(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mappin
     """Add up the load of the collectors in a tier; `unrouted` says how many more events wait for each."""
     collectors = 0
     rates = mean = backlog = queued = running = completed = weights = busy = on_cpu = 0.0
+    recent_busy = recent_on_cpu = 0.0
     for estimate in estimates:
         if estimate.tier is not tier:
             continue
@@ -66,9 +69,16 @@ def load_of(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mappin
         weights += weight
         busy += weight * (cpu + waiting)
         on_cpu += weight * cpu
+        cpu, waiting = estimate.recent_split()
+        recent_busy += weight * (cpu + waiting)
+        recent_on_cpu += weight * cpu
     service = busy / weights if weights else 0.0
-    share = min(1.0, max(0.02, on_cpu / busy)) if busy else 1.0
-    return Load(collectors, rates, mean, backlog, queued, running, completed, service, share)
+    shares = _share(on_cpu, busy), _share(recent_on_cpu, recent_busy)
+    return Load(collectors, rates, mean, backlog, queued, running, completed, service, *shares)
+
+
+def _share(cpu: float, busy: float) -> float:
+    return min(1.0, max(0.02, cpu / busy)) if busy else 1.0
 
 
 def staffing(load: Load, busy: float, spare: float, horizon: float) -> float:

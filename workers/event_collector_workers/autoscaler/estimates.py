@@ -134,7 +134,7 @@ class ServiceTime:
         average. Before that, an event in a worker is taken for CPU and one on the loop for waiting.
         """
         if self._weight > 0.0:
-            cpu, waiting = self._cpu / self._weight, self._waiting / self._weight
+            cpu, waiting = self._cpu / self._weight, max(0.0, self._waiting / self._weight)
         else:
             cpu, waiting = (self.assumed, 0.0) if tier is Tier.PROCESS else (0.0, self.assumed)
         total = cpu + waiting
@@ -150,10 +150,12 @@ class CollectorEstimate:
     """All that is known about one collector, kept up to date from its readings."""
 
     def __init__(self, key: str, tuning: Tuning) -> None:
+        self._tuning = tuning
         self.key = key
         self.tier = Tier.COROUTINE
         self.rate = ArrivalRate(tuning)
         self.service = ServiceTime(tuning.service_memory, tuning.assumed_service)
+        self.recent = ServiceTime(tuning.recent_service_memory, tuning.assumed_service)
         self.queued = self.running = 0.0
         self.arrived = self.completed = self.cpu_spent = self.waited = 0.0
         self._arrivals, self._completions = Counter(), Counter()
@@ -184,11 +186,24 @@ class CollectorEstimate:
         delay = self._delay.growth(reading.delay)
         known = not any(counter.doubtful for counter in counters)
         self.cpu_spent = min(cpu, wall) if wall > 0.0 else cpu
-        self.waited = max(0.0, wall - cpu - delay)
+        # Below zero it is an error of measurement, which only averages out if it may be negative.
+        self.waited = wall - cpu - delay
         # Times that do not belong to the completions would spoil the average: leave this reading out.
-        self.service.add(dt, self.running, self.completed if known else 0.0, self.cpu_spent, self.waited)
+        for service in (self.service, self.recent):
+            service.add(dt, self.running, self.completed if known else 0.0, self.cpu_spent, self.waited)
         return known
 
+    def move(self, tier: Tier) -> None:
+        """Begin anew in another tier: what waited on a busy loop may not wait in a worker at all."""
+        self.tier = tier
+        assumed = sum(self.recent_split())
+        self.service = ServiceTime(self._tuning.service_memory, assumed)
+        self.recent = ServiceTime(self._tuning.recent_service_memory, assumed)
+
     def split(self) -> tuple[float, float]:
-        """Return seconds of CPU and of waiting per event."""
+        """Return seconds of CPU and of waiting per event, averaged over many."""
         return self.service.split(self.running, self.tier)
+
+    def recent_split(self) -> tuple[float, float]:
+        """Return seconds of CPU and of waiting per event, of the last few that ended."""
+        return self.recent.split(0.0, self.tier)

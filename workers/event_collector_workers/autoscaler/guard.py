@@ -1,34 +1,53 @@
 """The saturation guard: finds the concurrency above which a back end only gets slower, and caps it there.
 
-Waiting time per event is measured in two ways over a window: of the events that ended (too low while
-concurrency grows, since the long ones are still on their way) and as the integral of the running events over
-completions (too high while it grows). The larger of both is a safe floor to remember, the smaller one a safe
-sign of saturation.
+Waiting time per event is measured in two ways over a window: of the events that ended (too low while concurrency
+grows, since the long ones are still on their way) and as the integral of the running events over completions
+(too high while it grows). The larger of both is a safe floor to remember, the smaller one a safe sign of
+saturation. Longer waiting alone does not say whether the crowd or the back end itself is to blame. So the guard
+tries: it caps, and keeps the cap only if the waiting gets shorter.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
+
+import msgspec
 
 from event_collector_workers.autoscaler.estimates import CollectorEstimate
 from event_collector_workers.autoscaler.readings import Tier
 from event_collector_workers.autoscaler.tuning import Tuning
-from event_collector_workers.autoscaler.window import RollingMinimum
+from event_collector_workers.autoscaler.window import RollingMaximum, RollingMinimum
 
 
 class _Waiting:
-    """The waiting of one collector's events within the present window, and the least ever seen."""
+    """The waiting of one collector's events: in the present window, and at its best."""
 
-    __slots__ = ("completed", "floor", "integral", "waited")
+    __slots__ = ("_mean", "_weight", "completed", "floor", "integral", "waited")
 
     def __init__(self, memory: float) -> None:
         self.floor = RollingMinimum(memory)
+        self._mean = self._weight = 0.0
         self.restart()
 
     def restart(self) -> None:
+        """Begin a new window."""
         self.completed = self.waited = self.integral = 0.0
 
-    def larger(self) -> float:
-        return max(self.waited, self.integral) / self.completed
+    def remember(self, now: float, smoothing: float) -> None:
+        """Let this window count for the floor, averaged with those before: single windows are too noisy for it."""
+        kept = smoothing / (smoothing + self.completed) if self._weight else 0.0
+        self._weight = 1.0
+        self._mean = kept * self._mean + (1.0 - kept) * max(self.waited, self.integral) / self.completed
+        self.floor.record(now, self._mean)
+
+
+class _Window(msgspec.Struct, frozen=True, gc=False):
+    """What one full window showed, over all collectors: seconds per event, events per second, events at a time."""
+
+    waiting: float
+    best: float
+    throughput: float
+    busy: float
+    growing: bool
 
 
 class SaturationGuard:
@@ -37,24 +56,29 @@ class SaturationGuard:
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
         self._collectors: dict[str, _Waiting] = {}
-        self._span = 0.0
-        self._settle_until = 0.0
+        self._throughputs = RollingMaximum(tuning.guard_memory)
         self._tolerance = tuning.guard_tolerance
+        self._suspicion = 0.0
+        self._settled_at: float | None = None
+        self._before = 0.0
+        self._lowered = False
+        self._bound_at = 0.0
+        self._span = self._arrived = 0.0
         self.cap: float | None = None
         self.reason = ""
 
-    def update(self, now: float, dt: float, estimates: Iterable[CollectorEstimate], size: int) -> None:
+    def update(self, now: float, dt: float, estimates: Collection[CollectorEstimate], size: int) -> None:
         """Take in what ended in the last `dt` seconds, and change the cap when a window is full."""
+        mine = [estimate for estimate in estimates if estimate.tier is Tier.COROUTINE]
         self._span += dt
-        completed = 0.0
-        for estimate in estimates:
-            if estimate.tier is Tier.COROUTINE:
-                completed += self._collect(dt, estimate)
+        completed = sum(self._collect(dt, estimate) for estimate in mine)
+        self._arrived += sum(estimate.arrived for estimate in mine)
+        if self.cap is not None:
+            self._watch_effect(now, sum(estimate.running for estimate in mine), self.cap)
         if self._span >= self._tuning.guard_window and completed >= self._tuning.guard_events:
-            self._judge(now, size)
-            self._span = 0.0
-            for one in self._collectors.values():
-                one.restart()
+            window = self._close(now)
+            if window is not None:
+                self._judge(now, window, size)
 
     def _collect(self, dt: float, estimate: CollectorEstimate) -> float:
         one = self._collectors.get(estimate.key)
@@ -66,55 +90,92 @@ class SaturationGuard:
         one.integral += max(0.0, estimate.running * dt - estimate.cpu_spent)
         return one.completed
 
-    def _judge(self, now: float, size: int) -> None:
-        """Compare the waiting of this window with what the same mix of events takes at best."""
+    def _watch_effect(self, now: float, running: float, cap: float) -> None:
+        """Note since when no more than the cap are running: only what begins after that shows its effect."""
+        if running > 1.1 * cap + 1.0:
+            self._settled_at = None
+        elif self._settled_at is None:
+            self._settled_at = now
+            self._restart()
+        if running >= 0.8 * cap:
+            self._bound_at = now
+
+    def _close(self, now: float) -> _Window | None:
+        """End the window. What its events would wait at best depends on how many of each collector there were."""
         seen = [one for one in self._collectors.values() if one.completed >= 5.0]
         completed = sum(one.completed for one in seen)
-        if not completed:
-            return
         for one in seen:
-            one.floor.record(now, one.larger())
-        best = sum(one.completed * one.floor.value(now) for one in seen) / completed
-        waited = sum(one.waited for one in seen)
-        integral = sum(one.integral for one in seen)
-        waiting = min(waited, integral) / completed
-        busy = integral / self._span
-        if best < self._tuning.guard_least:
+            one.remember(now, self._tuning.guard_smoothing)
+        window = None
+        if completed:
+            waited, integral = sum(one.waited for one in seen), sum(one.integral for one in seen)
+            window = _Window(
+                waiting=min(waited, integral) / completed,
+                best=sum(one.completed * one.floor.value(now) for one in seen) / completed,
+                throughput=completed / self._span,
+                busy=integral / self._span,
+                growing=completed < self._tuning.guard_keeping_up * self._arrived,
+            )
+        self._restart()
+        return window
+
+    def _restart(self) -> None:
+        self._span = self._arrived = 0.0
+        for one in self._collectors.values():
+            one.restart()
+
+    def _judge(self, now: float, window: _Window, size: int) -> None:
+        self._throughputs.record(now, window.throughput)
+        if window.best < self._tuning.guard_least:
             self.cap = None
         elif self.cap is None:
-            self._watch(now, waiting, best, completed / self._span, busy, size)
-        elif now >= self._settle_until:
-            self._adjust(now, self.cap, waiting, best, busy)
+            self._suspect(now, window, size)
+        elif self._has_settled(now, window):
+            self._adjust(now, window, self.cap)
 
-    def _watch(
-        self, now: float, waiting: float, best: float, throughput: float, busy: float, size: int
-    ) -> None:
-        if waiting <= self._tolerance * best:
+    def _has_settled(self, now: float, window: _Window) -> bool:
+        settled = self._settled_at
+        return settled is not None and now - settled >= self._tuning.guard_settle * window.waiting
+
+    def _suspect(self, now: float, window: _Window, size: int) -> None:
+        """Cap soon when events pile up, later when they only take longer, since then it is less likely to help."""
+        if window.waiting <= self._tolerance * window.best or window.busy < 0.5 * size:
+            self._suspicion = 0.0
             # A back end that has recovered earns its strictness back.
-            self._tolerance = max(self._tuning.guard_tolerance, self._tolerance * 0.98)
-        elif busy >= 0.5 * size:
-            knee = throughput * best
-            self.cap = max(1.0, knee + 2.0 * math.sqrt(knee))
-            self.reason = (
-                f"waiting rose from {best * 1e3:.3g} to {waiting * 1e3:.3g} ms: the back end is saturated"
-            )
-            self._settle(now, waiting)
+            self._tolerance = max(self._tuning.guard_tolerance, 0.98 * self._tolerance)
+            return
+        self._suspicion += 1.0 / (self._tuning.guard_soon if window.growing else self._tuning.guard_late)
+        if self._suspicion < 1.0:
+            return
+        knee = self._knee(now, window)
+        self._set(knee if window.growing else max(knee, 0.5 * window.busy), window)
+        self._bound_at = now
+        self.reason = f"waiting rose from {window.best * 1e3:.3g} to {window.waiting * 1e3:.3g} ms"
 
-    def _adjust(self, now: float, cap: float, waiting: float, best: float, busy: float) -> None:
-        if waiting > self._tolerance * best:
-            self._forget()
-        elif busy < 0.5 * cap:
-            self.cap = None
-        else:
-            self.cap = cap + math.sqrt(cap)
-            self._settle(now, waiting)
+    def _adjust(self, now: float, window: _Window, cap: float) -> None:
+        """Keep a cap that shortens the waiting, try for more where it is short, let go of one that is not needed."""
+        if window.waiting > self._tolerance * window.best:
+            if self._lowered and window.waiting > self._tuning.guard_effect * self._before:
+                self._forget()
+            else:
+                self._set(self._knee(now, window), window)
+        elif now - self._bound_at > self._tuning.guard_unbound:
+            self.cap, self._suspicion = None, 0.0
+        elif window.waiting <= self._tuning.guard_near * window.best and window.busy >= 0.8 * cap:
+            self._set(cap + 0.5 * math.sqrt(cap), window)
 
-    def _settle(self, now: float, waiting: float) -> None:
-        self._settle_until = now + self._tuning.guard_settle * waiting
+    def _knee(self, now: float, window: _Window) -> float:
+        """Return the fewest consumers that reach the best throughput: by Little's law, with a little to spare."""
+        knee = self._throughputs.value(now) * window.best
+        return max(1.0, knee + math.sqrt(knee))
+
+    def _set(self, cap: float, window: _Window) -> None:
+        self._lowered = self.cap is None or cap <= self.cap
+        self.cap, self._before, self._settled_at = cap, window.waiting, None
 
     def _forget(self) -> None:
         """Let go of a cap that did not help: it is the back end itself that is slower now."""
-        self.cap = None
-        self._tolerance = min(self._tuning.guard_patience, self._tolerance * 1.5)
-        for one in self._collectors.values():
-            one.floor = RollingMinimum(self._tuning.guard_memory)
+        self.cap, self._suspicion = None, 0.0
+        self._tolerance = min(self._tuning.guard_patience, 1.5 * self._tolerance)
+        self._collectors.clear()
+        self._throughputs.clear()

@@ -93,7 +93,7 @@ class Autoscaler:
         if move is None:
             return []
         # What is needed is reckoned for where the events will run from now on.
-        self._estimates[move.subject].tier = self._placement.tiers[move.subject]
+        self._estimates[move.subject].move(self._placement.tiers[move.subject])
         return [move]
 
     def _resize(self, readings: Readings, may_shrink: bool) -> list[Change]:

@@ -46,7 +46,7 @@ class Placement:
         on_loop = [one for one in adaptive if self.tiers[one.key] is Tier.COROUTINE]
         heaviest = max(on_loop, key=_cpu_load, default=None)
         for one in on_loop:
-            cpu, waiting = one.split()
+            cpu, waiting = one.recent_split()
             if one.service.events < tuning.to_workers_events:
                 continue
             if cpu >= tuning.to_workers_cpu and cpu >= tuning.to_workers_share * (cpu + waiting):

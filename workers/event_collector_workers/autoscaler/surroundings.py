@@ -12,6 +12,7 @@ class Surroundings:
     def __init__(self, tuning: Tuning) -> None:
         self._loop_busy = Counter()
         self._loop_share = Smoothed(tuning.loop_memory)
+        self._recent_loop_share = Smoothed(tuning.recent_loop_memory)
         self._others_share = Smoothed(tuning.others_memory)
         self._cpus, self._others = 1.0, 0.0
         self._memory_limit: float | None = None
@@ -21,13 +22,13 @@ class Surroundings:
 
     @property
     def loop_share(self) -> float:
-        """Share of the time in which the event loop was busy lately."""
-        return self._loop_share.value
+        """Share of the time in which the event loop was busy at the last instants."""
+        return self._recent_loop_share.value
 
     @property
     def budget(self) -> Budget:
         """What workers may take: always at least one core, since work has to go on."""
-        cores = self._cpus - min(1.0, self.loop_share) - self._others_share.value
+        cores = self._cpus - self._loop_share.value - self._others_share.value
         return Budget(max(1.0, cores), self._memory_limit, self._memory_others, self._worker_memory)
 
     def update(self, dt: float, readings: Readings) -> bool:
@@ -35,6 +36,7 @@ class Surroundings:
         busy = self._loop_busy.growth(readings.loop_busy)
         if dt > 0.0:
             self._loop_share.add(dt, min(1.0, busy / dt))
+            self._recent_loop_share.add(dt, min(1.0, busy / dt))
         machine = readings.machine
         self._cpus, cpus_known = _latest(machine.cpus, self._cpus)
         self._others, others_known = _latest(machine.others, self._others)

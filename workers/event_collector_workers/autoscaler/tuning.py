@@ -27,10 +27,14 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Standard deviations above the estimate that make a burst. Lower reacts to chance."""
     service_memory: float = 50.0
     """Completed events the service time is averaged over. Fewer follow a changed handler sooner."""
-    assumed_service: float = 0.01
+    assumed_service: float = 0.03
     """Service time of a handler that has not finished anything yet."""
+    recent_service_memory: float = 10.0
+    """The same for the question where a collector runs: there a changed handler must be seen at once."""
     loop_memory: float = 1.0
-    """Memory of the loop's busy share."""
+    """Memory of the loop's busy share, where it is a part of the CPU in use."""
+    recent_loop_memory: float = 0.25
+    """The same for the question whether the loop is full or blocked."""
     others_memory: float = 2.0
     """Memory of the CPU that other programs use."""
 
@@ -39,14 +43,14 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Spare workers in square roots of the need. More shortens the tail and costs processes."""
     consumer_safety: float = 2.0
     """Spare consumers in square roots of the need. They cost little."""
-    worker_horizon: float = 0.5
+    worker_horizon: float = 0.25
     """Seconds in which a backlog of process events should be gone; never less than the start-up of a
     worker."""
     consumer_horizon: float = 0.25
     """Seconds in which a backlog of coroutine events should be gone."""
 
     # -- caps
-    loop_full: float = 0.9
+    loop_full: float = 0.8
     """Busy share of the loop above which more consumers cannot help."""
     loop_capacity: float = 0.95
     """Busy share the loop is planned to carry."""
@@ -58,6 +62,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     # -- growing
     worker_step: float = 0.1
     """Smallest change of the process tier, as a share of it, unless events are waiting."""
+    worker_grid: float = 1.1
+    """Ratio of neighbouring sizes of the process tier. Coarser makes fewer changes and keeps more spare."""
     consumer_grid: float = 1.25
     """Ratio of neighbouring sizes of the coroutine tier. Coarser makes fewer changes and keeps more spare."""
     free_growth: int = 64
@@ -86,26 +92,42 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Time a consumer is kept after its need."""
     consumer_pause: float = 2.0
     """Between two reductions of the coroutine tier."""
-    shrink_step: float = 0.1
-    """Smallest reduction, as a share of the size."""
+    consumer_shrink: float = 0.3
+    """Smallest reduction of the coroutine tier, as a share of it. Larger makes fewer changes and keeps more."""
+    worker_shrink: float = 0.1
+    """Smallest reduction of the process tier, as a share of it."""
     cpu_hold: float = 2.0
-    """How long the CPU budget must be smaller before workers are taken away."""
+    """How long the CPU budget must be smaller before workers are taken away, and between two such reductions."""
 
     # -- saturation of back ends
-    guard_window: float = 0.5
+    guard_window: float = 0.25
     """Shortest measurement of waiting times."""
     guard_events: int = 30
     """Fewest completions in a measurement."""
+    guard_smoothing: float = 100.0
+    """Completed events the best waiting time is averaged over. Fewer would take lucky ones for the best."""
     guard_memory: float = 60.0
-    """How long the best waiting time is remembered."""
+    """How long the best waiting time and the best throughput are remembered."""
     guard_tolerance: float = 1.5
-    """Waiting time over the best one that counts as saturation."""
+    """Waiting time over the best one that looks like saturation."""
     guard_patience: float = 6.0
-    """The same at most, after a cap has turned out not to help."""
+    """The same at most, after caps have turned out not to help."""
+    guard_keeping_up: float = 0.9
+    """Completions over arrivals below which events pile up."""
+    guard_soon: int = 2
+    """Suspicious measurements before a cap when events pile up."""
+    guard_late: int = 8
+    """The same when they do not: then a cap more likely harms than helps."""
+    guard_settle: float = 2.0
+    """Waiting times after which a changed cap must have had its effect."""
+    guard_effect: float = 0.9
+    """Waiting time with a lower cap, over that before it, above which the cap is no help."""
+    guard_near: float = 1.15
+    """Waiting time over the best one up to which more is tried."""
+    guard_unbound: float = 10.0
+    """How long a cap stays that no longer binds: the next rush finds it in place."""
     guard_least: float = 0.001
     """Shorter waiting is not looked at: it is the loop's own noise."""
-    guard_settle: float = 4.0
-    """Service times after which a changed cap must have had its effect."""
 
     # -- placement
     to_workers_events: int = 10

@@ -4,7 +4,7 @@ import math
 
 import msgspec
 
-from event_collector_workers.autoscaler.demand import Load, cpu_cap, staffing
+from event_collector_workers.autoscaler.demand import Load, cpu_cap, ladder, staffing
 from event_collector_workers.autoscaler.plan import Limits
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum
@@ -64,7 +64,7 @@ class WorkerSizing:
         if not idle:
             spare = tuning.worker_safety * math.sqrt(load.mean)
             need = staffing(load, 0.0, spare, max(tuning.worker_horizon, startup))
-        wanted = max(limits.min_workers, self._warm, min(cap, math.ceil(need)))
+        wanted = max(limits.min_workers, self._warm, min(cap, ladder(need, tuning.worker_grid)))
         self._wanted.record(now, wanted)
         return self._step(now, load, budget, wanted, idle, may_shrink)
 
@@ -93,11 +93,11 @@ class WorkerSizing:
         if not may_shrink:
             return ""
         affordable = max(floor, int(self._cpu_caps.value(now)))
-        if affordable < self.target:
+        if affordable < self.target and now - self._shrunk >= tuning.cpu_hold:
             self.target, self._shrunk = affordable, now
             return f"{budget.cores:.3g} cores are left; {load}"
         held = int(self._wanted.value(now))
-        least = 1.0 if idle else max(1.0, tuning.shrink_step * self.target)
+        least = 1.0 if idle else max(1.0, tuning.worker_shrink * self.target)
         if now - self._shrunk >= self._pause and self.target - held >= least:
             self.target, self._shrunk = held, now
             return f"no more were wanted for {self._wanted.span:.3g} s; {load}"
