@@ -1,0 +1,1 @@
+"""The parts of the event-collector command. Programs import the library, not this."""

@@ -1,0 +1,192 @@
+"""One run of a queue over an input: lines in, lines out, and an orderly end whatever happens.
+
+    source -> intake -> queue -> window -> outlet -> sink
+
+Two tasks do it. The *intake* reads lines and sends them; the *outlet* writes what came of them. The run is over
+when the outlet is: when the input has ended and all is written, or for a reason to stop.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+from event_collector.command.files import Sink, Source
+from event_collector.command.interruption import Interruption
+from event_collector.command.ndjson import Line, LineDecoder, LineEncoder, LineSplitter
+from event_collector.command.progress import Progress
+from event_collector.command.tally import Tally
+from event_collector.command.window import Entry, Window
+from event_collector.data import Error, Payload
+from event_collector.exceptions import QueueShutDown
+from event_collector.queue import CollectorQueue
+
+__all__ = ["Job", "give_up"]
+
+GRACE = 1.0
+"""Seconds for writing out what a given-up queue has left; a reader that takes longer does not get it."""
+
+
+class Job:
+    """The run.
+
+    Args:
+        queue: a queue that runs.
+        source: where lines come from.
+        sink: where they go.
+        splitter, decoder, encoder: between bytes and values.
+        window: the lines in the works.
+        tally: what is counted.
+        progress: what is shown of it.
+        fail_fast: whether the first failed line, in the order of the output, is the last one.
+
+    """
+
+    def __init__(
+        self,
+        queue: CollectorQueue,
+        source: Source,
+        sink: Sink,
+        *,
+        splitter: LineSplitter,
+        decoder: LineDecoder,
+        encoder: LineEncoder,
+        window: Window,
+        tally: Tally,
+        progress: Progress,
+        fail_fast: bool,
+    ) -> None:
+        self._queue, self._source, self._sink = queue, source, sink
+        self._splitter, self._decoder, self._encoder = splitter, decoder, encoder
+        self.window, self.tally, self.progress = window, tally, progress
+        self._fail_fast = fail_fast
+        self.failed_fast = False
+        """Whether a failed event ended it."""
+        self.reader_gone = False
+        """Whether it ended because nobody reads the output any more."""
+        self.complaint: str | None = None
+        """What went wrong with the input, the output or the queue, rather than with an event."""
+
+    async def run(self, interruption: Interruption, drain_timeout: float) -> None:
+        """Process the input to its end, or until there is a reason to stop.
+
+        After a signal nothing more is read, and what was read is finished for `drain_timeout` seconds; what is
+        left then, and after any other early end, is given up, which ends the queue.
+        """
+        intake = asyncio.create_task(self._take_in(), name="intake")
+        outlet = asyncio.create_task(self._give_out(), name="outlet")
+        signal = asyncio.create_task(interruption.wait(), name="signal")
+        ticker = asyncio.create_task(self._tick(), name="progress")
+        try:
+            await asyncio.wait({outlet, signal}, return_when=asyncio.FIRST_COMPLETED)
+            intake.cancel()
+            if not outlet.done():
+                await asyncio.wait({outlet}, timeout=drain_timeout)
+            if self.window.numbers():
+                await give_up(self._queue)
+                await asyncio.wait({outlet}, timeout=GRACE)
+        finally:
+            await _end(intake, outlet, signal, ticker)
+            self.tally.unfinished += self.window.numbers()
+            self.tally.look_at(self._queue)
+
+    async def _take_in(self) -> None:
+        try:
+            async with contextlib.aclosing(self._lines()) as lines:
+                async for line in lines:
+                    if line.data is None or line.data.strip():
+                        await self._take(line)
+        except (QueueShutDown, OSError) as exc:
+            self.complaint = f"stopped reading after line {self.tally.read:,}: {exc}"
+        finally:
+            self.window.close()
+
+    async def _lines(self) -> AsyncGenerator[Line, None]:
+        while chunk := await self._source.read():
+            for line in self._splitter.feed(chunk):
+                yield line
+        for line in self._splitter.finish():
+            yield line
+
+    async def _take(self, line: Line) -> None:
+        entry = await self.window.enter(line.number, line.size)
+        try:
+            payload = Payload(self._decoder(line))
+        except (ValueError, TypeError) as exc:
+            entry.refused(exc)
+        else:
+            try:
+                entry.sent(await self._queue.get_publisher().send(payload))
+            except BaseException:
+                self.window.withdraw(entry)
+                raise
+        self.tally.read = line.number
+        self.tally.taken += 1
+
+    async def _give_out(self) -> None:
+        try:
+            while entries := await self.window.take():
+                lines, failed = self._encode(entries)
+                await self._write(b"".join(lines))
+                self.window.leave(entries[: len(lines)])
+                self.tally.written += len(lines)
+                self.tally.bytes_done += sum(entry.size for entry in entries[: len(lines)])
+                if failed and self._fail_fast:
+                    self.failed_fast = True
+                    return
+        except BrokenPipeError:
+            self.reader_gone = True
+        except OSError as exc:
+            self.complaint = f"cannot write the output: {exc.strerror}"
+
+    async def _write(self, data: bytes) -> None:
+        with self.progress.aside() if self._sink.is_terminal else contextlib.nullcontext():
+            await self._sink.write(data)
+
+    def _encode(self, entries: list[Entry]) -> tuple[list[bytes], bool]:
+        """Return lines of output, up to the first failed one if that is to be the last, and whether any failed."""
+        lines, any_failed = [], False
+        for entry in entries:
+            line, failed = self._encode_one(entry)
+            lines.append(line)
+            any_failed = any_failed or failed
+            if failed and self._fail_fast:
+                break
+        return lines, any_failed
+
+    def _encode_one(self, entry: Entry) -> tuple[bytes, bool]:
+        event, tally = entry.event, self.tally
+        results = None if event is None else event.get_result()
+        if event is None or results is None:
+            tally.failed += 1
+            return self._encoder.error(entry.number, entry.error or RuntimeError("no result")), True
+        tally.finished(event)
+        line, failed = self._encoder.results(entry.number, results)
+        if any(isinstance(result, Error) and isinstance(result.err, QueueShutDown) for result in results):
+            tally.unfinished.append(entry.number)
+        elif failed:
+            tally.failed += 1
+        return line, failed
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self.progress.interval)
+            self.tally.look_at(self._queue)
+            self.progress.show(self.tally)
+
+
+async def give_up(queue: CollectorQueue) -> None:
+    """End the queue at once: events that are not finished end with QueueShutDown."""
+    end = asyncio.create_task(queue.shut_down_queue())
+    await asyncio.sleep(0)  # a task that is cancelled before its first step never takes it
+    end.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await end
+
+
+async def _end(*tasks: "asyncio.Task[None]") -> None:
+    """Cancel the tasks and wait for them; an error that one of them ended with is raised."""
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome

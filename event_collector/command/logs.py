@@ -1,0 +1,36 @@
+"""Where the command's log lines go, and what they look like."""
+
+import logging
+import sys
+
+import structlog
+
+__all__ = ["LEVELS", "configure"]
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class _StandardError:
+    """Standard error as it is at the moment of writing: a progress bar takes its place for a while."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def configure(level: str) -> None:
+    """Have structlog write lines from `level` up to standard error, those of the queue among them."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(_StandardError()),  # type: ignore[arg-type]  # asks for a TextIO
+    )

@@ -1,0 +1,174 @@
+"""`event-collector run`: one run, from the import of its target to the exit status."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from event_collector.command import logs
+from event_collector.command.files import Sink, Source, take_standard_streams
+from event_collector.command.interruption import Interruption, exit_status
+from event_collector.command.job import Job
+from event_collector.command.ndjson import LineDecoder, LineEncoder, LineSplitter
+from event_collector.command.progress import make_progress
+from event_collector.command.run_options import LINES_AT_ONCE, add_options
+from event_collector.command.tally import Tally, ranges
+from event_collector.command.target import DEFAULT_QUEUE_SIZE, find, line_type_of, make_queue
+from event_collector.command.usage import UsageError
+from event_collector.command.window import Window
+from event_collector.exceptions import ConfigError
+from event_collector.queue import CollectorQueue
+
+__all__ = ["add_parser"]
+
+MAX_BYTES = 32 * 1024 * 1024
+"""Bytes of input in the works: they bound the memory when lines are long."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Add the subcommand."""
+    add_options(subparsers).set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the subcommand and return its exit status.
+
+    Raises:
+        UsageError: what was asked for cannot work.
+
+    """
+    stdin, stdout = take_standard_streams()
+    logs.configure(options.log_level)
+    loop_factory = _loop_factory(options.loop)
+    source = Source.open(options.input, stdin)
+    found = find(options.target)
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(_process(options, source, Sink(stdout), found))
+
+
+async def _process(options: argparse.Namespace, source: Source, sink: Sink, found: Any) -> int:
+    """Start the queue, process the input, end the queue, tell of it, and return the exit status."""
+    interruption = Interruption()
+    interruption.install()
+    queue, decoder = await _prepare(options, found)
+    if not await _start(queue, interruption):
+        return _status(interruption, failed=True)
+    job = _make_job(options, queue, source, sink, decoder)
+    interruption.before_exit = lambda: _leave_at_once(job)
+    try:
+        await job.run(interruption, options.drain_timeout)
+    finally:
+        job.progress.close()
+        complaint = await _shut_down(queue)
+    job.complaint = job.complaint or complaint
+    if not job.reader_gone:
+        _tell(queue, job, interruption, quiet=options.quiet)
+    unfinished = bool(job.tally.unfinished) and not job.reader_gone
+    return _status(interruption, failed=bool(job.tally.failed or job.complaint or unfinished))
+
+
+async def _prepare(options: argparse.Namespace, found: Any) -> tuple[CollectorQueue, LineDecoder]:
+    try:
+        queue = await make_queue(found, options.target, vars(options))
+        line_type = line_type_of(queue)
+    except ConfigError as exc:
+        raise UsageError(str(exc)) from None
+    try:
+        return queue, LineDecoder(line_type, options.max_line_bytes)
+    except TypeError as exc:
+        raise UsageError(f"lines cannot be decoded into {line_type!r}: {exc}") from None
+
+
+async def _start(queue: CollectorQueue, interruption: Interruption) -> bool:
+    """Start the queue; return whether it runs. A signal cancels the start."""
+    start = asyncio.create_task(queue.init_queue())
+    asked = asyncio.create_task(interruption.wait())
+    await asyncio.wait({start, asked}, return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    start.cancel()
+    (outcome,) = await asyncio.gather(start, return_exceptions=True)
+    if isinstance(outcome, ConfigError):
+        raise UsageError(str(outcome)) from None
+    if isinstance(outcome, asyncio.CancelledError):
+        _say("stopped before the first line was read")
+    elif isinstance(outcome, BaseException):
+        _say(f"the queue cannot start: {type(outcome).__name__}: {outcome}")
+    return outcome is None
+
+
+async def _shut_down(queue: CollectorQueue) -> str | None:
+    """End the queue; return what went wrong."""
+    try:
+        await queue.shut_down_queue()
+    except Exception as exc:
+        return f"the queue did not end well: {type(exc).__name__}: {exc}"
+    return None
+
+
+def _make_job(
+    options: argparse.Namespace, queue: CollectorQueue, source: Source, sink: Sink, decoder: LineDecoder
+) -> Job:
+    wanted = (options.consumers or 0) + (options.queue_size or DEFAULT_QUEUE_SIZE)
+    return Job(
+        queue,
+        source,
+        sink,
+        splitter=LineSplitter(options.max_line_bytes),
+        decoder=decoder,
+        encoder=LineEncoder(several=len(queue.collectors) > 1, tracebacks=options.traceback),
+        window=Window(
+            options.in_flight or max(LINES_AT_ONCE, wanted), MAX_BYTES, ordered=not options.unordered
+        ),
+        tally=Tally(),
+        progress=make_progress(source.total, quiet=options.quiet, interval=options.progress_interval),
+        fail_fast=options.fail_fast,
+    )
+
+
+def _tell(queue: CollectorQueue, job: Job, interruption: Interruption, *, quiet: bool) -> None:
+    tally, left = job.tally, f"; not finished: {ranges(job.tally.unfinished)}" if job.tally.unfinished else ""
+    if interruption.received is not None:
+        _say(f"stopped by {interruption.received.name} after line {tally.read:,}{left or ', all finished'}")
+    elif job.failed_fast:
+        _say(f"stopped at the first failed event, having read {tally.read:,} lines{left}")
+    elif left:
+        _say(f"the queue ended before all was done{left}")
+    if job.complaint is not None:
+        _say(job.complaint)
+    if not quiet:
+        print(tally.summary(queue), file=sys.stderr)
+
+
+def _leave_at_once(job: Job) -> None:
+    """Say what is lost at the second signal, and give the terminal back."""
+    job.progress.close()
+    left = len(job.window.numbers())
+    text = (
+        f"event-collector run: stopped at once after line {job.tally.read:,}; not finished: {left:,} lines\n"
+    )
+    os.write(2, text.encode())  # a signal handler: what it interrupted may be in the middle of a print()
+
+
+def _say(text: str) -> None:
+    print(f"event-collector run: {text}", file=sys.stderr)
+
+
+def _status(interruption: Interruption, *, failed: bool) -> int:
+    received = interruption.received
+    return int(failed) if received is None else exit_status(received)
+
+
+def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the event loop; None for asyncio's own."""
+    if name == "asyncio":
+        return None
+    try:
+        import uvloop  # it is not there on every platform
+    except ImportError:
+        if name == "uvloop":
+            raise UsageError("--loop uvloop: uvloop is not installed") from None
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,145 @@
+"""The options of `event-collector run`, and its help."""
+
+import argparse
+from typing import Any
+
+from event_collector.command.logs import LEVELS
+from event_collector.command.usage import count, duration
+
+__all__ = ["LINES_AT_ONCE", "add_options"]
+
+LINES_AT_ONCE = 2000
+"""Lines in the works unless said otherwise: enough for a thousand handlers that wait, and as many events for them."""
+MAX_LINE_BYTES = 16 * 1024 * 1024
+DRAIN_TIMEOUT = 10.0
+PROGRESS_INTERVAL = 5.0
+
+DESCRIPTION = """\
+Process newline-delimited JSON: each line of the input is the payload of one event, each event gives one line of
+output. Empty lines are skipped.
+
+MODULE:OBJECT is what processes the events: a handler, `(payload, ctx) -> result`, a Collector, a list of them,
+a CollectorQueue, or a function without parameters (plain or async) that returns one of these. MODULE is a name as
+in `import`, looked up in the current directory too, or the path of a .py file. Where the handler says which type
+of payload it takes (`payload: Payload[Order]`), lines are checked against it and decoded straight into it.
+"""
+
+EPILOG = """\
+output, where ID is the number of the input line, the first one being 1:
+  {"id":ID,"ok":VALUE}                             the handler's result
+  {"id":ID,"error":{"type":...,"message":...}}     it failed, or the line is not JSON, too long, of the wrong type
+  {"id":ID,"results":[{"collector":KEY,"ok":...},  with several collectors: what each of them made of it
+                      {"collector":KEY,"error":{...}}]}
+  What handlers print goes to standard error.
+
+signals:
+  Ctrl-C or SIGTERM end the reading; events under way are finished for --drain-timeout seconds, the rest is given
+  up and named. A second signal ends the program at once.
+
+exit status:
+  0  every event succeeded               2    the command was asked for something that cannot work
+  1  events failed, or the run did       130  ended by Ctrl-C (143 by SIGTERM)
+
+examples:
+  event-collector run handlers:handle orders.ndjson > results.ndjson
+  zcat logs.gz | event-collector run src/parse.py:parse --workers 8 --unordered > parsed.ndjson
+  tail -f requests.ndjson | event-collector run app.queues:make_queue --quiet | jq .ok
+"""
+
+
+def add_options(subparsers: "argparse._SubParsersAction[Any]") -> argparse.ArgumentParser:
+    """Add the parser of the subcommand and return it."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "run",
+        help="process newline-delimited JSON with a handler, a collector or a queue",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("target", metavar="MODULE:OBJECT", help="what processes the events")
+    parser.add_argument(
+        "input", metavar="FILE", nargs="?", default="-", help="the input; '-', the default, is standard input"
+    )
+    _add_handlers(parser.add_argument_group("how a handler runs"))
+    _add_queue(parser.add_argument_group("how much runs at once (a CollectorQueue says so itself)"))
+    _add_streams(parser.add_argument_group("input and output"))
+    _add_program(parser.add_argument_group("the program"))
+    return parser
+
+
+def _add_handlers(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--mode",
+        choices=("auto", "coroutine", "thread", "process"),
+        help="where it runs; auto, the default: on the event loop if it is `async def`, else in worker processes",
+    )
+    group.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=duration,
+        help="how long it may take for one event (default: no limit)",
+    )
+
+
+def _add_queue(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--consumers", metavar="N", type=count, help="at most N events in handlers")
+    group.add_argument(
+        "--workers", metavar="N", type=count, help="at most N worker processes (default: the CPUs granted)"
+    )
+    group.add_argument("--min-workers", metavar="N", type=count, help="at least N worker processes")
+    group.add_argument(
+        "--start-method", choices=("forkserver", "spawn", "fork"), help="how worker processes are started"
+    )
+    group.add_argument(
+        "--queue-size",
+        metavar="N",
+        type=count,
+        help="at most N events that wait for a handler (default: 1000)",
+    )
+
+
+def _add_streams(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--unordered",
+        action="store_true",
+        help="write results as events finish, not in the order of the input",
+    )
+    group.add_argument(
+        "--fail-fast",
+        action="store_true",
+        help="stop at the first failed event: its line is the last of the output, what else is under way is given up",
+    )
+    group.add_argument(
+        "--traceback", action="store_true", help="put the traceback of a handler's exception into its error"
+    )
+    group.add_argument(
+        "--max-line-bytes", metavar="N", type=count, default=MAX_LINE_BYTES,
+        help="a longer line is an error (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--in-flight", metavar="N", type=count,
+        help="at most N lines that are read and not yet written out, which bounds the memory "
+        f"(default: {LINES_AT_ONCE}, or --consumers plus --queue-size if that is more)",
+    )  # fmt: skip
+
+
+def _add_program(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "-q", "--quiet", action="store_true", help="no progress and no summary, only what went wrong"
+    )
+    group.add_argument(
+        "--progress-interval", metavar="SECONDS", type=duration, default=PROGRESS_INTERVAL,
+        help="between two lines of progress, where there is no terminal for a bar (default: %(default)g)",
+    )  # fmt: skip
+    group.add_argument(
+        "--drain-timeout", metavar="SECONDS", type=duration, default=DRAIN_TIMEOUT,
+        help="how long the first signal lets events finish (default: %(default)g)",
+    )  # fmt: skip
+    group.add_argument(
+        "--loop", choices=("auto", "asyncio", "uvloop"), default="auto",
+        help="the event loop; auto, the default: uvloop if it is installed",
+    )  # fmt: skip
+    group.add_argument(
+        "--log-level", choices=LEVELS, default="warning",
+        help="what of the queue's log goes to standard error (default: %(default)s)",
+    )  # fmt: skip

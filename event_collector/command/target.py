@@ -1,0 +1,194 @@
+"""What MODULE:OBJECT names: found, imported, and made into a queue."""
+
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from event_collector.collector import Collector
+from event_collector.command.usage import UsageError
+from event_collector.exceptions import ConfigError
+from event_collector.handler import payload_type_of
+from event_collector.queue import CollectorQueue
+
+__all__ = ["find", "line_type_of", "make_queue"]
+
+HANDLER_OPTIONS = ("mode", "timeout")
+"""What a Collector says itself."""
+QUEUE_OPTIONS = ("consumers", "queue_size", "workers", "min_workers", "start_method")
+"""What a CollectorQueue says itself."""
+DEFAULT_QUEUE_SIZE = 1000
+"""Events that may wait: enough to keep handlers busy, few enough to keep memory small."""
+
+
+def find(reference: str) -> Any:
+    """Import MODULE, from the current directory too, and return its OBJECT.
+
+    MODULE is a name as in `import`, or the path of a .py file, which is imported under the name it has in its
+    package. Its folder goes to the front of `sys.path`, where worker processes find it as well.
+
+    Raises:
+        UsageError: there is no such module or object, or importing it fails.
+
+    """
+    place, colon, path = reference.rpartition(":")
+    if not (place and colon and path):
+        raise UsageError(
+            f"{reference!r} is not MODULE:OBJECT, such as handlers:handle or src/handlers.py:handle"
+        )
+    module, folder = _locate(place) if place.endswith(".py") else (place, Path.cwd())
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    found = _import(module)
+    if place.endswith(".py") and not _is_file_of(found, Path(place)):
+        raise UsageError(
+            f"{place} cannot be imported: another module is called {module!r} already, {found!r}"
+        )
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError as exc:
+            raise UsageError(f"cannot find {path!r} in {place}: {exc}") from None
+    return found
+
+
+async def make_queue(found: Any, reference: str, options: Mapping[str, Any]) -> CollectorQueue:
+    """Return the queue of a handler, a Collector, several, a CollectorQueue, or a function that returns one.
+
+    Args:
+        found: that object; a function without parameters is called, and awaited if need be.
+        reference: its name, for the collector's key and for errors.
+        options: those of HANDLER_OPTIONS and QUEUE_OPTIONS, None where not given, and `drain_timeout`.
+
+    Raises:
+        UsageError: it is nothing of that, or it says itself what an option says.
+        ConfigError: the library refuses it.
+
+    """
+    if _is_factory(found):
+        found = await _call(found, reference)
+    if isinstance(found, CollectorQueue):
+        _refuse(options, (*HANDLER_OPTIONS, *QUEUE_OPTIONS), "CollectorQueue", reference)
+        return found
+    if isinstance(found, Collector):
+        found = [found]
+    if isinstance(found, (list, tuple)) and found and all(isinstance(one, Collector) for one in found):
+        _refuse(options, HANDLER_OPTIONS, "Collector", reference)
+        return _new_queue(list(found), options)
+    if not callable(found):
+        raise UsageError(
+            f"{reference} is {_article(found)}, not a handler, a Collector, a list of them, a CollectorQueue, "
+            f"or a function that returns one"
+        )
+    if not _accepts(found, 2):
+        raise UsageError(f"{reference} cannot be a handler: it must take (payload, ctx)")
+    mode, timeout = options["mode"] or "auto", options["timeout"]
+    return _new_queue([Collector(reference.rpartition(":")[2], found, mode=mode, timeout=timeout)], options)
+
+
+def line_type_of(queue: CollectorQueue) -> Any:
+    """Return the type that lines are decoded into: what all collectors ask for, Any where they differ."""
+    asked = [
+        collector.payload_type if collector.payload_type is not Any else payload_type_of(collector.processor)
+        for collector in queue.collectors.values()
+    ]
+    return asked[0] if asked and all(one == asked[0] for one in asked) else Any
+
+
+def _new_queue(collectors: list[Collector], options: Mapping[str, Any]) -> CollectorQueue:
+    given = {
+        "max_consumers": options["consumers"],
+        "max_workers": options["workers"],
+        "min_workers": options["min_workers"],
+        "start_method": options["start_method"],
+    }
+    return CollectorQueue(
+        collectors,
+        max_queue_size=options["queue_size"] or DEFAULT_QUEUE_SIZE,
+        consumer_shutdown_timeout=options["drain_timeout"],
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def _locate(place: str) -> tuple[str, Path]:
+    """Return the name of a file's module, and the folder that it is imported from."""
+    file = Path(place).resolve()
+    if not file.is_file():
+        raise UsageError(f"there is no file {place}")
+    names, folder = [file.stem], file.parent
+    while (folder / "__init__.py").is_file():
+        names.append(folder.name)
+        folder = folder.parent
+    return ".".join(reversed(names)), folder
+
+
+def _import(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as exc:
+        if exc.name is not None and (module == exc.name or module.startswith(f"{exc.name}.")):
+            raise UsageError(f"there is no module {module!r} here or on the Python path") from None
+        raise UsageError(_failed(f"importing {module!r}", exc)) from None
+    except Exception as exc:
+        raise UsageError(_failed(f"importing {module!r}", exc)) from None
+
+
+def _failed(doing: str, exc: Exception) -> str:
+    text = f"{doing} failed: {type(exc).__name__}: {exc}"
+    frames = traceback.extract_tb(exc.__traceback__)
+    theirs = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]
+    if not theirs or isinstance(exc, SyntaxError):
+        return text
+    return f"{text} ({os.path.relpath(theirs[-1].filename)}, line {theirs[-1].lineno})"
+
+
+def _is_file_of(module: Any, file: Path) -> bool:
+    origin = getattr(module, "__file__", None)
+    return origin is not None and Path(origin).resolve() == file.resolve()
+
+
+async def _call(factory: Callable[[], Any], reference: str) -> Any:
+    try:
+        made = factory()
+        return await made if inspect.isawaitable(made) else made
+    except ConfigError:
+        raise
+    except Exception as exc:
+        raise UsageError(_failed(f"calling {reference}", exc)) from None
+
+
+def _is_factory(found: Any) -> bool:
+    """Return whether it is called for what it returns: it takes no arguments, and not those of a handler."""
+    return (
+        callable(found)
+        and not isinstance(found, (Collector, CollectorQueue))
+        and not _accepts(found, 2)
+        and _accepts(found, 0)
+    )
+
+
+def _accepts(function: Callable[..., Any], arguments: int) -> bool:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # built in, without a signature to read
+        return arguments == 2
+    try:
+        signature.bind(*range(arguments))
+    except TypeError:
+        return False
+    return True
+
+
+def _refuse(options: Mapping[str, Any], names: tuple[str, ...], kind: str, reference: str) -> None:
+    given = [f"--{name.replace('_', '-')}" for name in names if options[name] is not None]
+    if given:
+        raise UsageError(f"{reference} is a {kind}, which says itself what {' and '.join(given)} would say")
+
+
+def _article(found: Any) -> str:
+    name = type(found).__name__
+    return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"
