@@ -1,17 +1,16 @@
 """What crosses the process boundary: payloads one way, results the other, as msgspec msgpack.
 
-Nothing here executes what it reads: an exception comes back as its own class only when this program has
-imported that class already, it is an Exception, and it takes its arguments back.
+Nothing here executes what it reads; how exceptions travel is told in `remote_exceptions`.
 """
 
-import sys
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from event_collector.data import Delivery, Error, Ok, Payload, Record, Result
-from event_collector.exceptions import EncodeError, RemoteError, RemoteTraceback
+from event_collector.data import Delivery, Error, Ok, Payload, Result
+from event_collector.exceptions import ConfigError, EncodeError, PayloadTypeError
+from event_collector.remote_exceptions import ExceptionParts, presentable, put_together, take_apart, text_of
 
 __all__ = ["BLOB", "PayloadDecoder", "ReplyDecoder", "encode_payload", "encode_raised", "encode_result"]
 
@@ -35,22 +34,11 @@ class _Envelope(msgspec.Struct, Generic[T], array_like=True):
     delivery: int = 0
     keys: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
-    priority: float | None = None
+    priority: Any = None  # an int stays an int
 
 
 class _Success(msgspec.Struct, Generic[T], array_like=True, tag=0):
     value: T
-
-
-class _Exception(msgspec.Struct, array_like=True, tag=0):
-    """An exception by its parts; `args` is None when they could not be encoded."""
-
-    module: str
-    qualname: str
-    args: tuple[Any, ...] | None
-    text: str
-    notes: tuple[str, ...]
-    trace: str
 
 
 class _Value(msgspec.Struct, array_like=True, tag=1):
@@ -60,8 +48,8 @@ class _Value(msgspec.Struct, array_like=True, tag=1):
 class _Failure(msgspec.Struct, array_like=True, tag=1):
     """An Error that the handler returned, or an exception that left it (`raised`)."""
 
-    err: _Exception | _Value
-    details: Record | None
+    err: ExceptionParts | _Value
+    details: Any
     raised: bool
 
 
@@ -73,43 +61,60 @@ def encode_payload(payload: Payload[Any], key: str, *, inline: bool = False) -> 
 
     """
     value = payload.value
-    blob = None if inline else _large(value)
-    envelope = _Envelope(
-        None if blob is not None else value,
-        payload.delivery.value,
-        tuple(payload.keys),
-        tuple(payload.topics),
-        payload.priority,
-    )
     try:
+        blob = None if inline else _large(value)
+        envelope = _Envelope(
+            None if blob is not None else value,
+            payload.delivery.value,
+            tuple(payload.keys),
+            tuple(payload.topics),
+            payload.priority,
+        )
         return _encode(envelope), blob
     except Exception as exc:
-        raise EncodeError(_cannot_encode("payload", value, key, exc)) from exc
+        raise _cannot_encode("payload", value, key, exc) from exc
 
 
 class PayloadDecoder:
-    """Rebuilds payloads in a worker, validated against the type that the handler asks for."""
+    """Rebuilds payloads in a worker, validated against the type that the handler asks for.
 
-    def __init__(self, payload_type: Any) -> None:
-        # Generic subscription with a run-time type is beyond static typing.
-        envelope: Any = _Envelope
-        self._decode: Callable[[Buffer], _Envelope[Any]] = msgspec.msgpack.Decoder(
-            _Envelope if payload_type is Any else envelope[payload_type]
-        ).decode
+    Args:
+        payload_type: that type; Any takes values as they come.
+        key: of the collector, for errors.
+
+    Raises:
+        ConfigError: msgspec does not know such a type.
+
+    """
+
+    def __init__(self, payload_type: Any, key: str) -> None:
+        self._type, self._key = payload_type, key
+        self._decode: Callable[[Buffer], _Envelope[Any]] = _decoder("payload", _Envelope, payload_type, key)
         self._decode_beside = msgspec.msgpack.Decoder(_Envelope[Any]).decode
 
-    def __call__(self, body: Buffer, blob: bytes | None) -> Payload[Any]:
+    def __call__(self, body: Buffer, blob: Buffer | None) -> Payload[Any]:
         """Return the payload.
 
         Raises:
-            msgspec.ValidationError: its value does not fit the type; the message names the field.
+            PayloadTypeError: its value does not fit the type; the message names the field.
 
         """
-        envelope = self._decode(body) if blob is None else self._decode_beside(body)
-        value = envelope.value if blob is None else blob
-        if not (envelope.delivery or envelope.keys or envelope.topics or envelope.priority is not None):
-            return Payload(value)
-        return Payload(value, Delivery(envelope.delivery), envelope.keys, envelope.topics, envelope.priority)
+        try:
+            if blob is None:
+                envelope = self._decode(body)
+                value = envelope.value
+            else:
+                envelope = self._decode_beside(body)
+                value = msgspec.convert(blob, self._type)
+            if not (envelope.delivery or envelope.keys or envelope.topics or envelope.priority is not None):
+                return Payload(value)
+            return Payload(
+                value, Delivery(envelope.delivery), envelope.keys, envelope.topics, envelope.priority
+            )
+        except Exception as exc:  # also what a type's own checks raise
+            raise PayloadTypeError(
+                f"collector {self._key!r}: the payload does not fit {_name(self._type)}: {text_of(exc)}"
+            ) from exc
 
 
 def encode_result(outcome: Any, key: str, *, inline: bool = False) -> Parts:
@@ -122,113 +127,104 @@ def encode_result(outcome: Any, key: str, *, inline: bool = False) -> Parts:
     if isinstance(outcome, Error):
         return _encode_error(outcome, key), None
     value = outcome.value if isinstance(outcome, Ok) else outcome
-    blob = None if inline else _large(value)
     try:
+        blob = None if inline else _large(value)
         return _encode(_Success(None if blob is not None else value)), blob
     except Exception as exc:
-        raise EncodeError(_cannot_encode("result", value, key, exc)) from exc
+        raise _cannot_encode("result", value, key, exc) from exc
 
 
 def encode_raised(exc: BaseException, trace: str) -> bytes:
-    """Encode an exception that left a handler; `trace` is its traceback as text."""
-    return _encode(_Failure(_parts_of(exc, trace), None, raised=True))
+    """Encode an exception that left a handler; `trace` is its traceback as text. Never fails."""
+    return _encode(_Failure(take_apart(exc, trace), None, raised=True))
 
 
 def _encode_error(error: Error[Any], key: str) -> bytes:
-    err = _parts_of(error.err, "") if isinstance(error.err, BaseException) else _Value(error.err)
+    err = take_apart(error.err) if isinstance(error.err, BaseException) else _Value(error.err)
     try:
         return _encode(_Failure(err, error.details, raised=False))
     except Exception as exc:
-        raise EncodeError(_cannot_encode("Error", (error.err, error.details), key, exc)) from exc
+        raise _cannot_encode("Error", error.err, key, exc) from exc
 
 
 class ReplyDecoder:
-    """Turns the reply of a worker into the handler's outcome."""
+    """Turns the reply of a worker into the handler's outcome.
 
-    def __init__(self, result_type: Any) -> None:
-        success: Any = _Success
-        self._decode: Callable[[Buffer], _Success[Any] | _Failure] = msgspec.msgpack.Decoder(
-            (success if result_type is Any else success[result_type]) | _Failure
-        ).decode
+    Args:
+        result_type: what a success is decoded into; Any takes values as they come.
+        key: of the collector, for errors.
 
-    def __call__(self, body: Buffer, blob: bytes | None) -> Result[Any, Any]:
+    Raises:
+        ConfigError: msgspec does not know such a type.
+
+    """
+
+    def __init__(self, result_type: Any, key: str) -> None:
+        self._type, self._key = result_type, key
+        self._decode: Callable[[Buffer], _Success[Any] | _Failure] = _decoder(
+            "result", _Success, result_type, key, _Failure
+        )
+        self._decode_beside = msgspec.msgpack.Decoder(_Success[Any]).decode
+
+    def __call__(self, body: Buffer, blob: Buffer | None) -> Result[Any, Any]:
         """Return the Ok or Error that the handler returned.
 
         Raises:
-            Exception: the one that left the handler, with the worker's traceback as its cause.
+            EncodeError: the reply does not fit the result type, or is no reply at all.
+            BaseException: the exception that left the handler, with the worker's traceback as its cause; as a
+                RuntimeError if it is a StopIteration, like one that leaves a coroutine.
 
         """
-        reply = self._decode(body)
-        if isinstance(reply, _Success):
-            return Ok(reply.value if blob is None else blob)
-        if isinstance(reply.err, _Value):
-            return Error(reply.err.value, reply.details)
-        exc = _rebuild(reply.err)
-        if reply.raised:
-            raise exc
-        return Error(exc, reply.details)
+        try:
+            if blob is not None:
+                self._decode_beside(body)
+                return Ok(msgspec.convert(blob, self._type))
+            reply = self._decode(body)
+            if isinstance(reply, _Success):
+                return Ok(reply.value)
+            err = reply.err.value if isinstance(reply.err, _Value) else put_together(reply.err)
+        except Exception as exc:
+            raise EncodeError(
+                f"collector {self._key!r}: the result does not fit {_name(self._type)}: {text_of(exc)}. Return what "
+                f"the handler's annotation says, or give the collector result_type= with what it returns"
+            ) from exc
+        if not reply.raised:
+            return Error(err, reply.details)
+        if isinstance(err, BaseException):
+            raise presentable(err)
+        raise EncodeError(f"collector {self._key!r}: its worker raised what is no exception")
+
+
+def _decoder(what: str, frame: Any, value_type: Any, key: str, *others: Any) -> Callable[[Buffer], Any]:
+    """Return what decodes a frame around a value of that type, or one of the other frames."""
+    try:
+        # Generic subscription with a run-time type is beyond static typing.
+        frames: Any = frame if value_type is Any else frame[value_type]
+        for other in others:
+            frames |= other
+        return msgspec.msgpack.Decoder(frames).decode
+    except Exception as exc:
+        raise ConfigError(
+            f"collector {key!r}: {_name(value_type)} cannot be the type of a {what} that crosses the process "
+            f"boundary: {exc}. Annotate the handler otherwise, or give the collector {what}_type=Any"
+        ) from exc
+
+
+def _name(value_type: Any) -> str:
+    return value_type.__qualname__ if isinstance(value_type, type) else str(value_type)
 
 
 def _large(value: Any) -> Buffer | None:
-    return value if isinstance(value, (bytes, bytearray, memoryview)) and len(value) >= BLOB else None
+    if type(value) in (bytes, bytearray):
+        return value if len(value) >= BLOB else None
+    if type(value) is memoryview and value.nbytes >= BLOB and value.c_contiguous:
+        return value.cast("B")
+    return None
 
 
-def _parts_of(exc: BaseException, trace: str) -> _Exception:
-    cls = type(exc)
-    notes = tuple(str(note) for note in getattr(exc, "__notes__", ()))
-    args: tuple[Any, ...] | None = exc.args
-    try:
-        _encode(args)
-    except Exception:
-        args = None
-    return _Exception(cls.__module__, cls.__qualname__, args, _text(exc), notes, trace)
-
-
-def _text(exc: BaseException) -> str:
-    try:
-        return str(exc)
-    except Exception:  # a broken __str__ must not cost the event its error
-        return "(its text could not be made)"
-
-
-class _Rebuilt:
-    """Which exceptions may be rebuilt here."""
-
-    also: ClassVar = frozenset({("asyncio.exceptions", "CancelledError")})
-
-    @classmethod
-    def find(cls, parts: _Exception) -> type[BaseException] | None:
-        found: Any = sys.modules.get(parts.module)  # never imported: that would run what a worker named
-        for name in parts.qualname.split("."):
-            found = getattr(found, name, None)
-        if not isinstance(found, type) or not issubclass(found, BaseException):
-            return None
-        allowed = issubclass(found, Exception) or (parts.module, parts.qualname) in cls.also
-        return found if allowed else None
-
-
-def _rebuild(parts: _Exception) -> BaseException:
-    cls = _Rebuilt.find(parts)
-    exc: BaseException | None = None
-    if cls is not None and parts.args is not None:
-        try:
-            exc = cls(*parts.args)
-        except Exception:  # an odd constructor
-            exc = None
-        if exc is not None and _text(exc) != parts.text:
-            exc = None
-    if exc is None:
-        exc = RemoteError(f"{parts.module}.{parts.qualname}: {parts.text}")
-    for note in parts.notes:
-        exc.add_note(note)
-    if parts.trace:
-        exc.__cause__ = RemoteTraceback(parts.trace)
-    return exc
-
-
-def _cannot_encode(what: str, value: Any, key: str, exc: Exception) -> str:
-    return (
-        f"collector {key!r}: the {what} of type {type(value).__name__} cannot cross the process boundary: {exc}. "
-        f"Use what msgspec encodes (dict, list, str, bytes, numbers, dataclass, msgspec.Struct, attrs), or give "
-        f"the collector mode='coroutine' or mode='thread'"
+def _cannot_encode(what: str, value: Any, key: str, exc: Exception) -> EncodeError:
+    return EncodeError(
+        f"collector {key!r}: the {what} of type {type(value).__name__} cannot cross the process boundary: "
+        f"{text_of(exc)}. Use what msgspec encodes (dict, list, str, bytes, numbers, dataclass, msgspec.Struct, "
+        f"attrs), or give the collector mode='coroutine' or mode='thread'"
     )

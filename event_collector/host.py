@@ -4,23 +4,25 @@ A worker gets a *setup*: the handler and what belongs to it, pickled by the prog
 and results are msgpack.
 """
 
+import io
 import pickle
 import sys
+import threading
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import Context as ContextVars
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import msgspec
 
 from event_collector.codec import Buffer, Parts, PayloadDecoder, encode_raised, encode_result
 from event_collector.data import Context, Payload
-from event_collector.exceptions import ConfigError, PayloadTypeError
+from event_collector.exceptions import ConfigError
+from event_collector.lifecycle import make_manager
 
 if TYPE_CHECKING:
-    import asyncio
-
     from event_collector.collector import Collector
+    from event_collector.host_loop import HostLoop
 
 __all__ = ["Host", "open_host", "run_encoded", "seal"]
 
@@ -47,6 +49,7 @@ def seal(collector: "Collector") -> bytes:
     _check("payload_type", collector.payload_type, key)
     for name in collector.ctx:
         _check(f"context value {name!r}", collector.ctx[name], key, "open it in the collector's lifecycle")
+    PayloadDecoder(collector.payload_type, key)  # refuses here what it would refuse in every worker
     return pickle.dumps(
         _Setup(
             key, processor, collector.asynchronous, collector.ctx, collector.lifecycle, collector.payload_type
@@ -59,43 +62,60 @@ def open_host(setup: bytes) -> "Host":
     return Host(pickle.loads(setup))  # noqa: S301 - written by seal() in the program that started this worker
 
 
-_hosts: dict[bytes, "Host"] = {}
+class _Hosts(threading.local):
+    """The collectors that a thread of an executor's process has opened, by setup."""
+
+    def __init__(self) -> None:
+        self.by_setup: dict[bytes, Host] = {}
+
+
+_hosts = _Hosts()
 
 
 def run_encoded(setup: bytes, body: bytes) -> bytes:
     """Run one encoded payload in any process, as a job for a `concurrent.futures.Executor`.
 
-    The collector is opened at its first event in this process, and stays open as long as the process lives.
+    The collector is opened at its first event in this process (in a thread of it, for executors whose processes
+    have several), and closed when the process ends. Whatever goes wrong is in the reply: an exception that cannot
+    be pickled, or SystemExit, would break some executors.
     """
-    host = _hosts.get(setup)
-    if host is None:
-        host = _hosts[setup] = open_host(setup)
-    return host.run(body, None, inline=True)[0]
+    try:
+        host = _hosts.by_setup.get(setup)
+        if host is None:
+            from multiprocessing.util import Finalize  # atexit is not run in the processes of multiprocessing
+
+            host = _hosts.by_setup[setup] = open_host(setup)
+            Finalize(None, host.close, exitpriority=1)
+        return host.run(body, None, inline=True)[0]
+    except BaseException as exc:
+        return encode_raised(exc, _trace(exc))
 
 
 class Host:
-    """One collector, opened in this process: its lifecycle entered, its handler ready."""
+    """One collector, opened in this process: its lifecycle entered, its handler ready.
+
+    Raises:
+        Exception: what its lifecycle raises when it is entered.
+
+    """
 
     def __init__(self, setup: _Setup) -> None:
         self._setup = setup
-        self._decode = PayloadDecoder(setup.payload_type)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._lifecycle: Any = None
-        if setup.lifecycle is not None:
-            self._enter(setup.lifecycle(setup.ctx))
+        self._decode = PayloadDecoder(setup.payload_type, setup.key)
+        self._loop: HostLoop | None = None
+        self._manager: AbstractContextManager[Any] | None = None
+        self._is_entered = False
+        try:
+            self._enter()
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, body: Buffer, blob: bytes | None, *, inline: bool = False) -> Parts:
         """Process one encoded payload and return the encoded result. Only SystemExit comes out of it."""
-        key = self._setup.key
         try:
             payload = self._decode(body, blob)
-        except msgspec.ValidationError as exc:
-            error = PayloadTypeError(
-                f"collector {key!r}: the payload does not fit {_name(self._setup.payload_type)}: {exc}"
-            )
-            return encode_raised(error, ""), None
-        try:
-            return encode_result(self._call(payload), key, inline=inline)
+            return encode_result(self._call(payload), self._setup.key, inline=inline)
         except SystemExit:
             raise
         except BaseException as exc:
@@ -103,79 +123,110 @@ class Host:
 
     def close(self) -> None:
         """Leave the lifecycle, and end the event loop if there is one."""
+        manager, self._manager = self._manager, None
+        loop, self._loop = self._loop, None
         try:
-            if self._lifecycle is not None:
-                self._leave()
+            if manager is not None:
+                manager.__exit__(None, None, None)
         finally:
-            if self._loop is not None:
-                self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-                self._loop.close()
+            if loop is not None:
+                loop.close()
 
     def _call(self, payload: Payload[Any]) -> Any:
+        processor, ctx = self._setup.processor, self._setup.ctx
+        self._check_lifecycle()
+        if self._setup.asynchronous:
+            return self._event_loop().run(lambda: processor(payload, ctx))
         # Every event has context variables of its own: what one handler sets, the next must not see.
-        variables = ContextVars()
-        if not self._setup.asynchronous:
-            return variables.run(self._setup.processor, payload, self._setup.ctx)
-        loop = self._event_loop()
-        coroutine = variables.run(self._setup.processor, payload, self._setup.ctx)
-        return loop.run_until_complete(loop.create_task(_wait_for(coroutine), context=variables))
+        outcome = ContextVars().run(processor, payload, ctx)
+        return self._event_loop().run(lambda: outcome) if hasattr(outcome, "__await__") else outcome
 
-    def _enter(self, manager: Any) -> None:
-        self._lifecycle = manager
-        if hasattr(manager, "__aenter__"):
-            self._event_loop().run_until_complete(manager.__aenter__())
-        else:
-            manager.__enter__()
+    def _enter(self) -> None:
+        self._is_entered = False
+        if self._setup.lifecycle is not None:
+            manager = make_manager(self._setup.lifecycle, self._setup.ctx)
+            if isinstance(manager, AbstractAsyncContextManager):
+                self._event_loop().enter(manager)
+            else:
+                manager.__enter__()
+                self._manager = manager
+        self._is_entered = True
 
-    def _leave(self) -> None:
-        if hasattr(self._lifecycle, "__aexit__"):
-            self._event_loop().run_until_complete(self._lifecycle.__aexit__(None, None, None))
-        else:
-            self._lifecycle.__exit__(None, None, None)
+    def _check_lifecycle(self) -> None:
+        """Enter a lifecycle that has ended by itself again; one event pays for it, so that it is seen."""
+        if not self._is_entered:
+            self._enter()
+        elif self._loop is not None and self._loop.lifecycle_ended:
+            error = self._loop.forget_lifecycle()
+            self._enter()
+            raise RuntimeError(
+                f"collector {self._setup.key!r}: its lifecycle ended by itself in a worker, and was entered again"
+            ) from error
 
-    def _event_loop(self) -> "asyncio.AbstractEventLoop":
+    def _event_loop(self) -> "HostLoop":
         """Return the loop of this collector's coroutines; asyncio is imported only where one is needed."""
         if self._loop is None:
-            import asyncio
+            from event_collector.host_loop import HostLoop
 
-            self._loop = asyncio.new_event_loop()
+            self._loop = HostLoop()
         return self._loop
 
 
-async def _wait_for(awaitable: Any) -> Any:
-    return await awaitable
+_OURS = (__name__, "event_collector.host_loop", "asyncio.base_events")
 
 
 def _trace(exc: BaseException) -> str:
     """Return the traceback as text, from the handler's first frame on."""
     trace = exc.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__name__") in (__name__, "asyncio.base_events"):
+    while trace is not None and trace.tb_frame.f_globals.get("__name__") in _OURS:
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(exc), exc, trace))
-
-
-def _name(payload_type: Any) -> str:
-    return payload_type.__name__ if isinstance(payload_type, type) else str(payload_type)
+    try:
+        return "".join(traceback.format_exception(type(exc), exc, trace))
+    except Exception:  # an exception with odd parts
+        return "".join(traceback.format_tb(trace))
 
 
 def _check(what: str, value: Any, key: str, remedy: str = "define it at the top level of a module") -> None:
     """Raise ConfigError if a worker process could not get `value`."""
     if value is None:
         return
+    probe = _Probe()
     try:
-        pickled = pickle.dumps(value)
+        probe.dump(value)
     except Exception as exc:
         raise ConfigError(
             f"collector {key!r} runs in worker processes, but its {what} cannot be had there: {_reason(value, exc)}: "
             f"{remedy}, or give the collector mode='coroutine' or mode='thread'"
         ) from exc
-    main = sys.modules.get("__main__")
-    interactive = getattr(main, "__file__", None) is None and getattr(main, "__spec__", None) is None
-    if interactive and b"__main__" in pickled:
+    place = _unimportable_main() if probe.needs_main else None
+    if place is not None:
         raise ConfigError(
-            f"collector {key!r} runs in worker processes, but its {what} is defined in an interactive session, "
-            f"which they cannot import: put it into a module, or give the collector mode='coroutine' or mode='thread'"
+            f"collector {key!r} runs in worker processes, but its {what} is defined in {place}, which they cannot "
+            f"import: put it into a module, or give the collector mode='coroutine' or mode='thread'"
         )
+
+
+class _Probe(pickle.Pickler):
+    """Finds out whether something can be pickled, and whether the main module is needed to have it back."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO())
+        self.needs_main = False
+
+    def persistent_id(self, obj: Any) -> None:
+        """Look at each object on its way; none is persistent."""
+        if isinstance(obj, (type, FunctionType)) and obj.__module__ == "__main__":
+            self.needs_main = True
+
+
+def _unimportable_main() -> str | None:
+    """Return what the main module is, in words, if no other process can import it."""
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is None:
+        return None if getattr(main, "__file__", None) else "an interactive session"
+    # multiprocessing takes a __main__.py for a program that must not be imported
+    return "a __main__.py" if spec.name.rpartition(".")[2] == "__main__" else None
 
 
 def _reason(value: Any, exc: Exception) -> str:

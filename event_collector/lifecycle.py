@@ -1,23 +1,48 @@
 """Lifecycles of collectors: entered in order before the first event, left in reverse after the last."""
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any
+from typing import Any, TypeAlias
 
 from event_collector.data import Context
+from event_collector.exceptions import ConfigError
 
-__all__ = ["Lifecycles"]
+__all__ = ["Lifecycles", "Manager", "make_manager", "raise_all"]
+
+Manager: TypeAlias = AbstractAsyncContextManager[Any] | AbstractContextManager[Any]
+
+
+def make_manager(lifecycle: Callable[[Context], Any], ctx: Context) -> Manager:
+    """Return the context manager that `lifecycle(ctx)` makes; one that is both is used as an asynchronous one.
+
+    Raises:
+        ConfigError: it makes something else, as a generator function that lacks its decorator does.
+
+    """
+    manager = lifecycle(ctx)
+    if isinstance(manager, (AbstractAsyncContextManager, AbstractContextManager)):
+        return manager
+    raise ConfigError(
+        f"the lifecycle {getattr(lifecycle, '__qualname__', lifecycle)!r} returned {type(manager).__name__}, which "
+        f"is no context manager: decorate the function with contextlib.asynccontextmanager or contextlib.contextmanager"
+    )
 
 
 class Lifecycles:
     """The lifecycles that were entered and not yet left."""
 
     def __init__(self) -> None:
-        self._entered: list[AbstractAsyncContextManager[Any] | AbstractContextManager[Any]] = []
+        self._entered: list[Manager] = []
 
-    async def enter(self, lifecycle: Any, ctx: Context) -> None:
-        """Enter the context manager that `lifecycle(ctx)` returns, asynchronous or plain."""
-        manager = lifecycle(ctx)
-        if hasattr(manager, "__aenter__"):
+    async def enter(self, lifecycle: Callable[[Context], Any], ctx: Context) -> None:
+        """Enter the context manager that `lifecycle(ctx)` returns, asynchronous or plain.
+
+        Raises:
+            ConfigError: it returns no context manager.
+
+        """
+        manager = make_manager(lifecycle, ctx)
+        if isinstance(manager, AbstractAsyncContextManager):
             await manager.__aenter__()
         else:
             manager.__enter__()

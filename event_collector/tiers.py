@@ -1,17 +1,22 @@
 """Where handlers run that are neither coroutines nor in our worker processes: threads, and anybody's Executor."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any
+from typing import Any, Final
 
 from event_collector.codec import ReplyDecoder, encode_payload
 from event_collector.collector import Collector, within
 from event_collector.data import Payload
 from event_collector.exceptions import ConfigError
+from event_collector.handler import describe
 from event_collector.host import run_encoded, seal
+from event_collector.remote_exceptions import presentable
 
 __all__ = ["ExecutorTier", "ThreadTier", "runs_in_threads"]
+
+WAYS_OUT_OF_THREADS: Final = "use mode='coroutine', mode='process', or an executor of processes"
 
 
 def runs_in_threads(executor: Executor) -> bool:
@@ -31,6 +36,7 @@ class ThreadTier:
     def __init__(self, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="event handler")
         self._free = asyncio.Semaphore(threads)
+        self._running: set[Future[Any]] = set()
 
     async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
         """Run the handler in a thread and return its outcome.
@@ -49,12 +55,18 @@ class ThreadTier:
         except BaseException:
             self._free.release()
             raise
-        future.add_done_callback(lambda _: _in_loop(loop, self._free.release))
+        self._running.add(future)
+        future.add_done_callback(lambda _: _in_loop(loop, self._ended, future))
         return await within(collector, asyncio.wrap_future(future))
 
     def close(self) -> None:
-        """Let the threads end; those that still run a handler end with it."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        """End the threads. Those still in a handler, after its timeout or cancellation, end with it."""
+        idle = all(future.done() for future in self._running)
+        self._executor.shutdown(wait=idle, cancel_futures=True)
+
+    def _ended(self, future: "Future[Any]") -> None:
+        self._running.discard(future)
+        self._free.release()
 
 
 class ExecutorTier:
@@ -64,16 +76,18 @@ class ExecutorTier:
         collectors: those whose mode is an executor.
 
     Raises:
-        ConfigError: a handler cannot be sent to the processes of its executor.
+        ConfigError: a handler cannot be sent to the processes of its executor, or is a coroutine function for an
+            executor of threads.
 
     """
 
     def __init__(self, collectors: list[Collector]) -> None:
-        self._sealed = {
-            collector: (seal(collector), ReplyDecoder(collector.result_type))
-            for collector in collectors
-            if not runs_in_threads(_executor_of(collector))
-        }
+        self._sealed: dict[Collector, tuple[bytes, ReplyDecoder]] = {}
+        for collector in collectors:
+            if not runs_in_threads(_executor_of(collector)):
+                self._sealed[collector] = seal(collector), ReplyDecoder(collector.result_type, collector.key)
+            elif collector.asynchronous:
+                raise ConfigError(f"{_no_coroutine(collector)}: {WAYS_OUT_OF_THREADS}")
 
     async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
         """Run the handler in the collector's executor and return its outcome.
@@ -102,11 +116,34 @@ def _executor_of(collector: Collector) -> Executor:
 
 
 def _call(executor: Executor, collector: Collector, payload: Payload[Any]) -> "Future[Any]":
-    return executor.submit(copy_context().run, collector.processor, payload, collector.ctx)
+    return executor.submit(copy_context().run, _call_plain, collector, payload)
 
 
-def _in_loop(loop: asyncio.AbstractEventLoop, release: Any) -> None:
+def _call_plain(collector: Collector, payload: Payload[Any]) -> Any:
+    """Run a handler in a thread; let out only what a future, and the coroutine that awaits it, can take."""
     try:
-        loop.call_soon_threadsafe(release)
+        outcome = collector.processor(payload, collector.ctx)
+    except BaseException as exc:
+        shown = presentable(exc)
+        if shown is exc:
+            raise
+        raise shown from exc
+    if hasattr(outcome, "__await__"):
+        if hasattr(outcome, "close"):
+            outcome.close()  # a coroutine that is not awaited complains
+        raise ConfigError(f"{_no_coroutine(collector)}: {WAYS_OUT_OF_THREADS}")
+    return outcome
+
+
+def _no_coroutine(collector: Collector) -> str:
+    name = describe(collector.processor)
+    return f"collector {collector.key!r}: {name} returns something to await, which a thread cannot do"
+
+
+def _in_loop(
+    loop: asyncio.AbstractEventLoop, call: Callable[["Future[Any]"], None], future: "Future[Any]"
+) -> None:
+    try:
+        loop.call_soon_threadsafe(call, future)
     except RuntimeError:  # the loop is closed: nobody waits for the place any more
         return

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from multiprocessing import current_process
 from time import monotonic
 from typing import Any
 
@@ -9,10 +10,17 @@ from event_collector.codec import ReplyDecoder, encode_payload
 from event_collector.collector import Collector, overdue
 from event_collector.data import Payload, Result, ResultList, as_result, failure
 from event_collector.dispatcher import Dispatcher
+from event_collector.exceptions import ConfigError
 from event_collector.host import seal
 from event_collector.monitor import WorkerReading
 from event_collector.refusals import QueueShutDown
-from event_collector_workers.errors import JobTimeout, PoolBroken, PoolClosed
+from event_collector_workers.errors import (
+    JobTimeout,
+    PoolBroken,
+    PoolClosed,
+    WorkerPoolError,
+    WorkerStartError,
+)
 from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.pool import PoolListener, WorkerPool
 
@@ -21,6 +29,11 @@ __all__ = ["WorkerTier"]
 HOST = "event_collector.host:open_host"
 MEMORY_INTERVAL = 5.0
 """Seconds between two readings of the workers' memory."""
+
+MAIN_GUARD = (
+    "workers import the program's main module: what starts the queue there must stand under "
+    "`if __name__ == '__main__':`"
+)
 
 
 class WorkerTier:
@@ -49,6 +62,7 @@ class WorkerTier:
         start_method: str | None,
         log: Any,
     ) -> None:
+        _refuse_import_of_main(collectors)
         self._dispatcher = dispatcher
         self._memory: int | None = None
         self._memory_read_at = -MEMORY_INTERVAL
@@ -59,7 +73,7 @@ class WorkerTier:
             min_workers=min_workers,
             max_workers=max_workers,
             start_method=start_method,
-            preload=sorted({"event_collector.host", *map(_module_of, collectors)} - {"__main__"}),
+            preload=_modules_of(collectors),
             listener=self._events,
         )
 
@@ -70,7 +84,12 @@ class WorkerTier:
             WorkerStartError: they cannot; the text holds the worker's traceback.
 
         """
-        await self._pool.start(max(1, workers))
+        try:
+            await self._pool.start(max(1, workers))
+        except WorkerStartError as exc:
+            if MAIN_GUARD not in str(exc):
+                exc.add_note(MAIN_GUARD)
+            raise
 
     async def close(self, timeout: float | None) -> None:
         """End the workers, after their lifecycles; after `timeout` seconds they are killed."""
@@ -100,7 +119,7 @@ class WorkerTier:
             self._pool.submit(job)
         except Exception as exc:
             event.started = monotonic()
-            results = ResultList((task.failed(exc, payload),))
+            results = ResultList((task.failed(task.explain(exc), payload),))
             self._dispatcher.finish(event, results, event.started)
 
     async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
@@ -112,7 +131,10 @@ class WorkerTier:
         body, blob = encode_payload(payload, collector.key)
         job = _CallJob(task.number, body, blob, collector.timeout)
         job.task_of, job.outcome = task, asyncio.get_running_loop().create_future()
-        self._pool.submit(job)
+        try:
+            self._pool.submit(job)
+        except WorkerPoolError as exc:
+            job.failed(exc, 0.0)
         try:
             return await job.outcome
         except asyncio.CancelledError:
@@ -183,10 +205,10 @@ class _Task:
     def __init__(self, number: int, collector: Collector) -> None:
         self.number = number
         self.collector = collector
-        self.decode = ReplyDecoder(collector.result_type)
+        self.decode = ReplyDecoder(collector.result_type, collector.key)
 
     def explain(self, error: BaseException) -> BaseException:
-        """Return an error of the pool in the words of the queue."""
+        """Return an error of the pool in the words of the queue; other errors stay as they are."""
         if isinstance(error, JobTimeout):
             late = overdue(self.collector)
             late.__cause__ = error
@@ -195,7 +217,7 @@ class _Task:
             gone = QueueShutDown("the queue was shut down before this event was finished")
             gone.__cause__ = error
             return gone
-        if error.args:
+        if isinstance(error, WorkerPoolError) and error.args:
             error.args = (f"collector {self.collector.key!r}: {error.args[0]}", *error.args[1:])
         return error
 
@@ -250,8 +272,6 @@ class _CallJob(Job):
             self.outcome.set_result(self.task_of.decode(body, blob))
         except asyncio.CancelledError:
             self.outcome.cancel()
-        except StopIteration as exc:  # no future takes it, as no coroutine lets it out
-            self.outcome.set_exception(RuntimeError(f"handler raised {exc!r}"))
         except Exception as exc:
             self.outcome.set_exception(exc)
 
@@ -262,5 +282,20 @@ class _CallJob(Job):
             self.outcome.set_exception(self.task_of.explain(error))
 
 
-def _module_of(collector: Collector) -> str:
-    return getattr(collector.processor, "__module__", None) or type(collector.processor).__module__
+def _refuse_import_of_main(collectors: list[Collector]) -> None:
+    """Stop a main module that starts its queue although a worker is only importing it."""
+    if getattr(current_process(), "_inheriting", False):  # so multiprocessing itself knows, and nobody else
+        raise ConfigError(
+            f"collector {collectors[0].key!r} would start workers within a worker: {MAIN_GUARD}"
+        )
+
+
+def _modules_of(collectors: list[Collector]) -> list[str]:
+    """Return the modules that every worker needs."""
+    modules = {"event_collector.host"}
+    for collector in collectors:
+        processor = collector.processor
+        modules.add(getattr(processor, "__module__", None) or type(processor).__module__)
+        if collector.asynchronous:
+            modules.add("event_collector.host_loop")
+    return sorted(modules - {"__main__"})
