@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from event_collector.collector import Collector
-from event_collector.data import Delivery, Error, ResultList, as_result, failure
+from event_collector.data import Delivery, Error, ResultList, as_result, failure, single
 from event_collector.publisher import CollectorEvent
 
 if TYPE_CHECKING:
@@ -53,57 +53,67 @@ class Consumer:
         self.task = asyncio.Task(self._run(), loop=loop, name="event consumer", context=self.variables)
 
     async def _run(self) -> None:
-        dispatcher = self._dispatcher
+        dispatcher, direct = self._dispatcher, self._dispatcher.direct
+        outcome: Any
+        results: ResultList | None
         dispatcher.consumers.started()
         try:
             while not self.retired:
                 event = self.event
                 if event is None:
                     event = self.event = dispatcher.next_event()
-                if event is None:
-                    dispatcher.consumers.parked[self] = None
-                    await self
-                    continue
-                event.started = monotonic()
+                    if event is None:
+                        dispatcher.consumers.parked[self] = None
+                        await self
+                        continue
+                    event.started = monotonic()
                 try:
-                    results = await self._handle(event)
+                    if (
+                        direct is not None
+                        and event.variables is None
+                        and event.payload.delivery is _BROADCAST
+                    ):
+                        outcome = await direct.processor(event.payload, direct.ctx)
+                        results = single(as_result(outcome, direct.key))
+                    else:
+                        results = await self._handle(event)
                 except BaseException as exc:
                     results = self._failed(event, exc)
                 if self.event is None:
                     return  # abandoned: its event has ended without it
                 self.event = None
                 dispatcher.finish(event, results, monotonic())
-                if self._fatal is not None:
-                    raise self._fatal
-                del results
-                event = None
+                # Tracebacks may keep this frame: what it holds of the event would live on, or form a cycle.
+                event = outcome = results = None
                 # A handler may leave traces in the task: its cancellation, context variables. The next event
                 # must not meet them, so such a task ends and another takes its place.
-                if self.task.cancelling() or len(copy_context()):
+                if self.task.cancelling() or len(copy_context()) or self.error is not None:
+                    if self._fatal is not None:
+                        raise self._fatal
                     return
         finally:
             dispatcher.consumers.ended(self)
 
     async def _handle(self, event: CollectorEvent) -> ResultList:
+        """Process an event in the sender's context variables, or through the router."""
         payload, variables = event.payload, event.variables
-        del event  # a traceback may keep this frame: with the event in it they would form a cycle
-        direct = self._dispatcher.direct
+        del event  # for the sake of tracebacks, as above
+        direct, route = self._dispatcher.direct, self._dispatcher.route
         if direct is None or payload.delivery is not _BROADCAST:
-            route = self._dispatcher.route
             if variables is None:
                 return _as_results(await route(payload))
             return _as_results(await _InContext(variables, route(payload)))
-        processor, ctx, key = direct
         if variables is None:
-            outcome = await processor(payload, ctx)
+            outcome = await direct.processor(payload, direct.ctx)
         else:
-            outcome = await _InContext(variables, variables.run(processor, payload, ctx))
-        return ResultList((as_result(outcome, key),))
+            outcome = await _InContext(variables, variables.run(direct.processor, payload, direct.ctx))
+        return single(as_result(outcome, direct.key))
 
     def _failed(self, event: CollectorEvent, exc: BaseException) -> ResultList:
         """Return the results of an event whose handler, or router, let an exception out."""
         if not isinstance(exc, (Exception, asyncio.CancelledError)):
             self._fatal = exc  # KeyboardInterrupt and the like go on to end the loop, as from any task
+            self.error = self.error or RuntimeError("the task of this consumer ends")
         if self.error is not None and isinstance(exc, asyncio.CancelledError):
             return ResultList((Error(self.error),))
         # Without the frames of this module: they say nothing to the reader, and would close reference cycles.
@@ -112,7 +122,7 @@ class Consumer:
             trace = trace.tb_next
         exc.__traceback__ = trace
         direct, route = self._dispatcher.direct, self._dispatcher.route
-        func, key = (direct[0], direct[2]) if direct is not None else (route, None)
+        func, key = (direct.process, direct.key) if direct is not None else (route, None)
         return ResultList((failure(exc, func, (event.payload,), {}, key),))
 
     def cancel_event(self, error: Exception) -> None:
@@ -203,17 +213,13 @@ class ConsumerPool:
         self._loop = loop
         self._everyone: set[Consumer] = set()
         self._starting = 0
-        self._stepping = False
+        self.stepping = False
+        """Whether a consumer runs within `step()`: none can be given an event from within it."""
         self.parked: dict[Consumer, None] = {}
         """The consumers without an event; the last one parked, whose memory is warm, is resumed first."""
 
     def __len__(self) -> int:
         return len(self._everyone)
-
-    @property
-    def can_step(self) -> bool:
-        """Whether a parked consumer could be given an event right now: not from within another's first step."""
-        return not self._stepping and bool(self.parked)
 
     def spawn(self, wanted: int) -> None:
         """Create tasks for up to `wanted` more events that wait; each takes the next one when it starts."""
@@ -233,12 +239,13 @@ class ConsumerPool:
         self.parked.pop(consumer, None)
         self._dispatcher.schedule_pump()
 
-    def step(self, event: CollectorEvent) -> None:
+    def step(self, event: CollectorEvent, now: float) -> None:
         """Give the event to a parked consumer and run its handler's first step now, inside the caller's task."""
         consumer, _ = self.parked.popitem()
         consumer.event = event
+        event.started = now
         caller = asyncio.current_task(self._loop)
-        self._stepping = True
+        self.stepping = True
         if caller is not None:
             _leave_task(self._loop, caller)
         try:
@@ -248,7 +255,7 @@ class ConsumerPool:
         finally:
             if caller is not None:
                 _enter_task(self._loop, caller)
-            self._stepping = False
+            self.stepping = False
 
     def busy(self) -> list[Consumer]:
         """Return the consumers that have an event."""
@@ -301,7 +308,7 @@ def collector_in(frame: FrameType | None, dispatcher: "Dispatcher") -> str | Non
         if frame.f_code is Collector._call.__code__ and dispatcher.plan.knows(owner):
             return str(owner.key)
         if frame.f_code is Consumer._handle.__code__ and owner._dispatcher is dispatcher:
-            return None if dispatcher.direct is None else dispatcher.direct[2]
+            return None if dispatcher.direct is None else dispatcher.direct.key
         frame = frame.f_back
     return None
 

@@ -1,16 +1,13 @@
 """What can be known beforehand of where payloads go, so that most events need no router."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
-from event_collector.collector import COROUTINE, PROCESS, Collector, Processor
-from event_collector.data import Context, Delivery, Payload
+from event_collector.collector import COROUTINE, PROCESS, Collector
+from event_collector.data import Delivery, Payload
 from event_collector.router import Router, SimpleRouter
 
-__all__ = ["DeliveryPlan", "Direct"]
-
-Direct: TypeAlias = tuple[Processor, Context, str]
-"""A handler, the context it gets, and its collector's key."""
+__all__ = ["DeliveryPlan"]
 
 
 class DeliveryPlan:
@@ -35,10 +32,10 @@ class DeliveryPlan:
         """Whether any payload may reach a worker process."""
         self._all_remote = self._select is None or len(remote) == len(everyone)
         only = everyone[0] if self._select is not None and len(everyone) == 1 else None
-        self.direct: Direct | None = None
-        """Handler, context and key of the one collector that every broadcast goes to, when it needs no care."""
+        self.direct: Collector | None = None
+        """The one collector that every broadcast goes to, when calling its handler is all there is to do."""
         if only is not None and _needs_no_care(only):
-            self.direct = only.processor, only.ctx, only.key
+            self.direct = only
         self._only_remote = only if only is not None and only.mode == PROCESS else None
 
     def knows(self, collector: object) -> bool:

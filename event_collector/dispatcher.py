@@ -17,7 +17,7 @@ from event_collector.capacity import Capacity
 from event_collector.collector import Collector
 from event_collector.consumer import ConsumerPool
 from event_collector.data import Error, Payload, ResultList
-from event_collector.delivery import DeliveryPlan, Direct
+from event_collector.delivery import DeliveryPlan
 from event_collector.exceptions import ConfigError
 from event_collector.metrics import Meter
 from event_collector.publisher import DEFAULT_PRIORITY, CollectorEvent, QueueType
@@ -81,8 +81,9 @@ class Dispatcher:
         limits: Limits,
         meter: Meter,
     ) -> None:
-        self._queue_type = queue_type
-        self._default_priority = default_priority
+        self._in_order = queue_type is QueueType.FIFO
+        self._newest_first = queue_type is QueueType.LIFO
+        self._default_priority = default_priority if queue_type is QueueType.PRIORITY else None
         self._service_times, self._wait_times = meter.service_times, meter.wait_times
         self._on_activity: Callable[[], None] = _nothing
         self._capacity = Capacity(max_queue_size) if max_queue_size > 0 else None
@@ -107,7 +108,7 @@ class Dispatcher:
         self.crowded = self._capacity is not None
         """Whether a sender must wait: a bounded queue always has to be asked, others when a slice is used up."""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.direct: Direct | None = None
+        self.direct: Collector | None = None
         self._tier: JobTier | None = None
         self._now = 0.0  # the last reading of the clock
         self._slice_ends = 0.0
@@ -145,7 +146,9 @@ class Dispatcher:
             while backlog:
                 event = self._take(backlog)
                 event.finished = monotonic()
-                self._conclude(event, ResultList((Error(error),)))
+                self.finished += 1
+                event.set_result(ResultList((Error(error),)))
+                self._wake_joiners()
         for consumer in self.consumers.busy():
             consumer.cancel_event(error)
 
@@ -163,7 +166,7 @@ class Dispatcher:
 
     # Acceptance
 
-    def accept(self, payload: Payload[Any]) -> CollectorEvent:
+    def accept(self, payload: Any) -> CollectorEvent:
         """Take a payload in and return its event; its handler may run up to its first wait before this returns.
 
         Raises:
@@ -171,14 +174,14 @@ class Dispatcher:
             ConfigError: it is not a Payload.
 
         """
-        if self._refusal is not None or not _is_payload(payload):
+        if self._refusal is not None or not isinstance(payload, Payload):
             self._release_room()
             raise self._refusal or _not_a_payload(payload)
         variables = copy_context()
         event = CollectorEvent(
             next(_event_ids),
             payload,
-            DEFAULT_PRIORITY if self._queue_type is not QueueType.PRIORITY else self._priority(payload),
+            DEFAULT_PRIORITY if self._default_priority is None else self._priority(payload),
             monotonic(),
             0.0,
             0.0,
@@ -190,27 +193,28 @@ class Dispatcher:
         if self._tier is not None and self.plan.is_remote(payload):
             self._remote_backlog.push(event)
             self._submit_jobs()
-            if self._remote_backlog and not self._pump_due:
-                self.schedule_pump()
         elif self._can_start(event):
             self._release_room()
             self.busy += 1
-            self.consumers.step(event)
+            self.consumers.step(event, event.created)
+            return event
         else:
             self._backlog.push(event)
-            if not self._pump_due:
-                self.schedule_pump()
+        if not self._pump_due and (self._backlog or self._remote_backlog):
+            self.schedule_pump()
         return event
 
     def _can_start(self, event: CollectorEvent) -> bool:
         """Return whether the handler may begin within send(): nobody is before it, and it is time."""
+        if self._loop is None:
+            return False
         return (
-            self._queue_type is QueueType.FIFO
-            and self._loop is not None
-            and self.consumers.can_step
+            bool(self.consumers.parked)
+            and not self.consumers.stepping
             and not self._backlog
+            and self._in_order
+            and (event.created < self._slice_ends or self._within_slice(event.created))
             and (self.busy < self.size or self._grow())
-            and self._within_slice(event.created)
         )
 
     def claim_room(self) -> None:
@@ -232,14 +236,17 @@ class Dispatcher:
             self._capacity.release()
 
     def _priority(self, payload: Payload[Any]) -> float:
-        return self._default_priority if payload.priority is None else payload.priority
+        default = DEFAULT_PRIORITY if self._default_priority is None else self._default_priority
+        return default if payload.priority is None else payload.priority
 
     # Dispatch
 
     def next_event(self) -> CollectorEvent | None:
         """Return the next event for a consumer that is free; None when it should rest."""
-        backlog = self._next_backlog() if self._tier is not None else self._backlog
-        if not backlog or not (self.busy < self.size or self._grow()) or not self._within_slice(self._now):
+        backlog = self._backlog if self._tier is None else self._next_backlog()
+        if not backlog:
+            return None
+        if not (self.busy < self.size or self._grow()) or not self._within_slice(self._now):
             return None
         self.busy += 1
         return self._take(backlog)
@@ -262,15 +269,16 @@ class Dispatcher:
         self.crowded = self._capacity is not None
         self._now = monotonic()
         self._slice_ends = self._now + SLICE
-        while self.consumers.can_step:
+        consumers = self.consumers
+        while consumers.parked:
             event = self.next_event()
             if event is None:
                 return
-            self.consumers.step(event)
+            consumers.step(event, monotonic())
         backlog = self._next_backlog()
         if backlog and (self.busy < self.size or self._grow()):
             limit = self.ceiling if self.limits.autoscale else self.size
-            self.consumers.spawn(min(self.qsize, limit - self.busy))
+            consumers.spawn(min(self.qsize, limit - self.busy))
 
     def _next_backlog(self) -> Backlog | None:
         """Return the line whose head a consumer should take, after the workers have got what is theirs alone."""
@@ -282,7 +290,7 @@ class Dispatcher:
         if not self._backlog:
             return self._remote_backlog
         here, there = self._backlog.peek(), self._remote_backlog.peek()
-        local_first = there < here if self._queue_type is QueueType.LIFO else here < there
+        local_first = there < here if self._newest_first else here < there
         return self._backlog if local_first else self._remote_backlog
 
     def _submit_jobs(self) -> None:
@@ -310,7 +318,7 @@ class Dispatcher:
         if now < self._slice_ends:
             return True
         if self._pump_due:
-            self.crowded = self.crowded or self._queue_type is QueueType.FIFO
+            self.crowded = self.crowded or self._in_order
             return False
         self._slice_ends = now + SLICE
         self.schedule_pump()
@@ -326,16 +334,18 @@ class Dispatcher:
         self.service_total += service_time
         self._service_times.append(service_time)
         self._wait_times.append(now - event.created)
-        self._conclude(event, results)
-
-    def _conclude(self, event: CollectorEvent, results: ResultList) -> None:
         self.finished += 1
         event.set_result(results)
-        if self._joiners and self.finished == self.accepted:
-            joiners, self._joiners = self._joiners, []
-            for joiner in joiners:
-                if not joiner.done():
-                    joiner.set_result(None)
+        if self._joiners:
+            self._wake_joiners()
+
+    def _wake_joiners(self) -> None:
+        if self.finished < self.accepted:
+            return
+        joiners, self._joiners = self._joiners, []
+        for joiner in joiners:
+            if not joiner.done():
+                joiner.set_result(None)
 
     async def join(self) -> None:
         """Wait until no accepted event is unfinished."""
@@ -394,10 +404,6 @@ class Dispatcher:
 
 def _nothing() -> None:
     """Nobody watches a queue that does not run."""
-
-
-def _is_payload(value: object) -> bool:
-    return isinstance(value, Payload)
 
 
 def _not_a_payload(payload: object) -> ConfigError:
