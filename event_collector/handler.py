@@ -2,8 +2,9 @@
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar, Union, get_args, get_origin
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from event_collector.data import Error, Ok, Payload
 from event_collector.exceptions import ConfigError
@@ -27,8 +28,7 @@ def is_asynchronous(processor: Callable[..., Any]) -> bool:
     call = _function(processor)
     if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(inspect.unwrap(call)):
         return True
-    returns = get_origin(_annotation(call, "return")) or _annotation(call, "return")
-    return isinstance(returns, type) and issubclass(returns, (Awaitable, Coroutine))
+    return _is_awaitable(_annotation(call, "return"))
 
 
 def payload_type_of(processor: Callable[..., Any]) -> Any:
@@ -40,7 +40,7 @@ def payload_type_of(processor: Callable[..., Any]) -> Any:
     """
     call = _function(processor)
     try:
-        parameters = list(inspect.signature(call).parameters)
+        parameters = list(inspect.signature(processor).parameters)  # without those that a partial has bound
     except (TypeError, ValueError):  # built in, no signature to read
         return Any
     if not parameters:
@@ -55,8 +55,13 @@ def payload_type_of(processor: Callable[..., Any]) -> Any:
 
 
 def result_type_of(processor: Callable[..., Any]) -> Any:
-    """Return Receipt for a handler annotated `-> Ok[Receipt]`, `-> Result[Receipt]` or `-> Receipt`, else Any."""
+    """Return Receipt for a handler annotated `-> Ok[Receipt]`, `-> Result[Receipt]` or `-> Receipt`, else Any.
+
+    Within `Awaitable[...]` or `Coroutine[...]` the same counts.
+    """
     annotation = _annotation(_function(processor), "return")
+    if _is_awaitable(annotation):
+        annotation = (get_args(annotation) or (_NOTHING,))[-1]
     if annotation is _NOTHING or isinstance(annotation, str) or annotation in (Ok, Error, Ok | Error):
         return Any
     members = get_args(annotation) if _is_union(annotation) else (annotation,)
@@ -78,12 +83,18 @@ def _annotation(call: Callable[..., Any], name: str) -> Any:
     function = inspect.unwrap(call)
     function = getattr(function, "__func__", function)
     annotation = getattr(function, "__annotations__", {}).get(name, _NOTHING)
-    if not isinstance(annotation, str):
+    if annotation is _NOTHING:
         return annotation
     try:
-        return eval(annotation, getattr(function, "__globals__", {}))  # noqa: S307 - source of the program itself
+        alone = SimpleNamespace(__annotations__={name: annotation})
+        return get_type_hints(alone, getattr(function, "__globals__", {}), include_extras=True)[name]
     except Exception:
         return annotation
+
+
+def _is_awaitable(annotation: Any) -> bool:
+    returns = get_origin(annotation) or annotation
+    return isinstance(returns, type) and issubclass(returns, Awaitable)
 
 
 def _argument(annotation: Any, generic: type) -> Any:
