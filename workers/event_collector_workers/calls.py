@@ -87,7 +87,7 @@ class CallTask:
             return _dump_error(error)
         try:
             return dump((True, value, ""))
-        except Exception as error:
+        except BaseException as error:
             return _dump_error(error)
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ def _dump_error(error: BaseException) -> Parts:
     try:
         parts = dump((False, error, text))
         load(*parts)  # an odd constructor shows only here, and must not reach the parent
-    except Exception as failure:
+    except BaseException as failure:
         replacement = TypeError(
             f"{type(error).__qualname__} cannot be sent to the parent ({failure}); its text: {error}"
         )

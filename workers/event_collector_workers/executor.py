@@ -68,7 +68,7 @@ class Call(Job):
         """Set the future's result or exception."""
         try:
             returned, value, text = load_reply(body, blob)
-        except Exception as error:
+        except BaseException as error:  # unpickling runs the program's own code, which may even say sys.exit
             self.future.set_exception(error)
             return
         if returned:
@@ -101,7 +101,9 @@ class Engine(PoolListener):
         self._loop = asyncio.new_event_loop()
         self._emptied = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="worker-pool", daemon=True)
+        self._started: Future[None] = Future()
         self._thread.start()
+        self._started.result()
         _engines.add(self)
 
     # --- from any thread
@@ -130,7 +132,10 @@ class Engine(PoolListener):
         """End after what was submitted; with `cancel`, after what workers have in hand already."""
         with self.lock:
             self.closing = True
-            calls = list(self.incoming) if cancel else []
+            spared = max(
+                0, self._limit - self._pool.outstanding
+            )  # as good as running: a worker is on its way
+            calls = list(self.incoming)[spared:] if cancel else []
         for call in calls:
             call.future.cancel()
         self._post(self._pull)
@@ -168,6 +173,7 @@ class Engine(PoolListener):
         """No worker lives: what waits fails, and submit raises for a while."""
         self._refusal = (time.monotonic() + error.retry_in, error)
         self._fail_incoming(error)
+        self._pull()
 
     def breaker_closed(self) -> None:
         """A worker has finished a call again."""
@@ -183,17 +189,22 @@ class Engine(PoolListener):
             self._fail_incoming(PoolClosed("the executor was shut down before this call had started"))
 
     async def _serve(self) -> None:
-        await self._pool.start(0)
+        try:
+            await self._pool.start(0)
+        except BaseException as error:
+            self._started.set_exception(error)
+            return
+        self._started.set_result(None)
         self._pull()
         await self._emptied.wait()
         await self._pool.close()
 
     def _pull(self) -> None:
-        """Hand to the pool what it has room for, and grow it when that is not all."""
+        """Hand to the pool a call for each worker to be, then what it has room for; grow it for the rest."""
         pool, incoming = self._pool, self.incoming
         with self.lock:
             self.woken = False
-        while incoming and pool.room:
+        while incoming and (pool.room or pool.outstanding < self._limit):
             call = incoming.popleft()
             if call.future.set_running_or_notify_cancel():
                 pool.submit(call)
