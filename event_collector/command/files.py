@@ -78,15 +78,17 @@ class Source:
         """How many bytes there are to read; None for a stream."""
 
     @classmethod
-    def open(cls, path: str, stdin: int) -> "Source":
-        """Open a path; "-" is standard input, at the descriptor `stdin`.
+    def open(cls, path: str, stdin: int | None) -> "Source":
+        """Open a path; "-" is standard input, at the descriptor `stdin`, None if it is closed.
 
         Raises:
             UsageError: it cannot be opened, or is a directory.
 
         """
+        if path == "-" and stdin is None:
+            raise UsageError("standard input is closed")
         try:
-            fd = stdin if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = stdin if path == "-" and stdin is not None else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             if stat.S_ISDIR(os.fstat(fd).st_mode):
                 raise UsageError(f"{path} is a directory")
             return cls(fd)
@@ -135,29 +137,27 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def take_standard_streams() -> tuple[int, int]:
-    """Return descriptors of standard input and output that handlers do not have.
+def take_standard_streams() -> tuple[int | None, int]:
+    """Return descriptors of standard input (None if it is closed) and output that handlers do not have.
 
     What handlers print goes to standard error from now on, where it cannot garble the output, and they find
     nothing to read; both holds in worker processes too.
 
     Raises:
-        UsageError: one of the two is closed.
+        UsageError: standard output is closed.
 
     """
-    try:
-        stdin, stdout = os.dup(0), os.dup(1)
-    except OSError:
-        raise UsageError("standard input and standard output must be open") from None
+    if sys.stdout is None:
+        raise UsageError("standard output is closed")
     sys.stdout.flush()
+    stdin, stdout = None if sys.stdin is None else os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
-    try:
+    if stdin is not None:
         os.dup2(null, 0)
-        if sys.stderr is None:
-            os.dup2(null, 2)
-            sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for the rest of the program
-        os.dup2(2, 1)
-    finally:
-        os.close(null)
+    if sys.stderr is None:
+        os.dup2(null, 2)
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for the rest of the program
+    os.dup2(2, 1)
+    os.close(null)
     sys.stdout = sys.stderr
     return stdin, stdout

@@ -9,6 +9,7 @@ when the outlet is: when the input has ended and all is written, or for a reason
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
+from time import monotonic
 
 from event_collector.command.files import Sink, Source
 from event_collector.command.interruption import Interruption
@@ -22,6 +23,9 @@ from event_collector.queue import CollectorQueue
 
 __all__ = ["Job", "give_up"]
 
+NANOSECONDS = 1e9
+CHUNK = 256 * 1024
+"""Bytes of output written at once, about: each time a thread is woken, which must get hold of the interpreter."""
 GRACE = 1.0
 """Seconds for writing out what a given-up queue has left; a reader that takes longer does not get it."""
 
@@ -86,8 +90,9 @@ class Job:
                 await asyncio.wait({outlet}, timeout=GRACE)
         finally:
             await _end(intake, outlet, signal, ticker)
-            self.tally.unfinished += self.window.numbers()
+            self.tally.unwritten = self.window.numbers()
             self.tally.look_at(self._queue)
+            self.tally.ended = monotonic()
 
     async def _take_in(self) -> None:
         try:
@@ -120,51 +125,44 @@ class Job:
                 self.window.withdraw(entry)
                 raise
         self.tally.read = line.number
-        self.tally.taken += 1
 
     async def _give_out(self) -> None:
         try:
-            while entries := await self.window.take():
-                lines, failed = self._encode(entries)
-                await self._write(b"".join(lines))
-                self.window.leave(entries[: len(lines)])
-                self.tally.written += len(lines)
-                self.tally.bytes_done += sum(entry.size for entry in entries[: len(lines)])
-                if failed and self._fail_fast:
-                    self.failed_fast = True
-                    return
+            while not self.failed_fast and await self.window.wait():
+                entries, data = self._encode_ready()
+                with self.progress.aside() if self._sink.is_terminal else contextlib.nullcontext():
+                    await self._sink.write(data)
+                self.window.leave(entries)
+                self.tally.bytes_done += sum(entry.size for entry in entries)
         except BrokenPipeError:
             self.reader_gone = True
         except OSError as exc:
             self.complaint = f"cannot write the output: {exc.strerror}"
 
-    async def _write(self, data: bytes) -> None:
-        with self.progress.aside() if self._sink.is_terminal else contextlib.nullcontext():
-            await self._sink.write(data)
+    def _encode_ready(self) -> tuple[list[Entry], bytes]:
+        """Take entries that are ready, up to some size or the failed one that is to be the last."""
+        entries, data = [], bytearray()
+        while len(data) < CHUNK and not self.failed_fast and (entry := self.window.take()) is not None:
+            entries.append(entry)
+            line, failed = self._encode(entry)
+            data += line
+            self.failed_fast = failed and self._fail_fast
+        return entries, bytes(data)
 
-    def _encode(self, entries: list[Entry]) -> tuple[list[bytes], bool]:
-        """Return lines of output, up to the first failed one if that is to be the last, and whether any failed."""
-        lines, any_failed = [], False
-        for entry in entries:
-            line, failed = self._encode_one(entry)
-            lines.append(line)
-            any_failed = any_failed or failed
-            if failed and self._fail_fast:
-                break
-        return lines, any_failed
-
-    def _encode_one(self, entry: Entry) -> tuple[bytes, bool]:
+    def _encode(self, entry: Entry) -> tuple[bytes, bool]:
+        """Return the line of output of an entry, and whether it failed."""
         event, tally = entry.event, self.tally
         results = None if event is None else event.get_result()
         if event is None or results is None:
             tally.failed += 1
             return self._encoder.error(entry.number, entry.error or RuntimeError("no result")), True
-        tally.finished(event)
+        tally.in_handlers += event.service_time() / NANOSECONDS
         line, failed = self._encoder.results(entry.number, results)
         if any(isinstance(result, Error) and isinstance(result.err, QueueShutDown) for result in results):
-            tally.unfinished.append(entry.number)
-        elif failed:
-            tally.failed += 1
+            tally.given_up.append(entry.number)
+            return line, False
+        tally.failed += failed
+        tally.succeeded += not failed
         return line, failed
 
     async def _tick(self) -> None:

@@ -8,7 +8,7 @@ import msgspec
 from event_collector.data import Error, Result, ResultList
 from event_collector.exceptions import EncodeError, PayloadTypeError
 
-__all__ = ["InvalidJSON", "Line", "LineDecoder", "LineEncoder", "LineSplitter", "LineTooLong"]
+__all__ = ["InvalidJSON", "Line", "LineDecoder", "LineEncoder", "LineSplitter", "LineTooLong", "UnknownType"]
 
 
 class InvalidJSON(ValueError):
@@ -17,6 +17,10 @@ class InvalidJSON(ValueError):
 
 class LineTooLong(ValueError):
     """A line of input is longer than allowed; its contents were not kept."""
+
+
+class UnknownType(TypeError):
+    """The payload type is nothing that JSON can be decoded into."""
 
 
 class Line(NamedTuple):
@@ -81,12 +85,15 @@ class LineDecoder:
         max_bytes: the length that too long lines exceeded, for their error.
 
     Raises:
-        TypeError: msgspec does not know the type.
+        UnknownType: msgspec cannot decode into the type.
 
     """
 
     def __init__(self, line_type: Any, max_bytes: int) -> None:
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(line_type).decode
+        try:
+            self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(line_type).decode
+        except TypeError as exc:
+            raise UnknownType(f"lines cannot be decoded into {line_type!r}: {exc}") from None
         self._max_bytes = max_bytes
 
     def __call__(self, line: Line) -> Any:

@@ -21,11 +21,26 @@ INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line, and whose last operand may follow options."""
+
+    last_operand: str | None = None
+    """The name of an operand that may be left out, and is None then."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and exit with status 2."""
         self.exit(2, f"{self.prog}: {message} (try {self.prog} --help)\n")
+
+    def parse_known_args(  # type: ignore[override]  # one signature for the overloads of argparse
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse as argparse does, which takes an operand for left out once it has met an option."""
+        options, rest = super().parse_known_args(args, namespace)
+        if self.last_operand is None or not rest:
+            return options, rest
+        if len(rest) > 1 or rest[0][:1] == "-" != rest[0] or getattr(options, self.last_operand) is not None:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        setattr(options, self.last_operand, rest[0])
+        return options, []
 
 
 def run_command(arguments: Sequence[str] | None) -> int:

@@ -62,7 +62,7 @@ class Lines(Silence):
     def show(self, tally: Tally) -> None:
         """Print a line."""
         share = f", {tally.bytes_done / self._total:.0%}" if self._total else ""
-        text = f"{tally.written:,} events, {tally.failed:,} errors, {tally.rate:,.0f}/s{share}"
+        text = f"{tally.events:,} events, {tally.failed:,} errors, {tally.rate:,.0f}/s{share}"
         print(text, file=sys.stderr, flush=True)
 
 
@@ -82,7 +82,7 @@ class Bar:
 
         columns: list[Any] = [
             SpinnerColumn(),
-            TextColumn("{task.fields[written]:,} events"),
+            TextColumn("{task.fields[events]:,} events"),
             TextColumn("{task.fields[failed]:,} errors"),
             TextColumn("{task.fields[rate]:,.0f}/s"),
             BarColumn(),
@@ -93,7 +93,7 @@ class Bar:
         self.interval = BAR_INTERVAL
         self._total = total
         self._bar = RichProgress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
-        self._task = self._bar.add_task("", total=total, written=0, failed=0, rate=0.0)
+        self._task = self._bar.add_task("", total=total, events=0, failed=0, rate=0.0)
         self._shown = True  # between start() and stop(); False while the terminal is needed for output
         self._bar.start()
 
@@ -101,7 +101,7 @@ class Bar:
         """Draw the bar anew."""
         done = min(tally.bytes_done, self._total or 0)
         self._bar.update(
-            self._task, completed=done, written=tally.written, failed=tally.failed, rate=tally.rate
+            self._task, completed=done, events=tally.events, failed=tally.failed, rate=tally.rate
         )
         if self._shown:
             self._bar.refresh()

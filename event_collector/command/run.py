@@ -4,14 +4,14 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from event_collector.command import logs
 from event_collector.command.files import Sink, Source, take_standard_streams
 from event_collector.command.interruption import Interruption, exit_status
 from event_collector.command.job import Job
-from event_collector.command.ndjson import LineDecoder, LineEncoder, LineSplitter
+from event_collector.command.ndjson import LineDecoder, LineEncoder, LineSplitter, UnknownType
 from event_collector.command.progress import make_progress
 from event_collector.command.run_options import LINES_AT_ONCE, add_options
 from event_collector.command.tally import Tally, ranges
@@ -22,6 +22,8 @@ from event_collector.exceptions import ConfigError
 from event_collector.queue import CollectorQueue
 
 __all__ = ["add_parser"]
+
+T = TypeVar("T")
 
 MAX_BYTES = 32 * 1024 * 1024
 """Bytes of input in the works: they bound the memory when lines are long."""
@@ -42,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     stdin, stdout = take_standard_streams()
     logs.configure(options.log_level)
     loop_factory = _loop_factory(options.loop)
-    source = Source.open(options.input, stdin)
+    source = Source.open(options.input or "-", stdin)
     found = find(options.target)
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(_process(options, source, Sink(stdout), found))
@@ -52,9 +54,10 @@ async def _process(options: argparse.Namespace, source: Source, sink: Sink, foun
     """Start the queue, process the input, end the queue, tell of it, and return the exit status."""
     interruption = Interruption()
     interruption.install()
-    queue, decoder = await _prepare(options, found)
-    if not await _start(queue, interruption):
+    opened = await _unless_asked(interruption, _open(options, found))
+    if opened is None:
         return _status(interruption, failed=True)
+    queue, decoder = opened
     job = _make_job(options, queue, source, sink, decoder)
     interruption.before_exit = lambda: _leave_at_once(job)
     try:
@@ -69,33 +72,34 @@ async def _process(options: argparse.Namespace, source: Source, sink: Sink, foun
     return _status(interruption, failed=bool(job.tally.failed or job.complaint or unfinished))
 
 
-async def _prepare(options: argparse.Namespace, found: Any) -> tuple[CollectorQueue, LineDecoder]:
+async def _open(options: argparse.Namespace, found: Any) -> tuple[CollectorQueue, LineDecoder] | None:
+    """Make the queue and start it; None, having said why, when it does not start."""
     try:
         queue = await make_queue(found, options.target, vars(options))
-        line_type = line_type_of(queue)
-    except ConfigError as exc:
+        decoder = LineDecoder(line_type_of(queue), options.max_line_bytes)
+        await queue.init_queue()
+    except (ConfigError, UnknownType) as exc:
         raise UsageError(str(exc)) from None
-    try:
-        return queue, LineDecoder(line_type, options.max_line_bytes)
-    except TypeError as exc:
-        raise UsageError(f"lines cannot be decoded into {line_type!r}: {exc}") from None
+    except UsageError:
+        raise
+    except Exception as exc:
+        _say(f"the queue cannot start: {type(exc).__name__}: {exc}")
+        return None
+    return queue, decoder
 
 
-async def _start(queue: CollectorQueue, interruption: Interruption) -> bool:
-    """Start the queue; return whether it runs. A signal cancels the start."""
-    start = asyncio.create_task(queue.init_queue())
+async def _unless_asked(interruption: Interruption, opening: Coroutine[Any, Any, T]) -> T | None:
+    """Return what `opening` returns; None when a signal came before, which cancels it."""
+    opened = asyncio.create_task(opening)
     asked = asyncio.create_task(interruption.wait())
-    await asyncio.wait({start, asked}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({opened, asked}, return_when=asyncio.FIRST_COMPLETED)
     asked.cancel()
-    start.cancel()
-    (outcome,) = await asyncio.gather(start, return_exceptions=True)
-    if isinstance(outcome, ConfigError):
-        raise UsageError(str(outcome)) from None
-    if isinstance(outcome, asyncio.CancelledError):
+    if not opened.done():
         _say("stopped before the first line was read")
-    elif isinstance(outcome, BaseException):
-        _say(f"the queue cannot start: {type(outcome).__name__}: {outcome}")
-    return outcome is None
+        opened.cancel()
+        await asyncio.wait({opened})
+        return None
+    return await opened
 
 
 async def _shut_down(queue: CollectorQueue) -> str | None:
@@ -129,14 +133,14 @@ def _make_job(
 
 def _tell(queue: CollectorQueue, job: Job, interruption: Interruption, *, quiet: bool) -> None:
     tally, left = job.tally, f"; not finished: {ranges(job.tally.unfinished)}" if job.tally.unfinished else ""
+    if job.complaint is not None:
+        _say(job.complaint)
     if interruption.received is not None:
         _say(f"stopped by {interruption.received.name} after line {tally.read:,}{left or ', all finished'}")
     elif job.failed_fast:
         _say(f"stopped at the first failed event, having read {tally.read:,} lines{left}")
     elif left:
-        _say(f"the queue ended before all was done{left}")
-    if job.complaint is not None:
-        _say(job.complaint)
+        _say(left.removeprefix("; "))
     if not quiet:
         print(tally.summary(queue), file=sys.stderr)
 

@@ -47,9 +47,9 @@ examples:
 """
 
 
-def add_options(subparsers: "argparse._SubParsersAction[Any]") -> argparse.ArgumentParser:
+def add_options(subparsers: "argparse._SubParsersAction[Any]") -> Any:
     """Add the parser of the subcommand and return it."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    parser: Any = subparsers.add_parser(
         "run",
         help="process newline-delimited JSON with a handler, a collector or a queue",
         description=DESCRIPTION,
@@ -58,8 +58,9 @@ def add_options(subparsers: "argparse._SubParsersAction[Any]") -> argparse.Argum
     )
     parser.add_argument("target", metavar="MODULE:OBJECT", help="what processes the events")
     parser.add_argument(
-        "input", metavar="FILE", nargs="?", default="-", help="the input; '-', the default, is standard input"
+        "input", metavar="FILE", nargs="?", help="the input; '-', the default, is standard input"
     )
+    parser.last_operand = "input"
     _add_handlers(parser.add_argument_group("how a handler runs"))
     _add_queue(parser.add_argument_group("how much runs at once (a CollectorQueue says so itself)"))
     _add_streams(parser.add_argument_group("input and output"))

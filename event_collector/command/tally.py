@@ -6,51 +6,55 @@ from itertools import pairwise
 from time import monotonic
 
 from event_collector.collector import PROCESS
-from event_collector.publisher import CollectorEvent
 from event_collector.queue import CollectorQueue
 
 __all__ = ["Tally", "ranges"]
 
-NANOSECONDS = 1e9
 FEW = 8
 """How many ranges of line numbers are named before the rest is only counted."""
 
 
 @dataclass
 class Tally:
-    """Counts of one run. The intake writes `read` and `taken`, the outlet the rest."""
+    """Counts of one run. The intake writes `read`, the outlet the rest."""
 
     read: int = 0
     """The number of the last line that was taken in."""
-    taken: int = 0
-    """Lines taken in: all but the empty ones."""
-    written: int = 0
-    """Lines of output, those of failed events included."""
+    succeeded: int = 0
     failed: int = 0
+    given_up: list[int] = field(default_factory=list)
+    """The numbers of lines whose events the queue gave up; their output says so."""
+    unwritten: list[int] = field(default_factory=list)
+    """The numbers of lines that were read, and have no output."""
     bytes_done: int = 0
     """Bytes of input whose output is written."""
-    unfinished: list[int] = field(default_factory=list)
-    """The numbers of lines whose events were given up."""
     in_handlers: float = 0.0
     """Seconds that events spent in handlers, in all."""
     workers: int = 0
     """The most worker processes there were to be at once."""
     began: float = field(default_factory=monotonic)
+    ended: float | None = None
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the beginning."""
-        return monotonic() - self.began
+        """Seconds from the beginning to the end, or until now."""
+        return (monotonic() if self.ended is None else self.ended) - self.began
+
+    @property
+    def events(self) -> int:
+        """Events that came to their end, one way or the other."""
+        return self.succeeded + self.failed
 
     @property
     def rate(self) -> float:
-        """Lines of output per second, since the beginning."""
+        """Events per second, since the beginning."""
         elapsed = self.elapsed
-        return self.written / elapsed if elapsed > 0 else 0.0
+        return self.events / elapsed if elapsed > 0 else 0.0
 
-    def finished(self, event: CollectorEvent) -> None:
-        """Count the time of an event."""
-        self.in_handlers += event.service_time() / NANOSECONDS
+    @property
+    def unfinished(self) -> list[int]:
+        """The numbers of the lines that were read and not done."""
+        return sorted([*self.given_up, *self.unwritten])
 
     def look_at(self, queue: CollectorQueue) -> None:
         """Note how many workers the queue has; it remembers only its last changes."""
@@ -60,9 +64,8 @@ class Tally:
 
     def summary(self, queue: CollectorQueue) -> str:
         """Return what is told at the end: events, errors, rate; for each mode its time, and the workers."""
-        answered = self.written - len(self.unfinished)
         lines = [
-            f"{_many(answered, 'event')} in {self.elapsed:.2f} s ({self.rate:,.0f}/s), {_many(self.failed, 'error')}"
+            f"{_many(self.events, 'event')} in {self.elapsed:.2f} s ({self.rate:,.0f}/s), {_many(self.failed, 'error')}"
         ]
         for mode, seconds in self._busy(queue).items():
             workers = f", {_many(self.workers, 'worker')}" if mode == PROCESS else ""

@@ -13,9 +13,6 @@ from event_collector.publisher import CollectorEvent
 
 __all__ = ["Entry", "Window"]
 
-BATCH = 256
-"""Lines written at once: more would keep the event loop from handlers for longer, fewer wake the writer more often."""
-
 
 class Entry:
     """One line of input on its way to its line of output; as a waiter of its event it hears of the end."""
@@ -99,17 +96,18 @@ class Window:
         if self._line[0] is entry:
             _wake(self._news)
 
-    async def take(self) -> list[Entry]:
-        """Wait for entries whose turn it is, and return them; none when the window is closed and empty."""
+    async def wait(self) -> bool:
+        """Wait for an entry whose turn it is; return False when the window is closed and empty."""
         while not self._has_next():
             if self._closed and not self._inside:
-                return []
+                return False
             self._news = asyncio.get_running_loop().create_future()
             await self._news
-        batch: list[Entry] = []
-        while self._has_next() and len(batch) < BATCH:
-            batch.append(self._line.popleft())
-        return batch
+        return True
+
+    def take(self) -> Entry | None:
+        """Return the entry whose turn it is; None when that is not ready, or there is none."""
+        return self._line.popleft() if self._has_next() else None
 
     def _has_next(self) -> bool:
         return bool(self._line) and self._line[0].ready
