@@ -270,9 +270,7 @@ class _CallJob(Job):
             return
         try:
             self.outcome.set_result(self.task_of.decode(body, blob))
-        except asyncio.CancelledError:
-            self.outcome.cancel()
-        except Exception as exc:
+        except (Exception, asyncio.CancelledError) as exc:
             self.outcome.set_exception(exc)
 
     def failed(self, error: BaseException, elapsed: float) -> None:

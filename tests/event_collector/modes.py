@@ -1,0 +1,85 @@
+"""Queues in every mode, for the tests that want the same from all of them."""
+
+import asyncio
+import multiprocessing
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from event_collector import Collector, CollectorQueue, Payload, Result
+from tests.event_collector import sample_handlers as handlers
+
+BOUND = 30.0
+"""Seconds that anything may take before a test gives up: far more than it ever should."""
+
+MODES = {
+    "coroutine": handlers.act_async,
+    "thread": handlers.act,
+    "process": handlers.act,
+    "process, async def": handlers.act_async,
+    "executor of threads": handlers.act,
+    "executor of processes": handlers.act,
+    "executor of processes, async def": handlers.act_async,
+}
+"""Every mode, with a handler that does in it what the payload says."""
+
+
+@contextmanager
+def every_place() -> Iterator[dict[str, str | Executor]]:
+    """What `Collector(mode=...)` takes for each mode of the table."""
+    spawn = multiprocessing.get_context("spawn")
+    with ThreadPoolExecutor(2) as threads, ProcessPoolExecutor(1, mp_context=spawn) as processes:
+        processes.submit(handlers.echo, None).result()  # the start of a process counts for no timeout
+        executors = {"executor of threads": threads, "executor of processes": processes}
+        names = {mode: mode.partition(",")[0] for mode in MODES}
+        yield {mode: executors.get(name, name) for mode, name in names.items()}
+
+
+@asynccontextmanager
+async def running(*collectors: Collector, **options: Any) -> AsyncIterator[CollectorQueue]:
+    """A silent queue; what its test does may take no longer than the bound."""
+    options.setdefault("max_workers", 1)
+    async with asyncio.timeout(BOUND), CollectorQueue(list(collectors), logging=False, **options) as queue:
+        yield queue
+        await queue.get_publisher().wait()
+        balanced(queue)
+
+
+async def ask(queue: CollectorQueue, value: Any, **options: Any) -> Result[Any, Any]:
+    """Send one payload and return its one result."""
+    event = await queue.get_publisher().send(Payload(value, **options))
+    balanced(queue)
+    results = await event.wait()
+    balanced(queue)
+    (result,) = results
+    return result
+
+
+async def error_of(queue: CollectorQueue, value: Any) -> BaseException:
+    """Send one payload and return the exception in its one result, an Error."""
+    result = await ask(queue, value)
+    assert result.is_error, result
+    assert isinstance(result.err, BaseException), result
+    return result.err
+
+
+async def assert_alive(queue: CollectorQueue, count: int = 20) -> None:
+    """A queue of `act` or `act_async` goes on."""
+    events = [await queue.get_publisher().send(Payload(["echo", number])) for number in range(count)]
+    assert [(await event.wait()).first().unwrap() for event in events] == list(range(count))
+
+
+def balanced(queue: CollectorQueue) -> None:
+    """Every accepted event is somewhere."""
+    count = queue.accounting()
+    assert count.accepted == count.finished + count.in_handlers + count.queued
+    assert min(count) >= 0
+
+
+async def until(condition: Any, what: str) -> None:
+    """Wait until `condition()` holds."""
+    async with asyncio.timeout(BOUND):
+        while not condition():
+            await asyncio.sleep(0.005)
+    assert condition(), what
