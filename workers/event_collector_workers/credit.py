@@ -33,7 +33,7 @@ def load_of(in_hand: int, running_for: float, service_time: float) -> int:
     """
     if in_hand == 0 or running_for <= service_time:
         return in_hand
-    return in_hand - 1 + round(running_for / max(service_time, 1e-6))
+    return in_hand - 1 + max(1, round(running_for / max(service_time, 1e-6)))
 
 
 def room_for(load: int, depth: int) -> int:
@@ -54,8 +54,10 @@ def share_out(jobs: int, loads: Sequence[int], depth: int) -> list[int]:
     if jobs:
         level = _level(jobs, [load for load, _ in open_ones])
         for load, place in open_ones:
-            shares[place] = min(jobs, max(0, level - load))
-            jobs -= shares[place]
+            shares[place] = max(0, level - 1 - load)
+        over = jobs - sum(shares)  # these fill some workers to the level itself
+        for load, place in open_ones[:over]:
+            shares[place] = level - load
     return shares
 
 

@@ -1,0 +1,106 @@
+"""The shared page: the ring of results, and who owns a job."""
+
+import os
+import random
+import threading
+
+import pytest
+
+from event_collector_workers.page import RING_SIZE, ParentPage, WorkerPage, create_page_file
+from event_collector_workers.wire import decode_records, encode
+
+
+@pytest.fixture
+def pages():
+    fd = create_page_file()
+    parent, worker = ParentPage(fd), WorkerPage(fd)
+    os.close(fd)
+    yield parent, worker
+    parent.close()
+    worker.close()
+
+
+def test_records_come_out_as_they_went_in(pages):
+    """Records of all sizes cross the end of the ring unharmed, in order, for many times its size."""
+    parent, worker = pages
+    chance = random.Random(7)
+    written, read = [], []
+    while len(written) < 3000:
+        record = (len(written), 0, 0.5, chance.randbytes(chance.choice((0, 5, 300, 9000))))
+        if worker.write(encode(record)):
+            written.append(record)
+        else:
+            assert parent.arrive()
+            read += decode_records(*parent.take())
+    parent.arrive()
+    read += decode_records(*parent.take())
+    assert read == written
+    assert not parent.arrive()
+
+
+def test_full_ring_refuses(pages):
+    """What does not fit is refused, and fits once the parent has taken what was there."""
+    parent, worker = pages
+    half = b"x" * (RING_SIZE // 2)
+    assert worker.write(half)
+    assert worker.write(half)
+    assert not worker.write(b"x")
+    parent.take()
+    assert worker.write(half)
+
+
+def test_revoked_jobs_do_not_begin(pages):
+    """What was taken back in time never starts; what comes after it does."""
+    parent, worker = pages
+    assert worker.begin(1, 5_000_000_000)
+    assert parent.running() == (1, 5.0)
+    assert parent.revoke(2, 4) == 1
+    assert [worker.begin(number, 0) for number in (2, 3, 4)] == [False, False, True]
+
+
+def test_revocation_works_past_the_32nd_bit(pages):
+    """Sequence numbers may grow without bound."""
+    parent, worker = pages
+    first = 2**32 - 2
+    parent.revoke(first, first + 4)
+    assert [worker.begin(number, 0) for number in range(first - 1, first + 5)] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_job_belongs_to_exactly_one_side(pages):
+    """However the two sides race, a job that the parent took back did not begin, and no other is lost."""
+    parent, worker = pages
+    for round_number in range(300):
+        first = 1 + round_number * 10
+        began: list[int] = []
+        thread = threading.Thread(
+            target=lambda: began.extend(n for n in range(first, first + 10) if worker.begin(n, 0))
+        )
+        thread.start()
+        started = max(parent.running().sequence, first - 1)
+        taken = set()
+        if started + 1 < first + 10 and parent.revoke(started + 1, first + 10) <= started:
+            taken = set(range(started + 1, first + 10))
+        thread.join()
+        assert not taken & set(began)
+        if not taken:
+            continue
+        assert taken | set(began) == set(range(first, first + 10))
+
+
+def test_promise_of_a_visit_silences_and_a_visit_ends_it(pages):
+    """Each look changes the number of visits; odd says that another look is certain."""
+    parent, worker = pages
+    parent.arrive()
+    before = worker.visits()
+    assert before % 2 == 0
+    parent.promise()
+    assert worker.visits() == before + 1
+    parent.arrive()
+    assert worker.visits() == before + 2
