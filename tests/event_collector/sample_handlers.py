@@ -342,8 +342,8 @@ def gives_receipt(payload: Payload[Any], ctx: Context) -> Receipt:
     return payload.value  # type: ignore[no-any-return]
 
 
-def gives_union(payload: Payload[Any], ctx: Context) -> Parcel | Checked | Ok[int]:
-    return Parcel(1)
+def gives_union(payload: Payload[Any], ctx: Context) -> Order | Receipt:
+    return Receipt(1)
 
 
 def delivery_of(payload: Payload[Any], ctx: Context) -> Any:
