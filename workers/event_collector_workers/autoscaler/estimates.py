@@ -151,6 +151,7 @@ class CollectorEstimate:
 
     def __init__(self, key: str, tuning: Tuning) -> None:
         self._tuning = tuning
+        self._left_behind = 0.0
         self.key = key
         self.tier = Tier.COROUTINE
         self.rate = ArrivalRate(tuning)
@@ -188,14 +189,20 @@ class CollectorEstimate:
         self.cpu_spent = min(cpu, wall) if wall > 0.0 else cpu
         # Below zero it is an error of measurement, which only averages out if it may be negative.
         self.waited = wall - cpu - delay
-        # Times that do not belong to the completions would spoil the average: leave this reading out.
+        # Times that do not belong to the completions would spoil the average: leave such a reading out.
+        counted = self.completed if known and self._left_behind <= 0.0 else 0.0
+        self._left_behind -= self.completed
         for service in (self.service, self.recent):
-            service.add(dt, self.running, self.completed if known else 0.0, self.cpu_spent, self.waited)
+            service.add(dt, self.running, counted, self.cpu_spent, self.waited)
         return known
 
     def move(self, tier: Tier) -> None:
-        """Begin anew in another tier: what waited on a busy loop may not wait in a worker at all."""
+        """Begin anew in another tier: what waited on a busy loop may not wait in a worker at all.
+
+        Events that run now end where they began; as many as they are do not count for the new tier.
+        """
         self.tier = tier
+        self._left_behind = self.running
         assumed = sum(self.recent_split())
         self.service = ServiceTime(self._tuning.service_memory, assumed)
         self.recent = ServiceTime(self._tuning.recent_service_memory, assumed)

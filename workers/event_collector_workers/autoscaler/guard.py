@@ -4,7 +4,8 @@ Waiting time per event is measured in two ways over a window: of the events that
 grows, since the long ones are still on their way) and as the integral of the running events over completions
 (too high while it grows). The larger of both is a safe floor to remember, the smaller one a safe sign of
 saturation. Longer waiting alone does not say whether the crowd or the back end itself is to blame. So the guard
-tries: it caps, and keeps the cap only if the waiting gets shorter.
+tries: it caps, and when the waiting does not get shorter it doubles the cap, and again, for as long as that brings
+throughput.
 """
 
 import math
@@ -12,7 +13,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from event_collector_workers.autoscaler.estimates import CollectorEstimate
+from event_collector_workers.autoscaler.estimates import CollectorEstimate, Smoothed
 from event_collector_workers.autoscaler.readings import Tier
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum, RollingMinimum
@@ -56,12 +57,15 @@ class SaturationGuard:
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
         self._collectors: dict[str, _Waiting] = {}
+        self._throughput = Smoothed(tuning.guard_trial)
         self._throughputs = RollingMaximum(tuning.guard_memory)
         self._tolerance = tuning.guard_tolerance
         self._suspicion = 0.0
-        self._settled_at: float | None = None
+        self._settled = False
         self._before = 0.0
         self._lowered = False
+        self._tried_from: tuple[float, float] | None = None
+        self._next_trial = 0.0
         self._bound_at = 0.0
         self._span = self._arrived = 0.0
         self.cap: float | None = None
@@ -75,10 +79,17 @@ class SaturationGuard:
         self._arrived += sum(estimate.arrived for estimate in mine)
         if self.cap is not None:
             self._watch_effect(now, sum(estimate.running for estimate in mine), self.cap)
-        if self._span >= self._tuning.guard_window and completed >= self._tuning.guard_events:
+        if completed >= self._tuning.guard_events and self._span >= self._least_span(completed):
             window = self._close(now)
             if window is not None:
                 self._judge(now, window, size)
+
+    def _least_span(self, completed: float) -> float:
+        """Return how long the window must be: saturation has to be seen soon, the worth of a cap surely."""
+        if self.cap is None:
+            return self._tuning.guard_window
+        waited = sum(one.waited for one in self._collectors.values())
+        return max(self._tuning.guard_trial, self._tuning.guard_settle * waited / completed)
 
     def _collect(self, dt: float, estimate: CollectorEstimate) -> float:
         one = self._collectors.get(estimate.key)
@@ -93,9 +104,9 @@ class SaturationGuard:
     def _watch_effect(self, now: float, running: float, cap: float) -> None:
         """Note since when no more than the cap are running: only what begins after that shows its effect."""
         if running > 1.1 * cap + 1.0:
-            self._settled_at = None
-        elif self._settled_at is None:
-            self._settled_at = now
+            self._settled = False
+        elif not self._settled:
+            self._settled = True
             self._restart()
         if running >= 0.8 * cap:
             self._bound_at = now
@@ -116,6 +127,8 @@ class SaturationGuard:
                 busy=integral / self._span,
                 growing=completed < self._tuning.guard_keeping_up * self._arrived,
             )
+            self._throughput.add(self._span, window.throughput)
+            self._throughputs.record(now, self._throughput.value)
         self._restart()
         return window
 
@@ -125,17 +138,12 @@ class SaturationGuard:
             one.restart()
 
     def _judge(self, now: float, window: _Window, size: int) -> None:
-        self._throughputs.record(now, window.throughput)
         if window.best < self._tuning.guard_least:
             self.cap = None
         elif self.cap is None:
             self._suspect(now, window, size)
-        elif self._has_settled(now, window):
+        elif self._settled:
             self._adjust(now, window, self.cap)
-
-    def _has_settled(self, now: float, window: _Window) -> bool:
-        settled = self._settled_at
-        return settled is not None and now - settled >= self._tuning.guard_settle * window.waiting
 
     def _suspect(self, now: float, window: _Window, size: int) -> None:
         """Cap soon when events pile up, later when they only take longer, since then it is less likely to help."""
@@ -154,11 +162,13 @@ class SaturationGuard:
 
     def _adjust(self, now: float, window: _Window, cap: float) -> None:
         """Keep a cap that shortens the waiting, try for more where it is short, let go of one that is not needed."""
-        if window.waiting > self._tolerance * window.best:
-            if self._lowered and window.waiting > self._tuning.guard_effect * self._before:
-                self._forget()
-            else:
+        if self._tried_from is not None:
+            self._end_trial(now, window, cap, self._tried_from)
+        elif window.waiting > self._tolerance * window.best:
+            if not self._lowered or window.waiting <= self._tuning.guard_effect * self._before:
                 self._set(self._knee(now, window), window)
+            elif now >= self._next_trial:
+                self._try_more(window, cap)
         elif now - self._bound_at > self._tuning.guard_unbound:
             self.cap, self._suspicion = None, 0.0
         elif window.waiting <= self._tuning.guard_near * window.best and window.busy >= 0.8 * cap:
@@ -171,11 +181,21 @@ class SaturationGuard:
 
     def _set(self, cap: float, window: _Window) -> None:
         self._lowered = self.cap is None or cap <= self.cap
-        self.cap, self._before, self._settled_at = cap, window.waiting, None
+        self.cap, self._before, self._settled = cap, window.waiting, False
 
-    def _forget(self) -> None:
-        """Let go of a cap that did not help: it is the back end itself that is slower now."""
-        self.cap, self._suspicion = None, 0.0
+    def _try_more(self, window: _Window, cap: float) -> None:
+        self._tried_from = (cap, window.throughput)
+        self._set(2.0 * cap, window)
+
+    def _end_trial(self, now: float, window: _Window, cap: float, tried_from: tuple[float, float]) -> None:
+        """Go on if twice the crowd did half as much again: then it is the back end itself that is slower now."""
+        self._tried_from = None
+        if window.throughput < self._tuning.guard_gain * tried_from[1]:
+            self._next_trial = now + self._tuning.guard_retry
+            self._set(tried_from[0], window)
+            return
         self._tolerance = min(self._tuning.guard_patience, 1.5 * self._tolerance)
         self._collectors.clear()
         self._throughputs.clear()
+        if window.busy >= 0.8 * cap:
+            self._try_more(window, cap)

@@ -100,9 +100,11 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How long the CPU budget must be smaller before workers are taken away, and between two such reductions."""
 
     # -- saturation of back ends
-    guard_window: float = 0.25
+    guard_window: float = 0.1
     """Shortest measurement of waiting times."""
-    guard_events: int = 30
+    guard_trial: float = 0.4
+    """The same while a cap holds: whether it is right must be seen more surely than soon."""
+    guard_events: int = 20
     """Fewest completions in a measurement."""
     guard_smoothing: float = 100.0
     """Completed events the best waiting time is averaged over. Fewer would take lucky ones for the best."""
@@ -116,12 +118,16 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Completions over arrivals below which events pile up."""
     guard_soon: int = 2
     """Suspicious measurements before a cap when events pile up."""
-    guard_late: int = 8
+    guard_late: int = 20
     """The same when they do not: then a cap more likely harms than helps."""
     guard_settle: float = 2.0
-    """Waiting times after which a changed cap must have had its effect."""
+    """The same in waiting times of the events."""
     guard_effect: float = 0.9
     """Waiting time with a lower cap, over that before it, above which the cap is no help."""
+    guard_gain: float = 1.4
+    """Throughput that twice the cap must bring to be kept, over that before. Perfect would be 2."""
+    guard_retry: float = 10.0
+    """Between two such trials: in a saturated back end each of them costs throughput."""
     guard_near: float = 1.15
     """Waiting time over the best one up to which more is tried."""
     guard_unbound: float = 10.0

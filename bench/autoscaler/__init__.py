@@ -1,0 +1,28 @@
+"""A discrete-event simulation of the two tiers, to compare scaling laws under eighteen workloads.
+
+    python -m bench.autoscaler --help
+
+What is assumed, so that its figures can be judged:
+
+- The host shares its cores equally among all runnable threads, each on at most one core; a quota is shared equally
+  among the program's own threads. Switching costs nothing, caches do not exist.
+- The event loop is one thread that runs one step at a time, first come, first served. Each event costs it 20 us
+  besides its handler's own CPU: to be dispatched to a consumer, or to a worker and back. Laws are asked on the loop
+  too: a decision takes 100 us of it, and waits its turn behind the handlers.
+- An event runs CPU, then waits at its back end, then runs CPU again, half before and half after; an event that never
+  waits runs in one piece. Costs are drawn before any law sees them and are the same for every law.
+- A back end serves up to its capacity at full speed. Beyond it the events there share its speed, which falls with
+  their number.
+- A worker takes CPU time and then a latency to start, and holds half of its memory meanwhile. When the memory in use
+  exceeds the limit, a worker is killed and its event is lost. A worker that is to go finishes its event first.
+- Times that laws are told carry an error of 5% an event, the machine's values are up to two seconds old, and what a
+  worker takes to start and to hold is known once the first one has started.
+- Throughput counts what ended before the end of the run. The latency of an event that had not ended is its age then.
+- The oracle knows all costs, limits and knees, places collectors where they belong, and starts workers and consumers
+  in no time and for nothing. It runs every event at once up to the best concurrency, and lets a place go that
+  has not been needed for a quarter of a second.
+- Worker-seconds add up consumers and worker processes alike: a size is paid for whether it is used or not.
+
+It was written from the description of the system, not fitted to the law: no constant of the law appears here, and
+workloads are the same for all.
+"""

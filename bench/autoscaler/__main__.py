@@ -1,0 +1,80 @@
+"""Compare scaling laws in simulation: `python -m bench.autoscaler`."""
+
+import argparse
+import os
+from pathlib import Path
+
+from bench.autoscaler.contest import ORACLE, OURS, Score, Standing, contest, law_names, run_law, standings
+from bench.autoscaler.drawing import draw
+from bench.autoscaler.workloads import workloads
+
+HEAD = (
+    f"{'':22}{'min thr':>8}{'p50x':>8}{'p99x':>8}{'ws':>7}{'actions':>9}{'lost':>7}{'to 90%':>8}{'slow':>7}"
+)
+DETAIL = f"{'':22}{'thr':>8}{'p50x':>8}{'p99x':>8}{'ws':>7}{'actions':>9}{'lost':>7}{'to 90%':>8}"
+
+
+def main() -> None:
+    options = _options()
+    laws = [OURS] if options.ours else law_names()
+    for cores in options.cores:
+        scores = contest(cores, range(1, options.seeds + 1), laws, options.jobs)
+        print(
+            f"\n{cores} cores, {options.seeds} seeds; thr, p50x, p99x and ws (worker-seconds) against the oracle's"
+        )
+        print(HEAD)
+        for standing in standings(scores):
+            print(_line(standing))
+        if options.detail:
+            _print_detail(scores)
+        if options.draw:
+            _draw(options.draw, cores, laws)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.autoscaler", description=__doc__)
+    parser.add_argument("--cores", type=int, nargs="+", default=[2, 16, 64], help="sizes of the machine")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="runs of each workload, each with other random numbers"
+    )
+    parser.add_argument("--ours", action="store_true", help="leave out the opponents")
+    parser.add_argument("--detail", action="store_true", help="show every workload")
+    parser.add_argument(
+        "--draw", type=Path, metavar="FOLDER", help="draw the courses of the first seed as SVG"
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes to simulate in")
+    return parser.parse_args()
+
+
+def _line(one: Standing) -> str:
+    reached = f"{one.reached:>7.2f}s{one.reached_slow:>6.2f}s"
+    return (
+        f"{one.law:22}{one.throughput:>8.3f}{one.p50:>8.2f}{one.p99:>8.2f}{one.cost:>7.2f}"
+        f"{one.actions:>9,.0f}{one.lost:>7,.0f}{reached}"
+    )
+
+
+def _print_detail(scores: list[Score]) -> None:
+    for name in dict.fromkeys(one.workload for one in scores):
+        print(f"\n  {name}\n{DETAIL}")
+        for law in dict.fromkeys(one.law for one in scores):
+            for one in scores:
+                if (one.workload, one.law) == (name, law):
+                    reached = "" if one.reached is None else f"{one.reached:>7.2f}s"
+                    print(
+                        f"{law:22}{one.throughput:>8.3f}{one.p50:>8.2f}{one.p99:>8.2f}{one.cost:>7.2f}"
+                        f"{one.actions:>9,}{one.lost:>7,}{reached}"
+                    )
+
+
+def _draw(folder: Path, cores: int, laws: list[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for workload in workloads(cores):
+        outcomes = {name: run_law(name, workload, 1) for name in (ORACLE, *laws)}
+        path = folder / f"{cores}-cores-{workload.name.replace(' ', '-').lower()}.svg"
+        draw(path, f"{workload.name}, {cores} cores", workload.duration, outcomes)
+    print(f"drawn: {folder}/{cores}-cores-*.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""All laws on all workloads: runs, ratios to the oracle, averages."""
+
+import math
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+from bench.autoscaler.opponents import opponents
+from bench.autoscaler.oracle import run_oracle
+from bench.autoscaler.records import Outcome
+from bench.autoscaler.simulation import Simulation
+from bench.autoscaler.workloads import Workload, workloads
+from event_collector_workers.autoscaler import Autoscaler, Limits, ScalingLaw
+
+OURS = "this library"
+ORACLE = "oracle"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One law on one workload with one seed, against the oracle."""
+
+    law: str
+    workload: str
+    cores: int
+    seed: int
+    throughput: float
+    p50: float
+    p99: float
+    cost: float
+    actions: int
+    lost: int
+    reached: float | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One law over all workloads of a size: the worst throughput, geometric means, totals for one seed."""
+
+    law: str
+    cores: int
+    throughput: float
+    p50: float
+    p99: float
+    cost: float
+    actions: float
+    lost: float
+    reached: float
+    reached_slow: float
+
+
+def our_law(cores: int) -> ScalingLaw:
+    return Autoscaler(Limits(max_workers=8 * cores, max_consumers=10_000))
+
+
+def law_names() -> list[str]:
+    return [OURS, *opponents(1)]
+
+
+def run_law(name: str, workload: Workload, seed: int) -> Outcome:
+    """Run one law through a workload; the oracle too."""
+    if name == ORACLE:
+        return run_oracle(workload, seed)
+    law = our_law(workload.cores) if name == OURS else opponents(workload.cores)[name]()
+    return Simulation(workload, law, seed).run()
+
+
+def score(workload: Workload, seed: int, laws: Iterable[str]) -> Iterator[Score]:
+    """Compare laws with the oracle on one workload."""
+    best = run_law(ORACLE, workload, seed)
+    for name in laws:
+        outcome = run_law(name, workload, seed)
+        yield Score(
+            law=name,
+            workload=workload.name,
+            cores=workload.cores,
+            seed=seed,
+            throughput=outcome.completed / best.completed,
+            p50=outcome.latency(0.5) / best.latency(0.5),
+            p99=outcome.latency(0.99) / best.latency(0.99),
+            cost=outcome.cost / best.cost,
+            actions=outcome.actions,
+            lost=outcome.lost,
+            reached=workload.duration if workload.step and outcome.reached is None else outcome.reached,
+        )
+
+
+def contest(cores: int, seeds: Iterable[int], laws: Iterable[str], jobs: int = 1) -> list[Score]:
+    """Run the laws on all workloads of a size, in `jobs` processes."""
+    tasks = [(cores, number, seed, tuple(laws)) for seed in seeds for number in range(len(workloads(cores)))]
+    if jobs <= 1:
+        return [one for task in tasks for one in _score_task(task)]
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        return [one for scores in pool.map(_score_task, tasks) for one in scores]
+
+
+def _score_task(task: tuple[int, int, int, tuple[str, ...]]) -> list[Score]:
+    cores, number, seed, laws = task
+    return list(score(workloads(cores)[number], seed, laws))
+
+
+def standings(scores: list[Score]) -> list[Standing]:
+    """Sum up the scores of each law and size."""
+    groups: dict[tuple[int, str], list[Score]] = {}
+    for one in scores:
+        groups.setdefault((one.cores, one.law), []).append(one)
+    return [_standing(group) for group in groups.values()]
+
+
+def _standing(group: list[Score]) -> Standing:
+    seeds = len({one.seed for one in group})
+    steps = [one for one in group if one.reached is not None]
+    slow = [one.reached or 0.0 for one in steps if one.workload == "slow start"]
+    quick = [one.reached or 0.0 for one in steps if one.workload != "slow start"]
+    return Standing(
+        law=group[0].law,
+        cores=group[0].cores,
+        throughput=min(one.throughput for one in group),
+        p50=_geometric(one.p50 for one in group),
+        p99=_geometric(one.p99 for one in group),
+        cost=_geometric(one.cost for one in group),
+        actions=sum(one.actions for one in group) / seeds,
+        lost=sum(one.lost for one in group) / seeds,
+        reached=sum(quick) / max(1, len(quick)),
+        reached_slow=sum(slow) / max(1, len(slow)),
+    )
+
+
+def _geometric(values: Iterable[float]) -> float:
+    logs = [math.log(max(1e-9, value)) for value in values]
+    return math.exp(sum(logs) / len(logs))

@@ -1,0 +1,143 @@
+"""How the control law does against an oracle in simulation, and whether the simulation can be believed.
+
+The whole contest, all sizes and all opponents: `python -m bench.autoscaler`.
+"""
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+from bench.autoscaler.contest import OURS, Score, contest, law_names, run_law, score, standings
+from bench.autoscaler.drawing import draw
+from bench.autoscaler.sharing import Sharing
+from bench.autoscaler.simulation import Simulation
+from bench.autoscaler.workloads import Workload, burning, calling, constant, workloads
+from event_collector_workers.autoscaler import FixedSize, Tier
+
+
+def test_the_bounds_hold_on_two_cores() -> None:
+    """On all eighteen workloads: nearly the oracle's throughput and latency, at its price, calmly, without a kill."""
+    (standing,) = standings(contest(2, [1], [OURS]))
+    assert standing.throughput >= 0.97
+    assert standing.p50 <= 1.15
+    assert standing.p99 <= 1.4
+    assert standing.cost <= 1.5
+    assert standing.lost == 0
+    assert standing.actions <= 600
+    assert standing.reached <= 1.5
+    assert standing.reached_slow <= 6.0
+
+
+HARD = {"step", "memory limit", "CPU quota", "saturating back end", "slow start"}
+
+
+@pytest.fixture(scope="module")
+def hard_scores() -> dict[str, Score]:
+    chosen = (workload for workload in workloads(16) if workload.name in HARD)
+    return {workload.name: next(score(workload, 1, [OURS])) for workload in chosen}
+
+
+@pytest.mark.parametrize("name", sorted(HARD))
+def test_the_hard_workloads_keep_their_throughput_on_sixteen_cores(
+    hard_scores: dict[str, Score], name: str
+) -> None:
+    """Where other laws collapse, at least 97% of what the oracle finishes is finished, and nothing is killed."""
+    one = hard_scores[name]
+    assert one.throughput >= 0.97
+    assert one.p50 <= 1.3
+    assert one.p99 <= 3.0
+    assert one.lost == 0
+    assert one.actions <= 60
+
+
+def test_capacity_follows_a_step_on_sixteen_cores(hard_scores: dict[str, Score]) -> None:
+    """90% of the needed capacity is there within 1.5 s, within 6 s where a worker takes five to start."""
+    assert (hard_scores["step"].reached or 0.0) <= 1.5
+    assert (hard_scores["slow start"].reached or 0.0) <= 6.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("cores", "throughput"), [(16, 0.97), (64, 0.93)])
+def test_the_bounds_hold_on_larger_machines(cores: int, throughput: float) -> None:
+    """All eighteen workloads on 16 and on 64 cores, with three seeds each."""
+    (standing,) = standings(contest(cores, [1, 2, 3], [OURS]))
+    assert standing.throughput >= throughput
+    assert standing.p50 <= 1.15
+    assert standing.p99 <= 1.4
+    assert standing.cost <= 1.5
+    assert standing.lost == 0
+    assert standing.actions <= 600
+    assert standing.reached <= 1.5
+    assert standing.reached_slow <= 6.0
+
+
+def test_every_opponent_plays_by_the_same_rules() -> None:
+    """Each law handles the same small workload, and none beats the oracle's throughput by more than chance."""
+    workload = Workload("small", 2, 10.0, (burning(2, constant(0.5)), calling(constant(20.0))))
+    scores = {one.law: one for one in score(workload, 1, law_names())}
+    assert len(scores) == 7
+    for one in scores.values():
+        assert 0.0 < one.throughput <= 1.01
+
+
+def test_sharing_ends_jobs_when_their_work_is_done() -> None:
+    """Two jobs of one second on one core take two seconds; a third that comes later waits its share."""
+    ended: list[tuple[float, str]] = []
+    core = Sharing(lambda number: 1.0 / max(1, number))
+    core.add(0.0, 1.0, ended.append, (0.0, "a"))
+    core.add(0.0, 1.0, ended.append, (0.0, "b"))
+    assert core.due() == pytest.approx(2.0)
+    core.add(1.0, 0.25, ended.append, (0.0, "c"))
+    assert core.due() == pytest.approx(1.75)
+    core.finish(1.75)
+    assert [name for _, name in ended] == ["c"]
+    assert core.due() == pytest.approx(2.25)
+
+
+@pytest.mark.parametrize("load", [0.3, 0.6])
+def test_the_host_behaves_as_queueing_theory_says(load: float) -> None:
+    """On one core shared by all, the mean time of an event is its work over the idle share (M/G/1-PS)."""
+    source = burning(1, constant(load))
+    workload = Workload("theory", 1, 1500.0, (source,), startup_cpu=0.0, startup_latency=0.0)
+    outcome = Simulation(workload, FixedSize(1, 200), 7).run()
+    assert statistics.mean(outcome.latencies) == pytest.approx(0.04 / (1.0 - load), rel=0.06)
+
+
+def test_no_event_is_lost_in_the_books() -> None:
+    """Every event that came has a latency: its own, or its age when the run ended."""
+    workload = Workload("overload", 1, 20.0, (burning(1, constant(2.0)),))
+    outcome = Simulation(workload, FixedSize(1, 1), 3).run()
+    assert len(outcome.latencies) == len(workload.arrivals(3))
+    assert outcome.completed < len(workload.arrivals(3))
+
+
+def test_memory_beyond_the_limit_kills_workers() -> None:
+    """The simulated kernel kills what does not fit: a law that ignores memory loses events."""
+    workload = next(one for one in workloads(2) if one.name == "memory limit")
+    assert run_law("Celery", workload, 1).lost > 0
+
+
+def test_a_run_depends_on_its_seed_only() -> None:
+    """The same seed gives the same run, another one another."""
+    workload = Workload("small", 2, 10.0, (burning(2, constant(0.5)),))
+    runs = [run_law(OURS, workload, seed).latencies for seed in (1, 1, 2)]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_the_course_is_drawn(tmp_path: Path) -> None:
+    """A drawing holds a line for each law in each of its panels."""
+    workload = Workload("small", 2, 5.0, (burning(2, constant(0.5)),))
+    outcomes = {name: run_law(name, workload, 1) for name in (OURS, "static pool")}
+    draw(tmp_path / "course.svg", "small", workload.duration, outcomes)
+    text = (tmp_path / "course.svg").read_text()
+    assert text.count("<polyline") == 6
+    assert text.rstrip().endswith("</svg>")
+
+
+def test_sources_know_where_they_belong() -> None:
+    """The oracle moves a source to the workers when it needs a CPU, and leaves one alone that may not move."""
+    turning = next(one for one in workloads(16) if one.name == "IO turning CPU").sources[0]
+    assert (turning.best_tier(1.0), turning.best_tier(30.0)) == (Tier.COROUTINE, Tier.PROCESS)
+    assert calling(constant(1e6)).best_tier(0.0) is Tier.COROUTINE
