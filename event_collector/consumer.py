@@ -1,9 +1,8 @@
 """Consumers: the tasks that see events through, one event at a time, and the pool that keeps them.
 
-A consumer that has nothing to do is *parked*: its task waits for the consumer object itself, which plays the
-part of a future. Handing it an event is then one call of the task's own wake-up, at once and without a turn of
-the event loop: the first step of the handler runs inside `send()`, yet in the consumer's task, so that
-current_task(), timeouts, task groups and cancellation belong to the handler.
+A consumer that has nothing to do is *parked*. Handing it an event is then one call of its task's own wake-up, at
+once and without a turn of the event loop: the first step of the handler runs inside `send()`, yet in the
+consumer's task, so that current_task(), timeouts, task groups and cancellation belong to the handler.
 """
 
 import asyncio
@@ -12,11 +11,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context as ContextVars
 from contextvars import copy_context
 from time import monotonic
-from types import FrameType
+from types import FrameType, coroutine
 from typing import TYPE_CHECKING, Any
 
 from event_collector.collector import Collector
-from event_collector.data import Delivery, Error, ResultList, as_result, failure, single
+from event_collector.data import Delivery, Error, Ok, ResultList, as_result, failure, single
 from event_collector.publisher import CollectorEvent
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Consumer", "ConsumerPool", "is_consumer"]
 
 _BROADCAST = Delivery.BROADCAST
+_new_list = ResultList.__new__
 
 FIRST_SPAWN = 64
 """How many tasks a burst may create in one turn of the loop before any of their handlers has been seen to wait.
@@ -32,17 +32,19 @@ Fewer delays a burst of waiting handlers by turns, more wastes tasks on handlers
 
 
 class Consumer:
-    """One task that processes events, and the future that this task waits for while it is parked."""
+    """One task that processes events, one at a time, and is parked in between."""
 
-    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_dispatcher", "_fatal", "_loop", "_wakeup", "error",
-                 "event", "retired", "task", "variables")  # fmt: skip
+    __slots__ = ("_dispatcher", "_fatal", "_parking", "_resumed", "error", "event", "retired", "task", "variables",
+                 "wakeup")  # fmt: skip
 
-    def __init__(self, dispatcher: "Dispatcher", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, dispatcher: "Dispatcher", loop: asyncio.AbstractEventLoop, resumed: "asyncio.Future[None]"
+    ) -> None:
         self._dispatcher = dispatcher
-        self._loop = loop
-        self._asyncio_future_blocking = False
-        self._cancelled = False
-        self._wakeup: Callable[[Consumer], None] | None = None
+        self._parking = loop.create_future()
+        self._resumed = resumed  # done, with no result: what a resumed task is told
+        self.wakeup: Callable[[Any], None] | None = None
+        """Continues the task; known from the first time it parks."""
         self.event: CollectorEvent | None = None
         self.error: Exception | None = None
         """What its event ends with if it is cancelled; set by whoever cancels it."""
@@ -64,7 +66,7 @@ class Consumer:
                     event = self.event = dispatcher.next_event()
                     if event is None:
                         dispatcher.consumers.parked[self] = None
-                        await self
+                        await self._park()
                         continue
                     event.started = monotonic()
                 try:
@@ -74,7 +76,11 @@ class Consumer:
                         and event.payload.delivery is _BROADCAST
                     ):
                         outcome = await direct.processor(event.payload, direct.ctx)
-                        results = single(as_result(outcome, direct.key))
+                        if type(outcome) is not Ok or outcome.key is not None:
+                            outcome = as_result(outcome, direct.key)
+                        outcome.key = direct.key
+                        results = _new_list(ResultList)
+                        results.append(outcome)
                     else:
                         results = await self._handle(event)
                 except BaseException as exc:
@@ -130,42 +136,53 @@ class Consumer:
         self.error = error
         self.task.cancel()
 
+    @property
+    def is_parked(self) -> bool:
+        """Whether the task can be resumed: it is parked, and nobody has cancelled it there."""
+        return self.wakeup is not None and not self._parking.done() and not self.task.done()
+
     def resume(self) -> None:
         """Continue the parked task now, in this very call, as its event loop would.
 
         Must be called with no other task current. Only KeyboardInterrupt and SystemExit come out of it.
         """
-        wakeup, self._wakeup = self._wakeup, None
-        if wakeup is not None:
-            self.variables.run(wakeup, self)
+        self._parking.remove_done_callback(self.wakeup)  # type: ignore[arg-type]  # known since it parked
+        self.variables.run(self.wakeup, self._resumed)  # type: ignore[arg-type]
 
-    # What asyncio.Task asks of a future.
+    @coroutine
+    def _park(self) -> Generator[Any, None, None]:
+        """Wait for resume().
 
-    def __await__(self) -> Generator["Consumer", None, None]:
+        The task waits for a future that never gets a result, so that cancelling the task does what it always does.
+        What resumes it is its own wake-up, which it hands to what it waits for: to `_FirstParking` the first
+        time, where it can be had; the later ones, to a plain future, are the same and cost less.
+        """
+        if self.wakeup is None:
+            yield _FirstParking(self, self._parking)
+        else:
+            self._parking._asyncio_future_blocking = True
+            yield self._parking
+
+
+class _FirstParking:
+    """What a task waits for when it parks for the first time: passes for a future, and learns its wake-up."""
+
+    __slots__ = ("_asyncio_future_blocking", "_consumer", "_parking")
+
+    def __init__(self, consumer: Consumer, parking: "asyncio.Future[None]") -> None:
+        self._consumer = consumer
+        self._parking = parking
         self._asyncio_future_blocking = True
-        yield self
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
-        """Return the loop of the task."""
-        return self._loop
+        return self._parking.get_loop()
 
-    def add_done_callback(self, callback: Callable[["Consumer"], None], *, context: ContextVars) -> None:
-        """Keep the task's wake-up."""
-        self._wakeup = callback
+    def add_done_callback(self, callback: Callable[[Any], None], *, context: ContextVars) -> None:
+        self._consumer.wakeup = callback
+        self._parking.add_done_callback(callback, context=context)
 
     def cancel(self, msg: Any = None) -> bool:
-        """Wake the parked task with a CancelledError, in the next turn of the loop."""
-        if self._cancelled:
-            return False
-        self._cancelled = True
-        self._dispatcher.consumers.parked.pop(self, None)
-        self._loop.call_soon(self.resume)
-        return True
-
-    def result(self) -> None:
-        """Return None, or raise CancelledError in a task that was cancelled while parked."""
-        if self._cancelled:
-            raise asyncio.CancelledError
+        return self._parking.cancel(msg)
 
 
 class _InContext:
@@ -213,6 +230,8 @@ class ConsumerPool:
         self._loop = loop
         self._everyone: set[Consumer] = set()
         self._starting = 0
+        self._resumed = loop.create_future()
+        self._resumed.set_result(None)
         self.stepping = False
         """Whether a consumer runs within `step()`: none can be given an event from within it."""
         self.parked: dict[Consumer, None] = {}
@@ -224,7 +243,7 @@ class ConsumerPool:
     def spawn(self, wanted: int) -> None:
         """Create tasks for up to `wanted` more events that wait; each takes the next one when it starts."""
         for _ in range(min(wanted - self._starting, max(FIRST_SPAWN, len(self._everyone)))):
-            self._everyone.add(Consumer(self._dispatcher, self._loop))
+            self._everyone.add(Consumer(self._dispatcher, self._loop, self._resumed))
             self._starting += 1
 
     def started(self) -> None:
@@ -239,9 +258,16 @@ class ConsumerPool:
         self.parked.pop(consumer, None)
         self._dispatcher.schedule_pump()
 
-    def step(self, event: CollectorEvent, now: float) -> None:
-        """Give the event to a parked consumer and run its handler's first step now, inside the caller's task."""
-        consumer, _ = self.parked.popitem()
+    def claim(self) -> Consumer | None:
+        """Return a parked consumer to give an event to; it is parked no more."""
+        while self.parked:
+            consumer, _ = self.parked.popitem()
+            if consumer.is_parked:
+                return consumer
+        return None
+
+    def step(self, consumer: Consumer, event: CollectorEvent, now: float) -> None:
+        """Give the event to a claimed consumer and run its handler's first step now, inside the caller's task."""
         consumer.event = event
         event.started = now
         caller = asyncio.current_task(self._loop)
@@ -274,8 +300,8 @@ class ConsumerPool:
         while self.parked and len(self._everyone) > size:
             consumer, _ = self.parked.popitem()
             consumer.retired = True
-            self._loop.call_soon(consumer.resume)
             self._everyone.discard(consumer)
+            self._loop.call_soon(_dismiss, consumer)
 
     async def close(self) -> None:
         """End all consumers; those that have an event first finish it."""
@@ -316,6 +342,11 @@ def collector_in(frame: FrameType | None, dispatcher: "Dispatcher") -> str | Non
 def is_consumer(task: asyncio.Task[Any] | None, dispatcher: "Dispatcher") -> bool:
     """Return whether the task is one of the dispatcher's consumers, and so inside a handler."""
     return any(consumer.task is task for consumer in dispatcher.consumers.busy())
+
+
+def _dismiss(consumer: Consumer) -> None:
+    if consumer.is_parked:
+        consumer.resume()
 
 
 def _raise(exc: BaseException) -> None:

@@ -61,6 +61,8 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
     finished: float = 0.0
     # The sender's context variables, for the handler; None when there were none.
     variables: ContextVars | None = None
+    waited: bool = False
+    """Whether anybody has ever waited for it; written by wait()."""
     _results: ResultList | None = None
     # Most events have one waiter at most: a future of its own, a dict (for removal in any order) from two on.
     _waiters: "Waiter | dict[Waiter, None] | None" = None
@@ -79,6 +81,7 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
         Any number of tasks may wait, any number of times. Cancelling one, or a timeout around it, touches
         neither the event nor the other waiters.
         """
+        self.waited = True
         if self._results is not None:
             return self._results
         waiter = asyncio.get_running_loop().create_future()
@@ -97,12 +100,11 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
         self._results = result
         if self.finished == 0.0:
             self.finished = monotonic()
-        waiters, self._waiters = self._waiters, None
-        if waiters is None:
-            return
-        for waiter in waiters if isinstance(waiters, dict) else (waiters,):
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._waiters is not None:
+            waiters, self._waiters = self._waiters, None
+            for waiter in waiters if isinstance(waiters, dict) else (waiters,):
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def service_time(self) -> int:
         """Return how long its handlers took, in nanoseconds; 0 until the event is done."""
