@@ -21,7 +21,7 @@ from event_collector.publisher import CollectorEvent
 if TYPE_CHECKING:
     from event_collector.dispatcher import Dispatcher
 
-__all__ = ["Consumer", "ConsumerPool", "is_consumer"]
+__all__ = ["Consumer", "ConsumerPool", "collector_in"]
 
 _BROADCAST = Delivery.BROADCAST
 _new_list = ResultList.__new__
@@ -337,11 +337,6 @@ def collector_in(frame: FrameType | None, dispatcher: "Dispatcher") -> str | Non
             return None if dispatcher.direct is None else dispatcher.direct.key
         frame = frame.f_back
     return None
-
-
-def is_consumer(task: asyncio.Task[Any] | None, dispatcher: "Dispatcher") -> bool:
-    """Return whether the task is one of the dispatcher's consumers, and so inside a handler."""
-    return any(consumer.task is task for consumer in dispatcher.consumers.busy())
 
 
 def _dismiss(consumer: Consumer) -> None:

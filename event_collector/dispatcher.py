@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable
 from contextvars import copy_context
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from event_collector.backlog import Backlog, make_backlog
 from event_collector.capacity import Capacity
@@ -19,34 +19,18 @@ from event_collector.consumer import ConsumerPool
 from event_collector.data import Error, Payload, ResultList
 from event_collector.delivery import DeliveryPlan
 from event_collector.exceptions import ConfigError
-from event_collector.metrics import Meter
+from event_collector.metrics import Accounting, Meter
 from event_collector.publisher import DEFAULT_PRIORITY, CollectorEvent, QueueType
 from event_collector.refusals import QueueShutDown
+from event_collector.settings import Limits
 from event_collector_workers.autoscaler import burst_size
 
-__all__ = ["Accounting", "Dispatcher", "JobTier", "Limits"]
+__all__ = ["Dispatcher", "JobTier"]
 
 SLICE = 0.002
 """Seconds for which events are processed without a turn of the loop: less costs turns, more keeps others waiting."""
 
 _event_ids = itertools.count(1)
-
-
-class Accounting(NamedTuple):
-    """Where all events are: accepted = finished + in_handlers + queued, at every instant."""
-
-    accepted: int
-    finished: int
-    in_handlers: int
-    queued: int
-
-
-class Limits(NamedTuple):
-    """How many events may be in handlers at once."""
-
-    min_consumers: int
-    max_consumers: int
-    autoscale: bool
 
 
 class JobTier(Protocol):
@@ -160,6 +144,10 @@ class Dispatcher:
         for consumer in self.consumers.busy():
             event = self.consumers.abandon(consumer)
             self.finish(event, ResultList((Error(error),)), monotonic())
+
+    def is_consumer(self, task: asyncio.Task[Any] | None) -> bool:
+        """Return whether the task is a consumer of this queue, and so within a handler."""
+        return self._loop is not None and any(consumer.task is task for consumer in self.consumers.busy())
 
     async def close(self) -> None:
         """End the consumers. No event may be left."""

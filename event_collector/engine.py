@@ -16,14 +16,13 @@ from time import monotonic
 from typing import Any
 
 from event_collector.collector import COROUTINE, EXECUTOR, PROCESS, THREAD, Collector
-from event_collector.consumer import is_consumer
 from event_collector.delivery import DeliveryPlan
 from event_collector.dispatcher import Dispatcher
 from event_collector.lifecycle import Lifecycles, raise_all
 from event_collector.metrics import NOTHING, Meter, Metrics
 from event_collector.monitor import HISTORY, Monitor, Reporter
 from event_collector.refusals import QueueShutDown
-from event_collector.router import Router
+from event_collector.router import HANDLER_TASKS, Router
 from event_collector.settings import Settings
 from event_collector.tiers import ExecutorTier, ThreadTier, runs_in_threads
 from event_collector.worker_tier import WorkerTier
@@ -123,7 +122,8 @@ class Engine:
             return
         first = not self._stop_asked.is_set()
         self._stop_asked.set()
-        if asyncio.current_task() is keeper or is_consumer(asyncio.current_task(), self._dispatcher):
+        caller = asyncio.current_task()
+        if caller is keeper or caller in HANDLER_TASKS or self._dispatcher.is_consumer(caller):
             return
         await self._see_end(keeper)
         if first and (errors := self._take_errors()):
@@ -165,8 +165,10 @@ class Engine:
             await self._on_started()
         except BaseException as exc:
             self._hurried = True
-            await self._end()
-            self._keeper = None
+            try:
+                await self._end()
+            finally:
+                self._keeper = None
             if isinstance(exc, asyncio.CancelledError):
                 started.cancel()
             else:
@@ -181,9 +183,11 @@ class Engine:
         except asyncio.CancelledError:  # the program's event loop ends without having ended the queue
             self._hurried = True
             stop_asked.set()
-        await self._end()
-        await self._on_ended()
-        self._keeper = None
+        try:
+            await self._end()
+            await self._on_ended()
+        finally:
+            self._keeper = None
 
     async def _open(self) -> None:
         everyone = list(self._collectors.values())

@@ -5,6 +5,7 @@ One task, the *keeper*, enters the lifecycle and leaves it, as task groups and t
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context as ContextVars
@@ -59,7 +60,8 @@ class HostLoop:
         with self._runner:
             if self._keeper is not None:
                 self._leaving.set()
-                self._loop.run_until_complete(self._keeper)
+                with contextlib.suppress(asyncio.CancelledError):  # one that ends like this has ended, too
+                    self._loop.run_until_complete(self._keeper)
 
     async def _keep(self, manager: AbstractAsyncContextManager[Any], entered: "asyncio.Future[None]") -> None:
         async with manager:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-__all__ = ["Load", "Meter", "Metrics"]
+__all__ = ["Accounting", "Counts", "Load", "Meter", "Metrics"]
 
 
 @dataclass
@@ -60,6 +60,15 @@ class Metrics:
 
 NOTHING = Metrics(datetime.fromtimestamp(0, UTC), 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
 """The metrics of a queue that was never started."""
+
+
+class Accounting(NamedTuple):
+    """Where all events are: accepted = finished + in_handlers + queued, at every instant."""
+
+    accepted: int
+    finished: int
+    in_handlers: int
+    queued: int
 
 
 class Counts(NamedTuple):

@@ -31,6 +31,10 @@ HISTORY = 50
 """How many of the last changes of size are kept for whoever asks."""
 
 
+FAILED_INTERVAL = 1.0
+"""Seconds until the next look after one that failed."""
+
+
 class WorkerReading(NamedTuple):
     """The worker processes at one instant; seconds and bytes."""
 
@@ -139,10 +143,14 @@ class Monitor:
         self._timer = None
         self._watchdog.beat()
         self._meter.sample(now, self.counts())
-        plan = self._law.decide(self._read(now))
-        self._act(plan)
-        if self._dispatcher.unfinished:
-            self._schedule(self._interval)
+        try:
+            plan = self._law.decide(self._read(now))
+            self._act(plan)
+        except Exception as exc:  # a law of the application's own must not end all looking
+            self._log.error("the pools could not be resized", exc_info=exc)
+            plan = None
+        if plan is None or self._dispatcher.unfinished:
+            self._schedule(self._interval if plan is not None else FAILED_INTERVAL)
         elif plan.next_check is not None:
             self._schedule(max(self._interval, plan.next_check - now))
             self._rest(plan.next_check - now > self._interval)

@@ -6,12 +6,12 @@ from types import TracebackType
 from typing import Any
 
 from event_collector.collector import Collector, CollectorList
-from event_collector.dispatcher import Accounting, Dispatcher
+from event_collector.dispatcher import Dispatcher
 from event_collector.engine import Engine
 from event_collector.exceptions import ConfigError
 from event_collector.logger import make_logger
 from event_collector.messagebus import Message, MessageBus
-from event_collector.metrics import Load, Meter, Metrics
+from event_collector.metrics import Accounting, Load, Meter, Metrics
 from event_collector.publisher import DEFAULT_PRIORITY, EventPublisher, QueueType
 from event_collector.router import Router, SimpleRouter
 from event_collector.settings import (

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any, TypeAlias
+from weakref import WeakSet
 
 from event_collector.collector import Collector, CollectorDict
 from event_collector.data import Delivery, Error, Ok, Payload, Result, ResultList, as_result, failure
@@ -13,6 +14,10 @@ __all__ = ["CollectorSet", "Router", "SimpleRouter", "TopicHandlerDict"]
 
 CollectorSet: TypeAlias = Collection[Collector]
 TopicHandlerDict: TypeAlias = dict[str, set[Collector]]
+
+
+HANDLER_TASKS: WeakSet[asyncio.Task[Any]] = WeakSet()
+"""The tasks in which handlers run beside each other: none of them may wait for the end of its queue."""
 
 
 class Router(ABC):
@@ -71,7 +76,9 @@ class SimpleRouter(Router):
         if len(collectors) == 1:
             (collector,) = collectors
             return self.gather_results([await process(collector, payload)])
-        outcomes = await asyncio.gather(*(process(c, payload) for c in collectors), return_exceptions=True)
+        tasks = [asyncio.create_task(process(collector, payload)) for collector in collectors]
+        HANDLER_TASKS.update(tasks)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         return self.gather_results(
             [
                 failure(outcome, collector.process, (payload,), {}, collector.key)

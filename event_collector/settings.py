@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from event_collector.dispatcher import Limits
 from event_collector.exceptions import ConfigError
 from event_collector.publisher import QueueType
 
-__all__ = ["Settings"]
+__all__ = ["Limits", "Settings"]
 
 DEFAULT_MIN_CONSUMERS: Final = 1
 DEFAULT_MAX_CONSUMERS: Final = 100_000
@@ -23,6 +22,14 @@ METRICS_HISTORY_SIZE: Final = 1000
 CONSUMER_SHUTDOWN_TIMEOUT: Final = 10.0
 
 START_METHODS = ("forkserver", "spawn", "fork")
+
+
+class Limits(NamedTuple):
+    """How many events may be in handlers at once."""
+
+    min_consumers: int
+    max_consumers: int
+    autoscale: bool
 
 
 @dataclass
