@@ -153,7 +153,7 @@ def _turns(cast: Cast, options: Options) -> Iterator[Contest]:
             if measurer is not None:
                 sides.append(Side(f"{name}, {how}", measurer, {**ask, "autoscale": autoscale}))
     title = "turns of the loop from the last send until all of 10,000 waiting handlers have begun"
-    yield Contest(title, "turns", Unit("turns"), sides)
+    yield Contest(title, "turns", Unit("turns"), sides, also=["seconds"])
 
 
 def _lag(cast: Cast, options: Options) -> Iterator[Contest]:

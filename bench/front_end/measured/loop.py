@@ -57,10 +57,12 @@ class Assembly:
         self.missing = expected
         self.complete = asyncio.Event()
         self.turns = 0
+        self.completed_at = 0.0
 
     async def __call__(self, _payload: Payload, _ctx: Any) -> Ok:
         self.missing -= 1
         if not self.missing:
+            self.completed_at = perf_counter()
             self.complete.set()
         await self.complete.wait()
         return Ok(None)
@@ -72,15 +74,16 @@ class Assembly:
 
 
 async def turns(events: int, autoscale: bool) -> dict[str, float]:
-    """Return how many turns the loop takes from the last send until all handlers of a burst have begun."""
+    """Return turns of the loop, and seconds, from the last send until all handlers of a burst have begun."""
     assembly = Assembly(events)
     async with running_queue(assembly.__call__, **sizes(autoscale, events)) as publisher:
         for number in range(events):
             await publisher.send(Payload(number))
+        sent_at = perf_counter()
         assembly.count_turns(asyncio.get_running_loop())
         async with asyncio.timeout(60):
             await publisher.wait()
-    return {"turns": assembly.turns}
+    return {"turns": assembly.turns, "seconds": max(0.0, assembly.completed_at - sent_at)}
 
 
 class Gaps:

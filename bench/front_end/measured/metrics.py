@@ -16,7 +16,10 @@ def _finish(self: Any, event: Any, results: Any, now: float) -> None:
     """What Dispatcher.finish() does, but for the times it notes."""
     self.busy -= 1
     self._now = event.finished = now
-    self._conclude(event, results)
+    self.finished += 1
+    event.set_result(results)
+    if self._joiners:
+        self._wake_joiners()
 
 
 @contextlib.contextmanager
