@@ -243,7 +243,8 @@ def _unimportable_main() -> str | None:
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     if spec is None:
-        return None if getattr(main, "__file__", None) else "an interactive session"
+        file = getattr(main, "__file__", None)
+        return "an interactive session" if file is None or file.startswith("<") else None  # "<stdin>"
     # multiprocessing takes a __main__.py for a program that must not be imported
     return "a __main__.py" if spec.name.rpartition(".")[2] == "__main__" else None
 

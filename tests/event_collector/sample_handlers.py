@@ -59,6 +59,13 @@ class Checked(msgspec.Struct):
             raise LookupError("numbers below 0 are not kept")
 
 
+class ExitsWhenMade(msgspec.Struct):
+    code: int
+
+    def __post_init__(self) -> None:
+        os._exit(self.code)
+
+
 class Unknown:
     """Nothing that msgspec knows."""
 
@@ -112,6 +119,11 @@ class Hollow(Exception):
 class Mute(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
+
+
+class ExitsWhenShown(Exception):
+    def __str__(self) -> str:
+        return str(os._exit(5))
 
 
 class Stubborn(BaseException):
@@ -199,11 +211,17 @@ def echo(argument: Any) -> Any:
 
 
 def fail(name: str) -> Any:
-    raise {**RAISED, **DISGUISED, "mute": Mute}[name]()
+    raise {**RAISED, **DISGUISED, "mute": Mute, "exits when shown": ExitsWhenShown}[name]()
 
 
 def answer(name: str) -> Any:
     return ANSWERS[name]()
+
+
+def linger(path: str) -> None:
+    """Make the file, so that the test knows where the handler is, and stay."""
+    Path(path).touch()
+    time.sleep(60)
 
 
 ANSWERS: dict[str, Any] = {
@@ -236,7 +254,7 @@ ACTS: dict[str, Any] = {
     "kill": lambda number: os.kill(os.getpid(), number),
     "segfault": lambda _: ctypes.string_at(0),
     "stop": lambda _: os.kill(os.getpid(), signal.SIGSTOP),
-    "touch": lambda path: Path(path).touch(),
+    "linger": linger,
     "recurse": lambda _: recurse(0),
     "unencodable": lambda _: Unknown(),
     "coroutine": lambda argument: aecho(argument),
@@ -416,9 +434,9 @@ async def falls_apart(ctx: Context) -> AsyncIterator[None]:
 
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(wait())
+            waiter = group.create_task(wait())
             yield
-            raise asyncio.CancelledError
+            waiter.cancel()
     finally:
         note(ctx, "left")
 
