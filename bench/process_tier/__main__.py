@@ -10,23 +10,27 @@ import argparse
 import asyncio
 import multiprocessing
 import statistics
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from bench.process_tier.contestants import (
-    VALUE,
     WORKERS,
     Contestant,
     Pool,
-    burn,
     facade,
     standard_library,
 )
+from bench.process_tier.handler import VALUE, burn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_CAPTURED: Any = {"capture_output": True, "text": True}
 
 
 async def flow(contestant: Contestant, value: Any, count: int, in_flight: int) -> list[float]:
@@ -108,7 +112,7 @@ def bare(seconds: float) -> float:
     crew = [context.Process(target=burn, args=(seconds, count, results)) for _ in range(WORKERS)]
     for process in crew:
         process.start()
-    rate = sum(count / results.get() for _ in crew)
+    rate: float = sum(count / results.get() for _ in crew)
     for process in crew:
         process.join()
     return rate
@@ -124,7 +128,11 @@ def compare(
     """Alternate the pool, the facade and the standard library; print the ratios."""
     samples: dict[str, list[Sample]] = {"pool": [], "executor": [], "stdlib": []}
     bares = []
-    makers = {"pool": (Pool, ours), "executor": (facade, theirs), "stdlib": (standard_library, theirs)}
+    makers: dict[str, tuple[Callable[[float], Contestant], int]] = {
+        "pool": (Pool, ours),
+        "executor": (facade, theirs),
+        "stdlib": (standard_library, theirs),
+    }
     for _ in range(rounds):
         for who, (make, count) in makers.items():
             samples[who].append(measure(make, seconds, value, count, in_flight))
@@ -151,28 +159,43 @@ def compare(
 
 
 def first_result(rounds: int) -> None:
-    """Compare the time from nothing to the first result."""
+    """Compare the time from a warm interpreter to the first result; each try in a fresh one."""
     ratios = []
     for _ in range(rounds):
-        taken = []
-        for make in (Pool, standard_library):
-            begun = time.perf_counter()
-            uvloop.run(_one(make(0.0)))
-            taken.append(time.perf_counter() - begun)
-        ratios.append(taken[0] / taken[1])
-    print(f"\nstart, one result, stop: time / stdlib's {spread(ratios)}")
+        ours, theirs = (
+            float(
+                subprocess.run(
+                    [sys.executable, "-m", __package__, "--cold", who], check=True, **_CAPTURED
+                ).stdout
+            )
+            for who in ("pool", "stdlib")
+        )
+        ratios.append(ours / theirs)
+    print(f"\nfirst result: time / stdlib's {spread(ratios)}")
 
 
-async def _one(contestant: Contestant) -> None:
-    await contestant.start()
+async def cold(who: str) -> None:
+    """Print the seconds to the first result."""
+    contestant = Pool(0.0) if who == "pool" else standard_library(0.0)
+    begun = time.perf_counter()
+    if isinstance(contestant, Pool):
+        await contestant.start()
+    else:
+        contestant.bind()
     await flow(contestant, VALUE, 1, 1)
+    print(time.perf_counter() - begun)
     await contestant.stop()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--cold", choices=["pool", "stdlib"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    rounds = options.rounds
+    if options.cold:
+        asyncio.run(cold(options.cold))
+        return
     compare("no work", rounds, 0.0, VALUE, 100_000, 5_000, 1000)
     compare("no work", rounds, 0.0, VALUE, 5_000, 2_000, 1)
     compare("100 us of work", rounds, 100e-6, VALUE, 15_000, 5_000, 64)

@@ -8,54 +8,13 @@ import time
 from concurrent.futures import Executor, ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
-
+from bench.process_tier.handler import decode, encode, work
 from event_collector_workers import Job, ScaledProcessPoolExecutor, TaskSpec, WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 WORKERS = 2
-VALUE = {"id": 1234, "name": "event", "tags": ["a", "b"], "amount": 12.5}
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
-
-
-def work(seconds: float, value: Any) -> Any:
-    """The handler: pure Python for `seconds`, then the value itself."""
-    if seconds:
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            pass
-    return value
-
-
-def burn(seconds: float, count: int, results: Any) -> None:
-    """Run the handler `count` times with nothing beside it; put the seconds that took."""
-    begun = time.perf_counter()
-    for _ in range(count):
-        work(seconds, VALUE)
-    results.put(time.perf_counter() - begun)
-
-
-class WorkTask:
-    """The handler behind the pool's interface: msgpack in, msgpack out, or a blob."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def run(self, body: bytes | memoryview, blob: bytes | None) -> tuple[bytes, bytes | None]:
-        if blob is not None:
-            return b"", blob
-        return _encode(work(self._seconds, _decode(body))), None
-
-    def close(self) -> None:
-        pass
-
-
-def open_work(argument: bytes) -> WorkTask:
-    return WorkTask(float(argument))
 
 
 class Contestant(Protocol):
@@ -72,8 +31,12 @@ class Contestant(Protocol):
 class _Call(Job):
     __slots__ = ("done",)
 
+    def __init__(self, body: bytes, blob: bytes | None, done: Callable[[Any], None]) -> None:
+        super().__init__(0, body, blob)
+        self.done = done
+
     def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
-        self.done(_decode(body) if blob is None else blob)
+        self.done(decode(body) if blob is None else blob)
 
     def failed(self, error: BaseException, elapsed: float) -> None:
         raise error
@@ -83,16 +46,15 @@ class Pool:
     """The pool, as the event queue drives it."""
 
     def __init__(self, seconds: float) -> None:
-        task = TaskSpec("bench.process_tier.contestants:open_work", str(seconds).encode())
+        task = TaskSpec("bench.process_tier.handler:open_work", str(seconds).encode())
         self._pool = WorkerPool([task], max_workers=WORKERS)
 
     async def start(self) -> None:
         await self._pool.start(WORKERS)
 
     def send(self, value: Any, done: Callable[[Any], None]) -> None:
-        call = _Call(0, b"", value) if isinstance(value, bytes) else _Call(0, _encode(value))
-        call.done = done
-        self._pool.submit(call)
+        body, blob = (b"", value) if isinstance(value, bytes) else (encode(value), None)
+        self._pool.submit(_Call(body, blob, done))
 
     async def stop(self) -> None:
         await self._pool.close()
@@ -105,8 +67,11 @@ class ThroughExecutor:
         self._seconds = seconds
         self._executor = executor
 
-    async def start(self) -> None:
+    def bind(self) -> None:
         self._loop = asyncio.get_running_loop()
+
+    async def start(self) -> None:
+        self.bind()
         warm = [self._loop.run_in_executor(self._executor, time.sleep, 0.05) for _ in range(WORKERS)]
         await asyncio.gather(*warm)
 
@@ -120,7 +85,7 @@ class ThroughExecutor:
 
 def standard_library(seconds: float) -> ThroughExecutor:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.process_tier.contestants"])
+    context.set_forkserver_preload(["bench.process_tier.handler"])
     return ThroughExecutor(seconds, ProcessPoolExecutor(WORKERS, mp_context=context))
 
 

@@ -64,6 +64,13 @@ def burn(seconds: str) -> str:
     return "burnt"
 
 
+def spend(seconds: str) -> str:
+    end = time.process_time() + float(seconds)
+    while time.process_time() < end:
+        pass
+    return "spent"
+
+
 def append(path: str, word: str, seconds: str = "0") -> str:
     with Path(path).open("a") as file:
         file.write(word + "\n")
@@ -113,6 +120,7 @@ ACTS: dict[str, Any] = {
     "pid": os.getpid,
     "sleep": lambda seconds: time.sleep(float(seconds)),
     "burn": burn,
+    "spend": spend,
     "exit": lambda code: os._exit(int(code)),
     "sys_exit": lambda code: sys.exit(int(code)),
     "kill": lambda number: os.kill(os.getpid(), int(number)),

@@ -340,7 +340,7 @@ async def test_unknown_start_method_is_refused():
 async def test_statistics_describe_the_workers():
     """A snapshot names each process, its state, its load and its memory."""
     async with running(2) as pool:
-        await call(pool, "burn 0.05").result()
+        await call(pool, "spend 0.05").result()
         seen = pool.statistics(memory=True)
         assert (seen.target, seen.ready, seen.busy, seen.submitted, seen.finished) == (2, 2, 0, 1, 1)
         assert seen.cpu_seconds >= 0.03  # the system counts in hundredths

@@ -6,7 +6,7 @@ import array
 import socket
 from collections import deque
 from io import BytesIO
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .wire import BLOB_FROM, HEADER, NO_BLOB, Kind
 
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Channel", "ProtocolError", "Reader"]
 
 _SCRATCH: Final = 64 * 1024
-_TURN: Final = (
-    2 * 1024 * 1024
-)  # bytes moved for one worker before the loop gets its turn: under a millisecond
+_TURN: Final = 2 * 1024 * 1024  # bytes moved for one worker, each way, before the loop gets its turn
 _SOCKET_BUFFER: Final = 1024 * 1024  # asked for; the kernel grants what net.core.wmem_max allows
 _HEAD_LIMIT: Final = 1 << 30
 _BLOB_LIMIT: Final = 1 << 40
@@ -177,7 +175,10 @@ class Channel:
         """Read what is there, up to a turn's worth, and hand over the messages in it."""
         budget = _TURN
         while budget > 0 and not self._lost:
-            target = self._reader.target or self._scratch
+            direct = self._reader.target
+            # One call reads for as long as the worker keeps writing: only the size bounds its time.
+            target = self._scratch if direct is None else direct[:budget]
+            size = len(target)
             try:
                 count = self._socket.recv_into(target)
             except BlockingIOError:
@@ -190,8 +191,14 @@ class Channel:
                 return
             budget -= count
             self._received += count
-            self._deliver(target, count)
-            if count < len(target):
+            if direct is not None:
+                # A view that is still there when the value is complete would make BytesIO copy it.
+                target.release()
+                del direct
+                self._advance(self._reader.filled, count)
+            else:
+                self._advance(self._reader.feed, target[:count])
+            if count < size:
                 return
 
     def receive_all(self) -> None:
@@ -209,12 +216,9 @@ class Channel:
         self._reader.close()
         self._socket.close()
 
-    def _deliver(self, target: memoryview, count: int) -> None:
+    def _advance(self, step: Callable[[Any], None], what: int | memoryview) -> None:
         try:
-            if target is self._scratch:
-                self._reader.feed(target[:count])
-            else:
-                self._reader.filled(count)
+            step(what)
         except ProtocolError as error:
             self._lose(error)
 
@@ -223,7 +227,7 @@ class Channel:
         while outgoing and budget > 0:
             part = outgoing[0]
             try:
-                sent = self._socket.send(part)
+                sent = self._socket.send(part[:budget])  # for the same reason as in receive
             except BlockingIOError:
                 return
             except OSError as error:
