@@ -43,6 +43,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--against", type=Path, metavar="DIR", help="another checkout of this project, as a rival"
     )
+    parser.add_argument(
+        "--cpu", action="store_true", help="compare CPU time, on a machine that has other things to do"
+    )
     parser.add_argument("--alone", action="store_true", help=f"leave {EXISTING} out")
     parser.add_argument("--check", action="store_true", help="exit with status 1 if a promise is not kept")
     return parser.parse_args()
@@ -82,7 +85,10 @@ def _line(spread: Spread) -> str:
 
 def _measure(arguments: argparse.Namespace, python: Path, loop: str, existing: Path | None) -> bool:
     names = list(FIGURES) if "all" in arguments.figures else arguments.figures
-    options = Options(loop, arguments.events, arguments.consumers, arguments.seconds, arguments.settle)
+    figure = "cpu seconds" if arguments.cpu else "seconds"
+    options = Options(
+        loop, arguments.events, arguments.consumers, arguments.seconds, arguments.settle, figure
+    )
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     print(f"\n== Python {version_of(python)}, {loop}, {os.cpu_count()} CPUs, load {load}")
     kept = True

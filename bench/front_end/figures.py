@@ -26,6 +26,8 @@ class Options:
     consumers: int
     seconds: float
     settle: float
+    figure: str
+    """Of what the machine's other programs disturb: "seconds" or "cpu seconds"."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def _pattern(name: str) -> Callable[[Cast, Options], Iterator[Contest]]:
                     other = f"{rival}, {how}"
                     sides.append(Side(other, measurer, {**ask, "autoscale": autoscale}))
                     ratios.append(Ratio(f"{other} / this", other, this, at_least=promise))
-        yield Contest(f"{name}, {options.events:,} events", "seconds", MICROSECONDS, sides, ratios)
+        yield Contest(f"{name}, {options.events:,} events", options.figure, MICROSECONDS, sides, ratios)
 
     return contests
 
@@ -106,7 +108,7 @@ def _depth(cast: Cast, options: Options) -> Iterator[Contest]:
                 ratios.append(
                     Ratio(f"{order} / FIFO at {depth:,}", name, f"FIFO, {depth:,} deep", at_most=2.0)
                 )
-    yield Contest("depth: an event sent and processed", "seconds", MICROSECONDS, sides, ratios)
+    yield Contest("depth: an event sent and processed", options.figure, MICROSECONDS, sides, ratios)
 
 
 def _memory(cast: Cast, options: Options) -> Iterator[Contest]:
@@ -198,7 +200,7 @@ def _bulk(cast: Cast, options: Options) -> Iterator[Contest]:
         ratios = [Ratio(f"{bulk} / loop over {form}", bulk, form) for form in loops]
         ratios[0] = Ratio(ratios[0].name, bulk, loops[0], at_most=1.0)
         yield Contest(
-            f"bulk {measurement}, {options.events:,} events", "seconds", MICROSECONDS, sides, ratios
+            f"bulk {measurement}, {options.events:,} events", options.figure, MICROSECONDS, sides, ratios
         )
 
 
@@ -213,7 +215,9 @@ def _metrics(cast: Cast, options: Options) -> Iterator[Contest]:
             Ratio("without metrics / all of it", kinds["times"], kinds["nothing"], at_least=0.85),
             Ratio("without metrics and clock / all of it", kinds["clock"], kinds["nothing"], at_least=0.85),
         ]
-        yield Contest(f"metrics, {name}, {options.events:,} events", "seconds", MICROSECONDS, sides, ratios)
+        yield Contest(
+            f"metrics, {name}, {options.events:,} events", options.figure, MICROSECONDS, sides, ratios
+        )
 
 
 FIGURES: dict[str, Figure] = {

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from time import perf_counter
 from typing import Any
 
 from event_collector import CollectorEvent, EventPublisher, Ok, Payload
 
 from .queues import check, no_op, running_queue, sizes
+from .stopwatch import Stopwatch
 
 __all__ = ["sending", "waiting"]
 
@@ -54,22 +54,22 @@ _WAITING: dict[str, Callable[[EventPublisher, list[CollectorEvent]], Awaitable[l
 
 
 async def sending(form: str, events: int, autoscale: bool) -> dict[str, float]:
-    """Send no-op events in one form, wait for all, and return the seconds of an event."""
+    """Send no-op events in one form, wait for all, and return what an event took."""
     async with running_queue(no_op, **sizes(autoscale, 64)) as publisher:
-        begin = perf_counter()
+        watch = Stopwatch()
         sent = await _SENDING[form](publisher, events)
         await publisher.wait()
-        elapsed = perf_counter() - begin
+        took = watch.per_event(events)
     check([(await event.wait()).first().value for event in sent], list(range(events)))
-    return {"seconds": elapsed / events}
+    return took
 
 
 async def waiting(form: str, events: int, autoscale: bool) -> dict[str, float]:
-    """Wait in one form for events whose handlers suspend once; return the seconds of an event, sent and awaited."""
+    """Wait in one form for events whose handlers suspend once; return what an event took, sent and awaited."""
     async with running_queue(_suspend, **sizes(autoscale, 64)) as publisher:
-        begin = perf_counter()
+        watch = Stopwatch()
         sent = await _send(publisher, events)
         results = await _WAITING[form](publisher, sent)
-        elapsed = perf_counter() - begin
+        took = watch.per_event(events)
     check(sorted(result.first().value for result in results), list(range(events)))
-    return {"seconds": elapsed / events}
+    return took

@@ -3,12 +3,12 @@
 import asyncio
 import random
 import tracemalloc
-from time import perf_counter
 from typing import Any
 
 from event_collector import EventPublisher, Ok, Payload
 
 from .queues import check, running_queue
+from .stopwatch import Stopwatch
 
 __all__ = ["depth", "memory"]
 
@@ -55,22 +55,23 @@ def _order(queue_type: str, priorities: list[Any]) -> list[int]:
 
 
 async def depth(queue_type: str, count: int, distinct: int) -> dict[str, float]:
-    """Fill a queue with `count` events, drain it, check the order, and return the seconds of an event."""
+    """Fill a queue with `count` events, drain it, check the order, and return what an event took."""
     priorities = _priorities(queue_type, distinct, count)
     expected = _order(queue_type, priorities)
-    gate, elapsed = Gate(), 0.0
+    gate, total = Gate(), {"seconds": 0.0, "cpu seconds": 0.0}
     repetitions = max(1, LEAST_EVENTS // count)
     async with running_queue(gate.__call__, queue_type, autoscale=False, max_consumers=1) as publisher:
         for _ in range(repetitions):
             await gate.close(publisher)
-            begin = perf_counter()
+            watch = Stopwatch()
             for number, priority in enumerate(priorities):
                 await publisher.send(Payload(number, priority=priority))
             gate.open.set()
             await publisher.wait()
-            elapsed += perf_counter() - begin
+            for figure, seconds in watch.per_event(repetitions * count).items():
+                total[figure] += seconds
             check(gate.seen, expected)
-    return {"seconds": elapsed / (repetitions * count)}
+    return total
 
 
 async def memory(count: int) -> dict[str, float]:

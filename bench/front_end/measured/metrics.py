@@ -40,4 +40,4 @@ async def metrics(name: str, events: int, left_out: str, autoscale: bool) -> dic
     with _left_out(left_out):
         async with running_queue(**sizes(autoscale, 64)) as publisher:
             await send_and_await(name, publisher, max(1, events // 100))
-            return {"seconds": await send_and_await(name, publisher, events)}
+            return await send_and_await(name, publisher, events)

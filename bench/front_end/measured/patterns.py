@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from time import perf_counter
 from typing import Any
 
 from event_collector import EventPublisher, Payload
 
 from .queues import BareQueue, bare_queue, check, running_queue, sizes
+from .stopwatch import Stopwatch
 
 __all__ = ["PATTERNS", "pattern", "send_and_await"]
 
@@ -79,14 +79,14 @@ PATTERNS = {
 """For each pattern: how a library is used, how a bare queue is, and what both are told besides."""
 
 
-async def send_and_await(name: str, publisher: EventPublisher, events: int) -> float:
-    """Send so many events, check their results, and return the seconds that an event took."""
+async def send_and_await(name: str, publisher: EventPublisher, events: int) -> dict[str, float]:
+    """Send so many events, check their results, and return what an event took."""
     through_library, _, more = PATTERNS[name]
-    begin = perf_counter()
+    watch = Stopwatch()
     results = await through_library(publisher, events, **more)
-    elapsed = perf_counter() - begin
+    took = watch.per_event(events)
     check([result.first().value for result in results], list(range(events)))
-    return elapsed / events
+    return took
 
 
 async def pattern(name: str, events: int, consumers: int, autoscale: bool, bare: bool) -> dict[str, float]:
@@ -94,12 +94,12 @@ async def pattern(name: str, events: int, consumers: int, autoscale: bool, bare:
     if not bare:
         async with running_queue(**sizes(autoscale, consumers)) as publisher:
             await send_and_await(name, publisher, max(1, events // 100))
-            return {"seconds": await send_and_await(name, publisher, events)}
+            return await send_and_await(name, publisher, events)
     _, through_queue, more = PATTERNS[name]
     async with bare_queue(consumers) as queue:
         await through_queue(queue, max(1, events // 100), **more)
-        begin = perf_counter()
+        watch = Stopwatch()
         results = await through_queue(queue, events, **more)
-        elapsed = perf_counter() - begin
+        took = watch.per_event(events)
     check(results, list(range(events)))
-    return {"seconds": elapsed / events}
+    return took
