@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from event_collector.publisher import CollectorEvent, EventPublisher, QueueType
     from event_collector.queue import CollectorQueue
     from event_collector.router import Router, SimpleRouter
+    from event_collector_workers import ScaledProcessPoolExecutor, WorkerCrashed
 
 _HOMES = {
     "collector": "Collector CollectorDict CollectorList LifecycleManager Processor",
@@ -49,7 +50,8 @@ _HOMES = {
     "queue": "CollectorQueue",
     "router": "Router SimpleRouter",
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+_HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names.split()}
+_HOME_OF |= dict.fromkeys(("ScaledProcessPoolExecutor", "WorkerCrashed"), "event_collector_workers")
 
 __all__ = [
     "Collector",
@@ -78,7 +80,9 @@ __all__ = [
     "Result",
     "ResultList",
     "Router",
+    "ScaledProcessPoolExecutor",
     "SimpleRouter",
+    "WorkerCrashed",
     "abind",
 ]
 
@@ -86,7 +90,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    value = getattr(import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value
 
