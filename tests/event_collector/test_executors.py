@@ -140,21 +140,20 @@ async def test_executors_stay_open() -> None:
         assert executor.submit(handlers.echo, 2).result() == 2
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        lambda reply: b"",
-        lambda reply: b"\xc1garbage",
-        lambda reply: reply[:-1],
-        lambda reply: reply + b"x",
-        lambda reply: None,
-        lambda reply: 5,
-    ],
-)
-async def test_an_executor_that_answers_nonsense_is_an_error(reply: Any) -> None:
+NONSENSE: list[Callable[[bytes], Any]] = [
+    lambda reply: b"",
+    lambda reply: b"\xc1garbage",
+    lambda reply: reply[:-1],
+    lambda reply: reply + b"x",
+    lambda reply: None,
+    lambda reply: 5,
+]
+
+
+async def test_an_executor_that_answers_nonsense_is_an_error() -> None:
     """A reply that is none becomes an EncodeError that names the collector, not a hang."""
-    async with running(Collector("c", handlers.act, mode=Borrowed(reply))) as queue:
-        for _ in range(3):
+    for reply in NONSENSE:
+        async with running(Collector("c", handlers.act, mode=Borrowed(reply))) as queue:
             error = await error_of(queue, ["echo", 5])
             assert isinstance(error, EncodeError)
             assert "collector 'c'" in str(error)

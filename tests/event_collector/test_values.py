@@ -215,39 +215,40 @@ async def test_a_result_that_cannot_travel_is_an_error_that_says_so(
         assert (await ask(queue, ["pid", 0])).unwrap() == pid
 
 
-@pytest.mark.parametrize(
-    ("payload_type", "value", "complaint"),
-    [
-        (Order, {"lines": []}, "missing required field `number`"),
-        (Order, {"number": "one"}, "Expected `int`, got `str` - at `$[0].number`"),
-        (Order, b"x" * 70_000, "Expected `object`, got `bytes`"),
-        (str, b"x" * 70_000, "Expected `str`, got `bytes`"),
-        (Order, None, "Expected `object`"),
-        (Checked, {"number": -1}, "numbers below 0 are not kept"),
-        (Annotated[int, msgspec.Meta(ge=0)], -1, "Expected `int` >= 0"),
-        (Unknown, {"a": 1}, "Expected `Unknown`"),
-    ],
-)
-async def test_a_payload_of_another_type_is_an_error_that_names_the_field(
-    payload_type: Any, value: Any, complaint: str
-) -> None:
+MISFITS: list[tuple[Any, Any, str]] = [
+    (Order, {"lines": []}, "missing required field `number`"),
+    (Order, {"number": "one"}, "Expected `int`, got `str` - at `$[0].number`"),
+    (Order, b"x" * 70_000, "Expected `object`, got `bytes`"),
+    (str, b"x" * 70_000, "Expected `str`, got `bytes`"),
+    (Order, None, "Expected `object`"),
+    (Checked, {"number": -1}, "numbers below 0 are not kept"),
+    (Annotated[int, msgspec.Meta(ge=0)], -1, "Expected `int` >= 0"),
+    (Unknown, {"a": 1}, "Expected `Unknown`"),
+]
+
+
+async def test_a_payload_of_another_type_is_an_error_that_names_the_field() -> None:
     """What does not fit the handler's type never reaches it: a PayloadTypeError with collector, type and field."""
-    collector = Collector("c", handlers.untyped, mode="process", payload_type=payload_type)
-    async with running(collector) as queue:
-        error = await error_of(queue, value)
-        assert isinstance(error, PayloadTypeError)
-        assert "collector 'c'" in str(error)
-        assert complaint in str(error)
+    collectors = [
+        Collector(str(number), handlers.untyped, mode="process", payload_type=payload_type)
+        for number, (payload_type, _, _) in enumerate(MISFITS)
+    ]
+    async with running(*collectors) as queue:
+        for number, (_, value, complaint) in enumerate(MISFITS):
+            error = (await ask_one(queue, number, value)).err
+            assert isinstance(error, PayloadTypeError)
+            assert f"collector '{number}'" in str(error)
+            assert complaint in str(error)
 
 
-@pytest.mark.parametrize("value", [{"nothing": 1}, 5, b"x" * 70_000])
-async def test_a_result_of_another_type_than_annotated_is_an_error(value: Any) -> None:
+async def test_a_result_of_another_type_than_annotated_is_an_error() -> None:
     """A handler that does not return what its annotation says gets an EncodeError with collector and remedy."""
     async with running(Collector("c", handlers.gives_receipt, mode="process")) as queue:
-        error = await error_of(queue, value)
-        assert isinstance(error, EncodeError)
-        for part in ("collector 'c'", "does not fit Receipt", "result_type="):
-            assert part in str(error)
+        for value in ({"nothing": 1}, 5, b"x" * 70_000):
+            error = await error_of(queue, value)
+            assert isinstance(error, EncodeError)
+            for part in ("collector 'c'", "does not fit Receipt", "result_type="):
+                assert part in str(error)
         assert (await ask(queue, {"total": 2})).unwrap() == Receipt(2)
 
 
