@@ -1,0 +1,46 @@
+"""Handlers and lifecycles that bring about the errors of docs/errors.md."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from event_collector import Context, Payload
+
+
+class Order(msgspec.Struct):
+    number: int
+
+
+class Receipt(msgspec.Struct):
+    total: int
+
+
+class OddError(Exception):
+    """Its constructor does not take its own args."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+def handle(payload: Payload[Any], ctx: Context) -> Any:
+    if payload.value == "wait":
+        time.sleep(60)
+    if payload.value == "exit":
+        os._exit(3)
+    if payload.value == "odd":
+        raise OddError(1, 2)
+    return payload.value
+
+
+def bill(payload: Payload[Order], ctx: Context) -> Receipt:
+    return 5  # type: ignore[return-value]  # that is the mistake
+
+
+@contextmanager
+def database(ctx: Context) -> Iterator[None]:
+    raise ConnectionRefusedError("no database")
+    yield

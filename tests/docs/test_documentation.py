@@ -1,0 +1,225 @@
+"""What the documentation shows is so: its programs run, its commands exist, its links lead somewhere."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import event_collector
+import event_collector.exceptions
+import event_collector_workers
+from event_collector.codec import PayloadDecoder, encode_payload
+from event_collector.data import Payload
+from tests.docs.pages import (
+    PAGES,
+    ROOT,
+    Block,
+    anchor,
+    blocks,
+    commands,
+    headings,
+    links,
+    matches,
+    prose,
+    table,
+)
+
+LIMIT = 60.0
+"""Seconds that one program of a page may take: far more than it ever should."""
+
+OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
+PROGRAMS = (
+    "event-collector run",
+    "event-collector",
+    "python -m bench.front_end",
+    "python -m bench.process_tier",
+    "python -m bench.autoscaler",
+)
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+# -- blocks --
+
+
+@every_page
+def test_every_program_runs_and_prints_what_the_page_says(
+    page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All blocks of a page, one after the other, do what the page shows."""
+    module = ModuleType(f"page_{page.stem.lower()}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    printed = ""
+    for block in blocks(page):
+        if block.marker == "output":
+            assert matches(block.text, printed), f"line {block.line} of {page.name}: got\n{printed}"
+        elif block.marker == "run":
+            run_console(block, page, tmp_path)
+        elif block.language == "python" or block.marker.startswith("file: "):
+            printed = execute(block, page, tmp_path, module) or capsys.readouterr().out
+
+
+def execute(block: Block, page: Path, folder: Path, module: ModuleType) -> str:
+    """Do with a Python block what its marker says; return what a program of its own printed."""
+    kind, _, name = block.marker.partition(": ")
+    if kind == "file":
+        (folder / name).write_text(block.text)
+    elif kind == "script":
+        (folder / "script.py").write_text(block.text)
+        return shell("python script.py", folder)
+    else:
+        assert not kind, f"line {block.line} of {page.name}: what is {block.marker!r}?"
+        lines = "\n" * (block.line - 1) + block.text  # tracebacks name the line of the page
+        exec(compile(lines, str(page), "exec"), vars(module))
+    return ""
+
+
+def run_console(block: Block, page: Path, folder: Path) -> None:
+    for command in commands(block):
+        printed = shell(command.line, folder)
+        assert matches(command.output, printed), f"{page.name}: {command.line}: got\n{printed}"
+
+
+def shell(line: str, folder: Path) -> str:
+    """Run one line in a folder, with this environment's programs; return all that it printed."""
+    paths = [str(ROOT), str(ROOT / "workers")]
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONWARNINGS": "error",
+    }
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=environment, timeout=LIMIT, text=True, check=False,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    return done.stdout
+
+
+@every_page
+def test_every_file_of_a_page_is_used(page: Path) -> None:
+    """A block that is saved as a file is run, or imported, by a command of the page."""
+    consoles = "".join(block.text for block in blocks(page) if block.marker == "run")
+    for block in blocks(page):
+        kind, _, name = block.marker.partition(": ")
+        assert kind != "file" or name in consoles or Path(name).stem in consoles
+
+
+# -- commands --
+
+
+@cache
+def options_of(program: str) -> frozenset[str]:
+    """Return the options that the help of a program explains."""
+    explained = re.findall(r"^  (-.*)$", shell(f"{program} --help", ROOT), re.MULTILINE)
+    return frozenset(option for line in explained for option in OPTION.findall(line.partition("  ")[0]))
+
+
+def shown_commands(page: Path) -> Iterator[tuple[str, str]]:
+    """Yield the programs that a page shows, each with the rest of its line."""
+    found = blocks(page)
+    lines = [line for block in found if block.language == "sh" for line in block.text.splitlines()]
+    lines += [command.line for block in found if block.language == "console" for command in commands(block)]
+    for text in [*lines, *re.findall(r"`([^`\n]+)`", prose(page))]:
+        program = next((program for program in PROGRAMS if f"{program} " in text), None)
+        if program is not None:
+            yield program, re.split(r" \| |;|#|>", text.partition(program)[2])[0]
+
+
+@every_page
+def test_every_option_that_is_shown_exists(page: Path) -> None:
+    """Options in the commands of a page are in the help of their program."""
+    for program, rest in shown_commands(page):
+        for option in OPTION.findall(rest):
+            assert option in options_of(program), f"{program} {rest}"
+
+
+def test_the_page_of_the_command_has_every_option() -> None:
+    """docs/command.md names what --help names, no more and no less."""
+    named = {
+        option
+        for code in re.findall(r"`([^`\n]+)`", prose(ROOT / "docs/command.md"))
+        if code.startswith("-")
+        for option in OPTION.findall(code)
+    }
+    assert named == options_of("event-collector run")
+
+
+@every_page
+def test_every_target_of_make_that_is_shown_exists(page: Path) -> None:
+    """`make NAME` in a page is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    code = [block.text for block in blocks(page)] + re.findall(r"`([^`\n]+)`", prose(page))
+    shown = {name for text in code for name in re.findall(r"(?:^|\$ )make ([a-z]+)", text, re.MULTILINE)}
+    assert shown <= targets
+
+
+# -- names, links --
+
+
+def test_every_public_error_has_its_section() -> None:
+    """docs/errors.md has a heading for each exported exception, and for nothing else that looks like one."""
+    exported = {
+        name
+        for module in (event_collector, event_collector.exceptions, event_collector_workers)
+        for name in module.__all__
+        if isinstance(found := getattr(module, name), type) and issubclass(found, BaseException)
+    }
+    described = {
+        heading.strip("`") for heading in headings(ROOT / "docs/errors.md") if heading.startswith("`")
+    }
+    assert described == exported
+
+
+@every_page
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """A link to a file finds the file, and a link to a heading the heading."""
+    for target in links(page):
+        if target.startswith("https://"):
+            continue
+        name, _, fragment = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        assert not fragment or fragment in map(anchor, headings(file)), target
+
+
+def test_every_page_can_be_reached() -> None:
+    """Each page is linked from the README."""
+    linked = {(ROOT / target).resolve() for target in links(ROOT / "README.md") if "://" not in target}
+    assert set(PAGES) - {ROOT / "README.md"} <= linked
+
+
+# -- values --
+
+
+def test_the_table_of_values_is_what_happens() -> None:
+    """Each row of docs/values.md, evaluated, sent and received as a worker would, comes out as it says."""
+    page = ROOT / "docs/values.md"
+    names: dict[str, object] = {}
+    for block in blocks(page):
+        if block.language == "python" and not block.marker:
+            exec(block.text, names)
+    rows = table(page, "sent")
+    assert len(rows) > 15
+    for sent, untyped, annotation, typed in rows:
+        value = eval(sent.strip("`"), names)
+        assert show(received(value, None)) == show(eval(untyped.strip("`"), names)), sent
+        if annotation:
+            asked = eval(annotation.strip("`"), names)
+            wanted = value if typed == "the same" else eval(typed.strip("`"), names)
+            assert show(received(value, asked)) == show(wanted), sent
+
+
+def received(value: object, asked: object) -> object:
+    body, blob = encode_payload(Payload(value), "values")
+    return PayloadDecoder(Any if asked is None else asked, "values")(body, blob).value
+
+
+def show(value: object) -> str:
+    return f"{type(value).__name__} {value!r}"

@@ -1,0 +1,161 @@
+"""The messages in docs/errors.md are those that the errors have."""
+
+import asyncio
+import multiprocessing
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from event_collector import (
+    Collector,
+    CollectorQueue,
+    ConfigError,
+    Context,
+    Delivery,
+    EncodeError,
+    HandlerTimeout,
+    Payload,
+    PayloadTypeError,
+    QueueFull,
+    QueueShutDown,
+    RemoteError,
+)
+from event_collector_workers import (
+    JobTimeout,
+    PoolBroken,
+    ScaledProcessPoolExecutor,
+    WorkerCrashed,
+    WorkerStartError,
+)
+from tests.docs.error_programs import bill, database, handle
+from tests.docs.pages import ROOT, matches, section
+
+BOUND = 60.0
+"""Seconds that anything may take before a test gives up."""
+
+
+def assert_documented(error: BaseException) -> None:
+    """The section of the error's class has a message that fits this one."""
+    messages = [block.text for block in section(ROOT / "docs/errors.md", f"`{type(error).__name__}`")]
+    text = str(error).replace("tests.docs.error_programs.", "handlers.")
+    assert any(matches(message, text) for message in messages), f"{type(error).__name__}: {error}"
+
+
+async def outcome(collector: Collector, value: Any, **options: Any) -> BaseException:
+    """Send one payload and return the exception in its result."""
+    async with (
+        asyncio.timeout(BOUND),
+        CollectorQueue([collector], logging=False, max_workers=1, **options) as queue,
+    ):
+        event = await queue.get_publisher().send(Payload(value))
+        result = (await event.wait()).first()
+    assert result.is_error, result
+    assert isinstance(result.err, BaseException)
+    return result.err
+
+
+async def start(*collectors: Collector) -> None:
+    async with asyncio.timeout(BOUND), CollectorQueue(list(collectors), logging=False, max_workers=1):
+        pass
+
+
+def with_lock() -> Collector:
+    return Collector("orders", handle, ctx=Context({"lock": threading.Lock()}))
+
+
+async def start_within_a_worker() -> None:
+    process = multiprocessing.current_process()
+    process._inheriting = True  # type: ignore[attr-defined]  # as while a worker imports the main module
+    try:
+        await start(Collector("orders", handle))
+    finally:
+        del process._inheriting  # type: ignore[attr-defined]
+
+
+MISTAKES: dict[str, Callable[[], Awaitable[Any] | Any]] = {
+    "a plain function as a coroutine": lambda: Collector("orders", handle, mode="coroutine"),
+    "a lambda in a worker": lambda: start(Collector("orders", lambda payload, ctx: None, mode="process")),
+    "a lock in a worker": lambda: start(with_lock()),
+    "no main guard": start_within_a_worker,
+    "one key twice": lambda: CollectorQueue([Collector("orders", handle), Collector("orders", handle)]),
+    "a string as keys": lambda: Payload(1, Delivery.KEY, "orders"),
+    "a bare value": lambda: CollectorQueue([]).get_publisher().send(5),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+async def test_mistakes(mistake: str) -> None:
+    """What cannot work is refused with the documented words."""
+    with pytest.raises(ConfigError) as caught:
+        made = MISTAKES[mistake]()
+        if isinstance(made, Awaitable):
+            await made
+    assert_documented(caught.value)
+
+
+FAILURES: dict[str, tuple[type[Exception], Collector, Any]] = {
+    "payload cannot travel": (EncodeError, Collector("orders", handle), object()),
+    "result of another type": (EncodeError, Collector("orders", bill), {"number": 1}),
+    "payload of another type": (PayloadTypeError, Collector("orders", bill), {"number": "one"}),
+    "too slow": (HandlerTimeout, Collector("orders", handle, timeout=0.1), "wait"),
+    "an odd exception": (RemoteError, Collector("orders", handle), "odd"),
+    "a crash": (WorkerCrashed, Collector("orders", handle), "exit"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_failures(failure: str) -> None:
+    """What goes wrong with one event is in its result, with the documented words."""
+    kind, collector, value = FAILURES[failure]
+    error = await outcome(collector, value)
+    assert type(error) is kind
+    assert_documented(error)
+
+
+async def test_refusals() -> None:
+    """A full queue, one that has ended, and one that gave up an event say so with the documented words."""
+    queue = CollectorQueue([Collector("orders", handle)], logging=False, max_queue_size=2)
+    for _ in range(2):
+        queue.get_publisher().send_nowait(Payload(1))
+    with pytest.raises(QueueFull) as full:
+        queue.get_publisher().send_nowait(Payload(1))
+    assert_documented(full.value)
+    async with queue:
+        pass
+    with pytest.raises(QueueShutDown) as ended:
+        await queue.get_publisher().send(Payload(1))
+    assert_documented(ended.value)
+    queue = CollectorQueue([Collector("orders", handle)], logging=False, consumer_shutdown_timeout=0.1)
+    async with queue:
+        event = await queue.get_publisher().send(Payload("wait"))
+    given_up = (await event.wait()).first().err  # type: ignore[union-attr]
+    assert isinstance(given_up, QueueShutDown)
+    assert_documented(given_up)
+
+
+async def test_workers_that_cannot_start() -> None:
+    """A lifecycle that fails in a worker is the documented error of the start."""
+    with pytest.raises(WorkerStartError) as caught:
+        await start(Collector("orders", handle, lifecycle=database))
+    assert_documented(caught.value)
+
+
+async def test_workers_that_keep_dying() -> None:
+    """When every event kills its worker, the later ones have the documented error."""
+    async with asyncio.timeout(BOUND), CollectorQueue([Collector("orders", handle)], logging=False) as queue:
+        events = await queue.get_publisher().send_many(Payload("exit") for _ in range(100))
+        errors = [(await event.wait()).first().err for event in events]  # type: ignore[union-attr]
+    broken = [error for error in errors if isinstance(error, PoolBroken)]
+    assert broken
+    assert_documented(broken[0])
+
+
+def test_calls_that_take_too_long() -> None:
+    """The future of a call with a time limit has the documented error."""
+    with ScaledProcessPoolExecutor(1) as executor:
+        with pytest.raises(JobTimeout) as caught:
+            executor.submit_with_timeout(0.1, time.sleep, 60).result(BOUND)
+    assert_documented(caught.value)
