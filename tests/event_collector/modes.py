@@ -7,7 +7,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from event_collector import Collector, CollectorQueue, Payload, Result
+from event_collector import Collector, CollectorQueue, Error, Payload, Result
 from tests.event_collector import sample_handlers as handlers
 
 BOUND = 30.0
@@ -59,7 +59,7 @@ async def ask(queue: CollectorQueue, value: Any, **options: Any) -> Result[Any, 
 async def error_of(queue: CollectorQueue, value: Any) -> BaseException:
     """Send one payload and return the exception in its one result, an Error."""
     result = await ask(queue, value)
-    assert result.is_error, result
+    assert isinstance(result, Error), result
     assert isinstance(result.err, BaseException), result
     return result.err
 

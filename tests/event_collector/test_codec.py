@@ -15,7 +15,8 @@ from event_collector.codec import PayloadDecoder, ReplyDecoder, encode_payload, 
 from event_collector.data import Error, Ok, Payload
 from event_collector.exceptions import EncodeError, EventCollectorException, PayloadTypeError, RemoteError
 from event_collector.remote_exceptions import ExceptionParts, put_together, take_apart
-from tests.event_collector.sample_handlers import DISGUISED, RAISED, Order
+from tests.event_collector.sample_exceptions import DISGUISED, RAISED
+from tests.event_collector.sample_types import Order
 
 encode = msgspec.msgpack.encode
 

@@ -11,6 +11,7 @@ from event_collector import Collector, CollectorQueue, Payload
 from event_collector_workers import PoolBroken, WorkerCrashed
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector.modes import ask, assert_alive, balanced, error_of, running, until
+from tests.event_collector.sample_types import ExitsWhenMade
 
 DEADLY: list[tuple[list[Any], int]] = [
     (["exit", 0], 0),
@@ -71,9 +72,7 @@ def fine_too(payload: Payload[Any], ctx: Any) -> str:
 async def test_a_crash_in_a_type_of_the_handler_is_a_crash_like_any_other(cause: str) -> None:
     """A process that ends while a payload is decoded or a result encoded costs that event alone."""
     if cause == "decode":
-        collector = Collector(
-            "c", handlers.untyped, mode="process", payload_type=handlers.ExitsWhenMade | int
-        )
+        collector = Collector("c", handlers.untyped, mode="process", payload_type=ExitsWhenMade | int)
         deed: Any = {"code": 5}
     else:
         collector = Collector("c", handlers.act, mode="process")

@@ -13,6 +13,7 @@ import pytest
 from event_collector import Collector, Context, Delivery, EncodeError, Payload
 from event_collector_workers import ScaledProcessPoolExecutor
 from tests.event_collector import sample_handlers as handlers
+from tests.event_collector import sample_lifecycles as lifecycles
 from tests.event_collector.modes import ask, assert_alive, error_of, running
 from tests.event_collector.test_worker_lifecycle import logged, pids
 
@@ -39,8 +40,8 @@ class Borrowed(Executor):
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
-@pytest.mark.parametrize("handler", [handlers.use_context, handlers.use_context_async])
-@pytest.mark.parametrize("lifecycle", [handlers.in_one_task, handlers.plain_lifecycle])
+@pytest.mark.parametrize("handler", [lifecycles.use_context, lifecycles.use_context_async])
+@pytest.mark.parametrize("lifecycle", [lifecycles.in_one_task, lifecycles.plain_lifecycle])
 def test_a_process_of_an_executor_keeps_its_lifecycle(
     method: str, handler: Any, lifecycle: Any, tmp_path: Path
 ) -> None:
@@ -68,7 +69,7 @@ def test_a_lifecycle_that_cannot_be_entered_is_an_error_of_each_event() -> None:
 
     async def use(executor: Executor) -> None:
         collectors = [
-            Collector("broken", handlers.act, mode=executor, lifecycle=handlers.fails_to_open),
+            Collector("broken", handlers.act, mode=executor, lifecycle=lifecycles.fails_to_open),
             Collector("whole", handlers.act, mode=executor),
         ]
         async with running(*collectors) as queue:

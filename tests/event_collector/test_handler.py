@@ -120,7 +120,7 @@ def returning(annotation: Any) -> Callable[..., Any]:
         (Ok[Receipt], Receipt),
         ("Ok[Receipt]", Receipt),
         (Ok["Receipt"], Receipt),
-        (Result[Receipt, ValueError], Receipt),
+        (Result[Receipt, ValueError], Receipt),  # type: ignore[misc]
         (Ok[Receipt] | Error[str], Receipt),
         (Error[str] | Ok[Receipt], Receipt),
         (Awaitable[Ok[Receipt]], Receipt),
@@ -136,7 +136,7 @@ def returning(annotation: Any) -> Callable[..., Any]:
         (Ok | Error, Any),
         (Awaitable, Any),
         (T, Any),
-        (Ok[T], Any),
+        (Ok[T], Any),  # type: ignore[valid-type]
         ("NowhereToBeFound", Any),
     ],
 )
@@ -164,7 +164,7 @@ def taking(annotation: Any) -> Callable[..., Any]:
         (Payload[dict[str, int]], dict[str, int]),
         (Payload, Any),
         (Payload[Any], Any),
-        (Payload[T], Any),
+        (Payload[T], Any),  # type: ignore[valid-type]
         (Order, Any),
         (Any, Any),
         ("NowhereToBeFound", Any),

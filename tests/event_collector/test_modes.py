@@ -24,6 +24,7 @@ from event_collector import (
     ResultList,
     Router,
 )
+from tests.event_collector import sample_exceptions as exceptions
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector.modes import (
     BOUND,
@@ -71,7 +72,7 @@ def notes_of(err: BaseException) -> list[str]:
 
 EVERYTHING = [
     *(["answer", name] for name in handlers.ANSWERS),
-    *(["raise", name] for name in handlers.RAISED),
+    *(["raise", name] for name in exceptions.RAISED),
     ["recurse", None],
     ["echo", {"a": [1, 2.5, None, True, "text", b"bytes"], "b": {"c": {}}}],
     ["echo", 2**63],
@@ -116,7 +117,7 @@ ELSEWHERE = [mode for mode in MODES if "process" in mode]
 async def test_exceptions_that_cannot_come_back_are_named(mode: str, places: Places) -> None:
     """An exception that cannot be had here as it was is a RemoteError with its name and text; the rest go on."""
     async with running(Collector("c", MODES[mode], mode=places[mode])) as queue:
-        for name, make in handlers.DISGUISED.items():
+        for name, make in exceptions.DISGUISED.items():
             error, original = await error_of(queue, ["raise", name]), make()
             assert type(error) is RemoteError, name
             assert f"{type(original).__module__}.{type(original).__qualname__}: " in str(error), name
@@ -124,7 +125,7 @@ async def test_exceptions_that_cannot_come_back_are_named(mode: str, places: Pla
                 assert str(original) in str(error)
             if name == "unencodable":
                 assert "sample_handlers.py" in str(error.__cause__)
-        assert type(await error_of(queue, ["raise", "mute"])) is handlers.Mute
+        assert type(await error_of(queue, ["raise", "mute"])) is exceptions.Mute
         await assert_alive(queue)
 
 
@@ -135,7 +136,7 @@ async def test_what_would_end_the_program_stays_in_its_thread(mode: str, places:
         for name in ("stubborn", "interrupt", "generator"):
             error = await error_of(queue, ["raise", name])
             assert type(error) is RemoteError
-            assert type(error.__cause__) is type(handlers.DISGUISED[name]())
+            assert type(error.__cause__) is type(exceptions.DISGUISED[name]())
         error = await error_of(queue, ["sys.exit", 3])
         assert str(error) == "builtins.SystemExit: 3"
         await assert_alive(queue)
@@ -280,12 +281,14 @@ async def test_delivery_reaches_collectors_of_all_modes(places: Places) -> None:
             assert [(result.key, result.unwrap()) for result in results] == [(key, 5) for key in keys]
             balanced(queue)
         results = await (await publisher.send(Payload(["raise", "key"]))).wait()
-        assert [type(result.err) for result in results if result.is_error] == [KeyError] * len(places)
+        assert [type(result.err) for result in results if isinstance(result, Error)] == [KeyError] * len(
+            places
+        )
 
 
 async def test_the_address_of_a_payload_travels_with_it() -> None:
     """A handler in a worker sees delivery, keys, topics and priority as a coroutine does, type for type."""
-    sent = [
+    sent: list[dict[str, Any]] = [
         {},
         {"delivery": Delivery.KEY, "keys": ["c"], "priority": 7},
         {"delivery": Delivery.TOPIC, "topics": ["t", "u"], "priority": 0.5},

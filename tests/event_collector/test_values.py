@@ -26,7 +26,7 @@ from event_collector import (
 )
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector.modes import ask, error_of, every_place, running
-from tests.event_collector.sample_handlers import (
+from tests.event_collector.sample_types import (
     Checked,
     Colour,
     Label,
@@ -147,7 +147,11 @@ async def test_results_come_back_as_annotated() -> None:
     """A result has the type that the table says: its own where the collector knows it, msgpack's otherwise."""
     collectors = [
         Collector(
-            str(number), handlers.act, mode="process", payload_type=tuple[str, asked], result_type=asked
+            str(number),
+            handlers.act,
+            mode="process",
+            payload_type=tuple.__class_getitem__((str, asked)),
+            result_type=asked,
         )
         for number, (asked, _, _) in enumerate(TYPED)
     ]
@@ -178,7 +182,7 @@ UNENCODABLE: list[tuple[Any, str]] = [
     (nested(100_000), "list"),
     (lambda: None, "function"),
     (memoryview(b"x" * 200_000)[::2], "memoryview"),
-    ((item for item in ()), "generator"),
+    (iter(range(3)), "range_iterator"),
 ]
 
 

@@ -1,6 +1,7 @@
 """Lifecycle and context of a collector in worker processes: once in each, around all of its events."""
 
 import asyncio
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from event_collector import Collector, CollectorQueue, Context, Payload
 from event_collector.lifecycle import Lifecycles
 from event_collector_workers import WorkerStartError
 from tests.event_collector import sample_handlers as handlers
+from tests.event_collector import sample_lifecycles as lifecycles
 from tests.event_collector.modes import BOUND, ask, assert_alive, error_of, running, until
 
 
@@ -22,8 +24,8 @@ def pids(path: Path, word: str) -> set[str]:
     return {line.rpartition(" ")[2] for line in logged(path) if line.rpartition(" ")[0] == word}
 
 
-@pytest.mark.parametrize("lifecycle", [handlers.in_one_task, handlers.plain_lifecycle])
-@pytest.mark.parametrize("handler", [handlers.use_context, handlers.use_context_async])
+@pytest.mark.parametrize("lifecycle", [lifecycles.in_one_task, lifecycles.plain_lifecycle])
+@pytest.mark.parametrize("handler", [lifecycles.use_context, lifecycles.use_context_async])
 async def test_every_worker_opens_and_closes_its_own(
     lifecycle: Any, handler: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -51,7 +53,7 @@ async def test_every_worker_opens_and_closes_its_own(
 async def test_tasks_of_a_lifecycle_run_while_its_handlers_wait(tmp_path: Path) -> None:
     """A background task of an asynchronous lifecycle runs in the loop of the handlers, while they do."""
     ctx = Context({"log": str(tmp_path / "log")})
-    collector = Collector("c", beats, mode="process", ctx=ctx, lifecycle=handlers.in_one_task)
+    collector = Collector("c", beats, mode="process", ctx=ctx, lifecycle=lifecycles.in_one_task)
     async with running(collector) as queue:
         first = (await ask(queue, 10)).unwrap()
         assert (await ask(queue, 10)).unwrap() >= first + 10
@@ -66,7 +68,7 @@ async def beats(payload: Payload[int], ctx: Context) -> int:
 async def test_a_lifecycle_that_cannot_be_entered_stops_the_start(tmp_path: Path) -> None:
     """The error of a lifecycle in a worker is the error of the start, with its traceback; nothing is left."""
     queue = CollectorQueue(
-        [Collector("c", handlers.act, mode="process", lifecycle=handlers.fails_to_open)], logging=False
+        [Collector("c", handlers.act, mode="process", lifecycle=lifecycles.fails_to_open)], logging=False
     )
     async with asyncio.timeout(BOUND):
         with pytest.raises(WorkerStartError, match="no database there") as caught:
@@ -77,7 +79,7 @@ async def test_a_lifecycle_that_cannot_be_entered_stops_the_start(tmp_path: Path
 
 async def test_a_lifecycle_that_cannot_be_left_ends_its_worker_all_the_same(tmp_path: Path) -> None:
     """The end of the queue is not held up, nor its events touched, by a lifecycle that fails in a worker."""
-    collector = Collector("c", handlers.act, mode="process", lifecycle=handlers.fails_to_close)
+    collector = Collector("c", handlers.act, mode="process", lifecycle=lifecycles.fails_to_close)
     async with running(collector) as queue:
         await assert_alive(queue)
     assert queue.accounting() == (20, 20, 0, 0)
@@ -88,7 +90,7 @@ async def test_a_lifecycle_that_is_no_context_manager_is_refused(mode: str) -> N
     """A generator without its decorator stops the start, with an error that says what is missing."""
     handler = handlers.act_async
     queue = CollectorQueue(
-        [Collector("c", handler, mode=mode, lifecycle=handlers.no_manager)],  # type: ignore[arg-type]
+        [Collector("c", handler, mode=mode, lifecycle=lifecycles.no_manager)],  # type: ignore[arg-type]
         logging=False,
     )
     async with asyncio.timeout(BOUND):
@@ -101,10 +103,10 @@ async def test_a_lifecycle_that_falls_apart_is_seen_and_opened_again(tmp_path: P
     log = tmp_path / "log"
     collector = Collector(
         "c",
-        handlers.fall,
+        lifecycles.fall,
         mode="process",
         ctx=Context({"log": str(log)}),
-        lifecycle=handlers.falls_apart,
+        lifecycle=lifecycles.falls_apart,
     )
     async with running(collector) as queue:
         assert (await ask(queue, "one")).unwrap() == "one"
@@ -121,7 +123,11 @@ async def test_a_worker_that_is_killed_is_replaced_by_one_with_a_lifecycle_of_it
     """The successor of a worker that died has entered the lifecycle before its first event."""
     log = tmp_path / "log"
     collector = Collector(
-        "c", handlers.act, mode="process", ctx=Context({"log": str(log)}), lifecycle=handlers.plain_lifecycle
+        "c",
+        handlers.act,
+        mode="process",
+        ctx=Context({"log": str(log)}),
+        lifecycle=lifecycles.plain_lifecycle,
     )
     async with running(collector) as queue:
         first = (await ask(queue, ["pid", 0])).unwrap()
@@ -138,10 +144,10 @@ async def test_two_collectors_in_a_worker_do_not_share_a_context(tmp_path: Path)
     collectors = [
         Collector(
             key,
-            handlers.use_context_async,
+            lifecycles.use_context_async,
             mode="process",
             ctx=Context({"log": str(tmp_path / key)}),
-            lifecycle=handlers.in_one_task,
+            lifecycle=lifecycles.in_one_task,
         )
         for key in ("a", "b")
     ]
@@ -154,13 +160,13 @@ async def test_two_collectors_in_a_worker_do_not_share_a_context(tmp_path: Path)
 
 async def test_what_handlers_leave_behind_does_not_hold_up_the_end() -> None:
     """A task that a handler left in its worker's loop is cancelled when the worker ends."""
-    async with running(Collector("c", handlers.leaves_a_task, mode="process")) as queue:
+    async with running(Collector("c", lifecycles.leaves_a_task, mode="process")) as queue:
         assert (await ask(queue, 5)).unwrap() == 5
 
 
 async def test_a_handler_that_stops_its_loop_stops_nothing_else() -> None:
     """A handler in a worker that stops the event loop gets an error; the next event has a loop again."""
-    async with running(Collector("c", handlers.stops_its_loop, mode="process")) as queue:
+    async with running(Collector("c", lifecycles.stops_its_loop, mode="process")) as queue:
         assert isinstance(await error_of(queue, "stop"), RuntimeError)
         assert (await ask(queue, 5)).unwrap() == 5
 
@@ -188,14 +194,18 @@ class Plain(Manager):
         self.heard.append(f"{self.name} left as plain")
 
 
+def hand_over(manager: Manager, ctx: Context) -> Manager:
+    return manager
+
+
 async def test_lifecycles_are_left_in_reverse_whatever_happens() -> None:
     """Each lifecycle that was entered is left, the last one first, and the errors are all handed back."""
     heard: list[str] = []
     errors = [ValueError("a"), KeyError("b")]
     managers = [Manager(heard, "a", errors[0]), Plain(heard, "p"), Manager(heard, "b", errors[1])]
-    lifecycles = Lifecycles()
+    entered = Lifecycles()
     for manager in managers:
-        await lifecycles.enter(lambda ctx, manager=manager: manager, Context())
-    assert await lifecycles.leave() == [errors[1], errors[0]]
+        await entered.enter(functools.partial(hand_over, manager), Context())
+    assert await entered.leave() == [errors[1], errors[0]]
     assert heard == ["a entered", "p entered", "b entered", "b left", "p left", "a left"]
-    assert await lifecycles.leave() == []
+    assert await entered.leave() == []
