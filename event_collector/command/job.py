@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from time import monotonic
 
+from event_collector.command import logs
 from event_collector.command.files import Sink, Source
 from event_collector.command.interruption import Interruption
 from event_collector.command.ndjson import Line, LineDecoder, LineEncoder, LineSplitter
@@ -85,6 +86,8 @@ class Job:
             intake.cancel()
             if not outlet.done():
                 await asyncio.wait({outlet}, timeout=drain_timeout)
+            if self.reader_gone:
+                logs.silence()
             if self.window.numbers():
                 await give_up(self._queue)
                 await asyncio.wait({outlet}, timeout=GRACE)

@@ -2,10 +2,12 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
 
-__all__ = ["LEVELS", "configure"]
+__all__ = ["LEVELS", "configure", "silence"]
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -20,10 +22,32 @@ class _StandardError:
         sys.stderr.flush()
 
 
+class _Gate:
+    """The first of the processors, which lets lines through until it is closed."""
+
+    closed = False
+
+    def __call__(
+        self, _logger: Any, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        if self.closed:
+            raise structlog.DropEvent
+        return event
+
+
+_gate = _Gate()
+
+
+def silence() -> None:
+    """Write no more lines: nobody is interested in the rest."""
+    _gate.closed = True
+
+
 def configure(level: str) -> None:
     """Have structlog write lines from `level` up to standard error, those of the queue among them."""
     structlog.configure(
         processors=[
+            _gate,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),

@@ -36,7 +36,7 @@ def run(
 
 def start(*arguments: str, target: str = "echo", **options: Any) -> "subprocess.Popen[bytes]":
     """Start it with pipes for its input, output and errors, unless told otherwise."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command(*arguments, target=target), **(pipes | options))
 
 

@@ -15,9 +15,7 @@ from .running import BOUND, lines_of, start, wait_until
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
-def working(
-    tmp_path: Path, seconds: float, *options: str, target: str, more: int = 0
-) -> Popen[bytes]:
+def working(tmp_path: Path, seconds: float, *options: str, target: str, more: int = 0) -> Popen[bytes]:
     """Start the command on one event that has begun when this returns, `more` behind it, its input still open."""
     trace = tmp_path / "begun"
     process = start(*options, target=target)
