@@ -4,10 +4,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help depend run test check format bench docs clean
+.PHONY: help depend run test check format bench bench-autoscaler docs clean
 
 help: ## print the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Two stamps: running the main job needs only the package, working on it needs the tools too.
 $(VENV)/.installed: pyproject.toml
@@ -40,9 +40,20 @@ format: $(VENV)/.developing ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.developing ## compare modes and opponents
-	$(BIN)/python -m pytest bench --benchmark-only $(PYTEST_ARGS)
+bench: $(VENV)/.developing ## compare the front-end and the process tier with their opponents
+	$(BIN)/python -m bench.front_end burst one-at-a-time senders-1000
+	$(BIN)/python -m bench.process_tier
+
+bench-autoscaler: $(VENV)/.developing ## compare scaling laws in simulation
+	$(BIN)/python -m bench.autoscaler
+
+$(VENV)/.documenting: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group docs
+	@touch $@
+
+docs: $(VENV)/.documenting ## build the documentation into docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 clean: ## remove the virtual environment and everything built
-	rm -rf $(VENV) build dist bench/report .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist docs/_build bench/report .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
