@@ -44,3 +44,10 @@ def bill(payload: Payload[Order], ctx: Context) -> Receipt:
 def database(ctx: Context) -> Iterator[None]:
     raise ConnectionRefusedError("no database")
     yield
+
+
+@contextmanager
+def shop(ctx: Context) -> Iterator[None]:
+    if os.path.exists(ctx.closed):
+        raise ConnectionRefusedError("the shop is closed")
+    yield
