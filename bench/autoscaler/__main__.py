@@ -2,9 +2,20 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
-from bench.autoscaler.contest import ORACLE, OURS, Score, Standing, contest, law_names, run_law, standings
+from bench.autoscaler.contest import (
+    ORACLE,
+    OURS,
+    Score,
+    Standing,
+    breaches,
+    contest,
+    law_names,
+    run_law,
+    standings,
+)
 from bench.autoscaler.drawing import draw
 from bench.autoscaler.workloads import workloads
 
@@ -17,6 +28,7 @@ DETAIL = f"{'':22}{'thr':>8}{'p50x':>8}{'p99x':>8}{'ws':>7}{'actions':>9}{'lost'
 def main() -> None:
     options = _options()
     laws = [OURS] if options.ours else law_names()
+    broken: list[str] = []
     for cores in options.cores:
         scores = contest(cores, range(1, options.seeds + 1), laws, options.jobs)
         print(
@@ -29,6 +41,9 @@ def main() -> None:
             _print_detail(scores)
         if options.draw:
             _draw(options.draw, cores, laws)
+        broken += [breach for one in standings(scores) if one.law == OURS for breach in breaches(one)]
+    if options.check and broken:
+        sys.exit("\n".join(broken))
 
 
 def _options() -> argparse.Namespace:
@@ -39,6 +54,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--ours", action="store_true", help="leave out the opponents")
     parser.add_argument("--detail", action="store_true", help="show every workload")
+    parser.add_argument(
+        "--check", action="store_true", help="fail when this library breaks one of its bounds"
+    )
     parser.add_argument(
         "--draw", type=Path, metavar="FOLDER", help="draw the courses of the first seed as SVG"
     )

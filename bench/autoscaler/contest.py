@@ -50,6 +50,32 @@ class Standing:
     reached_slow: float
 
 
+BOUNDS = {
+    "p50": 1.15,
+    "p99": 1.4,
+    "cost": 1.5,
+    "actions": 600,
+    "lost": 0,
+    "reached": 1.5,
+    "reached_slow": 6.0,
+}
+LEAST_THROUGHPUT = {2: 0.97, 16: 0.97, 64: 0.93}
+
+
+def breaches(standing: Standing) -> list[str]:
+    """Return what a law does not keep of what is promised for ours."""
+    who = f"{standing.law}, {standing.cores} cores"
+    found = []
+    least = LEAST_THROUGHPUT.get(standing.cores, 0.93)
+    if standing.throughput < least:
+        found.append(f"{who}: throughput is {standing.throughput:.3g}, below {least}")
+    for name, bound in BOUNDS.items():
+        value = getattr(standing, name)
+        if value > bound:
+            found.append(f"{who}: {name} is {value:.3g}, beyond {bound:.3g}")
+    return found
+
+
 def our_law(cores: int) -> ScalingLaw:
     return Autoscaler(Limits(max_workers=8 * cores, max_consumers=10_000))
 

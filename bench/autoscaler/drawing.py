@@ -22,11 +22,11 @@ def draw(path: Path, title: str, duration: float, outcomes: dict[str, Outcome]) 
     height = TOP * 2 + len(PANELS) * (HEIGHT + TOP)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH + LEFT + 20}" height="{height}"',
-        ' font-family="sans-serif" font-size="11">',
+        ' font-family="sans-serif" font-size="10">',
         f'<rect width="100%" height="100%" fill="white"/><text x="{LEFT}" y="16" font-size="14">{escape(title)}</text>',
     ]
     for number, name in enumerate(outcomes):
-        x = LEFT + 220 + number * 120
+        x = LEFT + 230 + number * 88
         parts.append(f'<text x="{x}" y="16" fill="{COLOURS[number % len(COLOURS)]}">{escape(name)}</text>')
     for row, (label, value) in enumerate(PANELS):
         parts += _panel(TOP + row * (HEIGHT + TOP), label, value, duration, list(outcomes.values()))

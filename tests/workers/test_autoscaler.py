@@ -1,8 +1,7 @@
 """What the control law does in situations that matter, told as short stories on a clock of their own."""
 
 import random
-import subprocess
-import sys
+from itertools import pairwise
 
 import pytest
 
@@ -10,12 +9,10 @@ from event_collector_workers.autoscaler import (
     Autoscaler,
     Change,
     CollectorReading,
-    FixedSize,
     Limits,
     MachineReading,
     Plan,
     Readings,
-    ScalingLaw,
     Tier,
     TierReading,
     burst_size,
@@ -201,6 +198,30 @@ def test_memory_that_becomes_short_is_given_back_at_once() -> None:
     assert "memory is short" in story.changes[-1].reason
 
 
+def test_starting_workers_do_not_look_like_memory_that_others_take() -> None:
+    """While workers start, their memory grows towards what they were counted for: nothing is taken away for that."""
+    law = Autoscaler()
+    reading = CollectorReading(key="work", tier=Tier.PROCESS, queued=500, running=4)
+
+    def decide(now: float, ready: int, starting: int, used: int) -> int:
+        machine = MachineReading(cpus=16.0, memory_limit=2000 * MIB, memory_used=used * MIB)
+        tier = TierReading(size=ready, busy=ready, starting=starting)
+        readings = Readings(
+            now=now,
+            collectors=(reading,),
+            workers=tier,
+            machine=machine,
+            worker_memory=100 * MIB,
+            worker_startup=0.1,
+        )
+        return law.decide(readings).workers
+
+    assert decide(0.0, 4, 0, 1300) == 10
+    sizes = [decide(0.1 + tick / 100, 4, 6, 1300 + 20 * tick) for tick in range(30)]
+    assert sizes == [10] * 30
+    assert decide(1.0, 10, 0, 1900) == 10
+
+
 def test_before_a_worker_was_measured_memory_is_risked_with_care() -> None:
     """As long as nobody knows what a worker needs, a small container starts one and looks."""
     story = Story()
@@ -217,6 +238,20 @@ def test_a_steady_load_is_left_alone() -> None:
         before = len(story.changes)
         story.goes_on(180.0, rate=200.0, cpu=0.04, chance=random.Random(seed + 100))
         assert len(story.changes) - before <= 9
+
+
+def test_workers_go_in_few_steps() -> None:
+    """After a load that fades, workers are taken away at most every five seconds, and then all that are not needed."""
+    story = Story()
+    story.goes_on(5.0, rate=300.0, cpu=0.04)
+    steps = []
+    for second in range(600):
+        before = story.plan.workers
+        story.goes_on(0.1, rate=300.0 * 0.99 ** (second / 3), cpu=0.04)
+        if story.plan.workers < before:
+            steps.append(story.now)
+    assert len(steps) >= 3
+    assert all(later - sooner >= 4.99 for sooner, later in pairwise(steps))
 
 
 def test_slow_starting_workers_are_kept_warm() -> None:
@@ -279,6 +314,16 @@ def test_a_handler_that_burns_cpu_leaves_the_loop() -> None:
     assert plan.workers >= 1
 
 
+def test_events_left_behind_do_not_count_for_the_new_tier() -> None:
+    """What still runs on the loop after a move is no measure of how long an event takes in a worker."""
+    story = Story(tier=Tier.COROUTINE, adaptive=True)
+    while story.plan.placement.get("work") is not Tier.PROCESS:
+        story.goes_on(0.05, rate=50.0, cpu=0.02, loop=1.0, running=30)
+    story.tier = Tier.PROCESS
+    story.goes_on(0.5, rate=50.0, cpu=0.02, waiting=3.0, running=30)
+    assert story.plan.workers <= 16
+
+
 def test_a_handler_that_only_waits_leaves_the_workers() -> None:
     """An adaptive handler with next to no CPU goes back to the loop after fifty events."""
     story = Story(tier=Tier.PROCESS, adaptive=True)
@@ -336,48 +381,3 @@ def test_events_of_unknown_destination_count() -> None:
         Readings(now=1.0, collectors=(reading,), unrouted=500, machine=MachineReading(cpus=4.0))
     )
     assert plan.workers == 4
-
-
-def test_own_laws_fit_the_protocol() -> None:
-    """A fixed size is a law too: it changes nothing, never asks again, and leaves every collector alone."""
-    law: ScalingLaw = FixedSize(consumers=5, workers=2)
-    reading = CollectorReading(key="work", tier=Tier.PROCESS, adaptive=True, queued=500)
-    plan = law.decide(Readings(now=1.0, collectors=(reading,)))
-    assert (plan.consumers, plan.workers, plan.consumer_ceiling, plan.next_check) == (5, 2, 5, None)
-    assert plan.placement == {"work": Tier.PROCESS}
-    assert repr(law) == "FixedSize(consumers=5, workers=2)"
-
-
-@pytest.mark.parametrize(
-    ("fields", "named"),
-    [
-        ({"min_consumers": 5, "max_consumers": 4}, "min_consumers"),
-        ({"min_workers": -1}, "min_workers"),
-        ({"margin": float("nan")}, "margin"),
-        ({"patience": 0.0}, "patience"),
-    ],
-)
-def test_impossible_limits_are_refused(fields: dict[str, float], named: str) -> None:
-    """A limit that makes no sense is refused by its name."""
-    with pytest.raises(ValueError, match=named):
-        Limits(**fields)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="at least 0"):
-        FixedSize(-1)
-
-
-def test_a_change_reads_as_a_sentence() -> None:
-    """A change says what, from what, to what, and why: ready for a log line."""
-    assert str(Change("workers", 1, 3, "more to do")) == "workers 1 -> 3: more to do"
-
-
-def test_the_law_needs_no_event_loop_and_no_probe() -> None:
-    """Importing the law loads neither asyncio nor psutil: a worker process may import it for nothing."""
-    code = (
-        "import sys, event_collector_workers.autoscaler;"
-        "print([name for name in ('asyncio', 'psutil', 'multiprocessing') if name in sys.modules])"
-    )
-    environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
-    )
-    assert done.stdout.strip() == "[]", done.stderr

@@ -1,6 +1,6 @@
 """How the control law does against an oracle in simulation, and whether the simulation can be believed.
 
-The whole contest, all sizes and all opponents: `python -m bench.autoscaler`.
+The same bounds on all sizes: `python -m bench.autoscaler --ours --check`; without `--ours` against the opponents too.
 """
 
 import statistics
@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from bench.autoscaler.contest import OURS, Score, contest, law_names, run_law, score, standings
+from bench.autoscaler.contest import (
+    OURS,
+    Score,
+    Standing,
+    breaches,
+    contest,
+    law_names,
+    run_law,
+    score,
+    standings,
+)
 from bench.autoscaler.drawing import draw
 from bench.autoscaler.sharing import Sharing
 from bench.autoscaler.simulation import Simulation
@@ -19,14 +29,7 @@ from event_collector_workers.autoscaler import FixedSize, Tier
 def test_the_bounds_hold_on_two_cores() -> None:
     """On all eighteen workloads: nearly the oracle's throughput and latency, at its price, calmly, without a kill."""
     (standing,) = standings(contest(2, [1], [OURS]))
-    assert standing.throughput >= 0.97
-    assert standing.p50 <= 1.15
-    assert standing.p99 <= 1.4
-    assert standing.cost <= 1.5
-    assert standing.lost == 0
-    assert standing.actions <= 600
-    assert standing.reached <= 1.5
-    assert standing.reached_slow <= 6.0
+    assert breaches(standing) == []
 
 
 HARD = {"step", "memory limit", "CPU quota", "saturating back end", "slow start"}
@@ -57,20 +60,12 @@ def test_capacity_follows_a_step_on_sixteen_cores(hard_scores: dict[str, Score])
     assert (hard_scores["slow start"].reached or 0.0) <= 6.0
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize(("cores", "throughput"), [(16, 0.97), (64, 0.93)])
-def test_the_bounds_hold_on_larger_machines(cores: int, throughput: float) -> None:
-    """All eighteen workloads on 16 and on 64 cores, with three seeds each."""
-    (standing,) = standings(contest(cores, [1, 2, 3], [OURS]))
-    assert standing.throughput >= throughput
-    assert standing.p50 <= 1.15
-    assert standing.p99 <= 1.4
-    assert standing.cost <= 1.5
-    assert standing.lost == 0
-    assert standing.actions <= 600
-    assert standing.reached <= 1.5
-    assert standing.reached_slow <= 6.0
+def test_a_breach_is_named() -> None:
+    """A law that kills workers and doubles the tail is told so, with the figure and its bound."""
+    bad = Standing(
+        "x", 64, throughput=0.95, p50=1.0, p99=2.0, cost=1.0, actions=5, lost=3, reached=0.1, reached_slow=1
+    )
+    assert breaches(bad) == ["x, 64 cores: p99 is 2, beyond 1.4", "x, 64 cores: lost is 3, beyond 0"]
 
 
 def test_every_opponent_plays_by_the_same_rules() -> None:

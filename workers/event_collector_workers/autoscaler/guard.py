@@ -22,11 +22,11 @@ from event_collector_workers.autoscaler.window import RollingMaximum, RollingMin
 class _Waiting:
     """The waiting of one collector's events: in the present window, and at its best."""
 
-    __slots__ = ("_mean", "_weight", "completed", "floor", "integral", "waited")
+    __slots__ = ("_mean", "completed", "floor", "integral", "waited")
 
     def __init__(self, memory: float) -> None:
         self.floor = RollingMinimum(memory)
-        self._mean = self._weight = 0.0
+        self._mean: float | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -35,9 +35,9 @@ class _Waiting:
 
     def remember(self, now: float, smoothing: float) -> None:
         """Let this window count for the floor, averaged with those before: single windows are too noisy for it."""
-        kept = smoothing / (smoothing + self.completed) if self._weight else 0.0
-        self._weight = 1.0
-        self._mean = kept * self._mean + (1.0 - kept) * max(self.waited, self.integral) / self.completed
+        larger = max(self.waited, self.integral) / self.completed
+        last = larger if self._mean is None else self._mean
+        self._mean = last + (larger - last) * self.completed / (smoothing + self.completed)
         self.floor.record(now, self._mean)
 
 
@@ -156,6 +156,7 @@ class SaturationGuard:
         if self._suspicion < 1.0:
             return
         knee = self._knee(now, window)
+        self._tried_from = None
         self._set(knee if window.growing else max(knee, 0.5 * window.busy), window)
         self._bound_at = now
         self.reason = f"waiting rose from {window.best * 1e3:.3g} to {window.waiting * 1e3:.3g} ms"

@@ -13,6 +13,7 @@ class Surroundings:
         self._loop_busy = Counter()
         self._loop_share = Smoothed(tuning.loop_memory)
         self._recent_loop_share = Smoothed(tuning.recent_loop_memory)
+        self._present_loop_share = Smoothed(tuning.present_loop_memory)
         self._others_share = Smoothed(tuning.others_memory)
         self._cpus, self._others = 1.0, 0.0
         self._memory_limit: float | None = None
@@ -22,8 +23,13 @@ class Surroundings:
 
     @property
     def loop_share(self) -> float:
-        """Share of the time in which the event loop was busy at the last instants."""
+        """Share of the time in which the event loop was busy lately."""
         return self._recent_loop_share.value
+
+    @property
+    def present_loop_share(self) -> float:
+        """The same for the last instants: what blocks the loop must not be given more of it meanwhile."""
+        return self._present_loop_share.value
 
     @property
     def budget(self) -> Budget:
@@ -35,8 +41,8 @@ class Surroundings:
         """Take in the readings; return whether all of them could be used."""
         busy = self._loop_busy.growth(readings.loop_busy)
         if dt > 0.0:
-            self._loop_share.add(dt, min(1.0, busy / dt))
-            self._recent_loop_share.add(dt, min(1.0, busy / dt))
+            for average in (self._loop_share, self._recent_loop_share, self._present_loop_share):
+                average.add(dt, min(1.0, busy / dt))
         machine = readings.machine
         self._cpus, cpus_known = _latest(machine.cpus, self._cpus)
         self._others, others_known = _latest(machine.others, self._others)

@@ -34,7 +34,9 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     loop_memory: float = 1.0
     """Memory of the loop's busy share, where it is a part of the CPU in use."""
     recent_loop_memory: float = 0.25
-    """The same for the question whether the loop is full or blocked."""
+    """The same for the question whether a collector has to leave the loop."""
+    present_loop_memory: float = 0.05
+    """The same for the question whether the loop can take more events just now."""
     others_memory: float = 2.0
     """Memory of the CPU that other programs use."""
 
