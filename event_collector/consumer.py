@@ -34,15 +34,23 @@ Fewer delays a burst of waiting handlers by turns, more wastes tasks on handlers
 class Consumer:
     """One task that processes events, one at a time, and is parked in between."""
 
-    __slots__ = ("_dispatcher", "_fatal", "_parking", "_resumed", "error", "event", "retired", "task", "variables",
-                 "wakeup")  # fmt: skip
+    __slots__ = (
+        "_dispatcher",
+        "_fatal",
+        "_resumed",
+        "error",
+        "event",
+        "parking",
+        "retired",
+        "task",
+        "variables",
+        "wakeup",
+    )  # fmt: skip
 
-    def __init__(
-        self, dispatcher: "Dispatcher", loop: asyncio.AbstractEventLoop, resumed: "asyncio.Future[None]"
-    ) -> None:
+    def __init__(self, dispatcher: "Dispatcher", loop: asyncio.AbstractEventLoop) -> None:
         self._dispatcher = dispatcher
-        self._parking = loop.create_future()
-        self._resumed = resumed  # done, with no result: what a resumed task is told
+        self.parking = loop.create_future()
+        """What its task waits for while it is parked; never done, unless that task is cancelled."""
         self.wakeup: Callable[[Any], None] | None = None
         """Continues the task; known from the first time it parks."""
         self.event: CollectorEvent | None = None
@@ -136,32 +144,19 @@ class Consumer:
         self.error = error
         self.task.cancel()
 
-    @property
-    def is_parked(self) -> bool:
-        """Whether the task can be resumed: it is parked, and nobody has cancelled it there."""
-        return self.wakeup is not None and not self._parking.done() and not self.task.done()
-
-    def resume(self) -> None:
-        """Continue the parked task now, in this very call, as its event loop would.
-
-        Must be called with no other task current. Only KeyboardInterrupt and SystemExit come out of it.
-        """
-        self._parking.remove_done_callback(self.wakeup)  # type: ignore[arg-type]  # known since it parked
-        self.variables.run(self.wakeup, self._resumed)  # type: ignore[arg-type]
-
     @coroutine
     def _park(self) -> Generator[Any, None, None]:
-        """Wait for resume().
+        """Wait for ConsumerPool.step().
 
         The task waits for a future that never gets a result, so that cancelling the task does what it always does.
         What resumes it is its own wake-up, which it hands to what it waits for: to `_FirstParking` the first
         time, where it can be had; the later ones, to a plain future, are the same and cost less.
         """
         if self.wakeup is None:
-            yield _FirstParking(self, self._parking)
+            yield _FirstParking(self, self.parking)
         else:
-            self._parking._asyncio_future_blocking = True
-            yield self._parking
+            self.parking._asyncio_future_blocking = True
+            yield self.parking
 
 
 class _FirstParking:
@@ -225,13 +220,15 @@ def _coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
 class ConsumerPool:
     """The consumers of one dispatcher: those parked, and how new ones come and go."""
 
+    __slots__ = ("_dispatcher", "_everyone", "_loop", "_resumed", "_starting", "parked", "stepping")
+
     def __init__(self, dispatcher: "Dispatcher", loop: asyncio.AbstractEventLoop) -> None:
         self._dispatcher = dispatcher
         self._loop = loop
         self._everyone: set[Consumer] = set()
         self._starting = 0
         self._resumed = loop.create_future()
-        self._resumed.set_result(None)
+        self._resumed.set_result(None)  # what the wake-up of a task that goes on is told
         self.stepping = False
         """Whether a consumer runs within `step()`: none can be given an event from within it."""
         self.parked: dict[Consumer, None] = {}
@@ -243,7 +240,7 @@ class ConsumerPool:
     def spawn(self, wanted: int) -> None:
         """Create tasks for up to `wanted` more events that wait; each takes the next one when it starts."""
         for _ in range(min(wanted - self._starting, max(FIRST_SPAWN, len(self._everyone)))):
-            self._everyone.add(Consumer(self._dispatcher, self._loop, self._resumed))
+            self._everyone.add(Consumer(self._dispatcher, self._loop))
             self._starting += 1
 
     def started(self) -> None:
@@ -262,7 +259,7 @@ class ConsumerPool:
         """Return a parked consumer to give an event to; it is parked no more."""
         while self.parked:
             consumer, _ = self.parked.popitem()
-            if consumer.is_parked:
+            if not consumer.parking.done():  # else its task was cancelled there, and is about to end
                 return consumer
         return None
 
@@ -275,7 +272,8 @@ class ConsumerPool:
         if caller is not None:
             _leave_task(self._loop, caller)
         try:
-            consumer.resume()
+            consumer.parking.remove_done_callback(consumer.wakeup)  # type: ignore[arg-type]  # known: it parked
+            consumer.variables.run(consumer.wakeup, self._resumed)  # type: ignore[arg-type]
         except (KeyboardInterrupt, SystemExit) as exc:
             self._loop.call_soon(_raise, exc)  # ends the loop, as from any task, and spares the sender
         finally:
@@ -299,9 +297,9 @@ class ConsumerPool:
         """End parked consumers until at most `size` are left, or none is parked."""
         while self.parked and len(self._everyone) > size:
             consumer, _ = self.parked.popitem()
-            consumer.retired = True
             self._everyone.discard(consumer)
-            self._loop.call_soon(_dismiss, consumer)
+            consumer.retired = True
+            consumer.task.cancel()
 
     async def close(self) -> None:
         """End all consumers; those that have an event first finish it."""
@@ -337,11 +335,6 @@ def collector_in(frame: FrameType | None, dispatcher: "Dispatcher") -> str | Non
             return None if dispatcher.direct is None else dispatcher.direct.key
         frame = frame.f_back
     return None
-
-
-def _dismiss(consumer: Consumer) -> None:
-    if consumer.is_parked:
-        consumer.resume()
 
 
 def _raise(exc: BaseException) -> None:

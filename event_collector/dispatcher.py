@@ -56,6 +56,42 @@ class Dispatcher:
 
     """
 
+    # More than 30 attributes: without slots Python would look each up in a plain dict.
+    __slots__ = (
+        "_backlog",
+        "_capacity",
+        "_default_priority",
+        "_in_order",
+        "_joiners",
+        "_last_started",
+        "_loop",
+        "_newest_first",
+        "_now",
+        "_on_activity",
+        "_pump_due",
+        "_push",
+        "_refusal",
+        "_remote_backlog",
+        "_service_times",
+        "_slice_ends",
+        "_tier",
+        "_wait_times",
+        "accepted",
+        "busy",
+        "ceiling",
+        "consumers",
+        "crowded",
+        "direct",
+        "finished",
+        "idle",
+        "limits",
+        "peak",
+        "plan",
+        "route",
+        "service_total",
+        "size",
+    )
+
     def __init__(
         self,
         *,
