@@ -33,7 +33,7 @@ def test_first_signal_finishes_what_was_read(
     tmp_path: Path, number: signal.Signals, target: str, loop: str
 ) -> None:
     """Reading ends although the input is open, the event under way is finished and written."""
-    process = working(tmp_path, 0.5, "--loop", loop, target=target)
+    process = working(tmp_path, 0.5, "--loop", loop, "--drain-timeout", "3600", target=target)
     process.send_signal(number)
     output, errors = process.communicate(timeout=BOUND)
     assert lines_of(output) == [{"id": 1, "ok": 1}]
@@ -70,9 +70,15 @@ def test_second_signal_ends_at_once(tmp_path: Path, target: str, loop: str) -> N
     assert process.wait(BOUND / 2) == 143
     assert process.stderr is not None
     assert b"stopped at once after line" in process.stderr.read()
-    psutil.wait_procs(children, timeout=BOUND)
-    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    wait_until(lambda: not any(map(_lives, children)))
     process.communicate(timeout=BOUND)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _pending(pid: int, number: signal.Signals) -> bool:
