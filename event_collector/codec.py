@@ -166,7 +166,7 @@ class ReplyDecoder:
         )
         self._decode_beside = msgspec.msgpack.Decoder(_Success[Any]).decode
 
-    def __call__(self, body: Buffer, blob: Buffer | None) -> Result[Any, Any]:
+    def __call__(self, body: Buffer, blob: Buffer | None) -> Result[Any]:
         """Return the Ok or Error that the handler returned.
 
         Raises:

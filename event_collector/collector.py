@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from time import monotonic
 from typing import Any, Final, Protocol, TypeAlias
@@ -30,6 +30,12 @@ _MODES = ("auto", COROUTINE, THREAD, PROCESS)
 THREE_WAYS_OUT: Final = (
     "write it as `async def`, give it mode='thread' if it waits for IO, or mode='process' if it needs the CPU"
 )
+
+
+def runs_in_threads(executor: Executor) -> bool:
+    """Return whether the executor's jobs run in this interpreter, where nothing needs to be encoded."""
+    # InterpreterPoolExecutor (Python 3.14) is a ThreadPoolExecutor whose threads share no objects.
+    return isinstance(executor, ThreadPoolExecutor) and type(executor).__name__ != "InterpreterPoolExecutor"
 
 
 class Usage:
@@ -110,7 +116,7 @@ class Collector:
         self.asynchronous = is_asynchronous(processor)
         self.executor = mode if isinstance(mode, Executor) else None
         self.mode = self._resolve(mode)
-        remote = self.mode in (PROCESS, EXECUTOR)
+        remote = self.mode == PROCESS or (self.executor is not None and not runs_in_threads(self.executor))
         self.payload_type = payload_type or (payload_type_of(processor) if remote else Any)
         self.result_type = result_type or (result_type_of(processor) if remote else Any)
         self.usage = Usage()

@@ -226,28 +226,28 @@ class Error(_FromCollector, Generic[E], eq=False):
         return f"<Error err={self.err!r} details={self.details!r}>"
 
 
-Result = Ok[T] | Error[E]
-"""What a handler answers: `Result`, `Result[Receipt]` or `Result[Receipt, ValueError]` in an annotation."""
+Result = Ok[T] | Error[Any]
+"""What a handler answers: `Result`, or `Result[Receipt]`, in an annotation."""
 
 
-class ResultList(list[Result[Any, Any]]):
+class ResultList(list[Result[Any]]):
     """The results of one event, one for each collector it reached, in the order of their registration."""
 
     __slots__ = ()
 
-    def __init__(self, results: Iterable[Result[Any, Any]] | None = None) -> None:
+    def __init__(self, results: Iterable[Result[Any]] | None = None) -> None:
         super().__init__(results or ())
 
     @property
-    def results(self) -> list[Result[Any, Any]]:
+    def results(self) -> list[Result[Any]]:
         """The results as a list: this object itself."""
         return self
 
-    def first(self) -> Result[Any, Any]:
+    def first(self) -> Result[Any]:
         """Return the first result; an Error when no collector was reached."""
         return super().__getitem__(0) if self else Error("result list is empty: no collector was reached")
 
-    def iter(self) -> Iterator[Result[Any, Any]]:
+    def iter(self) -> Iterator[Result[Any]]:
         """Return an iterator over the results."""
         return iter(self)
 
@@ -256,14 +256,14 @@ class ResultList(list[Result[Any, Any]]):
         return len(self)
 
     @overload
-    def __getitem__(self, index: SupportsIndex, /) -> Result[Any, Any]: ...
+    def __getitem__(self, index: SupportsIndex, /) -> Result[Any]: ...
     @overload
     def __getitem__(self, index: slice, /) -> "ResultList": ...
-    def __getitem__(self, index: SupportsIndex | slice, /) -> "Result[Any, Any] | ResultList":
+    def __getitem__(self, index: SupportsIndex | slice, /) -> "Result[Any] | ResultList":
         found = super().__getitem__(index)
         return ResultList(found) if isinstance(found, list) else found
 
-    def __add__(self, other: Iterable[Result[Any, Any]], /) -> "ResultList":  # type: ignore[override]
+    def __add__(self, other: Iterable[Result[Any]], /) -> "ResultList":  # type: ignore[override]
         return ResultList((*self, *other))
 
     def copy(self) -> "ResultList":
@@ -308,7 +308,7 @@ class Context:
         return f"<Context: {self.__dict__!r}>"
 
 
-def as_result(outcome: Any, key: str | None) -> Result[Any, Any]:
+def as_result(outcome: Any, key: str | None) -> Result[Any]:
     """Return what a handler returned as a Result that names its collector; any other value v is Ok(v)."""
     if type(outcome) is Ok and outcome.key is None:  # most are
         outcome.key = key
@@ -316,12 +316,12 @@ def as_result(outcome: Any, key: str | None) -> Result[Any, Any]:
     if not isinstance(outcome, (Ok, Error)):
         return Ok(outcome, key=key)
     shared = outcome.key is not None and outcome.key != key  # one object, returned by several collectors
-    result: Result[Any, Any] = copy(outcome) if shared else outcome
+    result: Result[Any] = copy(outcome) if shared else outcome
     result.key = key
     return result
 
 
-def single(result: Result[Any, Any]) -> ResultList:
+def single(result: Result[Any]) -> ResultList:
     """Return the ResultList of one result; twice as fast as calling the class."""
     results = _new_list(ResultList)
     results.append(result)
@@ -344,7 +344,7 @@ def failure(
     return Error(exc, details, key=key)
 
 
-async def abind(f: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Result[Any, Any]:
+async def abind(f: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Result[Any]:
     """Await `f(*args, **kwargs)` and return its outcome as a Result.
 
     Ok and Error come back as they are, any other value v as Ok(v), an exception e as Error(e) with details.

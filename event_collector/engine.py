@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Any
 
-from event_collector.collector import COROUTINE, EXECUTOR, PROCESS, THREAD, Collector
+from event_collector.collector import COROUTINE, EXECUTOR, PROCESS, THREAD, Collector, runs_in_threads
 from event_collector.delivery import DeliveryPlan
 from event_collector.dispatcher import Dispatcher
 from event_collector.lifecycle import Lifecycles, raise_all
@@ -24,7 +24,7 @@ from event_collector.monitor import HISTORY, Monitor, Reporter
 from event_collector.refusals import QueueShutDown
 from event_collector.router import HANDLER_TASKS, Router
 from event_collector.settings import Settings
-from event_collector.tiers import ExecutorTier, ThreadTier, runs_in_threads
+from event_collector.tiers import ExecutorTier, ThreadTier
 from event_collector.worker_tier import WorkerTier
 from event_collector_workers.autoscaler import Autoscaler, Change, FixedSize, ScalingLaw
 from event_collector_workers.autoscaler import Limits as LawLimits

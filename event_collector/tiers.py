@@ -7,22 +7,16 @@ from contextvars import copy_context
 from typing import Any, Final
 
 from event_collector.codec import ReplyDecoder, encode_payload
-from event_collector.collector import Collector, within
+from event_collector.collector import Collector, runs_in_threads, within
 from event_collector.data import Payload
 from event_collector.exceptions import ConfigError
 from event_collector.handler import describe
 from event_collector.host import run_encoded, seal
 from event_collector.remote_exceptions import presentable
 
-__all__ = ["ExecutorTier", "ThreadTier", "runs_in_threads"]
+__all__ = ["ExecutorTier", "ThreadTier"]
 
 WAYS_OUT_OF_THREADS: Final = "use mode='coroutine', mode='process', or an executor of processes"
-
-
-def runs_in_threads(executor: Executor) -> bool:
-    """Return whether the executor's jobs run in this interpreter, where nothing needs to be encoded."""
-    # InterpreterPoolExecutor (Python 3.14) is a ThreadPoolExecutor whose threads share no objects.
-    return isinstance(executor, ThreadPoolExecutor) and type(executor).__name__ != "InterpreterPoolExecutor"
 
 
 class ThreadTier:

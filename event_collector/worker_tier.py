@@ -221,7 +221,7 @@ class _Task:
             error.args = (f"collector {self.collector.key!r}: {error.args[0]}", *error.args[1:])
         return error
 
-    def failed(self, error: BaseException, payload: Payload[Any]) -> Result[Any, Any]:
+    def failed(self, error: BaseException, payload: Payload[Any]) -> Result[Any]:
         """Return the Error of an event."""
         return failure(error, self.collector.process, (payload,), {}, self.collector.key)
 
@@ -248,7 +248,7 @@ class _EventJob(Job):
         """The worker could not see it through."""
         self._end(self.task_of.failed(self.task_of.explain(error), self.event.payload), elapsed)
 
-    def _end(self, result: Result[Any, Any], elapsed: float) -> None:
+    def _end(self, result: Result[Any], elapsed: float) -> None:
         now = monotonic()
         self.event.started = now - elapsed
         self.task_of.collector.usage.finished(elapsed)

@@ -143,7 +143,7 @@ class LineEncoder:
         """Return the line of a line of input that never became an event."""
         return b'{"id":%d,%b}\n' % (number, self._error(Error(exc)))
 
-    def _outcome(self, result: Result[Any, Any]) -> tuple[bytes, bool]:
+    def _outcome(self, result: Result[Any]) -> tuple[bytes, bool]:
         if isinstance(result, Error):
             return self._error(result), True
         try:

@@ -46,7 +46,7 @@ async def running(*collectors: Collector, **options: Any) -> AsyncIterator[Colle
         balanced(queue)
 
 
-async def ask(queue: CollectorQueue, value: Any, **options: Any) -> Result[Any, Any]:
+async def ask(queue: CollectorQueue, value: Any, **options: Any) -> Result[Any]:
     """Send one payload and return its one result."""
     event = await queue.get_publisher().send(Payload(value, **options))
     balanced(queue)

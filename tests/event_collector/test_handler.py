@@ -22,11 +22,11 @@ class Receipt(msgspec.Struct):
     total: int
 
 
-def plain(payload: Payload[Order], ctx: Context) -> Result[Receipt, Exception]:
+def plain(payload: Payload[Order], ctx: Context) -> Result[Receipt]:
     return Ok(Receipt(payload.value.number))
 
 
-async def coroutine(payload: Payload[Order], ctx: Context) -> Result[Receipt, Exception]:
+async def coroutine(payload: Payload[Order], ctx: Context) -> Result[Receipt]:
     return Ok(Receipt(payload.value.number))
 
 
@@ -68,7 +68,7 @@ class CoroutineObject:
         return Receipt(payload.value.number)
 
 
-def promises(payload: Payload[Order], ctx: Context) -> Awaitable[Result[Receipt, Exception]]:
+def promises(payload: Payload[Order], ctx: Context) -> Awaitable[Result[Receipt]]:
     return coroutine(payload, ctx)
 
 
@@ -120,7 +120,7 @@ def returning(annotation: Any) -> Callable[..., Any]:
         (Ok[Receipt], Receipt),
         ("Ok[Receipt]", Receipt),
         (Ok["Receipt"], Receipt),
-        (Result[Receipt, ValueError], Receipt),  # type: ignore[misc]
+        (Result[Receipt], Receipt),
         (Ok[Receipt] | Error[str], Receipt),
         (Error[str] | Ok[Receipt], Receipt),
         (Awaitable[Ok[Receipt]], Receipt),
