@@ -190,6 +190,10 @@ class _PoolEvents(PoolListener):
         level = self._log.debug if reason == "stopped" else self._log.warning
         level("worker ended", pid=pid, reason=reason, exitcode=exitcode)
 
+    def worker_complained(self, pid: int | None, trace: str) -> None:
+        """A lifecycle failed at the end of a worker."""
+        self._log.error("lifecycle failed at the end of a worker", pid=pid, trace=trace)
+
     def breaker_opened(self, error: PoolBroken) -> None:
         """Workers die too often: events fail at once for a while."""
         self._log.error("workers keep dying", reason=str(error), retry_in=error.retry_in)

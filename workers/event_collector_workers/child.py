@@ -172,9 +172,13 @@ class Host:
         self._untold = False  # whether records are in the ring that the parent has not been told of
 
     def open(self, setup: Setup) -> None:
-        """Open the tasks in order, and say so."""
-        for reference, argument in setup.tasks:
-            self._tasks.append(resolve(reference)(argument))
+        """Open the tasks in order, and say so; if one cannot be opened, close those before it."""
+        try:
+            for reference, argument in setup.tasks:
+                self._tasks.append(resolve(reference)(argument))
+        except BaseException:
+            self.close()
+            raise
         self._socket.sendall(message(Kind.READY))
 
     def serve(self) -> None:

@@ -55,6 +55,9 @@ class PoolListener:
     def worker_stopped(self, pid: int | None, reason: str, exitcode: int | None) -> None:
         """A worker ended: reason is "stopped" (as asked), "crashed" or "not started"."""
 
+    def worker_complained(self, pid: int | None, trace: str) -> None:
+        """A worker that was asked to stop could not close its tasks; `trace` is its traceback."""
+
     def breaker_opened(self, error: PoolBroken) -> None:
         """Workers die too often in a row: jobs fail at once until a worker lives again."""
 
@@ -317,6 +320,8 @@ class WorkerPool:
         self._dispatcher.settle(worker)
         self._crew.ended(worker)
         self._refuse()
+        if worker.leaving and worker.complaint:
+            self._listener.worker_complained(worker.pid, worker.complaint)
         self._listener.worker_stopped(worker.pid, reason, worker.exitcode)
         self._wake()
 
