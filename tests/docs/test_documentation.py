@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,11 +96,16 @@ def shell(line: str, folder: Path) -> str:
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONWARNINGS": "error",
     }
-    done = subprocess.run(
-        ["bash", "-c", line], cwd=folder, env=environment, timeout=LIMIT, text=True, check=False,
+    started = subprocess.Popen(
+        ["bash", "-c", line], cwd=folder, env=environment, text=True, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    return done.stdout
+    try:
+        return started.communicate(timeout=LIMIT)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(started.pid, signal.SIGKILL)  # all of the line, not only bash
+        printed = started.communicate()[0]
+        raise AssertionError(f"{line}: not done after {LIMIT} s, printed\n{printed}") from None
 
 
 @every_page
