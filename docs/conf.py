@@ -13,5 +13,6 @@ html_title = f"event_collector {version}"
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
 autodoc_typehints = "description"
 suppress_warnings = ["myst.xref_missing"]  # links to files of the repository, which a test follows
