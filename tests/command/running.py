@@ -37,7 +37,23 @@ def run(
 def start(*arguments: str, target: str = "echo", **options: Any) -> "subprocess.Popen[bytes]":
     """Start it with pipes for its input, output and errors, unless told otherwise."""
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command(*arguments, target=target), **(pipes | options))
+    process = subprocess.Popen(command(*arguments, target=target), **(pipes | options))
+    _started.append(process)
+    return process
+
+
+_started: list["subprocess.Popen[bytes]"] = []
+
+
+def reap() -> None:
+    """End what start() has started."""
+    while _started:
+        process = _started.pop()
+        process.kill()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        process.wait(BOUND)
 
 
 def lines_of(output: str | bytes) -> list[Any]:

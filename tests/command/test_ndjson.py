@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from event_collector import Error, Ok, PayloadTypeError, ResultList
@@ -29,6 +29,7 @@ def split(chunks: list[bytes], max_bytes: int = 1000) -> list[Line]:
     return [*lines, *splitter.finish()]
 
 
+@settings(deadline=None)
 @given(TEXT, st.lists(st.integers(0, 60)), st.integers(1, 12))
 def test_lines_do_not_depend_on_how_the_input_is_cut_into_chunks(
     text: bytes, cuts: list[int], max_bytes: int

@@ -1,7 +1,7 @@
 """The tally, in words."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from event_collector.command.tally import ranges
@@ -21,6 +21,7 @@ def test_line_numbers_are_told_as_ranges(numbers: list[int], text: str) -> None:
     assert ranges(numbers) == text
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(1, 60), min_size=1))
 def test_ranges_cover_exactly_the_given_lines(numbers: set[int]) -> None:
     """Every number is named or counted among the rest, and no other."""
