@@ -45,7 +45,7 @@ bench: $(VENV)/.developing ## compare the front-end and the process tier with th
 	$(BIN)/python -m bench.process_tier
 
 bench-autoscaler: $(VENV)/.developing ## compare scaling laws in simulation
-	$(BIN)/python -m bench.autoscaler
+	$(BIN)/python -m bench.autoscaler --check --draw bench/report/autoscaler
 
 $(VENV)/.documenting: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group docs

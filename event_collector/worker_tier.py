@@ -8,7 +8,7 @@ from typing import Any
 
 from event_collector.codec import ReplyDecoder, encode_payload
 from event_collector.collector import Collector, overdue
-from event_collector.data import Payload, Result, ResultList, as_result, failure
+from event_collector.data import Payload, Result, ResultList, as_result, failure, single
 from event_collector.dispatcher import Dispatcher
 from event_collector.exceptions import ConfigError
 from event_collector.host import seal
@@ -117,9 +117,10 @@ class WorkerTier:
             job = _EventJob(task.number, body, blob, collector.timeout)
             job.event, job.task_of, job.finish = event, task, self._dispatcher.finish
             self._pool.submit(job)
+            collector.usage.running += 1
         except Exception as exc:
             event.started = monotonic()
-            results = ResultList((task.failed(task.explain(exc), payload),))
+            results = single(task.failed(task.explain(exc), payload))
             self._dispatcher.finish(event, results, event.started)
 
     async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
@@ -131,6 +132,7 @@ class WorkerTier:
         body, blob = encode_payload(payload, collector.key)
         job = _CallJob(task.number, body, blob, collector.timeout)
         job.task_of, job.outcome = task, asyncio.get_running_loop().create_future()
+        collector.usage.running += 1
         try:
             self._pool.submit(job)
         except WorkerPoolError as exc:
@@ -211,6 +213,11 @@ class _Task:
         self.collector = collector
         self.decode = ReplyDecoder(collector.result_type, collector.key)
 
+    def ended(self, elapsed: float) -> None:
+        """Note that an event took `elapsed` seconds in a worker."""
+        self.collector.usage.running -= 1
+        self.collector.usage.finished(elapsed)
+
     def explain(self, error: BaseException) -> BaseException:
         """Return an error of the pool in the words of the queue; other errors stay as they are."""
         if isinstance(error, JobTimeout):
@@ -255,8 +262,8 @@ class _EventJob(Job):
     def _end(self, result: Result[Any], elapsed: float) -> None:
         now = monotonic()
         self.event.started = now - elapsed
-        self.task_of.collector.usage.finished(elapsed)
-        self.finish(self.event, ResultList((result,)), now)
+        self.task_of.ended(elapsed)
+        self.finish(self.event, single(result), now)
 
 
 class _CallJob(Job):
@@ -269,7 +276,7 @@ class _CallJob(Job):
 
     def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
         """The handler has answered, or let an exception out."""
-        self.task_of.collector.usage.finished(elapsed)
+        self.task_of.ended(elapsed)
         if self.outcome.done():
             return
         try:
@@ -279,7 +286,7 @@ class _CallJob(Job):
 
     def failed(self, error: BaseException, elapsed: float) -> None:
         """The worker could not see it through."""
-        self.task_of.collector.usage.finished(elapsed)
+        self.task_of.ended(elapsed)
         if not self.outcome.done():
             self.outcome.set_exception(self.task_of.explain(error))
 

@@ -73,7 +73,7 @@ class ScaledProcessPoolExecutor(Executor):
         self._shut_down = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Schedule fn(*args, **kwargs); return the future of its result.
+        """Schedule `fn(*args, **kwargs)`; return the future of its result.
 
         What cannot be pickled fails the future, as does whatever the call raises.
 
