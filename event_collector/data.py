@@ -339,7 +339,14 @@ def failure(
     key: str | None = None,
 ) -> Error[BaseException]:
     """Return the Error of an exception that left `func(*args, **kwargs)`, with the details of both."""
-    trace = "".join(traceback.format_exception(exc))
+    try:
+        trace = "".join(traceback.format_exception(exc))
+    except (
+        Exception
+    ) as problem:  # an exception may say what no traceback can be made of; it counts all the same
+        trace = (
+            f"{type(exc).__qualname__}, of which no traceback can be shown: {type(problem).__qualname__}\n"
+        )
     details = {"func": func, "args": args, "kwargs": kwargs, "exc": exc, "trace": trace}
     return Error(exc, details, key=key)
 
