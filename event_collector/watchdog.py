@@ -40,7 +40,7 @@ class Watchdog:
         self._suspect: tuple[str, float, str] | None = None  # collector, beat before the block, stack
         self._reported: set[str] = set()
         self._active = threading.Event()
-        self._stopped = False
+        self._stopped = threading.Event()
         self._loop_thread = threading.get_ident()
         self._thread: threading.Thread | None = None
 
@@ -67,19 +67,19 @@ class Watchdog:
 
     def stop(self) -> None:
         """End the thread."""
-        self._stopped = True
+        self._stopped.set()
         self._active.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
 
     def _run(self) -> None:
-        while self._active.wait() and not self._stopped:
+        while self._active.wait() and not self._stopped.is_set():
             beat = self._beat
             late = monotonic() - beat
             if late >= SUSPECT and self._active.is_set():
                 self._look(beat)
-            threading.Event().wait(SUSPECT / 4)
+            self._stopped.wait(SUSPECT / 4)
 
     def _look(self, beat: float) -> None:
         suspect = self._suspect
