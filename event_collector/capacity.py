@@ -1,9 +1,9 @@
 """Back-pressure: how many events may wait, and the senders that wait for room, first come first served."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 
-from event_collector.refusals import QueueFull
+from event_collector.refusals import QueueFull, QueueShutDown, another
 
 __all__ = ["Capacity"]
 
@@ -14,7 +14,8 @@ class Capacity:
     def __init__(self, places: int) -> None:
         self.places = places
         self._free = places
-        self._senders: deque[asyncio.Future[None]] = deque()
+        # Not a deque, where each sender that is cancelled would be searched for.
+        self._senders: OrderedDict[asyncio.Future[None], None] = OrderedDict()
 
     def claim(self) -> None:
         """Take a place at once.
@@ -33,12 +34,12 @@ class Capacity:
             self._free -= 1
             return
         turn = asyncio.get_running_loop().create_future()
-        self._senders.append(turn)
+        self._senders[turn] = None
         try:
             await turn
         except asyncio.CancelledError:
             if turn in self._senders:
-                self._senders.remove(turn)
+                del self._senders[turn]
             elif not turn.cancelled() and turn.exception() is None:
                 self.release()  # the place came at the moment of the cancellation: it is the next one's
             raise
@@ -46,15 +47,15 @@ class Capacity:
     def release(self) -> None:
         """Give a place back; it goes to the sender who has waited longest."""
         while self._senders:
-            turn = self._senders.popleft()
+            turn, _ = self._senders.popitem(last=False)
             if not turn.done():
                 turn.set_result(None)
                 return
         self._free += 1
 
-    def refuse(self, error: Exception) -> None:
+    def refuse(self, error: QueueShutDown) -> None:
         """Let everybody who waits for a place fail with `error`."""
-        senders, self._senders = self._senders, deque()
+        senders, self._senders = self._senders, OrderedDict()
         for turn in senders:
             if not turn.done():
-                turn.set_exception(error)
+                turn.set_exception(another(error))

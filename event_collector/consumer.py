@@ -35,9 +35,9 @@ class Consumer:
     """One task that processes events, one at a time, and is parked in between."""
 
     __slots__ = (
+        "_began",
         "_dispatcher",
         "_fatal",
-        "_resumed",
         "error",
         "event",
         "parking",
@@ -57,15 +57,18 @@ class Consumer:
         self.error: Exception | None = None
         """What its event ends with if it is cancelled; set by whoever cancels it."""
         self.retired = False
+        self._began = False
         self._fatal: BaseException | None = None
         self.variables = ContextVars()
         # Not loop.create_task(): a task factory of the application (eager, tracing) must not start it here.
         self.task = asyncio.Task(self._run(), loop=loop, name="event consumer", context=self.variables)
+        self.task.add_done_callback(self._see_end)
 
     async def _run(self) -> None:
         dispatcher, direct = self._dispatcher, self._dispatcher.direct
         outcome: Any
         results: ResultList | None
+        self._began = True
         dispatcher.consumers.started()
         try:
             while not self.retired:
@@ -96,17 +99,29 @@ class Consumer:
                 if self.event is None:
                     return  # abandoned: its event has ended without it
                 self.event = None
-                dispatcher.finish(event, results, monotonic())
+                dispatcher.settle(event, results, monotonic())
                 # Tracebacks may keep this frame: what it holds of the event would live on, or form a cycle.
                 event = outcome = results = None
                 # A handler may leave traces in the task: its cancellation, context variables. The next event
                 # must not meet them, so such a task ends and another takes its place.
-                if self.task.cancelling() or len(copy_context()) or self.error is not None:
+                # uncancel() of Python 3.11 and 3.12 takes back the count, not a cancellation still to come.
+                if (
+                    self.task.cancelling()
+                    or self.task._must_cancel  # type: ignore[attr-defined]
+                    or len(copy_context())
+                    or self.error is not None
+                ):
                     if self._fatal is not None:
                         raise self._fatal
                     return
         finally:
             dispatcher.consumers.ended(self)
+
+    def _see_end(self, _task: "asyncio.Task[None]") -> None:
+        """Do what _run() could not: a task that is cancelled before its first step runs no line of it."""
+        if not self._began:
+            self._dispatcher.consumers.started()
+            self._dispatcher.consumers.ended(self)
 
     async def _handle(self, event: CollectorEvent) -> ResultList:
         """Process an event in the sender's context variables, or through the router."""
@@ -253,7 +268,8 @@ class ConsumerPool:
         """Forget a consumer whose task ends; events that wait get another."""
         self._everyone.discard(consumer)
         self.parked.pop(consumer, None)
-        self._dispatcher.schedule_pump()
+        if not self._loop.is_closed():  # else this is the garbage collection of what the loop left behind
+            self._dispatcher.schedule_pump()
 
     def claim(self) -> Consumer | None:
         """Return a parked consumer to give an event to; it is parked no more."""
@@ -331,7 +347,7 @@ def collector_in(frame: FrameType | None, dispatcher: "Dispatcher") -> str | Non
         owner: Any = frame.f_locals.get("self")
         if frame.f_code is Collector._call.__code__ and dispatcher.plan.knows(owner):
             return str(owner.key)
-        if frame.f_code is Consumer._handle.__code__ and owner._dispatcher is dispatcher:
+        if frame.f_code is Consumer._run.__code__ and owner._dispatcher is dispatcher:
             return None if dispatcher.direct is None else dispatcher.direct.key
         frame = frame.f_back
     return None

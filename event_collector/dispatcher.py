@@ -7,6 +7,7 @@ At every instant: accepted = finished + in handlers + queued. All of it happens 
 
 import asyncio
 import itertools
+from asyncio import _get_running_loop
 from collections.abc import Callable
 from contextvars import copy_context
 from time import monotonic
@@ -21,7 +22,7 @@ from event_collector.delivery import DeliveryPlan
 from event_collector.exceptions import ConfigError
 from event_collector.metrics import Accounting, Meter
 from event_collector.publisher import DEFAULT_PRIORITY, CollectorEvent, QueueType
-from event_collector.refusals import QueueShutDown
+from event_collector.refusals import QueueShutDown, another
 from event_collector.settings import Limits
 from event_collector_workers.autoscaler import burst_size
 
@@ -112,7 +113,7 @@ class Dispatcher:
         self._push = self._backlog.push
         self._last_started = CollectorEvent(0, Payload(None))  # the last whose handler began within send()
         self._last_started.waited = True
-        self._joiners: list[asyncio.Future[None]] = []
+        self._joiners: dict[asyncio.Future[None], None] = {}
         self._refusal: QueueShutDown | None = None
         self.limits = limits
         self.size = limits.min_consumers if limits.autoscale else limits.max_consumers
@@ -163,23 +164,23 @@ class Dispatcher:
         if self._capacity is not None:
             self._capacity.refuse(error)
 
-    def give_up(self, error: Exception) -> None:
+    def give_up(self, error: QueueShutDown) -> None:
         """End every queued event with `error`, and cancel the handlers of the others."""
         for backlog in (self._backlog, self._remote_backlog):
             while backlog:
                 event = self._take(backlog)
                 event.finished = monotonic()
                 self.finished += 1
-                event.set_result(ResultList((Error(error),)))
+                event.set_result(ResultList((Error(another(error)),)))
                 self._wake_joiners()
         for consumer in self.consumers.busy():
-            consumer.cancel_event(error)
+            consumer.cancel_event(another(error))
 
-    def abandon(self, error: Exception) -> None:
+    def abandon(self, error: QueueShutDown) -> None:
         """End the events of handlers that ignore their cancellation; what these answer is dropped."""
         for consumer in self.consumers.busy():
             event = self.consumers.abandon(consumer)
-            self.finish(event, ResultList((Error(error),)), monotonic())
+            self.settle(event, ResultList((Error(another(error)),)), monotonic())
 
     def is_consumer(self, task: asyncio.Task[Any] | None) -> bool:
         """Return whether the task is a consumer of this queue, and so within a handler."""
@@ -203,7 +204,7 @@ class Dispatcher:
         """
         if self._refusal is not None or not isinstance(payload, Payload):
             self._release_room()
-            raise self._refusal or _not_a_payload(payload)
+            raise _not_a_payload(payload) if self._refusal is None else another(self._refusal)
         variables = copy_context()
         event = CollectorEvent(
             next(_event_ids),
@@ -238,6 +239,8 @@ class Dispatcher:
         """
         if self._loop is None or self.consumers.stepping or not self._last_started.waited:
             return False
+        if _get_running_loop() is not self._loop:  # between two runs of the loop a handler could not wait
+            return False
         if event.created >= self._slice_ends and not self._within_slice(event.created):
             return False
         if self.busy >= self.size and not self._grow():
@@ -261,7 +264,7 @@ class Dispatcher:
         """Wait for a place in a bounded queue, or for one turn of the loop after a slice of work."""
         if self._capacity is not None:
             if self._refusal is not None:
-                raise self._refusal
+                raise another(self._refusal)
             await self._capacity.wait()
         else:
             await asyncio.sleep(0)
@@ -290,9 +293,9 @@ class Dispatcher:
 
     def schedule_pump(self) -> None:
         """Look for work in the next turn of the loop."""
-        if not self._pump_due and self._loop is not None and not self._loop.is_closed():
-            self._pump_due = True
+        if not self._pump_due and self._loop is not None:
             self._loop.call_soon(self._pump)
+            self._pump_due = True
 
     def submit_jobs(self) -> None:
         """The workers have room again: give them what waits."""
@@ -325,21 +328,30 @@ class Dispatcher:
         self._submit_jobs()
         if not self._remote_backlog or self._tier.room <= 0:
             return self._backlog
-        if not self._backlog:
-            return self._remote_backlog
-        here, there = self._backlog.peek(), self._remote_backlog.peek()
-        local_first = there < here if self._newest_first else here < there
-        return self._backlog if local_first else self._remote_backlog
+        return self._remote_backlog if not self._backlog or self._is_remote_first() else self._backlog
 
     def _submit_jobs(self) -> None:
         """Give the workers the events that are theirs alone, as many as they have room for."""
         tier, backlog = self._tier, self._remote_backlog
-        while backlog and tier is not None and tier.room > 0 and (self.busy < self.size or self._grow()):
+        while backlog and tier is not None and tier.room > 0 and self._may_submit():
             collector = self.plan.sole_remote(backlog.peek().payload)
             if collector is None:
                 return
             self.busy += 1
             tier.submit(self._take(backlog), collector)
+
+    def _may_submit(self) -> bool:
+        """Return whether the workers' next event may have a place in handlers; older ones of the other line first."""
+        if self._backlog and not self._is_remote_first():
+            limit = self.ceiling if self.limits.autoscale else self.size
+            if limit - self.busy <= len(self._backlog):
+                return False
+        return self.busy < self.size or self._grow()
+
+    def _is_remote_first(self) -> bool:
+        """Return whether, of the heads of both lines, that of the workers' is to be taken first."""
+        here, there = self._backlog.peek(), self._remote_backlog.peek()
+        return here < there if self._newest_first else there < here
 
     def _take(self, backlog: Backlog) -> CollectorEvent:
         event = backlog.pop()
@@ -363,6 +375,13 @@ class Dispatcher:
     # The end of an event
 
     def finish(self, event: CollectorEvent, results: ResultList, now: float) -> None:
+        """An event of a worker is done. No consumer is there to take the next one in its place, so look for it."""
+        was_full = self.busy >= self.size
+        self.settle(event, results, now)
+        if was_full and self.qsize:
+            self.schedule_pump()
+
+    def settle(self, event: CollectorEvent, results: ResultList, now: float) -> None:
         """An event has left its handlers: note its times, set its results, free its place."""
         self.busy -= 1
         self._now = event.finished = now
@@ -378,17 +397,21 @@ class Dispatcher:
     def _wake_joiners(self) -> None:
         if self.finished < self.accepted:
             return
-        joiners, self._joiners = self._joiners, []
+        joiners, self._joiners = self._joiners, {}
         for joiner in joiners:
             if not joiner.done():
                 joiner.set_result(None)
 
     async def join(self) -> None:
         """Wait until no accepted event is unfinished."""
-        while self.finished < self.accepted:
-            joiner = asyncio.get_running_loop().create_future()
-            self._joiners.append(joiner)
-            await joiner
+        if self.finished == self.accepted:
+            return
+        joiner = asyncio.get_running_loop().create_future()
+        self._joiners[joiner] = None
+        try:
+            await joiner  # and not for what is accepted before this task runs again: it might never end
+        finally:
+            self._joiners.pop(joiner, None)
 
     # Size
 

@@ -4,7 +4,7 @@ import asyncio
 
 from event_collector.exceptions import EventCollectorException
 
-__all__ = ["QueueFull", "QueueShutDown"]
+__all__ = ["QueueFull", "QueueShutDown", "another"]
 
 # Since Python 3.13; before, a queue of asyncio cannot be shut down.
 _AsyncioShutDown: type[Exception] = getattr(asyncio, "QueueShutDown", Exception)
@@ -16,3 +16,8 @@ class QueueFull(EventCollectorException, asyncio.QueueFull):
 
 class QueueShutDown(EventCollectorException, _AsyncioShutDown):  # type: ignore[valid-type,misc]
     """The queue no longer takes events, or gave up this one when its shutdown ran out of time."""
+
+
+def another(error: QueueShutDown) -> QueueShutDown:
+    """Return an error that says the same: one that is raised again and again would keep every traceback."""
+    return QueueShutDown(*error.args)
