@@ -11,13 +11,15 @@ One task, the *keeper*, does all of it, so that a lifecycle is left by the task 
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from event_collector.collector import COROUTINE, EXECUTOR, PROCESS, THREAD, Collector, runs_in_threads
 from event_collector.delivery import DeliveryPlan
 from event_collector.dispatcher import Dispatcher
+from event_collector.exceptions import EventCollectorException
 from event_collector.lifecycle import Lifecycles, raise_all
 from event_collector.metrics import NOTHING, Meter, Metrics
 from event_collector.monitor import HISTORY, Monitor, Reporter
@@ -31,6 +33,10 @@ from event_collector_workers.autoscaler import Limits as LawLimits
 from event_collector_workers.machine import granted_cpus
 
 __all__ = ["Engine"]
+
+_KEEPERS: set["asyncio.Task[None]"] = set()
+"""The keepers that run. An event loop itself does not hold its tasks: of a queue that nobody else holds, or only
+its publisher, the keeper would be destroyed, and the lifecycles with it."""
 
 CANCEL_GRACE = 1.0
 """Seconds that cancelled handlers get to end, once the time of a drain is up, before they are abandoned."""
@@ -71,7 +77,7 @@ class Engine:
         log: Any,
         on_started: Callable[[], Awaitable[None]],
         on_ended: Callable[[], Awaitable[None]],
-        on_report: Callable[[Metrics], Awaitable[None]],
+        on_report: Callable[[Metrics], Coroutine[Any, Any, None]],
     ) -> None:
         self._dispatcher, self._meter, self._settings = dispatcher, meter, settings
         self._collectors, self._router = collectors, router
@@ -85,7 +91,7 @@ class Engine:
         self._hurried = False
         self._monitor: Monitor | None = None
         self._workers: WorkerTier | None = None
-        self._reports: set[asyncio.Future[None]] = set()
+        self._reports: set[asyncio.Task[None]] = set()
         self._errors: list[Exception] = []
         self._last = NOTHING
         self.running = False
@@ -95,20 +101,24 @@ class Engine:
 
     async def start(self) -> None:
         """Start, or wait for a start under way; see CollectorQueue.init_queue()."""
+        caller = asyncio.current_task()
         while self._keeper is not None and self._stop_asked is not None and self._stop_asked.is_set():
+            if self._is_waited_for(caller):
+                raise QueueShutDown("the queue has not ended yet: it waits for what called init_queue() here")
             await asyncio.wait([self._keeper])
         if self._keeper is None:
-            self._hurried = False
-            self._stop_asked = asyncio.Event()
-            self._started = asyncio.get_running_loop().create_future()
-            self._keeper = asyncio.create_task(self._keep(self._started, self._stop_asked))
-        if self._started is None or (self._started.done() and self.running):
+            self._launch()
+        elif not self.running and self._is_waited_for(caller):
+            raise EventCollectorException("the start of the queue waits for what called init_queue() here")
+        if self._started is None or (self.running and (self._started.done() or self._is_waited_for(caller))):
             return
         self._starters += 1
         try:
             await asyncio.shield(self._started)
         except asyncio.CancelledError:
             if self._starters == 1 and self._keeper is not None:  # nobody else waits for it
+                if self._stop_asked is not None:
+                    self._stop_asked.set()  # whoever comes now waits for the end and begins anew
                 self._keeper.cancel()
                 await self._see_end(self._keeper)
             raise
@@ -122,8 +132,7 @@ class Engine:
             return
         first = not self._stop_asked.is_set()
         self._stop_asked.set()
-        caller = asyncio.current_task()
-        if caller is keeper or caller in HANDLER_TASKS or self._dispatcher.is_consumer(caller):
+        if self._is_waited_for(asyncio.current_task()):
             return
         await self._see_end(keeper)
         if first and (errors := self._take_errors()):
@@ -150,14 +159,33 @@ class Engine:
     def _hurry(self) -> None:
         """Give up what is not finished, now."""
         self._hurried = True
-        if self._deadline is not None:
+        if self._deadline is not None and not self._deadline.expired():
             self._deadline.reschedule(asyncio.get_running_loop().time())
+
+    def _is_waited_for(self, task: "asyncio.Task[Any] | None") -> bool:
+        """Return whether start or end wait for this task, so that it cannot wait for them."""
+        if task is None:
+            return False
+        in_handler = HANDLER_TASKS.get(task) is self._router or self._dispatcher.is_consumer(task)
+        return in_handler or task is self._keeper or task in self._reports
 
     def _take_errors(self) -> list[Exception]:
         errors, self._errors = self._errors, []
         return errors
 
     # The keeper
+
+    def _launch(self) -> None:
+        self._hurried = False
+        self._stop_asked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._started = loop.create_future()
+        # Not asyncio.create_task(): an eager task factory would have it run before anybody knows it.
+        self._keeper = asyncio.Task(
+            self._keep(self._started, self._stop_asked), loop=loop, name="queue keeper"
+        )
+        _KEEPERS.add(self._keeper)
+        self._keeper.add_done_callback(_KEEPERS.discard)
 
     async def _keep(self, started: "asyncio.Future[None]", stop_asked: asyncio.Event) -> None:
         try:
@@ -282,6 +310,11 @@ class Engine:
         await self._close(left)
 
     async def _drain(self) -> None:
+        if not await self._see_finished():
+            await self._give_up()
+
+    async def _see_finished(self) -> bool:
+        """Wait for all events, as long as there is time; return whether they are finished."""
         bound = self._settings.consumer_shutdown_timeout
         try:
             async with asyncio.timeout(bound if bound > 0 else None) as self._deadline:
@@ -289,16 +322,17 @@ class Engine:
                     self._hurry()
                 await self._dispatcher.join()
         except (TimeoutError, asyncio.CancelledError):
-            await self._give_up()
+            return False
         finally:
             self._deadline = None
+        return True
 
     async def _give_up(self) -> None:
         error = QueueShutDown("the queue was shut down before this event was finished")
         self._log.warning("events given up", unfinished=self._dispatcher.unfinished)
         self._dispatcher.give_up(error)
         if self._workers is not None:
-            await self._workers.abort()
+            await _insist(self._workers.abort)
         try:
             async with asyncio.timeout(CANCEL_GRACE):
                 await self._dispatcher.join()
@@ -312,29 +346,47 @@ class Engine:
         if self._monitor is not None:
             self._monitor.stop()
         if self.running:
-            await self._dispatcher.close()
+            await _insist(self._dispatcher.close)
         if self._workers is not None:
-            await self._workers.close(timeout)
+            await _insist(partial(self._workers.close, timeout))
         if self._threads is not None:
             self._threads.close()
         for collector in self._attached:
             collector.attach(None)
-        self._errors += await self._lifecycles.leave()
-        if self._reports:
-            await asyncio.wait(self._reports)
-        if self.running and self._monitor is not None:
-            self._last = self._meter.snapshot(monotonic(), self._monitor.counts()._replace(consumers=0))
-        self._workers = self._monitor = None
-        self.running = False
+        try:
+            self._errors += await self._lifecycles.leave()
+            await _insist(partial(self._end_reports, timeout))
+        finally:
+            if self.running and self._monitor is not None:
+                self._last = self._meter.snapshot(monotonic(), self._monitor.counts()._replace(consumers=0))
+            self._workers = self._monitor = None
+            self.running = False
+
+    async def _end_reports(self, timeout: float | None) -> None:
+        for limit in (timeout, CANCEL_GRACE):
+            if self._reports:
+                await asyncio.wait(self._reports, timeout=limit)
+            for report in self._reports:
+                report.cancel()
 
     def _report(self) -> None:
         metrics = self.metrics()
         fields = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
         timestamp = fields.pop("timestamp").isoformat()
         self._log.info("collector queue metrics", metrics_timestamp=timestamp, **fields)
-        report = asyncio.ensure_future(self._on_report(metrics))
+        report = asyncio.Task(self._on_report(metrics), name="queue report")
         self._reports.add(report)
         report.add_done_callback(self._reports.discard)
+
+
+async def _insist(step: Callable[[], Awaitable[object]]) -> None:
+    """Take a step of the end again until it is through: a cancellation cannot keep the keeper from it."""
+    while True:
+        try:
+            await step()
+        except asyncio.CancelledError:
+            continue
+        return
 
 
 def _is_here(collector: Collector) -> bool:

@@ -1,5 +1,6 @@
 """Lifecycles of collectors: entered in order before the first event, left in reverse after the last."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeAlias
@@ -51,7 +52,7 @@ class Lifecycles:
     async def leave(self) -> list[Exception]:
         """Leave all, the last entered first, each whatever happens to the others; return their errors.
 
-        Cancelled, it goes on with the next one and raises CancelledError at the end.
+        A cancellation is for the one that is being left; it goes on with the next.
         """
         errors: list[Exception] = []
         interrupt: BaseException | None = None
@@ -64,6 +65,8 @@ class Lifecycles:
                     manager.__exit__(None, None, None)
             except Exception as exc:
                 errors.append(exc)
+            except asyncio.CancelledError:
+                continue
             except BaseException as exc:
                 interrupt = exc
         if interrupt is not None:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any, TypeAlias
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from event_collector.collector import Collector, CollectorDict
 from event_collector.data import Delivery, Error, Ok, Payload, Result, ResultList, as_result, failure
@@ -16,8 +16,8 @@ CollectorSet: TypeAlias = Collection[Collector]
 TopicHandlerDict: TypeAlias = dict[str, set[Collector]]
 
 
-HANDLER_TASKS: WeakSet[asyncio.Task[Any]] = WeakSet()
-"""The tasks in which handlers run beside each other: none of them may wait for the end of its queue."""
+HANDLER_TASKS: "WeakKeyDictionary[asyncio.Task[Any], Router]" = WeakKeyDictionary()
+"""The tasks in which a router runs handlers beside each other: none of them may wait for the end of its queue."""
 
 
 class Router(ABC):
@@ -76,8 +76,7 @@ class SimpleRouter(Router):
         if len(collectors) == 1:
             (collector,) = collectors
             return self.gather_results([await process(collector, payload)])
-        tasks = [asyncio.create_task(process(collector, payload)) for collector in collectors]
-        HANDLER_TASKS.update(tasks)
+        tasks = [asyncio.create_task(self._process_beside(collector, payload)) for collector in collectors]
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         return self.gather_results(
             [
@@ -87,6 +86,13 @@ class SimpleRouter(Router):
                 for collector, outcome in zip(collectors, outcomes, strict=True)
             ]
         )
+
+    async def _process_beside(self, collector: Collector, payload: Payload[Any]) -> Any:
+        # It enters itself: a task factory may run the first step of a task before anybody else knows it.
+        task = asyncio.current_task()
+        if task is not None:
+            HANDLER_TASKS[task] = self
+        return await process(collector, payload)
 
     def gather_results(self, results: Sequence[Any]) -> ResultList:
         """Return what the collectors answered as a ResultList."""
