@@ -88,11 +88,15 @@ class SimpleRouter(Router):
         )
 
     async def _process_beside(self, collector: Collector, payload: Payload[Any]) -> Any:
-        # It enters itself: a task factory may run the first step of a task before anybody else knows it.
+        self._enter_task()
+        return await process(collector, payload)
+
+    def _enter_task(self) -> None:
+        # By the task itself: a task factory may run its first step before anybody else knows it. And not above,
+        # where a variable with the task would close a cycle: task, result, exception, traceback, frame.
         task = asyncio.current_task()
         if task is not None:
             HANDLER_TASKS[task] = self
-        return await process(collector, payload)
 
     def gather_results(self, results: Sequence[Any]) -> ResultList:
         """Return what the collectors answered as a ResultList."""
