@@ -1,11 +1,11 @@
 """Back-pressure: how many events may wait, and the senders that wait for room, first come first served."""
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 from event_collector.refusals import QueueFull, QueueShutDown, another
 
-__all__ = ["Capacity"]
+__all__ = ["Capacity", "Turnstile"]
 
 
 class Capacity:
@@ -59,3 +59,28 @@ class Capacity:
         for turn in senders:
             if not turn.done():
                 turn.set_exception(another(error))
+
+
+class Turnstile:
+    """Senders that wait for a turn of the loop, so that their events do not keep it from everybody else."""
+
+    def __init__(self) -> None:
+        self._senders: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._senders)
+
+    async def wait(self) -> None:
+        """Wait to be admitted, after everybody who came before."""
+        turn = asyncio.get_running_loop().create_future()
+        self._senders.append(turn)
+        await turn
+
+    def admit(self, count: int) -> bool:
+        """Let `count` senders go on, and return whether there are more."""
+        while count and self._senders:
+            turn = self._senders.popleft()
+            if not turn.done():  # else it was cancelled
+                turn.set_result(None)
+                count -= 1
+        return bool(self._senders)

@@ -8,15 +8,18 @@ At every instant: accepted = finished + in handlers + queued. All of it happens 
 import asyncio
 import itertools
 from asyncio import _get_running_loop
-from collections.abc import Callable
+from collections.abc import Callable, Sized
+from contextvars import Context as ContextVars
 from contextvars import copy_context
+from sys import exception
 from time import monotonic
 from typing import Any, Protocol
 
 from event_collector.backlog import Backlog, make_backlog
-from event_collector.capacity import Capacity
+from event_collector.capacity import Capacity, Turnstile
 from event_collector.collector import Collector
-from event_collector.consumer import ConsumerPool
+from event_collector.consumer import Consumer
+from event_collector.consumer_pool import ConsumerPool
 from event_collector.data import Error, Payload, ResultList
 from event_collector.delivery import DeliveryPlan
 from event_collector.exceptions import ConfigError
@@ -31,7 +34,14 @@ __all__ = ["Dispatcher", "JobTier"]
 SLICE = 0.002
 """Seconds for which events are processed without a turn of the loop: less costs turns, more keeps others waiting."""
 
-_event_ids = itertools.count(1)
+ADMITTED = 64
+"""How many senders go on in one turn of the loop, of those that wait because a slice was used up. They need not come
+to use up the next one, and more would only be woken to wait again."""
+
+_ALWAYS = ("something",)
+"""What stands ahead of each event where none may begin within `send()` without further thought."""
+
+_next_id = itertools.count(1).__next__
 
 
 class JobTier(Protocol):
@@ -59,15 +69,14 @@ class Dispatcher:
 
     # More than 30 attributes: without slots Python would look each up in a plain dict.
     __slots__ = (
+        "_ahead",
         "_backlog",
         "_capacity",
         "_default_priority",
         "_in_order",
         "_joiners",
-        "_last_started",
         "_loop",
         "_newest_first",
-        "_now",
         "_on_activity",
         "_pump_due",
         "_push",
@@ -76,6 +85,7 @@ class Dispatcher:
         "_service_times",
         "_slice_ends",
         "_tier",
+        "_turnstile",
         "_wait_times",
         "accepted",
         "busy",
@@ -108,11 +118,11 @@ class Dispatcher:
         self._service_times, self._wait_times = meter.service_times, meter.wait_times
         self._on_activity: Callable[[], None] = _nothing
         self._capacity = Capacity(max_queue_size) if max_queue_size > 0 else None
+        self._turnstile = Turnstile()
         # Events for worker processes have a line of their own: they wait for room there, the others need not.
         self._backlog, self._remote_backlog = make_backlog(queue_type), make_backlog(queue_type)
         self._push = self._backlog.push
-        self._last_started = CollectorEvent(0, Payload(None))  # the last whose handler began within send()
-        self._last_started.waited = True
+        self._ahead: Sized = _ALWAYS
         self._joiners: dict[asyncio.Future[None], None] = {}
         self._refusal: QueueShutDown | None = None
         self.limits = limits
@@ -128,13 +138,12 @@ class Dispatcher:
         self.service_total = 0.0
         """Seconds that all finished events spent in handlers."""
         self.idle = True
-        """Whether whoever watches the queue rests: the watcher writes True, the next event False and wakes it."""
+        """Whether whoever watches the queue rests, to be woken by the next event; the watcher calls `rest()`."""
         self.crowded = self._capacity is not None
         """Whether a sender must wait: a bounded queue always has to be asked, others when a slice is used up."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self.direct: Collector | None = None
         self._tier: JobTier | None = None
-        self._now = 0.0  # the last reading of the clock
         self._slice_ends = 0.0
         self._pump_due = False
 
@@ -154,6 +163,8 @@ class Dispatcher:
         self.ceiling = self.limits.max_consumers
         self.direct, self.route = plan.direct, plan.router.handle_event
         self.consumers = ConsumerPool(self, loop)
+        if self._in_order and tier is None and self._capacity is None:
+            self._ahead = self._backlog
         if self.qsize:
             self._notice_activity()
             self.schedule_pump()
@@ -161,6 +172,8 @@ class Dispatcher:
     def refuse(self, error: QueueShutDown) -> None:
         """Accept no more events; senders who wait for room fail."""
         self._refusal = error
+        self._ahead = _ALWAYS
+        self._turnstile.admit(len(self._turnstile))
         if self._capacity is not None:
             self._capacity.refuse(error)
 
@@ -202,28 +215,44 @@ class Dispatcher:
             ConfigError: it is not a Payload.
 
         """
+        # The fast lane: an event that nothing stands in the way of. The conditions are those of _take_in().
+        if (
+            not self._ahead
+            and isinstance(payload, Payload)
+            and (consumer := self.consumers.express) is not None
+            and consumer.event is None
+            and (now := monotonic()) < self._slice_ends
+            and self.busy < self.size
+            and _get_running_loop() is self._loop
+            and not consumer.parking.done()
+            and exception() is None
+        ):
+            self.accepted += 1
+            self.busy += 1
+            event = CollectorEvent(_next_id(), payload, DEFAULT_PRIORITY, now, now)
+            self.consumers.step(consumer, event, copy_context())
+            return event
         if self._refusal is not None or not isinstance(payload, Payload):
             self._release_room()
             raise _not_a_payload(payload) if self._refusal is None else another(self._refusal)
-        variables = copy_context()
-        event = CollectorEvent(
-            next(_event_ids),
-            payload,
-            DEFAULT_PRIORITY if self._default_priority is None else self._priority(payload),
-            monotonic(),
-            0.0,
-            0.0,
-            variables if len(variables) else None,
-        )
+        return self._take_in(payload, copy_context())
+
+    def _take_in(self, payload: Payload[Any], variables: ContextVars) -> CollectorEvent:
+        """Accept an event; run the first step of its handler now, if that is possible, else queue it."""
+        event = CollectorEvent(_next_id(), payload, DEFAULT_PRIORITY, monotonic())
         self.accepted += 1
         if self.idle:
             self._notice_activity()
         if self._tier is not None and self.plan.is_remote(payload):
+            self._keep(event, variables)
             self._remote_backlog.push(event)
             self._submit_jobs()
-        elif self._in_order and not self._backlog and self._can_start(event):
+        elif self._in_order and not self._backlog and (consumer := self._claim_for(event)) is not None:
+            event.started = event.created
+            self.consumers.step(consumer, event, variables)
             return event
         else:
+            self._keep(event, variables)
             self._push(event)
             if event.created >= self._slice_ends:
                 self._within_slice(event.created)
@@ -231,29 +260,30 @@ class Dispatcher:
             self.schedule_pump()
         return event
 
-    def _can_start(self, event: CollectorEvent) -> bool:
-        """Run the handler's first step within send(), if a consumer is free and it is time; return whether.
+    def _keep(self, event: CollectorEvent, variables: ContextVars) -> None:
+        """Note what an event that is queued needs: its place in the order, and the sender's context variables."""
+        if len(variables):
+            event.variables = variables
+        if self._default_priority is not None:
+            priority = event.payload.priority
+            event.priority = self._default_priority if priority is None else priority
 
-        That pays where the sender waits for each event. Where it does not, which the event before tells, events
-        that are taken from the queue one after the other cost less.
-        """
-        if self._loop is None or self.consumers.stepping or not self._last_started.waited:
-            return False
+    def _claim_for(self, event: CollectorEvent) -> Consumer | None:
+        """Return the consumer that can run the event's first step within send(); None if it has to be queued."""
+        if self._loop is None or exception() is not None:
+            return None  # what the sender handles is none of the handler's business
         if _get_running_loop() is not self._loop:  # between two runs of the loop a handler could not wait
-            return False
+            return None
         if event.created >= self._slice_ends and not self._within_slice(event.created):
-            return False
+            return None
         if self.busy >= self.size and not self._grow():
-            return False
-        consumer = self.consumers.claim()
-        if consumer is None:
-            return False
-        if self._capacity is not None:
-            self._capacity.release()
-        self.busy += 1
-        self._last_started = event
-        self.consumers.step(consumer, event, event.created)
-        return True
+            return None
+        consumer = self.consumers.next_up()
+        if consumer is not None:
+            self.busy += 1
+            if self._capacity is not None:
+                self._capacity.release()
+        return consumer
 
     def claim_room(self) -> None:
         """Take a place in a bounded queue, at once; QueueFull when there is none."""
@@ -261,35 +291,34 @@ class Dispatcher:
             self._capacity.claim()
 
     async def wait_for_room(self) -> None:
-        """Wait for a place in a bounded queue, or for one turn of the loop after a slice of work."""
+        """Wait for a place in a bounded queue, or for a turn of the loop after a slice of work."""
+        if self._refusal is not None:
+            raise another(self._refusal)
         if self._capacity is not None:
-            if self._refusal is not None:
-                raise another(self._refusal)
             await self._capacity.wait()
         else:
-            await asyncio.sleep(0)
+            await self._turnstile.wait()
 
     def _release_room(self) -> None:
         if self._capacity is not None:
             self._capacity.release()
 
-    def _priority(self, payload: Payload[Any]) -> float:
-        default = DEFAULT_PRIORITY if self._default_priority is None else self._default_priority
-        return default if payload.priority is None else payload.priority
-
     # Dispatch
 
     def next_event(self) -> CollectorEvent | None:
-        """Return the next event for a consumer that is free; None when it should rest."""
+        """Return the next event for a consumer that is free, as started now; None when it should rest."""
         backlog = self._backlog if self._tier is None else self._next_backlog()
         if not backlog or (self.busy >= self.size and not self._grow()):
             return None
-        if self._now >= self._slice_ends and not self._within_slice(self._now):
+        now = monotonic()
+        if now >= self._slice_ends and not self._within_slice(now):
             return None
         self.busy += 1
         if self._capacity is not None:
             self._capacity.release()
-        return backlog.pop()
+        event = backlog.pop()
+        event.started = now
+        return event
 
     def schedule_pump(self) -> None:
         """Look for work in the next turn of the loop."""
@@ -307,15 +336,16 @@ class Dispatcher:
         """Bring events that wait and consumers that are free together. Its run also marks a turn of the loop."""
         self._pump_due = False
         self.crowded = self._capacity is not None
-        self._now = monotonic()
-        self._slice_ends = self._now + SLICE
+        self._slice_ends = monotonic() + SLICE
+        if self._turnstile.admit(ADMITTED):
+            self.schedule_pump()
         consumers = self.consumers
-        while (consumer := consumers.claim()) is not None:
+        while (consumer := consumers.next_up()) is not None:
             event = self.next_event()
             if event is None:
-                consumers.parked[consumer] = None
                 return
-            consumers.step(consumer, event, monotonic())
+            variables = event.variables
+            consumers.step(consumer, event, ContextVars() if variables is None else variables)
         backlog = self._next_backlog()
         if backlog and (self.busy < self.size or self._grow()):
             limit = self.ceiling if self.limits.autoscale else self.size
@@ -384,13 +414,16 @@ class Dispatcher:
     def settle(self, event: CollectorEvent, results: ResultList, now: float) -> None:
         """An event has left its handlers: note its times, set its results, free its place."""
         self.busy -= 1
-        self._now = event.finished = now
+        event.finished = now
         service_time = now - event.started
         self.service_total += service_time
         self._service_times.append(service_time)
         self._wait_times.append(now - event.created)
         self.finished += 1
-        event.set_result(results)
+        if event._results is None and event._waiters is None:
+            event._results = results
+        else:
+            event.set_result(results)
         if self._joiners:
             self._wake_joiners()
 
@@ -455,6 +488,12 @@ class Dispatcher:
     def accounting(self) -> Accounting:
         """Return where all events are."""
         return Accounting(self.accepted, self.finished, self.busy, self.qsize)
+
+    def rest(self, idle: bool) -> None:
+        """Note whether whoever watches the queue rests."""
+        self.idle = idle
+        if idle:
+            self._slice_ends = 0.0  # keeps the next event out of the fast lane
 
     def _notice_activity(self) -> None:
         self.idle = False

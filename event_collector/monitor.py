@@ -10,7 +10,7 @@ from time import monotonic, thread_time
 from typing import Any, NamedTuple, Protocol
 
 from event_collector.collector import COROUTINE, PROCESS, Collector
-from event_collector.consumer import collector_in
+from event_collector.consumer_pool import collector_in
 from event_collector.dispatcher import Dispatcher
 from event_collector.metrics import Counts, Meter
 from event_collector.watchdog import Watchdog
@@ -158,7 +158,7 @@ class Monitor:
             self._rest(True)
 
     def _rest(self, idle: bool) -> None:
-        self._dispatcher.idle = idle
+        self._dispatcher.rest(idle)
         if idle:
             self._watchdog.rest()
 

@@ -61,8 +61,6 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
     finished: float = 0.0
     # The sender's context variables, for the handler; None when there were none.
     variables: ContextVars | None = None
-    waited: bool = False
-    """Whether anybody has ever waited for it; written by wait()."""
     _results: ResultList | None = None
     # Most events have one waiter at most: a future of its own, a dict (for removal in any order) from two on.
     _waiters: "Waiter | dict[Waiter, None] | None" = None
@@ -81,7 +79,6 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
         Any number of tasks may wait, any number of times. Cancelling one, or a timeout around it, touches
         neither the event nor the other waiters.
         """
-        self.waited = True
         if self._results is not None:
             return self._results
         waiter = asyncio.get_running_loop().create_future()
