@@ -153,7 +153,11 @@ class Consumer(Coroutine[Any, None, None]):
             return
         self._handed = waits_for
         self.parking.remove_done_callback(self.wakeup)  # type: ignore[arg-type]  # known: it parked
-        caller = switch_task(loop, None)
+        caller = asyncio.current_task(loop)
+        if caller is None:
+            self.wakeup(resumed)  # type: ignore[misc]
+            return
+        switch_task(loop, None)  # the task makes itself the current one
         try:
             self.wakeup(resumed)  # type: ignore[misc]
         finally:
