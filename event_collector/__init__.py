@@ -26,28 +26,39 @@ if TYPE_CHECKING:
         ResultList,
         abind,
     )
+    from event_collector.dead_letters import DeadLetter, DeadLetters
     from event_collector.exceptions import (
         ConfigError,
+        DeadlineExceeded,
         EncodeError,
+        EventCancelled,
         EventCollectorException,
+        EventDropped,
         HandlerTimeout,
         PayloadTypeError,
         QueueFull,
         QueueShutDown,
+        Reject,
         RemoteError,
+        RetryLater,
     )
+    from event_collector.interruption import drain_on_signal
     from event_collector.publisher import CollectorEvent, EventPublisher, QueueType
     from event_collector.queue import CollectorQueue
+    from event_collector.retry import Retry
     from event_collector.router import Router, SimpleRouter
     from event_collector_workers import ScaledProcessPoolExecutor, WorkerCrashed
 
 _HOMES = {
     "collector": "Collector CollectorDict CollectorList LifecycleManager Processor",
     "data": "Context Delivery Error Ok Payload Record Result ResultList abind",
-    "exceptions": "ConfigError EncodeError EventCollectorException HandlerTimeout PayloadTypeError QueueFull "
-    "QueueShutDown RemoteError",
+    "dead_letters": "DeadLetter DeadLetters",
+    "exceptions": "ConfigError DeadlineExceeded EncodeError EventCancelled EventCollectorException EventDropped "
+    "HandlerTimeout PayloadTypeError QueueFull QueueShutDown Reject RemoteError RetryLater",
+    "interruption": "drain_on_signal",
     "publisher": "CollectorEvent EventPublisher QueueType",
     "queue": "CollectorQueue",
+    "retry": "Retry",
     "router": "Router SimpleRouter",
 }
 _HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names.split()}
@@ -61,10 +72,15 @@ __all__ = [
     "CollectorQueue",
     "ConfigError",
     "Context",
+    "DeadLetter",
+    "DeadLetters",
+    "DeadlineExceeded",
     "Delivery",
     "EncodeError",
     "Error",
+    "EventCancelled",
     "EventCollectorException",
+    "EventDropped",
     "EventPublisher",
     "HandlerTimeout",
     "LifecycleManager",
@@ -76,14 +92,18 @@ __all__ = [
     "QueueShutDown",
     "QueueType",
     "Record",
+    "Reject",
     "RemoteError",
     "Result",
     "ResultList",
+    "Retry",
+    "RetryLater",
     "Router",
     "ScaledProcessPoolExecutor",
     "SimpleRouter",
     "WorkerCrashed",
     "abind",
+    "drain_on_signal",
 ]
 
 

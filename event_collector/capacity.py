@@ -2,10 +2,15 @@
 
 import asyncio
 from collections import OrderedDict, deque
+from typing import Final
 
 from event_collector.refusals import QueueFull, QueueShutDown, another
 
-__all__ = ["Capacity", "Turnstile"]
+__all__ = ["DROP_NEWEST", "DROP_OLDEST", "WAIT", "Capacity", "Turnstile"]
+
+WAIT: Final = "wait"
+DROP_OLDEST: Final = "drop_oldest"
+DROP_NEWEST: Final = "drop_newest"
 
 
 class Capacity:
@@ -44,8 +49,25 @@ class Capacity:
                 self.release()  # the place came at the moment of the cancellation: it is the next one's
             raise
 
+    def take(self) -> None:
+        """Take a place even if there is none: for an event that is accepted already, or that another makes room for."""
+        self._free -= 1
+
+    @property
+    def is_free(self) -> bool:
+        """Whether there is a place, and nobody who has waited for it longer."""
+        return self._free > 0 and not self._senders
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """Whether more places are taken than there are."""
+        return self._free < 0
+
     def release(self) -> None:
-        """Give a place back; it goes to the sender who has waited longest."""
+        """Give a place back; it goes to the sender who has waited longest, unless too many are taken."""
+        if self._free < 0:
+            self._free += 1
+            return
         while self._senders:
             turn, _ = self._senders.popitem(last=False)
             if not turn.done():

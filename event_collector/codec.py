@@ -37,6 +37,13 @@ class _Envelope(msgspec.Struct, Generic[T], array_like=True):
     priority: Any = None  # an int stays an int
 
 
+class _LaterEnvelope(_Envelope[T], Generic[T], array_like=True):
+    """A payload of a second attempt or a later one. The decoder takes the other for one of a first attempt."""
+
+    attempt: int = 1
+    last_error: str | None = None
+
+
 class _Success(msgspec.Struct, Generic[T], array_like=True, tag=0):
     value: T
 
@@ -70,6 +77,9 @@ def encode_payload(payload: Payload[Any], key: str, *, inline: bool = False) -> 
             tuple(payload.topics),
             payload.priority,
         )
+        if payload.attempt > 1:
+            first = msgspec.structs.asdict(envelope)
+            envelope = _LaterEnvelope(**first, attempt=payload.attempt, last_error=payload.last_error)
         return _encode(envelope), blob
     except Exception as exc:
         raise _cannot_encode("payload", value, key, exc) from exc
@@ -89,8 +99,10 @@ class PayloadDecoder:
 
     def __init__(self, payload_type: Any, key: str) -> None:
         self._type, self._key = payload_type, key
-        self._decode: Callable[[Buffer], _Envelope[Any]] = _decoder("payload", _Envelope, payload_type, key)
-        self._decode_beside = msgspec.msgpack.Decoder(_Envelope[Any]).decode
+        self._decode: Callable[[Buffer], _LaterEnvelope[Any]] = _decoder(
+            "payload", _LaterEnvelope, payload_type, key
+        )
+        self._decode_beside = msgspec.msgpack.Decoder(_LaterEnvelope[Any]).decode
 
     def __call__(self, body: Buffer, blob: Buffer | None) -> Payload[Any]:
         """Return the payload.
@@ -107,10 +119,14 @@ class PayloadDecoder:
                 envelope = self._decode_beside(body)
                 value = msgspec.convert(blob, self._type)
             if not (envelope.delivery or envelope.keys or envelope.topics or envelope.priority is not None):
-                return Payload(value)
-            return Payload(
-                value, Delivery(envelope.delivery), envelope.keys, envelope.topics, envelope.priority
-            )
+                payload = Payload(value)
+            else:
+                payload = Payload(
+                    value, Delivery(envelope.delivery), envelope.keys, envelope.topics, envelope.priority
+                )
+            if envelope.attempt > 1:
+                payload._attempt, payload._last_error = envelope.attempt, envelope.last_error
+            return payload
         except Exception as exc:  # also what a type's own checks raise
             raise PayloadTypeError(
                 f"collector {self._key!r}: the payload does not fit {_name(self._type)}: {text_of(exc)}"

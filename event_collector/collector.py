@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from event_collector.data import Context, Payload, names
 from event_collector.exceptions import ConfigError, HandlerTimeout
 from event_collector.handler import describe, is_asynchronous, payload_type_of, result_type_of
+from event_collector.retry import Retry
 
 __all__ = ["Collector", "CollectorDict", "CollectorList", "LifecycleManager", "Processor"]
 
@@ -82,6 +83,7 @@ class Collector:
             the handler's annotation, `-> Result[Receipt]`.
         timeout: seconds a handler may take for one event, more than 0; None for no limit. A coroutine is
             cancelled, a worker process killed; of a thread, which cannot be stopped, the result is dropped.
+        retry: how often and when an event is tried again whose handler failed; None: never.
 
     Raises:
         ConfigError: an empty key, a processor that is not callable, or a mode that does not suit the handler.
@@ -100,6 +102,7 @@ class Collector:
         payload_type: Any = None,
         result_type: Any = None,
         timeout: float | None = None,
+        retry: Retry | None = None,
     ) -> None:
         if not _is_name(key):
             raise ConfigError(f"a collector's key is a string that is not empty, not {key!r}")
@@ -107,12 +110,17 @@ class Collector:
             raise ConfigError(f"collector {key!r}: the processor must be callable, not {processor!r}")
         if timeout is not None and not timeout > 0:
             raise ConfigError(f"collector {key!r}: timeout is a number of seconds above 0, not {timeout!r}")
+        if retry is not None and not isinstance(retry, Retry):
+            raise ConfigError(
+                f"collector {key!r}: retry takes a Retry, such as Retry(max_attempts=5), not {retry!r}"
+            )
         self.key = key
         self.processor = processor
         self.topics = names(f"collector {key!r}: topics", topics)
         self.ctx = ctx if ctx is not None else Context()
         self.lifecycle = lifecycle
         self.timeout = timeout
+        self.retry = retry
         self.asynchronous = is_asynchronous(processor)
         self.executor = mode if isinstance(mode, Executor) else None
         self.mode = self._resolve(mode)
@@ -191,9 +199,7 @@ class Collector:
         outcome = self.processor(payload, self.ctx)
         if not hasattr(outcome, "__await__"):
             raise not_awaitable(self, outcome)
-        if self.timeout is None:
-            return await outcome
-        return await within(self, outcome)
+        return await outcome if self.timeout is None else await within(self, outcome)
 
     def __repr__(self) -> str:
         return f"<Collector key={self.key} mode={self.mode} ctx={self.ctx!r}>"
@@ -218,7 +224,10 @@ async def within(collector: Collector, outcome: Awaitable[Any]) -> Any:
         HandlerTimeout: it took longer, and was cancelled.
 
     """
-    limit = asyncio.timeout(collector.timeout)
+    if collector.timeout is None:
+        return await outcome
+    limit = asyncio.timeout(None)
+    patience = _Patience(limit, collector.timeout)
     try:
         async with limit:
             return await outcome
@@ -226,9 +235,39 @@ async def within(collector: Collector, outcome: Awaitable[Any]) -> Any:
         if not limit.expired():
             raise
     finally:
-        # It knows the task, whose result will hold the exception, whose traceback holds this frame: a cycle.
-        del limit
+        patience.end()
+        # They know the task, whose result will hold the exception, whose traceback holds this frame: a cycle.
+        del limit, patience
     raise overdue(collector)
+
+
+LAG: Final = 0.5
+"""Seconds. A time limit that is looked at later than this was missed because the program stood still, frozen or with
+its event loop blocked: the handlers get as much time again, or all of them would be over theirs at once."""
+
+
+class _Patience:
+    """Lets a time limit expire after so many seconds in which the event loop ran."""
+
+    def __init__(self, limit: asyncio.Timeout, seconds: float) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._due = monotonic() + self._seconds
+        self._timer = self._loop.call_later(self._seconds, self._look)
+
+    def _look(self) -> None:
+        if monotonic() - self._due > LAG:
+            self._begin()
+        else:
+            self._limit.reschedule(self._loop.time())
+
+    def end(self) -> None:
+        """Let nothing expire any more."""
+        self._timer.cancel()
 
 
 def not_awaitable(collector: Collector, outcome: object) -> ConfigError:

@@ -104,6 +104,7 @@ class Consumer(Coroutine[Any, None, None]):
         dispatcher, parking = self._dispatcher, self.parking
         direct, route = dispatcher.direct, dispatcher.route
         event: Any
+        course: Any
         outcome: Any
         steps: Any
         results: ResultList | None
@@ -120,7 +121,11 @@ class Consumer(Coroutine[Any, None, None]):
                     results = _new_list(ResultList)
                     results.append(outcome)
                 else:
-                    outcome = route(event.payload)
+                    course = event.course
+                    if course is not None and course.only and direct is None:
+                        outcome = dispatcher.supervisor.attempt(event.payload, course)
+                    else:
+                        outcome = route(event.payload)
                     steps = outcome if type(outcome) is CoroutineType else _steps(outcome)
                     outcome = yield from steps
                     results = _as_results(outcome)
@@ -131,7 +136,7 @@ class Consumer(Coroutine[Any, None, None]):
             self.event = None
             dispatcher.settle(event, results, monotonic())
             # Tracebacks may keep this frame: what it holds of the event would live on, or form a cycle.
-            event = outcome = steps = results = None
+            event = course = outcome = steps = results = None
             if self._fatal is not None:
                 raise self._fatal
 

@@ -22,12 +22,22 @@ Fewer delays a burst of waiting handlers by turns, more wastes tasks on handlers
 class ConsumerPool:
     """The consumers of one dispatcher: those parked, and how new ones come and go."""
 
-    __slots__ = ("_dispatcher", "_everyone", "_loop", "_resumed", "_starting", "express", "parked")
+    __slots__ = (
+        "_dispatcher",
+        "_everyone",
+        "_holders",
+        "_loop",
+        "_resumed",
+        "_starting",
+        "express",
+        "parked",
+    )
 
     def __init__(self, dispatcher: "Dispatcher", loop: asyncio.AbstractEventLoop) -> None:
         self._dispatcher = dispatcher
         self._loop = loop
         self._everyone: set[Consumer] = set()
+        self._holders: dict[CollectorEvent, Consumer] = {}
         self._starting = 0
         self._resumed = loop.create_future()
         self._resumed.set_result(None)  # what the wake-up of a task that goes on is told
@@ -99,6 +109,18 @@ class ConsumerPool:
     def busy(self) -> list[Consumer]:
         """Return the consumers that have an event."""
         return [consumer for consumer in self._everyone if consumer.event is not None]
+
+    def holder(self, event: CollectorEvent) -> Consumer:
+        """Return the consumer that has this event; LookupError if none has."""
+        consumer = self._holders.get(event)
+        if consumer is None or consumer.event is not event:
+            # Not kept up for each event, few of which are ever asked for; but many may be at once.
+            self._holders = {one.event: one for one in self._everyone if one.event is not None}
+            consumer = self._holders.get(event)
+            self._loop.call_soon(self._holders.clear)
+        if consumer is None:
+            raise LookupError(f"{event!r} is in no handler")
+        return consumer
 
     def abandon(self, consumer: Consumer) -> CollectorEvent:
         """Forget a consumer whose handler does not end, and return its event."""

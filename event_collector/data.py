@@ -79,7 +79,11 @@ class Payload(Generic[T]):
 
     """
 
-    __slots__ = ("_keys", "_priority", "_topics", "_value", "delivery")
+    # The first and the third have no value until there is a second attempt: most payloads never get one.
+    __slots__ = ("_attempt", "_keys", "_last_error", "_priority", "_topics", "_value", "delivery")
+
+    _attempt: int
+    _last_error: str | None
 
     def __init__(
         self,
@@ -132,6 +136,16 @@ class Payload(Generic[T]):
         if priority is not None and not _is_ordered(priority):
             raise ConfigError(f"priority takes a number, the lowest first, not {priority!r}")
         self._priority = priority
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt of the handler: 1, or more where the collector has `retry=` and failed before."""
+        return getattr(self, "_attempt", 1)
+
+    @property
+    def last_error(self) -> str | None:
+        """How the attempt before failed: the class of the exception and what it says; None in the first attempt."""
+        return getattr(self, "_last_error", None)
 
     def set_delivery(
         self, delivery: Delivery, keys: Sequence[str] | None = None, topics: Sequence[str] | None = None

@@ -23,6 +23,7 @@ class DeliveryPlan:
 
     def __init__(self, router: Router, collectors: Mapping[str, Collector]) -> None:
         self.router = router
+        self.collectors = collectors
         self._everyone = everyone = list(collectors.values())
         remote = [collector for collector in everyone if collector.mode == PROCESS]
         self._select: Callable[[Payload[Any]], list[Collector]] | None = (

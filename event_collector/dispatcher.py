@@ -2,34 +2,40 @@
 
         accept() -> backlog -> next_event() -> a consumer, or a job for the worker pool -> finish()
 
-At every instant: accepted = finished + in handlers + queued. All of it happens in the thread of the event loop.
+At every instant: accepted = finished + in handlers + queued + scheduled + dead. All of it happens in the thread
+of the event loop.
 """
 
 import asyncio
 import itertools
 from asyncio import _get_running_loop
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Mapping, Sized
 from contextvars import Context as ContextVars
 from contextvars import copy_context
 from sys import exception
 from time import monotonic
 from typing import Any, Protocol
 
-from event_collector.backlog import Backlog, make_backlog
-from event_collector.capacity import Capacity, Turnstile
+from event_collector.attempt import Attempt, Course
+from event_collector.backlog import Backlog, RecordedBacklog, make_backlog
+from event_collector.capacity import WAIT, Capacity, Turnstile
 from event_collector.collector import Collector
 from event_collector.consumer import Consumer
 from event_collector.consumer_pool import ConsumerPool
 from event_collector.data import Error, Payload, ResultList
+from event_collector.dead_letters import DeadLetters
 from event_collector.delivery import DeliveryPlan
 from event_collector.exceptions import ConfigError
 from event_collector.metrics import Accounting, Meter
 from event_collector.publisher import DEFAULT_PRIORITY, CollectorEvent, QueueType
+from event_collector.recorder import Recorder
 from event_collector.refusals import QueueShutDown, another
 from event_collector.settings import Limits
+from event_collector.supervisor import Supervisor
+from event_collector.waiting import WaitingEvents
 from event_collector_workers.autoscaler import burst_size
 
-__all__ = ["Dispatcher", "JobTier"]
+__all__ = ["Dispatcher", "JobTier", "reserve_ids"]
 
 SLICE = 0.002
 """Seconds for which events are processed without a turn of the loop: less costs turns, more keeps others waiting."""
@@ -54,14 +60,19 @@ class JobTier(Protocol):
     def submit(self, event: CollectorEvent, collector: Collector) -> None:
         """Have a worker process the event; its results reach `Dispatcher.finish()`, perhaps within this call."""
 
+    def cancel(self, event: CollectorEvent) -> bool:
+        """Withdraw a submitted event, or kill its worker; its results follow. False if it has just ended."""
 
-class Dispatcher:
+
+class Dispatcher(WaitingEvents):
     """Owns the events of one queue.
 
     Args:
         queue_type: the order in which queued events are taken.
         default_priority: of payloads without a priority, in a PRIORITY queue.
         max_queue_size: how many events may wait; 0 for no bound.
+        overflow: what happens when they are as many, "wait", "drop_oldest" or "drop_newest".
+        letters: where events go that have failed for good.
         limits: of the number of consumers.
         meter: keeps the times of finished events.
 
@@ -78,6 +89,7 @@ class Dispatcher:
         "_loop",
         "_newest_first",
         "_on_activity",
+        "_overflow",
         "_pump_due",
         "_push",
         "_refusal",
@@ -98,9 +110,11 @@ class Dispatcher:
         "limits",
         "peak",
         "plan",
+        "recorder",
         "route",
         "service_total",
         "size",
+        "supervisor",
     )
 
     def __init__(
@@ -109,8 +123,10 @@ class Dispatcher:
         queue_type: QueueType,
         default_priority: float,
         max_queue_size: int,
+        overflow: str,
         limits: Limits,
         meter: Meter,
+        letters: DeadLetters,
     ) -> None:
         self._in_order = queue_type is QueueType.FIFO
         self._newest_first = queue_type is QueueType.LIFO
@@ -121,8 +137,12 @@ class Dispatcher:
         self._turnstile = Turnstile()
         # Events for worker processes have a line of their own: they wait for room there, the others need not.
         self._backlog, self._remote_backlog = make_backlog(queue_type), make_backlog(queue_type)
-        self._push = self._backlog.push
+        self._overflow = overflow
+        self._push = self._backlog.push if overflow == WAIT else self._push_and_drop
         self._ahead: Sized = _ALWAYS
+        self.supervisor = Supervisor(self, letters)
+        self._supervised: Supervisor | None = None  # the same, while events that leave handlers concern it
+        self.recorder: Recorder | None = None
         self._joiners: dict[asyncio.Future[None], None] = {}
         self._refusal: QueueShutDown | None = None
         self.limits = limits
@@ -132,6 +152,8 @@ class Dispatcher:
         """How far the pool may grow at a burst by itself; written by the autoscaler."""
         self.accepted = 0
         self.finished = 0
+        """Events that have their results, dead ones included."""
+        self.dropped = 0
         self.busy = 0
         self.peak = 0
         """Most events in handlers since the monitor last looked, if the pool had to grow for them."""
@@ -162,8 +184,10 @@ class Dispatcher:
         self.size = self.limits.min_consumers if self.limits.autoscale else self.limits.max_consumers
         self.ceiling = self.limits.max_consumers
         self.direct, self.route = plan.direct, plan.router.handle_event
+        self.supervisor.open(loop, plan.collectors, plan.router)
+        self._supervised = self.supervisor if self.supervisor.is_needed else None
         self.consumers = ConsumerPool(self, loop)
-        if self._in_order and tier is None and self._capacity is None:
+        if self._in_order and tier is None and self._capacity is None and self.recorder is None:
             self._ahead = self._backlog
         if self.qsize:
             self._notice_activity()
@@ -176,16 +200,17 @@ class Dispatcher:
         self._turnstile.admit(len(self._turnstile))
         if self._capacity is not None:
             self._capacity.refuse(error)
+        if self._loop is not None:
+            self.supervisor.drain()
 
     def give_up(self, error: QueueShutDown) -> None:
-        """End every queued event with `error`, and cancel the handlers of the others."""
+        """End every event that waits with `error`, and cancel the handlers of the others."""
+        self.supervisor.give_up(error)
         for backlog in (self._backlog, self._remote_backlog):
             while backlog:
                 event = self._take(backlog)
-                event.finished = monotonic()
-                self.finished += 1
-                event.set_result(ResultList((Error(another(error)),)))
-                self._wake_joiners()
+                self.supervisor.forget(event)
+                self.conclude(event, self.supervisor.unanswered(event, another(error)), on_record=False)
         for consumer in self.consumers.busy():
             consumer.cancel_event(another(error))
 
@@ -202,12 +227,13 @@ class Dispatcher:
     async def close(self) -> None:
         """End the consumers. No event may be left."""
         await self.consumers.close()
+        self.supervisor.close()
         self._loop = self._tier = None
         self._on_activity = _nothing
 
     # Acceptance
 
-    def accept(self, payload: Any) -> CollectorEvent:
+    def accept(self, payload: Any, course: Course | None = None) -> CollectorEvent:
         """Take a payload in and return its event; its handler may run up to its first wait before this returns.
 
         Raises:
@@ -218,6 +244,7 @@ class Dispatcher:
         # The fast lane: an event that nothing stands in the way of. The conditions are those of _take_in().
         if (
             not self._ahead
+            and course is None
             and isinstance(payload, Payload)
             and (consumer := self.consumers.express) is not None
             and consumer.event is None
@@ -229,24 +256,31 @@ class Dispatcher:
         ):
             self.accepted += 1
             self.busy += 1
-            event = CollectorEvent(_next_id(), payload, DEFAULT_PRIORITY, now, now)
+            event = CollectorEvent(_next_id(), payload, DEFAULT_PRIORITY, now, now, self)
             self.consumers.step(consumer, event, copy_context())
             return event
         if self._refusal is not None or not isinstance(payload, Payload):
             self._release_room()
             raise _not_a_payload(payload) if self._refusal is None else another(self._refusal)
-        return self._take_in(payload, copy_context())
+        return self._take_in(payload, copy_context(), course)
 
-    def _take_in(self, payload: Payload[Any], variables: ContextVars) -> CollectorEvent:
+    def _take_in(
+        self, payload: Payload[Any], variables: ContextVars, course: Course | None
+    ) -> CollectorEvent:
         """Accept an event; run the first step of its handler now, if that is possible, else queue it."""
-        event = CollectorEvent(_next_id(), payload, DEFAULT_PRIORITY, monotonic())
+        event = CollectorEvent(_next_id(), payload, DEFAULT_PRIORITY, monotonic(), 0.0, self)
         self.accepted += 1
         if self.idle:
             self._notice_activity()
+        if course is not None:
+            event.course = course
+            if self._is_late(event, course):
+                return event
         if self._tier is not None and self.plan.is_remote(payload):
             self._keep(event, variables)
-            self._remote_backlog.push(event)
+            self._push_remote(event)
             self._submit_jobs()
+            self._make_room(event)
         elif self._in_order and not self._backlog and (consumer := self._claim_for(event)) is not None:
             event.started = event.created
             self.consumers.step(consumer, event, variables)
@@ -288,14 +322,20 @@ class Dispatcher:
     def claim_room(self) -> None:
         """Take a place in a bounded queue, at once; QueueFull when there is none."""
         if self._capacity is not None:
-            self._capacity.claim()
+            if self._overflow == WAIT:
+                self._capacity.claim()
+            else:
+                self._capacity.take()
 
     async def wait_for_room(self) -> None:
         """Wait for a place in a bounded queue, or for a turn of the loop after a slice of work."""
         if self._refusal is not None:
             raise another(self._refusal)
         if self._capacity is not None:
-            await self._capacity.wait()
+            if self._overflow == WAIT:
+                await self._capacity.wait()
+            else:
+                self._capacity.take()
         else:
             await self._turnstile.wait()
 
@@ -318,6 +358,8 @@ class Dispatcher:
             self._capacity.release()
         event = backlog.pop()
         event.started = now
+        if backlog.gaps:
+            backlog.close_gaps()
         return event
 
     def schedule_pump(self) -> None:
@@ -335,7 +377,7 @@ class Dispatcher:
     def _pump(self) -> None:
         """Bring events that wait and consumers that are free together. Its run also marks a turn of the loop."""
         self._pump_due = False
-        self.crowded = self._capacity is not None
+        self.crowded = self._capacity is not None or self.recorder is not None
         self._slice_ends = monotonic() + SLICE
         if self._turnstile.admit(ADMITTED):
             self.schedule_pump()
@@ -385,6 +427,8 @@ class Dispatcher:
 
     def _take(self, backlog: Backlog) -> CollectorEvent:
         event = backlog.pop()
+        if backlog.gaps:
+            backlog.close_gaps()
         if self._capacity is not None:
             self._capacity.release()
         return event
@@ -419,6 +463,9 @@ class Dispatcher:
         self.service_total += service_time
         self._service_times.append(service_time)
         self._wait_times.append(now - event.created)
+        if self._supervised is not None:
+            self._supervised.settle(event, results)
+            return
         self.finished += 1
         if event._results is None and event._waiters is None:
             event._results = results
@@ -427,8 +474,104 @@ class Dispatcher:
         if self._joiners:
             self._wake_joiners()
 
+    def conclude(self, event: CollectorEvent, results: ResultList, *, on_record: bool = True) -> None:
+        """An event has left its handlers, or what it waited in, for good. Not `on_record`: the next start has it."""
+        course = event.course
+        if course is not None and course.original is not None:
+            event.payload = course.original
+        event.place = None
+        if course is not None:
+            self.supervisor.letters.finished(event.id)
+        self.finished += 1
+        event.set_result(results)
+        if self.recorder is not None and on_record:
+            self.recorder.finished(event)
+        self._wake_joiners()
+
+    # Events that are on record
+
+    def attach_recorder(self, recorder: Recorder) -> None:
+        """Have every event put on record. Before `open()`, and for good."""
+        self.recorder = self.supervisor.recorder = self.supervisor.letters.recorder = recorder
+        self._backlog = RecordedBacklog(self._backlog, recorder.started)
+        self._remote_backlog = RecordedBacklog(self._remote_backlog, recorder.started)
+        self._push = self._backlog.push if self._overflow == WAIT else self._push_and_drop
+        self.crowded = True
+
+    def put_on_record(
+        self, payload: Any, course: Course | None
+    ) -> "tuple[CollectorEvent, asyncio.Future[None] | None]":
+        """Make an event that is not accepted yet, and have it recorded; its place in the queue is claimed already."""
+        if self._refusal is not None or not isinstance(payload, Payload) or self.recorder is None:
+            self._release_room()
+            raise _not_a_payload(payload) if self._refusal is None else another(self._refusal)
+        event = CollectorEvent(_next_id(), payload, owner=self, course=course)
+        self._keep(event, copy_context())
+        try:
+            return event, self.recorder.accept(event)
+        except BaseException:
+            self._release_room()
+            raise
+
+    def withdraw(self, event: CollectorEvent) -> None:
+        """An event that was put on record is not accepted."""
+        self._release_room()
+        if self.recorder is not None:
+            self.recorder.withdrawn(event)
+
+    def admit(self, event: CollectorEvent) -> None:
+        """Accept an event that is on record.
+
+        Raises:
+            QueueShutDown: meanwhile the queue takes no more events.
+
+        """
+        if self._refusal is not None:
+            self.withdraw(event)
+            raise another(self._refusal)
+        self._enter(event)
+
+    def recover(
+        self, event_id: int, payload: Payload[Any], attempts: Mapping[str, Attempt] | None = None
+    ) -> CollectorEvent:
+        """Accept an event that is on record from before the start, without recording it again.
+
+        Args:
+            event_id: its id; see `reserve_ids()`.
+            payload: what was sent.
+            attempts: by key, the collectors that have not finished it, and what they have tried; they are called
+                again, and no others. None or empty: wherever the payload goes.
+
+        """
+        course = None
+        if attempts:
+            course = Course(only=tuple(attempts))
+            course.attempts = dict(attempts)
+        event = CollectorEvent(event_id, payload, owner=self, course=course)
+        self._keep(event, ContextVars())
+        if course is not None:
+            self.supervisor.prepare(event, course)
+        if self._capacity is not None:
+            self._capacity.take()
+        self._enter(event)
+        return event
+
+    def _enter(self, event: CollectorEvent) -> None:
+        self.accepted += 1
+        if self.idle:
+            self._notice_activity()
+        if event.course is not None and self._is_late(event, event.course):
+            return
+        if self._tier is not None and self.plan.is_remote(event.payload):
+            self._push_remote(event)
+            self._submit_jobs()
+            self._make_room(event)
+        else:
+            self._push(event)
+        self.schedule_pump()
+
     def _wake_joiners(self) -> None:
-        if self.finished < self.accepted:
+        if not self._joiners or self.finished < self.accepted:
             return
         joiners, self._joiners = self._joiners, {}
         for joiner in joiners:
@@ -471,14 +614,35 @@ class Dispatcher:
         return self._refusal is not None
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether a place has to be claimed for each event."""
+        return self._capacity is not None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a sender need not wait for a place."""
+        return self._capacity is None or self._overflow != WAIT or self._capacity.is_free
+
+    @property
     def qsize(self) -> int:
         """How many events wait."""
-        return len(self._backlog) + len(self._remote_backlog)
+        here, there = self._backlog, self._remote_backlog
+        return len(here) + len(there) - len(here.gaps) - len(there.gaps)
 
     @property
     def remote_queued(self) -> int:
         """How many events wait for a worker process."""
-        return len(self._remote_backlog)
+        return len(self._remote_backlog) - len(self._remote_backlog.gaps)
+
+    @property
+    def active(self) -> int:
+        """How many events are queued or in handlers."""
+        return self.accepted - self.finished - self.supervisor.scheduled
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts have ended, of events that are finished or wait for another one."""
+        return self.finished + self.supervisor.returned
 
     @property
     def unfinished(self) -> int:
@@ -487,7 +651,11 @@ class Dispatcher:
 
     def accounting(self) -> Accounting:
         """Return where all events are."""
-        return Accounting(self.accepted, self.finished, self.busy, self.qsize)
+        letters, scheduled = self.supervisor.letters, self.supervisor.scheduled
+        accepted, finished = self.accepted + letters.restored, self.finished + letters.restored
+        return Accounting(
+            accepted, finished - letters.events, self.busy, self.qsize, scheduled, letters.events
+        )
 
     def rest(self, idle: bool) -> None:
         """Note whether whoever watches the queue rests."""
@@ -498,6 +666,12 @@ class Dispatcher:
     def _notice_activity(self) -> None:
         self.idle = False
         self._on_activity()
+
+
+def reserve_ids(above: int) -> None:
+    """Have the ids of events to come be higher than this one."""
+    global _next_id  # noqa: PLW0603 - one counter for all queues of the program
+    _next_id = itertools.count(max(_next_id(), above + 1)).__next__
 
 
 def _nothing() -> None:

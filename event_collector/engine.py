@@ -374,7 +374,11 @@ class Engine:
         fields = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
         timestamp = fields.pop("timestamp").isoformat()
         self._log.info("collector queue metrics", metrics_timestamp=timestamp, **fields)
-        report = asyncio.Task(self._on_report(metrics), name="queue report")
+        self.tell(self._on_report(metrics))
+
+    def tell(self, telling: Coroutine[Any, Any, None]) -> None:
+        """Have the message bus tell something, beside all else; the end waits for it."""
+        report = asyncio.Task(telling, name="queue report")
         self._reports.add(report)
         report.add_done_callback(self._reports.discard)
 

@@ -7,14 +7,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigError",
+    "DeadlineExceeded",
     "EncodeError",
+    "EventCancelled",
     "EventCollectorException",
+    "EventDropped",
     "HandlerTimeout",
     "PayloadTypeError",
     "QueueFull",
     "QueueShutDown",
+    "Reject",
     "RemoteError",
     "RemoteTraceback",
+    "RetryLater",
 ]
 
 
@@ -28,6 +33,47 @@ class ConfigError(EventCollectorException, ValueError):
 
 class HandlerTimeout(EventCollectorException, TimeoutError):
     """A handler ran longer than its collector's `timeout` and was stopped."""
+
+
+class DeadlineExceeded(EventCollectorException, TimeoutError):
+    """An event waited past its deadline; its handler was not called, or not called again."""
+
+
+class EventCancelled(EventCollectorException):
+    """The event was cancelled, with `event.cancel()`."""
+
+
+class EventDropped(EventCollectorException):
+    """The queue was full, and its `overflow` policy made room by dropping this event."""
+
+
+class RetryLater(EventCollectorException):
+    """Raised by a handler to be called again with this event, if its collector has `retry=` and attempts are left.
+
+    Args:
+        message: why, for the log and for the next attempt.
+        delay: seconds to wait, 0 or more; None for the wait of the collector's policy.
+
+    Raises:
+        ConfigError: `delay` is not such a number.
+
+    """
+
+    delay: float | None = None
+
+    def __init__(self, message: str = "", *, delay: float | None = None) -> None:
+        # Not an argument of the exception: it travels as an attribute, through pickle and from a worker.
+        super().__init__(message)
+        given: Any = delay
+        if given is not None and not (type(given) in (int, float) and 0 <= given < 1e9):
+            raise ConfigError(
+                f"RetryLater(delay=...) takes seconds from 0 on, less than 30 years, not {delay!r}"
+            )
+        self.delay = delay
+
+
+class Reject(EventCollectorException):
+    """Raised by a handler that will never succeed with this event: it is not called again, whatever `retry=` says."""
 
 
 class EncodeError(EventCollectorException, TypeError):

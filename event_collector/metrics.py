@@ -63,12 +63,25 @@ NOTHING = Metrics(datetime.fromtimestamp(0, UTC), 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0
 
 
 class Accounting(NamedTuple):
-    """Where all events are: accepted = finished + in_handlers + queued, at every instant."""
+    """Where all events are: accepted = finished + in_handlers + queued + scheduled + dead, at every instant.
+
+    Attributes:
+        accepted: events that were accepted.
+        finished: events that have their results, and of which nothing is kept.
+        in_handlers: events that handlers have.
+        queued: events that wait for a handler.
+        scheduled: events that wait for the time of their next attempt.
+        dead: events that have their results, and of which at least one dead letter is kept. When the last one is
+            dropped or replayed, the event counts as finished; a replay is a new event.
+
+    """
 
     accepted: int
     finished: int
     in_handlers: int
     queued: int
+    scheduled: int = 0
+    dead: int = 0
 
 
 class Counts(NamedTuple):

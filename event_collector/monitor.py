@@ -149,7 +149,7 @@ class Monitor:
         except Exception as exc:  # a law of the application's own must not end all looking
             self._log.error("the pools could not be resized", exc_info=exc)
             plan = None
-        if plan is None or self._dispatcher.unfinished:
+        if plan is None or self._dispatcher.active:
             self._schedule(self._interval if plan is not None else FAILED_INTERVAL)
         elif plan.next_check is not None:
             self._schedule(max(self._interval, plan.next_check - now))
@@ -191,7 +191,7 @@ class Monitor:
         self._worker_needed = workers.outstanding > 0 or dispatcher.remote_queued > 0
         if len(self._collectors) == 1:  # all events are its own, and counted already
             usage = self._collectors[0].usage
-            usage.completions, usage.wall = dispatcher.finished, dispatcher.service_total
+            usage.completions, usage.wall = dispatcher.attempts, dispatcher.service_total
         loop_cpu = thread_time()
         self._account_cpu(COROUTINE, loop_cpu)
         self._account_cpu(PROCESS, workers.cpu)

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from event_collector.data import Payload, ResultList
+from event_collector.admission import send_many_recorded, send_recorded, send_recorded_nowait
+from event_collector.attempt import Course
+from event_collector.data import Error, Payload, ResultList
+from event_collector.exceptions import ConfigError, EventCancelled
 
 if TYPE_CHECKING:
     from event_collector.dispatcher import Dispatcher
@@ -58,9 +61,15 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
     # Clock readings of time.monotonic(), in seconds; the consumer that has the event writes the last two.
     created: float = msgspec.field(default_factory=monotonic)
     started: float = 0.0
+    owner: Any = None
+    """The dispatcher that has accepted it."""
     finished: float = 0.0
     # The sender's context variables, for the handler; None when there were none.
     variables: ContextVars | None = None
+    course: Course | None = None
+    """What is known of it beyond the plain way; most have none. Written by the dispatcher."""
+    place: Any = None
+    """What it is in, other than the plain line of events. Written by the dispatcher and its tiers."""
     _results: ResultList | None = None
     # Most events have one waiter at most: a future of its own, a dict (for removal in any order) from two on.
     _waiters: "Waiter | dict[Waiter, None] | None" = None
@@ -89,6 +98,21 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
             self.remove_waiter(waiter)
             raise
         return self._results  # type: ignore[return-value]  # set before any waiter is woken
+
+    def cancel(self) -> bool:
+        """Have the event end with Error(EventCancelled); return False if it is done already.
+
+        One that waits, also for another attempt, ends at once. In a handler it is a request: a coroutine gets
+        CancelledError, a worker process is killed and replaced, a thread runs on unheard; the results come when that
+        is through, and a handler that finishes all the same, or that suppresses its cancellation, decides what they
+        are. It is not tried again. Asking twice does nothing more. Call it in the thread of the event loop.
+        """
+        if self._results is not None:
+            return False
+        if self.owner is not None:
+            return bool(self.owner.cancel(self))
+        self.set_result(ResultList((Error(EventCancelled("the event was cancelled")),)))
+        return True
 
     def set_result(self, result: ResultList) -> None:
         """Finish the event and wake everybody who waits for it; only the first call counts."""
@@ -196,46 +220,65 @@ class EventPublisher:
     def __init__(self, dispatcher: "Dispatcher") -> None:
         self._dispatcher = dispatcher
 
-    async def send(self, payload: Payload[Any]) -> CollectorEvent:
+    async def send(self, payload: Payload[Any], *, deadline: float | None = None) -> CollectorEvent:
         """Accept the payload as an event and return it; its results come later, with `event.wait()`.
 
         Waits only while the queue is full (`max_queue_size`), in the order of the callers, and now and then for
         one turn of the event loop, so that a flood of events leaves room for other tasks. Cancelled while it
         waits, nothing has been accepted.
 
+        Args:
+            payload: what the handlers get.
+            deadline: seconds from now, more than 0, after which no handler is to begin with it: if it still waits
+                then, also for another attempt, it ends with Error(DeadlineExceeded). What has begun goes on: that is
+                for the collector's `timeout`. None for no limit.
+
         Raises:
             QueueShutDown: the shutdown of the queue has begun.
-            ConfigError: it is not a Payload.
+            ConfigError: it is not a Payload, or the deadline is not such a number.
 
         """
         dispatcher = self._dispatcher
+        course = None if deadline is None else Course(_end_of(deadline))
         if dispatcher.crowded:
+            if dispatcher.recorder is not None:
+                return await send_recorded(dispatcher, payload, course)
             await dispatcher.wait_for_room()
-        return dispatcher.accept(payload)
+        return dispatcher.accept(payload, course)
 
-    def send_nowait(self, payload: Payload[Any]) -> CollectorEvent:
-        """Accept the payload as an event, at once.
+    def send_nowait(self, payload: Payload[Any], *, deadline: float | None = None) -> CollectorEvent:
+        """Accept the payload as an event, at once; `deadline` as for `send()`.
 
         Raises:
             QueueFull: `max_queue_size` events wait already.
             QueueShutDown: the shutdown of the queue has begun.
-            ConfigError: it is not a Payload.
+            ConfigError: it is not a Payload, or the deadline is not such a number.
 
-        """
-        self._dispatcher.claim_room()
-        return self._dispatcher.accept(payload)
-
-    async def send_many(self, payloads: Iterable[Payload[Any]]) -> list[CollectorEvent]:
-        """Accept all payloads, in their order, and return their events; waits as `send()` does.
-
-        Cancelled, or refused half-way, the payloads before that have been accepted.
         """
         dispatcher = self._dispatcher
+        course = None if deadline is None else Course(_end_of(deadline))
+        dispatcher.claim_room()
+        if dispatcher.recorder is not None:
+            return send_recorded_nowait(dispatcher, payload, course)
+        return dispatcher.accept(payload, course)
+
+    async def send_many(
+        self, payloads: Iterable[Payload[Any]], *, deadline: float | None = None
+    ) -> list[CollectorEvent]:
+        """Accept all payloads, in their order, and return their events; waits as `send()` does.
+
+        Cancelled, or refused half-way, the payloads before that have been accepted. The `deadline` is one for all of
+        them, in seconds from now.
+        """
+        dispatcher = self._dispatcher
+        end = None if deadline is None else _end_of(deadline)
+        if dispatcher.recorder is not None:
+            return await send_many_recorded(dispatcher, payloads, end)
         events = []
         for payload in payloads:
             if dispatcher.crowded:
                 await dispatcher.wait_for_room()
-            events.append(dispatcher.accept(payload))
+            events.append(dispatcher.accept(payload, None if end is None else Course(end)))
         return events
 
     async def as_completed(self, events: Iterable[CollectorEvent]) -> AsyncIterator[CollectorEvent]:
@@ -258,3 +301,11 @@ class EventPublisher:
 
     def __repr__(self) -> str:
         return f"<EventPublisher qsize={self._dispatcher.qsize} unfinished={self._dispatcher.unfinished}>"
+
+
+def _end_of(deadline: float) -> float:
+    """Return a deadline in seconds from now as a reading of the clock."""
+    given: Any = deadline
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not given > 0:
+        raise ConfigError(f"deadline takes a number of seconds above 0, not {deadline!r}")
+    return monotonic() + deadline

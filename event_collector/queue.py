@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from event_collector.admission import resend
+from event_collector.capacity import WAIT
 from event_collector.collector import Collector, CollectorList
+from event_collector.dead_letters import DeadLetter, DeadLetters
 from event_collector.dispatcher import Dispatcher
 from event_collector.engine import Engine
 from event_collector.exceptions import ConfigError
@@ -20,6 +23,7 @@ from event_collector.settings import (
     DEFAULT_MAX_CONSUMERS,
     DEFAULT_MIN_CONSUMERS,
     EVENT_SERVICE_DATA_WINDOW_SIZE,
+    MAX_DEAD_LETTERS,
     METRICS_COLLECTOR_WINDOW_SIZE,
     METRICS_HISTORY_SIZE,
     METRICS_WARMUP_INTERVAL,
@@ -28,6 +32,7 @@ from event_collector.settings import (
     WIP_MARGIN,
     Settings,
 )
+from event_collector.supervisor import refuse_retries
 from event_collector_workers.autoscaler import Change, ScalingLaw
 
 __all__ = [
@@ -43,6 +48,7 @@ __all__ = [
     "REPORT_INTERVAL",
     "WIP_MARGIN",
     "CollectorQueue",
+    "DeadLettered",
     "InitializedQueue",
     "Load",
     "Metrics",
@@ -65,6 +71,13 @@ class ShutDownQueue(Message):
     """The queue has ended; its consumer_count() is 0."""
 
     collector_queue: "CollectorQueue"
+
+
+@dataclass
+class DeadLettered(Message):
+    """An event has failed for good in a collector with `retry=`; the letter is in `queue.dead_letters`."""
+
+    letter: DeadLetter
 
 
 @dataclass
@@ -106,9 +119,15 @@ class CollectorQueue:
         max_threads: the most threads for collectors of mode "thread".
         start_method: how worker processes start: "forkserver", "spawn", "fork", or None for the best of the
             platform.
-        max_queue_size: how many events may wait before `send()` does; 0 for no bound.
+        max_queue_size: how many events may wait, for a handler or for another attempt, before `send()` does; 0 for
+            no bound.
         law: sizes the pools instead of the built-in law.
         log: a structlog logger to use instead of one of its own.
+        overflow: what happens to an event that is sent when `max_queue_size` events wait: "wait" (`send()` waits,
+            `send_nowait()` raises QueueFull), "drop_newest" (it ends with EventDropped at once), or "drop_oldest" (the
+            one does that has waited longest; in a PRIORITY queue the oldest of the least urgent, which may be the new
+            one). Events that wait for another attempt are not dropped.
+        max_dead_letters: how many dead letters are kept; the oldest makes room for a new one.
 
     Raises:
         ConfigError: a value is out of its range, two collectors have one key, or the router is no Router.
@@ -142,12 +161,15 @@ class CollectorQueue:
         max_queue_size: int = 0,
         law: ScalingLaw | None = None,
         log: Any = None,
+        overflow: str = WAIT,
+        max_dead_letters: int = MAX_DEAD_LETTERS,
     ) -> None:
         settings = Settings(
             autoscale, min_consumers, max_consumers, wip_margin, monitor_interval, report_interval,
             avg_load_interval, metrics_collector_window_size, metrics_warmup_interval,
             event_service_data_window_size, metrics_history_size, queue_type, default_priority,
             consumer_shutdown_timeout, min_workers, max_workers, max_threads, max_queue_size, start_method,
+            overflow, max_dead_letters,
         )  # fmt: skip
         self.id = f"CollectorQueue-{next(_numbers)}"
         self.collectors = _by_key(collectors)
@@ -162,12 +184,20 @@ class CollectorQueue:
             warmup=settings.metrics_warmup_interval,
             history=settings.metrics_history_size,
         )
+        self.dead_letters = DeadLetters(
+            settings.max_dead_letters,
+            send=lambda letter: resend(self._dispatcher, letter),
+            on_added=self._tell_dead_letter,
+            log=self._log,
+        )
         self._dispatcher = Dispatcher(
             queue_type=queue_type,
             default_priority=default_priority,
             max_queue_size=settings.max_queue_size,
+            overflow=settings.overflow,
             limits=settings.limits,
             meter=self._meter,
+            letters=self.dead_letters,
         )
         self._bus = MessageBus(log=self._log)
         self._publisher = EventPublisher(self._dispatcher)
@@ -242,8 +272,24 @@ class CollectorQueue:
         return Load(self._dispatcher.qsize, self._dispatcher.busy, self.consumer_count())
 
     def accounting(self) -> Accounting:
-        """Return where all events are: accepted = finished + in_handlers + queued."""
+        """Return where all events are: accepted = finished + in_handlers + queued + scheduled + dead."""
         return self._dispatcher.accounting()
+
+    @property
+    def dropped(self) -> int:
+        """How many events `overflow` has dropped."""
+        return self._dispatcher.dropped
+
+    def _tell_dead_letter(self, letter: DeadLetter) -> None:
+        self._log.warning(
+            "an event has failed for good",
+            event_id=letter.id,
+            collector=letter.collector,
+            attempts=letter.attempts,
+            reason=letter.reason,
+        )
+        if self._bus.msg_handlers.get(DeadLettered):
+            self._engine.tell(self._bus.dispatch(DeadLettered(letter)))
 
     def changes(self) -> list[Change]:
         """Return the last changes of the pools' sizes, the oldest first, each with its reason."""
@@ -269,4 +315,5 @@ def _make_router(router: type[Router], collectors: dict[str, Collector]) -> Rout
     made = router(collectors)
     if not callable(getattr(made, "handle_event", None)):
         raise ConfigError(f"router is a class with a method handle_event(payload), not {router!r}")
+    refuse_retries(made, collectors)
     return made

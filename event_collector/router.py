@@ -76,14 +76,18 @@ class SimpleRouter(Router):
         if len(collectors) == 1:
             (collector,) = collectors
             return self.gather_results([await process(collector, payload)])
-        tasks = [asyncio.create_task(self._process_beside(collector, payload)) for collector in collectors]
+        return await self.process_each([(collector, payload) for collector in collectors])
+
+    async def process_each(self, deliveries: Sequence[tuple[Collector, Payload[Any]]]) -> ResultList:
+        """Have each of these collectors process the payload beside it, all of them concurrently."""
+        tasks = [asyncio.create_task(self._process_beside(*delivery)) for delivery in deliveries]
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         return self.gather_results(
             [
                 failure(outcome, collector.process, (payload,), {}, collector.key)
                 if isinstance(outcome, BaseException)  # a handler that cancelled itself
                 else outcome
-                for collector, outcome in zip(collectors, outcomes, strict=True)
+                for (collector, payload), outcome in zip(deliveries, outcomes, strict=True)
             ]
         )
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from event_collector.capacity import DROP_NEWEST, DROP_OLDEST, WAIT
 from event_collector.exceptions import ConfigError
 from event_collector.publisher import QueueType
 
@@ -20,8 +21,10 @@ METRICS_WARMUP_INTERVAL: Final = 3.0
 EVENT_SERVICE_DATA_WINDOW_SIZE: Final = 1000
 METRICS_HISTORY_SIZE: Final = 1000
 CONSUMER_SHUTDOWN_TIMEOUT: Final = 10.0
+MAX_DEAD_LETTERS: Final = 1000
 
 START_METHODS = ("forkserver", "spawn", "fork")
+OVERFLOW_POLICIES = (WAIT, DROP_OLDEST, DROP_NEWEST)
 
 
 class Limits(NamedTuple):
@@ -60,11 +63,13 @@ class Settings:
     max_threads: int
     max_queue_size: int
     start_method: str | None
+    overflow: str
+    max_dead_letters: int
 
     def __post_init__(self) -> None:
         for name in ("min_consumers", "max_consumers", "wip_margin", "monitor_interval", "report_interval",
                      "avg_load_interval", "metrics_warmup_interval", "default_priority", "min_workers",
-                     "max_queue_size", "consumer_shutdown_timeout"):  # fmt: skip
+                     "max_queue_size", "consumer_shutdown_timeout", "max_dead_letters"):  # fmt: skip
             self._number(name)
         for name in ("metrics_collector_window_size", "event_service_data_window_size",
                      "metrics_history_size", "max_threads"):  # fmt: skip
@@ -76,6 +81,10 @@ class Settings:
         if self.start_method is not None and self.start_method not in START_METHODS:
             raise ConfigError(f"start_method is one of {START_METHODS} or None, not {self.start_method!r}")
         self._raise_to_least()
+        if self.overflow not in OVERFLOW_POLICIES:
+            raise ConfigError(f"overflow is one of {OVERFLOW_POLICIES}, not {self.overflow!r}")
+        if self.overflow != WAIT and not self.max_queue_size:
+            raise ConfigError(f"overflow={self.overflow!r} needs a bound: give max_queue_size= too")
 
     def _number(self, name: str) -> None:
         value: Any = getattr(self, name)
@@ -96,6 +105,7 @@ class Settings:
         self.event_service_data_window_size = int(self.event_service_data_window_size)
         self.metrics_history_size = int(self.metrics_history_size)
         self.max_queue_size = max(0, int(self.max_queue_size))
+        self.max_dead_letters = max(0, int(self.max_dead_letters))
 
     @property
     def limits(self) -> Limits:

@@ -10,11 +10,12 @@ from event_collector.codec import ReplyDecoder, encode_payload
 from event_collector.collector import Collector, overdue
 from event_collector.data import Payload, Result, ResultList, as_result, failure, single
 from event_collector.dispatcher import Dispatcher
-from event_collector.exceptions import ConfigError
+from event_collector.exceptions import ConfigError, EventCancelled
 from event_collector.host import seal
 from event_collector.monitor import WorkerReading
 from event_collector.refusals import QueueShutDown
 from event_collector_workers.errors import (
+    JobCancelled,
     JobTimeout,
     PoolBroken,
     PoolClosed,
@@ -116,12 +117,17 @@ class WorkerTier:
             body, blob = encode_payload(payload, collector.key)
             job = _EventJob(task.number, body, blob, collector.timeout)
             job.event, job.task_of, job.finish = event, task, self._dispatcher.finish
+            event.place = job
             self._pool.submit(job)
             collector.usage.running += 1
         except Exception as exc:
             event.started = monotonic()
             results = single(task.failed(task.explain(exc), payload))
             self._dispatcher.finish(event, results, event.started)
+
+    def cancel(self, event: Any) -> bool:
+        """Withdraw a submitted event, or kill the worker that is in it; False if it has just ended."""
+        return self._pool.cancel(event.place)
 
     async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
         """Process one payload in a worker and return the outcome of its handler.
@@ -224,6 +230,10 @@ class _Task:
             late = overdue(self.collector)
             late.__cause__ = error
             return late
+        if isinstance(error, JobCancelled):
+            cancelled = EventCancelled("the event was cancelled in its worker")
+            cancelled.__cause__ = error
+            return cancelled
         if isinstance(error, PoolClosed):
             gone = QueueShutDown("the queue was shut down before this event was finished")
             gone.__cause__ = error

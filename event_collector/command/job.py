@@ -13,13 +13,13 @@ from time import monotonic
 
 from event_collector.command import logs
 from event_collector.command.files import Sink, Source
-from event_collector.command.interruption import Interruption
 from event_collector.command.ndjson import Line, LineDecoder, LineEncoder, LineSplitter
 from event_collector.command.progress import Progress
 from event_collector.command.tally import Tally
 from event_collector.command.window import Entry, Window
 from event_collector.data import Error, Payload
 from event_collector.exceptions import QueueShutDown
+from event_collector.interruption import Interruption
 from event_collector.queue import CollectorQueue
 
 __all__ = ["Job", "give_up"]

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from event_collector.command import logs
 from event_collector.command.files import Sink, Source, take_standard_streams
-from event_collector.command.interruption import Interruption, exit_status
 from event_collector.command.job import Job
 from event_collector.command.ndjson import LineDecoder, LineEncoder, LineSplitter, UnknownType
 from event_collector.command.progress import make_progress
@@ -19,6 +18,7 @@ from event_collector.command.target import DEFAULT_QUEUE_SIZE, find, line_type_o
 from event_collector.command.usage import UsageError
 from event_collector.command.window import Window
 from event_collector.exceptions import ConfigError
+from event_collector.interruption import Interruption, exit_status
 from event_collector.queue import CollectorQueue
 
 __all__ = ["add_parser"]

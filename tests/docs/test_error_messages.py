@@ -15,9 +15,12 @@ from event_collector import (
     CollectorQueue,
     ConfigError,
     Context,
+    DeadlineExceeded,
     Delivery,
     EncodeError,
     Error,
+    EventCancelled,
+    EventDropped,
     HandlerTimeout,
     Payload,
     PayloadTypeError,
@@ -34,6 +37,8 @@ from event_collector_workers import (
 )
 from tests.docs.error_programs import bill, database, handle, shop
 from tests.docs.pages import ROOT, matches, section
+from tests.event_collector.modes import until
+from tests.event_collector.sample_attempts import wait_for, wait_for_async
 
 BOUND = 60.0
 """Seconds that anything may take before a test gives up."""
@@ -146,6 +151,35 @@ async def test_refusals() -> None:
     given_up = (await event.wait()).first().err  # type: ignore[union-attr]
     assert isinstance(given_up, QueueShutDown)
     assert_documented(given_up)
+
+
+async def test_events_that_end_while_they_wait() -> None:
+    """Cancelled, dropped, or past its deadline, an event says so with the documented words."""
+    queue = CollectorQueue(
+        [Collector("orders", handle)], logging=False, max_queue_size=1, overflow="drop_newest"
+    )
+    publisher = queue.get_publisher()
+    cancelled = publisher.send_nowait(Payload(1))
+    cancelled.cancel()
+    late = publisher.send_nowait(Payload(1), deadline=1e-9)
+    publisher.send_nowait(Payload(1))
+    dropped = publisher.send_nowait(Payload(1))
+    for event in (cancelled, late, dropped):
+        error = (await event.wait()).first().err  # type: ignore[union-attr]
+        assert isinstance(error, (EventCancelled, DeadlineExceeded, EventDropped))
+        assert_documented(error)
+
+
+@pytest.mark.parametrize("mode", ["coroutine", "process"])
+async def test_events_that_are_cancelled_in_their_handlers(mode: str, tmp_path: Path) -> None:
+    """An event that is cancelled while it runs says where that was, with the documented words."""
+    handler = wait_for_async if mode == "coroutine" else wait_for
+    collector = Collector("orders", handler, mode=mode)
+    async with asyncio.timeout(BOUND), CollectorQueue([collector], logging=False, max_workers=1) as queue:
+        event = await queue.get_publisher().send(Payload([str(tmp_path / "begun"), str(tmp_path / "never")]))
+        await until((tmp_path / "begun").exists, "it has begun")
+        event.cancel()
+        assert_documented((await event.wait()).first().err)  # type: ignore[union-attr]
 
 
 async def test_workers_that_cannot_start() -> None:

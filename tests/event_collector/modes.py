@@ -73,8 +73,27 @@ async def assert_alive(queue: CollectorQueue, count: int = 20) -> None:
 def balanced(queue: CollectorQueue) -> None:
     """Every accepted event is somewhere."""
     count = queue.accounting()
-    assert count.accepted == count.finished + count.in_handlers + count.queued
-    assert min(count) >= 0
+    assert count.accepted == sum(count[1:]), count
+    assert min(count) >= 0, count
+
+
+@asynccontextmanager
+async def balanced_all_along(queue: CollectorQueue) -> AsyncIterator[None]:
+    """Check that every accepted event is somewhere, every millisecond."""
+
+    async def look() -> None:
+        while True:
+            balanced(queue)
+            await asyncio.sleep(0.001)
+
+    watch = asyncio.create_task(look())
+    try:
+        yield
+    finally:
+        watch.cancel()
+        await asyncio.wait([watch])
+        assert watch.cancelled() or watch.result()
+    balanced(queue)
 
 
 async def until(condition: Any, what: str) -> None:

@@ -82,7 +82,7 @@ async def test_a_lifecycle_that_cannot_be_left_ends_its_worker_all_the_same(tmp_
     collector = Collector("c", handlers.act, mode="process", lifecycle=lifecycles.fails_to_close)
     async with running(collector) as queue:
         await assert_alive(queue)
-    assert queue.accounting() == (20, 20, 0, 0)
+    assert queue.accounting() == (20, 20, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("mode", ["coroutine", "process"])

@@ -4,6 +4,7 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
+from signal import Signals
 from typing import Any, assert_never, assert_type
 
 from event_collector import (
@@ -13,6 +14,7 @@ from event_collector import (
     CollectorList,
     CollectorQueue,
     Context,
+    DeadLetter,
     Delivery,
     Error,
     EventPublisher,
@@ -23,9 +25,12 @@ from event_collector import (
     QueueType,
     Result,
     ResultList,
+    Retry,
+    RetryLater,
     Router,
     SimpleRouter,
     abind,
+    drain_on_signal,
 )
 from event_collector.exceptions import ConfigError, EventCollectorException
 from event_collector.messagebus import Command, Message, MessageBus
@@ -38,6 +43,22 @@ from event_collector.queue import (
     ReportedMetrics,
     ShutDownQueue,
 )
+
+
+async def reliability(queue: CollectorQueue, payload: Payload[int]) -> None:
+    """Attempts, cancelling, dead letters and signals are typed."""
+    assert_type(Retry(max_attempts=2, on=(OSError, ValueError)).max_attempts, int)
+    assert_type(payload.attempt, int)
+    assert_type(payload.last_error, str | None)
+    event = await queue.get_publisher().send(payload, deadline=1.0)
+    assert_type(event.cancel(), bool)
+    for letter in queue.dead_letters:
+        assert_type(letter, DeadLetter)
+        assert_type(await queue.dead_letters.replay(letter), CollectorEvent)
+    async with drain_on_signal(queue) as interruption:
+        assert_type(interruption.received, Signals | None)
+    assert_type(RetryLater("later", delay=1).delay, float | None)
+    assert_type(queue.accounting().scheduled, int)
 
 
 def results() -> None:
