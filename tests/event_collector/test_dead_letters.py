@@ -126,18 +126,21 @@ async def test_without_a_policy_nothing_is_kept() -> None:
 
 async def test_the_bound_is_kept_and_told() -> None:
     """The oldest letters make room for new ones, counted and logged; their events count as finished."""
-    with structlog.testing.capture_logs() as lines:
-        log = structlog.get_logger()
-        async with asyncio.timeout(BOUND):
-            collector = Collector("c", handlers.succeed_at_async, retry=ONCE)
-            async with CollectorQueue([collector], max_dead_letters=3, log=log) as queue:
-                for _ in range(5):
-                    await ask(queue, [9, "refuse"])
-                assert len(queue.dead_letters) == 3
-                assert queue.dead_letters.lost == 2
-                assert queue.accounting() == (5, 2, 0, 0, 0, 3)
-                assert queue.dead_letters.clear() == 3
-                assert queue.accounting() == (5, 5, 0, 0, 0, 0)
+    lines: list[Any] = []
+    log = structlog.wrap_logger(
+        structlog.testing.CapturingLogger(),
+        processors=[lambda _logger, _level, line: lines.append(line) or {}],
+    )
+    async with asyncio.timeout(BOUND):
+        collector = Collector("c", handlers.succeed_at_async, retry=ONCE)
+        async with CollectorQueue([collector], max_dead_letters=3, log=log) as queue:
+            for _ in range(5):
+                await ask(queue, [9, "refuse"])
+            assert len(queue.dead_letters) == 3
+            assert queue.dead_letters.lost == 2
+            assert queue.accounting() == (5, 2, 0, 0, 0, 3)
+            assert queue.dead_letters.clear() == 3
+            assert queue.accounting() == (5, 5, 0, 0, 0, 0)
     assert [line["lost"] for line in lines if line["event"] == "a dead letter had to make room"] == [1, 2]
     died = [line for line in lines if line["event"] == "an event has failed for good"]
     assert [(line["collector"], line["attempts"], line["reason"]) for line in died] == [
