@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help depend run test check format bench bench-autoscaler docs clean
+.PHONY: help depend run test test-faults check format bench bench-autoscaler docs clean
 
 help: ## print the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,10 @@ run: $(VENV)/.installed ## the main job: survey the standard library, in both mo
 	$(BIN)/python docs/examples/stdlib_survey.py
 
 test: $(VENV)/.developing ## run the test-suite (PYTEST_ARGS="-k name" selects)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-faults: $(VENV)/.developing ## run the slow tests: faults in their thousands, CPython's own tests of executors
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 check: $(VENV)/.developing ## lint, formatting, types, import rules
 	$(BIN)/ruff check .
