@@ -34,12 +34,18 @@ class Reader:
     """Turns chunks of a stream into messages; a large part is received straight into its place.
 
     While `target` is not None, the next bytes of the stream belong there: receive into it and call `filled`;
-    otherwise receive anywhere and call `feed`.
+    otherwise receive anywhere and call `feed`. `on_announced` sees the kind and the head of a message with a blob
+    before any of the blob is received, and may raise ProtocolError.
     """
 
-    def __init__(self, on_message: Callable[[int, bytes, bytes | None], None]) -> None:
+    def __init__(
+        self,
+        on_message: Callable[[int, bytes, bytes | None], None],
+        on_announced: Callable[[int, bytes], None] = lambda _kind, _head: None,
+    ) -> None:
         self.target: memoryview | None = None
         self._on_message = on_message
+        self._on_announced = on_announced
         self._chunk = memoryview(b"")
         self._parser = self._parse()
         next(self._parser)
@@ -72,7 +78,10 @@ class Reader:
             if kind not in _KINDS or size > _HEAD_LIMIT or not NO_BLOB <= blob_size <= _BLOB_LIMIT:
                 raise ProtocolError(f"not a message: {kind:#x}, {size} and {blob_size} bytes")
             head = yield from self._take(size)
-            blob = None if blob_size == NO_BLOB else (yield from self._take(blob_size))
+            blob = None
+            if blob_size != NO_BLOB:
+                self._on_announced(kind, head)
+                blob = yield from self._take(blob_size)
             self._on_message(kind, head, blob)
 
     def _take(self, size: int) -> Generator[None, None, bytes]:
@@ -107,8 +116,9 @@ class Reader:
 class Channel:
     """One connected socket in an event loop.
 
-    `on_message` is called with kind, head and blob for each message, `on_lost` once, when nothing more can
-    come.
+    `on_message` is called with kind, head and blob for each message, `on_announced` before a blob is received (see
+    Reader), `on_lost` when nothing more can come. After a ProtocolError it can still send, and what comes is thrown
+    away, so that the other side does not block.
     """
 
     def __init__(
@@ -116,6 +126,7 @@ class Channel:
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
         on_message: Callable[[int, bytes, bytes | None], None],
+        on_announced: Callable[[int, bytes], None],
         on_lost: Callable[[Exception | None], None],
     ) -> None:
         sock.setblocking(False)
@@ -126,8 +137,9 @@ class Channel:
         self._on_lost = on_lost
         self._outgoing: deque[memoryview] = deque()
         self._scratch = memoryview(bytearray(_SCRATCH))
-        self._reader = Reader(on_message)
+        self._reader = Reader(on_message, on_announced)
         self._received = 0
+        self._garbled = False
         self._lost = False
         loop.add_reader(self._fd, self.receive)
 
@@ -217,10 +229,14 @@ class Channel:
         self._socket.close()
 
     def _advance(self, step: Callable[[Any], None], what: int | memoryview) -> None:
+        if self._garbled:
+            return
         try:
             step(what)
         except ProtocolError as error:
-            self._lose(error)
+            self._garbled = True
+            self._reader.close()
+            self._on_lost(error)
 
     def _flush(self) -> None:
         outgoing, budget = self._outgoing, _TURN

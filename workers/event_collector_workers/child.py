@@ -47,6 +47,9 @@ __all__ = ["main"]
 ORPHANED: Final = 113
 """Exit code of a worker whose parent is gone; nobody is left to read it but a person."""
 
+FORKED: Final = 114
+"""Exit code of a process that a handler forked, and that then returned from the handler as if it were the worker."""
+
 _LOOK: Final = message(Kind.LOOK)
 _IN_RING: Final = 16 * 1024  # a larger record would push many small ones out of the ring
 
@@ -58,19 +61,25 @@ def main(connection: socket.socket, initialize: Initialize | None = None) -> Non
     inbox = Inbox(connection)
     setup, page_fd = inbox.setup()
     _watch(setup.parent, connection)
-    os.register_at_fork(
-        after_in_child=connection.close
-    )  # a handler's own child must not keep the pool waiting
     try:
-        host = Host(connection, inbox, WorkerPage(page_fd))
+        page = WorkerPage(page_fd)
         os.close(page_fd)
+        # A process that a handler forks neither keeps the pool waiting nor answers in this one's place.
+        os.register_at_fork(after_in_child=page.detach)
+        os.register_at_fork(after_in_child=connection.close)
+        host = Host(connection, inbox, page)
         if initialize is not None:
             initialize[0](*initialize[1])
         host.open(setup)
     except BaseException:
         connection.sendall(message(Kind.FAILED, traceback.format_exc().encode(errors="replace")))
         raise SystemExit(1) from None
-    host.serve()
+    try:
+        host.serve()
+    except OSError:
+        if connection.fileno() == -1:  # forked by a handler, and returned from it
+            os._exit(FORKED)
+        raise
     connection.sendall(message(Kind.STOPPED, host.close().encode(errors="replace")))
 
 

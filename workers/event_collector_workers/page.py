@@ -80,14 +80,17 @@ class _Page:
     """The mapping, and the fence that both sides need."""
 
     def __init__(self, fd: int) -> None:
-        self._map = mmap.mmap(fd, _WORDS + RING_SIZE)
-        whole = memoryview(self._map)
-        self._words = whole[:_WORDS].cast("Q")
-        self._ring = whole[_WORDS:]
-        whole.release()
+        self._use(mmap.mmap(fd, _WORDS + RING_SIZE))
         lock = threading.Lock()
         lock.acquire()
         self._release, self._acquire = lock.release, lock.acquire
+
+    def _use(self, memory: mmap.mmap) -> None:
+        self._map = memory
+        whole = memoryview(memory)
+        self._words = whole[:_WORDS].cast("Q")
+        self._ring = whole[_WORDS:]
+        whole.release()
 
     def _fence(self) -> None:
         # A release and then an acquire of one lock keep every earlier access before every later one, on x86
@@ -145,6 +148,10 @@ class WorkerPage(_Page):
         """Return the parent's looks, odd while another is certain to come; call it after `write`."""
         self._fence()
         return self._words[_VISITS]
+
+    def detach(self) -> None:
+        """Write to private memory from now on: a process that the worker forks must not speak for it."""
+        self._use(mmap.mmap(-1, _WORDS + RING_SIZE))
 
     def report_cpu(self, nanoseconds: int) -> None:
         """Publish the processor time that this process has used."""

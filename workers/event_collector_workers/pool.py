@@ -143,9 +143,12 @@ class WorkerPool:
         if is_importing_main():
             raise WorkerStartError(_NO_GUARD)
         self._loop = asyncio.get_running_loop()
-        self._launcher = make_launcher(
-            self._loop, self._start_method, self._context, self._preload_names(), self._initialize
-        )
+        try:
+            self._launcher = make_launcher(
+                self._loop, self._start_method, self._context, self._preload_names(), self._initialize
+            )
+        except OSError as error:
+            raise WorkerStartError(f"a worker could not be started: {error}") from error
         self._dispatcher = Dispatcher(self._loop, self._listener.room, self._wake, self._exhausted)
         self._crew = Crew(
             self._loop,

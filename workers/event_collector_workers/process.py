@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from contextlib import ExitStack
 from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -62,7 +63,12 @@ class Verdict(NamedTuple):
 
 
 class Worker:
-    """A worker process and the jobs in its hands. Everything here is touched by the loop's thread only."""
+    """A worker process and the jobs in its hands. Everything here is touched by the loop's thread only.
+
+    Raises:
+        OSError: The program has no descriptor or the machine no memory left.
+
+    """
 
     def __init__(
         self,
@@ -92,10 +98,16 @@ class Worker:
         self._killed = False
         self._next = 1
         self._given_at = 0.0
-        self._page_fd = create_page_file()
-        self.page = ParentPage(self._page_fd)
-        ours, self._theirs = socket.socketpair()
-        self._channel = Channel(loop, ours, self._on_message, self._on_lost)
+        with ExitStack() as undo:  # where descriptors or memory run out, what was had is given back
+            self._page_fd = create_page_file()
+            undo.callback(os.close, self._page_fd)
+            self.page = ParentPage(self._page_fd)
+            undo.callback(self.page.close)
+            ours, self._theirs = socket.socketpair()
+            undo.callback(ours.close)
+            undo.callback(self._theirs.close)
+            self._channel = Channel(loop, ours, self._on_message, self._on_announced, self._on_lost)
+            undo.pop_all()
 
     def __repr__(self) -> str:
         return f"<Worker {self.number} pid={self.pid} {self.state.value} in_hand={len(self.in_hand)}>"
@@ -254,16 +266,23 @@ class Worker:
         elif kind in (Kind.FAILED, Kind.STOPPED):
             self.complaint = head.decode(errors="replace")
 
+    def _on_announced(self, kind: int, head: bytes) -> None:
+        if kind != Kind.RESULT or _record(head)[0] not in self.in_hand:
+            raise ProtocolError("a value for no job that it has")
+
     def _on_lost(self, error: Exception | None) -> None:
         if self.state in (State.LOST, State.GONE):
             return
         if error is not None and not self.complaint:
             self.complaint = str(error)
-        orderly = self.state is State.RETIRING
-        self.state = State.LOST
+        before, self.state = self.state, State.LOST
         if isinstance(error, ProtocolError):
-            self.kill()
-        if not orderly:
+            # The job that it is in now need not be the one that wrote there: it may end, and leave its result in
+            # the ring. A worker that has not even started has none.
+            if before is State.STARTING:
+                self.kill()
+            self._channel.send(message(Kind.STOP))
+        if before is not State.RETIRING:
             self._events.on_lost(self)
 
     def _on_exit(self, exitcode: int | None) -> None:

@@ -103,27 +103,38 @@ class Zygote:
 
     def _accept(self) -> bool:
         data, fds, _, _ = socket.recv_fds(self._control, REQUEST.size, 1)
-        if not data or not fds:
+        if not data:
             return False
         (number,) = REQUEST.unpack(data)
-        connection = socket.socket(fileno=fds[0])
+        if not fds:  # this process may have no more descriptors, so the system has dropped the one attached
+            self._report(number, BORN, 0)
+            self._report(number, DEAD, 1)
+            return True
+        with socket.socket(fileno=fds[0]) as connection:
+            pid = self._fork(number, connection)
+        self._report(number, BORN, pid)
+        if not pid:
+            self._report(number, DEAD, 1)
+        return True
+
+    def _fork(self, number: int, connection: socket.socket) -> int:
+        """Start a worker; return its process id, or 0 when the system refuses, after telling the pool why."""
         # A module that started a thread at import leaves no clean process to fork: then each worker gets its own.
         context = get_context("fork" if _threads() == 1 else "spawn")
         worker = context.Process(  # type: ignore[attr-defined] # every context has it
             target=_be_worker, args=(connection, self._failure, self._initialize)
         )
+        before = _descriptors()
         try:
             worker.start()
         except OSError as error:
+            for fd in _descriptors() - before if before else ():  # multiprocessing leaks its pipes then
+                with contextlib.suppress(OSError):
+                    os.close(fd)
             connection.sendall(message(Kind.FAILED, f"fork failed: {error}".encode()))
-            self._report(number, BORN, 0)
-            self._report(number, DEAD, 1)
-            return True
-        finally:
-            connection.close()
+            return 0
         self._workers[number] = worker
-        self._report(number, BORN, worker.pid or 0)
-        return True
+        return worker.pid or 0
 
     def _bury(self) -> None:
         for number, worker in list(self._workers.items()):
@@ -145,6 +156,13 @@ def _threads() -> int:
         import threading
 
         return threading.active_count()
+
+
+def _descriptors() -> set[int]:
+    try:
+        return {int(name) for name in os.listdir("/dev/fd")}
+    except OSError:
+        return set()
 
 
 def _be_worker(connection: socket.socket, failure: str, initialize: child.Initialize | None) -> None:

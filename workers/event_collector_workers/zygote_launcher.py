@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import ExitStack
 from multiprocessing import spawn
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,7 +103,8 @@ class ZygoteLauncher:
 
     def _boot(self) -> None:
         ours, theirs = socket.socketpair()
-        with theirs, tempfile.TemporaryFile() as file:
+        with ExitStack() as undo, theirs, tempfile.TemporaryFile() as file:
+            undo.callback(ours.close)
             pickle.dump(self._boot_data(), file)
             file.flush()
             file.seek(0)
@@ -117,6 +119,7 @@ class ZygoteLauncher:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 [*command, "-c", code], pass_fds=(theirs.fileno(), file.fileno()), stdin=subprocess.DEVNULL
             )
+            undo.pop_all()
         ours.setblocking(False)
         self._control = ours
         self._loop.add_reader(ours.fileno(), self._on_report)
