@@ -159,10 +159,13 @@ def _threads() -> int:
 
 
 def _descriptors() -> set[int]:
-    try:
-        return {int(name) for name in os.listdir("/dev/fd")}
-    except OSError:
-        return set()
+    found: set[int] = set()
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/dev/fd"):
+            with contextlib.suppress(OSError):
+                os.fstat(int(name))  # the one that was open for the list is closed by now
+                found.add(int(name))
+    return found
 
 
 def _be_worker(connection: socket.socket, failure: str, initialize: child.Initialize | None) -> None:

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-from contextlib import ExitStack
 from multiprocessing import spawn
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,8 +102,18 @@ class ZygoteLauncher:
 
     def _boot(self) -> None:
         ours, theirs = socket.socketpair()
-        with ExitStack() as undo, theirs, tempfile.TemporaryFile() as file:
-            undo.callback(ours.close)
+        try:
+            with theirs:
+                self._process = self._start(theirs)
+        except BaseException:
+            ours.close()
+            raise
+        ours.setblocking(False)
+        self._control = ours
+        self._loop.add_reader(ours.fileno(), self._on_report)
+
+    def _start(self, control: socket.socket) -> subprocess.Popen[bytes]:
+        with tempfile.TemporaryFile() as file:
             pickle.dump(self._boot_data(), file)
             file.flush()
             file.seek(0)
@@ -112,17 +121,13 @@ class ZygoteLauncher:
             home = str(Path(__file__).parent.parent)
             code = (
                 f"import sys; sys.path.append({home!r}); from {__package__}.zygote import main; "
-                f"main({theirs.fileno()}, {file.fileno()})"
+                f"main({control.fileno()}, {file.fileno()})"
             )
             # All but the last three words, which say what to run: the executable and the flags it was given.
             command = [os.fsdecode(word) for word in spawn.get_command_line()[:-3]]
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                [*command, "-c", code], pass_fds=(theirs.fileno(), file.fileno()), stdin=subprocess.DEVNULL
+            return subprocess.Popen(  # noqa: S603 - our own interpreter
+                [*command, "-c", code], pass_fds=(control.fileno(), file.fileno()), stdin=subprocess.DEVNULL
             )
-            undo.pop_all()
-        ours.setblocking(False)
-        self._control = ours
-        self._loop.add_reader(ours.fileno(), self._on_report)
 
     def _boot_data(self) -> dict[str, Any]:
         preparation = spawn.get_preparation_data("zygote")
