@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import socket
 import threading
 import traceback
@@ -22,6 +21,7 @@ from time import monotonic_ns, process_time_ns
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from .page import WorkerPage
+from .signals import reset_signals
 from .wire import (
     BLOB_FROM,
     HEADER,
@@ -56,7 +56,7 @@ _IN_RING: Final = 16 * 1024  # a larger record would push many small ones out of
 
 def main(connection: socket.socket, initialize: Initialize | None = None) -> None:
     """Be a worker: serve the pool at the other end of `connection` until it says stop or is gone."""
-    _settle_signals()
+    reset_signals()
     connection.setblocking(True)
     inbox = Inbox(connection)
     setup, page_fd = inbox.setup()
@@ -81,14 +81,6 @@ def main(connection: socket.socket, initialize: Initialize | None = None) -> Non
             os._exit(FORKED)
         raise
     connection.sendall(message(Kind.STOPPED, host.close().encode(errors="replace")))
-
-
-def _settle_signals() -> None:
-    """Leave Ctrl-C, which reaches the whole process group, to the parent; reset the rest."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in (signal.SIGTERM, getattr(signal, "SIGCHLD", signal.SIGTERM)):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def _watch(parent: int, connection: socket.socket) -> None:

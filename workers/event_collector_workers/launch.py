@@ -13,6 +13,7 @@ import weakref
 from typing import TYPE_CHECKING, Protocol
 
 from . import child
+from .signals import interrupts_held_back
 from .zygote_launcher import ZygoteLauncher
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class MultiprocessingLauncher:
         def start() -> None:
             outcome: Handle | BaseException
             try:
-                with connection:
+                with connection, interrupts_held_back():
                     process = self._context.Process(  # type: ignore[attr-defined]
                         target=child.main, args=(connection, self._initialize), daemon=False
                     )

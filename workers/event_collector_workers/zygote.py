@@ -23,6 +23,7 @@ from multiprocessing import get_context, process, spawn
 from typing import TYPE_CHECKING, Any, Final
 
 from . import child
+from .signals import ignore_interrupts
 from .wire import Kind, message
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ DEAD: Final = 1
 
 def main(control_fd: int, boot_fd: int) -> None:
     """Serve the pool at the other end of the control socket until it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_interrupts()
     with open(boot_fd, "rb") as file:
         boot = pickle.load(file)  # noqa: S301 - our own program's
     zygote = Zygote(socket.socket(fileno=control_fd))

@@ -13,6 +13,7 @@ from multiprocessing import spawn
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .signals import interrupts_held_back
 from .zygote import BORN, REPORT, REQUEST
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class ZygoteLauncher:
     def _boot(self) -> None:
         ours, theirs = socket.socketpair()
         try:
-            with theirs:
+            with theirs, interrupts_held_back():
                 self._process = self._start(theirs)
         except BaseException:
             ours.close()
