@@ -265,6 +265,10 @@ class Engine:
                 max_workers=self._max_workers,
                 start_method=settings.start_method,
                 log=self._log,
+                max_jobs_per_worker=settings.max_events_per_worker,
+                max_worker_age=settings.max_worker_age,
+                max_worker_memory=settings.max_worker_memory,
+                startup_timeout=settings.worker_startup_timeout,
             )
             self._attach(by_mode[PROCESS], workers)
             await workers.start(settings.min_workers if settings.autoscale else self._max_workers)

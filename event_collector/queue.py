@@ -30,6 +30,7 @@ from event_collector.settings import (
     MONITOR_INTERVAL,
     REPORT_INTERVAL,
     WIP_MARGIN,
+    WORKER_STARTUP_TIMEOUT,
     Settings,
 )
 from event_collector.supervisor import refuse_retries
@@ -119,6 +120,13 @@ class CollectorQueue:
         max_threads: the most threads for collectors of mode "thread".
         start_method: how worker processes start: "forkserver", "spawn", "fork", or None for the best of the
             platform.
+        max_events_per_worker: how many events a worker process runs, at most, before another replaces it, against what
+            leaks; None for no limit. Here and below: the old one serves until the new one is ready.
+        max_worker_age: seconds that a worker process serves.
+        max_worker_memory: bytes of memory of its own (USS) that a worker process may have after an event; looked at
+            once a second at most.
+        worker_startup_timeout: seconds a worker process may take to start and to open its collectors; one that takes
+            longer is killed.
         max_queue_size: how many events may wait, for a handler or for another attempt, before `send()` does; 0 for
             no bound.
         law: sizes the pools instead of the built-in law.
@@ -158,6 +166,10 @@ class CollectorQueue:
         max_workers: int | None = None,
         max_threads: int = 64,
         start_method: str | None = None,
+        max_events_per_worker: int | None = None,
+        max_worker_age: float | None = None,
+        max_worker_memory: int | None = None,
+        worker_startup_timeout: float = WORKER_STARTUP_TIMEOUT,
         max_queue_size: int = 0,
         law: ScalingLaw | None = None,
         log: Any = None,
@@ -170,6 +182,7 @@ class CollectorQueue:
             event_service_data_window_size, metrics_history_size, queue_type, default_priority,
             consumer_shutdown_timeout, min_workers, max_workers, max_threads, max_queue_size, start_method,
             overflow, max_dead_letters,
+            max_events_per_worker, max_worker_age, max_worker_memory, worker_startup_timeout,
         )  # fmt: skip
         self.id = f"CollectorQueue-{next(_numbers)}"
         self.collectors = _by_key(collectors)

@@ -22,6 +22,7 @@ EVENT_SERVICE_DATA_WINDOW_SIZE: Final = 1000
 METRICS_HISTORY_SIZE: Final = 1000
 CONSUMER_SHUTDOWN_TIMEOUT: Final = 10.0
 MAX_DEAD_LETTERS: Final = 1000
+WORKER_STARTUP_TIMEOUT: Final = 60.0
 
 START_METHODS = ("forkserver", "spawn", "fork")
 OVERFLOW_POLICIES = (WAIT, DROP_OLDEST, DROP_NEWEST)
@@ -65,6 +66,10 @@ class Settings:
     start_method: str | None
     overflow: str
     max_dead_letters: int
+    max_events_per_worker: int | None = None
+    max_worker_age: float | None = None
+    max_worker_memory: int | None = None
+    worker_startup_timeout: float = WORKER_STARTUP_TIMEOUT
 
     def __post_init__(self) -> None:
         for name in ("min_consumers", "max_consumers", "wip_margin", "monitor_interval", "report_interval",
@@ -80,11 +85,28 @@ class Settings:
             raise ConfigError(f"queue_type takes a QueueType such as QueueType.FIFO, not {self.queue_type!r}")
         if self.start_method is not None and self.start_method not in START_METHODS:
             raise ConfigError(f"start_method is one of {START_METHODS} or None, not {self.start_method!r}")
+        for name in ("max_events_per_worker", "max_worker_memory"):
+            self._positive(name, whole=True)
+        for name in ("max_worker_age", "worker_startup_timeout"):
+            self._positive(name)
         self._raise_to_least()
         if self.overflow not in OVERFLOW_POLICIES:
             raise ConfigError(f"overflow is one of {OVERFLOW_POLICIES}, not {self.overflow!r}")
         if self.overflow != WAIT and not self.max_queue_size:
             raise ConfigError(f"overflow={self.overflow!r} needs a bound: give max_queue_size= too")
+
+    def _positive(self, name: str, *, whole: bool = False) -> None:
+        """A finite number above 0, at least 1 of what is counted; None means no limit."""
+        value: Any = getattr(self, name)
+        if value is None and name != "worker_startup_timeout":
+            return
+        self._number(name)
+        if whole and math.isfinite(value) and value == int(value) >= 1:
+            setattr(self, name, int(value))
+        elif whole or not 0 < value < math.inf:
+            raise ConfigError(
+                f"{name} must be {'a whole number, at least 1' if whole else 'more than 0, and finite'}, not {value!r}"
+            )
 
     def _number(self, name: str) -> None:
         value: Any = getattr(self, name)

@@ -47,6 +47,7 @@ class WorkerTier:
         max_workers: the most there may be.
         start_method: how they are started; see CollectorQueue.
         log: hears of crashes.
+        replacement: when workers are replaced, and how long a start may take; see WorkerPool.
 
     Raises:
         ConfigError: something of a collector cannot be had in another process.
@@ -62,6 +63,7 @@ class WorkerTier:
         max_workers: int,
         start_method: str | None,
         log: Any,
+        **replacement: Any,
     ) -> None:
         _refuse_import_of_main(collectors)
         self._dispatcher = dispatcher
@@ -76,6 +78,7 @@ class WorkerTier:
             start_method=start_method,
             preload=_modules_of(collectors),
             listener=self._events,
+            **replacement,
         )
 
     async def start(self, workers: int) -> None:

@@ -30,7 +30,7 @@ def queue_program(body: str, start_method: str = "forkserver", least: int = 3) -
 
 @pytest.mark.parametrize("start_method", START_METHODS)
 def test_nothing_outlives_a_program_that_is_killed(start_method: str, tmp_path: Path) -> None:
-    """SIGKILL in the middle of work and of large values: no process is left after 2 s, nor shared memory, nor a file."""
+    """SIGKILL in the middle of work and of large values: no process is left after 2 s, no shared memory, no file."""
     body = """
 value = bytes(64 * 1024 * 1024)
 def flood():

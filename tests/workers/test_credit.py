@@ -3,7 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_collector_workers.credit import DEEPEST, SHALLOWEST, depth_for, load_of, room_for, share_out
+from event_collector_workers.credit import (
+    DEEPEST,
+    SHALLOWEST,
+    depth_for,
+    head_start,
+    load_of,
+    room_for,
+    share_out,
+)
 
 depths = st.integers(SHALLOWEST, DEEPEST)
 loads = st.lists(st.integers(0, 300), min_size=1, max_size=12)
@@ -51,3 +59,11 @@ def test_a_job_that_takes_long_counts_for_more(in_hand, running_for, service_tim
     load = load_of(in_hand, running_for, service_time)
     assert load >= in_hand or running_for <= service_time
     assert (load == 0) == (in_hand == 0) or running_for > service_time
+
+
+@given(st.integers(1, 10**6), st.floats(0, 100), st.floats(1e-6, 100))
+def test_a_head_start_covers_a_start_and_costs_a_quarter_at_most(quota, startup, service_time):
+    """The successor is started as many jobs ahead as fill its start, but never before three quarters are used."""
+    jobs = head_start(quota, startup, service_time)
+    assert 0 <= jobs <= quota / 4
+    assert jobs * service_time >= startup * 0.999 or jobs == quota // 4

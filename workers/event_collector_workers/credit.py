@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["DEEPEST", "HORIZON", "SHALLOWEST", "depth_for", "load_of", "room_for", "share_out"]
+__all__ = ["DEEPEST", "HORIZON", "SHALLOWEST", "depth_for", "head_start", "load_of", "room_for", "share_out"]
 
 HORIZON: Final = 0.004
 """Seconds of work a worker may hold: enough to hide the round trip and the parent's other business, and what
@@ -24,6 +25,18 @@ def depth_for(service_time: float) -> int:
     if service_time * DEEPEST <= HORIZON:
         return DEEPEST
     return max(SHALLOWEST, round(HORIZON / service_time))
+
+
+def head_start(quota: int, startup: float, service_time: float) -> int:
+    """Return how many jobs before the end of its quota a worker's successor is started, so that none waits for it.
+
+    Args:
+        quota: jobs that a worker may run; never is more than a quarter of it given up for this.
+        startup: seconds that a worker takes to start.
+        service_time: seconds that a job takes.
+
+    """
+    return min(quota // 4, ceil(startup / max(service_time, 1e-6)))
 
 
 def load_of(in_hand: int, running_for: float, service_time: float) -> int:

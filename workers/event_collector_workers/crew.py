@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import psutil
 
 from .breaker import Breaker
+from .credit import head_start
 from .errors import describe_exit
 from .process import State, Worker
 
@@ -138,11 +139,14 @@ class Crew:
             worker.leaving = True
             self.adjust()
 
-    def exhausted(self, worker: Worker) -> None:
-        """A worker has been handed all the jobs it may run: it ends after them, another takes its place."""
-        worker.leaving = True
-        worker.retire()
-        self.adjust()
+    def spent(self, worker: Worker, service_time: float) -> None:
+        """A worker with a quota was handed jobs: it may be time for its successor, or it ends after them."""
+        if not worker.allowance:
+            worker.leaving = True
+            worker.retire()
+            self.adjust()
+        elif worker.allowance <= head_start(self.recycling.jobs or 0, self.startup_seconds, service_time):
+            self.recycle(worker)
 
     def became_ready(self, worker: Worker) -> None:
         """A worker is ready: it may replace one that is leaving."""

@@ -49,7 +49,7 @@ class Dispatcher:
         loop: asyncio.AbstractEventLoop,
         on_room: Callable[[], None],
         on_quiet: Callable[[], None],
-        on_exhausted: Callable[[Worker], None],
+        on_spent: Callable[[Worker], None],
     ) -> None:
         self.ready: list[Worker] = []
         self._attached: list[Worker] = []  # ready, and those that were and whose process is still there
@@ -61,7 +61,7 @@ class Dispatcher:
         self._loop = loop
         self._on_room = on_room
         self._on_quiet = on_quiet
-        self._on_exhausted = on_exhausted
+        self._on_spent = on_spent
         self._aborted = False
         self._backlog: deque[Job] = deque()
         self._withdrawn = 0
@@ -249,9 +249,10 @@ class Dispatcher:
         for job in jobs:
             if job.timeout is not None:
                 self._arm(job.timeout)
-        if not worker.allowance:
-            self.ready.remove(worker)
-            self._on_exhausted(worker)
+        if worker.quota is not None:
+            if not worker.allowance:
+                self.ready.remove(worker)
+            self._on_spent(worker)
 
     def _next_jobs(self, count: int, limit: int | None = _BYTES_AHEAD) -> list[Job]:
         jobs: list[Job] = []

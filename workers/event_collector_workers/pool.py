@@ -75,7 +75,8 @@ class WorkerPool:
         start_method: "forkserver" (the default where there is one), "spawn" or "fork".
         preload: Modules to import before workers are started from the process that has them.
         listener: Hears of what happens.
-        max_jobs_per_worker: Jobs after which a worker is replaced; None for no limit.
+        max_jobs_per_worker: Jobs, at most, after which a worker is replaced; None for no limit. Its successor starts
+            when the jobs left are those that take as long as a start, and at most a quarter of all: so none waits.
         max_worker_age: Seconds after which it is.
         max_worker_memory: Bytes of its own (USS) after which it is; read once a second at most, after a job.
         startup_timeout: Seconds that a worker may take to become ready.
@@ -149,7 +150,7 @@ class WorkerPool:
             )
         except OSError as error:
             raise WorkerStartError(f"a worker could not be started: {error}") from error
-        self._dispatcher = Dispatcher(self._loop, self._listener.room, self._wake, self._exhausted)
+        self._dispatcher = Dispatcher(self._loop, self._listener.room, self._wake, self._spent)
         self._crew = Crew(
             self._loop,
             self._launcher,
@@ -336,8 +337,8 @@ class WorkerPool:
         self._listener.breaker_opened(self._broken())
         self._refuse()
 
-    def _exhausted(self, worker: Worker) -> None:
-        self._crew.exhausted(worker)
+    def _spent(self, worker: Worker) -> None:
+        self._crew.spent(worker, self._dispatcher.service_time)
 
     def _broken(self) -> PoolBroken:
         retry_in = self._crew.breaker.wait(monotonic())
