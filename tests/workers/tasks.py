@@ -18,6 +18,8 @@ class Actor:
 
     def run(self, body: bytes | memoryview, blob: bytes | None) -> tuple[bytes, bytes | None]:
         name, *words = bytes(body).decode().split()
+        if blob is not None and name == "give":
+            return b"", blob
         if blob is not None:
             return name.encode(), ACTS[name](blob, *words)
         return str(ACTS[name](*words)).encode(), None
@@ -26,6 +28,13 @@ class Actor:
         if self.log is not None:
             with self.log.open("a") as file:
                 file.write(f"closed {os.getpid()}\n")
+
+
+def descriptors() -> str:
+    """What this process has open, in words."""
+    return ",".join(
+        os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")
+    ).replace(" ", "")
 
 
 def actor(argument: bytes) -> Actor:
@@ -130,6 +139,7 @@ ACTS: dict[str, Any] = {
     "append": append,
     "wait_for": wait_for,
     "close_descriptors": close_descriptors,
+    "descriptors": descriptors,
     "scribble": scribble,
     "fork": fork_a_lingering_child,
     "no_memory": no_memory,

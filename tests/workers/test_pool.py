@@ -16,7 +16,7 @@ from event_collector_workers import (
     WorkerStartError,
 )
 
-from .pools import ACTOR, Ear, balanced, call, prove_alive, running, until
+from .pools import ACTOR, BOUND, Ear, balanced, call, prove_alive, running, until
 
 
 async def test_reply_reaches_its_job_with_the_time_spent_in_the_task():
@@ -50,6 +50,16 @@ async def test_large_values_travel_both_ways(size):
             assert job.blob_back == blob
             assert isinstance(job.blob_back, bytes)
         assert [await job.result() for job in beside] == [str(number) for number in range(20)]
+
+
+async def test_large_values_wait_for_no_other_traffic():
+    """A large value that found no worker ready to receive it is sent when one is, though nothing else happens."""
+    async with running() as pool:
+        for _ in range(30):
+            beside = [call(pool, f"echo {number}") for number in range(20)]
+            large = [call(pool, "echo", blob=bytes(3_000_000)) for _ in range(3)]
+            for job in beside + large:
+                await job.result()
 
 
 async def test_large_reply_without_a_blob_arrives():
@@ -256,6 +266,19 @@ async def test_worker_is_replaced_at_its_age():
         await until(lambda: len(ear.of("stopped")) >= 2)
         await prove_alive(pool, 50)
     assert {entry[2:] for entry in ear.of("stopped")} == {("stopped", 0)}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+async def test_worker_that_waits_for_its_successor_ends_when_none_is_wanted(workers):
+    """A pool that closes or shrinks while a worker is being replaced does not wait for the successor."""
+    async with running(2, max_worker_age=0.001) as pool:
+        await until(lambda: pool.statistics().starting)
+        if workers:
+            pool.resize(workers)
+            await until(lambda: len(pool.statistics().workers) <= 2 * workers)
+            await prove_alive(pool, 10)
+        await asyncio.wait_for(pool.close(), BOUND)
+        assert not pool.statistics().workers
 
 
 async def test_worker_is_replaced_when_it_has_grown():

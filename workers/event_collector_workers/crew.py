@@ -98,16 +98,12 @@ class Crew:
         staying = [w for w in self.workers if w.state in (State.STARTING, State.READY) and not w.leaving]
         missing = self.target - len(staying)
         if missing > 0:
-            wait = self.breaker.wait(monotonic())
-            if wait > 0.0:
-                self._retry_in(wait)
-                return
-            if self.breaker.is_open:
-                missing = min(missing, 1)  # half open: one worker finds out
-            # Those that finish their last jobs count too, or short-lived workers would pile up.
-            for _ in range(min(missing, 2 * self.target - len(self.workers))):
-                self._launch()
+            self._launch_some(missing)
         for worker in sorted(staying, key=_dispensable)[: max(0, -missing)]:
+            self.retire(worker)
+        # Those that are to be replaced serve until there are enough without them: also when fewer are asked for.
+        leaving = [w for w in self.workers if w.leaving and w.state is State.READY]
+        for worker in leaving[: max(0, self.count(State.READY) - self.target)]:
             self.retire(worker)
 
     def retire(self, worker: Worker) -> None:
@@ -115,10 +111,12 @@ class Crew:
         worker.leaving = True
         if worker.state is State.STARTING:
             worker.kill()
-            return
-        self._worker_events.on_lost(worker)  # nothing more is given to it, what has not started is taken back
-        worker.retire()
-        self._kill_after(worker, None if worker.in_hand else self._stop_timeout)
+        elif worker.state is State.READY:
+            worker.retire()
+            self._worker_events.on_lost(
+                worker
+            )  # nothing more is given to it, what has not started is taken back
+            self._kill_after(worker, None if worker.in_hand else self._stop_timeout)
 
     def finished_one(self, worker: Worker) -> None:
         """A worker has answered jobs: it works, and perhaps it has served long enough."""
@@ -155,10 +153,6 @@ class Crew:
         self.startup_seconds += weight * (worker.startup - self.startup_seconds)
         if self.recycling.age is not None:
             self._ages[worker] = self._loop.call_later(self.recycling.age, self.recycle, worker)
-        leaving = [w for w in self.workers if w.leaving and w.state is State.READY]
-        surplus = self.count(State.READY) - self.target
-        for old in leaving[: max(0, surplus)]:
-            self.retire(old)
         self.adjust()
 
     def ended(self, worker: Worker) -> None:
@@ -186,6 +180,17 @@ class Crew:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
+
+    def _launch_some(self, missing: int) -> None:
+        wait = self.breaker.wait(monotonic())
+        if wait > 0.0:
+            self._retry_in(wait)
+            return
+        if self.breaker.is_open:
+            missing = 1  # half open: one worker finds out
+        # Those that finish their last jobs count too, or short-lived workers would pile up.
+        for _ in range(min(missing, 2 * self.target - len(self.workers))):
+            self._launch()
 
     def _launch(self) -> None:
         self._number += 1
