@@ -221,7 +221,7 @@ async def test_threads_and_locks_of_the_program_stop_no_start(
     start_method: str, rounds: int, tmp_path: Path
 ) -> None:
     """Whatever other threads hold when a worker starts, it starts, and has none of the program's descriptors."""
-    with busy_threads(), open("/dev/null") as file:
+    with busy_threads(), (tmp_path / "file").open("w") as file:
         for _ in range(rounds):
             async with pools.running(1, start_method=start_method) as pool:
                 assert file.name not in (await pools.call(pool, "descriptors").result())
