@@ -1,209 +1,81 @@
-"""Ratios of the process tier against ProcessPoolExecutor, both in one run: `python -m bench.process_tier`.
+"""The process tier against its opponents, all in one run: `python -m bench.process_tier FIGURE...`.
 
-Each comparison alternates the contestants for an odd number of rounds and prints the median ratio and its spread.
-Absolute figures depend on the machine and on what else runs there; ratios within one run depend on them less.
+Each contest alternates its sides for an odd number of rounds, takes ratios within a round, and prints the median with
+the least and the greatest. Absolute figures depend on the machine and on what else runs there; ratios less.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import multiprocessing
-import statistics
-import subprocess
+import os
 import sys
-import time
-from typing import TYPE_CHECKING, Any
 
-import uvloop
-
-from bench.process_tier.contestants import (
-    WORKERS,
-    Contestant,
-    Pool,
-    facade,
-    standard_library,
-)
-from bench.process_tier.handler import VALUE, burn
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from bench.front_end.contest import Spread
+from bench.process_tier.contestants import Queue, standard_library
+from bench.process_tier.figures import FIGURES, Contest
+from bench.process_tier.handler import VALUE
+from bench.process_tier.measurement import Sample, first_result
 
 
-_CAPTURED: Any = {"capture_output": True, "text": True}
-
-
-async def flow(contestant: Contestant, value: Any, count: int, in_flight: int) -> list[float]:
-    """Run `count` events with `in_flight` at a time; return each one's seconds."""
-    ended = asyncio.get_running_loop().create_future()
-    times: list[float] = []
-    left = count
-
-    def launch() -> None:
-        nonlocal left
-        left -= 1
-        begun = time.perf_counter()
-        contestant.send(value, lambda _result: done(begun))
-
-    def done(begun: float) -> None:
-        times.append(time.perf_counter() - begun)
-        if left:
-            launch()
-        elif len(times) == count:
-            ended.set_result(None)
-
-    for _ in range(min(count, in_flight)):
-        launch()
-    await ended
-    return times
-
-
-def measure(
-    make: Callable[[float], Contestant], seconds: float, value: Any, count: int, in_flight: int
-) -> Sample:
-    """Run one contestant once, warmed up."""
-
-    async def run() -> Sample:
-        contestant = make(seconds)
-        await contestant.start()
-        await flow(contestant, value, max(10, count // 10), in_flight)
-        loop_lag = asyncio.ensure_future(worst_lag())
-        await asyncio.sleep(0)
-        cpu, begun = time.process_time(), time.perf_counter()
-        times = await flow(contestant, value, count, in_flight)
-        taken, cpu = time.perf_counter() - begun, time.process_time() - cpu
-        loop_lag.cancel()
-        lag = (await asyncio.gather(loop_lag, return_exceptions=True))[0]
-        await contestant.stop()
-        return Sample(count / taken, times, cpu / count, lag if isinstance(lag, float) else 0.0)
-
-    return uvloop.run(run())
-
-
-async def worst_lag() -> float:
-    """Return how much later than asked for the loop woke at worst, when cancelled."""
-    worst = 0.0
-    try:
-        while True:
-            begun = time.perf_counter()
-            await asyncio.sleep(0.005)
-            worst = max(worst, time.perf_counter() - begun - 0.005)
-    except asyncio.CancelledError:
-        return worst
-
-
-class Sample:
-    """What one run showed."""
-
-    def __init__(self, rate: float, times: list[float], parent_cpu: float, lag: float) -> None:
-        self.rate = rate
-        self.parent_cpu = parent_cpu
-        self.lag = lag
-        ordered = sorted(times)
-        self.median = ordered[len(ordered) // 2]
-        self.p99 = ordered[int(len(ordered) * 0.99)]
-
-
-def bare(seconds: float) -> float:
-    """Return the events per second that two processes reach with the handler in a loop and nothing beside them."""
-    context = multiprocessing.get_context("forkserver")
-    count = max(50, int(1.0 / max(seconds, 1e-5)))
-    results = context.SimpleQueue()
-    crew = [context.Process(target=burn, args=(seconds, count, results)) for _ in range(WORKERS)]
-    for process in crew:
-        process.start()
-    rate: float = sum(count / results.get() for _ in crew)
-    for process in crew:
-        process.join()
-    return rate
-
-
-def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):8.2f}  ({min(values):.2f} to {max(values):.2f})"
-
-
-def compare(
-    name: str, rounds: int, seconds: float, value: Any, ours: int, theirs: int, in_flight: int
-) -> None:
-    """Alternate the pool, the facade and the standard library; print the ratios."""
-    samples: dict[str, list[Sample]] = {"pool": [], "executor": [], "stdlib": []}
-    bares = []
-    makers: dict[str, tuple[Callable[[float], Contestant], int]] = {
-        "pool": (Pool, ours),
-        "executor": (facade, theirs),
-        "stdlib": (standard_library, theirs),
-    }
-    for _ in range(rounds):
-        for who, (make, count) in makers.items():
-            samples[who].append(measure(make, seconds, value, count, in_flight))
-        if seconds:
-            bares.append(bare(seconds))
-    print(f"\n{name}: {in_flight} in flight, {rounds} rounds")
-    for who in ("pool", "executor"):
-        pairs = list(zip(samples[who], samples["stdlib"], strict=True))
-        print(f"  {who:9} rate / stdlib's        {spread([a.rate / b.rate for a, b in pairs])}")
-        if in_flight == 1:
-            print(f"  {who:9} median / stdlib's      {spread([a.median / b.median for a, b in pairs])}")
-            print(f"  {who:9} p99 / stdlib's         {spread([a.p99 / b.p99 for a, b in pairs])}")
-    if bares:
-        shares = [sample.rate / rate for sample, rate in zip(samples["pool"], bares, strict=True)]
-        print(f"  pool      rate / bare processes' {spread(shares)}")
-    print(f"  pool      events/s               {spread([sample.rate for sample in samples['pool']])}")
-    print(
-        f"  pool      parent's us an event   {spread([1e6 * sample.parent_cpu for sample in samples['pool']])}"
+def _arguments() -> argparse.Namespace:
+    figures = "\n".join(f"  {name:<12} {figure.__doc__}" for name, figure in FIGURES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.process_tier",
+        description="What an event costs on its way to a worker process and back, and its rivals.",
+        epilog=f"figures:\n{figures}\n  all          every one of them, which is the default",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    if isinstance(value, bytes):
-        print(
-            f"  pool      worst loop lag, ms     {spread([1e3 * sample.lag for sample in samples['pool']])}"
-        )
+    parser.add_argument("figures", nargs="*", choices=[*FIGURES, "all"], metavar="figure", default="all")
+    parser.add_argument("--rounds", type=int, default=7, help="each side once in each (default: %(default)s)")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="of the number of events (default: %(default)s)"
+    )
+    parser.add_argument("--check", action="store_true", help="exit with status 1 if a bound is missed")
+    parser.add_argument("--first-result", choices=["queue", "stdlib"], help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
-def first_result(rounds: int) -> None:
-    """Compare the time from a warm interpreter to the first result; each try in a fresh one."""
-    ratios = []
-    for _ in range(rounds):
-        ours, theirs = (
-            float(
-                subprocess.run(
-                    [sys.executable, "-m", __package__, "--cold", who], check=True, **_CAPTURED
-                ).stdout
-            )
-            for who in ("pool", "stdlib")
-        )
-        ratios.append(ours / theirs)
-    print(f"\nfirst result: time / stdlib's {spread(ratios)}")
+def _hold(contest: Contest, rounds: int) -> bool:
+    """Run a contest, print what came of it, and return whether all bounds were kept."""
+    print(f"\n{contest.title}: median of {rounds} [least .. greatest]", flush=True)
+    found: list[dict[str, Sample]] = []
+    names = list(contest.sides)
+    for number in range(rounds):
+        shift = number % len(names)
+        found.append({name: contest.sides[name]() for name in (*names[shift:], *names[:shift])})
+    if "rate" in found[0][names[0]]:
+        for name in names:
+            spread = Spread.of([samples[name]["rate"] for samples in found])
+            print(f"  {name:<52} {_line(spread)} events/s")
+    kept = True
+    for bound in contest.bounds:
+        spread = Spread.of([bound.value(samples) for samples in found])
+        met = bound.met(spread.median)
+        kept = kept and met is not False
+        verdict = "" if met is None else f"  {bound.promise}: {'met' if met else 'MISSED'}"
+        print(f"  {bound!s:<52} {_line(spread)}{verdict}")
+    sys.stdout.flush()
+    return kept
 
 
-async def cold(who: str) -> None:
-    """Print the seconds to the first result."""
-    contestant = Pool(0.0) if who == "pool" else standard_library(0.0)
-    begun = time.perf_counter()
-    if isinstance(contestant, Pool):
-        await contestant.start()
-    else:
-        contestant.bind()
-    await flow(contestant, VALUE, 1, 1)
-    print(time.perf_counter() - begun)
-    await contestant.stop()
+def _line(spread: Spread) -> str:
+    return f"{spread.median:10,.3f} [{spread.least:,.3f} .. {spread.greatest:,.3f}]"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--cold", choices=["pool", "stdlib"], help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    rounds = options.rounds
-    if options.cold:
-        asyncio.run(cold(options.cold))
-        return
-    compare("no work", rounds, 0.0, VALUE, 100_000, 5_000, 1000)
-    compare("no work", rounds, 0.0, VALUE, 5_000, 2_000, 1)
-    compare("100 us of work", rounds, 100e-6, VALUE, 15_000, 5_000, 64)
-    compare("1 ms of work", rounds, 1e-3, VALUE, 2_000, 1_500, 64)
-    for size, count in ((100_000, 400), (1_000_000, 100), (10_000_000, 20), (50_000_000, 5)):
-        compare(f"{size:,} bytes there and back", rounds, 0.0, bytes(size), count, count, WORKERS)
-    first_result(rounds)
+def main() -> int:
+    arguments = _arguments()
+    if arguments.first_result:
+        contestant = Queue() if arguments.first_result == "queue" else standard_library(warm=False)
+        print(asyncio.run(first_result(contestant, VALUE)))
+        return 0
+    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    print(f"== Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, load {load}")
+    names = list(FIGURES) if "all" in arguments.figures else arguments.figures
+    contests = (contest for name in names for contest in FIGURES[name](arguments.scale))
+    kept = [_hold(contest, arguments.rounds) for contest in contests]
+    return 1 if arguments.check and not all(kept) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

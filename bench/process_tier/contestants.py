@@ -1,4 +1,4 @@
-"""The contestants: one handler, run by the pool, by its executor facade, and by the standard library's executor."""
+"""The contestants: one handler, run by a queue, by the pool's executor, and by the standard library's executor."""
 
 from __future__ import annotations
 
@@ -6,88 +6,97 @@ import asyncio
 import multiprocessing
 import time
 from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bench.process_tier.handler import decode, encode, work
-from event_collector_workers import Job, ScaledProcessPoolExecutor, TaskSpec, WorkerPool
+from bench.process_tier.handler import process, work
+from event_collector import Collector, CollectorQueue, Payload
+from event_collector_workers import ScaledProcessPoolExecutor, dispatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Iterable, Iterator
 
 WORKERS = 2
 
 
 class Contestant(Protocol):
-    """Something that runs the handler."""
+    """Something that runs the handler in worker processes, started and ended within an event loop."""
 
     async def start(self) -> None: ...
 
-    def send(self, value: Any, done: Callable[[Any], None]) -> None:
-        """Run the handler on a value; call `done` with the result."""
+    def send(self, value: Any) -> Awaitable[Any]:
+        """Begin to process a value; what is returned waits for the result."""
+
+    async def burst(self, values: Iterable[Any]) -> None:
+        """Process all values, sent as fast as they can be, and wait for every result."""
 
     async def stop(self) -> None: ...
 
 
-class _Call(Job):
-    __slots__ = ("done",)
-
-    def __init__(self, body: bytes, blob: bytes | None, done: Callable[[Any], None]) -> None:
-        super().__init__(0, body, blob)
-        self.done = done
-
-    def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
-        self.done(decode(body) if blob is None else blob)
-
-    def failed(self, error: BaseException, elapsed: float) -> None:
-        raise error
-
-
-class Pool:
-    """The pool, as the event queue drives it."""
-
-    def __init__(self, seconds: float) -> None:
-        task = TaskSpec("bench.process_tier.handler:open_work", str(seconds).encode())
-        self._pool = WorkerPool([task], max_workers=WORKERS)
+class Queue:
+    """A CollectorQueue with one process collector, end to end."""
 
     async def start(self) -> None:
-        await self._pool.start(WORKERS)
+        collector = Collector("c", process, mode="process")
+        self._queue = CollectorQueue([collector], logging=False, min_workers=WORKERS, max_workers=WORKERS)
+        await self._queue.init_queue()
+        self._publisher = self._queue.get_publisher()
 
-    def send(self, value: Any, done: Callable[[Any], None]) -> None:
-        body, blob = (b"", value) if isinstance(value, bytes) else (encode(value), None)
-        self._pool.submit(_Call(body, blob, done))
+    async def send(self, value: Any) -> Any:
+        event = await self._publisher.send(Payload(value))
+        return (await event.wait()).first().unwrap()
+
+    async def burst(self, values: Iterable[Any]) -> None:
+        send = self._publisher.send
+        for event in [await send(Payload(value)) for value in values]:
+            (await event.wait()).first().unwrap()
 
     async def stop(self) -> None:
-        await self._pool.close()
+        await self._queue.shut_down_queue()
 
 
 class ThroughExecutor:
     """A concurrent.futures.Executor, driven through loop.run_in_executor: one task an event."""
 
-    def __init__(self, seconds: float, executor: Executor) -> None:
-        self._seconds = seconds
+    def __init__(self, executor: Executor, *, warm: bool = True) -> None:
         self._executor = executor
-
-    def bind(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._warm = warm
 
     async def start(self) -> None:
-        self.bind()
-        warm = [self._loop.run_in_executor(self._executor, time.sleep, 0.05) for _ in range(WORKERS)]
-        await asyncio.gather(*warm)
+        self._loop = asyncio.get_running_loop()
+        if self._warm:
+            run = self._loop.run_in_executor
+            await asyncio.gather(*(run(self._executor, time.sleep, 0.05) for _ in range(WORKERS)))
 
-    def send(self, value: Any, done: Callable[[Any], None]) -> None:
-        future = self._loop.run_in_executor(self._executor, work, self._seconds, value)
-        future.add_done_callback(lambda ended: done(ended.result()))
+    def send(self, value: Any) -> Awaitable[Any]:
+        return self._loop.run_in_executor(self._executor, work, value)
+
+    async def burst(self, values: Iterable[Any]) -> None:
+        for future in [self.send(value) for value in values]:
+            await future
 
     async def stop(self) -> None:
         await asyncio.to_thread(self._executor.shutdown)
 
 
-def standard_library(seconds: float) -> ThroughExecutor:
+def facade() -> ThroughExecutor:
+    """Our executor."""
+    return ThroughExecutor(ScaledProcessPoolExecutor(WORKERS))
+
+
+def standard_library(*, warm: bool = True) -> ThroughExecutor:
+    """The standard library's, with a fork server that has imported what the handler needs."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.process_tier.handler"])
-    return ThroughExecutor(seconds, ProcessPoolExecutor(WORKERS, mp_context=context))
+    return ThroughExecutor(ProcessPoolExecutor(WORKERS, mp_context=context), warm=warm)
 
 
-def facade(seconds: float) -> ThroughExecutor:
-    return ThroughExecutor(seconds, ScaledProcessPoolExecutor(WORKERS))
+@contextmanager
+def shallow_dispatch() -> Iterator[None]:
+    """Let a worker have one event at a time, whatever it takes: nothing waits behind another in the same worker."""
+    chosen = dispatch.depth_for
+    dispatch.depth_for = lambda _service_time: 1
+    try:
+        yield
+    finally:
+        dispatch.depth_for = chosen

@@ -60,5 +60,7 @@ def test_every_module_can_be_imported_without_what_the_platform_lacks(platform: 
         attributes=ATTRIBUTES[platform],
         platform=platform,
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (result.stdout, result.stderr) == ("imported\n", "")
