@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from bench.front_end.measurer import Measurer
 
-__all__ = ["Contest", "Ratio", "Side", "Spread", "Unit", "hold"]
+__all__ = ["Bounds", "Contest", "Ratio", "Side", "Spread", "Unit", "hold"]
 
 
 class Unit(NamedTuple):
@@ -38,13 +38,10 @@ class Side:
     request: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """The figure of one side divided by that of another, and what the project promises of it."""
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What the project promises of a figure."""
 
-    name: str
-    over: str
-    under: str
     at_least: float | None = None
     at_most: float | None = None
 
@@ -61,6 +58,15 @@ class Ratio:
         if self.at_least is not None:
             return f"at least {self.at_least:g}"
         return "" if self.at_most is None else f"at most {self.at_most:g}"
+
+
+@dataclass(frozen=True)
+class Ratio(Bounds):
+    """The figure of one side divided by that of another, and what the project promises of it."""
+
+    name: str
+    over: str
+    under: str
 
 
 @dataclass(frozen=True)

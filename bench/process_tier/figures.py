@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bench.front_end.contest import Bounds
 from bench.process_tier.contestants import Queue, facade, shallow_dispatch, standard_library
 from bench.process_tier.handler import VALUE, spending
 from bench.process_tier.measurement import Sample, bare, burst, flow, idle
@@ -19,14 +20,12 @@ QUEUE, EXECUTOR, STDLIB, BARE = "queue", "our executor", "ProcessPoolExecutor", 
 
 
 @dataclass(frozen=True)
-class Bound:
+class Bound(Bounds):
     """A figure of one side, alone or divided by that of another, and its bound."""
 
     figure: str
     side: str
     against: str | None = None
-    at_least: float | None = None
-    at_most: float | None = None
     unit: str = ""
     factor: float = 1.0
 
@@ -37,20 +36,9 @@ class Bound:
         other = samples[self.against][self.figure] * self.factor
         return own / other if other else float("inf")
 
-    def met(self, value: float) -> bool | None:
-        if self.at_least is not None:
-            return value >= self.at_least
-        return None if self.at_most is None else value <= self.at_most
-
     def __str__(self) -> str:
         versus = f" / {self.against}'s" if self.against else f", {self.unit}" if self.unit else ""
         return f"{self.side}: {self.figure}{versus}"
-
-    @property
-    def promise(self) -> str:
-        if self.at_least is not None:
-            return f"at least {self.at_least:g}"
-        return "" if self.at_most is None else f"at most {self.at_most:g}"
 
 
 @dataclass(frozen=True)
