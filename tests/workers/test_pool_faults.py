@@ -327,3 +327,26 @@ async def test_stopped_worker_blocks_only_its_credit():
             os.kill(stopped, signal.SIGCONT)
         for job in jobs:
             await job.result()
+
+
+@pytest.mark.parametrize("share", [1, 2, None])
+async def test_death_that_is_found_by_giving_costs_no_job(share):
+    """A worker that turns out to be dead when it is handed jobs, perhaps the last of its share, loses none of them."""
+    async with running(1, max_jobs_per_worker=share) as pool:
+        for _ in range(3):
+            await until(lambda: pool.statistics().ready == 1)
+            (victim,) = pids_of(pool)
+            os.kill(victim, signal.SIGKILL)
+            while not is_dead(victim):  # and the loop has no turn in which it could notice
+                time.sleep(0.001)
+            jobs = [call(pool, f"echo {number}") for number in range(3)]
+            assert [await job.result() for job in jobs] == ["0", "1", "2"]
+            assert all(job.outcomes == 1 for job in jobs)
+        assert balanced(pool)
+
+
+def is_dead(pid):
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

@@ -141,7 +141,7 @@ class Dispatcher:
         if self._backlog:
             shares = share_out(len(self._backlog), loads, depth)
             for worker, share in zip(list(self.ready), shares, strict=True):
-                if share:
+                if share and worker in self.ready:  # giving to one may cost it, or another, its place here
                     self._give(worker, self._next_jobs(min(share, worker.allowance)))
             loads = self._loads(states)
         self._idle = [worker for worker in self.ready if not worker.in_hand]
@@ -249,7 +249,7 @@ class Dispatcher:
         for job in jobs:
             if job.timeout is not None:
                 self._arm(job.timeout)
-        if worker.quota is not None:
+        if worker.quota is not None and worker in self.ready:  # else it was found dead, and has been released
             if not worker.allowance:
                 self.ready.remove(worker)
             self._on_spent(worker)
