@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         EventCollectorException,
         EventDropped,
         HandlerTimeout,
+        JournalError,
         PayloadTypeError,
         QueueFull,
         QueueShutDown,
@@ -43,26 +44,30 @@ if TYPE_CHECKING:
         RetryLater,
     )
     from event_collector.interruption import drain_on_signal
+    from event_collector.journal.journal import Journal
     from event_collector.publisher import CollectorEvent, EventPublisher, QueueType
     from event_collector.queue import CollectorQueue
     from event_collector.retry import Retry
     from event_collector.router import Router, SimpleRouter
-    from event_collector_workers import ScaledProcessPoolExecutor, WorkerCrashed
+    from event_collector_workers import ScaledProcessPoolExecutor, WorkerCrashed, WorkerLimits
 
 _HOMES = {
     "collector": "Collector CollectorDict CollectorList LifecycleManager Processor",
     "data": "Context Delivery Error Ok Payload Record Result ResultList abind",
     "dead_letters": "DeadLetter DeadLetters",
     "exceptions": "ConfigError DeadlineExceeded EncodeError EventCancelled EventCollectorException EventDropped "
-    "HandlerTimeout PayloadTypeError QueueFull QueueShutDown Reject RemoteError RetryLater",
+    "HandlerTimeout JournalError PayloadTypeError QueueFull QueueShutDown Reject RemoteError RetryLater",
     "interruption": "drain_on_signal",
+    "journal.journal": "Journal",
     "publisher": "CollectorEvent EventPublisher QueueType",
     "queue": "CollectorQueue",
     "retry": "Retry",
     "router": "Router SimpleRouter",
 }
 _HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names.split()}
-_HOME_OF |= dict.fromkeys(("ScaledProcessPoolExecutor", "WorkerCrashed"), "event_collector_workers")
+_HOME_OF |= dict.fromkeys(
+    ("ScaledProcessPoolExecutor", "WorkerCrashed", "WorkerLimits"), "event_collector_workers"
+)
 
 __all__ = [
     "Collector",
@@ -83,6 +88,8 @@ __all__ = [
     "EventDropped",
     "EventPublisher",
     "HandlerTimeout",
+    "Journal",
+    "JournalError",
     "LifecycleManager",
     "Ok",
     "Payload",
@@ -102,6 +109,7 @@ __all__ = [
     "ScaledProcessPoolExecutor",
     "SimpleRouter",
     "WorkerCrashed",
+    "WorkerLimits",
     "abind",
     "drain_on_signal",
 ]

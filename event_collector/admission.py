@@ -1,7 +1,7 @@
 """Admission: the ways into a queue that take more than one step, for queues with a recorder, and for dead letters."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from event_collector.attempt import Course
 from event_collector.data import Payload
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from event_collector.publisher import CollectorEvent
 
 __all__ = ["resend", "send_many_recorded", "send_recorded", "send_recorded_nowait"]
+
+AT_ONCE: Final = 1000
+"""Payloads of one `send_many()` that are recorded together: enough for few writes, few enough for other tasks."""
 
 Draft: TypeAlias = "tuple[CollectorEvent, asyncio.Future[None] | None]"
 """An event that is not accepted yet, and what tells that it is on record."""
@@ -53,7 +56,7 @@ async def send_many_recorded(
     drafts: list[Draft] = []
     try:
         for payload in payloads:
-            if not dispatcher.has_room:
+            if not dispatcher.has_room or len(drafts) >= AT_ONCE:
                 events += await _admit_all(dispatcher, drafts)  # they are what makes room, and hold it
             course = None if deadline is None else Course(deadline)
             drafts.append(await _put_on_record(dispatcher, payload, course))
@@ -92,7 +95,7 @@ def _retrieve(written: "asyncio.Future[None]") -> None:
 
 async def resend(dispatcher: "Dispatcher", letter: "DeadLetter") -> "CollectorEvent":
     """Accept the payload of a dead letter again, for the one collector that has failed it."""
-    course = Course(only=(letter.collector,))
+    course = Course(only=(letter.collector,) if letter.collector else ())
     if dispatcher.recorder is not None:
         return await send_recorded(dispatcher, letter.payload, course)
     if dispatcher.crowded:

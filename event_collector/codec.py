@@ -37,11 +37,12 @@ class _Envelope(msgspec.Struct, Generic[T], array_like=True):
     priority: Any = None  # an int stays an int
 
 
-class _LaterEnvelope(_Envelope[T], Generic[T], array_like=True):
-    """A payload of a second attempt or a later one. The decoder takes the other for one of a first attempt."""
+class _LongEnvelope(_Envelope[T], Generic[T], array_like=True):
+    """A payload of a second attempt, or of an event in a journal. The decoder takes the other for one of neither."""
 
     attempt: int = 1
     last_error: str | None = None
+    event_id: int | None = None
 
 
 class _Success(msgspec.Struct, Generic[T], array_like=True, tag=0):
@@ -77,9 +78,11 @@ def encode_payload(payload: Payload[Any], key: str, *, inline: bool = False) -> 
             tuple(payload.topics),
             payload.priority,
         )
-        if payload.attempt > 1:
+        if payload.attempt > 1 or payload.event_id is not None:
             first = msgspec.structs.asdict(envelope)
-            envelope = _LaterEnvelope(**first, attempt=payload.attempt, last_error=payload.last_error)
+            envelope = _LongEnvelope(
+                **first, attempt=payload.attempt, last_error=payload.last_error, event_id=payload.event_id
+            )
         return _encode(envelope), blob
     except Exception as exc:
         raise _cannot_encode("payload", value, key, exc) from exc
@@ -99,10 +102,10 @@ class PayloadDecoder:
 
     def __init__(self, payload_type: Any, key: str) -> None:
         self._type, self._key = payload_type, key
-        self._decode: Callable[[Buffer], _LaterEnvelope[Any]] = _decoder(
-            "payload", _LaterEnvelope, payload_type, key
+        self._decode: Callable[[Buffer], _LongEnvelope[Any]] = _decoder(
+            "payload", _LongEnvelope, payload_type, key
         )
-        self._decode_beside = msgspec.msgpack.Decoder(_LaterEnvelope[Any]).decode
+        self._decode_beside = msgspec.msgpack.Decoder(_LongEnvelope[Any]).decode
 
     def __call__(self, body: Buffer, blob: Buffer | None) -> Payload[Any]:
         """Return the payload.
@@ -126,6 +129,8 @@ class PayloadDecoder:
                 )
             if envelope.attempt > 1:
                 payload._attempt, payload._last_error = envelope.attempt, envelope.last_error
+            if envelope.event_id is not None:
+                payload._event_id = envelope.event_id
             return payload
         except Exception as exc:  # also what a type's own checks raise
             raise PayloadTypeError(

@@ -79,10 +79,22 @@ class Payload(Generic[T]):
 
     """
 
-    # The first and the third have no value until there is a second attempt: most payloads never get one.
-    __slots__ = ("_attempt", "_keys", "_last_error", "_priority", "_topics", "_value", "delivery")
+    # The first two and the last error have no value without a second attempt, or a journal: most payloads have none.
+    __slots__ = (
+        "_attempt",
+        "_event_id",
+        "_keys",
+        "_last_error",
+        "_origin",
+        "_priority",
+        "_topics",
+        "_value",
+        "delivery",
+    )
 
     _attempt: int
+    _event_id: int
+    _origin: int  # the line of input that it was, if the command sent it; a journal keeps it
     _last_error: str | None
 
     def __init__(
@@ -146,6 +158,14 @@ class Payload(Generic[T]):
     def last_error(self) -> str | None:
         """How the attempt before failed: the class of the exception and what it says; None in the first attempt."""
         return getattr(self, "_last_error", None)
+
+    @property
+    def event_id(self) -> int | None:
+        """The id of its event in a queue with a journal, None in others: the same whenever the event is run again.
+
+        Within one journal no two events have the same: a handler that must not take effect twice can tell by it.
+        """
+        return getattr(self, "_event_id", None)
 
     def set_delivery(
         self, delivery: Delivery, keys: Sequence[str] | None = None, topics: Sequence[str] | None = None

@@ -20,12 +20,13 @@ class DeadLetter(msgspec.Struct, frozen=True, eq=False):
 
     Attributes:
         id: of the event.
-        collector: the key of the collector.
+        collector: the key of the collector; empty where it is the event as a whole.
         payload: what was sent.
         attempts: how many were made.
         reason: "exhausted" (all attempts failed), "rejected" (the handler raised Reject), "not retried" (an error that
-            its policy does not retry), "quarantined" (it ended two worker processes), or "deadline" (no further attempt
-            could begin before the event's deadline).
+            its policy does not retry), "quarantined" (it ended two worker processes, or too many programs with a
+            journal), "deadline" (no further attempt could begin before the event's deadline), or "undeliverable" (the
+            collector was gone when a journal had the event again).
         error: the last error as text: the class of the exception and what it says.
         trace: its traceback as text; empty where there is none.
         time: when it died, in seconds since 1970, UTC.

@@ -532,7 +532,13 @@ class Dispatcher(WaitingEvents):
         self._enter(event)
 
     def recover(
-        self, event_id: int, payload: Payload[Any], attempts: Mapping[str, Attempt] | None = None
+        self,
+        event_id: int,
+        payload: Payload[Any],
+        attempts: Mapping[str, Attempt] | None = None,
+        *,
+        deadline: float | None = None,
+        delay: float = 0.0,
     ) -> CollectorEvent:
         """Accept an event that is on record from before the start, without recording it again.
 
@@ -541,16 +547,22 @@ class Dispatcher(WaitingEvents):
             payload: what was sent.
             attempts: by key, the collectors that have not finished it, and what they have tried; they are called
                 again, and no others. None or empty: wherever the payload goes.
+            deadline: when the last attempt may begin, by the clock of the queue; None for no limit.
+            delay: seconds until the next of these attempts may begin.
 
         """
-        course = None
+        course = None if deadline is None else Course(deadline)
         if attempts:
-            course = Course(only=tuple(attempts))
+            course = Course(deadline, tuple(attempts))
             course.attempts = dict(attempts)
         event = CollectorEvent(event_id, payload, owner=self, course=course)
         self._keep(event, ContextVars())
         if course is not None:
             self.supervisor.prepare(event, course)
+        if course is not None and attempts and delay > 0:
+            self.accepted += 1
+            self.supervisor.resume(event, course, delay)
+            return event
         if self._capacity is not None:
             self._capacity.take()
         self._enter(event)

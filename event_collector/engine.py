@@ -2,10 +2,10 @@
 
 One task, the *keeper*, does all of it, so that a lifecycle is left by the task that entered it:
 
-    starting   lifecycles entered -> threads, executors, workers -> dispatcher -> monitor
+    starting   journal -> lifecycles entered -> threads, executors, workers -> dispatcher -> monitor
     running
     draining   no event is accepted any more; those accepted are finished, or given up at the end of the time
-    closing    monitor -> consumers -> workers, threads -> lifecycles, the last entered first
+    closing    monitor -> consumers -> workers, threads -> lifecycles, the last entered first -> journal
 """
 
 import asyncio
@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from event_collector.collector import COROUTINE, EXECUTOR, PROCESS, THREAD, Collector, runs_in_threads
+from event_collector.dead_letters import DeadLetters
 from event_collector.delivery import DeliveryPlan
 from event_collector.dispatcher import Dispatcher
 from event_collector.exceptions import EventCollectorException
@@ -31,6 +32,9 @@ from event_collector.worker_tier import WorkerTier
 from event_collector_workers.autoscaler import Autoscaler, Change, FixedSize, ScalingLaw
 from event_collector_workers.autoscaler import Limits as LawLimits
 from event_collector_workers.machine import granted_cpus
+
+if TYPE_CHECKING:
+    from event_collector.journal.recorder import JournalRecorder
 
 __all__ = ["Engine"]
 
@@ -57,6 +61,8 @@ class Engine:
         settings: of the queue.
         collectors: by key, in the order of registration.
         router: delivers to them.
+        journal: has the events that are to survive the program; None for none.
+        letters: the dead letters.
         law: sizes the pools; None for the built-in one.
         log: for what the owner should know.
         on_started: awaited at the end of the start.
@@ -73,6 +79,8 @@ class Engine:
         *,
         collectors: Mapping[str, Collector],
         router: Router,
+        journal: "JournalRecorder | None",
+        letters: DeadLetters,
         law: ScalingLaw | None,
         log: Any,
         on_started: Callable[[], Awaitable[None]],
@@ -81,6 +89,7 @@ class Engine:
     ) -> None:
         self._dispatcher, self._meter, self._settings = dispatcher, meter, settings
         self._collectors, self._router = collectors, router
+        self._journal, self._letters = journal, letters
         self._law, self._log = law, log
         self._on_started, self._on_ended, self._on_report = on_started, on_ended, on_report
         self._keeper: asyncio.Task[None] | None = None
@@ -224,6 +233,7 @@ class Engine:
         self._threads: ThreadTier | None = None
         self._attached: list[Collector] = []
         self._reporter: Reporter | None = None
+        recovered = None if self._journal is None else await self._journal.open()
         for collector in everyone:
             if collector.lifecycle is not None and _is_here(collector):
                 await self._lifecycles.enter(collector.lifecycle, collector.ctx)
@@ -243,6 +253,8 @@ class Engine:
         plan = DeliveryPlan(self._router, self._collectors)
         self._dispatcher.open(loop, plan, self._workers, self._monitor.wake)
         self.running = True
+        if self._journal is not None and recovered is not None:
+            self._journal.restore(recovered, self._dispatcher, self._letters)
         if self._settings.report_interval > 0:
             self._reporter = Reporter(self._settings.report_interval, self._report)
             self._reporter.start(loop)
@@ -264,6 +276,7 @@ class Engine:
                 min_workers=settings.min_workers,
                 max_workers=self._max_workers,
                 start_method=settings.start_method,
+                limits=settings.worker_limits,
                 log=self._log,
                 max_jobs_per_worker=settings.max_events_per_worker,
                 max_worker_age=settings.max_worker_age,
@@ -361,6 +374,8 @@ class Engine:
             self._errors += await self._lifecycles.leave()
             await _insist(partial(self._end_reports, timeout))
         finally:
+            if self._journal is not None:
+                await _insist(self._journal.close)
             if self.running and self._monitor is not None:
                 self._last = self._meter.snapshot(monotonic(), self._monitor.counts()._replace(consumers=0))
             self._workers = self._monitor = None

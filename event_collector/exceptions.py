@@ -13,6 +13,7 @@ __all__ = [
     "EventCollectorException",
     "EventDropped",
     "HandlerTimeout",
+    "JournalError",
     "PayloadTypeError",
     "QueueFull",
     "QueueShutDown",
@@ -78,6 +79,10 @@ class Reject(EventCollectorException):
 
 class EncodeError(EventCollectorException, TypeError):
     """A payload or a result holds a value that cannot cross the process boundary."""
+
+
+class JournalError(EventCollectorException, OSError):
+    """A journal cannot be used, or an event could not be made durable and was not accepted."""
 
 
 class PayloadTypeError(EventCollectorException, TypeError):

@@ -21,6 +21,7 @@ from event_collector.codec import Buffer, Parts, PayloadDecoder, encode_raised, 
 from event_collector.data import Context, Payload
 from event_collector.exceptions import ConfigError
 from event_collector.lifecycle import make_manager
+from event_collector_workers.limits import explain
 
 if TYPE_CHECKING:
     from event_collector.collector import Collector
@@ -123,6 +124,7 @@ class Host:
         except SystemExit:
             raise
         except BaseException as exc:
+            explain(exc)
             return encode_raised(exc, _trace(exc)), None
 
     def close(self) -> None:

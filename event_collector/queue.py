@@ -3,7 +3,7 @@
 import itertools
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from event_collector.admission import resend
 from event_collector.capacity import WAIT
@@ -35,6 +35,13 @@ from event_collector.settings import (
 )
 from event_collector.supervisor import refuse_retries
 from event_collector_workers.autoscaler import Change, ScalingLaw
+from event_collector_workers.limits import WorkerLimits
+
+if TYPE_CHECKING:
+    import os
+
+    from event_collector.journal.journal import Journal
+    from event_collector.journal.recorder import JournalRecorder
 
 __all__ = [
     "AVG_LOAD_INTERVAL",
@@ -136,6 +143,9 @@ class CollectorQueue:
             one does that has waited longest; in a PRIORITY queue the oldest of the least urgent, which may be the new
             one). Events that wait for another attempt are not dropped.
         max_dead_letters: how many dead letters are kept; the oldest makes room for a new one.
+        journal: the path of a file, or a Journal, in which accepted events are until they are finished, so that they
+            survive the program: what one leaves unfinished runs again at the next start, with its `event.id`.
+        worker_limits: what each worker process may take of the machine; None for no limits.
 
     Raises:
         ConfigError: a value is out of its range, two collectors have one key, or the router is no Router.
@@ -175,13 +185,15 @@ class CollectorQueue:
         log: Any = None,
         overflow: str = WAIT,
         max_dead_letters: int = MAX_DEAD_LETTERS,
+        journal: "Journal | str | os.PathLike[str] | None" = None,
+        worker_limits: WorkerLimits | None = None,
     ) -> None:
         settings = Settings(
             autoscale, min_consumers, max_consumers, wip_margin, monitor_interval, report_interval,
             avg_load_interval, metrics_collector_window_size, metrics_warmup_interval,
             event_service_data_window_size, metrics_history_size, queue_type, default_priority,
             consumer_shutdown_timeout, min_workers, max_workers, max_threads, max_queue_size, start_method,
-            overflow, max_dead_letters,
+            overflow, max_dead_letters, worker_limits,
             max_events_per_worker, max_worker_age, max_worker_memory, worker_startup_timeout,
         )  # fmt: skip
         self.id = f"CollectorQueue-{next(_numbers)}"
@@ -214,12 +226,17 @@ class CollectorQueue:
         )
         self._bus = MessageBus(log=self._log)
         self._publisher = EventPublisher(self._dispatcher)
+        recorder = _make_recorder(journal, self.collectors, self._log)
+        if recorder is not None:
+            self._dispatcher.attach_recorder(recorder)
         self._engine = Engine(
             self._dispatcher,
             self._meter,
             settings,
             collectors=self.collectors,
             router=_make_router(router, self.collectors),
+            journal=recorder,
+            letters=self.dead_letters,
             law=law,
             log=self._log,
             on_started=lambda: self._bus.dispatch(InitializedQueue(self)),
@@ -236,6 +253,7 @@ class CollectorQueue:
         Raises:
             ConfigError: a handler cannot be had in a worker process; the message says why.
             WorkerStartError: a worker process could not start, or open its collectors.
+            JournalError: the journal cannot be used; the message says why and what to do.
 
         """
         await self._engine.start()
@@ -322,6 +340,15 @@ def _by_key(collectors: CollectorList) -> dict[str, Collector]:
             raise ConfigError(f"two collectors have the key {collector.key!r}: give each a key of its own")
         found[collector.key] = collector
     return found
+
+
+def _make_recorder(journal: Any, collectors: dict[str, Collector], log: Any) -> "JournalRecorder | None":
+    if journal is None:
+        return None
+    from event_collector.journal.journal import Journal
+    from event_collector.journal.recorder import JournalRecorder
+
+    return JournalRecorder(journal if isinstance(journal, Journal) else Journal(journal), collectors, log)
 
 
 def _make_router(router: type[Router], collectors: dict[str, Collector]) -> Router:

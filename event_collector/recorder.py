@@ -11,7 +11,7 @@ An event that the end of the queue gives up (its waiters get Error(QueueShutDown
 to run again at the next start. One that is scheduled for another attempt when a drained end begins is given up like
 that at once, if there is a recorder: its attempts go on after the next start.
 
-How a recorder is connected, all of it before the dispatcher is opened:
+How a recorder is connected, once before the first start, and with the other steps at each start:
 
     dispatcher.attach_recorder(recorder)
     reserve_ids(above)                        of `event_collector.dispatcher`: ids go on above those on record

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from event_collector.capacity import DROP_NEWEST, DROP_OLDEST, WAIT
 from event_collector.exceptions import ConfigError
 from event_collector.publisher import QueueType
+from event_collector_workers.limits import WorkerLimits
 
 __all__ = ["Limits", "Settings"]
 
@@ -66,6 +67,7 @@ class Settings:
     start_method: str | None
     overflow: str
     max_dead_letters: int
+    worker_limits: WorkerLimits | None
     max_events_per_worker: int | None = None
     max_worker_age: float | None = None
     max_worker_memory: int | None = None
@@ -89,6 +91,10 @@ class Settings:
             self._positive(name, whole=True)
         for name in ("max_worker_age", "worker_startup_timeout"):
             self._positive(name)
+        if self.worker_limits is not None and not isinstance(self.worker_limits, WorkerLimits):
+            raise ConfigError(
+                f"worker_limits takes a WorkerLimits such as WorkerLimits(open_files=100), not {self.worker_limits!r}"
+            )
         self._raise_to_least()
         if self.overflow not in OVERFLOW_POLICIES:
             raise ConfigError(f"overflow is one of {OVERFLOW_POLICIES}, not {self.overflow!r}")

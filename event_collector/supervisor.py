@@ -215,6 +215,15 @@ class Supervisor:
 
     # Another attempt
 
+    def resume(self, event: CollectorEvent, course: Course, delay: float) -> None:
+        """Schedule the next attempt of an event that waited for it when an earlier program ended."""
+        due = self._clock() + delay
+        course.due = dict.fromkeys(course.attempts, due)
+        self._events.hold(event)
+        if course.deadline is not None:
+            self.watch(event, course.deadline)
+        self._retries.add(event, due)
+
     def _begin_again(self, event: CollectorEvent) -> None:
         course = event.course
         if course is None:

@@ -23,6 +23,8 @@ from event_collector_workers.errors import (
     WorkerStartError,
 )
 from event_collector_workers.job import Job, TaskSpec
+from event_collector_workers.limits import WorkerLimits
+from event_collector_workers.limits import apply as apply_limits
 from event_collector_workers.pool import PoolListener, WorkerPool
 
 __all__ = ["WorkerTier"]
@@ -46,6 +48,7 @@ class WorkerTier:
         min_workers: how many workers stay when there is nothing to do.
         max_workers: the most there may be.
         start_method: how they are started; see CollectorQueue.
+        limits: what each may take of the machine; None for no limits.
         log: hears of crashes.
         replacement: when workers are replaced, and how long a start may take; see WorkerPool.
 
@@ -62,6 +65,7 @@ class WorkerTier:
         min_workers: int,
         max_workers: int,
         start_method: str | None,
+        limits: WorkerLimits | None,
         log: Any,
         **replacement: Any,
     ) -> None:
@@ -69,7 +73,9 @@ class WorkerTier:
         self._dispatcher = dispatcher
         self._memory: int | None = None
         self._memory_read_at = -MEMORY_INTERVAL
-        self._tasks = {collector: _Task(number, collector) for number, collector in enumerate(collectors)}
+        self._tasks = {
+            collector: _Task(number, collector, limits) for number, collector in enumerate(collectors)
+        }
         self._events = _PoolEvents(dispatcher, log)
         self._pool = WorkerPool(
             [TaskSpec(HOST, seal(collector)) for collector in collectors],
@@ -78,6 +84,7 @@ class WorkerTier:
             start_method=start_method,
             preload=_modules_of(collectors),
             listener=self._events,
+            initialize=None if limits is None else (apply_limits, (limits,)),
             **replacement,
         )
 
@@ -217,8 +224,9 @@ class _PoolEvents(PoolListener):
 class _Task:
     """A collector as a task of the pool."""
 
-    def __init__(self, number: int, collector: Collector) -> None:
+    def __init__(self, number: int, collector: Collector, limits: WorkerLimits | None) -> None:
         self.number = number
+        self._limits = limits
         self.collector = collector
         self.decode = ReplyDecoder(collector.result_type, collector.key)
 
@@ -242,7 +250,8 @@ class _Task:
             gone.__cause__ = error
             return gone
         if isinstance(error, WorkerPoolError) and error.args:
-            error.args = (f"collector {self.collector.key!r}: {error.args[0]}", *error.args[1:])
+            limits = "" if self._limits is None else f"; its limits: {self._limits}"
+            error.args = (f"collector {self.collector.key!r}: {error.args[0]}{limits}", *error.args[1:])
         return error
 
     def failed(self, error: BaseException, payload: Payload[Any]) -> Result[Any]:

@@ -8,18 +8,21 @@ when the outlet is: when the input has ended and all is written, or for a reason
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from time import monotonic
+from typing import Any
 
 from event_collector.command import logs
+from event_collector.command.acknowledgements import Acknowledgements, was_given_up
 from event_collector.command.files import Sink, Source
 from event_collector.command.ndjson import Line, LineDecoder, LineEncoder, LineSplitter
 from event_collector.command.progress import Progress
 from event_collector.command.tally import Tally
 from event_collector.command.window import Entry, Window
-from event_collector.data import Error, Payload
-from event_collector.exceptions import QueueShutDown
+from event_collector.data import Payload
+from event_collector.exceptions import JournalError, QueueShutDown
 from event_collector.interruption import Interruption
+from event_collector.publisher import CollectorEvent
 from event_collector.queue import CollectorQueue
 
 __all__ = ["Job", "give_up"]
@@ -43,6 +46,7 @@ class Job:
         tally: what is counted.
         progress: what is shown of it.
         fail_fast: whether the first failed line, in the order of the output, is the last one.
+        acknowledgements: tells the journal what is written; None without one.
 
     """
 
@@ -59,11 +63,15 @@ class Job:
         tally: Tally,
         progress: Progress,
         fail_fast: bool,
+        acknowledgements: Acknowledgements | None = None,
     ) -> None:
         self._queue, self._source, self._sink = queue, source, sink
         self._splitter, self._decoder, self._encoder = splitter, decoder, encoder
         self.window, self.tally, self.progress = window, tally, progress
         self._fail_fast = fail_fast
+        self._acknowledgements = acknowledgements
+        self._intake: asyncio.Task[None] | None = None
+        self._sends: set[asyncio.Task[None]] = set()
         self.failed_fast = False
         """Whether a failed event ended it."""
         self.reader_gone = False
@@ -77,7 +85,7 @@ class Job:
         After a signal nothing more is read, and what was read is finished for `drain_timeout` seconds; what is
         left then, and after any other early end, is given up, which ends the queue.
         """
-        intake = asyncio.create_task(self._take_in(), name="intake")
+        intake = self._intake = asyncio.create_task(self._take_in(), name="intake")
         outlet = asyncio.create_task(self._give_out(), name="outlet")
         signal = asyncio.create_task(interruption.wait(), name="signal")
         ticker = asyncio.create_task(self._tick(), name="progress")
@@ -88,11 +96,11 @@ class Job:
                 await asyncio.wait({outlet}, timeout=drain_timeout)
             if self.reader_gone:
                 logs.silence()
-            if self.window.numbers():
+            if len(self.window):
                 await give_up(self._queue)
                 await asyncio.wait({outlet}, timeout=GRACE)
         finally:
-            await _end(intake, outlet, signal, ticker)
+            await _end(intake, outlet, signal, ticker, *self._sends)
             self.tally.unwritten = self.window.numbers()
             self.tally.look_at(self._queue)
             self.tally.ended = monotonic()
@@ -122,12 +130,39 @@ class Job:
         except (ValueError, TypeError) as exc:
             entry.refused(exc)
         else:
-            try:
-                entry.sent(await self._queue.get_publisher().send(payload))
-            except BaseException:
-                self.window.withdraw(entry)
-                raise
+            if self._acknowledgements is None:
+                await self._send(entry, payload)
+            else:
+                self._send_beside(entry, payload, line.number)
         self.tally.read = line.number
+
+    async def _send(self, entry: Entry, payload: Payload[Any]) -> None:
+        try:
+            entry.sent(await self._queue.get_publisher().send(payload))
+        except BaseException:
+            self.window.withdraw(entry)
+            raise
+
+    def _send_beside(self, entry: Entry, payload: Payload[Any], number: int) -> None:
+        """Send beside the lines that follow: those that are sent together share a wait for the disk."""
+        payload._origin = number
+        sending = asyncio.create_task(self._send_to_journal(entry, payload), name=f"line {number}")
+        self._sends.add(sending)
+        sending.add_done_callback(self._sends.discard)
+
+    async def _send_to_journal(self, entry: Entry, payload: Payload[Any]) -> None:
+        try:
+            entry.sent(await self._queue.get_publisher().send(payload))
+        except Exception as exc:
+            entry.refused(exc)
+            if isinstance(exc, JournalError) and self._intake is not None:
+                self.complaint = self.complaint or f"stopped reading after line {self.tally.read:,}: {exc}"
+                self._intake.cancel()
+
+    def replay(self, events: Iterable[CollectorEvent]) -> None:
+        """Have the output of events of an earlier run written too, before any other."""
+        for event in events:
+            self.window.replay(getattr(event.payload, "_origin", None)).sent(event)
 
     async def _give_out(self) -> None:
         try:
@@ -136,6 +171,8 @@ class Job:
                 with self.progress.aside() if self._sink.is_terminal else contextlib.nullcontext():
                     await self._sink.write(data)
                 self.window.leave(entries)
+                if self._acknowledgements is not None:
+                    self._acknowledgements.written(entries)
                 self.tally.bytes_done += sum(entry.size for entry in entries)
         except BrokenPipeError:
             self.reader_gone = True
@@ -157,12 +194,16 @@ class Job:
         event, tally = entry.event, self.tally
         results = None if event is None else event.get_result()
         if event is None or results is None:
+            line = self._encoder.error(entry.number, entry.error or RuntimeError("no result"))
+            if isinstance(entry.error, QueueShutDown):
+                tally.give_up(entry)
+                return line, False
             tally.failed += 1
-            return self._encoder.error(entry.number, entry.error or RuntimeError("no result")), True
+            return line, True
         tally.in_handlers += event.service_time() / NANOSECONDS
-        line, failed = self._encoder.results(entry.number, results)
-        if any(isinstance(result, Error) and isinstance(result.err, QueueShutDown) for result in results):
-            tally.given_up.append(entry.number)
+        line, failed = self._encoder.results(entry.number, results, replayed=entry.replayed)
+        if was_given_up(event):
+            tally.give_up(entry)
             return line, False
         tally.failed += failed
         tally.succeeded += not failed

@@ -127,21 +127,31 @@ class LineEncoder:
         self._tracebacks = tracebacks
         self._encode = msgspec.json.Encoder().encode
 
-    def results(self, number: int, results: ResultList) -> tuple[bytes, bool]:
-        """Return the line of an event, and whether it failed: whether any of its results is an error."""
+    def results(
+        self, number: int | None, results: ResultList, *, replayed: bool = False
+    ) -> tuple[bytes, bool]:
+        """Return the line of an event, and whether it failed: whether any of its results is an error.
+
+        Args:
+            number: of the line of input; None if there was none.
+            results: what became of it.
+            replayed: whether that was the input of an earlier run.
+
+        """
+        head = b'{"id":%b%b' % (self._encode(number), b',"replayed":true' if replayed else b"")
         outcomes = [self._outcome(result) for result in results]
         failed = any(failed for _, failed in outcomes)
         if len(outcomes) == 1 and not self._several:
-            return b'{"id":%d,%b}\n' % (number, outcomes[0][0]), failed
+            return b"%b,%b}\n" % (head, outcomes[0][0]), failed
         members = (
             b'{"collector":%b,%b}' % (self._encode(result.key), outcome)
             for result, (outcome, _) in zip(results, outcomes, strict=True)
         )
-        return b'{"id":%d,"results":[%b]}\n' % (number, b",".join(members)), failed
+        return b'%b,"results":[%b]}\n' % (head, b",".join(members)), failed
 
-    def error(self, number: int, exc: Exception) -> bytes:
+    def error(self, number: int | None, exc: Exception) -> bytes:
         """Return the line of a line of input that never became an event."""
-        return b'{"id":%d,%b}\n' % (number, self._error(Error(exc)))
+        return b'{"id":%b,%b}\n' % (self._encode(number), self._error(Error(exc)))
 
     def _outcome(self, result: Result[Any]) -> tuple[bytes, bool]:
         if isinstance(result, Error):

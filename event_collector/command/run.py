@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from event_collector.command import logs
+from event_collector.command.acknowledgements import Acknowledgements
 from event_collector.command.files import Sink, Source, take_standard_streams
 from event_collector.command.job import Job
 from event_collector.command.ndjson import LineDecoder, LineEncoder, LineSplitter, UnknownType
@@ -17,8 +18,10 @@ from event_collector.command.tally import Tally, ranges
 from event_collector.command.target import DEFAULT_QUEUE_SIZE, find, line_type_of, make_queue
 from event_collector.command.usage import UsageError
 from event_collector.command.window import Window
-from event_collector.exceptions import ConfigError
+from event_collector.exceptions import ConfigError, JournalError
 from event_collector.interruption import Interruption, exit_status
+from event_collector.journal.journal import Journal
+from event_collector.publisher import CollectorEvent
 from event_collector.queue import CollectorQueue
 
 __all__ = ["add_parser"]
@@ -54,17 +57,22 @@ async def _process(options: argparse.Namespace, source: Source, sink: Sink, foun
     """Start the queue, process the input, end the queue, tell of it, and return the exit status."""
     interruption = Interruption()
     interruption.install()
-    opened = await _unless_asked(interruption, _open(options, found))
+    earlier = _EarlierRun()
+    journal = _make_journal(options.journal, earlier)
+    opened = await _unless_asked(interruption, _open(options, found, journal))
     if opened is None:
         return _status(interruption, failed=True)
     queue, decoder = opened
-    job = _make_job(options, queue, source, sink, decoder)
+    acknowledgements = None if journal is None else Acknowledgements(journal)
+    job = _make_job(options, queue, source, sink, decoder, acknowledgements)
+    _tell_of_earlier_run(earlier.events, quiet=options.quiet)
+    earlier.hand_to(job.replay)
     interruption.before_exit = lambda: _leave_at_once(job)
     try:
         await job.run(interruption, options.drain_timeout)
     finally:
         job.progress.close()
-        complaint = await _shut_down(queue)
+        complaint = await _shut_down(queue, acknowledgements)
     job.complaint = job.complaint or complaint
     if not job.reader_gone:
         _tell(queue, job, interruption, quiet=options.quiet)
@@ -72,13 +80,46 @@ async def _process(options: argparse.Namespace, source: Source, sink: Sink, foun
     return _status(interruption, failed=bool(job.tally.failed or job.complaint or unfinished))
 
 
-async def _open(options: argparse.Namespace, found: Any) -> tuple[CollectorQueue, LineDecoder] | None:
+class _EarlierRun:
+    """Takes events that an earlier run has left in the journal: those of the start, and what comes one by one."""
+
+    def __init__(self) -> None:
+        self.events: list[CollectorEvent] = []
+        self._take: Callable[[list[CollectorEvent]], None] | None = None
+
+    def add(self, event: CollectorEvent) -> None:
+        """It runs again."""
+        if self._take is None:
+            self.events.append(event)
+        else:
+            self._take([event])
+
+    def hand_to(self, take: Callable[[list[CollectorEvent]], None]) -> None:
+        """Have all events taken, from now on at once."""
+        self._take = take
+        take(self.events)
+        self.events = []
+
+
+def _make_journal(path: str | None, earlier: _EarlierRun) -> Journal | None:
+    """Return the journal of this run."""
+    if path is None:
+        return None
+    try:
+        return Journal(path, acknowledge=True, on_replay=earlier.add)
+    except ConfigError as exc:
+        raise UsageError(f"--journal: {exc}") from None
+
+
+async def _open(
+    options: argparse.Namespace, found: Any, journal: Journal | None
+) -> tuple[CollectorQueue, LineDecoder] | None:
     """Make the queue and start it; None, having said why, when it does not start."""
     try:
-        queue = await make_queue(found, options.target, vars(options))
+        queue = await make_queue(found, options.target, {**vars(options), "journal": journal})
         decoder = LineDecoder(line_type_of(queue), options.max_line_bytes)
         await queue.init_queue()
-    except (ConfigError, UnknownType) as exc:
+    except (ConfigError, JournalError, UnknownType) as exc:
         raise UsageError(str(exc)) from None
     except UsageError:
         raise
@@ -102,17 +143,24 @@ async def _unless_asked(interruption: Interruption, opening: Coroutine[Any, Any,
     return await opened
 
 
-async def _shut_down(queue: CollectorQueue) -> str | None:
+async def _shut_down(queue: CollectorQueue, acknowledgements: Acknowledgements | None) -> str | None:
     """End the queue; return what went wrong."""
     try:
         await queue.shut_down_queue()
+        if acknowledgements is not None:
+            acknowledgements.close()
     except Exception as exc:
         return f"the queue did not end well: {type(exc).__name__}: {exc}"
     return None
 
 
 def _make_job(
-    options: argparse.Namespace, queue: CollectorQueue, source: Source, sink: Sink, decoder: LineDecoder
+    options: argparse.Namespace,
+    queue: CollectorQueue,
+    source: Source,
+    sink: Sink,
+    decoder: LineDecoder,
+    acknowledgements: Acknowledgements | None,
 ) -> Job:
     wanted = (options.consumers or 0) + (options.queue_size or DEFAULT_QUEUE_SIZE)
     return Job(
@@ -128,7 +176,16 @@ def _make_job(
         tally=Tally(),
         progress=make_progress(source.total, quiet=options.quiet, interval=options.progress_interval),
         fail_fast=options.fail_fast,
+        acknowledgements=acknowledgements,
     )
+
+
+def _tell_of_earlier_run(left: list[CollectorEvent], *, quiet: bool) -> None:
+    if not left or quiet:
+        return
+    last = max(getattr(event.payload, "_origin", 0) for event in left)
+    what = "event" if len(left) == 1 else "events"
+    _say(f"{len(left):,} {what} of an earlier run first; the last line that it took was {last:,}")
 
 
 def _tell(queue: CollectorQueue, job: Job, interruption: Interruption, *, quiet: bool) -> None:

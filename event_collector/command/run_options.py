@@ -30,6 +30,7 @@ output, where ID is the number of the input line, the first one being 1:
   {"id":ID,"error":{"type":...,"message":...}}     it failed, or the line is not JSON, too long, of the wrong type
   {"id":ID,"results":[{"collector":KEY,"ok":...},  with several collectors: what each of them made of it
                       {"collector":KEY,"error":{...}}]}
+  {"id":ID,"replayed":true,...}                    with --journal: a line of an earlier run, and its number there
   What handlers print goes to standard error.
 
 signals:
@@ -96,6 +97,12 @@ def _add_queue(group: "argparse._ArgumentGroup") -> None:
         metavar="N",
         type=count,
         help="at most N events that wait for a handler (default: 1000)",
+    )
+    group.add_argument(
+        "--journal",
+        metavar="PATH",
+        help="a file that has the lines that were read and are not written out yet: those that an earlier run has left "
+        "there are processed first",
     )
 
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 from time import monotonic
 
 from event_collector.collector import PROCESS
+from event_collector.command.window import Entry
 from event_collector.queue import CollectorQueue
 
 __all__ = ["Tally", "ranges"]
@@ -34,6 +35,11 @@ class Tally:
     """The most worker processes there were to be at once."""
     began: float = field(default_factory=monotonic)
     ended: float | None = None
+
+    def give_up(self, entry: Entry) -> None:
+        """Note that the queue gave up a line; one of an earlier run has no number in this one."""
+        if entry.number is not None and not entry.replayed:
+            self.given_up.append(entry.number)
 
     @property
     def elapsed(self) -> float:

@@ -19,7 +19,7 @@ __all__ = ["find", "line_type_of", "make_queue"]
 
 HANDLER_OPTIONS = ("mode", "timeout")
 """What a Collector says itself."""
-QUEUE_OPTIONS = ("consumers", "queue_size", "workers", "min_workers", "start_method")
+QUEUE_OPTIONS = ("consumers", "queue_size", "workers", "min_workers", "start_method", "journal")
 """What a CollectorQueue says itself."""
 DEFAULT_QUEUE_SIZE = 1000
 """Events that may wait: enough to keep handlers busy, few enough to keep memory small."""
@@ -62,7 +62,8 @@ async def make_queue(found: Any, reference: str, options: Mapping[str, Any]) -> 
     Args:
         found: that object; a function without parameters is called, and awaited if need be.
         reference: its name, for the collector's key and for errors.
-        options: those of HANDLER_OPTIONS and QUEUE_OPTIONS, None where not given, and `drain_timeout`.
+        options: those of HANDLER_OPTIONS and QUEUE_OPTIONS, None where not given (`journal` is a Journal), and
+            `drain_timeout`.
 
     Raises:
         UsageError: it is nothing of that, or it says itself what an option says.
@@ -105,6 +106,7 @@ def _new_queue(collectors: list[Collector], options: Mapping[str, Any]) -> Colle
         "max_workers": options["workers"],
         "min_workers": options["min_workers"],
         "start_method": options["start_method"],
+        "journal": options["journal"],
     }
     return CollectorQueue(
         collectors,

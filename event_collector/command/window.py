@@ -17,12 +17,15 @@ __all__ = ["Entry", "Window"]
 class Entry:
     """One line of input on its way to its line of output; as a waiter of its event it hears of the end."""
 
-    __slots__ = ("_window", "error", "event", "number", "ready", "size")
+    __slots__ = ("_window", "error", "event", "number", "ready", "replayed", "size")
 
-    def __init__(self, window: "Window", number: int, size: int) -> None:
+    def __init__(self, window: "Window", number: int | None, size: int, *, replayed: bool = False) -> None:
         self._window = window
         self.number = number
+        """Of its line; None for an event that was no line."""
         self.size = size
+        self.replayed = replayed
+        """Whether it is a line of an earlier run."""
         self.event: CollectorEvent | None = None
         self.error: Exception | None = None
         """Why there is no event."""
@@ -75,9 +78,15 @@ class Window:
         while self._inside and (len(self._inside) >= self._max_lines or self._bytes + size > self._max_bytes):
             self._room = asyncio.get_running_loop().create_future()
             await self._room
-        entry = Entry(self, number, size)
+        return self._add(Entry(self, number, size))
+
+    def replay(self, number: int | None) -> Entry:
+        """Return the entry of a line of an earlier run, which is in the works already, whatever room there is."""
+        return self._add(Entry(self, number, 0, replayed=True))
+
+    def _add(self, entry: Entry) -> Entry:
         self._inside[entry] = None
-        self._bytes += size
+        self._bytes += entry.size
         if self._ordered:
             self._line.append(entry)
         return entry
@@ -127,8 +136,12 @@ class Window:
         _wake(self._news)
 
     def numbers(self) -> list[int]:
-        """Return the numbers of the lines inside, in their order."""
-        return [entry.number for entry in self._inside]
+        """Return the numbers of the lines of this run inside, in their order."""
+        return [entry.number for entry in self._inside if entry.number is not None and not entry.replayed]
+
+    def __len__(self) -> int:
+        """Return how many lines are inside, those of earlier runs among them."""
+        return len(self._inside)
 
 
 def _wake(waiting: "asyncio.Future[None] | None") -> None:

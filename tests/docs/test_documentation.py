@@ -38,6 +38,7 @@ LIMIT = 60.0
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 PROGRAMS = (
     "event-collector run",
+    "event-collector journal",
     "event-collector",
     "python -m bench.front_end",
     "python -m bench.process_tier",
@@ -147,14 +148,15 @@ def test_every_option_that_is_shown_exists(page: Path) -> None:
 
 
 def test_the_page_of_the_command_has_every_option() -> None:
-    """docs/command.md names what --help names, no more and no less."""
-    named = {
-        option
-        for code in re.findall(r"`([^`\n]+)`", prose(ROOT / "docs/command.md"))
-        if code.startswith("-")
-        for option in OPTION.findall(code)
-    }
-    assert named == options_of("event-collector run")
+    """docs/command.md and docs/journal.md name what --help names, no more and no less."""
+    for page, program in (("command", "event-collector run"), ("journal", "event-collector journal")):
+        named = {
+            option
+            for code in re.findall(r"`([^`\n]+)`", prose(ROOT / f"docs/{page}.md"))
+            if code.startswith("-")
+            for option in OPTION.findall(code)
+        }
+        assert named - {"-lock", "-running", "-wal", "-shm"} == options_of(program)
 
 
 @every_page

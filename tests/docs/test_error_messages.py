@@ -2,6 +2,8 @@
 
 import asyncio
 import multiprocessing
+import os
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -22,12 +24,14 @@ from event_collector import (
     EventCancelled,
     EventDropped,
     HandlerTimeout,
+    JournalError,
     Payload,
     PayloadTypeError,
     QueueFull,
     QueueShutDown,
     RemoteError,
 )
+from event_collector.journal.file import JournalFile
 from event_collector_workers import (
     JobTimeout,
     PoolBroken,
@@ -35,7 +39,7 @@ from event_collector_workers import (
     WorkerCrashed,
     WorkerStartError,
 )
-from tests.docs.error_programs import bill, database, handle, shop
+from tests.docs.error_programs import Order, bill, database, handle, shop
 from tests.docs.pages import ROOT, matches, section
 from tests.event_collector.modes import until
 from tests.event_collector.sample_attempts import wait_for, wait_for_async
@@ -180,6 +184,43 @@ async def test_events_that_are_cancelled_in_their_handlers(mode: str, tmp_path: 
         await until((tmp_path / "begun").exists, "it has begun")
         event.cancel()
         assert_documented((await event.wait()).first().err)  # type: ignore[union-attr]
+
+
+async def test_journals_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In use, foreign, damaged, full, not open: each is said with the documented words."""
+    monkeypatch.chdir(tmp_path)
+    collector = Collector("orders", handle, mode="thread")
+    queue = CollectorQueue([collector], journal="orders.journal", logging=False)
+    with pytest.raises(JournalError) as caught:
+        await queue.get_publisher().send(Payload(1))
+    assert_documented(caught.value)
+    async with asyncio.timeout(BOUND), queue:
+        second = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "event_collector", "journal", "orders.journal", "drop", "--all",
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "workers")))},
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        _, said = await second.communicate()
+        assert_documented(JournalError(said.decode().strip().removeprefix("event-collector journal: ")))
+        monkeypatch.setattr(JournalFile, "apply", full)
+        with pytest.raises(JournalError) as caught:
+            await queue.get_publisher().send(Payload(1))
+        assert_documented(caught.value)
+        monkeypatch.undo()
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(EncodeError) as refused:
+            await queue.get_publisher().send(Payload(Order(1)))
+        assert_documented(refused.value)
+    for damage in (b"text", Path("orders.journal").read_bytes()[:8192]):
+        Path("orders.journal").write_bytes(damage)
+        with pytest.raises(JournalError) as caught:
+            JournalFile("orders.journal")
+        assert_documented(caught.value)
+
+
+def full(file: JournalFile, _changes: Any) -> None:
+    """Fail as a full disk does."""
+    raise JournalError(f"the journal {file.path} cannot be written: database or disk is full")
 
 
 async def test_workers_that_cannot_start() -> None:

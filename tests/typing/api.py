@@ -4,6 +4,7 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
+from pathlib import Path
 from signal import Signals
 from typing import Any, assert_never, assert_type
 
@@ -18,6 +19,7 @@ from event_collector import (
     Delivery,
     Error,
     EventPublisher,
+    Journal,
     LifecycleManager,
     Ok,
     Payload,
@@ -29,6 +31,7 @@ from event_collector import (
     RetryLater,
     Router,
     SimpleRouter,
+    WorkerLimits,
     abind,
     drain_on_signal,
 )
@@ -43,6 +46,17 @@ from event_collector.queue import (
     ReportedMetrics,
     ShutDownQueue,
 )
+
+
+def durability(payload: Payload[int], event: CollectorEvent) -> None:
+    """A journal is a path or a Journal; workers have limits."""
+    journal = Journal(
+        "events.journal", synchronous="normal", types=[int], on_replay=lambda event: None, acknowledge=True
+    )
+    assert_type(journal.acknowledge(event), None)
+    assert_type(payload.event_id, int | None)
+    for given in (journal, "events.journal", Path("events.journal"), None):
+        CollectorQueue([], journal=given, worker_limits=WorkerLimits(open_files=10))
 
 
 async def reliability(queue: CollectorQueue, payload: Payload[int]) -> None:

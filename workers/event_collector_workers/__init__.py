@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from .executor import ScaledProcessPoolExecutor
     from .job import Job, Task, TaskSpec
+    from .limits import WorkerLimits
     from .pool import PoolListener, WorkerPool
     from .statistics import PoolStatistics, WorkerStatistics
 
@@ -37,6 +38,7 @@ __all__ = [
     "TaskError",
     "TaskSpec",
     "WorkerCrashed",
+    "WorkerLimits",
     "WorkerPool",
     "WorkerPoolError",
     "WorkerStartError",
@@ -48,6 +50,7 @@ _HOMES = {
     "WorkerPoolError WorkerStartError",
     "executor": "ScaledProcessPoolExecutor",
     "job": "Job Task TaskSpec",
+    "limits": "WorkerLimits",
     "pool": "PoolListener WorkerPool",
     "statistics": "PoolStatistics WorkerStatistics",
 }

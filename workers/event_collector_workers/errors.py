@@ -116,5 +116,10 @@ def describe_exit(exitcode: int | None) -> str:
         name = signal.Signals(-exitcode).name
     except ValueError:
         name = f"signal {-exitcode}"
-    hint = " (often the kernel's out-of-memory killer)" if exitcode == -9 else ""
-    return f"was killed by {name}{hint}"
+    return f"was killed by {name}{_HINTS.get(name, '')}"
+
+
+_HINTS = {
+    "SIGKILL": " (often the kernel's out-of-memory killer)",
+    "SIGXCPU": " (its limit of CPU seconds, cpu_seconds, is used up)",
+}

@@ -1,0 +1,92 @@
+"""The lock of a journal: one program at a time, and none after the death of its holder.
+
+The kernel holds the lock for the process, so SIGKILL frees it too. It lies on a file of its own beside the journal,
+which stays: to remove it would let two processes lock two files of one name. The file tells who holds it.
+"""
+
+import os
+import sys
+import threading
+from typing import Final
+
+from event_collector.exceptions import JournalError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+__all__ = ["JournalLock"]
+
+SUFFIX: Final = "-lock"
+_OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+_held: set[str] = set()
+"""The lock files that this process holds: the kernel would grant it the same lock twice, and take both back when one
+is closed. Written by the threads of journals, one at a time."""
+_guard: Final = threading.Lock()
+
+
+class JournalLock:
+    """The right to write to one journal; held from the beginning.
+
+    Args:
+        path: of the journal.
+
+    Raises:
+        JournalError: another process, or another queue of this one, holds it; or its file cannot be written.
+
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.realpath(path) + SUFFIX
+        with _guard:
+            self._fd = self._take(path)
+            _held.add(self._path)
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        os.write(self._fd, b"%d\n" % os.getpid())
+
+    def _take(self, path: str) -> int:
+        if self._path in _held:
+            raise JournalError(
+                f"the journal {path} is in use by another queue of this process, pid {os.getpid()}"
+            )
+        try:
+            fd = os.open(self._path, _OPEN, 0o600)
+        except OSError as exc:
+            raise JournalError(
+                f"the journal {path} cannot be locked: {exc.strerror}: {self._path}. It needs a folder that exists "
+                f"and that this user may write to"
+            ) from exc
+        try:
+            _lock(fd)
+        except OSError as exc:
+            holder = _holder(fd)
+            os.close(fd)
+            raise JournalError(
+                f"the journal {path} is in use by {holder}: end that program first, or give this one a journal of "
+                f"its own"
+            ) from exc
+        return fd
+
+    def release(self) -> None:
+        """Let others have it."""
+        with _guard:
+            os.close(self._fd)  # first: it would take the lock from whoever of this process had it meanwhile
+            _held.discard(self._path)
+
+
+def _lock(fd: int) -> None:
+    if sys.platform == "win32":
+        os.lseek(fd, 1 << 30, os.SEEK_SET)  # beyond the text, which others could not read otherwise
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+    else:
+        # A lock of the process, not of the open file: workers that are forked from it must not keep it alive.
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _holder(fd: int) -> str:
+    os.lseek(fd, 0, os.SEEK_SET)
+    pid = os.read(fd, 32).strip().decode("ascii", "replace")
+    return f"another process, pid {pid}" if pid.isdigit() else "another process"
