@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help depend run test test-faults check format bench bench-autoscaler docs clean
+.PHONY: help depend run test test-faults check format chaos bench bench-autoscaler docs clean
 
 help: ## print the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ check: $(VENV)/.developing ## lint, formatting, types, import rules
 format: $(VENV)/.developing ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+SECONDS ?= 60
+chaos: $(VENV)/.developing ## kill workers and the whole program at random for SECONDS=60, and prove that nothing is lost
+	$(BIN)/python -m tests.faults.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.developing ## compare the front-end and the process tier with their opponents
 	$(BIN)/python -m bench.front_end burst one-at-a-time senders-1000
