@@ -24,6 +24,8 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 Parts: TypeAlias = tuple[bytes, Buffer | None]
 """An encoded value, and the large bytes that travel beside it."""
 
+_BYTES = frozenset((bytes, bytearray, memoryview))
+
 _encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 
 
@@ -61,24 +63,30 @@ class _Failure(msgspec.Struct, array_like=True, tag=1):
     raised: bool
 
 
-def encode_payload(payload: Payload[Any], key: str, *, inline: bool = False) -> Parts:
-    """Encode a payload for the collector `key`; `inline` keeps large bytes within.
+def encode_payload(payload: Payload[Any], key: str, *, inline: bool = False, plain: bool = False) -> Parts:
+    """Encode a payload for the collector `key`.
+
+    Args:
+        payload: what to encode.
+        key: of the collector, for errors.
+        inline: keep large bytes within.
+        plain: it is known that this is a first attempt, and the event in no journal.
 
     Raises:
         EncodeError: msgspec cannot encode the value.
 
     """
-    value = payload.value
+    value = payload._value
     try:
-        blob = None if inline else _large(value)
+        blob = _large(value) if type(value) in _BYTES and not inline else None
         envelope = _Envelope(
             None if blob is not None else value,
-            payload.delivery.value,
-            tuple(payload.keys),
-            tuple(payload.topics),
-            payload.priority,
+            payload.delivery._value_,  # of an Enum, without what its .value goes through
+            payload._keys,
+            payload._topics,
+            payload._priority,
         )
-        if payload.attempt > 1 or payload.event_id is not None:
+        if not plain and (payload.attempt > 1 or payload.event_id is not None):
             first = msgspec.structs.asdict(envelope)
             envelope = _LongEnvelope(
                 **first, attempt=payload.attempt, last_error=payload.last_error, event_id=payload.event_id

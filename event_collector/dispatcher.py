@@ -278,6 +278,8 @@ class Dispatcher(WaitingEvents):
                 return event
         if self._tier is not None and self.plan.is_remote(payload):
             self._keep(event, variables)
+            if self._submit_at_once(event):
+                return event
             self._push_remote(event)
             self._submit_jobs()
             self._make_room(event)
@@ -405,12 +407,30 @@ class Dispatcher(WaitingEvents):
     def _submit_jobs(self) -> None:
         """Give the workers the events that are theirs alone, as many as they have room for."""
         tier, backlog = self._tier, self._remote_backlog
-        while backlog and tier is not None and tier.room > 0 and self._may_submit():
+        if not backlog or tier is None:
+            return
+        room = tier.room
+        while room > 0 and backlog and self._may_submit():
             collector = self.plan.sole_remote(backlog.peek().payload)
             if collector is None:
                 return
+            room -= 1
             self.busy += 1
             tier.submit(self._take(backlog), collector)
+
+    def _submit_at_once(self, event: CollectorEvent) -> bool:
+        """Give the workers an event without a wait in line, if nothing stands before it; return whether."""
+        tier = self._tier
+        if tier is None or self._remote_backlog or self._backlog or self.busy >= self.size or tier.room <= 0:
+            return False
+        collector = self.plan.sole_remote(event.payload)
+        if collector is None:
+            return False
+        self.busy += 1
+        if self._capacity is not None:
+            self._capacity.release()
+        tier.submit(event, collector)
+        return True
 
     def _may_submit(self) -> bool:
         """Return whether the workers' next event may have a place in handlers; older ones of the other line first."""

@@ -124,7 +124,8 @@ class WorkerTier:
         """Have a worker process the event; its results reach the dispatcher, perhaps within this call."""
         task, payload = self._tasks[collector], event.payload
         try:
-            body, blob = encode_payload(payload, collector.key)
+            plain = event.course is None and self._dispatcher.recorder is None
+            body, blob = encode_payload(payload, collector.key, plain=plain)
             job = _EventJob(task.number, body, blob, collector.timeout)
             job.event, job.task_of, job.finish = event, task, self._dispatcher.finish
             event.place = job
@@ -282,10 +283,14 @@ class _EventJob(Job):
         self._end(self.task_of.failed(self.task_of.explain(error), self.event.payload), elapsed)
 
     def _end(self, result: Result[Any], elapsed: float) -> None:
-        now = monotonic()
-        self.event.started = now - elapsed
-        self.task_of.ended(elapsed)
-        self.finish(self.event, single(result), now)
+        now, event, usage = monotonic(), self.event, self.task_of.collector.usage
+        event.started = now - elapsed
+        usage.running -= 1
+        usage.completions += 1
+        usage.wall += elapsed
+        self.finish(event, single(result), now)
+        if event.place is self:
+            event.place = None  # an event that has ended does not keep what was sent of it, nor form a cycle
 
 
 class _CallJob(Job):

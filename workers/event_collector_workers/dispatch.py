@@ -66,16 +66,12 @@ class Dispatcher:
         self._backlog: deque[Job] = deque()
         self._withdrawn = 0
         self._idle: list[Worker] = []
-        self._room = 0
+        self.room = 0
+        """How many more jobs the workers take now; below 0, so many wait in the backlog."""
         self._turn_due = False
         self._visit: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._due = 0.0
-
-    @property
-    def room(self) -> int:
-        """How many more jobs the workers take now."""
-        return max(0, self._room)
 
     @property
     def backlog(self) -> int:
@@ -93,7 +89,7 @@ class Dispatcher:
             raise ValueError(f"{job!r} is in a pool already; a job is submitted once at a time")
         job._place = self
         self.submitted += 1
-        self._room -= 1
+        self.room -= 1
         if self._idle and not self._backlog:
             self._give(self._idle.pop(), [job])
             return
@@ -145,12 +141,12 @@ class Dispatcher:
                     self._give(worker, self._next_jobs(min(share, worker.allowance)))
             loads = self._loads(states)
         self._idle = [worker for worker in self.ready if not worker.in_hand]
-        before = self._room
-        self._room = -len(self._backlog)
+        before = self.room
+        self.room = -len(self._backlog)
         for worker, load in zip(self.ready, loads, strict=True):
-            self._room += min(room_for(load, depth), worker.allowance)
+            self.room += min(room_for(load, depth), worker.allowance)
         self._plan_visit(states)
-        if before <= 0 < self._room:
+        if before <= 0 < self.room:
             self._on_room()
 
     def attach(self, worker: Worker) -> None:

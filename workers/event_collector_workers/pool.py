@@ -262,7 +262,8 @@ class WorkerPool:
     @property
     def room(self) -> int:
         """How many more jobs the workers take now; above that, jobs wait in the pool's own backlog."""
-        return self._dispatcher.room
+        room = self._dispatcher.room
+        return room if room > 0 else 0
 
     @property
     def backlog(self) -> int:
