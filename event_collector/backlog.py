@@ -3,11 +3,21 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
-from typing import Protocol
+from operator import attrgetter
+from typing import Any, Protocol
 
+from event_collector.data import Payload
 from event_collector.publisher import CollectorEvent, QueueType
 
-__all__ = ["Backlog", "FifoBacklog", "LifoBacklog", "PriorityBacklog", "RecordedBacklog", "make_backlog"]
+__all__ = [
+    "Backlog",
+    "FifoBacklog",
+    "LifoBacklog",
+    "PriorityBacklog",
+    "RecordedBacklog",
+    "make_backlog",
+    "sort_out",
+]
 
 
 class Backlog(Protocol):
@@ -201,6 +211,25 @@ class RecordedBacklog:
 
     def __len__(self) -> int:
         return len(self._backlog)
+
+
+def sort_out(
+    here: Backlog, remote: Backlog, is_remote: Callable[[Payload[Any]], bool], *, all_alike: bool
+) -> tuple[Backlog, Backlog]:
+    """Return both lines with their events where `is_remote` says they belong now, in the order of their acceptance.
+
+    Where it says the same of all payloads (`all_alike`) and one line is empty, at most the lines change places:
+    that costs the same for a million events as for one.
+    """
+    if all_alike and not (here and remote):
+        waiting = here or remote
+        if waiting and is_remote(waiting.peek().payload) is not (waiting is remote):
+            return remote, here
+        return here, remote
+    events = [line.pop() for line in (here, remote) for _ in range(len(line))]
+    for event in sorted(events, key=attrgetter("id")):
+        (remote if is_remote(event.payload) else here).push(event)
+    return here, remote
 
 
 _BACKLOGS: dict[QueueType, type[Backlog]] = {

@@ -26,7 +26,8 @@ COROUTINE: Final = "coroutine"
 THREAD: Final = "thread"
 PROCESS: Final = "process"
 EXECUTOR: Final = "executor"
-_MODES = ("auto", COROUTINE, THREAD, PROCESS)
+ADAPTIVE: Final = "adaptive"
+_MODES = ("auto", COROUTINE, THREAD, PROCESS, ADAPTIVE)
 
 THREE_WAYS_OUT: Final = (
     "write it as `async def`, give it mode='thread' if it waits for IO, or mode='process' if it needs the CPU"
@@ -42,14 +43,12 @@ def runs_in_threads(executor: Executor) -> bool:
 class Usage:
     """What the handler of one collector has taken so far, in all; times in seconds."""
 
-    __slots__ = ("completions", "counted", "cpu", "running", "wall")
+    __slots__ = ("completions", "running", "wall")
 
     def __init__(self) -> None:
         self.completions = 0
-        self.counted = 0.0  # up to where the monitor has accounted for CPU time
         self.running = 0
         self.wall = 0.0
-        self.cpu = 0.0
 
     def finished(self, wall: float) -> None:
         """Note one event that took `wall` seconds."""
@@ -74,9 +73,11 @@ class Collector:
         ctx: what handler and lifecycle share; a context of its own when not given. In worker processes every
             worker has a copy.
         lifecycle: opens and closes what the handler needs, such as a connection it puts into `ctx`. It runs
-            once in the program, or once in each worker process.
+            once in the program, or once in each worker process; with mode "adaptive" in both.
         mode: "coroutine" (on the event loop), "thread" (plain `def` that waits), "process" (in worker
-            processes), any `concurrent.futures.Executor`, or "auto": coroutine for `async def`, else process.
+            processes), any `concurrent.futures.Executor`, "auto": coroutine for `async def`, else process; or
+            "adaptive": on the event loop (a plain `def`: in threads) or in worker processes, as the queue finds
+            out what its events take.
         payload_type: what the payload value is decoded into in a worker: a type that msgspec knows. By
             default the handler's own annotation, `Payload[Order]`.
         result_type: what the result value is decoded into when it comes back from a worker; by default
@@ -124,9 +125,18 @@ class Collector:
         self.asynchronous = is_asynchronous(processor)
         self.executor = mode if isinstance(mode, Executor) else None
         self.mode = self._resolve(mode)
-        remote = self.mode == PROCESS or (self.executor is not None and not runs_in_threads(self.executor))
+        self.automatic = mode == "auto"
+        """Whether it was left to the library where the handler runs."""
+        self.home = self.mode if self.mode != ADAPTIVE else COROUTINE if self.asynchronous else THREAD
+        """Where it runs, or an adaptive one begins to."""
+        self.place = self.home
+        """Where its events run that begin now; of an adaptive one its tier writes it."""
+        in_executor = self.executor is not None and not runs_in_threads(self.executor)
+        remote = self.mode in (PROCESS, ADAPTIVE) or in_executor
         self.payload_type = payload_type or (payload_type_of(processor) if remote else Any)
         self.result_type = result_type or (result_type_of(processor) if remote else Any)
+        self.setup: bytes | None = None
+        """What the workers of an adaptive collector get: as it was before its lifecycle first opened anything here."""
         self.usage = Usage()
         """Written wherever its events end, by the thread of the event loop."""
         self._tier: Tier | None = None
@@ -176,12 +186,12 @@ class Collector:
             ConfigError: it does not run on the event loop, and no running queue has the collector.
 
         """
-        if self.mode == PROCESS:
+        if self.place == PROCESS:
             return await self._attached().run(self, payload)  # counts the worker's time, not the wait for it
         usage, begin = self.usage, monotonic()
         usage.running += 1
         try:
-            if self.mode == COROUTINE:
+            if self.place == COROUTINE:
                 return await self._call(payload)
             return await self._attached().run(self, payload)
         finally:

@@ -13,7 +13,8 @@ __all__ = ["DeliveryPlan"]
 class DeliveryPlan:
     """The router of a queue and the shortcuts around it.
 
-    Shortcuts need a SimpleRouter as it is: a subclass, or another router, sees every payload.
+    Shortcuts need a SimpleRouter as it is: a subclass, or another router, sees every payload. A plan holds for
+    as long as no adaptive collector moves.
 
     Args:
         router: the queue's router.
@@ -25,19 +26,21 @@ class DeliveryPlan:
         self.router = router
         self.collectors = collectors
         self._everyone = everyone = list(collectors.values())
-        remote = [collector for collector in everyone if collector.mode == PROCESS]
+        remote = [collector for collector in everyone if collector.place == PROCESS]
         self._select: Callable[[Payload[Any]], list[Collector]] | None = (
             router.select if isinstance(router, SimpleRouter) and type(router) is SimpleRouter else None
         )
         self.any_remote = bool(remote)
         """Whether any payload may reach a worker process."""
         self._all_remote = self._select is None or len(remote) == len(everyone)
+        self.all_alike = self._all_remote or not remote
+        """Whether is_remote() says the same of every payload."""
         only = everyone[0] if self._select is not None and len(everyone) == 1 else None
         self.direct: Collector | None = None
         """The one collector that every broadcast goes to, when calling its handler is all there is to do."""
         if only is not None and _needs_no_care(only):
             self.direct = only
-        self._only_remote = only if only is not None and only.mode == PROCESS else None
+        self._only_remote = only if only is not None and only.place == PROCESS else None
 
     def knows(self, collector: object) -> bool:
         """Return whether this very collector is one of the queue's."""
@@ -47,7 +50,7 @@ class DeliveryPlan:
         """Return whether a worker process is needed for this payload."""
         if payload.delivery is Delivery.BROADCAST or self._all_remote or self._select is None:
             return self.any_remote
-        return any(collector.mode == PROCESS for collector in self._select(payload))
+        return any(collector.place == PROCESS for collector in self._select(payload))
 
     def sole_remote(self, payload: Payload[Any]) -> Collector | None:
         """Return the collector of a payload that goes to one worker process and nowhere else."""
@@ -56,7 +59,7 @@ class DeliveryPlan:
         if payload.delivery is Delivery.BROADCAST:
             return self._only_remote
         selected = self._select(payload)
-        return selected[0] if len(selected) == 1 and selected[0].mode == PROCESS else None
+        return selected[0] if len(selected) == 1 and selected[0].place == PROCESS else None
 
 
 def _needs_no_care(collector: Collector) -> bool:

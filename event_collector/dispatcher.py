@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from event_collector.attempt import Attempt, Course
-from event_collector.backlog import Backlog, RecordedBacklog, make_backlog
+from event_collector.backlog import Backlog, RecordedBacklog, make_backlog, sort_out
 from event_collector.capacity import WAIT, Capacity, Turnstile
 from event_collector.collector import Collector
 from event_collector.consumer import Consumer
@@ -620,6 +620,15 @@ class Dispatcher(WaitingEvents):
             await joiner  # and not for what is accepted before this task runs again: it might never end
         finally:
             self._joiners.pop(joiner, None)
+
+    def redirect(self, plan: DeliveryPlan) -> None:
+        """Deliver by another plan: collectors have moved. Events that wait go to the line that is theirs now."""
+        self.plan = plan
+        self._backlog, self._remote_backlog = sort_out(
+            self._backlog, self._remote_backlog, plan.is_remote, all_alike=plan.all_alike
+        )
+        self._push = self._backlog.push
+        self.schedule_pump()
 
     # Size
 

@@ -9,14 +9,22 @@ One task, the *keeper*, does all of it, so that a lifecycle is left by the task 
 """
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from event_collector.collector import COROUTINE, EXECUTOR, PROCESS, THREAD, Collector, runs_in_threads
+from event_collector.adaptive import AdaptiveTier
+from event_collector.collector import (
+    ADAPTIVE,
+    COROUTINE,
+    EXECUTOR,
+    PROCESS,
+    THREAD,
+    Collector,
+    runs_in_threads,
+)
 from event_collector.dead_letters import DeadLetters
 from event_collector.delivery import DeliveryPlan
 from event_collector.dispatcher import Dispatcher
@@ -26,12 +34,11 @@ from event_collector.metrics import NOTHING, Meter, Metrics
 from event_collector.monitor import HISTORY, Monitor, Reporter
 from event_collector.refusals import QueueShutDown
 from event_collector.router import HANDLER_TASKS, Router
+from event_collector.scaling import make_law, most_workers
 from event_collector.settings import Settings
 from event_collector.tiers import ExecutorTier, ThreadTier
-from event_collector.worker_tier import WorkerTier
-from event_collector_workers.autoscaler import Autoscaler, Change, FixedSize, ScalingLaw
-from event_collector_workers.autoscaler import Limits as LawLimits
-from event_collector_workers.machine import granted_cpus
+from event_collector.worker_tier import WorkerTier, seal_adaptive
+from event_collector_workers.autoscaler import Change, ScalingLaw
 
 if TYPE_CHECKING:
     from event_collector.journal.recorder import JournalRecorder
@@ -47,9 +54,6 @@ CANCEL_GRACE = 1.0
 
 LEAST_INTERVAL = 0.05
 """Seconds between two looks of the monitor, at least: the law gains nothing from more."""
-
-PATIENCE = 60.0
-"""The `avg_load_interval`, in seconds, at which the law has its normal patience."""
 
 
 class Engine:
@@ -232,7 +236,9 @@ class Engine:
         self._lifecycles = Lifecycles()
         self._threads: ThreadTier | None = None
         self._attached: list[Collector] = []
+        self._adaptive: AdaptiveTier | None = None
         self._reporter: Reporter | None = None
+        seal_adaptive(everyone)
         recovered = None if self._journal is None else await self._journal.open()
         for collector in everyone:
             if collector.lifecycle is not None and _is_here(collector):
@@ -242,11 +248,12 @@ class Engine:
         self._monitor = Monitor(
             self._dispatcher,
             self._meter,
-            self._make_law(),
+            self._law or self._make_law(),
             everyone,
             max(LEAST_INTERVAL, self._settings.monitor_interval),
             self.changes,
             self._log,
+            self._adaptive,
         )
         self._meter.start(now, self._monitor.counts())
         self._monitor.start(loop, self._workers)
@@ -260,58 +267,53 @@ class Engine:
             self._reporter.start(loop)
 
     async def _open_tiers(self, everyone: list[Collector]) -> None:
+        settings = self._settings
         by_mode: dict[str, list[Collector]] = {}
         for collector in everyone:
             by_mode.setdefault(collector.mode, []).append(collector)
-        if THREAD in by_mode:
-            self._threads = ThreadTier(self._settings.max_threads)
-            self._attach(by_mode[THREAD], self._threads)
+        if any(collector.home == THREAD for collector in everyone):
+            self._threads = ThreadTier(settings.max_threads)
+            self._attach(by_mode.get(THREAD, []), self._threads)
         if EXECUTOR in by_mode:
             self._attach(by_mode[EXECUTOR], ExecutorTier(by_mode[EXECUTOR]))
-        if PROCESS in by_mode:
-            settings = self._settings
-            workers = WorkerTier(
-                by_mode[PROCESS],
-                self._dispatcher,
-                min_workers=settings.min_workers,
-                max_workers=self._max_workers,
-                start_method=settings.start_method,
-                limits=settings.worker_limits,
-                log=self._log,
-                max_jobs_per_worker=settings.max_events_per_worker,
-                max_worker_age=settings.max_worker_age,
-                max_worker_memory=settings.max_worker_memory,
-                startup_timeout=settings.worker_startup_timeout,
+        remote = [collector for collector in everyone if collector.mode in (PROCESS, ADAPTIVE)]
+        if not remote:
+            return
+        most = most_workers(settings)
+        workers = WorkerTier(
+            remote,
+            self._dispatcher,
+            min_workers=settings.min_workers,
+            max_workers=most,
+            start_method=settings.start_method,
+            limits=settings.worker_limits,
+            log=self._log,
+            max_jobs_per_worker=settings.max_events_per_worker,
+            max_worker_age=settings.max_worker_age,
+            max_worker_memory=settings.max_worker_memory,
+            startup_timeout=settings.worker_startup_timeout,
+        )
+        self._attach(by_mode.get(PROCESS, []), workers)
+        if ADAPTIVE in by_mode:
+            self._adaptive = AdaptiveTier(
+                by_mode[ADAPTIVE], workers, self._threads, self._redirect, self._log
             )
-            self._attach(by_mode[PROCESS], workers)
-            await workers.start(settings.min_workers if settings.autoscale else self._max_workers)
-            self._workers = workers
+            self._attach(by_mode[ADAPTIVE], self._adaptive)
+        await workers.start(settings.min_workers if settings.autoscale else most)
+        self._workers = workers
+
+    def _redirect(self) -> None:
+        """Adaptive collectors have moved: the shortcuts of delivery are others now."""
+        self._dispatcher.redirect(DeliveryPlan(self._router, self._collectors))
 
     def _attach(self, collectors: list[Collector], tier: Any) -> None:
         for collector in collectors:
             collector.attach(tier)
             self._attached.append(collector)
 
-    @property
-    def _max_workers(self) -> int:
-        return self._settings.max_workers or max(1, self._settings.min_workers, math.ceil(granted_cpus()))
-
     def _make_law(self) -> ScalingLaw:
-        settings = self._settings
-        workers = self._max_workers if self._workers is not None else 0
-        if self._law is not None:
-            return self._law
-        if not settings.autoscale:
-            return FixedSize(settings.max_consumers, workers)
-        return Autoscaler(
-            LawLimits(
-                min_consumers=settings.min_consumers,
-                max_consumers=settings.max_consumers,
-                min_workers=min(settings.min_workers, workers),
-                max_workers=workers,
-                margin=settings.wip_margin,
-                patience=min(1000.0, settings.avg_load_interval / PATIENCE),
-            )
+        return make_law(
+            self._settings, process_tier=self._workers is not None, adaptive=self._adaptive is not None
         )
 
     # The end
@@ -416,4 +418,4 @@ def _is_here(collector: Collector) -> bool:
     """Return whether the collector's context lives in this process, and so its lifecycle."""
     executor = collector.executor
     in_threads = executor is not None and runs_in_threads(executor)
-    return collector.mode in (COROUTINE, THREAD) or in_threads
+    return collector.home in (COROUTINE, THREAD) or in_threads

@@ -6,12 +6,15 @@ It runs only while there is something to do. An idle queue at its minimum has no
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import monotonic, thread_time
+from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
-from event_collector.collector import COROUTINE, PROCESS, Collector
+from event_collector.accounts import TimeAccounts
+from event_collector.adaptive import AdaptiveTier
+from event_collector.collector import PROCESS, Collector
 from event_collector.consumer_pool import collector_in
 from event_collector.dispatcher import Dispatcher
+from event_collector.loop_share import LoopShares
 from event_collector.metrics import Counts, Meter
 from event_collector.watchdog import Watchdog
 from event_collector_workers.autoscaler import (
@@ -34,6 +37,12 @@ HISTORY = 50
 FAILED_INTERVAL = 1.0
 """Seconds until the next look after one that failed."""
 
+LAG_WEIGHT = 0.3
+"""Weight of one look in the mean lateness of the loop."""
+
+TIMER_GRAIN = 0.002
+"""Seconds that a timer may be late on a loop with nothing to do: event loops round to milliseconds."""
+
 
 class WorkerReading(NamedTuple):
     """The worker processes at one instant; seconds and bytes."""
@@ -44,6 +53,8 @@ class WorkerReading(NamedTuple):
     outstanding: int
     """Events the workers have, or will get from their pool's backlog."""
     cpu: float
+    delay: float
+    """Seconds that workers were ready to run and had no CPU, so far."""
     startup: float | None
     memory: int | None
 
@@ -62,7 +73,7 @@ class WorkerGauge(Protocol):
         """Set the number of workers, without waiting for it."""
 
 
-NO_WORKERS = WorkerReading(0, 0, 0, 0, 0.0, None, None)
+NO_WORKERS = WorkerReading(0, 0, 0, 0, 0.0, 0.0, None, None)
 
 
 class Monitor:
@@ -76,6 +87,7 @@ class Monitor:
         interval: seconds between two looks while there is something to do, more than 0.
         changes: gets each change of size, with its reason.
         log: gets a line for each.
+        adaptive: moves adaptive collectors; None when there are none.
 
     """
 
@@ -88,8 +100,10 @@ class Monitor:
         interval: float,
         changes: deque[Change],
         log: Any,
+        adaptive: AdaptiveTier | None = None,
     ) -> None:
         self._dispatcher, self._meter, self._law = dispatcher, meter, law
+        self._adaptive = adaptive
         self._collectors = collectors
         self._interval = interval
         self._log = log
@@ -100,14 +114,19 @@ class Monitor:
         self._remote = 0  # events in workers, at the last look
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._cpu_seen: dict[str, float] = {}
+        self._due = self._looked = 0.0
+        self._lag = 0.0
+        self._shares = LoopShares(log)
         self._changes = changes
+        self.plan: Plan | None = None
+        """What the law said last."""
 
     def start(self, loop: asyncio.AbstractEventLoop, workers: WorkerGauge | None) -> None:
         """Begin to watch; `workers` is None where no collector needs any."""
         self._loop, self._workers = loop, workers
         self._watchdog = Watchdog(lambda frame: collector_in(frame, self._dispatcher), self._log)
-        self._cpu_seen = {COROUTINE: thread_time()}
+        self._accounts = TimeAccounts(self._collectors, self._adaptive)
+        self._looked = monotonic()
         self._schedule(self._interval)
 
     def stop(self) -> None:
@@ -116,6 +135,7 @@ class Monitor:
             self._timer.cancel()
         if self._loop is not None:
             self._watchdog.stop()
+            self._accounts.stop()
         self._loop = self._timer = None
 
     def wake(self) -> None:
@@ -136,12 +156,14 @@ class Monitor:
         if self._timer is not None:
             self._timer.cancel()
         if self._loop is not None:
+            self._due = monotonic() + delay
             self._timer = self._loop.call_later(delay, self._look)
 
     def _look(self) -> None:
         now = monotonic()
         self._timer = None
         self._watchdog.beat()
+        self._lag += LAG_WEIGHT * (max(0.0, now - self._due - TIMER_GRAIN) - self._lag)
         self._meter.sample(now, self.counts())
         try:
             plan = self._law.decide(self._read(now))
@@ -164,6 +186,9 @@ class Monitor:
 
     def _act(self, plan: Plan) -> None:
         dispatcher, workers = self._dispatcher, self._workers
+        self.plan = plan
+        if self._adaptive is not None and plan.placement:
+            self._changes.extend(self._adaptive.follow(plan))
         # Events in workers, and those that these have room for, take consumers that the law does not count.
         remote = 0 if workers is None else self._remote + max(0, workers.room)
         dispatcher.ceiling = max(1, min(plan.consumer_ceiling + remote, dispatcher.limits.max_consumers))
@@ -176,6 +201,8 @@ class Monitor:
             self._workers_wanted = wanted
             workers.resize(wanted)
         for change in plan.changes:
+            if isinstance(change.after, Tier):
+                continue  # moved, and told, above
             self._changes.append(change)
             self._log.debug(
                 "resized",
@@ -192,9 +219,9 @@ class Monitor:
         if len(self._collectors) == 1:  # all events are its own, and counted already
             usage = self._collectors[0].usage
             usage.completions, usage.wall = dispatcher.attempts, dispatcher.service_total
-        loop_cpu = thread_time()
-        self._account_cpu(COROUTINE, loop_cpu)
-        self._account_cpu(PROCESS, workers.cpu)
+        elapsed, self._looked = now - self._looked, now
+        self._accounts.look(elapsed, self._lag, workers.cpu, workers.delay)
+        self._shares.look(elapsed, self._accounts.by_key.values())
         busy, dispatcher.peak = max(dispatcher.busy, dispatcher.peak), 0
         collectors = tuple(self._reading(collector) for collector in self._collectors)
         self._remote = sum(int(r.running or 0) for r in collectors if r.tier is Tier.PROCESS)
@@ -204,7 +231,7 @@ class Monitor:
             consumers=TierReading(size=dispatcher.size, busy=max(0, busy - self._remote)),
             workers=TierReading(size=workers.size, busy=workers.busy, starting=workers.starting),
             machine=self._machine.read(now),
-            loop_busy=loop_cpu,
+            loop_busy=self._accounts.loop_busy,
             worker_startup=workers.startup,
             worker_memory=workers.memory,
             unrouted=0 if len(collectors) == 1 else dispatcher.qsize,
@@ -213,36 +240,21 @@ class Monitor:
 
     def _reading(self, collector: Collector) -> CollectorReading:
         usage, alone = collector.usage, len(self._collectors) == 1
+        account = self._accounts.by_key[collector.key]
         running = self._dispatcher.busy if alone else usage.running
         queued = self._dispatcher.qsize if alone else 0
         return CollectorReading(
             key=collector.key,
-            tier=Tier.PROCESS if collector.mode == PROCESS else Tier.COROUTINE,
+            tier=Tier.PROCESS if collector.place == PROCESS else Tier.COROUTINE,
+            adaptive=self._adaptive is not None and self._adaptive.may_move(collector),
             arrivals=usage.completions + running + queued,
             completions=usage.completions,
             wall=usage.wall,
-            cpu=min(usage.cpu, usage.wall),
+            cpu=min(account.cpu, usage.wall),
+            delay=min(account.delay, max(0.0, usage.wall - account.cpu)),
             queued=queued,
             running=running,
         )
-
-    def _account_cpu(self, mode: str, cpu: float) -> None:
-        """Share the CPU time of the loop, or of all workers, among the collectors that run there.
-
-        In proportion to their wall time in workers, where events run one at a time; on the loop, where most of
-        that is waiting, in proportion to their number of events.
-        """
-        usages = [collector.usage for collector in self._collectors if collector.mode == mode]
-        spent = cpu - self._cpu_seen.get(mode, cpu)
-        self._cpu_seen[mode] = cpu
-        shares = [usage.wall if mode == PROCESS else usage.completions for usage in usages]
-        fresh = [share - usage.counted for share, usage in zip(shares, usages, strict=True)]
-        total = sum(fresh)
-        if total <= 0:
-            return
-        for usage, share, part in zip(usages, shares, fresh, strict=True):
-            usage.cpu = min(usage.wall, usage.cpu + max(0.0, spent) * part / total)
-            usage.counted = share
 
 
 class Reporter:

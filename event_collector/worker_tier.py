@@ -1,13 +1,13 @@
 """The process tier of one queue: its collectors in worker processes, and its events as jobs for them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from multiprocessing import current_process
 from time import monotonic
 from typing import Any
 
 from event_collector.codec import ReplyDecoder, encode_payload
-from event_collector.collector import Collector, overdue
+from event_collector.collector import ADAPTIVE, Collector, overdue
 from event_collector.data import Payload, Result, ResultList, as_result, failure, single
 from event_collector.dispatcher import Dispatcher
 from event_collector.exceptions import ConfigError, EventCancelled
@@ -25,9 +25,10 @@ from event_collector_workers.errors import (
 from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.limits import apply as apply_limits
+from event_collector_workers.machine import run_delay
 from event_collector_workers.pool import PoolListener, WorkerPool
 
-__all__ = ["WorkerTier"]
+__all__ = ["WorkerTier", "seal_adaptive"]
 
 HOST = "event_collector.host:open_host"
 MEMORY_INTERVAL = 5.0
@@ -40,7 +41,7 @@ MAIN_GUARD = (
 
 
 class WorkerTier:
-    """Runs collectors of mode "process".
+    """Runs collectors of mode "process", and adaptive ones while they are here.
 
     Args:
         collectors: those collectors.
@@ -73,12 +74,14 @@ class WorkerTier:
         self._dispatcher = dispatcher
         self._memory: int | None = None
         self._memory_read_at = -MEMORY_INTERVAL
+        self._delays: dict[int, float] = {}  # of each worker, when last read
+        self._delay = 0.0
         self._tasks = {
             collector: _Task(number, collector, limits) for number, collector in enumerate(collectors)
         }
         self._events = _PoolEvents(dispatcher, log)
         self._pool = WorkerPool(
-            [TaskSpec(HOST, seal(collector)) for collector in collectors],
+            [TaskSpec(HOST, collector.setup or seal(collector)) for collector in collectors],
             min_workers=min_workers,
             max_workers=max_workers,
             start_method=start_method,
@@ -176,6 +179,7 @@ class WorkerTier:
             starting=figures.starting,
             outstanding=figures.submitted - figures.finished - figures.failed,
             cpu=figures.cpu_seconds,
+            delay=self._count_delay(worker.pid for worker in figures.workers),
             startup=figures.startup_seconds or None,
             memory=self._memory,
         )
@@ -183,6 +187,27 @@ class WorkerTier:
     def resize(self, workers: int) -> None:
         """Set the number of workers, without waiting for it."""
         self._pool.resize(workers)
+
+    def _count_delay(self, pids: Iterable[int | None]) -> float:
+        """Return how long workers have waited for a CPU so far, those that have ended included."""
+        delays = {pid: delay for pid in pids if pid is not None and (delay := run_delay(pid)) is not None}
+        self._delay += sum(max(0.0, delay - self._delays.get(pid, 0.0)) for pid, delay in delays.items())
+        self._delays = delays
+        return self._delay
+
+
+def seal_adaptive(collectors: Iterable[Collector]) -> None:
+    """Seal adaptive collectors for their workers, before what their lifecycles open is in their contexts.
+
+    Once for all starts: the end of a lifecycle may leave things in the context that cannot travel.
+
+    Raises:
+        ConfigError: something of a collector cannot be had in another process.
+
+    """
+    for collector in collectors:
+        if collector.mode == ADAPTIVE and collector.setup is None:
+            collector.setup = seal(collector)
 
 
 class _PoolEvents(PoolListener):

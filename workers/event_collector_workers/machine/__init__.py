@@ -2,5 +2,6 @@
 
 from event_collector_workers.machine.control_groups import GroupLimits, read_limits
 from event_collector_workers.machine.probe import Machine, granted_cpus, memory_limit
+from event_collector_workers.machine.scheduler import run_delay
 
-__all__ = ["GroupLimits", "Machine", "granted_cpus", "memory_limit", "read_limits"]
+__all__ = ["GroupLimits", "Machine", "granted_cpus", "memory_limit", "read_limits", "run_delay"]

@@ -1,0 +1,189 @@
+"""Whose time it was: what each collector's handler has taken of the CPUs and of the event loop, and had to wait."""
+
+from collections.abc import Sequence
+from functools import partial
+from time import thread_time
+from typing import Final
+
+from event_collector.adaptive import AdaptiveTier
+from event_collector.collector import ADAPTIVE, COROUTINE, PROCESS, Collector
+from event_collector.steps import Sample, StepSampler
+
+__all__ = ["Account", "TimeAccounts"]
+
+EVENTS_A_LOOK: Final = 8
+"""Events of a collector that are sampled from one look of the monitor to the next. More follow a changed handler
+sooner, and cost more."""
+
+MEMORY: Final = 20.0
+"""Samples that the mean for the events in between is averaged over, as a rule."""
+
+WORTH_SAMPLING: Final = 0.25
+"""Busy share of the loop above which it matters which collector it is busy with."""
+
+LATE: Final = 0.01
+"""Seconds that what is due has to wait on the loop, above which it matters as well: blocking shows here."""
+
+OVERHEAD: Final = 0.0001
+"""Seconds of the queue's own work that may be counted for a sampled event. What the loop does beyond that is the
+program's."""
+
+
+class Account:
+    """One collector; seconds in all so far."""
+
+    def __init__(self, collector: Collector, sampler: StepSampler | None) -> None:
+        self.collector = collector
+        self.cpu = 0.0
+        self.delay = 0.0
+        """Ready to run, but not running: behind other work on the loop, or on the machine's CPUs."""
+        self.held = 0.0
+        """In steps on the event loop, on a CPU or not; as far as samples were taken."""
+        self.fresh = 0
+        """Events that have ended since the last look."""
+        self.fresh_wall = 0.0
+        self.sampled: Sample | None = None
+        """What the fresh events took together; None where no samples are taken."""
+        self._sampler = sampler
+        self._place = collector.place
+        self._completions, self._wall = collector.usage.completions, collector.usage.wall
+        self._mean: Sample | None = None
+        self._weight = 0.0
+
+    def observe(self, *, worthwhile: bool) -> None:
+        """Count what has ended since the last look, and have samples of what follows taken where it is worthwhile."""
+        usage, collector, sampler = self.collector.usage, self.collector, self._sampler
+        # They fall when another queue, whose counters begin anew, goes on with a collector.
+        self.fresh, self._completions = max(0, usage.completions - self._completions), usage.completions
+        self.fresh_wall, self._wall = max(0.0, usage.wall - self._wall), usage.wall
+        if self._place != collector.place:
+            self._place, self._mean, self._weight = collector.place, None, 0.0
+        self.sampled = None
+        if sampler is None or collector.place == PROCESS:
+            return
+        self.sampled = self._estimate(sampler.take())
+        if worthwhile or collector.mode == ADAPTIVE:
+            sampler.arm(EVENTS_A_LOOK)
+        else:
+            self.stop()
+            self._mean, self._weight = None, 0.0
+
+    def add(self, cpu: float, delay: float) -> None:
+        """Note what the fresh events took; no more than they lasted."""
+        cpu = min(max(0.0, cpu), self.fresh_wall)
+        self.cpu += cpu
+        self.delay += min(max(0.0, delay), self.fresh_wall - cpu)
+
+    def stop(self) -> None:
+        """Have no more samples taken."""
+        if self._sampler is not None:
+            self._sampler.disarm()
+
+    def _estimate(self, samples: list[Sample]) -> Sample | None:
+        """Return what the fresh events took: the sampled ones as measured, the others as the mean says."""
+        for sample in samples:
+            self._weight = min(MEMORY, self._weight + 1.0)
+            self._mean = _mixed(self._mean or sample, sample, 1.0 / self._weight)
+        if self._mean is None:
+            return None
+        total = Sample(0.0, 0.0, 0.0)
+        for sample in samples[: self.fresh]:
+            total = _sum(total, sample, 1)
+        return _sum(total, self._mean, self.fresh - min(len(samples), self.fresh))
+
+
+class TimeAccounts:
+    """The accounts of a queue's collectors, kept by the monitor at each of its looks.
+
+    Args:
+        collectors: of the queue.
+        adaptive: where the adaptive ones are; None when there are none.
+
+    """
+
+    def __init__(self, collectors: Sequence[Collector], adaptive: AdaptiveTier | None) -> None:
+        self.by_key = {collector.key: _open(collector, adaptive) for collector in collectors}
+        self.loop_busy = 0.0
+        """Seconds for which the interpreter was busy: its loop, and adaptive handlers in its threads."""
+        self._loop_cpu = thread_time()
+        self._workers_cpu = self._workers_delay = 0.0
+
+    def look(self, elapsed: float, lag: float, workers_cpu: float, workers_delay: float) -> None:
+        """Bring all accounts up to date.
+
+        Args:
+            elapsed: seconds since the last look.
+            lag: seconds that what is due waits on the loop for its turn.
+            workers_cpu: seconds that all workers have been on a CPU so far.
+            workers_delay: seconds that they were ready to be.
+
+        """
+        cpu = thread_time()
+        spent, self._loop_cpu = max(0.0, cpu - self._loop_cpu), cpu
+        worthwhile = lag > LATE or spent > WORTH_SAMPLING * elapsed
+        for account in self.by_key.values():
+            account.observe(worthwhile=worthwhile)
+        self.loop_busy += spent + self._share_threads()
+        self._share_loop(spent, lag)
+        cpu, self._workers_cpu = max(0.0, workers_cpu - self._workers_cpu), workers_cpu
+        delay, self._workers_delay = max(0.0, workers_delay - self._workers_delay), workers_delay
+        self._share_workers(cpu, delay)
+
+    def stop(self) -> None:
+        """Have no more samples taken."""
+        for account in self.by_key.values():
+            account.stop()
+
+    def _share_loop(self, spent: float, lag: float) -> None:
+        """Share the loop's CPU time out: to sampled collectors what is known, to the others by number of events."""
+        here = [account for account in self.by_key.values() if account.collector.place == COROUTINE]
+        known = sum(account.sampled.cpu for account in here if account.sampled is not None)
+        events = sum(account.fresh for account in here)
+        if events <= 0:
+            return
+        scale = min(1.0, spent / known) if known else 1.0
+        rest = max(0.0, spent - known)
+        unknown = sum(account.fresh for account in here if account.sampled is None)
+        for account in here:
+            if account.sampled is None:
+                account.add(rest * account.fresh / unknown if unknown else 0.0, 0.0)
+                continue
+            cpu, held, steps = account.sampled
+            overhead = min(OVERHEAD, rest / events) * account.fresh
+            account.held += held
+            # The first step of an event begins when its service does; before each other one it waits for its turn.
+            account.add(scale * cpu + overhead, max(0.0, steps - account.fresh) * lag)
+
+    def _share_threads(self) -> float:
+        """Count the CPU time of adaptive handlers in threads, and return it: they share one interpreter."""
+        total = 0.0
+        for account in self.by_key.values():
+            if account.sampled is not None and account.collector.place != COROUTINE:
+                account.add(account.sampled.cpu, 0.0)
+                total += account.sampled.cpu
+        return total
+
+    def _share_workers(self, cpu: float, delay: float) -> None:
+        """Share the workers' time out by the time that events spent there, where they run one at a time."""
+        there = [account for account in self.by_key.values() if account.collector.place == PROCESS]
+        wall = sum(account.fresh_wall for account in there)
+        for account in there:
+            if wall > 0.0:
+                part = account.fresh_wall / wall
+                account.add(cpu * part, delay * part)
+
+
+def _open(collector: Collector, adaptive: AdaptiveTier | None) -> Account:
+    if collector.mode == ADAPTIVE and adaptive is not None:
+        return Account(collector, StepSampler(collector, partial(adaptive.examine, collector)))
+    return Account(collector, StepSampler(collector) if collector.mode == COROUTINE else None)
+
+
+def _mixed(mean: Sample, sample: Sample, weight: float) -> Sample:
+    return _sum(_sum(Sample(0.0, 0.0, 0.0), mean, 1.0 - weight), sample, weight)
+
+
+def _sum(total: Sample, sample: Sample, times: float) -> Sample:
+    return Sample(
+        total.cpu + times * sample.cpu, total.held + times * sample.held, total.steps + times * sample.steps
+    )
