@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from functools import partial
+from threading import get_native_id
 from time import thread_time
 from typing import Final
 
 from event_collector.adaptive import AdaptiveTier
 from event_collector.collector import ADAPTIVE, COROUTINE, PROCESS, Collector
 from event_collector.steps import Sample, StepSampler
+from event_collector_workers.machine import run_delay
 
 __all__ = ["Account", "TimeAccounts"]
 
@@ -21,7 +23,7 @@ MEMORY: Final = 20.0
 WORTH_SAMPLING: Final = 0.25
 """Busy share of the loop above which it matters which collector it is busy with."""
 
-LATE: Final = 0.01
+LATE: Final = 0.002
 """Seconds that what is due has to wait on the loop, above which it matters as well: blocking shows here."""
 
 OVERHEAD: Final = 0.0001
@@ -37,18 +39,20 @@ class Account:
         self.cpu = 0.0
         self.delay = 0.0
         """Ready to run, but not running: behind other work on the loop, or on the machine's CPUs."""
-        self.held = 0.0
-        """In steps on the event loop, on a CPU or not; as far as samples were taken."""
         self.fresh = 0
         """Events that have ended since the last look."""
         self.fresh_wall = 0.0
         self.sampled: Sample | None = None
         """What the fresh events took together; None where no samples are taken."""
+        self.preempted = 0.0
+        """How much of their time in steps the loop's thread had no CPU, although it was ready to run."""
         self._sampler = sampler
         self._place = collector.place
         self._completions, self._wall = collector.usage.completions, collector.usage.wall
         self._mean: Sample | None = None
         self._weight = 0.0
+        if collector.mode == ADAPTIVE and sampler is not None:
+            sampler.arm(EVENTS_A_LOOK)
 
     def observe(self, *, worthwhile: bool) -> None:
         """Count what has ended since the last look, and have samples of what follows taken where it is worthwhile."""
@@ -105,7 +109,9 @@ class TimeAccounts:
         self.by_key = {collector.key: _open(collector, adaptive) for collector in collectors}
         self.loop_busy = 0.0
         """Seconds for which the interpreter was busy: its loop, and adaptive handlers in its threads."""
+        self._thread = get_native_id()
         self._loop_cpu = thread_time()
+        self._loop_delay = run_delay(self._thread) or 0.0
         self._workers_cpu = self._workers_delay = 0.0
 
     def look(self, elapsed: float, lag: float, workers_cpu: float, workers_delay: float) -> None:
@@ -124,7 +130,9 @@ class TimeAccounts:
         for account in self.by_key.values():
             account.observe(worthwhile=worthwhile)
         self.loop_busy += spent + self._share_threads()
-        self._share_loop(spent, lag)
+        delay = run_delay(self._thread) or 0.0
+        preempted, self._loop_delay = max(0.0, delay - self._loop_delay), delay
+        self._share_loop(spent, preempted, lag)
         cpu, self._workers_cpu = max(0.0, workers_cpu - self._workers_cpu), workers_cpu
         delay, self._workers_delay = max(0.0, workers_delay - self._workers_delay), workers_delay
         self._share_workers(cpu, delay)
@@ -134,25 +142,28 @@ class TimeAccounts:
         for account in self.by_key.values():
             account.stop()
 
-    def _share_loop(self, spent: float, lag: float) -> None:
+    def _share_loop(self, spent: float, preempted: float, lag: float) -> None:
         """Share the loop's CPU time out: to sampled collectors what is known, to the others by number of events."""
         here = [account for account in self.by_key.values() if account.collector.place == COROUTINE]
         known = sum(account.sampled.cpu for account in here if account.sampled is not None)
+        held = sum(account.sampled.held for account in here if account.sampled is not None)
+        preempted = min(preempted, max(0.0, held - known))
         events = sum(account.fresh for account in here)
         if events <= 0:
             return
         scale = min(1.0, spent / known) if known else 1.0
         rest = max(0.0, spent - known)
-        unknown = sum(account.fresh for account in here if account.sampled is None)
+        unknown = [one for one in here if one.sampled is None and one.collector.mode != ADAPTIVE]
+        for account in unknown:
+            account.add(rest * account.fresh / max(1, sum(one.fresh for one in unknown)), 0.0)
         for account in here:
             if account.sampled is None:
-                account.add(rest * account.fresh / unknown if unknown else 0.0, 0.0)
                 continue
-            cpu, held, steps = account.sampled
             overhead = min(OVERHEAD, rest / events) * account.fresh
-            account.held += held
+            account.preempted = preempted * account.sampled.held / held if held else 0.0
             # The first step of an event begins when its service does; before each other one it waits for its turn.
-            account.add(scale * cpu + overhead, max(0.0, steps - account.fresh) * lag)
+            turns = max(0.0, account.sampled.steps - account.fresh)
+            account.add(scale * account.sampled.cpu + overhead, turns * lag + account.preempted)
 
     def _share_threads(self) -> float:
         """Count the CPU time of adaptive handlers in threads, and return it: they share one interpreter."""

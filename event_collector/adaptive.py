@@ -80,13 +80,11 @@ class AdaptiveTier:
     def follow(self, plan: Plan) -> list[Change]:
         """Move what the plan has elsewhere; return the changes, each with its reason."""
         reasons = {change.subject: change.reason for change in plan.changes}
-        moves = [
-            self._move(collector, tier, reasons.get(key, ASKED_FOR))
-            for key, tier in plan.placement.items()
-            if (collector := self._by_key.get(key)) is not None
-            and tier is not _tier(collector)
-            and self.may_move(collector)
-        ]
+        moves = []
+        for key, collector in self._by_key.items():
+            tier = Tier.COROUTINE if key in self._staying else plan.placement.get(key)
+            if tier is not None and tier is not _tier(collector):
+                moves.append(self._move(collector, tier, reasons.get(key, ASKED_FOR)))
         if moves:
             self._redirect()
         return moves

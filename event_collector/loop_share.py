@@ -28,7 +28,7 @@ class LoopShares:
     def __init__(self, log: Any) -> None:
         self._log = log
         self._reported: set[str] = set()
-        self._since: dict[str, tuple[float, float, int]] = {}  # held, CPU, events
+        self._since: dict[str, tuple[float, float, int]] = {}  # held, on a CPU or ready for one, events
         self._span = 0.0
 
     def look(self, elapsed: float, accounts: Iterable[Account]) -> None:
@@ -40,7 +40,11 @@ class LoopShares:
                 continue
             held, cpu, events = self._since.get(collector.key, (0.0, 0.0, 0))
             taken = account.sampled
-            self._since[collector.key] = held + taken.held, cpu + taken.cpu, events + account.fresh
+            self._since[collector.key] = (
+                held + taken.held,
+                cpu + taken.cpu + account.preempted,
+                events + account.fresh,
+            )
         if self._span >= SPAN:
             for key, (held, cpu, events) in self._since.items():
                 self._judge(key, held, cpu, events)
@@ -58,13 +62,13 @@ class LoopShares:
             share=round(share, 2),
             milliseconds_per_event=round(held / events * 1e3, 3),
             events_per_second=round(events / self._span, 1),
-            on_a_cpu=round(min(1.0, cpu / held), 2),
+            computing=round(min(1.0, cpu / held), 2),
             remedy=_remedy(key, cpu / held),
         )
 
 
-def _remedy(key: str, on_a_cpu: float) -> str:
-    if on_a_cpu < 0.5:  # it sleeps, or waits for something, without await
+def _remedy(key: str, computing: float) -> str:
+    if computing < 0.5:  # it sleeps, or waits for something, without await
         return (
             f"it waits without `await`: use an asynchronous library, or write the handler as a plain `def` and "
             f"Collector({key!r}, ..., mode='thread')"

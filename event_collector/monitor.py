@@ -115,7 +115,7 @@ class Monitor:
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due = self._looked = 0.0
-        self._lag = 0.0
+        self._lag = self._turn = 0.0
         self._shares = LoopShares(log)
         self._changes = changes
         self.plan: Plan | None = None
@@ -163,7 +163,10 @@ class Monitor:
         now = monotonic()
         self._timer = None
         self._watchdog.beat()
-        self._lag += LAG_WEIGHT * (max(0.0, now - self._due - TIMER_GRAIN) - self._lag)
+        late, self._turn = max(now - self._due - TIMER_GRAIN, self._turn), 0.0
+        self._lag += LAG_WEIGHT * (late - self._lag)
+        if self._loop is not None:
+            self._loop.call_soon(self._measure_turn, now)
         self._meter.sample(now, self.counts())
         try:
             plan = self._law.decide(self._read(now))
@@ -179,6 +182,10 @@ class Monitor:
         else:
             self._rest(True)
 
+    def _measure_turn(self, began: float) -> None:
+        """Note how long what is ready waits for its turn; uvloop's timers, by a clock of its own, do not tell."""
+        self._turn = monotonic() - began
+
     def _rest(self, idle: bool) -> None:
         self._dispatcher.rest(idle)
         if idle:
@@ -187,7 +194,7 @@ class Monitor:
     def _act(self, plan: Plan) -> None:
         dispatcher, workers = self._dispatcher, self._workers
         self.plan = plan
-        if self._adaptive is not None and plan.placement:
+        if self._adaptive is not None:
             self._changes.extend(self._adaptive.follow(plan))
         # Events in workers, and those that these have room for, take consumers that the law does not count.
         remote = 0 if workers is None else self._remote + max(0, workers.room)

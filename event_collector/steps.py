@@ -113,6 +113,11 @@ class _Sampled:
             self._ended(Sample(self._cpu, self._held, self._steps), stop.value)
             return stop.value
 
+    def close(self) -> None:
+        """End it without having awaited it, as a thread does, which cannot."""
+        if hasattr(self._awaitable, "close"):
+            self._awaitable.close()  # else a coroutine would complain
+
     def _step(self, proceed: Callable[[Any], Any], value: Any) -> Any:
         began, cpu = monotonic(), thread_time()
         try:

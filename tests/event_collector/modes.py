@@ -18,11 +18,26 @@ MODES = {
     "thread": handlers.act,
     "process": handlers.act,
     "process, async def": handlers.act_async,
+    "adaptive, async def": handlers.act_async,
+    "adaptive, def in a thread": handlers.act,
     "executor of threads": handlers.act,
     "executor of processes": handlers.act,
     "executor of processes, async def": handlers.act_async,
 }
 """Every mode, with a handler that does in it what the payload says."""
+
+
+class Log:
+    """Keeps what is logged, by level."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, dict[str, Any]]] = []
+
+    def __getattr__(self, level: str) -> Any:
+        return lambda event, **fields: self.lines.append((level, event, fields))
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [{"level": level, **fields} for level, text, fields in self.lines if text == event]
 
 
 @contextmanager

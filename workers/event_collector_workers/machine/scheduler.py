@@ -1,16 +1,16 @@
-"""How long a process was ready to run, but not running: what the scheduler of the system knows."""
+"""How long a thread was ready to run, but not running: what the scheduler of the system knows."""
 
 from pathlib import Path
 
 __all__ = ["run_delay"]
 
 
-def run_delay(pid: int, proc: Path = Path("/proc")) -> float | None:
-    """Return the seconds that the main thread of a process has waited for a CPU so far; None where nobody knows.
+def run_delay(tid: int, proc: Path = Path("/proc")) -> float | None:
+    """Return the seconds that a thread has waited for a CPU so far; None where nobody knows.
 
-    Linux tells it in the second field of /proc/PID/schedstat, in nanoseconds.
+    A process's id is that of its main thread. Linux tells it in nanoseconds, second in /proc/TID/schedstat.
     """
     try:
-        return int((proc / str(pid) / "schedstat").read_bytes().split()[1]) / 1e9
+        return int((proc / str(tid) / "schedstat").read_bytes().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):  # another system, a process that is gone
         return None
