@@ -1,6 +1,7 @@
 """A collector: a handler under a key, with its context, its topics, and where it runs."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -43,17 +44,27 @@ def runs_in_threads(executor: Executor) -> bool:
 class Usage:
     """What the handler of one collector has taken so far, in all; times in seconds."""
 
-    __slots__ = ("completions", "running", "wall")
+    __slots__ = ("completions", "running", "times", "waits", "wall")
 
     def __init__(self) -> None:
         self.completions = 0
         self.running = 0
         self.wall = 0.0
+        self.times: deque[float] | None = None
+        """Seconds of the last events, where a queue with several collectors keeps them."""
+        self.waits: deque[float] | None = None
+        """Seconds from sending to the end of the last events, likewise."""
+
+    def keep(self, events: int) -> None:
+        """Keep the times of the last so many events, and forget the earlier ones."""
+        self.times, self.waits = deque(maxlen=events), deque(maxlen=events)
 
     def finished(self, wall: float) -> None:
         """Note one event that took `wall` seconds."""
         self.completions += 1
         self.wall += wall
+        if self.times is not None:
+            self.times.append(wall)
 
 
 class Tier(Protocol):

@@ -14,7 +14,7 @@ from contextvars import Context as ContextVars
 from contextvars import copy_context
 from sys import exception
 from time import monotonic
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from event_collector.attempt import Attempt, Course
 from event_collector.backlog import Backlog, RecordedBacklog, make_backlog, sort_out
@@ -34,6 +34,9 @@ from event_collector.settings import Limits
 from event_collector.supervisor import Supervisor
 from event_collector.waiting import WaitingEvents
 from event_collector_workers.autoscaler import burst_size
+
+if TYPE_CHECKING:
+    from collections import deque
 
 __all__ = ["Dispatcher", "JobTier", "reserve_ids"]
 
@@ -115,6 +118,7 @@ class Dispatcher(WaitingEvents):
         "service_total",
         "size",
         "supervisor",
+        "waits",
     )
 
     def __init__(
@@ -159,6 +163,8 @@ class Dispatcher(WaitingEvents):
         """Most events in handlers since the monitor last looked, if the pool had to grow for them."""
         self.service_total = 0.0
         """Seconds that all finished events spent in handlers."""
+        self.waits: dict[str | None, deque[float]] | None = None
+        """The last events' times from sending to the end, by collector, where there are several."""
         self.idle = True
         """Whether whoever watches the queue rests, to be woken by the next event; the watcher calls `rest()`."""
         self.crowded = self._capacity is not None
@@ -483,6 +489,8 @@ class Dispatcher(WaitingEvents):
         self.service_total += service_time
         self._service_times.append(service_time)
         self._wait_times.append(now - event.created)
+        if self.waits is not None:
+            self._note_wait(results, now - event.created)
         if self._supervised is not None:
             self._supervised.settle(event, results)
             return
@@ -493,6 +501,12 @@ class Dispatcher(WaitingEvents):
             event.set_result(results)
         if self._joiners:
             self._wake_joiners()
+
+    def _note_wait(self, results: ResultList, seconds: float) -> None:
+        for result in results:
+            waits = None if self.waits is None else self.waits.get(result.key)
+            if waits is not None:  # a router of the application's own may answer what it likes
+                waits.append(seconds)
 
     def conclude(self, event: CollectorEvent, results: ResultList, *, on_record: bool = True) -> None:
         """An event has left its handlers, or what it waited in, for good. Not `on_record`: the next start has it."""

@@ -11,6 +11,7 @@ One task, the *keeper*, does all of it, so that a lifecycle is left by the task 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -25,12 +26,13 @@ from event_collector.collector import (
     Collector,
     runs_in_threads,
 )
+from event_collector.collector_times import collector_metrics, keep_times
 from event_collector.dead_letters import DeadLetters
 from event_collector.delivery import DeliveryPlan
 from event_collector.dispatcher import Dispatcher
 from event_collector.exceptions import EventCollectorException
 from event_collector.lifecycle import Lifecycles, raise_all
-from event_collector.metrics import NOTHING, Meter, Metrics
+from event_collector.metrics import NOTHING, CollectorMetrics, Counts, Meter, Metrics
 from event_collector.monitor import HISTORY, Monitor, Reporter
 from event_collector.refusals import QueueShutDown
 from event_collector.router import HANDLER_TASKS, Router
@@ -51,6 +53,9 @@ its publisher, the keeper would be destroyed, and the lifecycles with it."""
 
 CANCEL_GRACE = 1.0
 """Seconds that cancelled handlers get to end, once the time of a drain is up, before they are abandoned."""
+
+SHOWN = 5
+"""Last changes of size that the metrics show."""
 
 LEAST_INTERVAL = 0.05
 """Seconds between two looks of the monitor, at least: the law gains nothing from more."""
@@ -155,7 +160,22 @@ class Engine:
         """Return the metrics of this instant, or those of the end."""
         if not self.running or self._monitor is None:
             return self._last
-        return self._meter.snapshot(monotonic(), self._monitor.counts())
+        return self._snapshot(self._monitor, self._monitor.counts())
+
+    def collector_metrics(self) -> dict[str, CollectorMetrics]:
+        """Return the metrics of each collector, of this instant or of the end."""
+        return collector_metrics(self._collectors, self._dispatcher, self._meter)
+
+    def _snapshot(self, monitor: Monitor, counts: Counts) -> Metrics:
+        metrics = self._meter.snapshot(monotonic(), counts)
+        consumers, workers, wanted = monitor.sizes() if counts.consumers else (0, 0, 0)
+        return replace(
+            metrics,
+            target_consumers=consumers,
+            workers=workers,
+            target_workers=wanted,
+            changes=tuple(self.changes)[-SHOWN:],
+        )
 
     async def _see_end(self, keeper: "asyncio.Task[None]") -> None:
         """Wait until everything is down. Cancelled, hurry that on, and raise CancelledError only then."""
@@ -244,6 +264,7 @@ class Engine:
             if collector.lifecycle is not None and _is_here(collector):
                 await self._lifecycles.enter(collector.lifecycle, collector.ctx)
         await self._open_tiers(everyone)
+        self._dispatcher.waits = keep_times(everyone, self._settings.event_service_data_window_size)
         loop, now = asyncio.get_running_loop(), monotonic()
         self._monitor = Monitor(
             self._dispatcher,
@@ -379,7 +400,7 @@ class Engine:
             if self._journal is not None:
                 await _insist(self._journal.close)
             if self.running and self._monitor is not None:
-                self._last = self._meter.snapshot(monotonic(), self._monitor.counts()._replace(consumers=0))
+                self._last = self._snapshot(self._monitor, self._monitor.counts()._replace(consumers=0))
             self._workers = self._monitor = None
             self.running = False
 
@@ -394,6 +415,7 @@ class Engine:
         metrics = self.metrics()
         fields = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
         timestamp = fields.pop("timestamp").isoformat()
+        fields["changes"] = [str(change) for change in metrics.changes]
         self._log.info("collector queue metrics", metrics_timestamp=timestamp, **fields)
         self.tell(self._on_report(metrics))
 

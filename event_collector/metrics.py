@@ -1,12 +1,24 @@
 """What is measured of a queue, over which windows, and the snapshots that show it."""
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-__all__ = ["Accounting", "Counts", "Load", "Meter", "Metrics"]
+from event_collector_workers.autoscaler import Change
+
+__all__ = [
+    "Accounting",
+    "CollectorMetrics",
+    "Counts",
+    "Load",
+    "Meter",
+    "Metrics",
+    "Percentiles",
+    "percentiles",
+]
 
 
 @dataclass
@@ -40,6 +52,11 @@ class Metrics:
         wip: arrival_rate * service_time: the mean number of busy consumers (Little's law).
         t_delta: seconds over which the rates were taken; 0 with the rates, before `metrics_warmup_interval`.
         event_count: events finished since the start.
+        target_consumers: consumers that the control law wants; a burst may have grown the pool beyond them.
+        workers: worker processes that are ready.
+        target_workers: worker processes that the control law wants, those being started included.
+        changes: the last five decisions about sizes and places, the oldest first, each with its reason;
+            `CollectorQueue.changes()` has more.
 
     """
 
@@ -56,6 +73,41 @@ class Metrics:
     wip: float
     t_delta: float
     event_count: int
+    target_consumers: int = 0
+    workers: int = 0
+    target_workers: int = 0
+    changes: tuple[Change, ...] = ()
+
+
+class Percentiles(NamedTuple):
+    """Times in seconds that half, 95% and 99% of the events did not exceed; 0 before the first event."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class CollectorMetrics:
+    """One collector at one instant.
+
+    Attributes:
+        key: of the collector.
+        place: where its events run that begin now: "coroutine", "thread", "process" or "executor".
+        event_count: events that it has finished.
+        running: events that it has in its handler, or waiting for a place in a worker.
+        service_time: seconds in its handler, of the last `event_service_data_window_size` events.
+        wait_time: seconds from sending an event to its end, of the same events. An event that goes to several
+            collectors ends with the last of them.
+
+    """
+
+    key: str
+    place: str
+    event_count: int
+    running: int
+    service_time: Percentiles
+    wait_time: Percentiles
 
 
 NOTHING = Metrics(datetime.fromtimestamp(0, UTC), 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
@@ -191,6 +243,14 @@ class Meter:
             if until <= begin:
                 break
         return area / (now - begin) if now > begin else 0.0
+
+
+def percentiles(times: Iterable[float]) -> Percentiles:
+    """Return the smallest of the times that 50%, 95% and 99% of them do not exceed: the nearest rank."""
+    kept = sorted(times)
+    if not kept:
+        return Percentiles(0.0, 0.0, 0.0)
+    return Percentiles(*(kept[math.ceil(share * len(kept)) - 1] for share in (0.50, 0.95, 0.99)))
 
 
 def _load(counts: Counts) -> float:

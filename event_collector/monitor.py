@@ -66,6 +66,10 @@ class WorkerGauge(Protocol):
     def room(self) -> int:
         """How many more events the workers can take now."""
 
+    @property
+    def size(self) -> int:
+        """How many workers are ready."""
+
     def gauge(self) -> WorkerReading:
         """Return the figures of this instant."""
 
@@ -151,6 +155,14 @@ class Monitor:
         return Counts(
             dispatcher.accepted, dispatcher.finished, dispatcher.qsize, dispatcher.busy, dispatcher.size
         )
+
+    def sizes(self) -> tuple[int, int, int]:
+        """Return how many consumers the law wants, how many workers are ready, and how many of these it wants."""
+        consumers = self._dispatcher.size if self.plan is None else self.plan.consumers
+        if self._workers is None:
+            return consumers, 0, 0
+        wanted = self._workers.size if self.plan is None else self._workers_wanted
+        return consumers, self._workers.size, wanted
 
     def _schedule(self, delay: float) -> None:
         if self._timer is not None:

@@ -14,7 +14,7 @@ from event_collector.engine import Engine
 from event_collector.exceptions import ConfigError
 from event_collector.logger import make_logger
 from event_collector.messagebus import Message, MessageBus
-from event_collector.metrics import Accounting, Load, Meter, Metrics
+from event_collector.metrics import Accounting, CollectorMetrics, Load, Meter, Metrics
 from event_collector.publisher import DEFAULT_PRIORITY, EventPublisher, QueueType
 from event_collector.router import Router, SimpleRouter
 from event_collector.settings import (
@@ -294,6 +294,13 @@ class CollectorQueue:
         """Return the metrics of this instant; after the end, those of the end."""
         return self._engine.metrics()
 
+    def collector_metrics(self) -> dict[str, CollectorMetrics]:
+        """Return the metrics of each collector, by key: its events, and percentiles of their times.
+
+        Costs a sort of the times kept, `event_service_data_window_size` for each collector.
+        """
+        return self._engine.collector_metrics()
+
     def consumer_count(self) -> int:
         """Return how many events may be in handlers at once, now; 0 while the queue is not running."""
         return self._dispatcher.size if self._engine.running else 0
@@ -323,7 +330,11 @@ class CollectorQueue:
             self._engine.tell(self._bus.dispatch(DeadLettered(letter)))
 
     def changes(self) -> list[Change]:
-        """Return the last changes of the pools' sizes, the oldest first, each with its reason."""
+        """Return the last changes of the pools' sizes, and moves of adaptive collectors, with their reasons.
+
+        The oldest comes first. A move has the collector's key for its subject, and tells the tier: COROUTINE is
+        this process, and for a plain function its threads.
+        """
         return list(self._engine.changes)
 
     def __repr__(self) -> str:

@@ -165,6 +165,11 @@ class WorkerTier:
 
     # What the monitor reads and sets
 
+    @property
+    def size(self) -> int:
+        """How many workers are ready."""
+        return self._events.workers
+
     def gauge(self) -> "WorkerReading":
         """Return the figures of this instant; memory, which takes a while to read, is up to 5 s old."""
         now = monotonic()

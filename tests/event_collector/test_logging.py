@@ -84,6 +84,15 @@ def test_a_report_has_every_field_of_the_metrics(lines: list[dict[str, Any]]) ->
     assert lines[-1]["event_count"] == 5
 
 
+def test_a_report_says_what_was_decided_and_why(lines: list[dict[str, Any]]) -> None:
+    """Targets as numbers, the last changes as sentences."""
+    for line in lines:
+        for name in ("target_consumers", "workers", "target_workers"):
+            assert type(line[name]) is int
+    changes = lines[-1]["changes"]
+    assert all(isinstance(change, str) for change in changes)
+
+
 def test_a_report_says_who_reports_and_when(lines: list[dict[str, Any]]) -> None:
     """One logger, level info, and two times in UTC that do not run backwards."""
     (logger,) = {line["logger"] for line in lines}

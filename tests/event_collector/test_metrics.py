@@ -3,13 +3,16 @@
 import asyncio
 import dataclasses
 import datetime
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from event_collector import Collector, CollectorQueue, Context, Payload
+from event_collector import Collector, CollectorQueue, Context, Delivery, Payload
+from event_collector.metrics import percentiles
 from event_collector.queue import Metrics
+from tests.event_collector.sample_handlers import act
 
 BOUND = 10.0
 
@@ -17,6 +20,9 @@ NUMBERS = (
     "qsize busy consumers load avg_load service_time wait_time arrival_rate departure_rate wip t_delta "
     "event_count"
 ).split()
+
+
+TARGETS = ("target_consumers", "workers", "target_workers")
 
 
 async def echo(payload: Payload[Any], ctx: Context) -> Any:
@@ -65,10 +71,10 @@ async def test_a_snapshot_cannot_be_changed() -> None:
 
 
 async def test_a_snapshot_becomes_a_dict() -> None:
-    """dataclasses.asdict() gives all thirteen fields, as programs that export metrics need them."""
+    """dataclasses.asdict() gives all thirteen fields, as programs that export metrics need them, and the targets."""
     async with queue_of() as queue:
         fields = dataclasses.asdict(queue.get_metrics())
-    assert set(fields) == {"timestamp", *NUMBERS}
+    assert set(fields) == {"timestamp", *NUMBERS, *TARGETS, "changes"}
 
 
 async def test_a_snapshot_has_a_current_time_in_utc() -> None:
@@ -233,3 +239,85 @@ async def test_metrics_can_be_read_in_a_loop() -> None:
     assert [metrics.timestamp for metrics in seen] == sorted(metrics.timestamp for metrics in seen)
     assert [metrics.event_count for metrics in seen] == sorted(metrics.event_count for metrics in seen)
     assert all(metrics.busy <= 4 for metrics in seen)
+
+
+async def test_the_metrics_show_what_the_law_decided_and_why() -> None:
+    """Targets of both pools, the workers there are, and the last changes with their reasons; after the end as well."""
+    opened = asyncio.Event()
+
+    async def hold(payload: Payload[Any], ctx: Context) -> None:
+        await opened.wait()
+
+    async with queue_of(hold) as queue:
+        for value in range(200):
+            await queue.get_publisher().send(Payload(value))
+        await until(lambda: len(queue.get_metrics().changes) > 0)
+        opened.set()
+        metrics = queue.get_metrics()
+        assert metrics.target_consumers >= 200
+        assert (metrics.workers, metrics.target_workers) == (0, 0)
+        assert metrics.changes
+        assert metrics.changes == tuple(queue.changes()[-5:])
+        assert all(change.reason for change in metrics.changes)
+    last = queue.get_metrics()
+    assert last.changes == tuple(queue.changes()[-5:])
+    assert (last.target_consumers, last.workers, last.target_workers) == (0, 0, 0)
+
+
+async def test_the_metrics_show_the_workers() -> None:
+    """Of a queue with worker processes: how many are ready, and how many there should be."""
+    collector = Collector("w", act, mode="process")
+    async with CollectorQueue([collector], autoscale=False, max_workers=2, logging=False) as queue:
+        assert queue.get_metrics().workers == 2
+        await until(lambda: queue.get_metrics().target_workers == 2)
+
+
+def test_percentiles_are_the_nearest_rank() -> None:
+    """The smallest time that so many percent of the events do not exceed, whatever their order."""
+    times = [number / 1000 for number in range(1, 1001)]
+    random.Random(3).shuffle(times)
+    assert percentiles(times) == (0.5, 0.95, 0.99)
+    assert percentiles([7.0]) == (7.0, 7.0, 7.0)
+    assert percentiles([2.0, 1.0]) == (1.0, 2.0, 2.0)
+    assert percentiles([]) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_each_collector_has_percentiles_of_its_own(alone: bool) -> None:
+    """Service and wait times are told apart by collector, and those of one alone are those of its queue."""
+
+    async def quick(payload: Payload[Any], ctx: Context) -> None:
+        await asyncio.sleep(0)
+
+    collectors = [Collector("nap", nap)] + ([] if alone else [Collector("quick", quick)])
+    async with CollectorQueue(collectors, max_consumers=2, logging=False) as queue:
+        empty = queue.collector_metrics()["nap"]
+        assert (empty.event_count, empty.service_time.p99, empty.wait_time.p99) == (0, 0.0, 0.0)
+        for key in ("nap", "quick"):
+            for _ in range(10):
+                await queue.get_publisher().send(Payload(None, Delivery.KEY, keys=[key]))
+            if alone:
+                break
+            await queue.get_publisher().wait()
+        await queue.get_publisher().wait()
+        found = queue.collector_metrics()
+    assert found == queue.collector_metrics()
+    assert list(found) == [collector.key for collector in collectors]
+    naps = found["nap"]
+    assert (naps.key, naps.place, naps.event_count, naps.running) == ("nap", "coroutine", 10, 0)
+    assert 0.015 < naps.service_time.p50 <= naps.service_time.p95 <= naps.service_time.p99
+    assert naps.wait_time.p95 > 3 * naps.service_time.p50  # two at a time
+    if not alone:
+        assert found["quick"].event_count == 10
+        assert found["quick"].service_time.p50 < naps.service_time.p50
+        assert found["quick"].wait_time.p50 < naps.wait_time.p50
+
+
+async def test_the_memory_of_percentiles_is_bounded() -> None:
+    """No more times are kept than event_service_data_window_size, for each collector."""
+    collectors = [Collector(key, echo) for key in "ab"]
+    async with CollectorQueue(collectors, event_service_data_window_size=10, logging=False) as queue:
+        await send_all(queue, 50)
+        assert [len(c.usage.times or ()) for c in collectors] == [10, 10]
+        assert [len(c.usage.waits or ()) for c in collectors] == [10, 10]
+        assert queue.collector_metrics()["a"].event_count == 50
