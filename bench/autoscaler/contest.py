@@ -1,7 +1,7 @@
 """All laws on all workloads: runs, ratios to the oracle, averages."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -10,11 +10,14 @@ from bench.autoscaler.opponents import opponents
 from bench.autoscaler.oracle import run_oracle
 from bench.autoscaler.records import Outcome
 from bench.autoscaler.simulation import Simulation
+from bench.autoscaler.unseen import unseen
 from bench.autoscaler.workloads import Workload, workloads
 from event_collector_workers.autoscaler import Autoscaler, Limits, ScalingLaw
 
 OURS = "this library"
 ORACLE = "oracle"
+FAMILIES: dict[str, Callable[[int], list[Workload]]] = {"known": workloads, "unseen": unseen}
+"""The workloads that the law's constants were chosen with, and those that they were not."""
 
 
 @dataclass(frozen=True)
@@ -112,18 +115,21 @@ def score(workload: Workload, seed: int, laws: Iterable[str]) -> Iterator[Score]
         )
 
 
-def contest(cores: int, seeds: Iterable[int], laws: Iterable[str], jobs: int = 1) -> list[Score]:
-    """Run the laws on all workloads of a size, in `jobs` processes."""
-    tasks = [(cores, number, seed, tuple(laws)) for seed in seeds for number in range(len(workloads(cores)))]
+def contest(
+    cores: int, seeds: Iterable[int], laws: Iterable[str], jobs: int = 1, family: str = "known"
+) -> list[Score]:
+    """Run the laws on all workloads of a family and size, in `jobs` processes."""
+    numbers = range(len(FAMILIES[family](cores)))
+    tasks = [(family, cores, number, seed, tuple(laws)) for seed in seeds for number in numbers]
     if jobs <= 1:
         return [one for task in tasks for one in _score_task(task)]
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         return [one for scores in pool.map(_score_task, tasks) for one in scores]
 
 
-def _score_task(task: tuple[int, int, int, tuple[str, ...]]) -> list[Score]:
-    cores, number, seed, laws = task
-    return list(score(workloads(cores)[number], seed, laws))
+def _score_task(task: tuple[str, int, int, int, tuple[str, ...]]) -> list[Score]:
+    family, cores, number, seed, laws = task
+    return list(score(FAMILIES[family](cores)[number], seed, laws))
 
 
 def standings(scores: list[Score]) -> list[Standing]:

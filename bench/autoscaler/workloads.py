@@ -96,12 +96,14 @@ class Workload:
 
 
 def _scattered(mean: float, source: Source, chance: random.Random) -> float:
-    """Draw a cost around its mean: gently scattered, or with a heavy tail cut off at fifty times the mean."""
+    """Draw a cost around its mean: gently scattered, of two kinds, or with a heavy tail cut off at fifty times it."""
     if mean <= 0.0:
         return 0.0
     if source.scatter == "tail":
         # Pareto with exponent 1.5; its mean is 3 times the scale, 2.58 after the cut.
         return min(50.0 * mean, mean / 2.58 * chance.paretovariate(1.5))
+    if source.scatter == "two kinds":
+        return mean * (0.2 if chance.random() < 0.9 else 8.2)
     return mean * chance.gammavariate(4.0, 0.25)
 
 

@@ -1,5 +1,7 @@
 """What the documentation shows is so: its programs run, its commands exist, its links lead somewhere."""
 
+import ast
+import inspect
 import os
 import re
 import signal
@@ -7,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +21,7 @@ import event_collector.exceptions
 import event_collector_workers
 from event_collector.codec import PayloadDecoder, encode_payload
 from event_collector.data import Payload
+from event_collector_workers.autoscaler import Tuning
 from tests.docs.pages import (
     PAGES,
     ROOT,
@@ -240,3 +244,34 @@ def test_the_layout_names_every_module() -> None:
         assert sorted(named) == sorted(
             ".".join(file.parts) for file in files if not file.name.startswith("__")
         )
+
+
+def test_the_page_of_the_autoscaler_has_every_constant() -> None:
+    """Each constant of the law stands there with its value and the words of its documentation, in that order."""
+    shown = [
+        tuple(cell.strip() for cell in line.strip("|").split("|"))
+        for line in (ROOT / "docs" / "autoscaling.md")
+        .read_text()
+        .partition("## All constants")[2]
+        .splitlines()
+        if line.startswith("| `")
+    ]
+    assert shown == documented_fields(Tuning)
+
+
+def documented_fields(kind: type) -> list[tuple[str, ...]]:
+    """Name, value and documentation of each field of a class."""
+    source = inspect.getsource(kind)
+    (body,) = (node.body for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
+    return [
+        (f"`{ast.unparse(field.target)}`", str(ast.get_source_segment(source, field.value)), words(text))
+        for field, text in pairwise(body)
+        if isinstance(field, ast.AnnAssign) and field.value is not None
+    ]
+
+
+def words(node: ast.stmt) -> str:
+    """The text of a docstring, on one line."""
+    assert isinstance(node, ast.Expr)
+    assert isinstance(node.value, ast.Constant)
+    return " ".join(str(node.value.value).split())

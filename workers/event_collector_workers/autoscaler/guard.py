@@ -61,6 +61,7 @@ class SaturationGuard:
         self._throughputs = RollingMaximum(tuning.guard_memory)
         self._tolerance = tuning.guard_tolerance
         self._suspicion = 0.0
+        self._suspected_at: float | None = None
         self._settled = False
         self._before = 0.0
         self._lowered = False
@@ -146,14 +147,21 @@ class SaturationGuard:
             self._adjust(now, window, self.cap)
 
     def _suspect(self, now: float, window: _Window, size: int) -> None:
-        """Cap soon when events pile up, later when they only take longer, since then it is less likely to help."""
+        """Cap soon when events pile up, later when they only take longer, since then it is less likely to help.
+
+        Events that have all at once begun to take much longer pile up for as long as one of them takes, whatever the
+        cause: only then it shows whether as many end as arrive.
+        """
         if window.waiting <= self._tolerance * window.best or window.busy < 0.5 * size:
-            self._suspicion = 0.0
+            self._suspicion, self._suspected_at = 0.0, None
             # A back end that has recovered earns its strictness back.
             self._tolerance = max(self._tuning.guard_tolerance, 0.98 * self._tolerance)
             return
+        if self._suspected_at is None:
+            self._suspected_at = now
         self._suspicion += 1.0 / (self._tuning.guard_soon if window.growing else self._tuning.guard_late)
-        if self._suspicion < 1.0:
+        sudden = self._tuning.guard_sudden * window.best
+        if self._suspicion < 1.0 or now - self._suspected_at < window.waiting - sudden:
             return
         knee = self._knee(now, window)
         self._tried_from = None
