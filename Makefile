@@ -4,10 +4,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help depend run test test-faults check format chaos bench bench-autoscaler docs clean
+.PHONY: help depend run test test-faults check format chaos bench bench-autoscaler bench-autoscaler-real docs clean
 
 help: ## print the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Two stamps: running the main job needs only the package, working on it needs the tools too.
 $(VENV)/.installed: pyproject.toml
@@ -53,6 +53,9 @@ bench: $(VENV)/.developing ## compare the front-end and the process tier with th
 
 bench-autoscaler: $(VENV)/.developing ## compare scaling laws in simulation
 	$(BIN)/python -m bench.autoscaler --check --draw bench/report/autoscaler
+
+bench-autoscaler-real: $(VENV)/.developing ## replay six of the simulated workloads on this machine
+	$(BIN)/python -m bench.autoscaler.replay --draw bench/report/autoscaler-real
 
 $(VENV)/.documenting: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group docs

@@ -113,6 +113,8 @@ class TimeAccounts:
         self._loop_cpu = thread_time()
         self._loop_delay = run_delay(self._thread) or 0.0
         self._workers_cpu = self._workers_delay = 0.0
+        # Of events that have not ended yet: many are longer than from one look to the next.
+        self._pending_cpu = self._pending_delay = 0.0
 
     def look(self, elapsed: float, lag: float, workers_cpu: float, workers_delay: float) -> None:
         """Bring all accounts up to date.
@@ -133,9 +135,10 @@ class TimeAccounts:
         delay = run_delay(self._thread) or 0.0
         preempted, self._loop_delay = max(0.0, delay - self._loop_delay), delay
         self._share_loop(spent, preempted, lag)
-        cpu, self._workers_cpu = max(0.0, workers_cpu - self._workers_cpu), workers_cpu
-        delay, self._workers_delay = max(0.0, workers_delay - self._workers_delay), workers_delay
-        self._share_workers(cpu, delay)
+        self._pending_cpu += max(0.0, workers_cpu - self._workers_cpu)
+        self._pending_delay += max(0.0, workers_delay - self._workers_delay)
+        self._workers_cpu, self._workers_delay = workers_cpu, workers_delay
+        self._share_workers()
 
     def stop(self) -> None:
         """Have no more samples taken."""
@@ -174,14 +177,20 @@ class TimeAccounts:
                 total += account.sampled.cpu
         return total
 
-    def _share_workers(self, cpu: float, delay: float) -> None:
-        """Share the workers' time out by the time that events spent there, where they run one at a time."""
+    def _share_workers(self) -> None:
+        """Share the workers' time out by the time that ended events spent there, where they run one at a time."""
         there = [account for account in self.by_key.values() if account.collector.place == PROCESS]
         wall = sum(account.fresh_wall for account in there)
+        cpu = min(self._pending_cpu, wall)
+        delay = min(self._pending_delay, wall - cpu)
         for account in there:
             if wall > 0.0:
                 part = account.fresh_wall / wall
                 account.add(cpu * part, delay * part)
+        if any(account.collector.usage.running for account in there):
+            self._pending_cpu, self._pending_delay = self._pending_cpu - cpu, self._pending_delay - delay
+        else:
+            self._pending_cpu = self._pending_delay = 0.0
 
 
 def _open(collector: Collector, adaptive: AdaptiveTier | None) -> Account:

@@ -26,7 +26,7 @@ from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.limits import apply as apply_limits
 from event_collector_workers.machine import run_delay
-from event_collector_workers.pool import PoolListener, WorkerPool
+from event_collector_workers.pool import PoolListener, WorkerPool, WorkerStatistics
 
 __all__ = ["WorkerTier", "seal_adaptive"]
 
@@ -74,8 +74,8 @@ class WorkerTier:
         self._dispatcher = dispatcher
         self._memory: int | None = None
         self._memory_read_at = -MEMORY_INTERVAL
-        self._delays: dict[int, float] = {}  # of each worker, when last read
-        self._delay = 0.0
+        self._times: dict[int, tuple[float, float]] = {}  # CPU time and delay of each worker, when last read
+        self._cpu = self._delay = 0.0
         self._tasks = {
             collector: _Task(number, collector, limits) for number, collector in enumerate(collectors)
         }
@@ -178,13 +178,14 @@ class WorkerTier:
         if fresh:
             self._memory_read_at = now
             self._memory = max((w.memory for w in figures.workers if w.memory is not None), default=None)
+        self._count_times(figures.workers)
         return WorkerReading(
             size=figures.ready,
             busy=figures.busy,
             starting=figures.starting,
             outstanding=figures.submitted - figures.finished - figures.failed,
-            cpu=figures.cpu_seconds,
-            delay=self._count_delay(worker.pid for worker in figures.workers),
+            cpu=self._cpu,
+            delay=self._delay,
             startup=figures.startup_seconds or None,
             memory=self._memory,
         )
@@ -193,12 +194,18 @@ class WorkerTier:
         """Set the number of workers, without waiting for it."""
         self._pool.resize(workers)
 
-    def _count_delay(self, pids: Iterable[int | None]) -> float:
-        """Return how long workers have waited for a CPU so far, those that have ended included."""
-        delays = {pid: delay for pid in pids if pid is not None and (delay := run_delay(pid)) is not None}
-        self._delay += sum(max(0.0, delay - self._delays.get(pid, 0.0)) for pid, delay in delays.items())
-        self._delays = delays
-        return self._delay
+    def _count_times(self, workers: Iterable[WorkerStatistics]) -> None:
+        """Add up how long workers were on a CPU, and had to wait for one, since they were ready."""
+        times = {
+            worker.pid: (worker.cpu_seconds, run_delay(worker.pid) or 0.0)
+            for worker in workers
+            if worker.pid is not None and worker.state != "starting"  # the price of a start is not an event's
+        }
+        for pid, (cpu, delay) in times.items():
+            last_cpu, last_delay = self._times.get(pid, (cpu, delay))
+            self._cpu += max(0.0, cpu - last_cpu)
+            self._delay += max(0.0, delay - last_delay)
+        self._times = times
 
 
 def seal_adaptive(collectors: Iterable[Collector]) -> None:

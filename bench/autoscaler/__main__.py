@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 from bench.autoscaler.contest import (
+    FAMILIES,
     ORACLE,
     OURS,
+    SIZES,
     Score,
     Standing,
     breaches,
@@ -17,7 +19,6 @@ from bench.autoscaler.contest import (
     standings,
 )
 from bench.autoscaler.drawing import draw
-from bench.autoscaler.workloads import workloads
 
 HEAD = (
     f"{'':22}{'min thr':>8}{'p50x':>8}{'p99x':>8}{'ws':>7}{'actions':>9}{'lost':>7}{'to 90%':>8}{'slow':>7}"
@@ -29,10 +30,11 @@ def main() -> None:
     options = _options()
     laws = [OURS] if options.ours else law_names()
     broken: list[str] = []
-    for cores in options.cores:
-        scores = contest(cores, range(1, options.seeds + 1), laws, options.jobs)
+    for family, cores in [(one, size) for one in options.family for size in options.cores or SIZES[one]]:
+        scores = contest(cores, range(1, options.seeds + 1), laws, options.jobs, family)
         print(
-            f"\n{cores} cores, {options.seeds} seeds; thr, p50x, p99x and ws (worker-seconds) against the oracle's"
+            f"\n{family} workloads, {cores} cores, {options.seeds} seeds; "
+            "thr, p50x, p99x and ws (worker-seconds) against the oracle's"
         )
         print(HEAD)
         for standing in standings(scores):
@@ -40,15 +42,23 @@ def main() -> None:
         if options.detail:
             _print_detail(scores)
         if options.draw:
-            _draw(options.draw, cores, laws)
-        broken += [breach for one in standings(scores) if one.law == OURS for breach in breaches(one)]
+            _draw(options.draw, family, cores, laws)
+        ours = [one for one in standings(scores) if one.law == OURS]
+        broken += [breach for one in ours for breach in breaches(one, family)]
     if options.check and broken:
         sys.exit("\n".join(broken))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.autoscaler", description=__doc__)
-    parser.add_argument("--cores", type=int, nargs="+", default=[2, 16, 64], help="sizes of the machine")
+    parser.add_argument("--cores", type=int, nargs="+", help="sizes of the machine; each family has its own")
+    parser.add_argument(
+        "--family",
+        choices=list(FAMILIES),
+        nargs="+",
+        default=list(FAMILIES),
+        help="the workloads that the law was made with, others, or both",
+    )
     parser.add_argument(
         "--seeds", type=int, default=3, help="runs of each workload, each with other random numbers"
     )
@@ -85,9 +95,9 @@ def _print_detail(scores: list[Score]) -> None:
                     )
 
 
-def _draw(folder: Path, cores: int, laws: list[str]) -> None:
+def _draw(folder: Path, family: str, cores: int, laws: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for workload in workloads(cores):
+    for workload in FAMILIES[family](cores):
         outcomes = {name: run_law(name, workload, 1) for name in (ORACLE, *laws)}
         path = folder / f"{cores}-cores-{workload.name.replace(' ', '-').lower()}.svg"
         draw(path, f"{workload.name}, {cores} cores", workload.duration, outcomes)

@@ -120,7 +120,9 @@ def _on_the_loop(cores: int) -> list[Workload]:
         constant(0.03),
         adaptive=True,
     )
-    beside = Source("beside", Tier.COROUTINE, constant(150.0), constant(0.0002), constant(0.04), adaptive=True)
+    beside = Source(
+        "beside", Tier.COROUTINE, constant(150.0), constant(0.0002), constant(0.04), adaptive=True
+    )
     pulses = calling(lambda now: 500.0 if now % 12.0 < 2.0 else 5.0, 0.1)
     return [
         Workload("herd of calls every 7 s", cores, 62.0, (herd,)),

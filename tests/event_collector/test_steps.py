@@ -179,6 +179,22 @@ async def test_the_time_of_workers_is_shared_by_the_time_in_them() -> None:
     assert times == {"a": (1.5, 0.75), "b": (0.5, 0.25)}
 
 
+async def test_the_time_of_an_event_that_is_longer_than_a_look_is_not_lost() -> None:
+    """What workers used while no event ended belongs to the one that ends later; what they use without one to none."""
+    collector = Collector("a", mixed, mode="process")
+    accounts = TimeAccounts([collector], None)
+    account = accounts.by_key["a"]
+    accounts.look(0.05, 0.0, workers_cpu=5.0, workers_delay=5.0)
+    assert (account.cpu, account.delay) == (0.0, 0.0)
+    collector.usage.running = 1
+    for look in range(1, 5):
+        accounts.look(0.05, 0.0, workers_cpu=5.0 + 0.03 * look, workers_delay=5.0 + 0.02 * look)
+    collector.usage.finished(0.2)
+    collector.usage.running = 0
+    accounts.look(0.05, 0.0, workers_cpu=5.12, workers_delay=5.08)
+    assert (account.cpu, account.delay) == (pytest.approx(0.12), pytest.approx(0.08))
+
+
 async def test_the_programs_own_work_is_not_the_handlers() -> None:
     """CPU time that the loop spends on anything else stays out of a sampled collector's account."""
 

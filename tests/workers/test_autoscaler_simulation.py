@@ -136,3 +136,9 @@ def test_sources_know_where_they_belong() -> None:
     turning = next(one for one in workloads(16) if one.name == "IO turning CPU").sources[0]
     assert (turning.best_tier(1.0), turning.best_tier(30.0)) == (Tier.COROUTINE, Tier.PROCESS)
     assert calling(constant(1e6)).best_tier(0.0) is Tier.COROUTINE
+
+
+def test_the_law_holds_its_ground_on_workloads_it_was_not_made_with() -> None:
+    """On four cores: all that the oracle finishes, at nearly its median latency, calmly, without a kill."""
+    (standing,) = standings(contest(4, [11], [OURS], family="unseen"))
+    assert breaches(standing, "unseen") == []

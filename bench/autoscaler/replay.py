@@ -1,0 +1,162 @@
+"""Replays workloads of the simulation with a real queue on this machine, and shows both courses beside each other.
+
+    python -m bench.autoscaler.replay --draw bench/report/autoscaler-real
+
+What differs from the simulation: messages to workers take time, readings are noisy, other programs want the CPU as
+well, and the machine's own start-up time of a worker counts. Events that were due while the loop was held up are sent
+late; their latency counts from when they were due.
+"""
+
+import argparse
+import asyncio
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from bench.autoscaler.contest import OURS, run_law
+from bench.autoscaler.drawing import draw
+from bench.autoscaler.records import Outcome
+from bench.autoscaler.replayed import here, in_a_worker
+from bench.autoscaler.workloads import Shape, Source, Workload, workloads
+from event_collector import Collector, CollectorEvent, CollectorQueue, Delivery, Payload
+from event_collector_workers.autoscaler import Tier
+
+CORES = 2
+NAMES = ("step", "burst", "square", "IO only", "IO turning CPU", "hot loop")
+DURATION = 22.0
+"""Seconds that each may take: a workload that is longer passes faster."""
+SAMPLING = 0.05
+SEED = 1
+
+HEAD = f"{'':16}{'':10}{'finished':>9}{'p50':>9}{'p99':>9}{'consumers':>10}{'workers':>8}{'changes':>8}{'to 90%':>8}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.autoscaler.replay", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="draw the courses as SVG")
+    parser.add_argument(
+        "--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="some of them"
+    )
+    options = parser.parse_args()
+    _take_two_cores()
+    print(
+        f"seconds; most consumers and workers; changes of size and place. {CORES} cores, {DURATION:.0f} s each"
+    )
+    print(HEAD)
+    for workload in workloads(CORES):
+        if workload.name in options.only:
+            _compare(_faster(workload, workload.duration / DURATION), options.draw)
+
+
+def _take_two_cores() -> None:
+    """Have no more cores than the simulated machine, where the system lets a process choose."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+
+
+def _faster(workload: Workload, factor: float) -> Workload:
+    """Return the workload with its course of time pressed together; what an event costs stays as it is."""
+
+    def pressed(shape: Shape) -> Shape:
+        return lambda now: shape(now * factor)
+
+    def press(source: Source) -> Source:
+        return replace(
+            source,
+            rate=pressed(source.rate),
+            cpu=pressed(source.cpu),
+            waiting=pressed(source.waiting),
+            bursts=tuple((at / factor, count) for at, count in source.bursts),
+        )
+
+    return replace(
+        workload,
+        duration=workload.duration / factor,
+        sources=tuple(map(press, workload.sources)),
+        step=None if workload.step is None else workload.step / factor,
+        events={},
+    )
+
+
+def _compare(workload: Workload, folder: Path | None) -> None:
+    measured = asyncio.run(_replay(workload))
+    simulated = run_law(OURS, workload, SEED)
+    total = len(workload.arrivals(SEED))
+    for name, outcome in (("measured", measured), ("simulated", simulated)):
+        reached = "" if outcome.reached is None else f"{outcome.reached:7.2f}s"
+        print(
+            f"{workload.name:16}{name:10}{outcome.completed / total:>9.1%}{outcome.latency(0.5):>8.3f}s"
+            f"{outcome.latency(0.99):>8.3f}s{max(one[1] for one in outcome.course):>10}"
+            f"{max(one[2] for one in outcome.course):>8}{outcome.actions:>8}{reached:>8}",
+            flush=True,
+        )
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{workload.name.replace(' ', '-').lower()}.svg"
+        title = f"{workload.name}, {CORES} cores"
+        draw(path, title, workload.duration, {"measured": measured, "simulated": simulated})
+
+
+def _collector(source: Source) -> Collector:
+    if source.adaptive:
+        return Collector(source.key, here, mode="adaptive")
+    return Collector(source.key, here if source.tier is Tier.COROUTINE else in_a_worker)
+
+
+async def _replay(workload: Workload) -> Outcome:
+    """Send every event when it is due, and note the course until the end of the workload."""
+    collectors = [_collector(source) for source in workload.sources]
+    queue = CollectorQueue(
+        collectors, max_workers=8 * CORES, max_consumers=10_000, consumer_shutdown_timeout=2.0, logging=False
+    )
+    outcome = Outcome()
+    async with queue:
+        begin = time.monotonic()
+        watching = asyncio.create_task(_watch(queue, workload, begin, outcome))
+        events = await _send(queue, workload, begin)
+        await asyncio.sleep(max(0.0, begin + workload.duration - time.monotonic()))
+        outcome.completed = sum(event.is_done() for _, event in events)
+        ages = [(event.finished or time.monotonic()) - due for due, event in events]
+        outcome.latencies = [max(0.0, age) for age in ages]
+        watching.cancel()
+    return outcome
+
+
+async def _send(
+    queue: CollectorQueue, workload: Workload, begin: float
+) -> list[tuple[float, CollectorEvent]]:
+    publisher = queue.get_publisher()
+    sent: list[tuple[float, CollectorEvent]] = []
+    for event in workload.arrivals(SEED):
+        due = begin + event.at
+        late = due - time.monotonic()
+        if late > 0:
+            await asyncio.sleep(late)
+        key = workload.sources[event.source].key
+        payload = Payload([event.cpu, event.waiting], Delivery.KEY, keys=[key])
+        sent.append((due, await publisher.send(payload)))
+    return sent
+
+
+async def _watch(queue: CollectorQueue, workload: Workload, begin: float, outcome: Outcome) -> None:
+    """Note sizes and backlog, how often they changed, and when the capacity for the step was there."""
+    last: tuple[object, ...] = ()
+    while True:
+        now, metrics = time.monotonic() - begin, queue.get_metrics()
+        outcome.course.append((now, metrics.consumers, metrics.workers, metrics.qsize))
+        places = [collector.place for collector in queue.collectors.values()]
+        present = (metrics.target_consumers, metrics.target_workers, *places)
+        outcome.actions += sum(a != b for a, b in zip(last, present, strict=False))
+        last = present
+        capacity = metrics.workers + (metrics.consumers if "coroutine" in places else 0)
+        step = workload.step
+        if step is not None and outcome.reached is None and now >= step and capacity >= 0.9 * workload.needed:
+            outcome.reached = now - step
+        await asyncio.sleep(SAMPLING)
+
+
+if __name__ == "__main__":
+    main()
