@@ -17,7 +17,7 @@ EVENTS_A_LOOK: Final = 8
 """Events of a collector that are sampled from one look of the monitor to the next. More follow a changed handler
 sooner, and cost more."""
 
-MEMORY: Final = 20.0
+MEMORY: Final = 10.0
 """Samples that the mean for the events in between is averaged over, as a rule."""
 
 WORTH_SAMPLING: Final = 0.25
@@ -108,7 +108,10 @@ class TimeAccounts:
     def __init__(self, collectors: Sequence[Collector], adaptive: AdaptiveTier | None) -> None:
         self.by_key = {collector.key: _open(collector, adaptive) for collector in collectors}
         self.loop_busy = 0.0
-        """Seconds for which the interpreter was busy: its loop, and adaptive handlers in its threads."""
+        """Seconds for which the interpreter was busy: its loop, and adaptive handlers in its threads.
+
+        A loop that has work and no CPU is as full as one that has both.
+        """
         self._thread = get_native_id()
         self._loop_cpu = thread_time()
         self._loop_delay = run_delay(self._thread) or 0.0
@@ -131,9 +134,9 @@ class TimeAccounts:
         worthwhile = lag > LATE or spent > WORTH_SAMPLING * elapsed
         for account in self.by_key.values():
             account.observe(worthwhile=worthwhile)
-        self.loop_busy += spent + self._share_threads()
         delay = run_delay(self._thread) or 0.0
         preempted, self._loop_delay = max(0.0, delay - self._loop_delay), delay
+        self.loop_busy += spent + preempted + self._share_threads()
         self._share_loop(spent, preempted, lag)
         self._pending_cpu += max(0.0, workers_cpu - self._workers_cpu)
         self._pending_delay += max(0.0, workers_delay - self._workers_delay)

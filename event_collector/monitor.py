@@ -4,6 +4,7 @@ It runs only while there is something to do. An idle queue at its minimum has no
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -37,8 +38,8 @@ HISTORY = 50
 FAILED_INTERVAL = 1.0
 """Seconds until the next look after one that failed."""
 
-LAG_WEIGHT = 0.3
-"""Weight of one look in the mean lateness of the loop."""
+LAG_MEMORY = 0.15
+"""Seconds over which the lateness of the loop is averaged. Longer takes waiting for the loop for waiting for others."""
 
 TIMER_GRAIN = 0.002
 """Seconds that a timer may be late on a loop with nothing to do: event loops round to milliseconds."""
@@ -176,7 +177,8 @@ class Monitor:
         self._timer = None
         self._watchdog.beat()
         late, self._turn = max(now - self._due - TIMER_GRAIN, self._turn), 0.0
-        self._lag += LAG_WEIGHT * (late - self._lag)
+        # By time, not by looks: a loop that is held up has few of them.
+        self._lag += -math.expm1((self._looked - now) / LAG_MEMORY) * (max(0.0, late) - self._lag)
         if self._loop is not None:
             self._loop.call_soon(self._measure_turn, now)
         self._meter.sample(now, self.counts())

@@ -18,7 +18,9 @@ class BackEnd:
         self.now = self.arrivals = self.completions = self.wall = 0.0
         self.running = self.queued = 0.0
         self.consumers = 1
+        self.loop_share = self.loop_busy = 0.0
         self.sizes: list[int] = []
+        self.reasons: list[str] = []
 
     def waiting(self) -> float:
         crowd = max(1.0, self.running / self.capacity)
@@ -38,6 +40,7 @@ class BackEnd:
             self.running += started
             self.queued -= started
             self.now += TICK
+            self.loop_busy += self.loop_share * TICK
             self.consumers = self._decide()
             self.sizes.append(self.consumers)
 
@@ -51,7 +54,10 @@ class BackEnd:
             running=self.running,
         )
         tier = TierReading(size=self.consumers, busy=math.ceil(self.running))
-        plan = self.law.decide(Readings(now=self.now, collectors=(reading,), consumers=tier))
+        plan = self.law.decide(
+            Readings(now=self.now, collectors=(reading,), consumers=tier, loop_busy=self.loop_busy)
+        )
+        self.reasons += [change.reason for change in plan.changes]
         assert plan.consumer_ceiling >= plan.consumers
         return plan.consumers
 
@@ -121,3 +127,13 @@ def test_a_back_end_that_lost_capacity_is_tried_rarely() -> None:
     assert max(end.sizes) <= 90
     beyond = [size for size in end.sizes if size > 45]
     assert 0 < len(beyond) <= 0.4 * len(end.sizes)
+
+
+@pytest.mark.parametrize("loop_share", [0.1, 1.0])
+def test_a_full_loop_is_not_taken_for_a_saturated_back_end(loop_share: float) -> None:
+    """Where everything waits for the loop, that events take long says nothing of what they call."""
+    back_end = BackEnd(capacity=30)
+    back_end.goes_on(20.0, rate=300.0)
+    back_end.loop_share = loop_share
+    back_end.goes_on(5.0, rate=900.0)
+    assert any("saturated" in reason for reason in back_end.reasons) is (loop_share < 0.5)

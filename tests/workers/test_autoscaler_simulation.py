@@ -22,6 +22,7 @@ from bench.autoscaler.contest import (
 from bench.autoscaler.drawing import draw
 from bench.autoscaler.sharing import Sharing
 from bench.autoscaler.simulation import Simulation
+from bench.autoscaler.unseen import unseen
 from bench.autoscaler.workloads import Workload, burning, calling, constant, workloads
 from event_collector_workers.autoscaler import FixedSize, Tier
 
@@ -142,3 +143,9 @@ def test_the_law_holds_its_ground_on_workloads_it_was_not_made_with() -> None:
     """On four cores: all that the oracle finishes, at nearly its median latency, calmly, without a kill."""
     (standing,) = standings(contest(4, [11], [OURS], family="unseen"))
     assert breaches(standing, "unseen") == []
+
+
+def test_an_outage_of_a_back_end_is_told_from_a_crowd() -> None:
+    """Events that suddenly take 25 times as long are let through once they are seen to end as they arrive."""
+    (outage,) = (workload for workload in unseen(4) if workload.name == "outage of a back end")
+    assert next(score(outage, 2, [OURS])).p99 < 2.2

@@ -72,8 +72,20 @@ class SaturationGuard:
         self.cap: float | None = None
         self.reason = ""
 
-    def update(self, now: float, dt: float, estimates: Collection[CollectorEstimate], size: int) -> None:
-        """Take in what ended in the last `dt` seconds, and change the cap when a window is full."""
+    def update(
+        self, now: float, dt: float, estimates: Collection[CollectorEstimate], size: int, loop_share: float
+    ) -> None:
+        """Take in what ended in the last `dt` seconds, and change the cap when a window is full.
+
+        Args:
+            now: seconds of the law's own time.
+            dt: seconds since the last call.
+            estimates: of all collectors.
+            size: consumers that there should be.
+            loop_share: of the time in which the event loop was busy: while it is full, everything on it takes long,
+                and nothing can be said of a back end.
+
+        """
         mine = [estimate for estimate in estimates if estimate.tier is Tier.COROUTINE]
         self._span += dt
         completed = sum(self._collect(dt, estimate) for estimate in mine)
@@ -83,7 +95,7 @@ class SaturationGuard:
         if completed >= self._tuning.guard_events and self._span >= self._least_span(completed):
             window = self._close(now)
             if window is not None:
-                self._judge(now, window, size)
+                self._judge(now, window, size, loop_share >= self._tuning.loop_full)
 
     def _least_span(self, completed: float) -> float:
         """Return how long the window must be: saturation has to be seen soon, the worth of a cap surely."""
@@ -138,30 +150,33 @@ class SaturationGuard:
         for one in self._collectors.values():
             one.restart()
 
-    def _judge(self, now: float, window: _Window, size: int) -> None:
+    def _judge(self, now: float, window: _Window, size: int, loop_full: bool) -> None:
         if window.best < self._tuning.guard_least:
             self.cap = None
         elif self.cap is None:
-            self._suspect(now, window, size)
+            self._suspect(now, window, size, loop_full)
         elif self._settled:
             self._adjust(now, window, self.cap)
 
-    def _suspect(self, now: float, window: _Window, size: int) -> None:
+    def _suspect(self, now: float, window: _Window, size: int, loop_full: bool) -> None:
         """Cap soon when events pile up, later when they only take longer, since then it is less likely to help.
 
         Events that have all at once begun to take much longer pile up for as long as one of them takes, whatever the
         cause: only then it shows whether as many end as arrive.
         """
-        if window.waiting <= self._tolerance * window.best or window.busy < 0.5 * size:
+        calm = window.waiting <= self._tolerance * window.best or window.busy < 0.5 * size
+        if calm or loop_full:
             self._suspicion, self._suspected_at = 0.0, None
+            if loop_full:
+                return
             # A back end that has recovered earns its strictness back.
             self._tolerance = max(self._tuning.guard_tolerance, 0.98 * self._tolerance)
             return
         if self._suspected_at is None:
             self._suspected_at = now
         self._suspicion += 1.0 / (self._tuning.guard_soon if window.growing else self._tuning.guard_late)
-        sudden = self._tuning.guard_sudden * window.best
-        if self._suspicion < 1.0 or now - self._suspected_at < window.waiting - sudden:
+        unheard_of = window.waiting - self._tuning.guard_sudden * window.best
+        if self._suspicion < 1.0 or now - self._suspected_at < min(unheard_of, self._tuning.guard_watch):
             return
         knee = self._knee(now, window)
         self._tried_from = None

@@ -82,7 +82,8 @@ class Autoscaler:
             trusted = estimate.update(dt, reading) and trusted
             estimate.tier = self._placement.tiers.get(reading.key, reading.tier)
         estimates = self._estimates.values()
-        self._guard.update(self._time, dt, estimates, self._consumers.target)
+        loop_share = self._surroundings.loop_share
+        self._guard.update(self._time, dt, estimates, self._consumers.target, loop_share)
         if readings.unrouted or any(one.queued or one.running or one.arrived for one in estimates):
             self._last_event = self._time
         self._idle = self._time - self._last_event >= self._tuning.idle

@@ -141,6 +141,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     guard_sudden: float = 3.0
     """Waiting time over the best one from which on a cap first waits until such events can have ended: more often a
     back end that is slow than a crowd. Lower lets a real crowd grow for longer."""
+    guard_watch: float = 1.0
+    """Longest such wait. Longer sees through worse outages, and lets a crowd grow for longer that is to blame."""
     guard_settle: float = 2.0
     """Length of such a trial at least, in waiting times of the events. Shorter judges events that began before
     it."""
