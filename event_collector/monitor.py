@@ -7,7 +7,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any, NamedTuple, Protocol
 
 from event_collector.accounts import TimeAccounts
@@ -58,6 +58,8 @@ class WorkerReading(NamedTuple):
     """Seconds that workers were ready to run and had no CPU, so far."""
     startup: float | None
     memory: int | None
+    cpu_in_all: float = 0.0
+    """Like `cpu`, with what it took to start them, and those that have ended."""
 
 
 class WorkerGauge(Protocol):
@@ -112,7 +114,8 @@ class Monitor:
         self._collectors = collectors
         self._interval = interval
         self._log = log
-        self._machine = Machine()
+        self._machine = Machine(own_cpu=self._own_cpu)
+        self._workers_cpu = 0.0
         self._workers: WorkerGauge | None = None
         self._workers_wanted = -1
         self._worker_needed = False
@@ -236,6 +239,7 @@ class Monitor:
     def _read(self, now: float) -> Readings:
         dispatcher = self._dispatcher
         workers = NO_WORKERS if self._workers is None else self._workers.gauge()
+        self._workers_cpu = max(self._workers_cpu, workers.cpu_in_all)
         self._worker_needed = workers.outstanding > 0 or dispatcher.remote_queued > 0
         if len(self._collectors) == 1:  # all events are its own, and counted already
             usage = self._collectors[0].usage
@@ -258,6 +262,10 @@ class Monitor:
             unrouted=0 if len(collectors) == 1 else dispatcher.qsize,
             draining=dispatcher.refusing,
         )
+
+    def _own_cpu(self) -> float:
+        """Return the CPU time of this process and its workers: to walk all processes would hold up the loop."""
+        return process_time() + self._workers_cpu
 
     def _reading(self, collector: Collector) -> CollectorReading:
         usage, alone = collector.usage, len(self._collectors) == 1

@@ -188,6 +188,7 @@ class WorkerTier:
             delay=self._delay,
             startup=figures.startup_seconds or None,
             memory=self._memory,
+            cpu_in_all=figures.cpu_seconds,
         )
 
     def resize(self, workers: int) -> None:

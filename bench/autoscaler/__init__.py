@@ -34,7 +34,8 @@ Two of these choices move the figures of this library, and were made after its f
 
 The law's constants were chosen with the eighteen workloads in sight, seeds 1 to 3. Results for other seeds say more
 about luck than about other workloads. So there are fifteen more (`unseen`), on machines of other sizes, that nothing
-was chosen with but `guard_sudden` and `guard_watch`, for "outage of a back end". There the law is worst against the oracle where
+was chosen with but `guard_sudden` and `guard_watch`, for "outage of a back end". There the law is worst against the
+oracle where
 
 - workers start slowly into a full load ("deploy with a cold start": the oracle has its workers for nothing),
 - a collector that turns to computing is more than one loop can carry until it is moved ("now CPU, now IO"),

@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from event_collector_workers.machine import Machine, granted_cpus, memory_limit, read_limits
+from event_collector_workers.machine import Machine, granted_cpus, memory_limit, read_limits, run_delay
 
 GIB = 1 << 30
 VERSION_2 = "30 24 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate"
@@ -369,3 +370,29 @@ def test_a_real_control_group_is_seen(real_group: Path) -> None:
     """Inside a real group of a quarter of a CPU a process is granted a quarter of a CPU."""
     join = ["sh", "-c", f'echo $$ > {real_group}/cgroup.procs && exec "$@"', "sh"]
     assert ask_in_child(join) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("content", [None, "", "12 x 3", "12"])
+def test_a_run_delay_that_nobody_tells_is_none(tmp_path: Path, content: str | None) -> None:
+    """Another system, a process that is gone, a kernel without the figure: no delay, and no error."""
+    if content is not None:
+        (tmp_path / "7").mkdir()
+        (tmp_path / "7" / "schedstat").write_text(content)
+    assert run_delay(7, tmp_path) is None
+
+
+def test_a_run_delay_is_read_in_seconds(tmp_path: Path) -> None:
+    """The kernel tells nanoseconds, in the second of three fields."""
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "schedstat").write_text("9000000000 1500000000 42\n")
+    assert run_delay(7, tmp_path) == 1.5
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel does not tell run delays")
+def test_the_run_delay_of_this_thread_only_grows() -> None:
+    """A real thread has one, by its own id, and it never falls."""
+    first = run_delay(threading.get_native_id())
+    second = run_delay(threading.get_native_id())
+    assert first is not None
+    assert second is not None
+    assert 0.0 <= first <= second

@@ -1,0 +1,120 @@
+"""How many worker processes there really are: ahead of need, within the budget, none when idle. On a fixed machine."""
+
+import asyncio
+import multiprocessing
+import selectors
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+
+from event_collector import Collector, CollectorQueue, Payload
+from event_collector_workers.autoscaler import Autoscaler, Limits, MachineReading, Tuning
+from event_collector_workers.machine import Machine
+from tests.event_collector.modes import BOUND, Log, until
+from tests.event_collector.sample_scaling import BALLAST, compute, slow_start, takes_memory
+
+
+@pytest.fixture
+def grant(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have the machine grant what a test says, whatever else runs on it."""
+
+    def say(reading: Callable[[], MachineReading]) -> None:
+        monkeypatch.setattr(Machine, "read", lambda self, now: reading())
+
+    return say
+
+
+async def most_workers(queue: CollectorQueue, events: int, seconds: float) -> int:
+    """Have so many events computed, and return the most workers that there were meanwhile, or should have been."""
+    for _ in range(events):
+        await queue.get_publisher().send(Payload(seconds))
+    most = 0
+    while queue.accounting().finished < events:
+        metrics = queue.get_metrics()
+        most = max(most, metrics.workers, metrics.target_workers)
+        await asyncio.sleep(0.01)
+    return most
+
+
+@pytest.mark.parametrize("lifecycle", [slow_start, None])
+async def test_workers_that_start_slowly_are_started_ahead_of_need(
+    lifecycle: Any, grant: Callable[..., None]
+) -> None:
+    """Before the first event some are ready, and stay although nothing happens; where it is quick there are none."""
+    grant(lambda: MachineReading(cpus=8.0))
+    law = Autoscaler(Limits(max_workers=4), Tuning(slow_start=0.45, warm_startup=0.5, idle=0.1))
+    if lifecycle is None:
+        law = Autoscaler(Limits(max_workers=4), Tuning(slow_start=60.0, idle=0.1))
+    queue = CollectorQueue(
+        [Collector("c", compute, lifecycle=lifecycle)], law=law, max_workers=4, logging=False
+    )
+    wanted = 2 if lifecycle is not None else 0
+    async with asyncio.timeout(BOUND), queue:
+        await until(lambda: queue.get_metrics().workers == wanted, "workers are as many as they should be")
+        await asyncio.sleep(0.3)
+        metrics = queue.get_metrics()
+    assert (metrics.workers, metrics.target_workers, metrics.event_count) == (wanted, wanted, 0)
+
+
+async def test_a_burst_starts_no_more_workers_than_the_cpus_can_feed(grant: Callable[..., None]) -> None:
+    """On two cores a rush of events that compute has a few workers, not the eight that are allowed."""
+    grant(lambda: MachineReading(cpus=2.0))
+    queue = CollectorQueue([Collector("c", compute)], max_workers=8, logging=False)
+    async with asyncio.timeout(2 * BOUND), queue:
+        most = await most_workers(queue, 100, 0.02)
+    assert 2 <= most <= 4
+
+
+async def test_a_burst_starts_no_more_workers_than_fit_into_the_memory(grant: Callable[..., None]) -> None:
+    """With room for three workers there are three, however long the queue and however many cores."""
+    base, worker = 1 << 30, BALLAST + (30 << 20)
+    queue = CollectorQueue([Collector("c", compute, lifecycle=takes_memory)], max_workers=8, logging=False)
+
+    def reading() -> MachineReading:
+        used = base + queue.get_metrics().workers * worker
+        limit = int((base + 3.7 * worker) / 0.95)
+        return MachineReading(cpus=16.0, memory_limit=limit, memory_used=used)
+
+    grant(reading)
+    async with asyncio.timeout(2 * BOUND), queue:
+        most = await most_workers(queue, 200, 0.02)
+    assert 2 <= most <= 4
+
+
+class CountingSelector(selectors.DefaultSelector):
+    """Counts the turns of the loop that it serves."""
+
+    turns = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.turns += 1
+        return super().select(timeout)
+
+
+def test_an_idle_queue_has_no_workers_and_is_silent() -> None:
+    """After a rush the processes go, the loop sleeps, and nothing was logged that a user would have to read."""
+    log, selector = Log(), CountingSelector()
+
+    async def scenario() -> tuple[int, int]:
+        collectors = [Collector("c", compute), Collector("a", compute, mode="adaptive")]
+        queue = CollectorQueue(collectors, max_workers=2, avg_load_interval=1.0, log=log)
+        async with asyncio.timeout(BOUND), queue:
+            for _ in range(50):
+                await queue.get_publisher().send(Payload(0.0))
+            await queue.get_publisher().wait()
+            await until(lambda: queue.get_metrics().workers == 0, "the workers are gone")
+            await until(lambda: queue.consumer_count() == 1, "the consumers are gone")
+            await asyncio.sleep(0.1)
+            before = selector.turns
+            await asyncio.sleep(0.5)
+            # What is left is the process that forks workers.
+            everyone = psutil.Process().children(recursive=True)
+            return selector.turns - before, len(everyone) - len(multiprocessing.active_children())
+
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+        turns, processes = runner.run(scenario())
+    assert turns < 20
+    assert processes <= 2
+    assert [line for line in log.lines if line[0] not in ("debug",)] == []
