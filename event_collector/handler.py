@@ -2,14 +2,14 @@
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from event_collector.data import Error, Ok, Payload
 from event_collector.exceptions import ConfigError
 
-__all__ = ["as_coroutine", "describe", "is_asynchronous", "payload_type_of", "result_type_of"]
+__all__ = ["describe", "is_asynchronous", "payload_type_of", "result_type_of"]
 
 _NOTHING: Any = inspect.Parameter.empty
 
@@ -29,17 +29,6 @@ def is_asynchronous(processor: Callable[..., Any]) -> bool:
     if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(inspect.unwrap(call)):
         return True
     return _is_awaitable(_annotation(call, "return"))
-
-
-def as_coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
-    """Return a coroutine that awaits it: itself if it is one."""
-    if isinstance(awaitable, Coroutine):
-        return awaitable
-
-    async def wait() -> Any:
-        return await awaitable
-
-    return wait()
 
 
 def payload_type_of(processor: Callable[..., Any]) -> Any:

@@ -7,12 +7,11 @@ steps aside again: events in between, and queues that ask for no samples, pay no
 
 import functools
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from time import monotonic, thread_time
 from typing import Any, Final, NamedTuple
 
 from event_collector.collector import Collector, Processor
-from event_collector.handler import as_coroutine
 
 __all__ = ["Sample", "StepSampler"]
 
@@ -96,7 +95,7 @@ class _Sampled:
         self._steps = 0
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        coroutine = as_coroutine(self._awaitable)
+        coroutine = _coroutine(self._awaitable)
         try:
             waits_for = self._step(coroutine.send, None)
             while True:
@@ -127,3 +126,13 @@ class _Sampled:
             self._cpu += thread_time() - cpu
             self._held += monotonic() - began
             self._steps += 1
+
+
+def _coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
+    if isinstance(awaitable, Coroutine):
+        return awaitable
+
+    async def wait() -> Any:
+        return await awaitable
+
+    return wait()
