@@ -72,8 +72,9 @@ def add_options(subparsers: "argparse._SubParsersAction[Any]") -> Any:
 def _add_handlers(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
         "--mode",
-        choices=("auto", "coroutine", "thread", "process"),
-        help="where it runs; auto, the default: on the event loop if it is `async def`, else in worker processes",
+        choices=("auto", "coroutine", "thread", "process", "adaptive"),
+        help="where it runs; auto, the default: on the event loop if it is `async def`, else in worker processes; "
+        "adaptive: here or there, as its events turn out",
     )
     group.add_argument(
         "--timeout",

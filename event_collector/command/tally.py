@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from time import monotonic
 
-from event_collector.collector import PROCESS
+from event_collector.collector import ADAPTIVE, PROCESS
 from event_collector.command.window import Entry
 from event_collector.queue import CollectorQueue
 
@@ -64,7 +64,7 @@ class Tally:
 
     def look_at(self, queue: CollectorQueue) -> None:
         """Note how many workers the queue has; it remembers only its last changes."""
-        if any(collector.mode == PROCESS for collector in queue.collectors.values()):
+        if any(collector.mode in (PROCESS, ADAPTIVE) for collector in queue.collectors.values()):
             sizes = [int(change.after) for change in queue.changes() if change.subject == "workers"]
             self.workers = max(1, self.workers, *sizes)
 
@@ -74,7 +74,7 @@ class Tally:
             f"{_many(self.events, 'event')} in {self.elapsed:.2f} s ({self.rate:,.0f}/s), {_many(self.failed, 'error')}"
         ]
         for mode, seconds in self._busy(queue).items():
-            workers = f", {_many(self.workers, 'worker')}" if mode == PROCESS else ""
+            workers = f", {_many(self.workers, 'worker')}" if mode in (PROCESS, ADAPTIVE) else ""
             lines.append(f"  {mode}: busy for {seconds:.2f} s{workers}")
         return "\n".join(lines)
 

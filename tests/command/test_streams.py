@@ -81,6 +81,13 @@ def test_crash_of_a_worker_fails_one_event() -> None:
     assert done.returncode == 1
 
 
+def test_an_adaptive_handler_begins_here() -> None:
+    """--mode adaptive takes plain handlers too, and has the queue decide where they run."""
+    done = run("--mode", "adaptive", target="where", stdin=events(4))
+    assert len({line["ok"] for line in lines_of(done.stdout)}) == 1
+    assert "adaptive: busy for" in done.stderr
+
+
 def test_modes_workers_and_timeout_are_options() -> None:
     """--mode says where the handler runs, --workers in how many processes, --timeout for how long."""
     here = {line["ok"] for line in lines_of(run("--mode", "thread", target="where", stdin=events(4)).stdout)}

@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import selectors
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -38,6 +39,16 @@ class Log:
 
     def of(self, event: str) -> list[dict[str, Any]]:
         return [{"level": level, **fields} for level, text, fields in self.lines if text == event]
+
+
+class CountingSelector(selectors.DefaultSelector):
+    """Counts the turns of the loop that it serves."""
+
+    turns = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.turns += 1
+        return super().select(timeout)
 
 
 @contextmanager

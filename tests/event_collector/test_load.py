@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import random
-import selectors
 import sys
 import time
 import tracemalloc
@@ -15,6 +14,7 @@ import pytest
 
 from event_collector import Collector, CollectorQueue, Context, Payload, QueueFull, QueueType
 from event_collector.exceptions import EventCollectorException
+from tests.event_collector.modes import CountingSelector
 
 PATIENCE = 10.0  # seconds after which a wait counts as a hang
 
@@ -308,16 +308,6 @@ async def test_a_large_fixed_pool_is_not_a_large_number_of_tasks() -> None:
         while queue.current_load().busy < 200:
             await asyncio.sleep(0)
         gate.open.set()
-
-
-class CountingSelector(selectors.DefaultSelector):
-    """Counts the turns of the loop that it serves."""
-
-    turns = 0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self.turns += 1
-        return super().select(timeout)
 
 
 @pytest.mark.parametrize("autoscale", [True, False])

@@ -2,7 +2,6 @@
 
 import asyncio
 import multiprocessing
-import selectors
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from event_collector import Collector, CollectorQueue, Payload
 from event_collector_workers.autoscaler import Autoscaler, Limits, MachineReading, Tuning
 from event_collector_workers.machine import Machine
-from tests.event_collector.modes import BOUND, Log, until
+from tests.event_collector.modes import BOUND, CountingSelector, Log, until
 from tests.event_collector.sample_scaling import BALLAST, compute, slow_start, takes_memory
 
 
@@ -81,16 +80,6 @@ async def test_a_burst_starts_no_more_workers_than_fit_into_the_memory(grant: Ca
     async with asyncio.timeout(2 * BOUND), queue:
         most = await most_workers(queue, 200, 0.02)
     assert 2 <= most <= 4
-
-
-class CountingSelector(selectors.DefaultSelector):
-    """Counts the turns of the loop that it serves."""
-
-    turns = 0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self.turns += 1
-        return super().select(timeout)
 
 
 def test_an_idle_queue_has_no_workers_and_is_silent() -> None:
