@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -73,6 +73,7 @@ class Metrics:
     wip: float
     t_delta: float
     event_count: int
+    _: KW_ONLY
     target_consumers: int = 0
     workers: int = 0
     target_workers: int = 0

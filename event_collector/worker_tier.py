@@ -196,16 +196,20 @@ class WorkerTier:
         self._pool.resize(workers)
 
     def _count_times(self, workers: Iterable[WorkerStatistics]) -> None:
-        """Add up how long workers were on a CPU, and had to wait for one, since they were ready."""
-        times = {
-            worker.pid: (worker.cpu_seconds, run_delay(worker.pid) or 0.0)
-            for worker in workers
-            if worker.pid is not None and worker.state != "starting"  # the price of a start is not an event's
-        }
-        for pid, (cpu, delay) in times.items():
-            last_cpu, last_delay = self._times.get(pid, (cpu, delay))
-            self._cpu += max(0.0, cpu - last_cpu)
-            self._delay += max(0.0, delay - last_delay)
+        """Add up how long workers were on a CPU, and had to wait for one, for the events they have.
+
+        The price of a start is not an event's, but what there is of it since the last look is counted: to miss a part
+        of the first event would make it look like waiting, and waiting like a need for more workers.
+        """
+        times: dict[int, tuple[float, float]] = {}
+        for worker in workers:
+            if worker.pid is None:
+                continue
+            cpu, delay = times[worker.pid] = worker.cpu_seconds, run_delay(worker.pid) or 0.0
+            if worker.state != "starting":
+                last_cpu, last_delay = self._times.get(worker.pid, (0.0, 0.0))
+                self._cpu += max(0.0, cpu - last_cpu)
+                self._delay += max(0.0, delay - last_delay)
         self._times = times
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from event_collector import Collector, CollectorQueue, Context, Payload, QueueFull, QueueType
+from event_collector import Collector, CollectorQueue, Context, Payload, QueueFull, QueueType, monitor
 from event_collector.exceptions import EventCollectorException
 from tests.event_collector.modes import CountingSelector
 
@@ -265,9 +265,10 @@ class FastClock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FastClock:
-    """Hand the clock to a test that runs its own loop; asyncio's loops read it, uvloop's do not."""
+    """Hand the clock to a test that runs its own loop; asyncio's loops and the monitor read it, uvloop's do not."""
     clock = FastClock()
     monkeypatch.setattr(time, "monotonic", clock)
+    monkeypatch.setattr(monitor, "monotonic", clock)
     return clock
 
 

@@ -1,7 +1,6 @@
 """How many worker processes there really are: ahead of need, within the budget, none when idle. On a fixed machine."""
 
 import asyncio
-import multiprocessing
 from collections.abc import Callable
 from typing import Any
 
@@ -58,12 +57,12 @@ async def test_workers_that_start_slowly_are_started_ahead_of_need(
 
 
 async def test_a_burst_starts_no_more_workers_than_the_cpus_can_feed(grant: Callable[..., None]) -> None:
-    """On two cores a rush of events that compute has a few workers, not the eight that are allowed."""
+    """On two cores a rush of events that compute has a few workers, not the sixteen that are allowed."""
     grant(lambda: MachineReading(cpus=2.0))
-    queue = CollectorQueue([Collector("c", compute)], max_workers=8, logging=False)
+    queue = CollectorQueue([Collector("c", compute)], max_workers=16, logging=False)
     async with asyncio.timeout(2 * BOUND), queue:
-        most = await most_workers(queue, 100, 0.02)
-    assert 2 <= most <= 4
+        most = await most_workers(queue, 60, 0.05)
+    assert 2 <= most <= 6
 
 
 async def test_a_burst_starts_no_more_workers_than_fit_into_the_memory(grant: Callable[..., None]) -> None:
@@ -82,11 +81,17 @@ async def test_a_burst_starts_no_more_workers_than_fit_into_the_memory(grant: Ca
     assert 2 <= most <= 4
 
 
+def children() -> set[int]:
+    """The processes below this one."""
+    return {process.pid for process in psutil.Process().children(recursive=True)}
+
+
 def test_an_idle_queue_has_no_workers_and_is_silent() -> None:
     """After a rush the processes go, the loop sleeps, and nothing was logged that a user would have to read."""
     log, selector = Log(), CountingSelector()
+    before = children()
 
-    async def scenario() -> tuple[int, int]:
+    async def scenario() -> int:
         collectors = [Collector("c", compute), Collector("a", compute, mode="adaptive")]
         queue = CollectorQueue(collectors, max_workers=2, avg_load_interval=1.0, log=log)
         async with asyncio.timeout(BOUND), queue:
@@ -95,15 +100,12 @@ def test_an_idle_queue_has_no_workers_and_is_silent() -> None:
             await queue.get_publisher().wait()
             await until(lambda: queue.get_metrics().workers == 0, "the workers are gone")
             await until(lambda: queue.consumer_count() == 1, "the consumers are gone")
-            await asyncio.sleep(0.1)
-            before = selector.turns
+            # What is left is the process that forks workers, and the standard library's own beside it.
+            await until(lambda: len(children() - before) <= 2, "the processes are gone")
+            turns = selector.turns
             await asyncio.sleep(0.5)
-            # What is left is the process that forks workers.
-            everyone = psutil.Process().children(recursive=True)
-            return selector.turns - before, len(everyone) - len(multiprocessing.active_children())
+            return selector.turns - turns
 
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
-        turns, processes = runner.run(scenario())
-    assert turns < 20
-    assert processes <= 2
-    assert [line for line in log.lines if line[0] not in ("debug",)] == []
+        assert runner.run(scenario()) < 20
+    assert [line for line in log.lines if line[0] != "debug"] == []
