@@ -2,8 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from heapq import heappop, heappush
-from operator import attrgetter
+from heapq import heappop, heappush, merge
 from typing import Any, Protocol
 
 from event_collector.data import Payload
@@ -48,6 +47,9 @@ class Backlog(Protocol):
     def last(self) -> CollectorEvent:
         """Return the oldest of the least urgent events; IndexError when there is none."""
 
+    def take_all(self) -> list[CollectorEvent]:
+        """Remove and return all events, so that pushing them again has them as they were; none counts as taken."""
+
     def __len__(self) -> int:
         """Return how many events stand here, gaps included."""
 
@@ -74,6 +76,13 @@ class _Gaps:
             kept = [event for event in self if event not in gaps]
             gaps.clear()
             self.refill(kept)
+
+    def take_all(self: "_Gapped") -> list[CollectorEvent]:
+        """Remove and return all events, in the order in which they were pushed, at least those of one priority."""
+        events = [event for event in self if event not in self.gaps]
+        self.gaps.clear()
+        self.refill([])
+        return events
 
 
 class _Gapped(Backlog, Protocol):
@@ -202,6 +211,7 @@ class RecordedBacklog:
         self.gaps = backlog.gaps
         self.push, self.peek, self.last = backlog.push, backlog.peek, backlog.last
         self.withdraw, self.close_gaps = backlog.withdraw, backlog.close_gaps
+        self.take_all = backlog.take_all
 
     def pop(self) -> CollectorEvent:
         """Remove and return the next event."""
@@ -214,22 +224,15 @@ class RecordedBacklog:
 
 
 def sort_out(
-    here: Backlog, remote: Backlog, is_remote: Callable[[Payload[Any]], bool], *, all_alike: bool
-) -> tuple[Backlog, Backlog]:
-    """Return both lines with their events where `is_remote` says they belong now, in the order of their acceptance.
+    here: Backlog, remote: Backlog, is_remote: Callable[[Payload[Any]], bool]
+) -> Iterator[tuple[CollectorEvent, bool]]:
+    """Empty both lines; yield their events, and whether each belongs into the second one now.
 
-    Where it says the same of all payloads (`all_alike`) and one line is empty, at most the lines change places:
-    that costs the same for a million events as for one.
+    Events of one line keep their order; of two lines the more urgent event comes first, then the older one. Pushed as they come, they leave in
+    the order of the queue.
     """
-    if all_alike and not (here and remote):
-        waiting = here or remote
-        if waiting and is_remote(waiting.peek().payload) is not (waiting is remote):
-            return remote, here
-        return here, remote
-    events = [line.pop() for line in (here, remote) for _ in range(len(line))]
-    for event in sorted(events, key=attrgetter("id")):
-        (remote if is_remote(event.payload) else here).push(event)
-    return here, remote
+    for event in list(merge(here.take_all(), remote.take_all())):
+        yield event, is_remote(event.payload)
 
 
 _BACKLOGS: dict[QueueType, type[Backlog]] = {

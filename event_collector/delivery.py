@@ -33,8 +33,6 @@ class DeliveryPlan:
         self.any_remote = bool(remote)
         """Whether any payload may reach a worker process."""
         self._all_remote = self._select is None or len(remote) == len(everyone)
-        self.all_alike = self._all_remote or not remote
-        """Whether is_remote() says the same of every payload."""
         only = everyone[0] if self._select is not None and len(everyone) == 1 else None
         self.direct: Collector | None = None
         """The one collector that every broadcast goes to, when calling its handler is all there is to do."""

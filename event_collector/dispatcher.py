@@ -638,10 +638,12 @@ class Dispatcher(WaitingEvents):
     def redirect(self, plan: DeliveryPlan) -> None:
         """Deliver by another plan: collectors have moved. Events that wait go to the line that is theirs now."""
         self.plan = plan
-        self._backlog, self._remote_backlog = sort_out(
-            self._backlog, self._remote_backlog, plan.is_remote, all_alike=plan.all_alike
-        )
-        self._push = self._backlog.push
+        for event, remote in sort_out(self._backlog, self._remote_backlog, plan.is_remote):
+            if remote:
+                self._push_remote(event)
+            else:
+                event.place = None
+                self._backlog.push(event)
         self.schedule_pump()
 
     # Size

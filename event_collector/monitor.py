@@ -182,9 +182,7 @@ class Monitor:
         late, self._turn = max(now - self._due - TIMER_GRAIN, self._turn), 0.0
         # By time, not by looks: a loop that is held up has few of them.
         self._lag += -math.expm1((self._looked - now) / LAG_MEMORY) * (max(0.0, late) - self._lag)
-        if (
-            self._loop is not None and self._dispatcher.unfinished
-        ):  # else it would only wake a loop that sleeps
+        if self._loop is not None and self._dispatcher.active:  # else it would wake a loop that sleeps
             self._loop.call_soon(self._measure_turn, now)
         self._meter.sample(now, self.counts())
         try:

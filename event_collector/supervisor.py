@@ -231,7 +231,7 @@ class Supervisor:
         now = self._clock()
         course.only = tuple(key for key, due in course.due.items() if due <= now or self._draining)
         self.prepare(event, course)
-        remote = any(self._collectors[key].mode == PROCESS for key in course.only)
+        remote = any(self._collectors[key].place == PROCESS for key in course.only)
         self._events.requeue(event, remote=remote)
 
     def prepare(self, event: CollectorEvent, course: Course) -> None:

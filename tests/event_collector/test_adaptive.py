@@ -63,7 +63,7 @@ async def test_moves_lose_and_repeat_nothing(handler: Any, queue_type: QueueType
             places = Counter([(await event.wait()).first().unwrap() == HERE for event in events])
     assert Counter(handlers.lines_of(tmp_path / "record")) == Counter(map(str, range(len(events))))
     assert set(places) == {True, False}
-    assert queue.accounting() == (len(events), len(events), 0, 0)
+    assert queue.accounting()[:4] == (len(events), len(events), 0, 0)
 
 
 async def test_moves_keep_the_order_of_events_that_run_one_at_a_time(tmp_path: Path) -> None:
@@ -213,14 +213,26 @@ def test_lines_are_sorted_out_in_order(queue_type: QueueType, remote: str) -> No
     """Whatever was in which line, each event is in the right one, and leaves it in the order of the queue."""
     dice = random.Random(5)
     is_remote = {"all": lambda p: True, "none": lambda p: False, "odd": lambda p: p.value % 2 == 1}[remote]
+    kinds = 3 if queue_type is QueueType.PRIORITY else 1  # elsewhere all have the same
     for share in (0.0, 0.5, 1.0):
         lines = make_backlog(queue_type), make_backlog(queue_type)
-        wanted = make_backlog(queue_type), make_backlog(queue_type)
+        everyone = []
         for number in range(200):
-            event = CollectorEvent(number, Payload(number), float(dice.randrange(3)))
+            event = CollectorEvent(number, Payload(number), float(dice.randrange(kinds)))
             lines[dice.random() < share].push(event)
-            wanted[is_remote(event.payload)].push(event)
-        sorted_out = sort_out(*lines, is_remote, all_alike=remote != "odd")
+            everyone.append(event)
+        for line in lines:  # some are withdrawn meanwhile
+            for event in list(line)[::7]:  # type: ignore[call-overload]
+                line.withdraw(event)
+        left = {event.id for line in lines for event in line if event not in line.gaps}  # type: ignore[attr-defined]
+        wanted = make_backlog(queue_type), make_backlog(queue_type)
+        for event in sorted(everyone, key=lambda event: event.id):
+            if event.id in left:
+                wanted[is_remote(event.payload)].push(event)
+        sorted_out = make_backlog(queue_type), make_backlog(queue_type)
+        for event, there in sort_out(*lines, is_remote):
+            sorted_out[there].push(event)
+        assert [len(line) for line in lines] == [0, 0]
         got = [[line.pop() for _ in range(len(line))] for line in sorted_out]
         assert got == [[line.pop() for _ in range(len(line))] for line in wanted]
 
