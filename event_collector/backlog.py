@@ -228,8 +228,8 @@ def sort_out(
 ) -> Iterator[tuple[CollectorEvent, bool]]:
     """Empty both lines; yield their events, and whether each belongs into the second one now.
 
-    Events of one line keep their order; of two lines the more urgent event comes first, then the older one. Pushed as they come, they leave in
-    the order of the queue.
+    Events of one line keep their order; of two lines the more urgent event comes first, then the older one. Pushed as
+    they come, they leave in the order of the queue.
     """
     for event in list(merge(here.take_all(), remote.take_all())):
         yield event, is_remote(event.payload)
