@@ -142,7 +142,7 @@ class Dispatcher(WaitingEvents):
         # Events for worker processes have a line of their own: they wait for room there, the others need not.
         self._backlog, self._remote_backlog = make_backlog(queue_type), make_backlog(queue_type)
         self._overflow = overflow
-        self._push = self._backlog.push if overflow == WAIT else self._push_and_drop
+        self._push = self._backlog.push
         self._ahead: Sized = _ALWAYS
         self.supervisor = Supervisor(self, letters)
         self._supervised: Supervisor | None = None  # the same, while events that leave handlers concern it
@@ -282,13 +282,16 @@ class Dispatcher(WaitingEvents):
             event.course = course
             if self._is_late(event, course):
                 return event
+        if self._overflow != WAIT:
+            self._keep(event, variables)
+            if self._is_dropped(event):
+                return event
         if self._tier is not None and self.plan.is_remote(payload):
             self._keep(event, variables)
             if self._submit_at_once(event):
                 return event
             self._push_remote(event)
             self._submit_jobs()
-            self._make_room(event)
         elif self._in_order and not self._backlog and (consumer := self._claim_for(event)) is not None:
             event.started = event.created
             self.consumers.step(consumer, event, variables)
@@ -529,7 +532,7 @@ class Dispatcher(WaitingEvents):
         self.recorder = self.supervisor.recorder = self.supervisor.letters.recorder = recorder
         self._backlog = RecordedBacklog(self._backlog, recorder.started)
         self._remote_backlog = RecordedBacklog(self._remote_backlog, recorder.started)
-        self._push = self._backlog.push if self._overflow == WAIT else self._push_and_drop
+        self._push = self._backlog.push
         self.crowded = True
 
     def put_on_record(
@@ -563,7 +566,7 @@ class Dispatcher(WaitingEvents):
         if self._refusal is not None:
             self.withdraw(event)
             raise another(self._refusal)
-        self._enter(event)
+        self._enter(event, is_new=True)
 
     def recover(
         self,
@@ -599,19 +602,20 @@ class Dispatcher(WaitingEvents):
             return event
         if self._capacity is not None:
             self._capacity.take()
-        self._enter(event)
+        self._enter(event, is_new=False)
         return event
 
-    def _enter(self, event: CollectorEvent) -> None:
+    def _enter(self, event: CollectorEvent, *, is_new: bool) -> None:
         self.accepted += 1
         if self.idle:
             self._notice_activity()
         if event.course is not None and self._is_late(event, event.course):
             return
+        if is_new and self._is_dropped(event):
+            return
         if self._tier is not None and self.plan.is_remote(event.payload):
             self._push_remote(event)
             self._submit_jobs()
-            self._make_room(event)
         else:
             self._push(event)
         self.schedule_pump()

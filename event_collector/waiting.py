@@ -4,7 +4,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from event_collector.attempt import Course
-from event_collector.capacity import DROP_NEWEST, WAIT, Capacity
+from event_collector.capacity import DROP_OLDEST, WAIT, Capacity
 from event_collector.data import Error, ResultList
 from event_collector.exceptions import DeadlineExceeded, EventCancelled, EventDropped
 
@@ -103,24 +103,27 @@ class WaitingEvents:
         event.place = self._remote_backlog
         self._remote_backlog.push(event)
 
-    def _push_and_drop(self, event: "CollectorEvent") -> None:
-        self._backlog.push(event)
-        self._make_room(event)
+    def _is_dropped(self, newest: "CollectorEvent") -> bool:
+        """Drop one event if more wait than may, and senders do not wait instead; return whether it was the new one.
 
-    def _make_room(self, newest: "CollectorEvent") -> None:
-        """Drop one event if more wait than may, and senders do not wait instead."""
+        Before the new one is begun: where nothing but events between two attempts fill the queue, it has to go, or a
+        handler that keeps failing would fill the memory.
+        """
         if self._overflow == WAIT or self._capacity is None or not self._capacity.is_overdrawn:
-            return
-        lines = [line for line in (self._backlog, self._remote_backlog) if line]
-        if not lines:
-            return
-        if self._overflow == DROP_NEWEST and self.is_waiting(newest):
-            victim = newest
-        else:
-            victim = max((line.last() for line in lines), key=lambda event: (event.priority, -event.id))
+            return False
         self.dropped += 1
         bound = f"max_queue_size={self._capacity.places}, overflow={self._overflow!r}"
-        self.end_waiting(victim, EventDropped(f"the queue was full, and this event made room ({bound})"))
+        error = EventDropped(f"the queue was full, and this event made room ({bound})")
+        victim = newest
+        if self._overflow == DROP_OLDEST:
+            waiting = [line.last() for line in (self._backlog, self._remote_backlog) if line]
+            victim = max(*waiting, newest, newest, key=lambda event: (event.priority, -event.id))
+        if victim is not newest:
+            self.end_waiting(victim, error)
+            return False
+        self._release_room()
+        self.conclude(newest, ResultList((Error(error),)))
+        return True
 
     def _is_late(self, event: "CollectorEvent", course: Course) -> bool:
         """Watch an event's deadline; end it at once if that has passed."""

@@ -196,6 +196,24 @@ async def test_events_that_wait_for_another_attempt_hold_their_places() -> None:
         assert await outcomes(events[1:]) == [[2, "ConnectionError: attempt 1"]] * 2
 
 
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+async def test_a_handler_that_keeps_failing_does_not_fill_the_memory(overflow: str) -> None:
+    """Where events between two attempts fill the queue, new ones are dropped, though a consumer is free for them."""
+    policy = Retry(max_attempts=2, backoff=60.0, jitter=0.0)
+    async with (
+        running(
+            Collector("c", handlers.succeed_at_async, retry=policy), max_queue_size=3, overflow=overflow
+        ) as queue,
+        balanced_all_along(queue),
+    ):
+        for _ in range(20):
+            await queue.get_publisher().send(Payload([2, "refuse"]))
+            await until(lambda: queue.accounting()[2:4] == (0, 0), "it has its turn")
+        assert queue.accounting().scheduled == 3
+        assert queue.dropped == 17
+        await queue.shut_down_queue()
+
+
 async def test_dropped_events_do_not_overtake_the_counts() -> None:
     """A storm of senders, cancellations and drops leaves the bound exactly where it was."""
     async with held(max_queue_size=5, overflow="drop_oldest") as it:

@@ -75,11 +75,8 @@ class Reliability(RuleBasedStateMachine):
         if deadline is not None:
             self.deadlines[self.number] = self.simulation.loop.now + deadline
         if waits:
-            task = self.simulation.loop.create_task(
-                self.simulation.publisher.send(payload, deadline=deadline)
-            )
-            task.add_done_callback(self.see_sent)
-            self.senders.append(task)
+            sending = self.simulation.publisher.send(payload, deadline=deadline)
+            self.senders.append(self.simulation.loop.create_task(self.keep(sending)))
             self.simulation.turn()
         else:
             self.simulation.run(self.send_nowait(payload, deadline))
@@ -94,9 +91,13 @@ class Reliability(RuleBasedStateMachine):
         else:
             self.events[event.id] = event
 
-    def see_sent(self, task: "asyncio.Task[Any]") -> None:
-        if not task.cancelled() and not isinstance(task.exception(), QueueShutDown):
-            self.events[task.result().id] = task.result()
+    async def keep(self, sending: Any) -> None:
+        """Wait for an event; it is noted in the very step in which it is accepted."""
+        try:
+            event = await sending
+        except QueueShutDown:
+            return
+        self.events[event.id] = event
 
     @precondition(lambda self: self.senders)
     @rule(data=st.data())
@@ -141,9 +142,8 @@ class Reliability(RuleBasedStateMachine):
             return
         self.tries[letter.payload.value, letter.collector] = 0
         self.deadlines.pop(letter.payload.value, None)
-        task = self.simulation.loop.create_task(self.simulation.letters.replay(letter))
-        task.add_done_callback(self.see_sent)
-        self.senders.append(task)
+        sending = self.simulation.letters.replay(letter)
+        self.senders.append(self.simulation.loop.create_task(self.keep(sending)))
         self.simulation.turn()
 
     @rule(size=st.integers(1, 4))
