@@ -141,7 +141,7 @@ class CollectorQueue:
         overflow: what happens to an event that is sent when `max_queue_size` events wait: "wait" (`send()` waits,
             `send_nowait()` raises QueueFull), "drop_newest" (it ends with EventDropped at once), or "drop_oldest" (the
             one does that has waited longest; in a PRIORITY queue the oldest of the least urgent, which may be the new
-            one). Events that wait for another attempt are not dropped.
+            one). Events that wait for another attempt are not dropped; where they fill the queue, the new one is.
         max_dead_letters: how many dead letters are kept; the oldest makes room for a new one.
         journal: the path of a file, or a Journal, in which accepted events are until they are finished, so that they
             survive the program: what one leaves unfinished runs again at the next start, with its `event.id`.
