@@ -70,6 +70,17 @@ async def test_large_reply_without_a_blob_arrives():
         await prove_alive(pool, 100)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("size", [20_000, 100_000, 1_000_000])
+async def test_many_large_replies_make_room_for_the_next_jobs(size, workers):
+    """Each reply that takes the socket lets the next jobs go out, and in the end there is room again."""
+    async with running(workers) as pool:
+        for _ in range(3):
+            jobs = [call(pool, f"large {size}") for _ in range(40)]
+            assert [len(await job.result()) for job in jobs] == [size] * 40
+            await until(lambda: pool.room > 0, "room")
+
+
 async def test_what_a_task_raises_fails_the_job_with_the_traceback():
     """An exception that leaves the task is a TaskError with the worker's traceback; the worker goes on."""
     async with running(1) as pool:
