@@ -4,7 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help depend run test test-faults check format chaos bench bench-autoscaler bench-autoscaler-real docs clean
+.PHONY: help depend run test test-faults check format chaos bench bench-quick bench-compare bench-front-end \
+        bench-process-tier bench-autoscaler bench-autoscaler-real docs clean
 
 help: ## print the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,8 +48,27 @@ SECONDS ?= 60
 chaos: $(VENV)/.developing ## kill workers and the whole program at random for SECONDS=60, and prove that nothing is lost
 	$(BIN)/python -m tests.faults.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/.developing ## compare the front-end and the process tier with their opponents
+REPORT  = bench/report
+MEASURE = $(BIN)/python -m pytest bench -q -p no:cacheprovider --benchmark-autosave --benchmark-json=$(REPORT)/benchmark.json
+
+bench: $(VENV)/.developing ## compare modes, opponents and numbers of workers; write bench/report/index.html
+	@mkdir -p $(REPORT)
+	$(MEASURE) > $(REPORT)/benchmark.txt || { cat $(REPORT)/benchmark.txt; exit 1; }
+	$(BIN)/python -m bench.reporting $(REPORT)/benchmark.json --check
+
+bench-quick: REPORT = bench/report/quick
+bench-quick: $(VENV)/.developing ## a first answer, in bench/report/quick
+	@mkdir -p $(REPORT)
+	BENCH_QUICK=1 $(subst pytest bench,pytest bench/modes,$(MEASURE)) > $(REPORT)/benchmark.txt || { cat $(REPORT)/benchmark.txt; exit 1; }
+	$(BIN)/python -m bench.reporting $(REPORT)/benchmark.json --check --command "make bench-quick"
+
+bench-compare: $(VENV)/.developing ## compare with an earlier run: BASE=0001, a number in .benchmarks
+	$(BIN)/python -m pytest bench -q -p no:cacheprovider --benchmark-autosave --benchmark-compare=$(BASE)
+
+bench-front-end: $(VENV)/.developing ## an event without its handler, against the existing library
 	$(BIN)/python -m bench.front_end burst one-at-a-time senders-1000
+
+bench-process-tier: $(VENV)/.developing ## a job on its way to a worker and back, against the standard library
 	$(BIN)/python -m bench.process_tier
 
 bench-autoscaler: $(VENV)/.developing ## compare scaling laws in simulation

@@ -14,7 +14,7 @@ from event_collector.refusals import QueueShutDown
 if TYPE_CHECKING:
     from event_collector.queue import CollectorQueue
 
-__all__ = ["Interruption", "drain_on_signal", "exit_status"]
+__all__ = ["SIGNALS", "Interruption", "drain_on_signal", "exit_status"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -7,11 +7,29 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from event_collector.command.tally import Tally
-
-__all__ = ["Bar", "Lines", "Progress", "Silence", "make_progress"]
+__all__ = ["Bar", "Counts", "Lines", "Progress", "Silence", "make_progress"]
 
 BAR_INTERVAL = 0.1
+
+
+class Counts(Protocol):
+    """What is shown."""
+
+    @property
+    def events(self) -> int:
+        """Events that came to their end."""
+
+    @property
+    def failed(self) -> int:
+        """Of these, those that failed."""
+
+    @property
+    def rate(self) -> float:
+        """Events per second."""
+
+    @property
+    def done(self) -> int:
+        """How much of the total is done."""
 
 
 class Progress(Protocol):
@@ -20,7 +38,7 @@ class Progress(Protocol):
     interval: float
     """Seconds between two calls of `show()`."""
 
-    def show(self, tally: Tally) -> None:
+    def show(self, tally: Counts) -> None:
         """Show the counts of this instant."""
 
     def aside(self) -> AbstractContextManager[None]:
@@ -35,7 +53,7 @@ class Silence:
 
     interval = 1.0
 
-    def show(self, tally: Tally) -> None:
+    def show(self, tally: Counts) -> None:
         """Show nothing."""
 
     def aside(self) -> AbstractContextManager[None]:
@@ -51,7 +69,7 @@ class Lines(Silence):
 
     Args:
         interval: seconds between two lines, and before the first.
-        total: bytes of input, if known.
+        total: what `done` will be at the end, if known.
 
     """
 
@@ -59,9 +77,9 @@ class Lines(Silence):
         self.interval = interval
         self._total = total
 
-    def show(self, tally: Tally) -> None:
+    def show(self, tally: Counts) -> None:
         """Print a line."""
-        share = f", {tally.bytes_done / self._total:.0%}" if self._total else ""
+        share = f", {tally.done / self._total:.0%}" if self._total else ""
         text = f"{tally.events:,} events, {tally.failed:,} errors, {tally.rate:,.0f}/s{share}"
         print(text, file=sys.stderr, flush=True)
 
@@ -70,7 +88,7 @@ class Bar:
     """A bar at the bottom of a terminal, which is gone at the end.
 
     Args:
-        total: bytes of input, if known: then it shows how much is left.
+        total: what `done` will be at the end, if known: then it shows how much is left.
 
     """
 
@@ -97,9 +115,9 @@ class Bar:
         self._shown = True  # between start() and stop(); False while the terminal is needed for output
         self._bar.start()
 
-    def show(self, tally: Tally) -> None:
+    def show(self, tally: Counts) -> None:
         """Draw the bar anew."""
-        done = min(tally.bytes_done, self._total or 0)
+        done = min(tally.done, self._total or 0)
         self._bar.update(
             self._task, completed=done, events=tally.events, failed=tally.failed, rate=tally.rate
         )
@@ -126,7 +144,7 @@ def make_progress(total: int | None, *, quiet: bool, interval: float) -> Progres
     """Return what suits standard error.
 
     Args:
-        total: bytes of input, if known.
+        total: what `done` will be at the end, if known.
         quiet: show nothing.
         interval: seconds between two plain lines.
 

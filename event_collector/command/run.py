@@ -11,6 +11,7 @@ from event_collector.command import logs
 from event_collector.command.acknowledgements import Acknowledgements
 from event_collector.command.files import Sink, Source, take_standard_streams
 from event_collector.command.job import Job
+from event_collector.command.loops import loop_factory
 from event_collector.command.ndjson import LineDecoder, LineEncoder, LineSplitter, UnknownType
 from event_collector.command.progress import make_progress
 from event_collector.command.run_options import LINES_AT_ONCE, add_options
@@ -46,10 +47,10 @@ def run(options: argparse.Namespace) -> int:
     """
     stdin, stdout = take_standard_streams()
     logs.configure(options.log_level)
-    loop_factory = _loop_factory(options.loop)
+    factory = loop_factory(options.loop)
     source = Source.open(options.input or "-", stdin)
     found = find(options.target)
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(_process(options, source, Sink(stdout), found))
 
 
@@ -117,7 +118,7 @@ async def _open(
     """Make the queue and start it; None, having said why, when it does not start."""
     try:
         queue = await make_queue(found, options.target, {**vars(options), "journal": journal})
-        decoder = LineDecoder(line_type_of(queue), options.max_line_bytes)
+        decoder = LineDecoder(line_type_of(queue.collectors.values()), options.max_line_bytes)
         await queue.init_queue()
     except (ConfigError, JournalError, UnknownType) as exc:
         raise UsageError(str(exc)) from None
@@ -219,17 +220,3 @@ def _say(text: str) -> None:
 def _status(interruption: Interruption, *, failed: bool) -> int:
     received = interruption.received
     return int(failed) if received is None else exit_status(received)
-
-
-def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes the event loop; None for asyncio's own."""
-    if name == "asyncio":
-        return None
-    try:
-        import uvloop  # it is not there on every platform
-    except ImportError:
-        if name == "uvloop":
-            raise UsageError("--loop uvloop: uvloop is not installed") from None
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory

@@ -52,6 +52,11 @@ class Tally:
         return self.succeeded + self.failed
 
     @property
+    def done(self) -> int:
+        """How much of the input is done, in bytes."""
+        return self.bytes_done
+
+    @property
     def rate(self) -> float:
         """Events per second, since the beginning."""
         elapsed = self.elapsed

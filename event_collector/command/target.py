@@ -5,7 +5,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from event_collector.exceptions import ConfigError
 from event_collector.handler import payload_type_of
 from event_collector.queue import CollectorQueue
 
-__all__ = ["find", "line_type_of", "make_queue"]
+__all__ = ["collector_of", "find", "line_type_of", "make_queue"]
 
 HANDLER_OPTIONS = ("mode", "timeout")
 """What a Collector says itself."""
@@ -91,11 +91,27 @@ async def make_queue(found: Any, reference: str, options: Mapping[str, Any]) -> 
     return _new_queue([Collector(reference.rpartition(":")[2], found, mode=mode, timeout=timeout)], options)
 
 
-def line_type_of(queue: CollectorQueue) -> Any:
+async def collector_of(found: Any, reference: str) -> Collector:
+    """Return the one collector of what `make_queue()` takes.
+
+    Raises:
+        UsageError: it is nothing of that, or there are several.
+        ConfigError: the library refuses it.
+
+    """
+    nothing = dict.fromkeys((*HANDLER_OPTIONS, *QUEUE_OPTIONS))
+    queue = await make_queue(found, reference, {**nothing, "drain_timeout": 0.0})
+    collectors = list(queue.collectors.values())
+    if len(collectors) != 1:
+        raise UsageError(f"{reference} has {len(collectors)} collectors: name one handler, or one Collector")
+    return collectors[0]
+
+
+def line_type_of(collectors: Iterable[Collector]) -> Any:
     """Return the type that lines are decoded into: what all collectors ask for, Any where they differ."""
     asked = [
         collector.payload_type if collector.payload_type is not Any else payload_type_of(collector.processor)
-        for collector in queue.collectors.values()
+        for collector in collectors
     ]
     return asked[0] if asked and all(one == asked[0] for one in asked) else Any
 

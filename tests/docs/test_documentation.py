@@ -42,6 +42,7 @@ LIMIT = 60.0
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 PROGRAMS = (
     "event-collector run",
+    "event-collector bench",
     "event-collector journal",
     "event-collector",
     "python -m bench.front_end",
@@ -151,16 +152,18 @@ def test_every_option_that_is_shown_exists(page: Path) -> None:
             assert option in options_of(program), f"{program} {rest}"
 
 
-def test_the_page_of_the_command_has_every_option() -> None:
-    """docs/command.md and docs/journal.md name what --help names, no more and no less."""
-    for page, program in (("command", "event-collector run"), ("journal", "event-collector journal")):
-        named = {
-            option
-            for code in re.findall(r"`([^`\n]+)`", prose(ROOT / f"docs/{page}.md"))
-            if code.startswith("-")
-            for option in OPTION.findall(code)
-        }
-        assert named - {"-lock", "-running", "-wal", "-shm"} == options_of(program)
+@pytest.mark.parametrize(
+    ("page", "command"), [("command", "run"), ("choosing", "bench"), ("journal", "journal")]
+)
+def test_the_page_of_a_command_has_every_option(page: str, command: str) -> None:
+    """docs/command.md, docs/choosing.md and docs/journal.md name what --help names, no more and no less."""
+    named = {
+        option
+        for code in re.findall(r"`([^`\n]+)`", prose(ROOT / f"docs/{page}.md"))
+        if code.startswith("-")
+        for option in OPTION.findall(code)
+    }
+    assert named - {"-lock", "-running", "-wal", "-shm"} == options_of(f"event-collector {command}")
 
 
 @every_page

@@ -1,0 +1,1 @@
+"""Which mode suits a handler: measured, judged and shown. Programs import the library, not this."""

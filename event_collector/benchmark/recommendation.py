@@ -1,0 +1,259 @@
+"""The recommendation: which of the contenders a program should use, and why. A function of what was measured."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from event_collector.benchmark.diagnosis import Bound, bound_of, computes
+from event_collector.benchmark.estimate import Estimate, paired_ratio
+from event_collector.benchmark.figures import Contender, Profile
+from event_collector.benchmark.measured import Measured
+
+__all__ = ["Recommendation", "profile_of", "ratio_to", "recommend"]
+
+AS_GOOD = 0.9
+"""The share of the greatest throughput from which on other things decide."""
+BLOCK = 0.01
+"""Seconds for which a handler may keep the event loop from everything else before that counts against it."""
+REWRITE_BLOCK = 0.001
+"""The same of a plain handler that would have to be rewritten to run there."""
+FAILURES = 0.05
+"""How much larger than elsewhere the share of failed events may be."""
+FEW_ROUNDS = 5
+"""Rounds from which on an interval means something."""
+BY_FAR = 0.6
+"""The same as `AS_GOOD` with fewer rounds than that; two workers are still told from one."""
+
+
+class Recommendation(msgspec.Struct):
+    """What to do."""
+
+    contender: Contender | None
+    """None when there is nothing to recommend."""
+    consumers: int | None
+    """Events in handlers at once beyond which nothing is gained; None where that is not to be set."""
+    reasons: list[str]
+    warnings: list[str]
+    bound: Bound | None = None
+    as_good: list[Contender] = msgspec.field(default_factory=list)
+    """Other contenders whose throughput does not differ enough to tell, or to matter."""
+
+
+def recommend(field: Sequence[Measured]) -> Recommendation:
+    """Return what to do, judging by all contenders together.
+
+    The one with the greatest throughput, unless others are as good within the noise or within a tenth: among these
+    one that leaves the event loop free, then the simplest.
+    """
+    usable = [one for one in field if one.usable]
+    warnings = _failures(field)
+    if not usable:
+        return Recommendation(
+            None, None, ["no mode had events that succeeded: nothing can be told"], warnings
+        )
+    profile = profile_of(field)
+    least = min(one.failures for one in usable)
+    sound = [
+        one for one in usable if one.failures <= least + FAILURES and not _blocking_rewrite(one)
+    ] or usable
+    best = max(sound, key=lambda one: one.rate.median)
+    peers = [one for one in sound if one is best or _is_as_good(one, best)]
+    leaks = any(one.growth is not None for one in field)
+    chosen = min(peers, key=lambda one: _preference(one, profile, leaks=leaks))
+    bound = bound_of(chosen, profile)
+    return Recommendation(
+        contender=chosen.contender,
+        consumers=_consumers(chosen, profile, bound),
+        reasons=_reasons(chosen, best, usable, profile, bound),
+        warnings=[*warnings, *_cautions(chosen, usable, field)],
+        bound=bound,
+        as_good=[one.contender for one in peers if one is not chosen],
+    )
+
+
+def profile_of(field: Sequence[Measured]) -> Profile | None:
+    """Return what is known of the handler by itself."""
+    return next((one.profile for one in field if one.profile is not None), None)
+
+
+def ratio_to(one: Measured, other: Measured) -> Estimate:
+    """Return by how much the throughput of one exceeds the other's, judged by rounds taken side by side."""
+    return paired_ratio(one.rates, other.rates)
+
+
+def _is_as_good(one: Measured, best: Measured) -> bool:
+    ratio = ratio_to(one, best)
+    # The interval of few rounds is no interval: then only a difference by far counts.
+    return ratio.median >= (AS_GOOD if ratio.rounds >= FEW_ROUNDS else BY_FAR) or ratio.high >= 1.0
+
+
+def _blocking_rewrite(one: Measured) -> bool:
+    return one.contender.rewritten and (one.profile is None or one.profile.block > REWRITE_BLOCK)
+
+
+def _preference(one: Measured, profile: Profile | None, *, leaks: bool) -> tuple[bool, bool, int, int]:
+    """Return what is compared among contenders that are equally fast; the least is preferred."""
+    contender = one.contender
+    blocks = one.profile is not None and one.profile.block > BLOCK
+    order = (
+        {"coroutine": 0, "process": 1, "thread": 2} if computes(profile) else {"coroutine": 0, "thread": 1}
+    )
+    contained = contender.mode == "process"
+    return blocks, leaks and not contained, order.get(contender.mode, 2), contender.workers
+
+
+def _consumers(chosen: Measured, profile: Profile | None, bound: Bound) -> int | None:
+    waits = bound is Bound.IO if profile is None else not computes(profile)
+    return chosen.in_flight if waits and chosen.contender.mode != "process" else None
+
+
+def _reasons(
+    chosen: Measured, best: Measured, usable: list[Measured], profile: Profile | None, bound: Bound
+) -> list[str]:
+    reasons = [
+        text for text in (_nature(profile), _comparison(chosen, best, usable), _fewer(chosen, usable)) if text
+    ]
+    return [*reasons, _what_bound(chosen, bound)]
+
+
+def _nature(profile: Profile | None) -> str | None:
+    if profile is None:
+        return None
+    share = min(1.0, profile.cpu / profile.wall) if profile.wall else 1.0
+    return f"the handler takes {duration(profile.wall)} for an event, and computes for {share:.0%} of that"
+
+
+def _comparison(chosen: Measured, best: Measured, usable: list[Measured]) -> str:
+    if chosen is not best:
+        ratio = ratio_to(chosen, best)
+        return (
+            f"{best.label} has {_times(1 / ratio.median)} its events/s, which is within the noise or too little to "
+            f"matter, and {_advantage(chosen, best)}"
+        )
+    others = [one for one in usable if one.contender.mode != chosen.contender.mode or
+              one.contender.rewritten != chosen.contender.rewritten]  # fmt: skip
+    if not others:
+        return f"{chosen.label} was the only mode that could be measured"
+    rival = max(others, key=lambda one: one.rate.median)
+    ratio = ratio_to(chosen, rival)
+    if ratio.low <= 1.0 <= ratio.high:
+        return f"the difference to {rival.label} is within the noise"
+    return (
+        f"{chosen.label} has {_times(ratio.median)} the events/s of {rival.label} "
+        f"({ratio.low:.2f} to {ratio.high:.2f})"
+    )
+
+
+def _advantage(chosen: Measured, best: Measured) -> str:
+    if best.profile is not None and best.profile.block > BLOCK:
+        return f"it blocks the event loop for {duration(best.profile.block)} at a time"
+    if chosen.contender.mode == best.contender.mode:
+        return "it takes more processes"
+    return (
+        f"{chosen.label} is the simpler way"
+        if chosen.contender.mode != "process"
+        else "a process is isolated"
+    )
+
+
+def _fewer(chosen: Measured, usable: list[Measured]) -> str | None:
+    """Say what the workers brought."""
+    crews = sorted((one for one in usable if one.contender.workers), key=lambda one: one.contender.workers)
+    if chosen.contender.mode != "process" or len(crews) < 2 or crews[0] is chosen:
+        return None
+    ratio = ratio_to(chosen, crews[0]).median
+    return f"{chosen.label} has {_times(ratio)} the events/s of {crews[0].label}"
+
+
+def _what_bound(chosen: Measured, bound: Bound) -> str:
+    mode = chosen.contender.mode
+    match bound:
+        case Bound.CPU if mode == "process":
+            return "bound by the CPU: the workers compute all the time; more CPUs would help, more workers would not"
+        case Bound.CPU:
+            return (
+                f"bound by the CPU, with {chosen.in_flight:,} events at once: one core computes all the time; in this "
+                f"mode more cores would not help"
+            )
+        case Bound.IO:
+            return f"bound by what the handler waits for, with {chosen.in_flight:,} events at once"
+        case Bound.SERIALIZATION:
+            size = 0 if chosen.freight is None else chosen.freight.size
+            return f"bound by serialization: {size:,} bytes for each event, to the worker and back; send less of them"
+        case Bound.LOOP:
+            return (
+                "bound by the event loop, which hands out events: the handler is small beside that; give it more to "
+                "do at once, such as a list of values in one event"
+            )
+
+
+def _failures(field: Sequence[Measured]) -> list[str]:
+    found = []
+    for one in field:
+        if one.refusal is not None:
+            found.append(f"{one.label}: left out: {one.refusal}")
+        elif one.rounds and one.failures > 0:
+            found.append(f"{one.label}: {one.failures:.1%} of the events failed, the first with {one.error}")
+    return found
+
+
+def _cautions(chosen: Measured, usable: list[Measured], field: Sequence[Measured]) -> list[str]:
+    return [*_blocking(chosen, usable), *_leaks(field), *_too_few(usable)]
+
+
+def _blocking(chosen: Measured, usable: list[Measured]) -> list[str]:
+    found = []
+    for one in usable:
+        profile = one.profile
+        if profile is None or profile.block <= BLOCK or (one.contender.rewritten and one is not chosen):
+            continue
+        waits = profile.cpu < 0.5 * profile.block
+        remedy = (
+            "it waits there without `await`: use an asynchronous library, or make it a plain `def` with "
+            'mode="thread"'
+            if waits
+            else 'it computes there: give it mode="process", or move that part into a plain `def` handler'
+        )
+        found.append(
+            f"on the event loop the handler blocks everything else for {duration(profile.block)} at a time "
+            f"(at worst {duration(profile.worst)}): {remedy}"
+        )
+    return found
+
+
+def _leaks(field: Sequence[Measured]) -> list[str]:
+    return [
+        f"{one.label}: memory grows by {size(one.growth)} with each event, by {size(1e6 * one.growth)} in a million: "
+        f"the handler keeps what it should let go"
+        for one in field
+        if one.growth is not None
+    ]
+
+
+def _too_few(usable: list[Measured]) -> list[str]:
+    rounds = min(len(one.rounds) for one in usable)
+    if rounds >= FEW_ROUNDS:
+        return []
+    return [
+        f"only {rounds} round{'' if rounds == 1 else 's'}: intervals are not to be trusted; give more --seconds"
+    ]
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.2f} times"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count:.0f} bytes"

@@ -1,0 +1,165 @@
+"""The report of a comparison: all that was found, in a form that prints, draws and travels as JSON."""
+
+import os
+import platform
+from collections.abc import Sequence
+
+import msgspec
+
+from event_collector.benchmark.diagnosis import bound_of
+from event_collector.benchmark.estimate import Estimate
+from event_collector.benchmark.measured import Measured
+from event_collector.benchmark.recommendation import Recommendation, profile_of, ratio_to, recommend
+
+__all__ = ["Machine", "Report", "Row", "Scaling", "make_report"]
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """Where it was measured."""
+
+    system: str
+    python: str
+    loop: str
+    cpus: int
+    """CPUs granted to this program, by affinity and control groups, rounded up."""
+    load: float
+    """Processes that were ready to run just before, as the system counts them over a minute."""
+
+    @classmethod
+    def here(cls, loop: str, cpus: int) -> "Machine":
+        """Return that of this process."""
+        return cls(platform.platform(), platform.python_version(), loop, cpus, os.getloadavg()[0])
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One contender. Times in seconds for each event, memory in bytes; None where there is nothing to tell."""
+
+    label: str
+    mode: str
+    workers: int
+    rewritten: bool
+    refusal: str | None = None
+    rounds: int = 0
+    events: int = 0
+    in_flight: int | None = None
+    rate: Estimate | None = None
+    alone: float | None = None
+    """The median time of an event that is alone."""
+    p50: float | None = None
+    p99: float | None = None
+    own_cpu: float | None = None
+    worker_cpu: float | None = None
+    own_memory: int | None = None
+    worker_memory: int | None = None
+    growth: float | None = None
+    lag: float | None = None
+    failures: float = 0.0
+    error: str | None = None
+    bound: str | None = None
+    tries: dict[int, float] = msgspec.field(default_factory=dict)
+
+
+class Scaling(msgspec.Struct, frozen=True):
+    """What a number of worker processes brought."""
+
+    workers: int
+    speedup: Estimate
+    """Throughput, as a multiple of that of the least number of workers."""
+    efficiency: float
+    """The speed-up for each worker, 1.0 being ideal."""
+    serial: float | None
+    """The share of the work that is not done side by side, if Amdahl's law holds: the metric of Karp and Flatt, 1990.
+    None for one worker, and where the least number is not 1."""
+
+
+class Report(msgspec.Struct):
+    """All of it."""
+
+    target: str
+    command: str
+    machine: Machine
+    seconds: float
+    """How long it took."""
+    settled: bool
+    """Whether it ended because the figures were sure, and not because the time was over."""
+    rows: list[Row]
+    scaling: list[Scaling]
+    recommendation: Recommendation
+    code: list[str]
+    """The lines to write, in order."""
+
+
+def make_report(
+    found: Sequence[Measured], *, target: str, name: str, key: str, command: str, machine: Machine, seconds: float,
+    settled: bool,
+) -> Report:  # fmt: skip
+    """Judge what was found and put it together.
+
+    Args:
+        found: the contenders.
+        target: MODULE:OBJECT.
+        name: the handler's, for the code to write.
+        key: the collector's.
+        command: how this was called.
+        machine: where.
+        seconds: how long it took.
+        settled: see `Report`.
+
+    """
+    recommendation = recommend(found)
+    if machine.load > machine.cpus:
+        recommendation.warnings.append(
+            f"the machine was busy already: {machine.load:.1f} processes for {machine.cpus} CPUs, just before"
+        )
+    profile = profile_of(found)
+    rows = [_row(one, bound_of(one, profile).value if one.usable else None) for one in found]
+    code = _code(recommendation, name, key)
+    return Report(target, command, machine, seconds, settled, rows, _scaling(found), recommendation, code)
+
+
+def _row(one: Measured, bound: str | None) -> Row:
+    contender = one.contender
+    if not one.rounds:
+        return Row(
+            one.label, contender.mode, contender.workers, contender.rewritten, one.refusal, tries=one.tries
+        )
+    return Row(
+        label=one.label, mode=contender.mode, workers=contender.workers, rewritten=contender.rewritten,
+        refusal=one.refusal, rounds=len(one.rounds), events=one.events, in_flight=one.in_flight, rate=one.rate,
+        alone=one.alone or None, p50=one.median("p50"), p99=one.median("p99"),
+        own_cpu=one.per_event("own_cpu"), worker_cpu=one.per_event("worker_cpu"),
+        own_memory=round(one.median("own_memory")), worker_memory=round(one.median("worker_memory")),
+        growth=one.growth, lag=one.median("lag"), failures=one.failures, error=one.error, bound=bound,
+        tries=one.tries,
+    )  # fmt: skip
+
+
+def _scaling(found: Sequence[Measured]) -> list[Scaling]:
+    crews = sorted(
+        (one for one in found if one.contender.workers and one.usable), key=lambda one: one.contender.workers
+    )
+    if len(crews) < 2:
+        return []
+    least = crews[0].contender.workers
+    scaling = []
+    for one in crews:
+        workers, speedup = one.contender.workers, ratio_to(one, crews[0])
+        serial = None
+        if least == 1 and workers > 1:
+            serial = max(0.0, (1 / speedup.median - 1 / workers) / (1 - 1 / workers))
+        scaling.append(Scaling(workers, speedup, speedup.median * least / workers, serial))
+    return scaling
+
+
+def _code(recommendation: Recommendation, name: str, key: str) -> list[str]:
+    contender, consumers = recommendation.contender, recommendation.consumers
+    if contender is None:
+        return []
+    lines = [f"async def {name}(payload, ctx): ...  # instead of def"] if contender.rewritten else []
+    lines.append(f'collector = Collector("{key}", {name}, mode="{contender.mode}")')
+    sizes = ""
+    if contender.workers:
+        sizes = f", max_workers={contender.workers}"
+    elif consumers is not None:
+        sizes = f", max_threads={consumers}" if contender.mode == "thread" else f", max_consumers={consumers}"
+    return [*lines, f"queue = CollectorQueue([collector]{sizes})"]
