@@ -19,35 +19,48 @@ PANELS: tuple[tuple[str, Callable[[Moment], float]], ...] = (
 
 def draw(path: Path, title: str, duration: float, outcomes: dict[str, Outcome]) -> None:
     """Write one drawing: a panel for each tier and one for the backlog, a line for each law."""
+    path.write_text(render(title, duration, outcomes, background="white"), encoding="utf-8")
+
+
+def render(
+    title: str, duration: float, outcomes: dict[str, Outcome], *, background: str = "none", width: int = WIDTH
+) -> str:
+    """Return such a drawing as SVG; it takes the colour of its text from what surrounds it."""
     height = TOP * 2 + len(PANELS) * (HEIGHT + TOP)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH + LEFT + 20}" height="{height}"',
-        ' font-family="sans-serif" font-size="10">',
-        f'<rect width="100%" height="100%" fill="white"/><text x="{LEFT}" y="16" font-size="14">{escape(title)}</text>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width + LEFT + 20}" height="{height}"',
+        f' viewBox="0 0 {width + LEFT + 20} {height}" font-family="sans-serif" font-size="10" fill="currentColor">',
+        f'<rect width="100%" height="100%" fill="{background}"/>',
+        f'<text x="{LEFT}" y="16" font-size="14">{escape(title)}</text>',
     ]
     for number, name in enumerate(outcomes):
-        x = LEFT + 230 + number * 88
+        x = LEFT + width - (len(outcomes) - number) * 88
         parts.append(f'<text x="{x}" y="16" fill="{COLOURS[number % len(COLOURS)]}">{escape(name)}</text>')
     for row, (label, value) in enumerate(PANELS):
-        parts += _panel(TOP + row * (HEIGHT + TOP), label, value, duration, list(outcomes.values()))
-    path.write_text("\n".join([*parts, "</svg>"]), encoding="utf-8")
+        parts += _panel(TOP + row * (HEIGHT + TOP), label, value, duration, list(outcomes.values()), width)
+    return "\n".join([*parts, "</svg>"])
 
 
 def _panel(
-    top: int, label: str, value: Callable[[Moment], float], duration: float, outcomes: Sequence[Outcome]
+    top: int,
+    label: str,
+    value: Callable[[Moment], float],
+    duration: float,
+    outcomes: Sequence[Outcome],
+    width: int,
 ) -> list[str]:
     highest = max((value(moment) for outcome in outcomes for moment in outcome.course), default=0.0) or 1.0
     bottom = top + HEIGHT
     parts = [
-        f'<rect x="{LEFT}" y="{top}" width="{WIDTH}" height="{HEIGHT}" fill="none" stroke="#ccc"/>',
+        f'<rect x="{LEFT}" y="{top}" width="{width}" height="{HEIGHT}" fill="none" stroke="#999"/>',
         f'<text x="4" y="{top + 12}">{highest:.0f}</text><text x="4" y="{bottom}">0</text>',
-        f'<text x="{LEFT + 6}" y="{top + 14}" fill="#555">{label}</text>',
-        f'<text x="{LEFT + WIDTH - 30}" y="{bottom + 14}" fill="#555">{duration:.0f} s</text>',
+        f'<text x="{LEFT + 6}" y="{top + 14}" opacity="0.7">{label}</text>',
+        f'<text x="{LEFT + width - 30}" y="{bottom + 14}" opacity="0.7">{duration:.0f} s</text>',
     ]
     for number, outcome in enumerate(outcomes):
         points = _stairs([(moment[0], value(moment)) for moment in outcome.course], duration)
         scaled = " ".join(
-            f"{LEFT + t / duration * WIDTH:.1f},{bottom - v / highest * HEIGHT:.1f}" for t, v in points
+            f"{LEFT + t / duration * width:.1f},{bottom - v / highest * HEIGHT:.1f}" for t, v in points
         )
         colour = COLOURS[number % len(COLOURS)]
         parts.append(f'<polyline points="{scaled}" fill="none" stroke="{colour}" stroke-width="1.3"/>')

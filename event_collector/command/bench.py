@@ -25,7 +25,6 @@ from event_collector.benchmark.trial import GRACE, Subject, Trial, contenders_of
 from event_collector.collector import Collector
 from event_collector.command.bench_options import add_options
 from event_collector.command.files import take_standard_streams
-from event_collector.interruption import SIGNALS, exit_status
 from event_collector.command.loops import loop_factory
 from event_collector.command.ndjson import Line, LineDecoder, LineSplitter, UnknownType
 from event_collector.command.progress import Progress, make_progress
@@ -33,6 +32,7 @@ from event_collector.command.target import collector_of, find, line_type_of
 from event_collector.command.usage import UsageError
 from event_collector.exceptions import ConfigError
 from event_collector.handler import describe
+from event_collector.interruption import SIGNALS, exit_status
 from event_collector_workers.machine.probe import granted_cpus, memory_limit
 
 __all__ = ["add_parser"]

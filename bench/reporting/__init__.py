@@ -1,0 +1,1 @@
+"""The report of a run of the benchmarks: `python -m bench.reporting bench/report/benchmark.json`."""

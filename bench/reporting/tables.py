@@ -1,0 +1,69 @@
+"""The tables behind the plots, as texts."""
+
+from collections.abc import Sequence
+
+from bench.reporting.records import Result, Run, ratio
+from event_collector.benchmark.recommendation import duration, size
+from event_collector.benchmark.table import short
+
+__all__ = ["HEAD", "OTHERS_HEAD", "SCALING_HEAD", "others", "rows", "scaling_rows"]
+
+HEAD = (
+    "",
+    "events/s",
+    "95% interval",
+    "p50",
+    "p95",
+    "p99",
+    "CPU/event",
+    "in processes",
+    "memory",
+    "efficiency",
+)
+SCALING_HEAD = ("", "workers", "events/s", "95% interval", "efficiency")
+OTHERS_HEAD = ("", "one round", "95% interval")
+NOTHING = "-"
+
+
+def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
+    """Return the contestants of one scenario as rows below HEAD."""
+    auto = next((one for one in results if one.contestant == "auto"), None)
+    return [
+        (
+            one.contestant,
+            short(one.rate.median),
+            f"{short(one.rate.low)} to {short(one.rate.high)}",
+            NOTHING if auto is None else f"{ratio(one, auto).median:.2f}",
+            duration(one.latencies[50]),
+            duration(one.latencies[95]),
+            duration(one.latencies[99]),
+            duration(one.own_cpu),
+            duration(one.worker_cpu),
+            size(one.memory),
+            NOTHING if one.efficiency is None else f"{one.efficiency:.0%}",
+        )
+        for one in results
+    ]
+
+
+def scaling_rows(run: Run) -> list[tuple[str, ...]]:
+    """Return what more workers brought, as rows below SCALING_HEAD."""
+    shown = sorted((one for one in run.results if one.scaling), key=lambda one: (one.contestant, one.workers))
+    return [
+        (
+            one.contestant,
+            str(one.workers),
+            short(one.rate.median),
+            f"{short(one.rate.low)} to {short(one.rate.high)}",
+            NOTHING if one.efficiency is None else f"{one.efficiency:.0%}",
+        )
+        for one in shown
+    ]
+
+
+def others(run: Run) -> list[tuple[str, ...]]:
+    """Return the benchmarks without a scenario, as rows below OTHERS_HEAD."""
+    return [
+        (f"{group}: {name}", duration(one.median), f"{duration(one.low)} to {duration(one.high)}")
+        for group, name, one in run.others
+    ]
