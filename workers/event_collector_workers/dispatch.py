@@ -211,7 +211,6 @@ class Dispatcher:
         worker.finished += len(records)
         mean = total / len(records)
         self.service_time += _SMOOTHING * (mean - self.service_time)
-        self.plan_turn()  # a result too large for the ring comes without a call to look, and makes room all the same
         if not self.outstanding:
             self._on_quiet()
 
