@@ -154,13 +154,15 @@ def test_queues_come_and_go_without_a_trace() -> None:
     tracemalloc.start()
     try:
         asyncio.run(make(20))
-        before = memory()
-        queues = asyncio.run(make(100))
-        growth = memory() - before
+        growths = []
+        for _ in range(3):  # what is left behind grows each time; caches of others, now and then
+            before = memory()
+            queues = asyncio.run(make(100))
+            growths.append(memory() - before)
+            assert not any(queue() for queue in queues)
     finally:
         tracemalloc.stop()
-    assert not any(queue() for queue in queues)
-    assert growth < 100 * 500
+    assert min(growths) < 100 * 500
 
 
 # -- copies --
