@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 _FENCED = re.compile(
-    r"^(?:<!-- (?P<marker>[^\n]+?) -->\n)?```(?P<language>[\w-]*)\n(?P<text>.*?)^```$",
+    r"^(?:<!-- (?P<marker>[^\n]+?) -->\n)?```(?P<language>[\w{}-]*)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
