@@ -89,7 +89,7 @@ def _scenario(run: Run, name: str) -> str:
     ]
     latency = plots.latencies(run, name)
     return section(
-        name.capitalize() if name[1:2].islower() else name,
+        name[:1].upper() + name[1:],
         bars(drawn),
         f"<details open><summary>Table and latencies</summary>{table(tables.HEAD, tables.rows(results))}"
         f"{_figure(latency, 'Latency, one event after the other')}</details>",

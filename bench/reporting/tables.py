@@ -9,17 +9,8 @@ from event_collector.benchmark.table import short
 __all__ = ["HEAD", "OTHERS_HEAD", "SCALING_HEAD", "others", "rows", "scaling_rows"]
 
 HEAD = (
-    "",
-    "events/s",
-    "95% interval",
-    "p50",
-    "p95",
-    "p99",
-    "CPU/event",
-    "in processes",
-    "memory",
-    "efficiency",
-)
+    "", "events/s", "95% interval", "of auto", "p50", "p95", "p99", "CPU/event", "in processes", "memory", "efficiency",
+)  # fmt: skip
 SCALING_HEAD = ("", "workers", "events/s", "95% interval", "efficiency")
 OTHERS_HEAD = ("", "one round", "95% interval")
 NOTHING = "-"

@@ -12,7 +12,7 @@ from bench.modes.scenarios import SCENARIOS
 from bench.reporting.guard import Bound, read_bounds, verdicts
 from bench.reporting.page import markdown, page
 from bench.reporting.records import Run, read
-from bench.reporting.tables import rows
+from bench.reporting.tables import HEAD, SCALING_HEAD, rows, scaling_rows
 
 
 def entry(scenario: str, contestant: str, seconds: list[float], **more: Any) -> dict[str, Any]:
@@ -90,6 +90,8 @@ def test_rows_tell_throughput_of_auto_and_efficiency(run: Run) -> None:
     assert auto[:4] == ("auto", "1,000", "1,000 to 1,000", "1.00")
     assert loky[:4] == ("loky, map", "500", "500 to 500", "0.50")
     assert (auto[-1], loky[-1]) == ("50%", "25%")
+    assert len(auto) == len(HEAD)
+    assert {len(row) for row in scaling_rows(run)} == {len(SCALING_HEAD)}
     assert [one.efficiency for one in run.results if one.scaling] == [pytest.approx(0.5), pytest.approx(0.5)]
 
 
