@@ -3,42 +3,41 @@
         accept() -> backlog -> next_event() -> a consumer, or a job for the worker pool -> finish()
 
 At every instant: accepted = finished + in handlers + queued + scheduled + dead. All of it happens in the thread
-of the event loop.
+of the event loop. It is one object in five modules, each a class that builds on the one before:
+
+        dispatcher_state    what it knows
+        waiting             events that wait, and leave other than to a handler
+        worker_line         the line of events for worker processes
+        recorded            events that a journal keeps
+        dispatcher          the way that every event takes
 """
 
 import asyncio
 import itertools
 from asyncio import _get_running_loop
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable
 from contextvars import Context as ContextVars
 from contextvars import copy_context
 from sys import exception
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from event_collector.attempt import Attempt, Course
-from event_collector.backlog import Backlog, RecordedBacklog, make_backlog, sort_out
-from event_collector.capacity import WAIT, Capacity, Turnstile
-from event_collector.collector import Collector
+from event_collector.attempt import Course
+from event_collector.capacity import WAIT
 from event_collector.consumer import Consumer
 from event_collector.consumer_pool import ConsumerPool
 from event_collector.data import Error, Payload, ResultList
 from event_collector.dead_letters import DeadLetters
 from event_collector.delivery import DeliveryPlan
+from event_collector.dispatcher_state import ALWAYS, JobTier
 from event_collector.exceptions import ConfigError
-from event_collector.metrics import Accounting, Meter
-from event_collector.publisher import DEFAULT_PRIORITY, CollectorEvent, QueueType
-from event_collector.recorder import Recorder
+from event_collector.publisher import DEFAULT_PRIORITY, CollectorEvent
+from event_collector.recorded import RecordedEvents
 from event_collector.refusals import QueueShutDown, another
-from event_collector.settings import Limits
 from event_collector.supervisor import Supervisor
-from event_collector.waiting import WaitingEvents
 from event_collector_workers.autoscaler import burst_size
 
-if TYPE_CHECKING:
-    from collections import deque
-
-__all__ = ["Dispatcher", "JobTier", "reserve_ids"]
+__all__ = ["Dispatcher", "reserve_ids"]
 
 SLICE = 0.002
 """Seconds for which events are processed without a turn of the loop: less costs turns, more keeps others waiting."""
@@ -47,27 +46,10 @@ ADMITTED = 64
 """How many senders go on in one turn of the loop, of those that wait because a slice was used up. They need not come
 to use up the next one, and more would only be woken to wait again."""
 
-_ALWAYS = ("something",)
-"""What stands ahead of each event where none may begin within `send()` without further thought."""
-
 _next_id = itertools.count(1).__next__
 
 
-class JobTier(Protocol):
-    """The worker processes, as the dispatcher sees them."""
-
-    @property
-    def room(self) -> int:
-        """How many more events the workers can take now."""
-
-    def submit(self, event: CollectorEvent, collector: Collector) -> None:
-        """Have a worker process the event; its results reach `Dispatcher.finish()`, perhaps within this call."""
-
-    def cancel(self, event: CollectorEvent) -> bool:
-        """Withdraw a submitted event, or kill its worker; its results follow. False if it has just ended."""
-
-
-class Dispatcher(WaitingEvents):
+class Dispatcher(RecordedEvents):
     """Owns the events of one queue.
 
     Args:
@@ -81,99 +63,11 @@ class Dispatcher(WaitingEvents):
 
     """
 
-    # More than 30 attributes: without slots Python would look each up in a plain dict.
-    __slots__ = (
-        "_ahead",
-        "_backlog",
-        "_capacity",
-        "_default_priority",
-        "_in_order",
-        "_joiners",
-        "_loop",
-        "_newest_first",
-        "_on_activity",
-        "_overflow",
-        "_pump_due",
-        "_push",
-        "_refusal",
-        "_remote_backlog",
-        "_service_times",
-        "_slice_ends",
-        "_tier",
-        "_turnstile",
-        "_wait_times",
-        "accepted",
-        "busy",
-        "ceiling",
-        "consumers",
-        "crowded",
-        "direct",
-        "finished",
-        "idle",
-        "limits",
-        "peak",
-        "plan",
-        "recorder",
-        "route",
-        "service_total",
-        "size",
-        "supervisor",
-        "waits",
-    )
+    __slots__ = ()
 
-    def __init__(
-        self,
-        *,
-        queue_type: QueueType,
-        default_priority: float,
-        max_queue_size: int,
-        overflow: str,
-        limits: Limits,
-        meter: Meter,
-        letters: DeadLetters,
-    ) -> None:
-        self._in_order = queue_type is QueueType.FIFO
-        self._newest_first = queue_type is QueueType.LIFO
-        self._default_priority = default_priority if queue_type is QueueType.PRIORITY else None
-        self._service_times, self._wait_times = meter.service_times, meter.wait_times
-        self._on_activity: Callable[[], None] = _nothing
-        self._capacity = Capacity(max_queue_size) if max_queue_size > 0 else None
-        self._turnstile = Turnstile()
-        # Events for worker processes have a line of their own: they wait for room there, the others need not.
-        self._backlog, self._remote_backlog = make_backlog(queue_type), make_backlog(queue_type)
-        self._overflow = overflow
-        self._push = self._backlog.push
-        self._ahead: Sized = _ALWAYS
+    def __init__(self, *, letters: DeadLetters, **settings: Any) -> None:
+        super().__init__(**settings)
         self.supervisor = Supervisor(self, letters)
-        self._supervised: Supervisor | None = None  # the same, while events that leave handlers concern it
-        self.recorder: Recorder | None = None
-        self._joiners: dict[asyncio.Future[None], None] = {}
-        self._refusal: QueueShutDown | None = None
-        self.limits = limits
-        self.size = limits.min_consumers if limits.autoscale else limits.max_consumers
-        """How many events may be in handlers now."""
-        self.ceiling = limits.max_consumers
-        """How far the pool may grow at a burst by itself; written by the autoscaler."""
-        self.accepted = 0
-        self.finished = 0
-        """Events that have their results, dead ones included."""
-        self.dropped = 0
-        self.busy = 0
-        self.peak = 0
-        """Most events in handlers since the monitor last looked, if the pool had to grow for them."""
-        self.service_total = 0.0
-        """Seconds that all finished events spent in handlers."""
-        self.waits: dict[str | None, deque[float]] | None = None
-        """The last events' times from sending to the end, by collector, where there are several."""
-        self.idle = True
-        """Whether whoever watches the queue rests, to be woken by the next event; the watcher calls `rest()`."""
-        self.crowded = self._capacity is not None
-        """Whether a sender must wait: a bounded queue always has to be asked, others when a slice is used up."""
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self.direct: Collector | None = None
-        self._tier: JobTier | None = None
-        self._slice_ends = 0.0
-        self._pump_due = False
 
     # Start and stop
 
@@ -202,7 +96,7 @@ class Dispatcher(WaitingEvents):
     def refuse(self, error: QueueShutDown) -> None:
         """Accept no more events; senders who wait for room fail."""
         self._refusal = error
-        self._ahead = _ALWAYS
+        self._ahead = ALWAYS
         self._turnstile.admit(len(self._turnstile))
         if self._capacity is not None:
             self._capacity.refuse(error)
@@ -350,10 +244,6 @@ class Dispatcher(WaitingEvents):
         else:
             await self._turnstile.wait()
 
-    def _release_room(self) -> None:
-        if self._capacity is not None:
-            self._capacity.release()
-
     # Dispatch
 
     def next_event(self) -> CollectorEvent | None:
@@ -379,12 +269,6 @@ class Dispatcher(WaitingEvents):
             self._loop.call_soon(self._pump)
             self._pump_due = True
 
-    def submit_jobs(self) -> None:
-        """The workers have room again: give them what waits."""
-        self._submit_jobs()
-        if self._remote_backlog:
-            self.schedule_pump()
-
     def _pump(self) -> None:
         """Bring events that wait and consumers that are free together. Its run also marks a turn of the loop."""
         self._pump_due = False
@@ -403,64 +287,6 @@ class Dispatcher(WaitingEvents):
         if backlog and (self.busy < self.size or self._grow()):
             limit = self.ceiling if self.limits.autoscale else self.size
             consumers.spawn(min(self.qsize, limit - self.busy))
-
-    def _next_backlog(self) -> Backlog | None:
-        """Return the line whose head a consumer should take, after the workers have got what is theirs alone."""
-        if self._tier is None:
-            return self._backlog
-        self._submit_jobs()
-        if not self._remote_backlog or self._tier.room <= 0:
-            return self._backlog
-        return self._remote_backlog if not self._backlog or self._is_remote_first() else self._backlog
-
-    def _submit_jobs(self) -> None:
-        """Give the workers the events that are theirs alone, as many as they have room for."""
-        tier, backlog = self._tier, self._remote_backlog
-        if not backlog or tier is None:
-            return
-        room = tier.room
-        while room > 0 and backlog and self._may_submit():
-            collector = self.plan.sole_remote(backlog.peek().payload)
-            if collector is None:
-                return
-            room -= 1
-            self.busy += 1
-            tier.submit(self._take(backlog), collector)
-
-    def _submit_at_once(self, event: CollectorEvent) -> bool:
-        """Give the workers an event without a wait in line, if nothing stands before it; return whether."""
-        tier = self._tier
-        if tier is None or self._remote_backlog or self._backlog or self.busy >= self.size or tier.room <= 0:
-            return False
-        collector = self.plan.sole_remote(event.payload)
-        if collector is None:
-            return False
-        self.busy += 1
-        if self._capacity is not None:
-            self._capacity.release()
-        tier.submit(event, collector)
-        return True
-
-    def _may_submit(self) -> bool:
-        """Return whether the workers' next event may have a place in handlers; older ones of the other line first."""
-        if self._backlog and not self._is_remote_first():
-            limit = self.ceiling if self.limits.autoscale else self.size
-            if limit - self.busy <= len(self._backlog):
-                return False
-        return self.busy < self.size or self._grow()
-
-    def _is_remote_first(self) -> bool:
-        """Return whether, of the heads of both lines, that of the workers' is to be taken first."""
-        here, there = self._backlog.peek(), self._remote_backlog.peek()
-        return here < there if self._newest_first else there < here
-
-    def _take(self, backlog: Backlog) -> CollectorEvent:
-        event = backlog.pop()
-        if backlog.gaps:
-            backlog.close_gaps()
-        if self._capacity is not None:
-            self._capacity.release()
-        return event
 
     def _within_slice(self, now: float) -> bool:
         """Return whether there is time left in this turn of the loop; `now` is past the end of the slice.
@@ -527,14 +353,6 @@ class Dispatcher(WaitingEvents):
 
     # Events that are on record
 
-    def attach_recorder(self, recorder: Recorder) -> None:
-        """Have every event put on record. Before `open()`, and for good."""
-        self.recorder = self.supervisor.recorder = self.supervisor.letters.recorder = recorder
-        self._backlog = RecordedBacklog(self._backlog, recorder.started)
-        self._remote_backlog = RecordedBacklog(self._remote_backlog, recorder.started)
-        self._push = self._backlog.push
-        self.crowded = True
-
     def put_on_record(
         self, payload: Any, course: Course | None
     ) -> "tuple[CollectorEvent, asyncio.Future[None] | None]":
@@ -549,76 +367,6 @@ class Dispatcher(WaitingEvents):
         except BaseException:
             self._release_room()
             raise
-
-    def withdraw(self, event: CollectorEvent) -> None:
-        """An event that was put on record is not accepted."""
-        self._release_room()
-        if self.recorder is not None:
-            self.recorder.withdrawn(event)
-
-    def admit(self, event: CollectorEvent) -> None:
-        """Accept an event that is on record.
-
-        Raises:
-            QueueShutDown: meanwhile the queue takes no more events.
-
-        """
-        if self._refusal is not None:
-            self.withdraw(event)
-            raise another(self._refusal)
-        self._enter(event, is_new=True)
-
-    def recover(
-        self,
-        event_id: int,
-        payload: Payload[Any],
-        attempts: Mapping[str, Attempt] | None = None,
-        *,
-        deadline: float | None = None,
-        delay: float = 0.0,
-    ) -> CollectorEvent:
-        """Accept an event that is on record from before the start, without recording it again.
-
-        Args:
-            event_id: its id; see `reserve_ids()`.
-            payload: what was sent.
-            attempts: by key, the collectors that have not finished it, and what they have tried; they are called
-                again, and no others. None or empty: wherever the payload goes.
-            deadline: when the last attempt may begin, by the clock of the queue; None for no limit.
-            delay: seconds until the next of these attempts may begin.
-
-        """
-        course = None if deadline is None else Course(deadline)
-        if attempts:
-            course = Course(deadline, tuple(attempts))
-            course.attempts = dict(attempts)
-        event = CollectorEvent(event_id, payload, owner=self, course=course)
-        self._keep(event, ContextVars())
-        if course is not None:
-            self.supervisor.prepare(event, course)
-        if course is not None and attempts and delay > 0:
-            self.accepted += 1
-            self.supervisor.resume(event, course, delay)
-            return event
-        if self._capacity is not None:
-            self._capacity.take()
-        self._enter(event, is_new=False)
-        return event
-
-    def _enter(self, event: CollectorEvent, *, is_new: bool) -> None:
-        self.accepted += 1
-        if self.idle:
-            self._notice_activity()
-        if event.course is not None and self._is_late(event, event.course):
-            return
-        if is_new and self._is_dropped(event):
-            return
-        if self._tier is not None and self.plan.is_remote(event.payload):
-            self._push_remote(event)
-            self._submit_jobs()
-        else:
-            self._push(event)
-        self.schedule_pump()
 
     def _wake_joiners(self) -> None:
         if not self._joiners or self.finished < self.accepted:
@@ -639,17 +387,6 @@ class Dispatcher(WaitingEvents):
         finally:
             self._joiners.pop(joiner, None)
 
-    def redirect(self, plan: DeliveryPlan) -> None:
-        """Deliver by another plan: collectors have moved. Events that wait go to the line that is theirs now."""
-        self.plan = plan
-        for event, remote in sort_out(self._backlog, self._remote_backlog, plan.is_remote):
-            if remote:
-                self._push_remote(event)
-            else:
-                event.place = None
-                self._backlog.push(event)
-        self.schedule_pump()
-
     # Size
 
     def resize(self, size: int) -> None:
@@ -666,57 +403,6 @@ class Dispatcher(WaitingEvents):
         self.peak = max(self.peak, self.busy + 1)
         self.size = max(self.size + 1, burst_size(self.busy + 1, self.ceiling))
         return True
-
-    # Figures
-
-    @property
-    def refusing(self) -> bool:
-        """Whether the end has begun."""
-        return self._refusal is not None
-
-    @property
-    def is_bounded(self) -> bool:
-        """Whether a place has to be claimed for each event."""
-        return self._capacity is not None
-
-    @property
-    def has_room(self) -> bool:
-        """Whether a sender need not wait for a place."""
-        return self._capacity is None or self._overflow != WAIT or self._capacity.is_free
-
-    @property
-    def qsize(self) -> int:
-        """How many events wait."""
-        here, there = self._backlog, self._remote_backlog
-        return len(here) + len(there) - len(here.gaps) - len(there.gaps)
-
-    @property
-    def remote_queued(self) -> int:
-        """How many events wait for a worker process."""
-        return len(self._remote_backlog) - len(self._remote_backlog.gaps)
-
-    @property
-    def active(self) -> int:
-        """How many events are queued or in handlers."""
-        return self.accepted - self.finished - self.supervisor.scheduled
-
-    @property
-    def attempts(self) -> int:
-        """How many attempts have ended, of events that are finished or wait for another one."""
-        return self.finished + self.supervisor.returned
-
-    @property
-    def unfinished(self) -> int:
-        """How many accepted events have no result yet."""
-        return self.accepted - self.finished
-
-    def accounting(self) -> Accounting:
-        """Return where all events are."""
-        letters, scheduled = self.supervisor.letters, self.supervisor.scheduled
-        accepted, finished = self.accepted + letters.restored, self.finished + letters.restored
-        return Accounting(
-            accepted, finished - letters.events, self.busy, self.qsize, scheduled, letters.events
-        )
 
     def rest(self, idle: bool) -> None:
         """Note whether whoever watches the queue rests."""

@@ -1,42 +1,28 @@
 """Events that wait: how one comes back for another attempt, makes room for others, or ends before a handler has it."""
 
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from event_collector.attempt import Course
-from event_collector.capacity import DROP_OLDEST, WAIT, Capacity
+from event_collector.capacity import DROP_OLDEST, WAIT
 from event_collector.data import Error, ResultList
+from event_collector.dispatcher_state import DispatcherState
 from event_collector.exceptions import DeadlineExceeded, EventCancelled, EventDropped
 
 if TYPE_CHECKING:
-    from event_collector.backlog import Backlog
-    from event_collector.consumer_pool import ConsumerPool
     from event_collector.publisher import CollectorEvent
-    from event_collector.supervisor import Supervisor
 
 __all__ = ["WaitingEvents"]
 
 
-class WaitingEvents:
+class WaitingEvents(DispatcherState):
     """The part of a dispatcher that few events need: none that goes from the queue through its handler to its end.
 
     Where an event waits is known by these: it is done; it has `started` and a consumer has it; it is in the schedule;
     its `place` is the line for workers, or a job; or else it stands in the other line.
     """
 
-    __slots__ = ("_supervised", "dropped")
-
-    # The others are the dispatcher's.
-    _backlog: "Backlog"
-    _remote_backlog: "Backlog"
-    _capacity: Capacity | None
-    _overflow: str
-    _supervised: "Supervisor | None"
-    _tier: Any
-    consumers: "ConsumerPool"
-    dropped: int
-    idle: bool
-    supervisor: "Supervisor"
+    __slots__ = ()
 
     if TYPE_CHECKING:
 
@@ -45,7 +31,6 @@ class WaitingEvents:
         ) -> None: ...
         def schedule_pump(self) -> None: ...  # noqa: D102
         def _notice_activity(self) -> None: ...
-        def _release_room(self) -> None: ...
 
     def hold(self, event: "CollectorEvent") -> None:
         """The event has left its handlers and waits for another attempt. It has a place in a bounded queue again."""

@@ -1,0 +1,97 @@
+"""The line of events for worker processes: which of them the workers get, and when."""
+
+from typing import TYPE_CHECKING
+
+from event_collector.backlog import Backlog, sort_out
+from event_collector.waiting import WaitingEvents
+
+if TYPE_CHECKING:
+    from event_collector.delivery import DeliveryPlan
+    from event_collector.publisher import CollectorEvent
+
+__all__ = ["WorkerLine"]
+
+
+class WorkerLine(WaitingEvents):
+    """The part of a dispatcher that brings events and worker processes together."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def _grow(self) -> bool: ...
+
+    def submit_jobs(self) -> None:
+        """The workers have room again: give them what waits."""
+        self._submit_jobs()
+        if self._remote_backlog:
+            self.schedule_pump()
+
+    def _next_backlog(self) -> Backlog | None:
+        """Return the line whose head a consumer should take, after the workers have got what is theirs alone."""
+        if self._tier is None:
+            return self._backlog
+        self._submit_jobs()
+        if not self._remote_backlog or self._tier.room <= 0:
+            return self._backlog
+        return self._remote_backlog if not self._backlog or self._is_remote_first() else self._backlog
+
+    def _submit_jobs(self) -> None:
+        """Give the workers the events that are theirs alone, as many as they have room for."""
+        tier, backlog = self._tier, self._remote_backlog
+        if not backlog or tier is None:
+            return
+        room = tier.room
+        while room > 0 and backlog and self._may_submit():
+            collector = self.plan.sole_remote(backlog.peek().payload)
+            if collector is None:
+                return
+            room -= 1
+            self.busy += 1
+            tier.submit(self._take(backlog), collector)
+
+    def _submit_at_once(self, event: "CollectorEvent") -> bool:
+        """Give the workers an event without a wait in line, if nothing stands before it; return whether."""
+        tier = self._tier
+        if tier is None or self._remote_backlog or self._backlog or self.busy >= self.size or tier.room <= 0:
+            return False
+        collector = self.plan.sole_remote(event.payload)
+        if collector is None:
+            return False
+        self.busy += 1
+        if self._capacity is not None:
+            self._capacity.release()
+        tier.submit(event, collector)
+        return True
+
+    def _may_submit(self) -> bool:
+        """Return whether the workers' next event may have a place in handlers; older ones of the other line first."""
+        if self._backlog and not self._is_remote_first():
+            limit = self.ceiling if self.limits.autoscale else self.size
+            if limit - self.busy <= len(self._backlog):
+                return False
+        return self.busy < self.size or self._grow()
+
+    def _is_remote_first(self) -> bool:
+        """Return whether, of the heads of both lines, that of the workers' is to be taken first."""
+        here, there = self._backlog.peek(), self._remote_backlog.peek()
+        return here < there if self._newest_first else there < here
+
+    def _take(self, backlog: Backlog) -> "CollectorEvent":
+        event = backlog.pop()
+        if backlog.gaps:
+            backlog.close_gaps()
+        if self._capacity is not None:
+            self._capacity.release()
+        return event
+
+    def redirect(self, plan: "DeliveryPlan") -> None:
+        """Deliver by another plan: collectors have moved. Events that wait go to the line that is theirs now."""
+        self.plan = plan
+        for event, remote in sort_out(self._backlog, self._remote_backlog, plan.is_remote):
+            if remote:
+                self._push_remote(event)
+            else:
+                event.place = None
+                self._backlog.push(event)
+        self.schedule_pump()
