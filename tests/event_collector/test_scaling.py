@@ -78,7 +78,7 @@ async def test_a_burst_starts_no_more_workers_than_fit_into_the_memory(grant: Ca
     grant(reading)
     async with asyncio.timeout(2 * BOUND), queue:
         most = await most_workers(queue, 200, 0.02)
-    assert 2 <= most <= 4
+    assert 1 <= most <= 5  # one more while another one leaves
 
 
 def children() -> set[int]:
