@@ -1,6 +1,5 @@
 """The profiler: how long a handler takes by itself, how much of that it computes, and for how long it blocks."""
 
-import resource
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from statistics import median
 from time import perf_counter, thread_time
@@ -9,6 +8,13 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from event_collector.benchmark.figures import Profile
 from event_collector.collector import Processor
 from event_collector.data import Context, Payload
+
+try:
+    from resource import RUSAGE_THREAD, getrusage
+except ImportError:  # Linux has both; macOS lacks the first, Windows the module
+    _getrusage = None
+else:
+    _getrusage = getrusage
 
 __all__ = ["Profiler"]
 
@@ -120,7 +126,5 @@ class _Instant(NamedTuple):
 
 def _instant() -> _Instant:
     wall = perf_counter()
-    waits = (
-        resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw if hasattr(resource, "RUSAGE_THREAD") else wall
-    )
+    waits = _getrusage(RUSAGE_THREAD).ru_nvcsw if _getrusage is not None else wall
     return _Instant(wall, thread_time(), waits)

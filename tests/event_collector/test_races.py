@@ -404,12 +404,17 @@ async def test_cancelling_senders_that_wait_for_room_costs_each_the_same() -> No
         await turns(2)
         for sender in reversed(senders):
             sender.cancel()
-        began = time.process_time()
-        await asyncio.wait(senders)
-        return time.process_time() - began
+        gc.disable()  # what it costs grows with all that the program holds
+        try:
+            began = time.process_time()
+            await asyncio.wait(senders)
+            return time.process_time() - began
+        finally:
+            gc.enable()
 
     few = min([await cancel(1000) for _ in range(3)])
-    assert await cancel(16_000) < 16 * few * 5
+    many = min([await cancel(16_000) for _ in range(2)])
+    assert many < 16 * few * 5
 
 
 async def test_an_exception_that_cannot_be_shown_is_a_result_all_the_same() -> None:

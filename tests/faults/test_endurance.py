@@ -140,7 +140,8 @@ def is_a_worker(process: psutil.Process) -> bool:
     """Whether that is not a process that multiprocessing keeps for all of the program, nor one that ends."""
     try:
         command = " ".join(process.cmdline())
-        return process.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in command
+        is_kept = "resource_tracker" in command or "multiprocessing.forkserver" in command
+        return process.status() != psutil.STATUS_ZOMBIE and not is_kept
     except psutil.Error:
         return False
 

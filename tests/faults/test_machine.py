@@ -43,9 +43,18 @@ async def test_the_kernels_out_of_memory_killer_costs_one_event(tmp_path: Path) 
             assert "out-of-memory" in str(error)
 
 
+def zygotes_of_this() -> list[psutil.Process]:
+    """The zygotes; multiprocessing has processes of its own, which stay for as long as the program does."""
+    return [
+        child
+        for child in psutil.Process().children()
+        if "event_collector_workers" in " ".join(child.cmdline())
+    ]
+
+
 def workers_of_this() -> list[psutil.Process]:
     """The workers: children of the zygote."""
-    return [worker for child in psutil.Process().children() for worker in child.children()]
+    return [worker for child in zygotes_of_this() for worker in child.children()]
 
 
 async def test_a_limit_of_processes_strands_no_event(tmp_path: Path) -> None:
@@ -53,7 +62,7 @@ async def test_a_limit_of_processes_strands_no_event(tmp_path: Path) -> None:
     with control_group("pids", {"pids.max": "max"}, {"pids.max": "max"}) as group:
         async with surrounded(tmp_path, max_workers=1, before=10) as queue:
             await ask(queue, ["pid", None])
-            (zygote,) = psutil.Process().children()
+            (zygote,) = zygotes_of_this()
             enter(group, zygote.pid)
             (group / "pids.max").write_text("1")
             assert isinstance(await error_of(queue, ["exit", 1]), WorkerCrashed)
@@ -74,7 +83,7 @@ async def test_a_fork_that_fails_is_tried_again_later(
     refuse = tmp_path / "refuse"
     monkeypatch.setenv("REFUSE_TO_FORK", str(refuse))
     async with pools.running(1, preload=["tests.faults.refuses_to_fork"]) as pool:
-        (zygote,) = psutil.Process().children()
+        (zygote,) = zygotes_of_this()
         descriptors = zygote.num_fds()
         refuse.write_text(str(number))
         await refused_and_recovered(pool, os.strerror(number), refuse.unlink)
@@ -113,6 +122,7 @@ async def test_a_program_without_descriptors_starts_no_worker_and_keeps_its_jobs
 async def test_a_start_without_descriptors_fails_and_keeps_none(start_method: str, spare: int) -> None:
     """Wherever on its way a start runs out of descriptors, it says so and gives back those it had."""
     pool = WorkerPool([TaskSpec(pools.ACTOR, b"")], max_workers=1, start_method=start_method)
+    gc.collect()  # what the test before has left
     before = psutil.Process().num_fds()
     with no_descriptors(spare=spare):
         try:
@@ -125,7 +135,7 @@ async def test_a_start_without_descriptors_fails_and_keeps_none(start_method: st
             await pool.close()
     assert os.strerror(errno.EMFILE) in said
     gc.collect()
-    assert psutil.Process().num_fds() == before
+    assert psutil.Process().num_fds() <= before
 
 
 async def refused_and_recovered(pool: WorkerPool, reason: str, relieve: Callable[[], object]) -> None:

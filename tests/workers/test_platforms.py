@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 WITHOUT = """
-import importlib, os, pkgutil, select, signal, socket, sys
+import importlib, os, pkgutil, select, signal, socket, sys, types
 
 sys.path[:0] = {paths}
 for name in {modules}:
@@ -19,6 +19,8 @@ for owner, names in {attributes}.items():
         if hasattr(sys.modules[owner], name):
             delattr(sys.modules[owner], name)
 sys.platform = {platform!r}
+if sys.platform == "win32":
+    sys.modules.setdefault("msvcrt", types.ModuleType("msvcrt"))  # Windows has it
 
 for package in ("event_collector", "event_collector_workers"):
     found = importlib.import_module(package)
