@@ -164,7 +164,7 @@ def test_executor_finishes_its_calls_at_interpreter_exit(tmp_path):
             """
             def late(word):
                 time.sleep(0.3)
-                print(word, flush=True)
+                os.write(1, f"{word}\\n".encode())  # in one piece: two workers write at the same time
 
             if __name__ == "__main__":
                 executor = ScaledProcessPoolExecutor(2)
