@@ -104,3 +104,18 @@ def test_promise_of_a_visit_silences_and_a_visit_ends_it(pages):
     assert worker.visits() == before + 1
     parent.arrive()
     assert worker.visits() == before + 2
+
+
+def test_a_page_that_was_detached_lets_no_job_begin() -> None:
+    """In a process that a worker forked all jobs count as taken back, and the parent's page sees nothing of it."""
+    fd = create_page_file()
+    parent, worker = ParentPage(fd), WorkerPage(fd)
+    assert worker.begin(1, 1)
+    worker.detach()
+    assert not any(worker.begin(sequence, 2) for sequence in (1, 2, 255, 1 << 20))
+    assert worker.write(b"unheard")
+    assert parent.running().sequence == 1
+    assert not parent.arrive()
+    parent.close()
+    worker.close()
+    os.close(fd)

@@ -150,8 +150,12 @@ class WorkerPage(_Page):
         return self._words[_VISITS]
 
     def detach(self) -> None:
-        """Write to private memory from now on: a process that the worker forks must not speak for it."""
+        """Write to private memory from now on, where every job counts as taken back.
+
+        A process that the worker forks must neither speak for it nor run what the worker has yet to run.
+        """
         self._use(mmap.mmap(-1, _WORDS + RING_SIZE))
+        self._words[_REVOKED] = _MASK  # from job 0 to the last there can be
 
     def report_cpu(self, nanoseconds: int) -> None:
         """Publish the processor time that this process has used."""
