@@ -78,6 +78,7 @@ def test_handler_that_always_fails_gets_its_error_instead() -> None:
     assert done.stdout.count("100.0% of the events failed, the first with ValueError: no good") == 3
 
 
+@pytest.mark.slow
 def test_leak_is_told_with_its_size_for_each_event() -> None:
     """In the program as in workers; the size is right within a third."""
     report = advice("leak", "--seconds", "6", "--workers", "1", "--mode", "thread", "--mode", "process")
@@ -159,6 +160,7 @@ def test_what_cannot_work_is_said_in_one_line(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_it_with_what_was_measured(number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM: a report of the rounds so far, the status of the signal, and no process left."""
