@@ -29,7 +29,7 @@ from event_collector.consumer_pool import ConsumerPool
 from event_collector.data import Error, Payload, ResultList
 from event_collector.dead_letters import DeadLetters
 from event_collector.delivery import DeliveryPlan
-from event_collector.dispatcher_state import ALWAYS, JobTier
+from event_collector.dispatcher_state import ALWAYS, JobTier, nothing
 from event_collector.exceptions import ConfigError
 from event_collector.publisher import DEFAULT_PRIORITY, CollectorEvent
 from event_collector.recorded import RecordedEvents
@@ -129,7 +129,7 @@ class Dispatcher(RecordedEvents):
         await self.consumers.close()
         self.supervisor.close()
         self._loop = self._tier = None
-        self._on_activity = _nothing
+        self._on_activity = nothing
 
     # Acceptance
 
@@ -419,10 +419,6 @@ def reserve_ids(above: int) -> None:
     """Have the ids of events to come be higher than this one."""
     global _next_id  # noqa: PLW0603 - one counter for all queues of the program
     _next_id = itertools.count(max(_next_id(), above + 1)).__next__
-
-
-def _nothing() -> None:
-    """Nobody watches a queue that does not run."""
 
 
 def _not_a_payload(payload: object) -> ConfigError:

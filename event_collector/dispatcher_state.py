@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from event_collector.refusals import QueueShutDown
     from event_collector.supervisor import Supervisor
 
-__all__ = ["ALWAYS", "DispatcherState", "JobTier"]
+__all__ = ["ALWAYS", "DispatcherState", "JobTier", "nothing"]
 
 ALWAYS = ("something",)
 """What stands ahead of each event where none may begin within `send()` without further thought."""
@@ -114,7 +114,7 @@ class DispatcherState:
         self._newest_first = queue_type is QueueType.LIFO
         self._default_priority = default_priority if queue_type is QueueType.PRIORITY else None
         self._service_times, self._wait_times = meter.service_times, meter.wait_times
-        self._on_activity: Callable[[], None] = _nothing
+        self._on_activity: Callable[[], None] = nothing
         self._capacity = Capacity(max_queue_size) if max_queue_size > 0 else None
         self._turnstile = Turnstile()
         # Events for worker processes have a line of their own: they wait for room there, the others need not.
@@ -208,5 +208,5 @@ class DispatcherState:
             self._capacity.release()
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Nobody watches a queue that does not run."""
