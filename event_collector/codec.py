@@ -12,7 +12,15 @@ from event_collector.data import Delivery, Error, Ok, Payload, Result
 from event_collector.exceptions import ConfigError, EncodeError, PayloadTypeError
 from event_collector.remote_exceptions import ExceptionParts, presentable, put_together, take_apart, text_of
 
-__all__ = ["BLOB", "PayloadDecoder", "ReplyDecoder", "encode_payload", "encode_raised", "encode_result"]
+__all__ = [
+    "BLOB",
+    "PLAIN",
+    "PayloadDecoder",
+    "ReplyDecoder",
+    "encode_payload",
+    "encode_raised",
+    "encode_result",
+]
 
 BLOB = 65_536
 """Bytes from which on a value that is bytes travels beside its frame, uncopied. Below, a frame of its own costs more
@@ -25,29 +33,36 @@ Parts: TypeAlias = tuple[bytes, Buffer | None]
 """An encoded value, and the large bytes that travel beside it."""
 
 _BYTES = frozenset((bytes, bytearray, memoryview))
+PLAIN = frozenset((dict, list, tuple, str, int, float, bool, type(None)))
+"""What handlers return most; nothing of it is a Result, can be awaited, or travels beside its frame."""
+
+_BROADCAST = Delivery.BROADCAST
 
 _encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 
 
-class _Envelope(msgspec.Struct, Generic[T], array_like=True):
-    """A payload on the wire. `value` is None when it travels beside."""
+class _Address(msgspec.Struct, array_like=True):
+    """What there is of a payload besides its value: where it was to go, and what was tried."""
 
-    value: T
     delivery: int = 0
     keys: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     priority: Any = None  # an int stays an int
-
-
-class _LongEnvelope(_Envelope[T], Generic[T], array_like=True):
-    """A payload of a second attempt, or of an event in a journal. The decoder takes the other for one of neither."""
-
     attempt: int = 1
     last_error: str | None = None
     event_id: int | None = None
 
 
+class _Envelope(msgspec.Struct, Generic[T], array_like=True):
+    """A payload on the wire. `value` is None when it travels beside. Most have no address: a first attempt for all."""
+
+    value: T
+    address: _Address | None = None
+
+
 class _Success(msgspec.Struct, Generic[T], array_like=True, tag=0):
+    """What a handler returned; encoded as a tuple, which is made faster."""
+
     value: T
 
 
@@ -63,14 +78,14 @@ class _Failure(msgspec.Struct, array_like=True, tag=1):
     raised: bool
 
 
-def encode_payload(payload: Payload[Any], key: str, *, inline: bool = False, plain: bool = False) -> Parts:
+def encode_payload(payload: Payload[Any], key: str, *, inline: bool = False, first: bool = False) -> Parts:
     """Encode a payload for the collector `key`.
 
     Args:
         payload: what to encode.
         key: of the collector, for errors.
         inline: keep large bytes within.
-        plain: it is known that this is a first attempt, and the event in no journal.
+        first: it is known that this is a first attempt, and the event in no journal.
 
     Raises:
         EncodeError: msgspec cannot encode the value.
@@ -79,21 +94,36 @@ def encode_payload(payload: Payload[Any], key: str, *, inline: bool = False, pla
     value = payload._value
     try:
         blob = _large(value) if type(value) in _BYTES and not inline else None
-        envelope = _Envelope(
-            None if blob is not None else value,
-            payload.delivery._value_,  # of an Enum, without what its .value goes through
-            payload._keys,
-            payload._topics,
-            payload._priority,
-        )
-        if not plain and (payload.attempt > 1 or payload.event_id is not None):
-            first = msgspec.structs.asdict(envelope)
-            envelope = _LongEnvelope(
-                **first, attempt=payload.attempt, last_error=payload.last_error, event_id=payload.event_id
-            )
-        return _encode(envelope), blob
+        if first and payload.delivery is _BROADCAST and payload._priority is None and not payload._keys:
+            address = _address(payload) if payload._topics else None
+        else:
+            address = _address(payload)
+        # A tuple is encoded like an _Envelope, and made faster.
+        return _encode((None if blob is not None else value, address)), blob
     except Exception as exc:
         raise _cannot_encode("payload", value, key, exc) from exc
+
+
+def _address(payload: Payload[Any]) -> _Address | None:
+    attempt, event_id = payload.attempt, payload.event_id
+    if (
+        attempt == 1
+        and event_id is None
+        and payload.delivery is _BROADCAST
+        and payload._priority is None
+        and not payload._keys
+        and not payload._topics
+    ):
+        return None
+    return _Address(
+        payload.delivery.value,
+        payload._keys,
+        payload._topics,
+        payload._priority,
+        attempt,
+        payload.last_error,
+        event_id,
+    )
 
 
 class PayloadDecoder:
@@ -110,10 +140,8 @@ class PayloadDecoder:
 
     def __init__(self, payload_type: Any, key: str) -> None:
         self._type, self._key = payload_type, key
-        self._decode: Callable[[Buffer], _LongEnvelope[Any]] = _decoder(
-            "payload", _LongEnvelope, payload_type, key
-        )
-        self._decode_beside = msgspec.msgpack.Decoder(_LongEnvelope[Any]).decode
+        self._decode: Callable[[Buffer], _Envelope[Any]] = _decoder("payload", _Envelope, payload_type, key)
+        self._decode_beside = msgspec.msgpack.Decoder(_Envelope[Any]).decode
 
     def __call__(self, body: Buffer, blob: Buffer | None) -> Payload[Any]:
         """Return the payload.
@@ -129,21 +157,21 @@ class PayloadDecoder:
             else:
                 envelope = self._decode_beside(body)
                 value = msgspec.convert(blob, self._type)
-            if not (envelope.delivery or envelope.keys or envelope.topics or envelope.priority is not None):
-                payload = Payload(value)
-            else:
-                payload = Payload(
-                    value, Delivery(envelope.delivery), envelope.keys, envelope.topics, envelope.priority
-                )
-            if envelope.attempt > 1:
-                payload._attempt, payload._last_error = envelope.attempt, envelope.last_error
-            if envelope.event_id is not None:
-                payload._event_id = envelope.event_id
-            return payload
+            address = envelope.address
+            return Payload(value) if address is None else _addressed(value, address)
         except Exception as exc:  # also what a type's own checks raise
             raise PayloadTypeError(
                 f"collector {self._key!r}: the payload does not fit {_name(self._type)}: {text_of(exc)}"
             ) from exc
+
+
+def _addressed(value: Any, address: _Address) -> Payload[Any]:
+    payload = Payload(value, Delivery(address.delivery), address.keys, address.topics, address.priority)
+    if address.attempt > 1:
+        payload._attempt, payload._last_error = address.attempt, address.last_error
+    if address.event_id is not None:
+        payload._event_id = address.event_id
+    return payload
 
 
 def encode_result(outcome: Any, key: str, *, inline: bool = False) -> Parts:
@@ -153,12 +181,15 @@ def encode_result(outcome: Any, key: str, *, inline: bool = False) -> Parts:
         EncodeError: msgspec cannot encode it.
 
     """
-    if isinstance(outcome, Error):
+    if type(outcome) in PLAIN:
+        value, blob = outcome, None
+    elif isinstance(outcome, Error):
         return _encode_error(outcome, key), None
-    value = outcome.value if isinstance(outcome, Ok) else outcome
-    try:
+    else:
+        value = outcome.value if isinstance(outcome, Ok) else outcome
         blob = None if inline else _large(value)
-        return _encode(_Success(None if blob is not None else value)), blob
+    try:
+        return _encode((0, None if blob is not None else value)), blob
     except Exception as exc:
         raise _cannot_encode("result", value, key, exc) from exc
 
@@ -196,7 +227,7 @@ class ReplyDecoder:
         self._decode_beside = msgspec.msgpack.Decoder(_Success[Any]).decode
 
     def __call__(self, body: Buffer, blob: Buffer | None) -> Result[Any]:
-        """Return the Ok or Error that the handler returned.
+        """Return the Ok or Error that the handler returned, as of that collector.
 
         Raises:
             EncodeError: the reply does not fit the result type, or is no reply at all.
@@ -207,10 +238,10 @@ class ReplyDecoder:
         try:
             if blob is not None:
                 self._decode_beside(body)
-                return Ok(msgspec.convert(blob, self._type))
+                return Ok(msgspec.convert(blob, self._type), key=self._key)
             reply = self._decode(body)
             if isinstance(reply, _Success):
-                return Ok(reply.value)
+                return Ok(reply.value, key=self._key)
             err = reply.err.value if isinstance(reply.err, _Value) else put_together(reply.err)
         except Exception as exc:
             raise EncodeError(
@@ -218,7 +249,7 @@ class ReplyDecoder:
                 f"the handler's annotation says, or give the collector result_type= with what it returns"
             ) from exc
         if not reply.raised:
-            return Error(err, reply.details)
+            return Error(err, reply.details, key=self._key)
         if isinstance(err, BaseException):
             raise presentable(err)
         raise EncodeError(f"collector {self._key!r}: its worker raised what is no exception")

@@ -26,7 +26,7 @@ from event_collector.attempt import Course
 from event_collector.capacity import WAIT
 from event_collector.consumer import Consumer
 from event_collector.consumer_pool import ConsumerPool
-from event_collector.data import Error, Payload, ResultList
+from event_collector.data import Error, Payload, Result, ResultList, single
 from event_collector.dead_letters import DeadLetters
 from event_collector.delivery import DeliveryPlan
 from event_collector.dispatcher_state import ALWAYS, JobTier, nothing
@@ -182,10 +182,12 @@ class Dispatcher(RecordedEvents):
                 return event
         if self._tier is not None and self.plan.is_remote(payload):
             self._keep(event, variables)
-            if self._submit_at_once(event):
+            if not self._remote_backlog and self._submit_at_once(event):
                 return event
-            self._push_remote(event)
-            self._submit_jobs()
+            event.place = self._remote_backlog
+            self._remote_backlog.push(event)
+            if event.created >= self._slice_ends:
+                self._within_slice(event.created)
         elif self._in_order and not self._backlog and (consumer := self._claim_for(event)) is not None:
             event.started = event.created
             self.consumers.step(consumer, event, variables)
@@ -303,10 +305,37 @@ class Dispatcher(RecordedEvents):
 
     # The end of an event
 
-    def finish(self, event: CollectorEvent, results: ResultList, now: float) -> None:
-        """An event of a worker is done. No consumer is there to take the next one in its place, so look for it."""
-        was_full = self.busy >= self.size
-        self.settle(event, results, now)
+    def finish(self, ended: list[tuple[CollectorEvent, Result[Any], float]]) -> None:
+        """Events of workers have a result, after so many seconds in the handler.
+
+        What settle() does, for many in one go: workers answer in batches. No consumer is there to take the next event
+        in their place, so that is looked for.
+        """
+        now, was_full, count = monotonic(), self.busy >= self.size, len(ended)
+        if self._supervised is not None or self.waits is not None:
+            for event, result, seconds in ended:
+                event.started, place = now - seconds, event.place
+                self.settle(event, single(result), now)
+                if event.place is place:
+                    event.place = None
+        else:
+            self.busy -= count
+            self.finished += count
+            note_service, note_wait, total = self._service_times.append, self._wait_times.append, 0.0
+            for event, result, seconds in ended:
+                event.started, event.finished = now - seconds, now
+                event.place = None  # what has ended does not keep what was sent of it, nor form a cycle
+                total += seconds
+                note_service(seconds)
+                note_wait(now - event.created)
+                results = single(result)
+                if event._results is None and event._waiters is None:
+                    event._results = results
+                else:
+                    event.set_result(results)
+            self.service_total += total
+            if self._joiners:
+                self._wake_joiners()
         if was_full and self.qsize:
             self.schedule_pump()
 

@@ -33,8 +33,12 @@ class JobTier(Protocol):
     def room(self) -> int:
         """How many more events the workers can take now."""
 
-    def submit(self, event: CollectorEvent, collector: Collector) -> None:
-        """Have a worker process the event; its results reach `Dispatcher.finish()`, perhaps within this call."""
+    @property
+    def is_idle(self) -> bool:
+        """Whether a worker has nothing to do, and would begin with an event at once."""
+
+    def submit(self, batch: list[tuple[CollectorEvent, Collector]]) -> None:
+        """Have workers process events, in this order; their results reach the dispatcher, perhaps within this call."""
 
     def cancel(self, event: CollectorEvent) -> bool:
         """Withdraw a submitted event, or kill its worker; its results follow. False if it has just ended."""

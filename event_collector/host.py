@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from event_collector.codec import Buffer, Parts, PayloadDecoder, encode_raised, encode_result
+from event_collector.codec import PLAIN, Buffer, Parts, PayloadDecoder, encode_raised, encode_result
 from event_collector.data import Context, Payload
 from event_collector.exceptions import ConfigError
 from event_collector.lifecycle import make_manager
@@ -106,6 +106,7 @@ class Host:
 
     def __init__(self, setup: _Setup) -> None:
         self._setup = setup
+        self._processor, self._ctx, self._asynchronous = setup.processor, setup.ctx, setup.asynchronous
         self._decode = PayloadDecoder(setup.payload_type, setup.key)
         self._loop: HostLoop | None = None
         self._manager: AbstractContextManager[Any] | None = None
@@ -139,13 +140,16 @@ class Host:
                 loop.close()
 
     def _call(self, payload: Payload[Any]) -> Any:
-        processor, ctx = self._setup.processor, self._setup.ctx
-        self._check_lifecycle()
-        if self._setup.asynchronous:
+        if self._setup.lifecycle is not None:
+            self._check_lifecycle()
+        processor, ctx = self._processor, self._ctx
+        if self._asynchronous:
             return self._event_loop().run(lambda: processor(payload, ctx))
         # Every event has context variables of its own: what one handler sets, the next must not see.
         outcome = ContextVars().run(processor, payload, ctx)
-        return self._event_loop().run(lambda: outcome) if hasattr(outcome, "__await__") else outcome
+        if type(outcome) not in PLAIN and hasattr(outcome, "__await__"):
+            return self._event_loop().run(lambda: outcome)
+        return outcome
 
     def _enter(self) -> None:
         self._is_entered = False

@@ -7,7 +7,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import monotonic, process_time
+from time import monotonic, process_time, thread_time
 from typing import Any, NamedTuple, Protocol
 
 from event_collector.accounts import TimeAccounts
@@ -34,6 +34,12 @@ __all__ = ["Monitor", "Reporter", "WorkerGauge", "WorkerReading"]
 HISTORY = 50
 """How many of the last changes of size are kept for whoever asks."""
 
+
+MOST_OF_THE_LOOP = 0.02
+"""Share of the event loop that looking may take: where a look is dear, looks are fewer."""
+
+COST_SMOOTHING = 0.1
+"""Weight of the newest look in what a look costs."""
 
 FAILED_INTERVAL = 1.0
 """Seconds until the next look after one that failed."""
@@ -91,7 +97,8 @@ class Monitor:
         meter: keeps the windows of the metrics.
         law: decides the sizes.
         collectors: whose use of time the law is told.
-        interval: seconds between two looks while there is something to do, more than 0.
+        interval: seconds between two looks while there is something to do, more than 0; longer where looking would
+            take too much of the loop.
         changes: gets each change of size, with its reason.
         log: gets a line for each.
         adaptive: moves adaptive collectors; None when there are none.
@@ -124,6 +131,7 @@ class Monitor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due = self._looked = 0.0
         self._lag = self._turn = 0.0
+        self._cost = 0.0  # seconds of CPU time that a look takes
         self._shares = LoopShares(log)
         self._changes = changes
         self.plan: Plan | None = None
@@ -168,6 +176,11 @@ class Monitor:
         wanted = self._workers.size if self.plan is None else self._workers_wanted
         return consumers, self._workers.size, wanted
 
+    @property
+    def _pause(self) -> float:
+        """Seconds until the next look."""
+        return max(self._interval, self._cost / MOST_OF_THE_LOOP)
+
     def _schedule(self, delay: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -176,7 +189,11 @@ class Monitor:
             self._timer = self._loop.call_later(delay, self._look)
 
     def _look(self) -> None:
-        now = monotonic()
+        begun = thread_time()
+        self._look_now(monotonic())
+        self._cost += COST_SMOOTHING * (thread_time() - begun - self._cost)
+
+    def _look_now(self, now: float) -> None:
         self._timer = None
         self._watchdog.beat()
         late, self._turn = max(now - self._due - TIMER_GRAIN, self._turn), 0.0
@@ -192,10 +209,10 @@ class Monitor:
             self._log.error("the pools could not be resized", exc_info=exc)
             plan = None
         if plan is None or self._dispatcher.active:
-            self._schedule(self._interval if plan is not None else FAILED_INTERVAL)
+            self._schedule(self._pause if plan is not None else FAILED_INTERVAL)
         elif plan.next_check is not None:
-            self._schedule(max(self._interval, plan.next_check - now))
-            self._rest(plan.next_check - now > self._interval)
+            self._schedule(max(self._pause, plan.next_check - now))
+            self._rest(plan.next_check - now > self._pause)
         else:
             self._rest(True)
 

@@ -6,6 +6,7 @@ from event_collector.backlog import Backlog, sort_out
 from event_collector.waiting import WaitingEvents
 
 if TYPE_CHECKING:
+    from event_collector.collector import Collector
     from event_collector.delivery import DeliveryPlan
     from event_collector.publisher import CollectorEvent
 
@@ -24,8 +25,8 @@ class WorkerLine(WaitingEvents):
     def submit_jobs(self) -> None:
         """The workers have room again: give them what waits."""
         self._submit_jobs()
-        if self._remote_backlog:
-            self.schedule_pump()
+        if self._remote_backlog and self._tier is not None and self._tier.room > 0:
+            self.schedule_pump()  # for events that need a consumer, too
 
     def _next_backlog(self) -> Backlog | None:
         """Return the line whose head a consumer should take, after the workers have got what is theirs alone."""
@@ -38,22 +39,31 @@ class WorkerLine(WaitingEvents):
 
     def _submit_jobs(self) -> None:
         """Give the workers the events that are theirs alone, as many as they have room for."""
-        tier, backlog = self._tier, self._remote_backlog
-        if not backlog or tier is None:
+        tier = self._tier
+        if tier is None:
             return
-        room = tier.room
-        while room > 0 and backlog and self._may_submit():
-            collector = self.plan.sole_remote(backlog.peek().payload)
-            if collector is None:
+        while self._remote_backlog and (room := tier.room) > 0:
+            batch = self._take_batch(min(room, self._places()))
+            if not batch:
                 return
-            room -= 1
-            self.busy += 1
-            tier.submit(self._take(backlog), collector)
+            self.busy += len(batch)
+            tier.submit(batch)
+
+    def _take_batch(self, count: int) -> "list[tuple[CollectorEvent, Collector]]":
+        """Take up to `count` events that each go to one worker; those for several handlers need a consumer."""
+        batch: list[tuple[CollectorEvent, Collector]] = []
+        backlog, sole_remote, take = self._remote_backlog, self.plan.sole_remote, self._take
+        while backlog and len(batch) < count:
+            collector = sole_remote(backlog.peek().payload)
+            if collector is None:
+                break
+            batch.append((take(backlog), collector))
+        return batch
 
     def _submit_at_once(self, event: "CollectorEvent") -> bool:
-        """Give the workers an event without a wait in line, if nothing stands before it; return whether."""
+        """Give an idle worker an event without a wait in line, if nothing stands before it; return whether."""
         tier = self._tier
-        if tier is None or self._remote_backlog or self._backlog or self.busy >= self.size or tier.room <= 0:
+        if tier is None or self._backlog or self.busy >= self.size or not tier.is_idle:
             return False
         collector = self.plan.sole_remote(event.payload)
         if collector is None:
@@ -61,16 +71,18 @@ class WorkerLine(WaitingEvents):
         self.busy += 1
         if self._capacity is not None:
             self._capacity.release()
-        tier.submit(event, collector)
+        tier.submit([(event, collector)])
         return True
 
-    def _may_submit(self) -> bool:
-        """Return whether the workers' next event may have a place in handlers; older ones of the other line first."""
+    def _places(self) -> int:
+        """Return how many of the workers' events may have a place in handlers; older ones of the other line first."""
         if self._backlog and not self._is_remote_first():
             limit = self.ceiling if self.limits.autoscale else self.size
             if limit - self.busy <= len(self._backlog):
-                return False
-        return self.busy < self.size or self._grow()
+                return 0
+        if self.busy >= self.size and not self._grow():
+            return 0
+        return 1 if self._backlog else self.size - self.busy
 
     def _is_remote_first(self) -> bool:
         """Return whether, of the heads of both lines, that of the workers' is to be taken first."""

@@ -1,14 +1,14 @@
 """The process tier of one queue: its collectors in worker processes, and its events as jobs for them."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from multiprocessing import current_process
 from time import monotonic
 from typing import Any
 
 from event_collector.codec import ReplyDecoder, encode_payload
 from event_collector.collector import ADAPTIVE, Collector, overdue
-from event_collector.data import Payload, Result, ResultList, as_result, failure, single
+from event_collector.data import Payload, Result, failure
 from event_collector.dispatcher import Dispatcher
 from event_collector.exceptions import ConfigError, EventCancelled
 from event_collector.host import seal
@@ -77,9 +77,10 @@ class WorkerTier:
         self._times: dict[int, tuple[float, float]] = {}  # CPU time and delay of each worker, when last read
         self._cpu = self._delay = 0.0
         self._tasks = {
-            collector: _Task(number, collector, limits) for number, collector in enumerate(collectors)
+            collector: _Task(number, collector, limits, dispatcher)
+            for number, collector in enumerate(collectors)
         }
-        self._events = _PoolEvents(dispatcher, log)
+        self._events = _PoolEvents(dispatcher, self._tasks.values(), log)
         self._pool = WorkerPool(
             [TaskSpec(HOST, collector.setup or seal(collector)) for collector in collectors],
             min_workers=min_workers,
@@ -123,21 +124,31 @@ class WorkerTier:
             return 1
         return room
 
-    def submit(self, event: Any, collector: Collector) -> None:
-        """Have a worker process the event; its results reach the dispatcher, perhaps within this call."""
-        task, payload = self._tasks[collector], event.payload
-        try:
-            plain = event.course is None and self._dispatcher.recorder is None
-            body, blob = encode_payload(payload, collector.key, plain=plain)
-            job = _EventJob(task.number, body, blob, collector.timeout)
-            job.event, job.task_of, job.finish = event, task, self._dispatcher.finish
-            event.place = job
-            self._pool.submit(job)
+    @property
+    def is_idle(self) -> bool:
+        """Whether a worker has nothing to do, and would begin with an event at once."""
+        return self._pool.is_idle
+
+    def submit(self, batch: list[tuple[Any, Collector]]) -> None:
+        """Have workers process events; the results reach the dispatcher, perhaps within this call."""
+        jobs: list[_EventJob] = []
+        no_record = self._dispatcher.recorder is None
+        for event, collector in batch:
+            task = self._tasks[collector]
+            try:
+                body, blob = encode_payload(event.payload, task.key, first=no_record and event.course is None)
+            except Exception as exc:
+                collector.usage.running += 1
+                task.refuse(event, exc)
+                continue
+            job = event.place = _EventJob(task, body, blob, event)
+            jobs.append(job)
             collector.usage.running += 1
-        except Exception as exc:
-            event.started = monotonic()
-            results = single(task.failed(task.explain(exc), payload))
-            self._dispatcher.finish(event, results, event.started)
+        try:
+            self._pool.submit_all(jobs)
+        except PoolClosed as exc:
+            for job in jobs:
+                job.failed(PoolClosed(*exc.args), 0.0)
 
     def cancel(self, event: Any) -> bool:
         """Withdraw a submitted event, or kill the worker that is in it; False if it has just ended."""
@@ -151,7 +162,7 @@ class WorkerTier:
         task = self._tasks[collector]
         body, blob = encode_payload(payload, collector.key)
         job = _CallJob(task.number, body, blob, collector.timeout)
-        job.task_of, job.outcome = task, asyncio.get_running_loop().create_future()
+        job.of, job.outcome = task, asyncio.get_running_loop().create_future()
         collector.usage.running += 1
         try:
             self._pool.submit(job)
@@ -230,8 +241,9 @@ def seal_adaptive(collectors: Iterable[Collector]) -> None:
 class _PoolEvents(PoolListener):
     """What the pool tells, for the dispatcher and the log."""
 
-    def __init__(self, dispatcher: Dispatcher, log: Any) -> None:
+    def __init__(self, dispatcher: Dispatcher, tasks: "Iterable[_Task]", log: Any) -> None:
         self._dispatcher = dispatcher
+        self._tasks = tuple(tasks)
         self._log = log
         self.workers = 0
         """How many are ready."""
@@ -239,6 +251,12 @@ class _PoolEvents(PoolListener):
     def room(self) -> None:
         """Workers take events again."""
         self._dispatcher.submit_jobs()
+
+    def answers(self) -> None:
+        """The answers of a worker are all with their events."""
+        for task in self._tasks:
+            if task.ended:
+                task.settle()
 
     def worker_started(self, pid: int, seconds: float) -> None:
         """A worker became ready."""
@@ -267,16 +285,37 @@ class _PoolEvents(PoolListener):
 class _Task:
     """A collector as a task of the pool."""
 
-    def __init__(self, number: int, collector: Collector, limits: WorkerLimits | None) -> None:
-        self.number = number
+    def __init__(
+        self, number: int, collector: Collector, limits: WorkerLimits | None, dispatcher: Dispatcher
+    ) -> None:
+        self.number, self.key, self.timeout = number, collector.key, collector.timeout
         self._limits = limits
+        self._dispatcher = dispatcher
         self.collector = collector
         self.decode = ReplyDecoder(collector.result_type, collector.key)
+        self.ended: list[tuple[Any, Result[Any], float]] = []
+        """Events that have a result: what it is, and the seconds in the handler."""
 
-    def ended(self, elapsed: float) -> None:
-        """Note that an event took `elapsed` seconds in a worker."""
+    def settle(self) -> None:
+        """Let the dispatcher have the events that have ended."""
+        ended, self.ended = self.ended, []
+        usage, seconds = self.collector.usage, [elapsed for _, _, elapsed in ended]
+        usage.running -= len(ended)
+        usage.completions += len(ended)
+        usage.wall += sum(seconds)
+        if usage.times is not None:
+            usage.times.extend(seconds)
+        self._dispatcher.finish(ended)
+
+    def called(self, elapsed: float) -> None:
+        """Note that a call has taken so many seconds in a worker."""
         self.collector.usage.running -= 1
         self.collector.usage.finished(elapsed)
+
+    def refuse(self, event: Any, error: BaseException) -> None:
+        """End an event that no worker has got."""
+        self.ended.append((event, self.failed(self.explain(error), event.payload), 0.0))
+        self.settle()
 
     def explain(self, error: BaseException) -> BaseException:
         """Return an error of the pool in the words of the queue; other errors stay as they are."""
@@ -305,59 +344,52 @@ class _Task:
 class _EventJob(Job):
     """An event that goes to one worker and nowhere else."""
 
-    __slots__ = ("event", "finish", "task_of")
+    __slots__ = ("event", "of")
 
-    event: Any
-    task_of: _Task
-    finish: Callable[[Any, ResultList, float], None]
+    def __init__(self, task: _Task, body: bytes, blob: Any, event: Any) -> None:
+        self.task, self.body, self.blob, self.timeout = task.number, body, blob, task.timeout
+        self._place = None
+        self.event, self.of = event, task
 
     def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
         """The handler has answered, or let an exception out."""
-        task = self.task_of
+        task, event = self.of, self.event
         try:
-            result = as_result(task.decode(body, blob), task.collector.key)
+            result = task.decode(body, blob)
         except (Exception, asyncio.CancelledError) as exc:
-            result = task.failed(exc, self.event.payload)
-        self._end(result, elapsed)
+            result = task.failed(exc, event.payload)
+        task.ended.append((event, result, elapsed))
 
     def failed(self, error: BaseException, elapsed: float) -> None:
         """The worker could not see it through."""
-        self._end(self.task_of.failed(self.task_of.explain(error), self.event.payload), elapsed)
-
-    def _end(self, result: Result[Any], elapsed: float) -> None:
-        now, event, usage = monotonic(), self.event, self.task_of.collector.usage
-        event.started = now - elapsed
-        usage.running -= 1
-        usage.completions += 1
-        usage.wall += elapsed
-        self.finish(event, single(result), now)
-        if event.place is self:
-            event.place = None  # an event that has ended does not keep what was sent of it, nor form a cycle
+        task, event = self.of, self.event
+        task.ended.append((event, task.failed(task.explain(error), event.payload), elapsed))
+        task.settle()
 
 
 class _CallJob(Job):
     """A call of `Collector.process()`, waited for by a coroutine."""
 
-    __slots__ = ("outcome", "task_of")
+    __slots__ = ("of", "outcome")
 
     outcome: "asyncio.Future[Any]"
-    task_of: _Task
+    of: _Task
 
     def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
         """The handler has answered, or let an exception out."""
-        self.task_of.ended(elapsed)
+        self.of.called(elapsed)
         if self.outcome.done():
             return
         try:
-            self.outcome.set_result(self.task_of.decode(body, blob))
+            self.outcome.set_result(self.of.decode(body, blob))
         except (Exception, asyncio.CancelledError) as exc:
             self.outcome.set_exception(exc)
 
     def failed(self, error: BaseException, elapsed: float) -> None:
         """The worker could not see it through."""
-        self.task_of.ended(elapsed)
+        self.of.called(elapsed)
         if not self.outcome.done():
-            self.outcome.set_exception(self.task_of.explain(error))
+            self.outcome.set_exception(self.of.explain(error))
 
 
 def _refuse_import_of_main(collectors: list[Collector]) -> None:

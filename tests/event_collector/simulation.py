@@ -25,7 +25,7 @@ from event_collector import (
     publisher,
 )
 from event_collector.admission import resend
-from event_collector.data import Ok, failure, single
+from event_collector.data import Ok, failure
 from event_collector.dead_letters import DeadLetter, DeadLetters
 from event_collector.delivery import DeliveryPlan
 from event_collector.dispatcher import Dispatcher
@@ -92,19 +92,27 @@ class SimulatedWorkers:
     def room(self) -> int:
         return self._places - len(self.jobs) - self._calls
 
-    def submit(self, event: CollectorEvent, collector: Collector) -> None:
+    @property
+    def is_idle(self) -> bool:
+        return self.room > 0
+
+    def submit(self, batch: list[tuple[CollectorEvent, Collector]]) -> None:
+        for event, its_collector in batch:
+            self._begin(event, its_collector)
+
+    def _begin(self, event: CollectorEvent, collector: Collector) -> None:
         event.place = self
         begun, payload = self._simulation.loop.now, event.payload
 
         def end(error: BaseException | None) -> None:
             del self.jobs[event]
-            event.started = begun
             result = (
                 Ok(payload.value, key=collector.key)
                 if error is None
                 else failure(error, collector.process, (payload,), {}, collector.key)
             )
-            self._simulation.dispatcher.finish(event, single(result), self._simulation.loop.now)
+            event.place = None
+            self._simulation.dispatcher.finish([(event, result, self._simulation.loop.now - begun)])
             self._simulation.dispatcher.submit_jobs()
 
         self.jobs[event] = self._simulation.begin(collector.key, payload, end)

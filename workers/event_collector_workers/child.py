@@ -3,9 +3,9 @@
     socket in  --> Inbox --> Host.run --> task.run --> ring of the shared page   (small results)
                                                   +--> socket out                (large ones, and LOOK)
 
-A result goes into the ring at once. The parent is told to look when the worker has nothing left to do, or
-when no visit of its own is to come (see `page`). This module imports as little as it can: what it needs is
-loaded before the user's own modules in every worker.
+A result goes into the ring at once. The parent is told to look when the worker has nothing left to do, or, as the
+next job begins, when no visit of its own is to come (see `page`). This module imports as little as it can: what it
+needs is loaded before the user's own modules in every worker.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ FORKED: Final = 114
 """Exit code of a process that a handler forked, and that then returned from the handler as if it were the worker."""
 
 _LOOK: Final = message(Kind.LOOK)
+_DONE: Final = Outcome.DONE.value  # of a plain int, which encodes faster
 _IN_RING: Final = 16 * 1024  # a larger record would push many small ones out of the ring
 
 
@@ -194,30 +195,32 @@ class Host:
             for number, body in jobs:
                 run(sequence, tasks[number], body, blob)
                 sequence += 1
+            if self._untold:  # here, too: what comes next may block, or be the end
+                self._page.settle()
+                self._announce()
 
     def run(self, sequence: int, task: Task, body: bytes, blob: bytes | None) -> None:
         """Run one job, unless it was taken back, and leave its result where it survives this process."""
         reply: Buffer
         reply_blob: Buffer | None = None
         begun = monotonic_ns()
-        if not self._page.begin(sequence, begun):
-            outcome, reply, ended = Outcome.SKIPPED, b"", begun
-        else:
+        is_ours = self._page.begin(sequence, begun)
+        if self._untold:
+            self._announce()
+        if is_ours:
             try:
                 reply, reply_blob = task.run(body, blob)
-                outcome = Outcome.DONE
+                outcome = _DONE
             except SystemExit:
                 raise  # the task asks for the end of the process, and gets it
             except BaseException:
                 outcome, reply = Outcome.ERROR, traceback.format_exc().encode(errors="replace")
             ended = monotonic_ns()
-        record = encode((sequence, outcome, (ended - begun) / 1e9, reply))
+        else:
+            outcome, reply, ended = Outcome.SKIPPED, b"", begun
+        record = encode((sequence, outcome, (ended - begun) * 1e-9, reply))
         if reply_blob is None and len(record) <= _IN_RING and self._page.write(record):
             self._untold = True
-            visits = self._page.visits()
-            if not visits & 1 and visits != self._told_at:
-                self._told_at = visits
-                self._tell()
         else:
             self._send(record, reply_blob)
 
@@ -231,6 +234,13 @@ class Host:
                 failures.append(traceback.format_exc())
         self._page.report_cpu(process_time_ns())
         return "\n".join(failures)
+
+    def _announce(self) -> None:
+        """Have the parent look at the ring, unless it is about to; after a fence."""
+        visits = self._page.visits()
+        if not visits & 1 and visits != self._told_at:
+            self._told_at = visits
+            self._tell()
 
     def _tell(self) -> None:
         self._socket.sendall(_LOOK)

@@ -8,15 +8,28 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["DEEPEST", "HORIZON", "SHALLOWEST", "depth_for", "head_start", "load_of", "room_for", "share_out"]
+__all__ = [
+    "DEEPEST",
+    "HORIZON",
+    "SHALLOWEST",
+    "SHORTEST_VISIT",
+    "depth_for",
+    "head_start",
+    "load_of",
+    "room_for",
+    "share_out",
+    "visit_pause",
+]
 
-HORIZON: Final = 0.004
+HORIZON: Final = 0.008
 """Seconds of work a worker may hold: enough to hide the round trip and the parent's other business, and what
 an event behind a long one loses is little, because jobs that have not started are taken back."""
 
 SHALLOWEST: Final = (
     2  # the next job is there when one ends; more gains nothing once a job takes a millisecond
 )
+SHORTEST_VISIT: Final = 0.001  # a loop's timers round to that
+LONGEST_VISIT: Final = 0.002
 DEEPEST: Final = 256  # more gains nothing even when a job takes no time
 
 
@@ -25,6 +38,15 @@ def depth_for(service_time: float) -> int:
     if service_time * DEEPEST <= HORIZON:
         return DEEPEST
     return max(SHALLOWEST, round(HORIZON / service_time))
+
+
+def visit_pause(service_time: float) -> float:
+    """Return the seconds between two looks at the results of workers that have more jobs of `service_time` seconds.
+
+    A quarter of what they hold: then they are refilled long before they run dry. A result waits no longer than that,
+    and only where more work is behind it.
+    """
+    return min(max(SHORTEST_VISIT, depth_for(service_time) * service_time / 4), LONGEST_VISIT)
 
 
 def head_start(quota: int, startup: float, service_time: float) -> int:

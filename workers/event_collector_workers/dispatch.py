@@ -7,24 +7,24 @@ submit --> backlog --> hand out (credit) --> worker.in_hand --> records --> job.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from .credit import DEEPEST, depth_for, load_of, room_for, share_out
+from .credit import DEEPEST, SHORTEST_VISIT, depth_for, load_of, share_out, visit_pause
 from .errors import JobCancelled, JobTimeout, PoolClosed, TaskError, WorkerCrashed, describe_exit
 from .process import State, Worker
 from .wire import Outcome, Record
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from .job import Job
 
 __all__ = ["Dispatcher"]
 
-_VISIT: Final = 0.001  # seconds between two looks at the rings while short jobs run: what a result may wait
 _HELD_UP: Final = (
     0.002  # seconds in one job after which the others in that worker's hands are better off elsewhere
 )
@@ -35,6 +35,7 @@ _RARE_VISIT: Final = 0.02  # seconds between two looks at workers that may be un
 _UNSTARTED: Final = (
     0.05  # seconds without starting a job, after which a worker's jobs are better off elsewhere
 )
+_DONE: Final = Outcome.DONE.value
 _WITHDRAWN: Final = object()  # the place of a job that was cancelled and still stands in the backlog
 _LAG: Final = (
     0.5  # a deadline checked later than this was missed by us, not by the job: it gets as much again
@@ -50,6 +51,7 @@ class Dispatcher:
         on_room: Callable[[], None],
         on_quiet: Callable[[], None],
         on_spent: Callable[[Worker], None],
+        on_answers: Callable[[], None],
     ) -> None:
         self.ready: list[Worker] = []
         self._attached: list[Worker] = []  # ready, and those that were and whose process is still there
@@ -62,16 +64,27 @@ class Dispatcher:
         self._on_room = on_room
         self._on_quiet = on_quiet
         self._on_spent = on_spent
+        self._on_answers = on_answers
         self._aborted = False
         self._backlog: deque[Job] = deque()
         self._withdrawn = 0
         self._idle: list[Worker] = []
+        self._states: dict[Worker, tuple[int, float]] = {}  # see Worker.running
+        self._loads: list[int] = []  # of those that are ready
         self.room = 0
         """How many more jobs the workers take now; below 0, so many wait in the backlog."""
         self._turn_due = False
+        self._looking = False
+        self._visit_due = False  # whether a worker was promised a look
         self._visit: asyncio.TimerHandle | None = None
+        self._pause = 0.0  # of that visit
         self._deadline: asyncio.TimerHandle | None = None
         self._due = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a worker has nothing to do, and no job waits for one."""
+        return bool(self._idle) and not self._backlog
 
     @property
     def backlog(self) -> int:
@@ -83,22 +96,28 @@ class Dispatcher:
         """How many jobs were submitted and have no outcome yet."""
         return self.submitted - self.finished - self.failed
 
-    def submit(self, job: Job) -> None:
-        """Give the job to an idle worker at once, or to any at the end of this turn of the loop."""
-        if job._place is not None:
-            raise ValueError(f"{job!r} is in a pool already; a job is submitted once at a time")
-        job._place = self
-        self.submitted += 1
-        self.room -= 1
-        if self._idle and not self._backlog:
-            self._give(self._idle.pop(), [job])
-            return
-        self._backlog.append(job)
-        self.plan_turn()
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Take jobs: one for an idle worker at once, several at once too, one for a busy worker in the next turn."""
+        for job in jobs:
+            if job._place is not None:
+                raise ValueError(f"{job!r} is in a pool already; a job is submitted once at a time")
+            job._place = self
+        self.submitted += len(jobs)
+        self.room -= len(jobs)
+        self._backlog.extend(jobs)
+        if self._looking:
+            return  # what is in the backlog is handed out as the look ends
+        if len(jobs) > 1:
+            self._survey()
+            self._hand_out()
+        elif self._idle and len(self._backlog) == 1:
+            self._give(self._idle.pop(), 1)
+        else:
+            self.plan_turn()
 
     def plan_turn(self) -> None:
         """Look at the results and hand out jobs at the end of this turn of the loop."""
-        if not self._turn_due:
+        if not (self._turn_due or self._looking):
             self._turn_due = True
             self._loop.call_soon(self._turn)
 
@@ -120,45 +139,68 @@ class Dispatcher:
 
     def look(self, workers: Iterable[Worker]) -> None:
         """Take the results that are there, then hand out what there is room for."""
-        self._turn_due = True  # what is submitted meanwhile is handed out below
+        self._looking = True
         for worker in workers:
-            if worker.in_hand:
-                worker.collect()
-        self._turn_due = False
-        self.hand_out()
+            if worker.in_hand and worker.collect() and worker.held > 1:
+                # At once, or each job that ends while the others are looked at would be announced.
+                worker.page.promise()
+                self._visit_due = True
+        self._survey()
+        before, self.room = self.room, self._count_room()
+        if before <= 0 < self.room:
+            self._on_room()  # what is submitted now goes out with the rest
+        self._looking = self._turn_due = False
+        self._hand_out()
 
-    def hand_out(self) -> None:
-        """Give the backlog to the workers as far as their credit goes."""
+    def _hand_out(self) -> None:
+        """Give the backlog to the workers as far as their credit goes; after a survey."""
         depth = depth_for(self.service_time)
-        states = self._states()
-        loads = self._loads(states)
-        if self._relieve(loads, states, depth):
-            loads = self._loads(states)
+        if self._relieve(depth):
+            self._survey()
         if self._backlog:
-            shares = share_out(len(self._backlog), loads, depth)
+            shares = share_out(len(self._backlog), self._loads, depth)
             for worker, share in zip(list(self.ready), shares, strict=True):
                 if share and worker in self.ready:  # giving to one may cost it, or another, its place here
-                    self._give(worker, self._next_jobs(min(share, worker.allowance)))
-            loads = self._loads(states)
+                    self._give(worker, share)
+            self._survey()
         self._idle = [worker for worker in self.ready if not worker.in_hand]
-        before = self.room
-        self.room = -len(self._backlog)
-        for worker, load in zip(self.ready, loads, strict=True):
-            self.room += min(room_for(load, depth), worker.allowance)
-        self._plan_visit(states)
+        before, self.room = self.room, self._count_room()
+        self._plan_visit()
         if before <= 0 < self.room:
             self._on_room()
+
+    def _survey(self) -> None:
+        """Note the job that each worker is in, for how many seconds, and the load that this makes."""
+        now, service_time = monotonic(), self.service_time
+        states = self._states
+        states.clear()
+        for worker in self._attached:
+            states[worker] = worker.running(now)
+        self._loads = [
+            DEEPEST if worker.is_congested else load_of(worker.held, states[worker][1], service_time)
+            for worker in self.ready
+        ]
+
+    def _count_room(self) -> int:
+        """Return how many more jobs the workers take, less those that wait here; as of the last survey."""
+        depth, room = depth_for(self.service_time), -len(self._backlog)
+        for worker, load in zip(self.ready, self._loads, strict=True):
+            if load <= depth // 2:
+                room += min(depth - load, worker.allowance)
+        return room
 
     def attach(self, worker: Worker) -> None:
         """Let a worker that is ready take jobs."""
         self._attached.append(worker)
         self.ready.append(worker)
+        self._survey()
         self.plan_turn()
 
     def release(self, worker: Worker) -> None:
         """Give the worker no more jobs, and take back what it has not started."""
         if worker in self.ready:
             self.ready.remove(worker)
+            self._survey()
             self._idle = []
             self._requeue(worker.take_back())
             self.plan_turn()
@@ -187,19 +229,20 @@ class Dispatcher:
     def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
         """Hand each result to its job."""
         in_hand = worker.in_hand
-        total = 0.0
+        total, done = 0.0, 0
         for sequence, outcome, elapsed, body in records:
-            if sequence not in in_hand:
+            try:
+                job = in_hand.pop(sequence)
+            except KeyError:
                 worker.complaint = f"it answered job {sequence}, which it does not have"
                 worker.kill()
-                return
-            job = in_hand.pop(sequence)
+                break
             if job is None:
                 worker.taken -= 1
-            elif outcome == Outcome.DONE:
+            elif outcome == _DONE:
                 total += elapsed
+                done += 1
                 job._place = None
-                self.finished += 1
                 try:
                     job.succeeded(body, blob, elapsed)
                 except Exception as error:
@@ -208,9 +251,10 @@ class Dispatcher:
                 self._fail(job, TaskError(body.decode(errors="replace"), pid=worker.pid), elapsed)
             else:
                 self._requeue([job])
+        self.finished += done
         worker.finished += len(records)
-        mean = total / len(records)
-        self.service_time += _SMOOTHING * (mean - self.service_time)
+        self.service_time += _SMOOTHING * (total / len(records) - self.service_time)
+        self._on_answers()
         if not self.outstanding:
             self._on_quiet()
 
@@ -225,22 +269,12 @@ class Dispatcher:
                 timer.cancel()
 
     def _turn(self) -> None:
-        self._turn_due = False
-        self.look(self._attached)
+        if self._turn_due:  # else somebody has looked since
+            self.look(self._attached)
 
-    def _states(self) -> dict[Worker, tuple[int, float]]:
-        """The job that each worker is in, and for how many seconds (see Worker.running)."""
-        now = monotonic()
-        return {worker: worker.running(now) for worker in self._attached}
-
-    def _loads(self, states: dict[Worker, tuple[int, float]]) -> list[int]:
-        service_time = self.service_time
-        return [
-            DEEPEST if worker.is_congested else load_of(worker.held, states[worker][1], service_time)
-            for worker in self.ready
-        ]
-
-    def _give(self, worker: Worker, jobs: list[Job]) -> None:
+    def _give(self, worker: Worker, count: int) -> None:
+        """Give the worker the next `count` jobs; fewer if they are large, or it may not have as many."""
+        jobs = self._next_jobs(min(count, worker.allowance))
         worker.give(jobs)
         for job in jobs:
             if job.timeout is not None:
@@ -252,15 +286,20 @@ class Dispatcher:
 
     def _next_jobs(self, count: int, limit: int | None = _BYTES_AHEAD) -> list[Job]:
         jobs: list[Job] = []
-        backlog, size = self._backlog, 0
-        while backlog and len(jobs) < count and (limit is None or size < limit):
-            job = backlog.popleft()
-            if job._place is not self:
+        pop, append = self._backlog.popleft, jobs.append
+        room = sys.maxsize if limit is None else limit
+        for _ in range(min(count, len(self._backlog))):
+            job = pop()
+            if job._place is self:
+                append(job)
+                room -= len(job.body)
+                if job.blob is not None:
+                    room -= len(job.blob)
+                if room <= 0:
+                    break
+            else:
                 job._place = None
                 self._withdrawn -= 1
-                continue
-            size += len(job.body) + (len(job.blob) if job.blob is not None else 0)
-            jobs.append(job)
         return jobs
 
     def _requeue(self, jobs: list[Job]) -> None:
@@ -268,11 +307,12 @@ class Dispatcher:
             job._place = self
         self._backlog.extendleft(reversed(jobs))
 
-    def _relieve(self, loads: list[int], states: dict[Worker, tuple[int, float]], depth: int) -> bool:
+    def _relieve(self, depth: int) -> bool:
         """Take back what waits behind a job that takes long, if somebody else could do it sooner."""
+        loads, states = self._loads, self._states
         if 0 in loads:
             patience = _HELD_UP
-        elif any(room_for(load, depth) for load in loads):
+        elif any(load <= depth // 2 for load in loads):
             patience = max(_HELD_UP, 2 * self.service_time)
         else:
             return False
@@ -285,21 +325,31 @@ class Dispatcher:
             self._requeue(worker.take_back())
         return bool(held_up)
 
-    def _plan_visit(self, states: dict[Worker, tuple[int, float]]) -> None:
+    def _plan_visit(self) -> None:
         """Promise another look to the workers that may have more results soon; the others announce theirs."""
-        pause = 0.0
+        rare = False
         for worker in self._attached:
-            sequence, age = states[worker]
+            sequence, age = self._states[worker]
             if worker.held > 1 and age <= _HELD_UP:
                 worker.page.promise()
-                pause = _VISIT if self.service_time < _VISIT / 2 else 2 * _VISIT
+                self._visit_due = True
             elif worker.held and (not sequence or worker.state is State.LOST):
-                pause = pause or _RARE_VISIT  # it says nothing: it is stopped, or has lost its socket
-        if pause and self._visit is None:
-            self._visit = self._loop.call_later(pause, self._on_visit)
+                rare = True  # it says nothing: it is stopped, or has lost its socket
+        if self._visit_due:
+            self._arrange_visit(visit_pause(self.service_time))
+        elif rare:
+            self._arrange_visit(_RARE_VISIT)
+
+    def _arrange_visit(self, pause: float) -> None:
+        if self._visit is not None:
+            if self._pause <= pause:
+                return
+            self._visit.cancel()
+        self._pause = pause
+        self._visit = self._loop.call_later(pause, self._on_visit)
 
     def _on_visit(self) -> None:
-        self._visit = None
+        self._visit, self._visit_due = None, False
         self.look(self._attached)
 
     def _arm(self, delay: float) -> None:
@@ -346,7 +396,7 @@ class Dispatcher:
             JobCancelled(f"the job was cancelled while it ran; its worker (pid {worker.pid}) was killed"),
         ):
             # The worker is about to start the job or to skip it; a moment later it is known which.
-            self._loop.call_later(_VISIT, self.cancel, job)
+            self._loop.call_later(SHORTEST_VISIT, self.cancel, job)
         elif job._place is self:
             self.cancel(job)
         self.plan_turn()

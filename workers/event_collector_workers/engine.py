@@ -197,10 +197,9 @@ class Engine(PoolListener):
         pool, incoming = self._pool, self.incoming
         with self.lock:
             self.woken = False
-        while incoming and (pool.room or pool.outstanding < self._limit):
-            call = incoming.popleft()
-            if call.future.set_running_or_notify_cancel():
-                pool.submit(call)
+        while incoming and (room := max(pool.room, self._limit - pool.outstanding)) > 0:
+            calls = [incoming.popleft() for _ in range(min(room, len(incoming)))]
+            pool.submit_all([call for call in calls if call.future.set_running_or_notify_cancel()])
         pool.grow(min(self._limit, pool.outstanding + len(incoming)))
         if self.closing and not incoming:
             self._emptied.set()

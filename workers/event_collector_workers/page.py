@@ -17,7 +17,8 @@ STARTED and REVOKED decide together who owns a job: the worker writes STARTED an
 parent writes REVOKED and then reads STARTED, each with a fence between. So at least one of them sees the other.
 WRITTEN and VISITS decide in the same way whether a result must be announced: the worker writes WRITTEN and then
 reads VISITS, and is silent if another look is certain; the parent withdraws that certainty, looks, and only then
-may promise again.
+may promise again. The fence between the two is that of the next job's STARTED, if there is a next job at hand: a
+fence costs as much as encoding a small result.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ import os
 import sys
 import tempfile
 import threading
-from typing import Final, NamedTuple
+from typing import Final
 
-__all__ = ["RING_SIZE", "ParentPage", "Running", "WorkerPage", "create_page_file"]
+__all__ = ["RING_SIZE", "ParentPage", "WorkerPage", "create_page_file"]
 
 RING_SIZE: Final = 128 * 1024
 """Bytes of the ring: 256 small results take 16 KiB; more would only push the reader's memory out of its
@@ -68,19 +69,14 @@ def create_page_file() -> int:
     return fd
 
 
-class Running(NamedTuple):
-    """The job that a worker started last: perhaps finished since."""
-
-    sequence: int
-    since: float
-    """Monotonic seconds."""
-
-
 class _Page:
     """The mapping, and the fence that both sides need."""
 
     def __init__(self, fd: int) -> None:
         self._use(mmap.mmap(fd, _WORDS + RING_SIZE))
+        # A release and then an acquire of one lock keep every earlier access before every later one, on x86
+        # and on ARM alike; Python has no other portable fence. Without it, a result could be announced before
+        # its bytes.
         lock = threading.Lock()
         lock.acquire()
         self._release, self._acquire = lock.release, lock.acquire
@@ -93,9 +89,6 @@ class _Page:
         whole.release()
 
     def _fence(self) -> None:
-        # A release and then an acquire of one lock keep every earlier access before every later one, on x86
-        # and on ARM alike; Python has no other portable fence. Without it, a result could be announced before
-        # its bytes.
         self._release()
         self._acquire()
 
@@ -113,13 +106,16 @@ class WorkerPage(_Page):
         super().__init__(fd)
         self._count = 0
         self._end = 0
+        self._at = 0  # the place of _end in the ring
+        self._free_to = RING_SIZE  # as far as it is known that nothing there has yet to be read
 
     def begin(self, sequence: int, now_ns: int) -> bool:
         """Claim a job; False when the parent has taken it back, and it must not run."""
         words = self._words
         words[_SINCE] = now_ns
         words[_STARTED] = sequence
-        self._fence()
+        self._release()  # the fence, twice as fast without a call of _fence()
+        self._acquire()
         revoked = words[_REVOKED]
         if not revoked:
             return True
@@ -128,26 +124,43 @@ class WorkerPage(_Page):
 
     def write(self, record: bytes) -> bool:
         """Put a record into the ring, where it survives this process; False when there is no room."""
-        size, end = len(record), self._end
-        if size > RING_SIZE - ((end - self._words[_READ]) & _MASK):
+        size, at = len(record), self._at
+        stop = at + size
+        if stop < self._free_to:
+            self._ring[at:stop] = record
+            self._at = stop
+        elif not self._write_around(record):
             return False
-        at = end % RING_SIZE
-        first = RING_SIZE - at
-        if size <= first:
-            self._ring[at : at + size] = record
-        else:
-            self._ring[at:] = record[:first]
-            self._ring[: size - first] = record[first:]
-        self._end = end = (end + size) & _MASK
+        self._end = end = (self._end + size) & _MASK
         self._count = count = (self._count + 1) & _MASK
-        self._fence()
+        self._release()
+        self._acquire()
         self._words[_WRITTEN] = count << 32 | end
         return True
 
+    def _write_around(self, record: bytes) -> bool:
+        """Look how much of the ring is free now, and write the record, perhaps around its end."""
+        size, at = len(record), self._at
+        free = RING_SIZE - ((self._end - self._words[_READ]) & _MASK)
+        if size > free:
+            return False
+        first = min(size, RING_SIZE - at)
+        self._ring[at : at + first] = record[:first]
+        self._ring[: size - first] = record[first:]
+        self._at = (at + size) % RING_SIZE
+        free_to = at + free  # in this round of the ring, or in the next if that is where the next record goes
+        self._free_to = min(RING_SIZE, free_to if self._at > at else free_to - RING_SIZE)
+        return True
+
     def visits(self) -> int:
-        """Return the parent's looks, odd while another is certain to come; call it after `write`."""
-        self._fence()
+        """Return the parent's looks, odd while another is certain to come.
+
+        Between `write` and this belongs a fence: that of `begin`, or `settle`.
+        """
         return self._words[_VISITS]
+
+    settle = _Page._fence
+    """Have all that was written stand before what is read next."""
 
     def detach(self) -> None:
         """Write to private memory from now on, where every job counts as taken back.
@@ -197,14 +210,17 @@ class ParentPage(_Page):
         self._words[_READ] = written & _MASK
         return count, records
 
-    def running(self) -> Running:
-        """Return the job that the worker started last; number 0 when it has started none."""
+    def running(self) -> tuple[int, float]:
+        """Return the number of the job that the worker started last, 0 when none, and when: monotonic seconds.
+
+        It may have finished since.
+        """
         words = self._words
         while True:
             sequence = words[_STARTED]
             since = words[_SINCE]
             if words[_STARTED] == sequence:
-                return Running(sequence, since / 1e9)
+                return sequence, since / 1e9
 
     def revoke(self, first: int, end: int) -> int:
         """Take back the jobs first <= number < end; return the number of the job that was started last.

@@ -17,13 +17,12 @@ import os
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import psutil
-
 from .crew import Crew, Recycling, memory_of
 from .dispatch import Dispatcher
 from .errors import PoolBroken, PoolClosed, WorkerStartError
 from .job import Job, TaskSpec
 from .launch import check_start_method, is_importing_main, make_launcher
+from .machine import cpu_seconds
 from .process import State, Worker
 from .statistics import PoolStatistics, WorkerStatistics
 from .wire import Record, Setup
@@ -48,6 +47,9 @@ class PoolListener:
 
     def room(self) -> None:
         """The pool takes jobs again: its room was 0. Called at most once in a turn of the loop."""
+
+    def answers(self) -> None:
+        """All answers that were read from a worker have been handed to their jobs."""
 
     def worker_started(self, pid: int, seconds: float) -> None:
         """A worker became ready, `seconds` after it was decided to start it."""
@@ -150,7 +152,9 @@ class WorkerPool:
             )
         except OSError as error:
             raise WorkerStartError(f"a worker could not be started: {error}") from error
-        self._dispatcher = Dispatcher(self._loop, self._listener.room, self._wake, self._spent)
+        self._dispatcher = Dispatcher(
+            self._loop, self._listener.room, self._wake, self._spent, self._listener.answers
+        )
         self._crew = Crew(
             self._loop,
             self._launcher,
@@ -243,9 +247,13 @@ class WorkerPool:
             ValueError: The job is in a pool already.
 
         """
+        self.submit_all((job,))
+
+    def submit_all(self, jobs: Sequence[Job]) -> None:
+        """Take jobs, all or none of them; cheaper than one by one. Raises what `submit` raises."""
         if self._closing:
             raise PoolClosed("the pool is closing; it takes no more jobs")
-        self._dispatcher.submit(job)
+        self._dispatcher.submit(jobs)
         if not self._crew.workers:
             self._loop.call_soon(self._revive)
 
@@ -264,6 +272,11 @@ class WorkerPool:
         """How many more jobs the workers take now; above that, jobs wait in the pool's own backlog."""
         room = self._dispatcher.room
         return room if room > 0 else 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a worker has nothing to do."""
+        return self._dispatcher.is_idle
 
     @property
     def backlog(self) -> int:
@@ -392,16 +405,6 @@ def _describe(worker: Worker, *, memory: bool) -> WorkerStatistics:
         in_hand=worker.held,
         job_seconds=seconds if sequence else 0.0,
         finished=worker.finished,
-        cpu_seconds=_cpu_seconds(worker),
+        cpu_seconds=0.0 if worker.pid is None else cpu_seconds(worker.pid) or worker.page.cpu_seconds,
         memory=memory_of(worker) if memory else None,
     )
-
-
-def _cpu_seconds(worker: Worker) -> float:
-    if worker.pid is None:
-        return 0.0
-    try:
-        times = psutil.Process(worker.pid).cpu_times()
-    except psutil.Error:
-        return worker.page.cpu_seconds
-    return max(worker.page.cpu_seconds, float(times.user + times.system))

@@ -126,21 +126,22 @@ class Worker:
     def give(self, jobs: Iterable[Job]) -> None:
         """Hand over jobs; they run in this order. A job with a blob travels in a message of its own."""
         self._given_at = monotonic()
+        in_hand, sequence = self.in_hand, self._next
         plain: list[tuple[int, bytes]] = []
         for job in jobs:
-            sequence = self._next
-            self._next = sequence + 1
-            self.in_hand[sequence] = job
+            in_hand[sequence] = job
             job._place = self
             if job.blob is None:
                 plain.append((job.task, job.body))
-                continue
-            self._send_batch(sequence, plain)
-            plain = []
-            head = encode((sequence, [(job.task, job.body)]))
-            with memoryview(job.blob) as blob:
-                self._channel.send(message(Kind.JOBS, head, blob.nbytes), job.blob)
-        self._send_batch(self._next, plain)
+            else:
+                self._send_batch(sequence, plain)
+                plain = []
+                head = encode((sequence, [(job.task, job.body)]))
+                with memoryview(job.blob) as blob:
+                    self._channel.send(message(Kind.JOBS, head, blob.nbytes), job.blob)
+            sequence += 1
+        self._next = sequence
+        self._send_batch(sequence, plain)
 
     def _send_batch(self, end: int, batch: list[tuple[int, bytes]]) -> None:
         if batch:
@@ -161,17 +162,19 @@ class Worker:
         """Whether the worker has not yet read all that was sent to it."""
         return self._channel.unsent
 
-    def collect(self) -> None:
-        """Take what is in the ring, and hand it over."""
-        if self.page.arrive():
-            count, data = self.page.take()
-            try:
-                records = decode_records(count, data)
-            except msgspec.DecodeError as error:
-                self.complaint = f"its results are not readable: {error}"
-                self.kill()
-                return
-            self._events.on_records(self, records, None)
+    def collect(self) -> bool:
+        """Take what is in the ring, and hand it over; return whether there was anything."""
+        if not self.page.arrive():
+            return False
+        count, data = self.page.take()
+        try:
+            records = decode_records(count, data)
+        except msgspec.DecodeError as error:
+            self.complaint = f"its results are not readable: {error}"
+            self.kill()
+            return False
+        self._events.on_records(self, records, None)
+        return True
 
     def running(self, now: float | None = None) -> tuple[int, float]:
         """Return the number of the job that the worker is in, and its age in seconds.
@@ -193,7 +196,7 @@ class Worker:
 
         Where the worker was faster, it reports each of them itself, as run or as skipped.
         """
-        first = max(self.page.running().sequence + 1, self._next - len(self.in_hand))
+        first = max(self.page.running()[0] + 1, self._next - len(self.in_hand))
         end = self._next
         if first >= end or self.page.revoke(first, end) >= first:
             return []
@@ -222,7 +225,7 @@ class Worker:
 
         Take back the other jobs first: none of them must be running when the blow falls.
         """
-        if self.page.running().sequence != sequence or self.verdict is not None:
+        if self.page.running()[0] != sequence or self.verdict is not None:
             return False
         self.verdict = Verdict(sequence, error)
         self.kill()

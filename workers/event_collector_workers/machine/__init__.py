@@ -2,6 +2,14 @@
 
 from event_collector_workers.machine.control_groups import GroupLimits, read_limits
 from event_collector_workers.machine.probe import Machine, granted_cpus, memory_limit
-from event_collector_workers.machine.scheduler import run_delay
+from event_collector_workers.machine.scheduler import cpu_seconds, run_delay
 
-__all__ = ["GroupLimits", "Machine", "granted_cpus", "memory_limit", "read_limits", "run_delay"]
+__all__ = [
+    "GroupLimits",
+    "Machine",
+    "cpu_seconds",
+    "granted_cpus",
+    "memory_limit",
+    "read_limits",
+    "run_delay",
+]

@@ -1,0 +1,194 @@
+"""Where the time of an event goes: bytecodes and calls of each function, per event. Needs Python 3.12.
+
+A count of bytecodes is the same on a busy machine as on a quiet one, so it shows what a change has won when a clock
+cannot. What it leaves out is all that C does: allocation, garbage collection, encoding, the kernel.
+"""
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import ExitStack
+from types import CodeType
+from typing import Any
+from unittest import mock
+
+from event_collector import Collector, CollectorQueue, EventPublisher, Ok, Payload
+
+Counting = Callable[[int], Coroutine[Any, Any, None]]
+
+PATIENCE = 0.1
+"""Seconds of every limit of time: all is some thirty times slower while bytecodes are counted."""
+
+
+async def no_op(payload: Payload, _ctx: Any) -> Ok:
+    """Process nothing."""
+    return Ok(payload.value)
+
+
+async def burst(publisher: EventPublisher, events: int) -> None:
+    """Send all, then wait for each."""
+    for event in [await publisher.send(Payload(number)) for number in range(events)]:
+        await event.wait()
+
+
+async def one_at_a_time(publisher: EventPublisher, events: int) -> None:
+    """Wait for each before the next is sent."""
+    for number in range(events):
+        await (await publisher.send(Payload(number))).wait()
+
+
+def with_coroutines(send: Callable[[EventPublisher, int], Awaitable[None]]) -> Counting:
+    """Return a coroutine function that counts `send` through a queue of one coroutine collector."""
+
+    async def count(events: int) -> None:
+        queue = CollectorQueue([Collector("c", no_op)], logging=False)
+        await queue.init_queue()
+        try:
+            await counted(lambda: send(queue.get_publisher(), events), events)
+        finally:
+            await queue.shut_down_queue()
+
+    return count
+
+
+async def through_workers(events: int) -> None:
+    """Count a burst through worker processes."""
+    from bench.process_tier.contestants import Queue
+    from bench.process_tier.handler import VALUE
+
+    queue = Queue()
+    await queue.start()
+    try:
+        await queue.burst([VALUE] * 2000)
+        await counted(lambda: queue.burst([VALUE] * events), events)
+    finally:
+        await queue.stop()
+
+
+async def within_a_worker(events: int) -> None:
+    """Count what a worker does with jobs that have arrived."""
+    import socket
+
+    from bench.process_tier.handler import VALUE, process
+    from event_collector.codec import encode_payload
+    from event_collector.host import open_host, seal
+    from event_collector_workers.child import Host, Inbox
+    from event_collector_workers.page import ParentPage, WorkerPage, create_page_file
+
+    fd = create_page_file()
+    ours, theirs = socket.socketpair()
+    parent, page = ParentPage(fd), WorkerPage(fd)
+    host, task = Host(theirs, Inbox(theirs), page), open_host(seal(Collector("c", process, mode="process")))
+    body, _ = encode_payload(Payload(VALUE), "c")
+    parent.promise()
+
+    async def work() -> None:
+        for number in range(1, events + 1):
+            host.run(number, task, body, None)
+            if number % 200 == 0:
+                parent.take()
+
+    await counted(work, events)
+    parent.close()
+    page.close()
+    ours.close()
+    theirs.close()
+    os.close(fd)
+
+
+FIGURES: dict[str, Counting] = {
+    "burst": with_coroutines(burst),
+    "one-at-a-time": with_coroutines(one_at_a_time),
+    "process-burst": through_workers,
+    "worker": within_a_worker,
+}
+
+
+async def counted(work: Callable[[], Awaitable[None]], events: int, top: int = 30) -> None:
+    """Do the work and print what it took."""
+    bytecodes: Counter[CodeType] = Counter()
+    calls: Counter[CodeType] = Counter()
+    monitoring = sys.monitoring
+    tool, kinds = monitoring.PROFILER_ID, monitoring.events
+
+    def note_bytecode(code: CodeType, _offset: int) -> None:
+        bytecodes[code] += 1
+
+    def note_call(code: CodeType, _offset: int) -> None:
+        calls[code] += 1
+
+    monitoring.use_tool_id(tool, __name__)
+    try:
+        monitoring.register_callback(tool, kinds.INSTRUCTION, note_bytecode)
+        monitoring.register_callback(tool, kinds.PY_START, note_call)
+        monitoring.set_events(tool, kinds.INSTRUCTION | kinds.PY_START)
+        await work()
+    finally:
+        monitoring.set_events(tool, 0)
+        monitoring.free_tool_id(tool)
+    print(f"{sum(bytecodes.values()) / events:8.1f} {sum(calls.values()) / events:6.2f}  in all")
+    for code, count in bytecodes.most_common(top):
+        where = f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}"
+        print(f"{count / events:8.1f} {calls[code] / events:6.2f}  {code.co_qualname}  ({where})")
+
+
+def count_ours(figures: list[str], events: int) -> None:
+    """Count the figures of this library."""
+    patient = {
+        "event_collector.dispatcher.SLICE": PATIENCE,
+        "event_collector_workers.credit.SHORTEST_VISIT": PATIENCE / 3,
+        "event_collector_workers.credit.LONGEST_VISIT": PATIENCE / 3,
+        "event_collector_workers.dispatch._HELD_UP": PATIENCE,
+    }
+    with ExitStack() as stack:
+        # The monitor looks by the clock, which all of this makes meaningless.
+        stack.enter_context(mock.patch("event_collector.monitor.Monitor._look", return_value=None))
+        for name, seconds in patient.items():
+            stack.enter_context(mock.patch(name, seconds))
+        count(figures, events)
+
+
+def count(figures: list[str], events: int) -> None:
+    """Count the figures of the library that can be imported."""
+    for figure in figures:
+        print(f"\n{figure}: bytecodes and calls an event")
+        asyncio.run(FIGURES[figure](events))
+
+
+def main() -> None:
+    """Count the figures that were asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench.bytecodes", description=__doc__)
+    parser.add_argument("figures", nargs="+", choices=[*FIGURES, "all"], help=f"{', '.join(FIGURES)}, or all")
+    parser.add_argument("--events", type=int, default=20_000, help="default: %(default)s")
+    parser.add_argument(
+        "--existing", action="store_true", help="of the existing library, which has no processes"
+    )
+    arguments = parser.parse_args()
+    figures = list(FIGURES) if "all" in arguments.figures else arguments.figures
+    if sys.version_info < (3, 12):
+        sys.exit("python -m bench.bytecodes needs Python 3.12, which can count bytecodes")
+    if not arguments.existing:
+        count_ours(figures, arguments.events)
+        return
+    from bench.interpreters import existing_library
+
+    # As a script, it finds the library of that interpreter and not this one.
+    command = [
+        existing_library(),
+        __file__,
+        *(figure for figure in figures if figure in ("burst", "one-at-a-time")),
+    ]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command += ["--events", str(arguments.events)]
+    sys.exit(subprocess.run(command, env=environment, check=False).returncode)
+
+
+if __name__ == "__main__":
+    if __package__:
+        main()
+    else:
+        count(sys.argv[1:-2], int(sys.argv[-1]))
