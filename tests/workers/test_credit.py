@@ -61,7 +61,7 @@ def test_a_job_that_takes_long_counts_for_more(in_hand, running_for, service_tim
     assert (load == 0) == (in_hand == 0) or running_for > service_time
 
 
-@given(st.integers(1, 10**6), st.floats(0, 100), st.floats(1e-6, 100))
+@given(st.integers(1, 10**6), st.just(0.0) | st.floats(1e-6, 100), st.floats(1e-6, 100))
 def test_a_head_start_covers_a_start_and_costs_a_quarter_at_most(quota, startup, service_time):
     """The successor is started as many jobs ahead as fill its start, but never before three quarters are used."""
     jobs = head_start(quota, startup, service_time)
