@@ -171,8 +171,12 @@ async def test_context_and_lifecycle_are_in_both_places_and_survive_a_restart(tm
                 await asyncio.sleep(0.01)
     noted = Counter(handlers.lines_of(tmp_path / "record"))
     assert (noted[f"opened {HERE}"], noted[f"closed {HERE}"]) == (2, 2)
-    # A worker that was still starting at the end may not have come to close what it had opened.
-    assert len([line for line in noted if line.startswith("closed")]) >= 3
+    opened, closed = (
+        sorted(line.split()[1] for line in noted.elements() if line.startswith(word))
+        for word in ("opened", "closed")
+    )
+    assert opened == closed
+    assert len(closed) >= 4
 
 
 @pytest.mark.parametrize("where", ["handler", "context"])

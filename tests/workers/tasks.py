@@ -49,6 +49,13 @@ def opens_if_present(argument: bytes) -> Actor:
     return Actor() if Path(argument.decode()).exists() else never_opens(argument)
 
 
+def opens_when_told(argument: bytes) -> Actor:
+    folder = Path(argument.decode())
+    append(str(folder / "opening"), str(os.getpid()))
+    wait_for(str(folder / "go"))
+    return Actor(bytes(folder / "closed"))
+
+
 def exits_at_start(argument: bytes) -> Actor:
     os._exit(int(argument))
 

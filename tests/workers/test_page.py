@@ -38,6 +38,18 @@ def test_records_come_out_as_they_went_in(pages):
     assert not parent.arrive()
 
 
+@pytest.mark.parametrize("first", ["worker", "parent"])
+def test_either_the_worker_opens_its_tasks_or_it_is_dismissed(pages, first):
+    """Whoever is first prevails: a dismissed worker opens nothing, one that opens cannot be dismissed."""
+    parent, worker = pages
+    if first == "parent":
+        assert parent.dismiss()
+        assert not worker.begin_opening()
+    else:
+        assert worker.begin_opening()
+        assert not parent.dismiss()
+
+
 def test_full_ring_refuses(pages):
     """What does not fit is refused, and fits once the parent has taken what was there."""
     parent, worker = pages

@@ -15,6 +15,7 @@ from event_collector_workers import (
     WorkerPool,
     WorkerStartError,
 )
+from event_collector_workers.process import State
 
 from .pools import ACTOR, BOUND, Ear, balanced, call, prove_alive, running, until
 
@@ -290,6 +291,41 @@ async def test_worker_that_waits_for_its_successor_ends_when_none_is_wanted(work
             await prove_alive(pool, 10)
         await asyncio.wait_for(pool.close(), BOUND)
         assert not pool.statistics().workers
+
+
+@pytest.mark.parametrize("by", ["close", "resize"])
+async def test_worker_that_ends_while_it_opens_its_tasks_closes_them(tmp_path, by):
+    """What a worker has begun to open when it is no longer wanted is opened, and closed, before it ends."""
+
+    def lines(name):
+        return (tmp_path / name).read_text().splitlines() if (tmp_path / name).exists() else []
+
+    told = tmp_path / "go"
+    told.touch()
+    reference = "tests.workers.tasks:opens_when_told"
+    async with running(1, reference=reference, argument=bytes(tmp_path), max_workers=2) as pool:
+        told.unlink()
+        pool.resize(2)
+        await until(lambda: len(lines("opening")) == 2)
+        ending = asyncio.create_task(pool.close()) if by == "close" else pool.resize(1)
+        await until(lambda: not pool.statistics().starting)
+        told.touch()
+        if ending:
+            await ending
+        await until(lambda: len(lines("closed")) == (2 if ending else 1))
+    assert sorted(lines("closed")) == sorted(f"closed {pid}" for pid in lines("opening"))
+
+
+async def test_worker_that_has_nothing_open_yet_is_not_waited_for():
+    """A worker that is no longer wanted before it opens its tasks opens none, and ends at once."""
+    async with running(1, max_workers=2, stop_timeout=2 * BOUND) as pool:
+        pool.resize(2)
+        (starting,) = (worker for worker in pool._crew.workers if worker.pid is None)
+        pool.resize(1)
+        assert starting.state is State.STARTING  # killed, as soon as there is a process to kill
+        await until(lambda: starting.state is State.GONE)
+        assert starting.exitcode != 0
+        await prove_alive(pool, 10)
 
 
 async def test_worker_is_replaced_when_it_has_grown():

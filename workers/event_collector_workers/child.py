@@ -71,7 +71,8 @@ def main(connection: socket.socket, initialize: Initialize | None = None) -> Non
         host = Host(connection, inbox, page)
         if initialize is not None:
             initialize[0](*initialize[1])
-        host.open(setup)
+        if not host.open(setup):
+            return
     except BaseException:
         connection.sendall(message(Kind.FAILED, traceback.format_exc().encode(errors="replace")))
         raise SystemExit(1) from None
@@ -173,15 +174,22 @@ class Host:
         self._told_at = -1  # the parent's visits when it was told to look last: once is enough
         self._untold = False  # whether records are in the ring that the parent has not been told of
 
-    def open(self, setup: Setup) -> None:
-        """Open the tasks in order, and say so; if one cannot be opened, close those before it."""
+    def open(self, setup: Setup) -> bool:
+        """Open the tasks in order, and say so; if one cannot be opened, close those before it.
+
+        False, and none is opened, when the parent has no use for this worker any more.
+        """
+        tasks = [(resolve(reference), argument) for reference, argument in setup.tasks]
+        if not self._page.begin_opening():
+            return False
         try:
-            for reference, argument in setup.tasks:
-                self._tasks.append(resolve(reference)(argument))
+            for task, argument in tasks:
+                self._tasks.append(task(argument))
         except BaseException:
             self.close()
             raise
         self._socket.sendall(message(Kind.READY))
+        return True
 
     def serve(self) -> None:
         """Run jobs until the parent says stop."""

@@ -1,5 +1,7 @@
 """The population of workers: how many there are, who replaces whom, and when to stop trying.
 
+              +-----------------+
+              |                 v
 launch --> STARTING --> READY --> RETIRING --> GONE       surplus, recycled or closing: ends after its job
               |           |
               +-----------+--> LOST --> GONE              died or was killed: replaced as the breaker allows
@@ -107,10 +109,12 @@ class Crew:
             self.retire(worker)
 
     def retire(self, worker: Worker) -> None:
-        """Let a worker end: at once if it is starting or idle, else after the job it is in."""
+        """Let a worker end: at once if it is idle or has nothing open yet, else after what it is in."""
         worker.leaving = True
         if worker.state is State.STARTING:
-            worker.kill()
+            worker.retire()
+            if worker.state is State.RETIRING:  # what it has begun to open, it closes
+                self._kill_after(worker, self._stop_timeout)
         elif worker.state is State.READY:
             worker.retire()
             self._worker_events.on_lost(
@@ -249,6 +253,6 @@ def memory_of(worker: Worker) -> int | None:
         return None
 
 
-def _dispensable(worker: Worker) -> tuple[bool, int]:
-    """Sort the workers that are best missed first: idle before starting before busy."""
-    return bool(worker.in_hand), worker.held
+def _dispensable(worker: Worker) -> tuple[bool, bool, int]:
+    """Sort the workers that are best missed first: starting before idle before busy."""
+    return worker.state is State.READY, bool(worker.in_hand), worker.held

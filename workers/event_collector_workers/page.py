@@ -9,12 +9,15 @@ that was running, are there however the worker ended.
     SINCE     worker       monotonic nanoseconds when it was; written before STARTED: no age is overstated
     WRITTEN   worker       records in the ring, ever (upper half), and their bytes (lower), modulo 2**32
     CPU       worker       nanoseconds of processor time, as of the last time the worker had nothing to do
+    OPENING   worker       1 once it has begun to open its tasks
     READ      parent       bytes of the ring that the parent has taken, ever
     VISITS    parent       looks at the ring, ever, times two; plus one while another look is certain to come
     REVOKED   parent       first (upper half) and end (lower half) of the jobs taken back, modulo 2**32
+    DISMISSED parent       1 once the worker is not to open its tasks any more
 
 STARTED and REVOKED decide together who owns a job: the worker writes STARTED and then reads REVOKED, the
 parent writes REVOKED and then reads STARTED, each with a fence between. So at least one of them sees the other.
+OPENING and DISMISSED decide in the same way whether a worker that has not started yet may be killed.
 WRITTEN and VISITS decide in the same way whether a result must be announced: the worker writes WRITTEN and then
 reads VISITS, and is silent if another look is certain; the parent withdraws that certainty, looks, and only then
 may promise again. The fence between the two is that of the next job's STARTED, if there is a next job at hand: a
@@ -44,9 +47,11 @@ _STARTED: Final = 0
 _SINCE: Final = 1
 _WRITTEN: Final = 2
 _CPU: Final = 3
+_OPENING: Final = 4
 _READ: Final = 16
 _VISITS: Final = 17
 _REVOKED: Final = 18
+_DISMISSED: Final = 19
 
 
 def create_page_file() -> int:
@@ -108,6 +113,12 @@ class WorkerPage(_Page):
         self._end = 0
         self._at = 0  # the place of _end in the ring
         self._free_to = RING_SIZE  # as far as it is known that nothing there has yet to be read
+
+    def begin_opening(self) -> bool:
+        """Announce that the tasks are opened now; False when the parent has given this worker up."""
+        self._words[_OPENING] = 1
+        self._fence()
+        return not self._words[_DISMISSED]
 
     def begin(self, sequence: int, now_ns: int) -> bool:
         """Claim a job; False when the parent has taken it back, and it must not run."""
@@ -231,6 +242,12 @@ class ParentPage(_Page):
         self._words[_REVOKED] = (first & _MASK) << 32 | (end & _MASK)
         self._fence()
         return self._words[_STARTED]
+
+    def dismiss(self) -> bool:
+        """Have the worker open no task any more; False when it was faster, and has tasks to close."""
+        self._words[_DISMISSED] = 1
+        self._fence()
+        return not self._words[_OPENING]
 
     @property
     def cpu_seconds(self) -> float:

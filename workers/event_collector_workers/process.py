@@ -215,8 +215,13 @@ class Worker:
         return len(self.in_hand) - self.taken
 
     def retire(self) -> None:
-        """Let the worker end after what is in its hands; on_gone follows."""
-        if self.state is State.READY:
+        """Let the worker end after what is in its hands, or once its tasks are open; on_gone follows.
+
+        One that has not begun to open its tasks has nothing to close, and is killed.
+        """
+        if self.state is State.STARTING and self.page.dismiss():
+            self.kill()
+        elif self.state in (State.STARTING, State.READY):
             self.state = State.RETIRING
             self._channel.send(message(Kind.STOP))
 
