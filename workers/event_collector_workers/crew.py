@@ -112,8 +112,7 @@ class Crew:
         """Let a worker end: at once if it is idle or has nothing open yet, else after what it is in."""
         worker.leaving = True
         if worker.state is State.STARTING:
-            worker.retire()
-            if worker.state is State.RETIRING:  # what it has begun to open, it closes
+            if worker.retire():  # what it has begun to open, it closes
                 self._kill_after(worker, self._stop_timeout)
         elif worker.state is State.READY:
             worker.retire()

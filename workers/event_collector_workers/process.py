@@ -214,16 +214,18 @@ class Worker:
         """How many jobs the worker has before it, the one it is in included."""
         return len(self.in_hand) - self.taken
 
-    def retire(self) -> None:
+    def retire(self) -> bool:
         """Let the worker end after what is in its hands, or once its tasks are open; on_gone follows.
 
-        One that has not begun to open its tasks has nothing to close, and is killed.
+        False if it was killed instead: one that has not begun to open its tasks has nothing to close.
         """
         if self.state is State.STARTING and self.page.dismiss():
             self.kill()
-        elif self.state in (State.STARTING, State.READY):
+            return False
+        if self.state in (State.STARTING, State.READY):
             self.state = State.RETIRING
             self._channel.send(message(Kind.STOP))
+        return True
 
     def condemn(self, sequence: int, error: BaseException) -> bool:
         """Kill the worker for the job it is in, if it still is; `error` becomes that job's.
