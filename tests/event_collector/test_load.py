@@ -275,7 +275,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FastClock:
 def test_the_consumers_of_a_burst_do_not_stay(clock: FastClock) -> None:
     """With the default settings the pool is back at min_consumers half a minute after a burst of 500."""
 
-    async def scenario() -> tuple[int, int]:
+    async def scenario() -> tuple[int, int, object]:
         everyone = asyncio.Barrier(500)
 
         async def meet(payload: Payload[Any], ctx: Context) -> None:
@@ -287,11 +287,11 @@ def test_the_consumers_of_a_burst_do_not_stay(clock: FastClock) -> None:
             await queue.get_publisher().wait()
             peak = queue.consumer_count()
             await clock.pass_seconds(30.0)
-            return peak, queue.consumer_count()
+            return peak, queue.consumer_count(), queue.changes()
 
-    peak, rest = asyncio.run(scenario())
+    peak, rest, changes = asyncio.run(scenario())
     assert peak >= 500
-    assert rest == 1
+    assert rest == 1, changes
 
 
 async def test_a_large_fixed_pool_is_not_a_large_number_of_tasks() -> None:

@@ -101,6 +101,31 @@ def test_before_anything_happens_the_minimum_holds_and_nothing_is_asked_for() ->
     assert (plan.consumers, plan.workers, plan.next_check, plan.changes) == (3, 2, None, ())
 
 
+def test_a_burst_before_the_first_look_counts() -> None:
+    """Consumers of a burst that has come and gone before the law first hears of anything stay their time, then go."""
+    law = Autoscaler(Limits(max_consumers=1000))
+    collector = CollectorReading(
+        key="work",
+        tier=Tier.COROUTINE,
+        arrivals=500.0,
+        completions=500.0,
+        wall=5.0,
+        cpu=0.1,
+        queued=0,
+        running=0,
+    )
+    first = Readings(now=0.0, collectors=(collector,), consumers=TierReading(size=571, busy=458))
+    assert law.decide(first).consumers >= 458
+    later = [
+        law.decide(
+            Readings(now=now / 10, collectors=(collector,), consumers=TierReading(size=571, busy=0))
+        ).consumers
+        for now in range(1, 150)
+    ]
+    assert later[50] >= 458
+    assert later[-1] == 1
+
+
 def test_forty_waiting_events_may_run_at_once() -> None:
     """A burst may grow the coroutine tier in the same loop turn, and the next plan keeps what was grown."""
     story = Story(Limits(max_consumers=100), tier=Tier.COROUTINE)

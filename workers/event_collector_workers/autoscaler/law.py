@@ -84,7 +84,9 @@ class Autoscaler:
         estimates = self._estimates.values()
         loop_share = self._surroundings.loop_share
         self._guard.update(self._time, dt, estimates, self._consumers.target, loop_share)
-        if readings.unrouted or any(one.queued or one.running or one.arrived for one in estimates):
+        # Events that came and went before the first look show in nothing but those that were busy with them.
+        seen = readings.unrouted or readings.consumers.busy > 0 or readings.workers.busy > 0
+        if seen or any(one.queued or one.running or one.arrived for one in estimates):
             self._last_event = self._time
         self._idle = self._time - self._last_event >= self._tuning.idle
         return trusted
