@@ -1,10 +1,15 @@
-"""What every test shares: both event loops, and no context variables but its own."""
+"""What every test shares: both event loops, Ctrl-C as programs have it, and no context variables but its own."""
 
 import contextvars
+import signal
 from typing import Any
 
 import pytest
 from _pytest import runner
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in the background so, and programs that tests start would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

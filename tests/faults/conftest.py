@@ -1,10 +1,28 @@
-"""The slow tests of faults run on one event loop: what they look for adds up in the pool, not in the loop."""
+"""The tests of faults run on one event loop each: what they look for is in the pool, not in the loop.
+
+In the suite workers of spawn go with uvloop, all others with asyncio; the slow tests go with uvloop. What both loops have
+to get right is in tests/workers, which runs on both.
+"""
+
+from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    twice = [item for item in items if item.get_closest_marker("slow") and "[asyncio" in item.name]
+    twice = {item for item in items if item.path.parent == HERE and _is_the_other(item)}
     if twice:
-        config.hook.pytest_deselected(items=twice)
-        items[:] = [item for item in items if item not in set(twice)]
+        config.hook.pytest_deselected(items=list(twice))
+        items[:] = [item for item in items if item not in twice]
+
+
+def _is_the_other(item: pytest.Item) -> bool:
+    """Whether that is an asynchronous test on the loop that it need not run on."""
+    parameters = getattr(item, "callspec", None)
+    if parameters is None or "anyio_backend" not in parameters.params:
+        return False
+    on_uvloop = parameters.params["anyio_backend"]
+    wanted = item.get_closest_marker("slow") is not None or parameters.params.get("start_method") == "spawn"
+    return bool(on_uvloop) is not wanted

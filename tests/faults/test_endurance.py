@@ -109,7 +109,7 @@ async def test_crashes_in_a_row_open_the_breaker(start_method: str, count: int, 
         await bystanders.verify()
 
 
-@pytest.mark.parametrize("rounds", often(5, 50))
+@pytest.mark.parametrize("rounds", often(3, 50))
 @pytest.mark.parametrize("start_method", START_METHODS)
 async def test_nothing_is_started_after_the_end(start_method: str, rounds: int) -> None:
     """Growing and recycling while a pool closes: every job has its outcome, and no process is left."""
@@ -146,7 +146,7 @@ def is_a_worker(process: psutil.Process) -> bool:
         return False
 
 
-@pytest.mark.parametrize("rounds", often(5, 50))
+@pytest.mark.parametrize("rounds", often(2, 50))
 async def test_death_in_the_middle_of_a_large_result(rounds: int) -> None:
     """A worker killed while a part of its 64 MiB is here: that job is a crash, and what follows is read right."""
     async with pools.running(2) as pool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command.running import wait_until
 from tests.faults.programs import group_of, is_gone_within, line_from, program
 
 START_METHODS = ["forkserver", "spawn"]
@@ -51,7 +52,7 @@ while True:
             assert len(group_of(process.pid)) >= 4
             process.kill()
             assert is_gone_within(process.pid, 2.0)
-    assert set(os.listdir("/dev/shm")) <= shared
+    wait_until(lambda: set(os.listdir("/dev/shm")) <= shared)  # other tests beside this one have some for a moment
     assert not list((tmp_path / "tmp").iterdir())
 
 
@@ -75,7 +76,7 @@ say([(await event.wait()).first().unwrap() for event in events])
         assert is_gone_within(process.pid, 2.0)
 
 
-@pytest.mark.parametrize("rounds", [6, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
 @pytest.mark.parametrize("start_method", START_METHODS)
 def test_an_interrupt_at_any_moment_leaves_nothing(start_method: str, rounds: int, tmp_path: Path) -> None:
     """Ctrl-C while workers start, grow, shrink or end: the program is gone soon, and so is every process of it."""

@@ -139,6 +139,7 @@ def test_sources_know_where_they_belong() -> None:
     assert calling(constant(1e6)).best_tier(0.0) is Tier.COROUTINE
 
 
+@pytest.mark.slow
 def test_the_law_holds_its_ground_on_workloads_it_was_not_made_with() -> None:
     """On four cores: all that the oracle finishes, at nearly its median latency, calmly, without a kill."""
     (standing,) = standings(contest(4, [11], [OURS], family="unseen"))
