@@ -195,19 +195,26 @@ class Monitor:
 
     def _look_now(self, now: float) -> None:
         self._timer = None
-        self._watchdog.beat()
         late, self._turn = max(now - self._due - TIMER_GRAIN, self._turn), 0.0
         # By time, not by looks: a loop that is held up has few of them.
         self._lag += -math.expm1((self._looked - now) / LAG_MEMORY) * (max(0.0, late) - self._lag)
         if self._loop is not None and self._dispatcher.active:  # else it would wake a loop that sleeps
             self._loop.call_soon(self._measure_turn, now)
         self._meter.sample(now, self.counts())
+        plan, failure = None, None
         try:
             plan = self._law.decide(self._read(now))
             self._act(plan)
         except Exception as exc:  # a law of the application's own must not end all looking
-            self._log.error("the pools could not be resized", exc_info=exc)
-            plan = None
+            plan, failure = None, exc
+        self._go_on(now, plan)
+        # After the next look is certain: logging is the application's own, too.
+        self._watchdog.beat()
+        if failure is not None:
+            self._log.error("the pools could not be resized", exc_info=failure)
+
+    def _go_on(self, now: float, plan: Plan | None) -> None:
+        """Look again when that is worthwhile; `plan` is None after a look that failed."""
         if plan is None or self._dispatcher.active:
             self._schedule(self._pause if plan is not None else FAILED_INTERVAL)
         elif plan.next_check is not None:

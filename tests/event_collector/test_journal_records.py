@@ -119,7 +119,11 @@ def test_a_type_that_no_collector_names_is_refused() -> None:
         there_and_back(Order(1))
 
 
-@pytest.mark.parametrize("value", [object(), 2**70, "\ud800", [object()], {1: {2: lambda: 0}}], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), 2**70, "\ud800", [object()], {1: {2: lambda: 0}}],
+    ids=["object", "large", "surrogate", "in a list", "deep down"],
+)
 def test_what_cannot_be_encoded_is_refused(value: Any) -> None:
     """The message names the class."""
     with pytest.raises(EncodeError, match=type(value).__name__):

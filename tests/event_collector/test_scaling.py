@@ -7,10 +7,11 @@ from typing import Any
 import psutil
 import pytest
 
-from event_collector import Collector, CollectorQueue, Payload
-from event_collector_workers.autoscaler import Autoscaler, Limits, MachineReading, Tuning
+from event_collector import Collector, CollectorQueue, Payload, monitor
+from event_collector_workers.autoscaler import Autoscaler, Limits, MachineReading, Plan, Readings, Tuning
 from event_collector_workers.machine import Machine
 from tests.event_collector.modes import BOUND, CountingSelector, Log, until
+from tests.event_collector.sample_handlers import act_async
 from tests.event_collector.sample_scaling import BALLAST, compute, slow_start, takes_memory
 
 
@@ -109,3 +110,37 @@ def test_an_idle_queue_has_no_workers_and_is_silent() -> None:
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
         assert runner.run(scenario()) < 20
     assert [line for line in log.lines if line[0] != "debug"] == []
+
+
+class Fails:
+    """A law, and a log, of an application that raise whenever they are used."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def decide(self, readings: Readings) -> Plan:
+        self.asked += 1
+        raise LookupError("no plan")
+
+    def __getattr__(self, level: str) -> Any:
+        def fail(event: str, **fields: Any) -> None:
+            if level == "error":
+                raise BrokenPipeError("nobody reads this log")
+
+        return fail
+
+
+def test_a_law_and_a_log_that_fail_do_not_end_the_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever of the application's own raises when the queue is looked at, it is looked at again, and events go on."""
+    monkeypatch.setattr(monitor, "FAILED_INTERVAL", 0.01)
+    failing, reported = Fails(), []
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, report: reported.append(report))
+        queue = CollectorQueue([Collector("c", act_async)], law=failing, log=failing)
+        async with asyncio.timeout(BOUND), queue:
+            await until(lambda: failing.asked >= 3, "the third look")
+            await (await queue.get_publisher().send(Payload(["echo", 1]))).wait()
+
+    asyncio.run(scenario())
+    assert {type(report["exception"]) for report in reported} == {BrokenPipeError}

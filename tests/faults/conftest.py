@@ -1,7 +1,7 @@
 """The tests of faults run on one event loop each: what they look for is in the pool, not in the loop.
 
-In the suite workers of spawn go with uvloop, all others with asyncio; the slow tests go with uvloop. What both loops have
-to get right is in tests/workers, which runs on both.
+In the suite workers of spawn go with uvloop, all others with asyncio; the slow tests go with uvloop. What both loops
+have to get right is in tests/workers, which runs on both.
 """
 
 from pathlib import Path
