@@ -28,8 +28,10 @@ depend: $(VENV)/.developing ## create the virtual environment .venv with everyth
 run: $(VENV)/.installed ## the main job: survey the standard library, in both modes
 	$(BIN)/python docs/examples/stdlib_survey.py
 
+# Most tests wait for processes that start: three at a time keep two cores busy. JOBS=0 runs them in one process.
+JOBS ?= 3
 test: $(VENV)/.developing ## run the test-suite (PYTEST_ARGS="-k name" selects)
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 test-faults: $(VENV)/.developing ## run the slow tests: faults in their thousands, CPython's own tests of executors
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

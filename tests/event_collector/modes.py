@@ -5,7 +5,7 @@ import multiprocessing
 import selectors
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from event_collector import Collector, CollectorQueue, Error, Payload, Result
@@ -52,14 +52,28 @@ class CountingSelector(selectors.DefaultSelector):
 
 
 @contextmanager
+def place(mode: str) -> Iterator[str | Executor]:
+    """What `Collector(mode=...)` takes for a mode of the table."""
+    name = mode.partition(",")[0]
+    if name == "executor of threads":
+        with ThreadPoolExecutor(2) as threads:
+            yield threads
+    elif name == "executor of processes":
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as processes:
+            processes.submit(handlers.echo, None).result()  # the start of a process counts for no timeout
+            yield processes
+    else:
+        yield name
+
+
+@contextmanager
 def every_place() -> Iterator[dict[str, str | Executor]]:
-    """What `Collector(mode=...)` takes for each mode of the table."""
-    spawn = multiprocessing.get_context("spawn")
-    with ThreadPoolExecutor(2) as threads, ProcessPoolExecutor(1, mp_context=spawn) as processes:
-        processes.submit(handlers.echo, None).result()  # the start of a process counts for no timeout
-        executors = {"executor of threads": threads, "executor of processes": processes}
-        names = {mode: mode.partition(",")[0] for mode in MODES}
-        yield {mode: executors.get(name, name) for mode, name in names.items()}
+    """The same for each mode of the table; modes of one executor share it."""
+    with ExitStack() as stack:
+        places = {
+            name: stack.enter_context(place(name)) for name in {mode.partition(",")[0] for mode in MODES}
+        }
+        yield {mode: places[mode.partition(",")[0]] for mode in MODES}
 
 
 @asynccontextmanager

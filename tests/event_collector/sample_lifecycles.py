@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,12 @@ def plain_lifecycle(ctx: Context) -> Iterator[None]:
         yield
     finally:
         note(ctx, "left")
+
+
+@contextlib.contextmanager
+def never_opens(ctx: Context) -> Iterator[None]:
+    threading.Event().wait()
+    yield
 
 
 @contextlib.asynccontextmanager

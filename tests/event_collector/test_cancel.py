@@ -17,7 +17,7 @@ from event_collector import (
     Retry,
 )
 from tests.event_collector import sample_attempts as handlers
-from tests.event_collector.modes import MODES, ask, balanced, balanced_all_along, every_place, running, until
+from tests.event_collector.modes import MODES, ask, balanced, balanced_all_along, place, running, until
 
 LONG = Retry(max_attempts=4, backoff=60.0, jitter=0.0)
 
@@ -35,8 +35,8 @@ async def test_an_event_in_its_handler(mode: str, retry: Retry | None, tmp_path:
     """Wherever that runs, it ends with EventCancelled, is not tried again, and no letter is kept."""
     handler = handlers.wait_for_async if MODES[mode].__name__.endswith("async") else handlers.wait_for
     begun, release = tmp_path / "begun", tmp_path / "release"
-    with every_place() as places:
-        collector = Collector("c", handler, mode=places[mode], retry=retry)
+    with place(mode) as where:
+        collector = Collector("c", handler, mode=where, retry=retry)
         async with running(collector) as queue, balanced_all_along(queue):
             event = await queue.get_publisher().send(Payload([str(begun), str(release)]))
             await until(begun.exists, "the handler has begun")

@@ -16,6 +16,7 @@ from event_collector import Collector, CollectorQueue, Context, Delivery, Error,
 from event_collector.collector import LifecycleManager
 from event_collector.exceptions import QueueShutDown
 from event_collector.queue import InitializedQueue, ReportedMetrics, ShutDownQueue
+from tests.event_collector.modes import BOUND
 
 PATIENCE = 5.0  # seconds after which a wait counts as a hang; below the default shutdown timeout
 
@@ -308,7 +309,7 @@ async def test_the_place_of_an_event_in_a_worker_goes_to_the_next(autoscale: boo
     collectors = [Collector("process", pause)] + ([] if alone else [Collector("coroutine", nap)])
     queue = CollectorQueue(collectors, autoscale=autoscale, max_consumers=1, max_workers=1, logging=False)
     keys = ["process", collectors[-1].key]
-    async with asyncio.timeout(PATIENCE), queue:
+    async with asyncio.timeout(BOUND), queue:
         events = [
             await queue.get_publisher().send(Payload(n, Delivery.KEY, keys=[keys[n % 2]])) for n in range(6)
         ]
@@ -322,7 +323,7 @@ async def test_events_of_workers_do_not_jump_the_queue(queue_type: QueueType) ->
     collectors = [Collector("process", pause), Collector("coroutine", echo)]
     queue = CollectorQueue(collectors, max_consumers=2, max_workers=1, logging=False, queue_type=queue_type)
     publisher = queue.get_publisher()
-    async with asyncio.timeout(PATIENCE), queue:
+    async with asyncio.timeout(BOUND), queue:
         events = [publisher.send_nowait(Payload(n, Delivery.KEY, keys=["process"])) for n in range(40)]
         urgent = publisher.send_nowait(Payload("coroutine", Delivery.KEY, keys=["coroutine"], priority=0))
         events += [publisher.send_nowait(Payload(n, Delivery.KEY, keys=["process"])) for n in range(40)]

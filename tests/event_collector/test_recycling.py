@@ -13,6 +13,7 @@ from event_collector import Collector, CollectorQueue, ConfigError, Context, Pay
 from event_collector_workers import WorkerStartError
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector.modes import ask, running, until
+from tests.event_collector.sample_lifecycles import never_opens
 
 _held: list[bytes] = []
 
@@ -81,9 +82,9 @@ async def test_a_successor_is_there_before_its_predecessor_goes(limit: dict[str,
 
 async def test_a_worker_that_takes_too_long_to_start_fails_the_start() -> None:
     """worker_startup_timeout bounds the start, and the error says so."""
-    collector = Collector("c", handlers.act, mode="process")
-    queue = CollectorQueue([collector], logging=False, max_workers=1, worker_startup_timeout=0.001)
-    with pytest.raises(WorkerStartError, match=r"not ready within 0\.001 s"):
+    collector = Collector("c", handlers.act, mode="process", lifecycle=never_opens)
+    queue = CollectorQueue([collector], logging=False, max_workers=1, worker_startup_timeout=0.01)
+    with pytest.raises(WorkerStartError, match=r"not ready within 0\.01 s"):
         await queue.init_queue()
 
 

@@ -27,7 +27,7 @@ from tests.event_collector.modes import (
     ask,
     balanced,
     balanced_all_along,
-    every_place,
+    place,
     running,
     until,
 )
@@ -40,8 +40,8 @@ LONG = Retry(max_attempts=4, backoff=60.0, jitter=0.0)
 async def test_a_handler_is_tried_again_in_every_mode(mode: str) -> None:
     """Attempts go on until one succeeds; the handler sees their number and how the last one failed."""
     handler = handlers.succeed_at_async if MODES[mode].__name__.endswith("async") else handlers.succeed_at
-    with every_place() as places:
-        collector = Collector("c", handler, mode=places[mode], retry=AT_ONCE)
+    with place(mode) as where:
+        collector = Collector("c", handler, mode=where, retry=AT_ONCE)
         async with running(collector) as queue, balanced_all_along(queue):
             for how, text in [
                 ("refuse", "ConnectionError: attempt 2"),
@@ -62,8 +62,8 @@ async def test_a_handler_is_tried_again_in_every_mode(mode: str) -> None:
 async def test_the_last_error_is_the_result_in_every_mode(mode: str) -> None:
     """After the last attempt the event has its error, with the number of attempts; so it has when refused."""
     handler = handlers.succeed_at_async if MODES[mode].__name__.endswith("async") else handlers.succeed_at
-    with every_place() as places:
-        collector = Collector("c", handler, mode=places[mode], retry=Retry(3, 0.0, on=ConnectionError))
+    with place(mode) as where:
+        collector = Collector("c", handler, mode=where, retry=Retry(3, 0.0, on=ConnectionError))
         async with running(collector) as queue, balanced_all_along(queue):
             for how, kind, attempts, reason in [
                 ("refuse", ConnectionError, 3, "exhausted"),
