@@ -155,7 +155,7 @@ async def test_death_in_the_middle_of_a_large_result(rounds: int) -> None:
             jobs = [pools.call(pool, f"echo {number}") for number in range(20)]
             victim = pools.call(pool, "give", blob=bytes(64 * MIB))
             behind = [pools.call(pool, f"echo {number}") for number in range(20)]
-            worker = await receiving(pool, (round_number + 1) * 64 * MIB // (2 * rounds))
+            worker = await receiving(pool, victim, (round_number + 1) * 64 * MIB // (2 * rounds))
             os.kill(worker.pid or 0, signal.SIGKILL)
             assert isinstance(await victim.error(), WorkerCrashed)
             for group in (jobs, behind):
@@ -165,14 +165,15 @@ async def test_death_in_the_middle_of_a_large_result(rounds: int) -> None:
         assert psutil.Process().memory_info().rss < before + 150 * MIB
 
 
-async def receiving(pool: Any, least: int) -> Any:
-    """Wait until that much of a value has come from a worker."""
+async def receiving(pool: Any, job: pools.Call, least: int) -> Any:
+    """Wait until that much of a job's value has come from a worker."""
     seen = {worker: worker._channel._received for worker in pool._crew.workers}
     async with asyncio.timeout(pools.BOUND):
         while True:
             for worker in pool._crew.workers:
                 if worker._channel._received - seen.setdefault(worker, 0) > least:
                     return worker
+            assert not job.outcomes, job.future
             await asyncio.sleep(0)
 
 
