@@ -134,9 +134,10 @@ async def test_a_worker_that_is_killed_is_replaced_by_one_with_a_lifecycle_of_it
         await error_of(queue, ["kill", 9])
         second = (await ask(queue, ["pid", 0])).unwrap()
         assert first != second
-    await until(lambda: pids(log, "left"), "the second lifecycle is left")
-    assert pids(log, "entered") == {str(first), str(second)}
-    assert pids(log, "left") == {str(second)}
+    await until(lambda: str(second) in pids(log, "left"), "the second lifecycle is left")
+    # A worker that the queue began to start and then had no use for may have entered and left as well.
+    assert pids(log, "entered") >= {str(first), str(second)}
+    assert pids(log, "left") == pids(log, "entered") - {str(first)}
 
 
 async def test_two_collectors_in_a_worker_do_not_share_a_context(tmp_path: Path) -> None:
