@@ -40,6 +40,7 @@ check: $(VENV)/.developing ## lint, formatting, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
 format: $(VENV)/.developing ## rewrite the sources in the house format

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         CollectorList,
         LifecycleManager,
         Processor,
+        collector,
     )
     from event_collector.data import (
         Context,
@@ -111,11 +112,14 @@ __all__ = [
     "WorkerCrashed",
     "WorkerLimits",
     "abind",
+    "collector",
     "drain_on_signal",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "collector":  # the module, which can be called as the decorator that it holds
+        return import_module("event_collector.collector")
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOME_OF[name]), name)

@@ -20,6 +20,7 @@ __all__ = [
     "encode_payload",
     "encode_raised",
     "encode_result",
+    "type_name",
 ]
 
 BLOB = 65_536
@@ -161,7 +162,7 @@ class PayloadDecoder:
             return Payload(value) if address is None else _addressed(value, address)
         except Exception as exc:  # also what a type's own checks raise
             raise PayloadTypeError(
-                f"collector {self._key!r}: the payload does not fit {_name(self._type)}: {text_of(exc)}"
+                f"collector {self._key!r}: the payload does not fit {type_name(self._type)}: {text_of(exc)}"
             ) from exc
 
 
@@ -245,8 +246,8 @@ class ReplyDecoder:
             err = reply.err.value if isinstance(reply.err, _Value) else put_together(reply.err)
         except Exception as exc:
             raise EncodeError(
-                f"collector {self._key!r}: the result does not fit {_name(self._type)}: {text_of(exc)}. Return what "
-                f"the handler's annotation says, or give the collector result_type= with what it returns"
+                f"collector {self._key!r}: the result does not fit {type_name(self._type)}: {text_of(exc)}. Return "
+                f"what the handler's annotation says, or give the collector result_type= with what it returns"
             ) from exc
         if not reply.raised:
             return Error(err, reply.details, key=self._key)
@@ -265,12 +266,13 @@ def _decoder(what: str, frame: Any, value_type: Any, key: str, *others: Any) -> 
         return msgspec.msgpack.Decoder(frames).decode
     except Exception as exc:
         raise ConfigError(
-            f"collector {key!r}: {_name(value_type)} cannot be the type of a {what} that crosses the process "
+            f"collector {key!r}: {type_name(value_type)} cannot be the type of a {what} that crosses the process "
             f"boundary: {exc}. Annotate the handler otherwise, or give the collector {what}_type=Any"
         ) from exc
 
 
-def _name(value_type: Any) -> str:
+def type_name(value_type: Any) -> str:
+    """Return what an error calls a type."""
     return value_type.__qualname__ if isinstance(value_type, type) else str(value_type)
 
 

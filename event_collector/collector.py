@@ -1,19 +1,42 @@
 """A collector: a handler under a key, with its context, its topics, and where it runs."""
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from time import monotonic
-from typing import Any, Final, Protocol, TypeAlias
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpack, overload
 
-from event_collector.data import Context, Payload, names
+from event_collector.data import Context, Error, Ok, Payload, names
 from event_collector.exceptions import ConfigError, HandlerTimeout
-from event_collector.handler import describe, is_asynchronous, payload_type_of, result_type_of
+from event_collector.handler import (
+    describe,
+    is_asynchronous,
+    payload_type_of,
+    result_type_of,
+    takes_value,
+)
 from event_collector.retry import Retry
+from event_collector.value_handler import ValueHandler
 
-__all__ = ["Collector", "CollectorDict", "CollectorList", "LifecycleManager", "Processor"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    from event_collector.handler_types import CollectorDecorator, CollectorOptions, Handler
+
+    # Covariant, so that a list of several collectors is a list of collectors for every type checker.
+    P = TypeVar("P", default=Any, covariant=True)
+    R = TypeVar("R", default=Any, covariant=True)
+else:
+    from typing import TypeVar
+
+    P = TypeVar("P", covariant=True)
+    R = TypeVar("R", covariant=True)
+
+__all__ = ["Collector", "CollectorDict", "CollectorList", "LifecycleManager", "Processor", "collector"]
 
 Processor: TypeAlias = Callable[[Payload[Any], Context], Any]
 """A handler: takes a payload and its collector's context, returns a Result, any other value, or one to await."""
@@ -74,12 +97,13 @@ class Tier(Protocol):
         """Run the handler there and return its outcome, or raise its exception."""
 
 
-class Collector:
-    """A handler with everything it needs.
+class Collector(Generic[P, R]):
+    """A handler with everything it needs. `Collector[Order, Receipt]` takes an Order and gives a Receipt.
 
     Args:
         key: its name within the queue, not empty.
-        processor: the handler, `(payload, ctx) -> result`; `async def` or plain.
+        processor: the handler, `async def` or plain: `(value) -> result`, or `(payload, ctx) -> result`. One that can
+            be called with two arguments gets the payload and the context.
         topics: the topics it is subscribed to, for TOPIC delivery.
         ctx: what handler and lifecycle share; a context of its own when not given. In worker processes every
             worker has a copy.
@@ -90,22 +114,45 @@ class Collector:
             "adaptive": on the event loop (a plain `def`: in threads) or in worker processes, as the queue finds
             out what its events take.
         payload_type: what the payload value is decoded into in a worker: a type that msgspec knows. By
-            default the handler's own annotation, `Payload[Order]`.
+            default the handler's own annotation, `Payload[Order]`, or `Order` of one that takes the value alone.
         result_type: what the result value is decoded into when it comes back from a worker; by default
-            the handler's annotation, `-> Result[Receipt]`.
+            the handler's annotation, `-> Receipt` or `-> Result[Receipt]`.
         timeout: seconds a handler may take for one event, more than 0; None for no limit. A coroutine is
             cancelled, a worker process killed; of a thread, which cannot be stopped, the result is dropped.
         retry: how often and when an event is tried again whose handler failed; None: never.
 
     Raises:
-        ConfigError: an empty key, a processor that is not callable, or a mode that does not suit the handler.
+        ConfigError: an empty key; a processor that is not callable, or cannot be called with one value, nor with a
+            payload and a context, or leaves open which of the two; or a mode that does not suit the handler.
 
     """
+
+    if TYPE_CHECKING:
+        # In this order: what can be awaited would match the last as well, and a Result the one before.
+        @overload
+        def __init__(
+            self,
+            key: str,
+            processor: Handler[P, Awaitable[Ok[R] | Error[Any]]],
+            **options: Unpack[CollectorOptions],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self, key: str, processor: Handler[P, Awaitable[R]], **options: Unpack[CollectorOptions]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self, key: str, processor: Handler[P, Ok[R] | Error[Any]], **options: Unpack[CollectorOptions]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self, key: str, processor: Handler[P, R], **options: Unpack[CollectorOptions]
+        ) -> None: ...
 
     def __init__(
         self,
         key: str,
-        processor: Processor,
+        processor: Callable[..., Any],
         *,
         topics: Sequence[str] | None = None,
         ctx: Context | None = None,
@@ -118,6 +165,11 @@ class Collector:
     ) -> None:
         if not _is_name(key):
             raise ConfigError(f"a collector's key is a string that is not empty, not {key!r}")
+        if isinstance(processor, Collector):
+            raise ConfigError(
+                f"collector {key!r}: its processor is a Collector already, {processor!r}: give the queue that one, or "
+                f"make another of its .handler"
+            )
         if not callable(processor):
             raise ConfigError(f"collector {key!r}: the processor must be callable, not {processor!r}")
         if timeout is not None and not timeout > 0:
@@ -127,13 +179,20 @@ class Collector:
                 f"collector {key!r}: retry takes a Retry, such as Retry(max_attempts=5), not {retry!r}"
             )
         self.key = key
-        self.processor = processor
+        self.handler: Callable[..., Any] = (
+            processor.handler if isinstance(processor, ValueHandler) else processor
+        )
+        """The function as it was given."""
+        self.processor: Any = (
+            ValueHandler(self.handler) if takes_value(self.handler, f"collector {key!r}") else self.handler
+        )
+        """What is called with a payload and the context."""
         self.topics = names(f"collector {key!r}: topics", topics)
         self.ctx = ctx if ctx is not None else Context()
         self.lifecycle = lifecycle
         self.timeout = timeout
         self.retry = retry
-        self.asynchronous = is_asynchronous(processor)
+        self.asynchronous = is_asynchronous(self.handler)
         self.executor = mode if isinstance(mode, Executor) else None
         self.mode = self._resolve(mode)
         self.automatic = mode == "auto"
@@ -144,8 +203,8 @@ class Collector:
         """Where its events run that begin now; of an adaptive one its tier writes it."""
         in_executor = self.executor is not None and not runs_in_threads(self.executor)
         remote = self.mode in (PROCESS, ADAPTIVE) or in_executor
-        self.payload_type = payload_type or (payload_type_of(processor) if remote else Any)
-        self.result_type = result_type or (result_type_of(processor) if remote else Any)
+        self.payload_type = payload_type or (payload_type_of(self.handler) if remote else Any)
+        self.result_type = result_type or (result_type_of(self.handler) if remote else Any)
         self.setup: bytes | None = None
         """What the workers of an adaptive collector get: as it was before its lifecycle first opened anything here."""
         self.usage = Usage()
@@ -159,8 +218,8 @@ class Collector:
             raise ConfigError(f"collector {self.key!r}: mode is one of {_MODES} or an Executor, not {mode!r}")
         if mode == "auto":
             return COROUTINE if self.asynchronous else PROCESS
-        name = describe(self.processor)
-        if mode == COROUTINE and not self.asynchronous and _is_plain_function(self.processor):
+        name = describe(self.handler)
+        if mode == COROUTINE and not self.asynchronous and _is_plain_function(self.handler):
             raise ConfigError(
                 f"collector {self.key!r}: {name} is a plain function and would block the event loop: "
                 f"{THREE_WAYS_OUT}"
@@ -171,6 +230,19 @@ class Collector:
                 f"use mode='coroutine', or mode='process'"
             )
         return mode
+
+    def asked_type(self) -> Any:
+        """Return the type of value that is asked for, also where nothing is decoded into it; Any for none.
+
+        Raises:
+            ConfigError: the handler's annotation names something that cannot be found at run time.
+
+        """
+        return self.payload_type if self.payload_type is not Any else payload_type_of(self.handler)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the handler, here and now, as the function that it was before its decorator."""
+        return self.handler(*args, **kwargs)
 
     def attach(self, tier: Tier | None) -> None:
         """Say where the handler runs while its queue does; None when the queue has stopped.
@@ -186,7 +258,7 @@ class Collector:
             )
         self._tier = tier
 
-    async def process(self, payload: Payload[Any]) -> Any:
+    async def process(self, payload: "Payload[P]") -> Any:
         """Run the handler on one payload, wherever it runs, and return what it returned.
 
         An exception of the handler is raised here, also from a thread or a worker process. Cancelling it
@@ -230,10 +302,34 @@ CollectorDict: TypeAlias = Mapping[str, Collector]
 CollectorList: TypeAlias = Sequence[Collector]
 
 
+def collector(key: str, **options: "Unpack[CollectorOptions]") -> "CollectorDecorator":
+    """Make the function below a Collector under this key.
+
+    The name then stands for the Collector; the function itself is its `handler`. Worker processes find it there too.
+
+    Args:
+        key: as for Collector.
+        options: the other arguments of Collector.
+
+    Raises:
+        ConfigError: as Collector does.
+
+    """
+    if not _is_name(key):
+        raise ConfigError(
+            f"collector() takes a key, not {key!r}: write the decorator as @collector('{_name_of(key)}')"
+        )
+
+    def decorate(handler: Callable[..., Any]) -> Collector[Any, Any]:
+        return Collector(key, handler, **options)
+
+    return decorate
+
+
 def overdue(collector: Collector) -> HandlerTimeout:
     """Return the error of a handler that ran longer than its collector allows."""
     return HandlerTimeout(
-        f"collector {collector.key!r}: {describe(collector.processor)} took longer than its timeout of "
+        f"collector {collector.key!r}: {describe(collector.handler)} took longer than its timeout of "
         f"{collector.timeout} s"
     )
 
@@ -294,7 +390,7 @@ class _Patience:
 def not_awaitable(collector: Collector, outcome: object) -> ConfigError:
     """Return the error of a coroutine collector whose handler turned out to be a plain one."""
     return ConfigError(
-        f"collector {collector.key!r}: {describe(collector.processor)} returned {type(outcome).__name__}, "
+        f"collector {collector.key!r}: {describe(collector.handler)} returned {type(outcome).__name__}, "
         f"which cannot be awaited: {THREE_WAYS_OUT}"
     )
 
@@ -303,5 +399,18 @@ def _is_name(key: object) -> bool:
     return isinstance(key, str) and bool(key)
 
 
-def _is_plain_function(processor: Processor) -> bool:
+def _is_plain_function(processor: Callable[..., Any]) -> bool:
     return getattr(processor, "__name__", "<lambda>") != "<lambda>"
+
+
+def _name_of(given: object) -> str:
+    return getattr(given, "__name__", None) or "name"
+
+
+class _CallableModule(ModuleType):
+    """What `from event_collector import collector` gives: the module, which bears the name of its decorator."""
+
+    __call__ = staticmethod(collector)
+
+
+sys.modules[__name__].__class__ = _CallableModule

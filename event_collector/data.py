@@ -16,6 +16,8 @@ __all__ = ["Context", "Delivery", "Error", "Ok", "Payload", "Record", "Result", 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
+    from event_collector.collector import Collector
+
     T = TypeVar("T", default=Any)
     E = TypeVar("E", default=Any)
 else:
@@ -267,10 +269,19 @@ Result = Ok[T] | Error[Any]
 class ResultList(list[Result[Any]]):
     """The results of one event, one for each collector it reached, in the order of their registration."""
 
-    __slots__ = ()
+    __slots__ = ("_reason",)
+
+    _reason: str  # why there is none; most have some, and no reason
 
     def __init__(self, results: Iterable[Result[Any]] | None = None) -> None:
         super().__init__(results or ())
+
+    @classmethod
+    def none(cls, reason: str) -> "ResultList":
+        """Return an empty list whose `first()` is an Error that says why."""
+        empty = cls()
+        empty._reason = reason
+        return empty
 
     @property
     def results(self) -> list[Result[Any]]:
@@ -279,7 +290,30 @@ class ResultList(list[Result[Any]]):
 
     def first(self) -> Result[Any]:
         """Return the first result; an Error when no collector was reached."""
-        return super().__getitem__(0) if self else Error("result list is empty: no collector was reached")
+        if self:
+            return super().__getitem__(0)
+        return Error(getattr(self, "_reason", "result list is empty: no collector was reached"))
+
+    @overload
+    def of(self, collector: "Collector[Any, T]") -> "Result[T]": ...
+    @overload
+    def of(self, collector: str) -> Result[Any]: ...
+    def of(self, collector: "Collector[Any, Any] | str") -> Result[Any]:
+        """Return the result of one collector, which is given itself or by its key; of the collector's type.
+
+        The Error of an event that ended before it reached a collector is that of each.
+
+        Raises:
+            LookupError: it has no result here.
+
+        """
+        wanted = collector if isinstance(collector, str) else collector.key
+        for result in self:
+            if result.key == wanted or (result.key is None and result.is_error and len(self) == 1):
+                return result
+        raise LookupError(
+            f"collector {wanted!r} has no result here; those that have: {[result.key for result in self]}"
+        )
 
     def iter(self) -> Iterator[Result[Any]]:
         """Return an iterator over the results."""

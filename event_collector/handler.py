@@ -4,14 +4,17 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from event_collector.data import Error, Ok, Payload
+from event_collector.codec import type_name
+from event_collector.data import Context, Error, Ok, Payload
 from event_collector.exceptions import ConfigError
 
-__all__ = ["describe", "is_asynchronous", "payload_type_of", "result_type_of"]
+__all__ = ["classes_of", "describe", "is_asynchronous", "payload_type_of", "result_type_of", "takes_value"]
 
 _NOTHING: Any = inspect.Parameter.empty
+
+TWO_FORMS: Final = "with one value or with a payload and its context: write `(value)`, or `(payload, ctx)`"
 
 
 def describe(processor: Callable[..., Any]) -> str:
@@ -31,26 +34,91 @@ def is_asynchronous(processor: Callable[..., Any]) -> bool:
     return _is_awaitable(_annotation(call, "return"))
 
 
+def takes_value(processor: Callable[..., Any], owner: str) -> bool:
+    """Return whether a handler takes the value alone, rather than the payload and the context.
+
+    Args:
+        processor: the handler. One that can be called with two arguments gets payload and context.
+        owner: whose handler it is, for errors.
+
+    Raises:
+        ConfigError: it can be called with neither one argument nor two, or leaves open what they are to be.
+
+    """
+    signature = _signature(processor)
+    if signature is None:
+        return False
+    forwards = _is_wrapper(processor) and not _passes_on(
+        processor
+    )  # it has parameters of its own, and knows why
+    said = f"{owner}: {describe(processor)}{_without_annotations(signature)}"
+    place = describe(processor).split(".")[-2:]
+    if (
+        "self" in signature.parameters
+        and inspect.isfunction(processor)
+        and place[:-1] not in ([], ["<locals>"])
+    ):
+        raise ConfigError(
+            f"{said} is a method without its object: give the bound method, {'(...).'.join(place)}"
+        )
+    if not _binds(signature, 1) and not _binds(signature, 2):
+        raise ConfigError(
+            f"{said} cannot be a handler, which is called {TWO_FORMS}; bind the rest with functools.partial"
+        )
+    first, second = _first_two(signature)
+    if _binds(signature, 2):
+        if not forwards:
+            _refuse_ambiguity(processor, first, second, said)
+        return False
+    if not forwards and _names(_annotated(processor, first), Payload):
+        raise ConfigError(
+            f"{said} takes a payload without the context: write `({first.name}: Payload[...], ctx: Context)`, or "
+            f"annotate {first.name} with the type of the value, which a handler of one parameter gets"
+        )
+    return True
+
+
+def _refuse_ambiguity(processor: Callable[..., Any], first: Any, second: Any, said: str) -> None:
+    """Raise ConfigError if a handler that would get payload and context seems to expect something else."""
+    annotation = _annotated(processor, first)
+    if _rules_out(annotation, Payload):
+        shown = type_name(annotation)
+        raise ConfigError(
+            f"{said} takes two arguments, so it gets the payload and the context, but the first is annotated "
+            f"{shown}: write `({first.name}: Payload[{shown}], ctx: Context)`, whose value is {first.name}.value, "
+            f"or take the value alone, `({first.name}: {shown})`"
+        )
+    if second.default is _NOTHING or _names(_annotated(processor, second), Context):
+        return
+    if second.default is not None or _rules_out(_annotated(processor, second), Context):
+        raise ConfigError(
+            f"{said} leaves open whether {second.name!r} is the context: annotate it as Context, or write `*, "
+            f"{second.name}` for a handler that takes the value alone"
+        )
+
+
 def payload_type_of(processor: Callable[..., Any]) -> Any:
     """Return Order for a handler whose first parameter is annotated `Payload[Order]`, else Any.
+
+    Of one that takes the value alone, the first parameter's annotation is the type.
 
     Raises:
         ConfigError: the annotation names something that cannot be found at run time.
 
     """
-    call = _function(processor)
-    try:
-        parameters = list(inspect.signature(processor).parameters)  # without those that a partial has bound
-    except (TypeError, ValueError):  # built in, no signature to read
+    signature = _signature(processor)
+    if signature is None or not signature.parameters:  # built in, without a signature to read
         return Any
-    if not parameters:
-        return Any
-    annotation = _annotation(call, parameters[0])
-    if isinstance(annotation, str) and annotation.partition("[")[0].endswith("Payload") and "[" in annotation:
+    told = inspect.signature(processor)  # of a wrapper, what it wraps: that has the annotations
+    annotation = _annotated(processor, _first_two(told)[0]) if told.parameters else _NOTHING
+    alone = not _binds(signature, 2) and not _names(annotation, Payload)
+    if isinstance(annotation, str) and (alone or (_names(annotation, Payload) and "[" in annotation)):
         raise ConfigError(
             f"the annotation {annotation!r} of handler {describe(processor)} cannot be resolved at run time: "
             f"import its names outside of `if TYPE_CHECKING:`, or pass payload_type= to the Collector"
         )
+    if alone:
+        return Any if annotation is _NOTHING or isinstance(annotation, TypeVar) else annotation
     return _argument(annotation, Payload)
 
 
@@ -76,6 +144,82 @@ def _function(processor: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.isroutine(processor) or inspect.isclass(processor):
         return processor
     return processor.__call__  # type: ignore[operator,no-any-return]  # an object: its bound method
+
+
+def _signature(processor: Callable[..., Any]) -> inspect.Signature | None:
+    """Return how it can be called, without what a partial has bound; None of what is built in and does not tell.
+
+    That is its own signature, which may differ from that of a function it wraps. One that takes whatever comes can be
+    called as the wrapped one can.
+    """
+    try:
+        told = inspect.signature(processor)
+        if _passes_on(processor) and (_binds(told, 1) or _binds(told, 2)):
+            return told
+        return inspect.signature(processor, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return None
+
+
+def _is_wrapper(processor: Callable[..., Any]) -> bool:
+    call = _function(processor)
+    return inspect.unwrap(call) is not call
+
+
+def _passes_on(processor: Callable[..., Any]) -> bool:
+    """Return whether it takes any number of arguments."""
+    own = inspect.signature(processor, follow_wrapped=False)
+    return any(parameter.kind is parameter.VAR_POSITIONAL for parameter in own.parameters.values())
+
+
+def _without_annotations(signature: inspect.Signature) -> inspect.Signature:
+    bare = [parameter.replace(annotation=_NOTHING) for parameter in signature.parameters.values()]
+    return signature.replace(parameters=bare, return_annotation=_NOTHING)
+
+
+def _binds(signature: inspect.Signature, arguments: int) -> bool:
+    try:
+        signature.bind(*range(arguments))
+    except TypeError:
+        return False
+    return True
+
+
+def _first_two(signature: inspect.Signature) -> tuple[inspect.Parameter, inspect.Parameter]:
+    """Return the parameters that two positional arguments would reach; one is both if it takes any number."""
+    first, *others = signature.parameters.values()
+    return first, others[0] if others and first.kind is not first.VAR_POSITIONAL else first
+
+
+def _annotated(processor: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    return _annotation(_function(processor), parameter.name)
+
+
+def _names(annotation: Any, kind: type) -> bool:
+    """Return whether an annotation asks for a `kind`; as text, by its name."""
+    if isinstance(annotation, str):
+        return annotation.partition("[")[0].endswith(kind.__name__)
+    return any(isinstance(one, type) and issubclass(one, kind) for one in classes_of(annotation))
+
+
+def _rules_out(annotation: Any, kind: type) -> bool:
+    """Return whether an annotation asks for what a `kind` cannot be."""
+    return all(
+        isinstance(one, type)
+        and one not in (_NOTHING, Any)  # both are classes, the second from Python 3.11 on
+        and not getattr(one, "_is_protocol", False)  # most cannot be asked for their subclasses
+        and not issubclass(one, kind)
+        and not issubclass(kind, one)
+        for one in classes_of(annotation)
+    )
+
+
+def classes_of(annotation: Any) -> list[Any]:
+    """Return the classes that an annotation names, without their arguments; other things as they are."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    members = get_args(annotation) if _is_union(annotation) else (annotation,)
+    return [get_origin(member) or member for member in members]
 
 
 def _annotation(call: Callable[..., Any], name: str) -> Any:

@@ -12,8 +12,10 @@ import traceback
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import Context as ContextVars
+from importlib import import_module
+from operator import attrgetter
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
     from event_collector.collector import Collector
     from event_collector.host_loop import HostLoop
 
-__all__ = ["Host", "open_host", "run_encoded", "seal"]
+__all__ = ["Host", "is_decorated", "open_host", "run_encoded", "seal"]
+
+
+AT_THE_TOP: Final = "define it at the top level of a module"
 
 
 class _Setup(NamedTuple):
@@ -47,11 +52,13 @@ def seal(collector: "Collector") -> bytes:
 
     """
     key, processor = collector.key, collector.processor
-    _check("handler", processor, key)
-    _check("lifecycle", collector.lifecycle, key)
-    _check("payload_type", collector.payload_type, key)
+    instead = f"give the collector mode={'coroutine' if collector.asynchronous else 'thread'!r}"
+    _check("handler", collector.handler, key, AT_THE_TOP, instead)
+    _check("lifecycle", collector.lifecycle, key, AT_THE_TOP, instead)
+    _check("payload_type", collector.payload_type, key, AT_THE_TOP, instead)
     for name in collector.ctx:
-        _check(f"context value {name!r}", collector.ctx[name], key, "open it in the collector's lifecycle")
+        remedy = "open it in the collector's lifecycle"
+        _check(f"context value {name!r}", collector.ctx[name], key, remedy, instead)
     PayloadDecoder(collector.payload_type, key)  # refuses here what it would refuse in every worker
     pickler = _SetupPickler()
     pickler.dump(
@@ -182,7 +189,7 @@ class Host:
         return self._loop
 
 
-_OURS = (__name__, "event_collector.host_loop", "asyncio.base_events")
+_OURS = (__name__, "event_collector.host_loop", "event_collector.value_handler", "asyncio.base_events")
 
 
 def _trace(exc: BaseException) -> str:
@@ -196,7 +203,7 @@ def _trace(exc: BaseException) -> str:
         return "".join(traceback.format_tb(trace))
 
 
-def _check(what: str, value: Any, key: str, remedy: str = "define it at the top level of a module") -> None:
+def _check(what: str, value: Any, key: str, remedy: str, instead: str) -> None:
     """Raise ConfigError if a worker process could not get `value`."""
     if value is None:
         return
@@ -206,13 +213,13 @@ def _check(what: str, value: Any, key: str, remedy: str = "define it at the top 
     except Exception as exc:
         raise ConfigError(
             f"collector {key!r} runs in worker processes, but its {what} cannot be had there: {_reason(value, exc)}: "
-            f"{remedy}, or give the collector mode='coroutine' or mode='thread'"
+            f"{remedy}, or {instead}"
         ) from exc
     place = _unimportable_main() if pickler.needs_main else None
     if place is not None:
         raise ConfigError(
             f"collector {key!r} runs in worker processes, but its {what} is defined in {place}, which they cannot "
-            f"import: put it into a module, or give the collector mode='coroutine' or mode='thread'"
+            f"import: put it into a module, or {instead}"
         )
 
 
@@ -225,11 +232,13 @@ class _SetupPickler(pickle.Pickler):
         self.needs_main = False
 
     def reducer_override(self, obj: Any) -> Any:
-        """Pickle the constraints of msgspec, which do not know how; look at classes and functions."""
+        """Pickle constraints of msgspec, and what a decorator made a Collector of; look at classes and functions."""
         if isinstance(obj, msgspec.Meta):
             return _meta, ({name: getattr(obj, name) for name in _META if getattr(obj, name) is not None},)
         if isinstance(obj, (type, FunctionType)) and obj.__module__ == "__main__":
             self.needs_main = True
+        if is_decorated(obj):
+            return _handler_at, (obj.__module__, obj.__qualname__)
         return NotImplemented
 
     def written(self) -> bytes:
@@ -242,6 +251,23 @@ _META = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_le
 
 def _meta(constraints: dict[str, Any]) -> msgspec.Meta:
     return msgspec.Meta(**constraints)
+
+
+def is_decorated(function: Any) -> bool:
+    """Return whether a Collector stands where the function was defined, left there by its decorator."""
+    if not isinstance(function, FunctionType):
+        return False
+    try:
+        found = attrgetter(function.__qualname__)(sys.modules[function.__module__])
+    except (AttributeError, KeyError):
+        return False
+    return getattr(found, "handler", None) is function
+
+
+def _handler_at(module: str, name: str) -> Callable[..., Any]:
+    """Return the handler of the Collector of that name."""
+    found: Callable[..., Any] = attrgetter(f"{name}.handler")(import_module(module))
+    return found
 
 
 def _unimportable_main() -> str | None:

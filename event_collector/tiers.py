@@ -130,7 +130,7 @@ def _call_plain(collector: Collector, payload: Payload[Any]) -> Any:
 
 
 def _no_coroutine(collector: Collector) -> str:
-    name = describe(collector.processor)
+    name = describe(collector.handler)
     return f"collector {collector.key!r}: {name} returns something to await, which a thread cannot do"
 
 

@@ -11,7 +11,7 @@ from event_collector.collector import ADAPTIVE, Collector, overdue
 from event_collector.data import Payload, Result, failure
 from event_collector.dispatcher import Dispatcher
 from event_collector.exceptions import ConfigError, EventCancelled
-from event_collector.host import seal
+from event_collector.host import is_decorated, seal
 from event_collector.monitor import WorkerReading
 from event_collector.refusals import QueueShutDown
 from event_collector_workers.errors import (
@@ -404,8 +404,12 @@ def _modules_of(collectors: list[Collector]) -> list[str]:
     """Return the modules that every worker needs."""
     modules = {"event_collector.host"}
     for collector in collectors:
-        processor = collector.processor
-        modules.add(getattr(processor, "__module__", None) or type(processor).__module__)
+        handler = collector.handler
+        modules.add(getattr(handler, "__module__", None) or type(handler).__module__)
+        if is_decorated(handler):
+            modules.add(
+                "event_collector.collector"
+            )  # which its module needs, in each worker if it is the main one
         if collector.asynchronous:
             modules.add("event_collector.host_loop")
     return sorted(modules - {"__main__"})

@@ -35,7 +35,7 @@ def as_contender(given: Collector, contender: Contender) -> Collector:
         ConfigError: its handler cannot run so.
 
     """
-    processor = _awaitable(given.processor) if contender.rewritten else given.processor
+    processor = _awaitable(given.processor) if contender.rewritten else given.handler
     return Collector(
         given.key,
         processor,

@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     machine = Machine.here(_loop_name(options.loop), cpus)
     trial, number = _try(options, lines, contenders, 0 if options.workers else cpus)
     report = make_report(
-        trial.found, target=options.target, name=describe(given.processor).rpartition(".")[2], key=given.key,
+        trial.found, target=options.target, name=describe(given.handler).rpartition(".")[2], key=given.key,
         command=_command_line(), machine=machine, seconds=trial.used, settled=trial.settled,
     )  # fmt: skip
     _give_out(report, options, stdout)

@@ -18,10 +18,11 @@ DESCRIPTION = """\
 Process newline-delimited JSON: each line of the input is the payload of one event, each event gives one line of
 output. Empty lines are skipped.
 
-MODULE:OBJECT is what processes the events: a handler, `(payload, ctx) -> result`, a Collector, a list of them,
-a CollectorQueue, or a function without parameters (plain or async) that returns one of these. MODULE is a name as
-in `import`, looked up in the current directory too, or the path of a .py file. Where the handler says which type
-of payload it takes (`payload: Payload[Order]`), lines are checked against it and decoded straight into it.
+MODULE:OBJECT is what processes the events: a handler, `(value) -> result` or `(payload, ctx) -> result`, a
+Collector, a list of them, a CollectorQueue, or a function without parameters (plain or async) that returns one of
+these. MODULE is a name as in `import`, looked up in the current directory too, or the path of a .py file. Where the
+handler says which type it takes (`order: Order`, or `payload: Payload[Order]`), lines are checked against it and
+decoded straight into it.
 """
 
 EPILOG = """\

@@ -12,7 +12,6 @@ from typing import Any
 from event_collector.collector import Collector
 from event_collector.command.usage import UsageError
 from event_collector.exceptions import ConfigError
-from event_collector.handler import payload_type_of
 from event_collector.queue import CollectorQueue
 
 __all__ = ["collector_of", "find", "line_type_of", "make_queue"]
@@ -85,8 +84,6 @@ async def make_queue(found: Any, reference: str, options: Mapping[str, Any]) -> 
             f"{reference} is {_article(found)}, not a handler, a Collector, a list of them, a CollectorQueue, "
             f"or a function that returns one"
         )
-    if not _accepts(found, 2):
-        raise UsageError(f"{reference} cannot be a handler: it must take (payload, ctx)")
     mode, timeout = options["mode"] or "auto", options["timeout"]
     return _new_queue([Collector(reference.rpartition(":")[2], found, mode=mode, timeout=timeout)], options)
 
@@ -109,10 +106,7 @@ async def collector_of(found: Any, reference: str) -> Collector:
 
 def line_type_of(collectors: Iterable[Collector]) -> Any:
     """Return the type that lines are decoded into: what all collectors ask for, Any where they differ."""
-    asked = [
-        collector.payload_type if collector.payload_type is not Any else payload_type_of(collector.processor)
-        for collector in collectors
-    ]
+    asked = [collector.asked_type() for collector in collectors]
     return asked[0] if asked and all(one == asked[0] for one in asked) else Any
 
 

@@ -12,7 +12,6 @@ from event_collector.data import Error, Payload
 from event_collector.dead_letters import DeadLetter, DeadLetters
 from event_collector.dispatcher import Dispatcher, reserve_ids
 from event_collector.exceptions import EncodeError, JournalError, PayloadTypeError
-from event_collector.handler import payload_type_of
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal import Journal
@@ -359,7 +358,4 @@ def _open_page(path: str) -> RunningPage:
 
 def _types_of(collectors: Iterable[Collector]) -> list[Any]:
     """Return what the collectors say that payload values are."""
-    return [
-        collector.payload_type if collector.payload_type is not Any else payload_type_of(collector.processor)
-        for collector in collectors
-    ]
+    return [collector.asked_type() for collector in collectors]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from event_collector import Collector, CollectorQueue, Context, Error, Payload, ResultList, Router
+from event_collector import Collector, CollectorQueue, Context, Error, Payload, ResultList, Router, collector
 
 
 async def echo(payload: Payload[Any], ctx: Context) -> Any:
@@ -91,6 +91,17 @@ async def typed(payload: Payload[Order], ctx: Context) -> Any:
 
 def typed_in_worker(payload: Payload[Order], ctx: Context) -> Any:
     return type(payload.value).__name__, payload.value.n
+
+
+def by_value(order: Order) -> Any:
+    return type(order).__name__, order.n
+
+
+decorated = collector("decorated", mode="thread")(by_value)
+
+
+def three_arguments(payload, ctx, more):  # type: ignore[no-untyped-def]
+    """Is no handler."""
 
 
 async def impossible(payload: Payload[list[int] | set[int]], ctx: Context) -> None:

@@ -15,6 +15,8 @@ from .running import BOUND, HANDLERS, lines_of, run
     [
         ("echo", {"ok": {"n": 1}}),
         ("double", {"ok": 2}),
+        ("by_value", {"ok": ["Order", 1]}),
+        ("decorated", {"ok": ["Order", 1]}),
         ("one", {"ok": 2}),
         ("make_queue", {"ok": {"n": 1}}),
         ("make_queue_async", {"ok": {"n": 1}}),
@@ -40,6 +42,7 @@ def test_everything_that_processes_events_can_be_named(target: str, expected: ob
         ("number", (), "is an int, not a handler"),
         ("fail", (), "ValueError: no queue today (tests/command/sample_targets.py, line"),
         ("nameless", (), "a lambda"),
+        ("three_arguments", (), "three_arguments(payload, ctx, more) cannot be a handler"),
         ("double", ("--mode", "coroutine"), "plain function"),
         ("impossible", (), "lines cannot be decoded into list[int] | set[int]"),
         ("one", ("--timeout", "1"), "which says itself what --timeout would say"),

@@ -204,6 +204,21 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not fragment or fragment in map(anchor, headings(file)), target
 
 
+def test_the_reference_shows_what_a_collector_takes() -> None:
+    """The signature written there, in place of the overloads for type checkers, is that of the class."""
+    shown = re.search(r"autoclass:: event_collector.collector.Collector(\(.*\))$", reference(), re.MULTILINE)
+    plain = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in inspect.signature(event_collector.Collector).parameters.values()
+    ]
+    assert shown is not None
+    assert shown[1] == str(inspect.Signature(plain))
+
+
+def reference() -> str:
+    return (ROOT / "docs/reference.md").read_text()
+
+
 # -- values --
 
 

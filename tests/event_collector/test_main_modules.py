@@ -65,6 +65,18 @@ def test_a_script_may_hold_its_handlers(method: str | None, tmp_path: Path) -> N
     assert (done.stdout, done.stderr, done.returncode) == (EXPECTED, "", 0)
 
 
+def test_a_script_may_decorate_its_handlers(tmp_path: Path) -> None:
+    """The name stands for a Collector there, and in the worker that imports the script as well."""
+    (tmp_path / "script.py").write_text(
+        program(options=", start_method='spawn'")
+        .replace("def handler(payload, ctx)", "@collector('h')\ndef handler(payload, ctx)")
+        .replace("Collector, CollectorQueue", "CollectorQueue, collector")
+        .replace('Collector("h", handler)', "handler")
+    )
+    done = run("script.py", folder=tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == (EXPECTED, "", 0)
+
+
 @pytest.mark.parametrize("method", [None, "spawn"])
 def test_a_script_without_a_guard_fails_at_once(method: str | None, tmp_path: Path) -> None:
     """A script that starts its queue on import gets an error that names the guard, and starts no more processes."""

@@ -88,6 +88,15 @@ def test_a_star_import_brings_the_public_names() -> None:
     assert [name for name in namespace if name.startswith("_") and name != "__builtins__"] == []
 
 
+def test_the_decorator_is_a_public_name() -> None:
+    """`from event_collector import collector` gives what makes collectors, whose module has the same name."""
+    from event_collector import collector
+
+    assert "collector" in event_collector.__all__
+    assert event_collector.collector is collector
+    assert isinstance(collector("a")(lambda value: value), Collector)
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """A name that the package does not have is refused as any module refuses it."""
     with pytest.raises(AttributeError, match="no_such_name"):
@@ -222,6 +231,13 @@ def test_a_collector_takes_its_options_by_name() -> None:
     """Topics, context and lifecycle are keyword-only and optional."""
     given = keywords(Collector)
     assert [given[name] for name in ("topics", "ctx", "lifecycle")] == [None, None, None]
+
+
+def test_type_checkers_know_every_option_of_a_collector() -> None:
+    """What the overloads and the decorator take is what Collector takes."""
+    from event_collector.handler_types import CollectorOptions
+
+    assert set(CollectorOptions.__annotations__) == set(keywords(Collector))
 
 
 def test_every_option_of_ours_has_a_default() -> None:

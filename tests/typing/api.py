@@ -145,7 +145,7 @@ def contexts(ctx: Context) -> None:
     """A context holds anything under any name."""
     ctx.connection = object()
     ctx["cache"] = {}
-    assert_type(ctx.connection, Any)
+    assert_type(ctx.session, Any)
     assert_type(ctx["cache"], Any)
     assert_type(len(ctx), int)
     names: list[str] = list(ctx)
@@ -208,7 +208,7 @@ def collectors() -> CollectorList:
     ]
     assert_type(made[0].key, str)
     assert_type(made[0].ctx, Context)
-    Collector("f", 3)  # type: ignore[arg-type]
+    Collector("f", 3)  # type: ignore[call-overload]
     return made
 
 
