@@ -20,6 +20,7 @@ from types import CodeType, CoroutineType, FrameType, GeneratorType, coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from event_collector.data import Delivery, Error, Ok, ResultList, as_result, failure
+from event_collector.mismatch import explain_mismatch
 from event_collector.publisher import CollectorEvent
 
 if TYPE_CHECKING:
@@ -267,6 +268,8 @@ class Consumer(Coroutine[Any, None, None]):
         exc.__traceback__ = trace
         direct, route = self._dispatcher.direct, self._dispatcher.route
         func, key = (direct.process, direct.key) if direct is not None else (route, None)
+        if direct is not None:
+            explain_mismatch(exc, direct, event.payload)
         return ResultList((failure(exc, func, (event.payload,), {}, key),))
 
     def cancel_event(self, error: Exception) -> None:

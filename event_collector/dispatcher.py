@@ -80,7 +80,7 @@ class Dispatcher(RecordedEvents):
     ) -> None:
         """Begin to process events, those already accepted first; `on_activity` is called after each rest."""
         self._loop, self.plan, self._tier, self._on_activity = loop, plan, tier, on_activity
-        self._refusal = None
+        self._refusal = self.reminder = None
         self.size = self.limits.min_consumers if self.limits.autoscale else self.limits.max_consumers
         self.ceiling = self.limits.max_consumers
         self.direct, self.route = plan.direct, plan.router.handle_event
@@ -240,6 +240,8 @@ class Dispatcher(RecordedEvents):
             raise another(self._refusal)
         if self._capacity is not None:
             if self._overflow == WAIT:
+                if self.reminder is not None and not self._capacity.is_free:
+                    self.reminder.remind()
                 await self._capacity.wait()
             else:
                 self._capacity.take()
@@ -409,6 +411,8 @@ class Dispatcher(RecordedEvents):
         """Wait until no accepted event is unfinished."""
         if self.finished == self.accepted:
             return
+        if self.reminder is not None:
+            self.reminder.remind()
         joiner = asyncio.get_running_loop().create_future()
         self._joiners[joiner] = None
         try:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from event_collector.delivery import DeliveryPlan
     from event_collector.recorder import Recorder
     from event_collector.refusals import QueueShutDown
+    from event_collector.start_reminder import StartReminder
     from event_collector.supervisor import Supervisor
 
 __all__ = ["ALWAYS", "DispatcherState", "JobTier", "nothing"]
@@ -92,6 +93,7 @@ class DispatcherState:
         "peak",
         "plan",
         "recorder",
+        "reminder",
         "route",
         "service_total",
         "size",
@@ -119,6 +121,8 @@ class DispatcherState:
         self._default_priority = default_priority if queue_type is QueueType.PRIORITY else None
         self._service_times, self._wait_times = meter.service_times, meter.wait_times
         self._on_activity: Callable[[], None] = nothing
+        self.reminder: StartReminder | None = None
+        """Told of whoever waits before the start; None after it."""
         self._capacity = Capacity(max_queue_size) if max_queue_size > 0 else None
         self._turnstile = Turnstile()
         # Events for worker processes have a line of their own: they wait for room there, the others need not.

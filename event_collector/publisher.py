@@ -137,6 +137,8 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
 
     def add_waiter(self, waiter: "Waiter") -> None:
         """Have `waiter.set_result(None)` called once, when the event is done; it must not be done yet."""
+        if not self.started and self.owner is not None and self.owner.reminder is not None:
+            self.owner.reminder.remind()
         if self._waiters is None:
             self._waiters = waiter
         elif isinstance(self._waiters, dict):

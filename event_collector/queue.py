@@ -12,6 +12,7 @@ from event_collector.dead_letters import DeadLetter, DeadLetters
 from event_collector.dispatcher import Dispatcher
 from event_collector.engine import Engine
 from event_collector.exceptions import ConfigError
+from event_collector.handler import describe
 from event_collector.logger import make_logger
 from event_collector.messagebus import Message, MessageBus
 from event_collector.metrics import Accounting, CollectorMetrics, Load, Meter, Metrics
@@ -33,7 +34,9 @@ from event_collector.settings import (
     WORKER_STARTUP_TIMEOUT,
     Settings,
 )
+from event_collector.start_reminder import StartReminder
 from event_collector.supervisor import refuse_retries
+from event_collector.unreached import Unreached
 from event_collector_workers.autoscaler import Change, ScalingLaw
 from event_collector_workers.limits import WorkerLimits
 
@@ -224,6 +227,8 @@ class CollectorQueue:
             meter=self._meter,
             letters=self.dead_letters,
         )
+        self._reminder = StartReminder(self._log)
+        self._dispatcher.reminder = self._reminder
         self._bus = MessageBus(log=self._log)
         self._publisher = EventPublisher(self._dispatcher)
         recorder = _make_recorder(journal, self.collectors, self._log)
@@ -234,7 +239,7 @@ class CollectorQueue:
             self._meter,
             settings,
             collectors=self.collectors,
-            router=_make_router(router, self.collectors),
+            router=_make_router(router, self.collectors, self._log),
             journal=recorder,
             letters=self.dead_letters,
             law=law,
@@ -256,6 +261,7 @@ class CollectorQueue:
             JournalError: the journal cannot be used; the message says why and what to do.
 
         """
+        self._reminder.begun = True
         await self._engine.start()
 
     async def shut_down_queue(self) -> None:
@@ -344,13 +350,25 @@ class CollectorQueue:
 
 def _by_key(collectors: CollectorList) -> dict[str, Collector]:
     found: dict[str, Collector] = {}
+    if isinstance(collectors, Collector):
+        raise ConfigError(
+            f"collectors is a list: write CollectorQueue([...]) around collector {collectors.key!r}"
+        )
     for collector in collectors:
         if not isinstance(collector, Collector):
-            raise ConfigError(f"collectors is a list of Collector, not of {type(collector).__name__}")
+            raise ConfigError(_no_collector(collector))
         if collector.key in found:
             raise ConfigError(f"two collectors have the key {collector.key!r}: give each a key of its own")
         found[collector.key] = collector
     return found
+
+
+def _no_collector(given: Any) -> str:
+    text = f"collectors is a list of Collector, not of {type(given).__name__}"
+    if not callable(given) or isinstance(given, type):
+        return text
+    name = describe(given)
+    return f"{text}: make one of the handler, Collector({name!r}, {name}), or decorate it with @collector({name!r})"
 
 
 def _make_recorder(journal: Any, collectors: dict[str, Collector], log: Any) -> "JournalRecorder | None":
@@ -362,9 +380,11 @@ def _make_recorder(journal: Any, collectors: dict[str, Collector], log: Any) -> 
     return JournalRecorder(journal if isinstance(journal, Journal) else Journal(journal), collectors, log)
 
 
-def _make_router(router: type[Router], collectors: dict[str, Collector]) -> Router:
+def _make_router(router: type[Router], collectors: dict[str, Collector], log: Any) -> Router:
     made = router(collectors)
     if not callable(getattr(made, "handle_event", None)):
         raise ConfigError(f"router is a class with a method handle_event(payload), not {router!r}")
     refuse_retries(made, collectors)
+    if isinstance(made, SimpleRouter):
+        made._unreached = Unreached(log)
     return made

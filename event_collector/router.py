@@ -9,6 +9,8 @@ from weakref import WeakKeyDictionary
 
 from event_collector.collector import Collector, CollectorDict
 from event_collector.data import Delivery, Error, Ok, Payload, Result, ResultList, as_result, failure
+from event_collector.mismatch import explain_mismatch
+from event_collector.unreached import Unreached
 
 __all__ = ["CollectorSet", "Router", "SimpleRouter", "TopicHandlerDict"]
 
@@ -45,6 +47,9 @@ class SimpleRouter(Router):
     Several collectors of one payload run concurrently; the results stand in the order of registration.
     """
 
+    _unreached = Unreached()
+    """Answers for payloads that reach nobody; its queue gives it one that logs."""
+
     def __init__(self, collectors: CollectorDict | None = None) -> None:
         super().__init__(collectors)
         self.topic_handlers: TopicHandlerDict = self.get_topic_handlers(self.collectors)
@@ -69,7 +74,9 @@ class SimpleRouter(Router):
 
     async def handle_event(self, payload: Payload[Any]) -> ResultList:
         """Process the payload in every collector it goes to; none is no error: an empty ResultList."""
-        return await self.async_collector_process(payload, self.select(payload))
+        selected = self.select(payload)
+        results = await self.async_collector_process(payload, selected)
+        return results if selected or results else self._unreached.results(payload, self.collectors)
 
     async def async_collector_process(self, payload: Payload[Any], collectors: CollectorSet) -> ResultList:
         """Process the payload in these collectors concurrently; one that fails does not hide the others."""
@@ -118,5 +125,6 @@ async def process(collector: Collector, payload: Payload[Any]) -> Any:
     try:
         outcome = await collector.process(payload)
     except Exception as exc:
+        explain_mismatch(exc, collector, payload)
         return failure(exc, collector.process, (payload,), {}, collector.key)
     return as_result(outcome, collector.key)

@@ -40,6 +40,31 @@ def bill(payload: Payload[Order], ctx: Context) -> Receipt:
     return 5  # type: ignore[return-value]  # that is the mistake
 
 
+def ship(payload: Payload[Order], ctx: Context, carrier: str) -> None:
+    """Takes one argument too many."""
+
+
+def pack(order: Order, ctx: Context) -> None:
+    """Would get a payload for an order."""
+
+
+async def pack_here(order: Order) -> int:
+    return order.number
+
+
+def send(order, express=False):  # type: ignore[no-untyped-def]
+    """Would get the context for an option."""
+
+
+def receive(payload: Payload[Order]) -> None:
+    """Would get the value for a payload."""
+
+
+class Desk:
+    def answer(self, payload: Payload[Any], ctx: Context) -> None:
+        """Is nobody's."""
+
+
 @contextmanager
 def database(ctx: Context) -> Iterator[None]:
     raise ConnectionRefusedError("no database")

@@ -30,6 +30,8 @@ from event_collector import (
     QueueFull,
     QueueShutDown,
     RemoteError,
+    collector,
+    start_reminder,
 )
 from event_collector.journal.file import JournalFile
 from event_collector_workers import (
@@ -39,9 +41,10 @@ from event_collector_workers import (
     WorkerCrashed,
     WorkerStartError,
 )
+from tests.docs import error_programs
 from tests.docs.error_programs import Order, bill, database, handle, shop
 from tests.docs.pages import ROOT, matches, section
-from tests.event_collector.modes import until
+from tests.event_collector.modes import Log, until
 from tests.event_collector.sample_attempts import wait_for, wait_for_async
 
 BOUND = 60.0
@@ -97,6 +100,15 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "a lambda in a worker": lambda: start(Collector("orders", lambda payload, ctx: None, mode="process")),
     "a lock in a worker": lambda: start(with_lock()),
     "no main guard": start_within_a_worker,
+    "a handler of three arguments": lambda: Collector("orders", error_programs.ship),  # type: ignore[arg-type]
+    "an order for a payload": lambda: Collector("orders", error_programs.pack),  # type: ignore[arg-type]
+    "an option for the context": lambda: Collector("orders", error_programs.send),
+    "a payload alone": lambda: Collector("orders", error_programs.receive),
+    "a method of nobody": lambda: Collector("orders", error_programs.Desk.answer),  # type: ignore[arg-type]
+    "a decorator without its key": lambda: collector(handle),  # type: ignore[arg-type]
+    "a collector of a collector": lambda: Collector("bills", Collector("orders", handle)),
+    "a handler in the list": lambda: CollectorQueue([handle]),  # type: ignore[list-item]
+    "a collector without the list": lambda: CollectorQueue(Collector("orders", handle)),  # type: ignore[arg-type]
     "one key twice": lambda: CollectorQueue([Collector("orders", handle), Collector("orders", handle)]),
     "a string as keys": lambda: Payload(1, Delivery.KEY, "orders"),
     "a bare value": lambda: CollectorQueue([]).get_publisher().send(5),  # type: ignore[arg-type]
@@ -115,6 +127,35 @@ async def test_mistakes(mistake: str) -> None:
     with pytest.raises(ConfigError) as caught:
         await make(MISTAKES[mistake])
     assert_documented(caught.value)
+
+
+async def test_mistakes_without_an_error_of_ours() -> None:
+    """Keys that nobody has, and values of another type, are told with the documented words."""
+    documented = [
+        block.text for block in section(ROOT / "docs/errors.md", "Mistakes without an error of ours")
+    ]
+    made = [Collector("orders", error_programs.pack_here), Collector("bills", error_programs.pack_here)]
+    async with asyncio.timeout(BOUND), CollectorQueue(made, logging=False) as queue:
+        publisher = queue.get_publisher()
+        unreached = await (await publisher.send(Payload(1, Delivery.KEY, ["oders"]))).wait()
+        unfit = await (await publisher.send(Payload({"number": 1}, Delivery.KEY, ["orders"]))).wait()
+    (note,) = unfit.first().err.__notes__  # type: ignore[union-attr]
+    for said in (unreached.first().err, note):  # type: ignore[union-attr]
+        assert any(matches(text, said) for text in documented), said
+
+
+async def test_a_queue_that_is_waited_for_before_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log has the documented words."""
+    documented = [
+        block.text for block in section(ROOT / "docs/errors.md", "Mistakes without an error of ours")
+    ]
+    monkeypatch.setattr(start_reminder, "PATIENCE", 0.0)
+    log = Log()
+    event = await CollectorQueue([Collector("orders", handle)], log=log).get_publisher().send(Payload(1))
+    waiting = asyncio.ensure_future(event.wait())
+    await until(lambda: log.lines, "the line is there")
+    waiting.cancel()
+    assert any(matches(text, log.lines[0][1]) for text in documented)
 
 
 FAILURES: dict[str, tuple[type[Exception], Collector, Any]] = {

@@ -1,0 +1,38 @@
+"""The reminder for a program that waits for a queue which it has not started."""
+
+from asyncio import _get_running_loop
+from typing import Any, Final
+
+__all__ = ["StartReminder"]
+
+PATIENCE: Final = 0.8
+"""Seconds that somebody may wait before the start: another task may be about to start the queue."""
+
+
+class StartReminder:
+    """Says in the log, once, that what somebody waits for will not come before the queue is started.
+
+    Args:
+        log: gets the line.
+
+    """
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+        self._is_armed = False
+        self.begun = False
+        """Whether the start has begun; written by the queue."""
+
+    def remind(self) -> None:
+        """Note that somebody waits, in the running event loop, if there is one."""
+        loop = _get_running_loop()
+        if loop is not None and not self._is_armed and not self.begun:
+            self._is_armed = True
+            loop.call_later(PATIENCE, self._look)
+
+    def _look(self) -> None:
+        if not self.begun:
+            self._log.warning(
+                "events wait for a queue that has not been started",
+                remedy="start it with `async with queue:`, or with `await queue.init_queue()`",
+            )
