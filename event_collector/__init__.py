@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         EventDropped,
         HandlerTimeout,
         JournalError,
+        MonitorError,
         PayloadTypeError,
         QueueFull,
         QueueShutDown,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from event_collector.queue import CollectorQueue
     from event_collector.retry import Retry
     from event_collector.router import Router, SimpleRouter
+    from event_collector.running_event import add_event_context, event_context
     from event_collector_workers import ScaledProcessPoolExecutor, WorkerCrashed, WorkerLimits
 
 _HOMES = {
@@ -57,13 +59,14 @@ _HOMES = {
     "data": "Context Delivery Error Ok Payload Record Result ResultList abind",
     "dead_letters": "DeadLetter DeadLetters",
     "exceptions": "ConfigError DeadlineExceeded EncodeError EventCancelled EventCollectorException EventDropped "
-    "HandlerTimeout JournalError PayloadTypeError QueueFull QueueShutDown Reject RemoteError RetryLater",
+    "HandlerTimeout JournalError MonitorError PayloadTypeError QueueFull QueueShutDown Reject RemoteError RetryLater",
     "interruption": "drain_on_signal",
     "journal.journal": "Journal",
     "publisher": "CollectorEvent EventPublisher QueueType",
     "queue": "CollectorQueue",
     "retry": "Retry",
     "router": "Router SimpleRouter",
+    "running_event": "add_event_context event_context",
 }
 _HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names.split()}
 _HOME_OF |= dict.fromkeys(
@@ -92,6 +95,7 @@ __all__ = [
     "Journal",
     "JournalError",
     "LifecycleManager",
+    "MonitorError",
     "Ok",
     "Payload",
     "PayloadTypeError",
@@ -112,8 +116,10 @@ __all__ = [
     "WorkerCrashed",
     "WorkerLimits",
     "abind",
+    "add_event_context",
     "collector",
     "drain_on_signal",
+    "event_context",
 ]
 
 

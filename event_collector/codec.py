@@ -3,7 +3,7 @@
 Nothing here executes what it reads; how exceptions travel is told in `remote_exceptions`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from event_collector.data import Delivery, Error, Ok, Payload, Result
 from event_collector.exceptions import ConfigError, EncodeError, PayloadTypeError
 from event_collector.remote_exceptions import ExceptionParts, presentable, put_together, take_apart, text_of
+from event_collector.trace_context import CARRIER
 
 __all__ = [
     "BLOB",
@@ -52,6 +53,8 @@ class _Address(msgspec.Struct, array_like=True):
     attempt: int = 1
     last_error: str | None = None
     event_id: int | None = None
+    carrier: Mapping[str, str] | None = None
+    """The trace that it belongs to; see `trace_context`."""
 
 
 class _Envelope(msgspec.Struct, Generic[T], array_like=True):
@@ -59,6 +62,8 @@ class _Envelope(msgspec.Struct, Generic[T], array_like=True):
 
     value: T
     address: _Address | None = None
+    number: int = 0
+    """The id of the event, for log lines of the worker."""
 
 
 class _Success(msgspec.Struct, Generic[T], array_like=True, tag=0):
@@ -79,14 +84,17 @@ class _Failure(msgspec.Struct, array_like=True, tag=1):
     raised: bool
 
 
-def encode_payload(payload: Payload[Any], key: str, *, inline: bool = False, first: bool = False) -> Parts:
+def encode_payload(
+    payload: Payload[Any], key: str, number: int = 0, *, inline: bool = False, first: bool = False
+) -> Parts:
     """Encode a payload for the collector `key`.
 
     Args:
         payload: what to encode.
         key: of the collector, for errors.
+        number: the id of the event, for log lines.
         inline: keep large bytes within.
-        first: it is known that this is a first attempt, and the event in no journal.
+        first: it is known that this is a first attempt, and the event in no journal and no trace.
 
     Raises:
         EncodeError: msgspec cannot encode the value.
@@ -100,16 +108,17 @@ def encode_payload(payload: Payload[Any], key: str, *, inline: bool = False, fir
         else:
             address = _address(payload)
         # A tuple is encoded like an _Envelope, and made faster.
-        return _encode((None if blob is not None else value, address)), blob
+        return _encode((None if blob is not None else value, address, number)), blob
     except Exception as exc:
         raise _cannot_encode("payload", value, key, exc) from exc
 
 
 def _address(payload: Payload[Any]) -> _Address | None:
-    attempt, event_id = payload.attempt, payload.event_id
+    attempt, event_id, carrier = payload.attempt, payload.event_id, CARRIER.get()
     if (
         attempt == 1
         and event_id is None
+        and carrier is None
         and payload.delivery is _BROADCAST
         and payload._priority is None
         and not payload._keys
@@ -124,6 +133,7 @@ def _address(payload: Payload[Any]) -> _Address | None:
         attempt,
         payload.last_error,
         event_id,
+        carrier,
     )
 
 
@@ -141,6 +151,8 @@ class PayloadDecoder:
 
     def __init__(self, payload_type: Any, key: str) -> None:
         self._type, self._key = payload_type, key
+        self.envelope: _Envelope[Any] | None = None
+        """What was decoded last, until whoever works on it clears it."""
         self._decode: Callable[[Buffer], _Envelope[Any]] = _decoder("payload", _Envelope, payload_type, key)
         self._decode_beside = msgspec.msgpack.Decoder(_Envelope[Any]).decode
 
@@ -158,7 +170,7 @@ class PayloadDecoder:
             else:
                 envelope = self._decode_beside(body)
                 value = msgspec.convert(blob, self._type)
-            address = envelope.address
+            self.envelope, address = envelope, envelope.address
             return Payload(value) if address is None else _addressed(value, address)
         except Exception as exc:  # also what a type's own checks raise
             raise PayloadTypeError(

@@ -67,10 +67,12 @@ def runs_in_threads(executor: Executor) -> bool:
 class Usage:
     """What the handler of one collector has taken so far, in all; times in seconds."""
 
-    __slots__ = ("completions", "running", "times", "waits", "wall")
+    __slots__ = ("completions", "errors", "running", "times", "waits", "wall")
 
     def __init__(self) -> None:
         self.completions = 0
+        self.errors = 0
+        """Attempts that failed; counted where their results reach the dispatcher."""
         self.running = 0
         self.wall = 0.0
         self.times: deque[float] | None = None

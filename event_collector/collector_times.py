@@ -36,6 +36,8 @@ def collector_metrics(
             running=dispatcher.busy if alone else collector.usage.running,
             service_time=percentiles(meter.service_times if alone else collector.usage.times or ()),
             wait_time=percentiles(meter.wait_times if alone else collector.usage.waits or ()),
+            error_count=collector.usage.errors,
+            service_seconds=dispatcher.service_total if alone else collector.usage.wall,
         )
         for key, collector in collectors.items()
     }

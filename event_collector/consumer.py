@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from event_collector.data import Delivery, Error, Ok, ResultList, as_result, failure
 from event_collector.mismatch import explain_mismatch
 from event_collector.publisher import CollectorEvent
+from event_collector.running_event import RunningEvent
 
 if TYPE_CHECKING:
     from event_collector.dispatcher import Dispatcher
@@ -117,6 +118,8 @@ class Consumer(Coroutine[Any, None, None]):
                     steps = outcome if type(outcome) is CoroutineType else _steps(outcome)
                     outcome = yield from steps
                     if type(outcome) is not Ok or outcome.key is not None:
+                        if type(outcome) is Error:
+                            direct.usage.errors += 1
                         outcome = as_result(outcome, direct.key)
                     outcome.key = direct.key
                     results = _new_list(ResultList)
@@ -130,6 +133,8 @@ class Consumer(Coroutine[Any, None, None]):
                     steps = outcome if type(outcome) is CoroutineType else _steps(outcome)
                     outcome = yield from steps
                     results = _as_results(outcome)
+                    if dispatcher.waits is None:
+                        dispatcher.count_errors(results)
             except BaseException as exc:
                 results = self._failed(event, exc)
             if self.event is None:
@@ -270,7 +275,15 @@ class Consumer(Coroutine[Any, None, None]):
         func, key = (direct.process, direct.key) if direct is not None else (route, None)
         if direct is not None:
             explain_mismatch(exc, direct, event.payload)
+            direct.usage.errors += 1
         return ResultList((failure(exc, func, (event.payload,), {}, key),))
+
+    def running_event(self) -> RunningEvent | None:
+        """Return what is known of the event that it has."""
+        event = self.event
+        if event is None:
+            return None
+        return RunningEvent(event.id, self._dispatcher.plan.sole_key(event.payload), event.payload.attempt)
 
     def cancel_event(self, error: Exception) -> None:
         """Cancel the handler; its event ends with `error`, unless the handler answers first."""

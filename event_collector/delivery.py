@@ -38,7 +38,7 @@ class DeliveryPlan:
         """The one collector that every broadcast goes to, when calling its handler is all there is to do."""
         if only is not None and _needs_no_care(only):
             self.direct = only
-        self._only_remote = only if only is not None and only.place == PROCESS else None
+        self._only_remote = only if only is not None and _is_job(only) else None
 
     def knows(self, collector: object) -> bool:
         """Return whether this very collector is one of the queue's."""
@@ -50,6 +50,13 @@ class DeliveryPlan:
             return self.any_remote
         return any(collector.place == PROCESS for collector in self._select(payload))
 
+    def sole_key(self, payload: Payload[Any]) -> str | None:
+        """Return the key of the collector of a payload that goes to one and no other, as far as is known."""
+        if len(self._everyone) == 1:
+            return self._everyone[0].key
+        selected = [] if self._select is None else self._select(payload)
+        return selected[0].key if len(selected) == 1 else None
+
     def sole_remote(self, payload: Payload[Any]) -> Collector | None:
         """Return the collector of a payload that goes to one worker process and nowhere else."""
         if self._select is None:
@@ -57,7 +64,7 @@ class DeliveryPlan:
         if payload.delivery is Delivery.BROADCAST:
             return self._only_remote
         selected = self._select(payload)
-        return selected[0] if len(selected) == 1 and selected[0].place == PROCESS else None
+        return selected[0] if len(selected) == 1 and _is_job(selected[0]) else None
 
 
 def _needs_no_care(collector: Collector) -> bool:
@@ -66,6 +73,15 @@ def _needs_no_care(collector: Collector) -> bool:
         collector.mode == COROUTINE
         and collector.asynchronous
         and collector.timeout is None
-        and getattr(collector.process, "__func__", None)
-        is Collector.process  # neither overridden nor replaced
+        and _is_as_made(collector)
     )
+
+
+def _is_job(collector: Collector) -> bool:
+    """Return whether a worker process, and nothing here, has to do with its events."""
+    return collector.place == PROCESS and _is_as_made(collector)
+
+
+def _is_as_made(collector: Collector) -> bool:
+    """Return whether the collector's process() is neither overridden nor replaced."""
+    return getattr(collector.process, "__func__", None) is Collector.process

@@ -317,7 +317,10 @@ class Dispatcher(RecordedEvents):
         if self._supervised is not None or self.waits is not None:
             for event, result, seconds in ended:
                 event.started, place = now - seconds, event.place
-                self.settle(event, single(result), now)
+                results = single(result)
+                if self.waits is None:
+                    self.count_errors(results)
+                self.settle(event, results, now)
                 if event.place is place:
                     event.place = None
         else:
@@ -331,6 +334,8 @@ class Dispatcher(RecordedEvents):
                 note_service(seconds)
                 note_wait(now - event.created)
                 results = single(result)
+                if result.is_error:
+                    self.count_errors(results)
                 if event._results is None and event._waiters is None:
                     event._results = results
                 else:
@@ -363,10 +368,20 @@ class Dispatcher(RecordedEvents):
             self._wake_joiners()
 
     def _note_wait(self, results: ResultList, seconds: float) -> None:
+        self.count_errors(results)
         for result in results:
             waits = None if self.waits is None else self.waits.get(result.key)
             if waits is not None:  # a router of the application's own may answer what it likes
                 waits.append(seconds)
+
+    def count_errors(self, results: ResultList) -> None:
+        """Note which collectors have failed; where there is one, those who call `settle()` do so."""
+        for result in results:
+            if (
+                isinstance(result, Error)
+                and (failed := self.plan.collectors.get(result.key or "")) is not None
+            ):
+                failed.usage.errors += 1
 
     def conclude(self, event: CollectorEvent, results: ResultList, *, on_record: bool = True) -> None:
         """An event has left its handlers, or what it waited in, for good. Not `on_record`: the next start has it."""

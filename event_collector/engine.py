@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.adaptive import AdaptiveTier
 from event_collector.collector import (
@@ -41,11 +41,18 @@ from event_collector.settings import Settings
 from event_collector.tiers import ExecutorTier, ThreadTier
 from event_collector.worker_tier import WorkerTier, seal_adaptive
 from event_collector_workers.autoscaler import Change, ScalingLaw
+from event_collector_workers.statistics import PoolStatistics
 
 if TYPE_CHECKING:
     from event_collector.journal.recorder import JournalRecorder
+    from event_collector.monitor_socket import MonitorSocket
 
 __all__ = ["Engine"]
+
+STOPPED: Final = "stopped"
+STARTING: Final = "starting"
+RUNNING: Final = "running"
+DRAINING: Final = "draining"
 
 _KEEPERS: set["asyncio.Task[None]"] = set()
 """The keepers that run. An event loop itself does not hold its tasks: of a queue that nobody else holds, or only
@@ -112,7 +119,13 @@ class Engine:
         self._reports: set[asyncio.Task[None]] = set()
         self._errors: list[Exception] = []
         self._last = NOTHING
+        self.socket: MonitorSocket | None = None
+        """Where the queue can be watched; set by the queue."""
         self.running = False
+        self.state = STOPPED
+        """What is going on, in a word, for those who watch."""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The loop it runs in, or ran in last."""
         self.changes: deque[Change] = deque(maxlen=HISTORY)
 
     # What the queue asks for
@@ -166,6 +179,15 @@ class Engine:
         """Return the metrics of each collector, of this instant or of the end."""
         return collector_metrics(self._collectors, self._dispatcher, self._meter)
 
+    def worker_statistics(self) -> PoolStatistics | None:
+        """Return the figures of the worker processes; None while there are none."""
+        return None if self._workers is None else self._workers.statistics()
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps a running queue from working, in words."""
+        return None if self._workers is None else self._workers.problem
+
     def _snapshot(self, monitor: Monitor, counts: Counts) -> Metrics:
         metrics = self._meter.snapshot(monotonic(), counts)
         consumers, workers, wanted = monitor.sizes() if counts.consumers else (0, 0, 0)
@@ -211,7 +233,7 @@ class Engine:
     def _launch(self) -> None:
         self._hurried = False
         self._stop_asked = asyncio.Event()
-        loop = asyncio.get_running_loop()
+        self.loop = loop = asyncio.get_running_loop()
         self._started = loop.create_future()
         # Not asyncio.create_task(): an eager task factory would have it run before anybody knows it.
         self._keeper = asyncio.Task(
@@ -259,6 +281,9 @@ class Engine:
         self._adaptive: AdaptiveTier | None = None
         self._reporter: Reporter | None = None
         seal_adaptive(everyone)
+        self.state = STARTING
+        if self.socket is not None:
+            self.socket.open()
         recovered = None if self._journal is None else await self._journal.open()
         for collector in everyone:
             if collector.lifecycle is not None and _is_here(collector):
@@ -280,7 +305,7 @@ class Engine:
         self._monitor.start(loop, self._workers)
         plan = DeliveryPlan(self._router, self._collectors)
         self._dispatcher.open(loop, plan, self._workers, self._monitor.wake)
-        self.running = True
+        self.running, self.state = True, RUNNING
         if self._journal is not None and recovered is not None:
             self._journal.restore(recovered, self._dispatcher, self._letters)
         if self._settings.report_interval > 0:
@@ -342,6 +367,7 @@ class Engine:
     async def _end(self) -> None:
         """Drain and close. A cancellation on the way only hurries it."""
         began = monotonic()
+        self.state = DRAINING
         self._dispatcher.refuse(QueueShutDown("the queue is shut down: it takes no more events"))
         if self.running:
             await self._drain()
@@ -402,7 +428,9 @@ class Engine:
             if self.running and self._monitor is not None:
                 self._last = self._snapshot(self._monitor, self._monitor.counts()._replace(consumers=0))
             self._workers = self._monitor = None
-            self.running = False
+            self.running, self.state = False, STOPPED
+            if self.socket is not None:
+                self.socket.close()
 
     async def _end_reports(self, timeout: float | None) -> None:
         for limit in (timeout, CANCEL_GRACE):

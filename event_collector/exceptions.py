@@ -14,6 +14,7 @@ __all__ = [
     "EventDropped",
     "HandlerTimeout",
     "JournalError",
+    "MonitorError",
     "PayloadTypeError",
     "QueueFull",
     "QueueShutDown",
@@ -83,6 +84,10 @@ class EncodeError(EventCollectorException, TypeError):
 
 class JournalError(EventCollectorException, OSError):
     """A journal cannot be used, or an event could not be made durable and was not accepted."""
+
+
+class MonitorError(EventCollectorException, OSError):
+    """The socket of `monitor=` cannot be made, or another program has it."""
 
 
 class PayloadTypeError(EventCollectorException, TypeError):

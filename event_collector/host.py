@@ -5,6 +5,7 @@ and results are msgpack.
 """
 
 import io
+import os
 import pickle
 import sys
 import threading
@@ -23,6 +24,8 @@ from event_collector.codec import PLAIN, Buffer, Parts, PayloadDecoder, encode_r
 from event_collector.data import Context, Payload
 from event_collector.exceptions import ConfigError
 from event_collector.lifecycle import make_manager
+from event_collector.running_event import THREAD, RunningEvent
+from event_collector.trace_context import with_trace
 from event_collector_workers.limits import explain
 
 if TYPE_CHECKING:
@@ -117,6 +120,7 @@ class Host:
         self._decode = PayloadDecoder(setup.payload_type, setup.key)
         self._loop: HostLoop | None = None
         self._manager: AbstractContextManager[Any] | None = None
+        THREAD.hosts.add(self)
         self._is_entered = False
         try:
             self._enter()
@@ -134,6 +138,16 @@ class Host:
         except BaseException as exc:
             explain(exc)
             return encode_raised(exc, _trace(exc)), None
+        finally:
+            self._decode.envelope = None
+
+    def running_event(self) -> RunningEvent | None:
+        """Return the event that its handler works on."""
+        envelope = self._decode.envelope
+        if envelope is None:
+            return None
+        attempt = 1 if envelope.address is None else envelope.address.attempt
+        return RunningEvent(envelope.number or None, self._setup.key, attempt, os.getpid())
 
     def close(self) -> None:
         """Leave the lifecycle, and end the event loop if there is one."""
@@ -151,12 +165,17 @@ class Host:
             self._check_lifecycle()
         processor, ctx = self._processor, self._ctx
         if self._asynchronous:
-            return self._event_loop().run(lambda: processor(payload, ctx))
-        # Every event has context variables of its own: what one handler sets, the next must not see.
-        outcome = ContextVars().run(processor, payload, ctx)
+            return self._event_loop().run(lambda: processor(payload, ctx), self._variables())
+        outcome = self._variables().run(processor, payload, ctx)
         if type(outcome) not in PLAIN and hasattr(outcome, "__await__"):
-            return self._event_loop().run(lambda: outcome)
+            return self._event_loop().run(lambda: outcome, self._variables())
         return outcome
+
+    def _variables(self) -> ContextVars:
+        """Return context variables for an event: what one handler sets, the next must not see."""
+        address = None if (envelope := self._decode.envelope) is None else envelope.address
+        carrier = None if address is None else address.carrier
+        return ContextVars() if carrier is None else with_trace(carrier)
 
     def _enter(self) -> None:
         self._is_entered = False

@@ -32,9 +32,9 @@ class HostLoop:
             keeper.result()
         self._keeper = keeper
 
-    def run(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        """Await what `call()` returns, in a task with context variables of its own, and return the outcome."""
-        task = self._loop.create_task(_await(call), context=ContextVars())
+    def run(self, call: Callable[[], Awaitable[Any]], variables: ContextVars) -> Any:
+        """Await what `call()` returns, in a task with these context variables, and return the outcome."""
+        task = self._loop.create_task(_await(call), context=variables)
         try:
             return self._loop.run_until_complete(task)
         finally:

@@ -100,6 +100,8 @@ class CollectorMetrics:
         service_time: seconds in its handler, of the last `event_service_data_window_size` events.
         wait_time: seconds from sending an event to its end, of the same events. An event that goes to several
             collectors ends with the last of them.
+        error_count: how often its handler has failed with an event; each attempt counts.
+        service_seconds: seconds that all its events have spent in its handler.
 
     """
 
@@ -109,6 +111,8 @@ class CollectorMetrics:
     running: int
     service_time: Percentiles
     wait_time: Percentiles
+    error_count: int = 0
+    service_seconds: float = 0.0
 
 
 NOTHING = Metrics(datetime.fromtimestamp(0, UTC), 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)

@@ -1,6 +1,7 @@
 """CollectorQueue: takes events in and has its collectors process them, from the start to the drained end."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from event_collector.handler import describe
 from event_collector.logger import make_logger
 from event_collector.messagebus import Message, MessageBus
 from event_collector.metrics import Accounting, CollectorMetrics, Load, Meter, Metrics
+from event_collector.observer import Observer
 from event_collector.publisher import DEFAULT_PRIORITY, EventPublisher, QueueType
 from event_collector.router import Router, SimpleRouter
 from event_collector.settings import (
@@ -41,10 +43,13 @@ from event_collector_workers.autoscaler import Change, ScalingLaw
 from event_collector_workers.limits import WorkerLimits
 
 if TYPE_CHECKING:
+    import asyncio
     import os
 
     from event_collector.journal.journal import Journal
     from event_collector.journal.recorder import JournalRecorder
+    from event_collector.monitor_socket import MonitorSocket
+    from event_collector.snapshot import Snapshot
 
 __all__ = [
     "AVG_LOAD_INTERVAL",
@@ -149,6 +154,8 @@ class CollectorQueue:
         journal: the path of a file, or a Journal, in which accepted events are until they are finished, so that they
             survive the program: what one leaves unfinished runs again at the next start, with its `event.id`.
         worker_limits: what each worker process may take of the machine; None for no limits.
+        monitor: the path of a Unix socket at which the queue can be watched while it runs, by this user only; None for
+            none. The socket of a dead program is replaced, and it is removed at the end.
 
     Raises:
         ConfigError: a value is out of its range, two collectors have one key, or the router is no Router.
@@ -190,6 +197,7 @@ class CollectorQueue:
         max_dead_letters: int = MAX_DEAD_LETTERS,
         journal: "Journal | str | os.PathLike[str] | None" = None,
         worker_limits: WorkerLimits | None = None,
+        monitor: "str | os.PathLike[str] | None" = None,
     ) -> None:
         settings = Settings(
             autoscale, min_consumers, max_consumers, wip_margin, monitor_interval, report_interval,
@@ -248,6 +256,9 @@ class CollectorQueue:
             on_ended=lambda: self._bus.dispatch(ShutDownQueue(self)),
             on_report=lambda metrics: self._bus.dispatch(ReportedMetrics(metrics)),
         )
+        self._observer = self.make_observer()
+        if monitor is not None:
+            self._engine.socket = _make_socket(monitor, self.make_observer().look, self._log)
 
     async def init_queue(self) -> None:
         """Start: open the collectors' lifecycles, then the workers, then take events, those sent before first.
@@ -259,6 +270,7 @@ class CollectorQueue:
             ConfigError: a handler cannot be had in a worker process; the message says why.
             WorkerStartError: a worker process could not start, or open its collectors.
             JournalError: the journal cannot be used; the message says why and what to do.
+            MonitorError: the socket of `monitor=` cannot be made, or another program has it.
 
         """
         self._reminder.begun = True
@@ -306,6 +318,28 @@ class CollectorQueue:
         Costs a sort of the times kept, `event_service_data_window_size` for each collector.
         """
         return self._engine.collector_metrics()
+
+    def snapshot(self) -> "Snapshot":
+        """Return all that `event-collector top` shows: the queue, its collectors and workers, the last decisions.
+
+        Rates are those since the call before; None at the first call, and when that was more than 10 s ago. Call it
+        in the thread of the event loop. It costs what `collector_metrics()` does, and a look at each worker process.
+        """
+        return self._observer.look()
+
+    def make_observer(self) -> Observer:
+        """Return one more of what takes snapshots: each tells the rates since its own last look."""
+        return Observer(self.id, self._dispatcher, self._engine)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has started and has not ended."""
+        return self._engine.running
+
+    @property
+    def loop(self) -> "asyncio.AbstractEventLoop | None":
+        """The event loop that it runs in, or ran in last; None before the first start."""
+        return self._engine.loop
 
     def consumer_count(self) -> int:
         """Return how many events may be in handlers at once, now; 0 while the queue is not running."""
@@ -378,6 +412,12 @@ def _make_recorder(journal: Any, collectors: dict[str, Collector], log: Any) -> 
     from event_collector.journal.recorder import JournalRecorder
 
     return JournalRecorder(journal if isinstance(journal, Journal) else Journal(journal), collectors, log)
+
+
+def _make_socket(path: Any, look: Callable[[], "Snapshot"], log: Any) -> "MonitorSocket":
+    from event_collector.monitor_socket import MonitorSocket
+
+    return MonitorSocket(path, look, log)
 
 
 def _make_router(router: type[Router], collectors: dict[str, Collector], log: Any) -> Router:

@@ -11,6 +11,7 @@ from event_collector.collector import Collector, CollectorDict
 from event_collector.data import Delivery, Error, Ok, Payload, Result, ResultList, as_result, failure
 from event_collector.mismatch import explain_mismatch
 from event_collector.unreached import Unreached
+from event_collector.running_event import TASKS, RunningEvent, running_event
 
 __all__ = ["CollectorSet", "Router", "SimpleRouter", "TopicHandlerDict"]
 
@@ -87,7 +88,9 @@ class SimpleRouter(Router):
 
     async def process_each(self, deliveries: Sequence[tuple[Collector, Payload[Any]]]) -> ResultList:
         """Have each of these collectors process the payload beside it, all of them concurrently."""
-        tasks = [asyncio.create_task(self._process_beside(*delivery)) for delivery in deliveries]
+        event = running_event()
+        number = None if event is None else event.event_id
+        tasks = [asyncio.create_task(self._process_beside(*delivery, number)) for delivery in deliveries]
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         return self.gather_results(
             [
@@ -98,16 +101,17 @@ class SimpleRouter(Router):
             ]
         )
 
-    async def _process_beside(self, collector: Collector, payload: Payload[Any]) -> Any:
-        self._enter_task()
+    async def _process_beside(self, collector: Collector, payload: Payload[Any], number: int | None) -> Any:
+        self._enter_task(RunningEvent(number, collector.key, payload.attempt))
         return await process(collector, payload)
 
-    def _enter_task(self) -> None:
+    def _enter_task(self, event: RunningEvent) -> None:
         # By the task itself: a task factory may run its first step before anybody else knows it. And not above,
         # where a variable with the task would close a cycle: task, result, exception, traceback, frame.
         task = asyncio.current_task()
         if task is not None:
             HANDLER_TASKS[task] = self
+            TASKS[task] = event
 
     def gather_results(self, results: Sequence[Any]) -> ResultList:
         """Return what the collectors answered as a ResultList."""

@@ -13,6 +13,7 @@ from event_collector.exceptions import ConfigError
 from event_collector.handler import describe
 from event_collector.host import run_encoded, seal
 from event_collector.remote_exceptions import presentable
+from event_collector.running_event import THREAD, RunningEvent, running_event, running_id
 
 __all__ = ["ExecutorTier", "ThreadTier"]
 
@@ -98,7 +99,7 @@ class ExecutorTier:
         if sealed is None:
             return await within(collector, asyncio.wrap_future(_call(executor, collector, payload)))
         setup, decode = sealed
-        body, _ = encode_payload(payload, collector.key, inline=True)
+        body, _ = encode_payload(payload, collector.key, running_id(), inline=True)
         reply = await within(collector, asyncio.wrap_future(executor.submit(run_encoded, setup, body)))
         return decode(reply, None)
 
@@ -110,11 +111,12 @@ def _executor_of(collector: Collector) -> Executor:
 
 
 def _call(executor: Executor, collector: Collector, payload: Payload[Any]) -> "Future[Any]":
-    return executor.submit(copy_context().run, _call_plain, collector, payload)
+    return executor.submit(copy_context().run, _call_plain, collector, payload, running_event())
 
 
-def _call_plain(collector: Collector, payload: Payload[Any]) -> Any:
+def _call_plain(collector: Collector, payload: Payload[Any], event: RunningEvent | None) -> Any:
     """Run a handler in a thread; let out only what a future, and the coroutine that awaits it, can take."""
+    THREAD.event = event
     try:
         outcome = collector.processor(payload, collector.ctx)
     except BaseException as exc:
@@ -122,6 +124,8 @@ def _call_plain(collector: Collector, payload: Payload[Any]) -> Any:
         if shown is exc:
             raise
         raise shown from exc
+    finally:
+        THREAD.event = None
     if hasattr(outcome, "__await__"):
         if hasattr(outcome, "close"):
             outcome.close()  # a coroutine that is not awaited complains

@@ -6,6 +6,8 @@ from multiprocessing import current_process
 from time import monotonic
 from typing import Any
 
+from msgspec.structs import replace
+
 from event_collector.codec import ReplyDecoder, encode_payload
 from event_collector.collector import ADAPTIVE, Collector, overdue
 from event_collector.data import Payload, Result, failure
@@ -14,6 +16,7 @@ from event_collector.exceptions import ConfigError, EventCancelled
 from event_collector.host import is_decorated, seal
 from event_collector.monitor import WorkerReading
 from event_collector.refusals import QueueShutDown
+from event_collector.running_event import running_id
 from event_collector_workers.errors import (
     JobCancelled,
     JobTimeout,
@@ -26,7 +29,7 @@ from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.limits import apply as apply_limits
 from event_collector_workers.machine import run_delay
-from event_collector_workers.pool import PoolListener, WorkerPool, WorkerStatistics
+from event_collector_workers.pool import PoolListener, PoolStatistics, WorkerPool, WorkerStatistics
 
 __all__ = ["WorkerTier", "seal_adaptive"]
 
@@ -72,7 +75,7 @@ class WorkerTier:
     ) -> None:
         _refuse_import_of_main(collectors)
         self._dispatcher = dispatcher
-        self._memory: int | None = None
+        self._memory: dict[int, int | None] = {}  # of each worker, when last read
         self._memory_read_at = -MEMORY_INTERVAL
         self._times: dict[int, tuple[float, float]] = {}  # CPU time and delay of each worker, when last read
         self._cpu = self._delay = 0.0
@@ -136,7 +139,9 @@ class WorkerTier:
         for event, collector in batch:
             task = self._tasks[collector]
             try:
-                body, blob = encode_payload(event.payload, task.key, first=no_record and event.course is None)
+                body, blob = encode_payload(
+                    event.payload, task.key, event.id, first=no_record and event.course is None
+                )
             except Exception as exc:
                 collector.usage.running += 1
                 task.refuse(event, exc)
@@ -160,7 +165,7 @@ class WorkerTier:
         Cancelled, a job that has not started is withdrawn; one that has costs its worker its life.
         """
         task = self._tasks[collector]
-        body, blob = encode_payload(payload, collector.key)
+        body, blob = encode_payload(payload, collector.key, running_id())
         job = _CallJob(task.number, body, blob, collector.timeout)
         job.of, job.outcome = task, asyncio.get_running_loop().create_future()
         collector.usage.running += 1
@@ -183,12 +188,7 @@ class WorkerTier:
 
     def gauge(self) -> "WorkerReading":
         """Return the figures of this instant; memory, which takes a while to read, is up to 5 s old."""
-        now = monotonic()
-        fresh = now - self._memory_read_at >= MEMORY_INTERVAL
-        figures = self._pool.statistics(memory=fresh)
-        if fresh:
-            self._memory_read_at = now
-            self._memory = max((w.memory for w in figures.workers if w.memory is not None), default=None)
+        figures = self._look()
         self._count_times(figures.workers)
         return WorkerReading(
             size=figures.ready,
@@ -198,9 +198,29 @@ class WorkerTier:
             cpu=self._cpu,
             delay=self._delay,
             startup=figures.startup_seconds or None,
-            memory=self._memory,
+            memory=max((bytes_ for bytes_ in self._memory.values() if bytes_ is not None), default=None),
             cpu_in_all=figures.cpu_seconds,
         )
+
+    def statistics(self) -> PoolStatistics:
+        """Return the figures of this instant, with the memory of each worker, which is up to 5 s old."""
+        figures = self._look()
+        workers = tuple(replace(worker, memory=self._memory.get(worker.number)) for worker in figures.workers)
+        return replace(figures, workers=workers)
+
+    @property
+    def problem(self) -> str | None:
+        """Why events fail at once, as they do while workers keep dying; None when they do not."""
+        return self._events.problem
+
+    def _look(self) -> PoolStatistics:
+        now = monotonic()
+        fresh = now - self._memory_read_at >= MEMORY_INTERVAL
+        figures = self._pool.statistics(memory=fresh)
+        if fresh:
+            self._memory_read_at = now
+            self._memory = {worker.number: worker.memory for worker in figures.workers}
+        return figures
 
     def resize(self, workers: int) -> None:
         """Set the number of workers, without waiting for it."""
@@ -247,6 +267,8 @@ class _PoolEvents(PoolListener):
         self._log = log
         self.workers = 0
         """How many are ready."""
+        self.problem: str | None = None
+        """The error of the breaker while it is open."""
 
     def room(self) -> None:
         """Workers take events again."""
@@ -275,10 +297,12 @@ class _PoolEvents(PoolListener):
 
     def breaker_opened(self, error: PoolBroken) -> None:
         """Workers die too often: events fail at once for a while."""
+        self.problem = str(error)
         self._log.error("workers keep dying", reason=str(error), retry_in=error.retry_in)
 
     def breaker_closed(self) -> None:
         """Workers live again."""
+        self.problem = None
         self._log.info("workers live again")
 
 

@@ -4,7 +4,8 @@ from html import escape
 
 from event_collector.benchmark.document import bars, document, section, table
 from event_collector.benchmark.report import Report
-from event_collector.benchmark.table import HEAD, SCALING_HEAD, cells, headline, scaling_cells, short
+from event_collector.benchmark.table import HEAD, SCALING_HEAD, cells, headline, scaling_cells
+from event_collector.tables import short
 
 __all__ = ["render_page"]
 

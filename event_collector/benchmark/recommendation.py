@@ -8,6 +8,7 @@ from event_collector.benchmark.diagnosis import Bound, bound_of, computes
 from event_collector.benchmark.estimate import Estimate, paired_ratio
 from event_collector.benchmark.figures import Contender, Profile
 from event_collector.benchmark.measured import Measured
+from event_collector.tables import duration, size
 
 __all__ = ["Recommendation", "profile_of", "ratio_to", "recommend"]
 
@@ -241,19 +242,3 @@ def _too_few(usable: list[Measured]) -> list[str]:
 
 def _times(ratio: float) -> str:
     return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.2f} times"
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it."""
-    for unit, factor in (("s", 1.0), ("ms", 1e3)):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"
-
-
-def size(count: float) -> str:
-    """Return a number of bytes in the unit that suits it."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:.3g} {unit}"
-    return f"{count:.0f} bytes"

@@ -1,11 +1,9 @@
 """The report as text for a terminal."""
 
-from collections.abc import Sequence
-
-from event_collector.benchmark.recommendation import duration, size
 from event_collector.benchmark.report import Report, Row
+from event_collector.tables import columns, duration, short, size
 
-__all__ = ["HEAD", "SCALING_HEAD", "cells", "headline", "render", "scaling_cells", "short"]
+__all__ = ["HEAD", "SCALING_HEAD", "cells", "headline", "render", "scaling_cells"]
 
 HEAD = (
     "mode",
@@ -25,9 +23,9 @@ NOTHING = "-"
 
 def render(report: Report) -> str:
     """Return all that is told at the end."""
-    parts = [_columns(HEAD, [cells(row) for row in report.rows])]
+    parts = [columns(HEAD, [cells(row) for row in report.rows])]
     if report.scaling:
-        parts.append(_columns(SCALING_HEAD, scaling_cells(report)))
+        parts.append(columns(SCALING_HEAD, scaling_cells(report)))
     parts.append(_advice(report))
     return "\n\n".join(parts)
 
@@ -86,21 +84,3 @@ def _advice(report: Report) -> str:
         lines.append(f"  - about as fast, within the noise or a tenth: {names}")
     lines += [f"  ! {warning}" for warning in advice.warnings]
     return "\n".join([*lines, *(f"    {line}" for line in report.code)])
-
-
-def short(rate: float) -> str:
-    """Return a number of events per second."""
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
-
-
-def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return lines in which columns are aligned: the first to the left, the others to the right."""
-    widths = [max(len(row[number]) for row in (head, *rows)) for number in range(len(head))]
-    lines = []
-    for row in (head, *rows):
-        first, *others = (
-            cell.rjust(width) if number else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join([first, *others]).rstrip())
-    return "\n".join(lines)

@@ -14,6 +14,7 @@ from event_collector.exceptions import JournalError
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.record import Letter, Progress, Record, decode_progress, decode_untyped
+from event_collector.tables import printable
 
 __all__ = ["add_parser"]
 
@@ -232,7 +233,7 @@ def _text(entry: dict[str, Any]) -> str:
     parts += [entry["type"], "damaged" if "damaged" in entry else bytes(entry["value"] or b"?").decode()]
     if entry["error"]:
         parts.append(f"({entry['error']})")
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in "  ".join(parts))
+    line = printable("  ".join(parts))
     return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import structlog
 
+from event_collector.running_event import add_event_context
+
 __all__ = ["LEVELS", "configure", "silence"]
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -49,6 +51,7 @@ def configure(level: str) -> None:
         processors=[
             _gate,
             structlog.contextvars.merge_contextvars,
+            add_event_context,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
             structlog.dev.ConsoleRenderer(

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
-from event_collector.command import bench, journal, run
+from event_collector.command import bench, check, journal, run, top
 from event_collector.command.usage import UsageError
 
 __all__ = ["run_command"]
 
 PROGRAM = "event-collector"
 DISTRIBUTION = "event-collector-hybrid"
-COMMANDS = (run, bench, journal)
+COMMANDS = (run, bench, journal, top, check)
 """A module for each subcommand, with `add_parser(subparsers)`; the parser's default `run` is called with the options
 and returns the exit status."""
 

@@ -19,7 +19,7 @@ from event_collector.command.tally import Tally, ranges
 from event_collector.command.target import DEFAULT_QUEUE_SIZE, find, line_type_of, make_queue
 from event_collector.command.usage import UsageError
 from event_collector.command.window import Window
-from event_collector.exceptions import ConfigError, JournalError
+from event_collector.exceptions import ConfigError, JournalError, MonitorError
 from event_collector.interruption import Interruption, exit_status
 from event_collector.journal.journal import Journal
 from event_collector.publisher import CollectorEvent
@@ -120,7 +120,7 @@ async def _open(
         queue = await make_queue(found, options.target, {**vars(options), "journal": journal})
         decoder = LineDecoder(line_type_of(queue.collectors.values()), options.max_line_bytes)
         await queue.init_queue()
-    except (ConfigError, JournalError, UnknownType) as exc:
+    except (ConfigError, JournalError, MonitorError, UnknownType) as exc:
         raise UsageError(str(exc)) from None
     except UsageError:
         raise

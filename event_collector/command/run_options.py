@@ -106,6 +106,11 @@ def _add_queue(group: "argparse._ArgumentGroup") -> None:
         help="a file that has the lines that were read and are not written out yet: those that an earlier run has left "
         "there are processed first",
     )
+    group.add_argument(
+        "--monitor",
+        metavar="PATH",
+        help="a Unix socket to make, at which `event-collector top` and `check` can watch the run",
+    )
 
 
 def _add_streams(group: "argparse._ArgumentGroup") -> None:

@@ -18,7 +18,7 @@ __all__ = ["collector_of", "find", "line_type_of", "make_queue"]
 
 HANDLER_OPTIONS = ("mode", "timeout")
 """What a Collector says itself."""
-QUEUE_OPTIONS = ("consumers", "queue_size", "workers", "min_workers", "start_method", "journal")
+QUEUE_OPTIONS = ("consumers", "queue_size", "workers", "min_workers", "start_method", "journal", "monitor")
 """What a CollectorQueue says itself."""
 DEFAULT_QUEUE_SIZE = 1000
 """Events that may wait: enough to keep handlers busy, few enough to keep memory small."""
@@ -117,6 +117,7 @@ def _new_queue(collectors: list[Collector], options: Mapping[str, Any]) -> Colle
         "min_workers": options["min_workers"],
         "start_method": options["start_method"],
         "journal": options["journal"],
+        "monitor": options["monitor"],
     }
     return CollectorQueue(
         collectors,

@@ -46,6 +46,7 @@ from event_collector.queue import (
     ReportedMetrics,
     ShutDownQueue,
 )
+from event_collector.snapshot import Snapshot
 
 
 def durability(payload: Payload[int], event: CollectorEvent) -> None:
@@ -257,6 +258,8 @@ async def running() -> None:
         assert_type(queue.get_publisher(), EventPublisher)
         assert_type(queue.get_message_bus(), MessageBus)
         assert_type(queue.get_metrics(), Metrics)
+        assert_type(queue.snapshot(), Snapshot)
+        assert_type(queue.snapshot().collectors[0].rate, float | None)
         assert_type(queue.current_load(), Load)
         assert_type(queue.consumer_count(), int)
     other = CollectorQueue(

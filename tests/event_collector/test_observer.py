@@ -1,0 +1,165 @@
+"""Snapshots: what they tell of a queue, their rates, and their way as a line of JSON."""
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import msgspec
+import pytest
+
+from event_collector import Collector, CollectorQueue, Context, Error, Payload, Retry
+from event_collector.metrics import NOTHING, Accounting, CollectorMetrics, Percentiles
+from event_collector.observer import STALE, Observer
+from event_collector.snapshot import decode_snapshot, encode_snapshot
+from tests.event_collector import sample_handlers as handlers
+from tests.event_collector.modes import BOUND
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run on one event loop only: figures do not depend on it, and processes take their time."""
+    return "asyncio"
+
+
+class Stub:
+    """A queue whose figures are set by hand."""
+
+    def __init__(self) -> None:
+        self.state, self.problem, self.dropped = "running", None, 0
+        self.changes: deque[Any] = deque()
+        self.finished = 0
+
+    def accounting(self) -> Accounting:
+        return Accounting(self.finished + 3, self.finished, 1, 2)
+
+    def metrics(self) -> Any:
+        return NOTHING
+
+    def collector_metrics(self) -> dict[str, CollectorMetrics]:
+        times = Percentiles(0.0, 0.0, 0.0)
+        return {"a": CollectorMetrics("a", "coroutine", self.finished, 1, times, times)}
+
+    def worker_statistics(self) -> None:
+        return None
+
+
+def test_rates_are_those_since_the_look_before() -> None:
+    """The first snapshot has none; later ones have them, unless the look before was long ago."""
+    now, stub = [100.0], Stub()
+    observer = Observer("queue", stub, stub, clock=lambda: now[0], cpu=lambda: now[0] / 4)
+    first = observer.look()
+    assert (first.elapsed, first.departure_rate, first.collectors[0].rate, first.cpu) == (
+        None,
+        None,
+        None,
+        None,
+    )
+    now[0], stub.finished = 102.0, 30
+    second = observer.look()
+    assert (second.elapsed, second.arrival_rate, second.departure_rate) == (2.0, 15.0, 15.0)
+    assert (second.collectors[0].rate, second.cpu) == (15.0, 0.25)
+    now[0] += STALE + 1
+    assert observer.look().departure_rate is None
+    now[0] += 1
+    assert observer.look().departure_rate == 0.0
+
+
+def test_a_snapshot_survives_the_way_as_json() -> None:
+    """What is decoded equals what was encoded, on one line."""
+    stub = Stub()
+    snapshot = Observer("two\nlines", stub, stub).look()
+    line = encode_snapshot(snapshot)
+    assert line.count(b"\n") == 1
+    assert decode_snapshot(line) == snapshot
+
+
+def test_a_snapshot_of_another_version_is_refused() -> None:
+    """A field more is no harm; another version, and what is no snapshot, are told."""
+    stub = Stub()
+    snapshot = msgspec.to_builtins(Observer("queue", stub, stub).look())
+    assert decode_snapshot(msgspec.json.encode({**snapshot, "new": 1})).queue == "queue"
+    with pytest.raises(ValueError, match="snapshots of version 2, this program reads version 1"):
+        decode_snapshot(msgspec.json.encode({"version": 2}))
+    for line in (b"HTTP/1.1 400 Bad Request", b"{}", b"[" * 100_000, msgspec.json.encode({"version": 1})):
+        with pytest.raises(ValueError, match="no snapshot of a queue"):
+            decode_snapshot(line)
+
+
+async def test_a_snapshot_has_workers_and_where_events_are() -> None:
+    """A worker is there with its pid and the age of its event; accepted is the sum of where events are."""
+    queue = CollectorQueue([Collector("act", handlers.act)], max_workers=1, logging=False)
+    async with asyncio.timeout(BOUND), queue:
+        publisher = queue.get_publisher()
+        await (await publisher.send(Payload(["echo", 1]))).wait()
+        events = await publisher.send_many(Payload(["sleep", 30]) for _ in range(3))
+        while not any(worker.job_seconds for worker in queue.snapshot().workers):
+            await asyncio.sleep(0.01)
+        snapshot = queue.snapshot()
+        for event in events:
+            event.cancel()
+        await publisher.wait()
+    where = snapshot.events
+    assert (
+        where.accepted
+        == 4
+        == where.finished + where.in_handlers + where.queued + where.scheduled + where.dead
+    )
+    (worker,), (collector,) = snapshot.workers, snapshot.collectors
+    assert isinstance(worker.pid, int)
+    assert worker.state == "ready"
+    assert worker.memory is None or worker.memory > 0
+    assert (collector.key, collector.place, collector.events) == ("act", "process", 1)
+    assert collector.busy + (collector.queued or 0) == 3
+    assert queue.snapshot().state == "stopped"
+
+
+# -- errors --
+
+
+async def fail(payload: Payload[Any], ctx: Context) -> Any:
+    """Raise, or return an Error, or neither."""
+    if payload.value == "raise":
+        raise ValueError(payload.value)
+    return Error("returned") if payload.value == "return" else payload.value
+
+
+async def fine(payload: Payload[Any], ctx: Context) -> Any:
+    return payload.value
+
+
+def fail_plainly(payload: Payload[Any], ctx: Context) -> Any:
+    if payload.value == "raise":
+        raise ValueError(payload.value)
+    return Error("returned") if payload.value == "return" else payload.value
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"processor": fail},
+        {"processor": fail, "timeout": 30.0},
+        {"processor": fail_plainly, "mode": "thread"},
+        {"processor": fail_plainly, "mode": "process"},
+    ],
+    ids=["coroutine", "with a timeout", "thread", "process"],
+)
+@pytest.mark.parametrize("several", [False, True], ids=["alone", "one of two"])
+async def test_errors_are_counted_by_collector(options: dict[str, Any], several: bool) -> None:
+    """What a handler raises and the Error it returns count, each once, in every mode; other collectors' do not."""
+    collectors = [Collector("fails", **options)] + [Collector("fine", fine)] * several
+    queue = CollectorQueue(collectors, max_workers=1, logging=False)
+    async with asyncio.timeout(BOUND), queue:
+        await queue.get_publisher().send_many(map(Payload, ("raise", "return", "fine", "raise")))
+        await queue.get_publisher().wait()
+        errors = {key: figures.error_count for key, figures in queue.collector_metrics().items()}
+    assert errors == {"fails": 3, "fine": 0} if several else {"fails": 3}
+
+
+async def test_each_attempt_that_fails_is_an_error() -> None:
+    """With retry= an event may fail several times, and is one dead letter in the end."""
+    retry = Retry(max_attempts=3, backoff=0.0)
+    queue = CollectorQueue([Collector("fails", fail, retry=retry)], logging=False)
+    async with asyncio.timeout(BOUND), queue:
+        await (await queue.get_publisher().send(Payload("raise"))).wait()
+        snapshot = queue.snapshot()
+    assert (snapshot.collectors[0].errors, snapshot.events.dead) == (3, 1)
