@@ -44,6 +44,8 @@ PROGRAMS = (
     "event-collector run",
     "event-collector bench",
     "event-collector journal",
+    "event-collector top",
+    "event-collector check",
     "event-collector",
     "python -m bench.front_end",
     "python -m bench.process_tier",
@@ -153,17 +155,19 @@ def test_every_option_that_is_shown_exists(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "command"), [("command", "run"), ("choosing", "bench"), ("journal", "journal")]
+    ("page", "commands"),
+    [("command", ["run"]), ("choosing", ["bench"]), ("journal", ["journal"]), ("watching", ["top", "check"])],
 )
-def test_the_page_of_a_command_has_every_option(page: str, command: str) -> None:
-    """docs/command.md, docs/choosing.md and docs/journal.md name what --help names, no more and no less."""
+def test_the_page_of_a_command_has_every_option(page: str, commands: list[str]) -> None:
+    """The page of a command names what --help names, no more and no less."""
     named = {
         option
         for code in re.findall(r"`([^`\n]+)`", prose(ROOT / f"docs/{page}.md"))
         if code.startswith("-")
         for option in OPTION.findall(code)
     }
-    assert named - {"-lock", "-running", "-wal", "-shm"} == options_of(f"event-collector {command}")
+    explained = frozenset().union(*(options_of(f"event-collector {command}") for command in commands))
+    assert named - {"-lock", "-running", "-wal", "-shm"} == explained
 
 
 @every_page

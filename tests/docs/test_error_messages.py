@@ -25,6 +25,7 @@ from event_collector import (
     EventDropped,
     HandlerTimeout,
     JournalError,
+    MonitorError,
     Payload,
     PayloadTypeError,
     QueueFull,
@@ -257,6 +258,21 @@ async def test_journals_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.
         with pytest.raises(JournalError) as caught:
             JournalFile("orders.journal")
         assert_documented(caught.value)
+
+
+async def test_sockets_that_cannot_be_made(tmp_path: Path) -> None:
+    """In use, something else in the way, no folder: each is said with the documented words."""
+
+    def watched(path: Path) -> CollectorQueue:
+        collector = Collector("orders", handle, mode="thread")
+        return CollectorQueue([collector], monitor=path, logging=False)
+
+    (tmp_path / "file").write_text("")
+    async with asyncio.timeout(BOUND), watched(tmp_path / "s"):
+        for path in (tmp_path / "s", tmp_path / "file", tmp_path / "missing" / "s"):
+            with pytest.raises(MonitorError) as caught:
+                await watched(path).init_queue()
+            assert_documented(MonitorError(str(caught.value).replace("another queue of this", "another")))
 
 
 def full(file: JournalFile, _changes: Any) -> None:

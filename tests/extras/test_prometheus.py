@@ -1,0 +1,104 @@
+"""Prometheus gets the figures of a queue, under names that follow its conventions, whatever thread asks."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from event_collector import Collector, CollectorQueue, Context, Payload
+from event_collector.prometheus import QueueCollector
+from tests.event_collector.modes import BOUND
+
+
+async def divide(payload: Payload[int], ctx: Context) -> float:
+    return 1 / payload.value
+
+
+def read(registry: CollectorRegistry) -> dict[str, Any]:
+    """Return what a scrape brings, read as Prometheus reads it: families by name."""
+    text = generate_latest(registry).decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def value(families: dict[str, Any], name: str, **labels: str) -> float:
+    """Return the one sample with these labels."""
+    samples = [sample for family in families.values() for sample in family.samples if sample.name == name]
+    (found,) = [sample.value for sample in samples if labels.items() <= sample.labels.items()]
+    return float(found)
+
+
+async def test_the_figures_of_a_queue_can_be_scraped() -> None:
+    """Counts, sizes and times are those of the queue, with collector and outcome as labels."""
+    registry = CollectorRegistry()
+    queue = CollectorQueue([Collector("a", divide), Collector("b", divide)], logging=False)
+    registry.register(QueueCollector({"orders": queue}))
+    assert value(read(registry), "event_collector_healthy", queue="orders") == 0
+    async with asyncio.timeout(BOUND), queue:
+        await queue.get_publisher().send_many(map(Payload, (1, 2, 0)))
+        await queue.get_publisher().wait()
+        families = await asyncio.to_thread(read, registry)
+        handled = families["event_collector_handled"]
+    assert value(families, "event_collector_healthy", queue="orders") == 1
+    assert value(families, "event_collector_events_accepted_total") == 3
+    assert value(families, "event_collector_events_finished_total") == 3
+    assert value(families, "event_collector_events", state="queued") == 0
+    for key in ("a", "b"):
+        assert value(families, "event_collector_handled_total", collector=key, outcome="ok") == 2
+        assert value(families, "event_collector_handled_total", collector=key, outcome="error") == 1
+        assert value(families, "event_collector_service_time_seconds_count", collector=key) == 3
+        assert value(families, "event_collector_service_time_seconds_sum", collector=key) > 0
+        assert value(families, "event_collector_service_time_seconds", collector=key, quantile="0.5") > 0
+    assert handled.type == "counter"
+    assert families["event_collector_service_time_seconds"].type == "summary"
+    assert all(name.startswith("event_collector_") for name in families)
+
+
+def test_several_queues_are_one_collector() -> None:
+    """Each metric is there once, with a label for each queue; to register another collector is refused."""
+    first, second = (CollectorQueue([Collector("a", divide)], logging=False) for _ in range(2))
+    registry = CollectorRegistry()
+    registry.register(QueueCollector({"first": first, "second": second}))
+    with pytest.raises(ValueError, match="Duplicated"):
+        registry.register(QueueCollector(first))
+    text = generate_latest(registry).decode()
+    assert text.count("# TYPE event_collector_healthy gauge") == 1
+    for name in ("first", "second"):
+        assert value(read(registry), "event_collector_handled_total", queue=name, outcome="ok") == 0
+
+
+async def test_a_scrape_of_a_blocked_event_loop_fails_in_time() -> None:
+    """A scrape in another thread waits for the event loop no longer than it is told to."""
+    queue = CollectorQueue([Collector("a", divide)], logging=False)
+    outcome: list[BaseException] = []
+    registry = CollectorRegistry()
+    registry.register(QueueCollector(queue, timeout=0.05))
+
+    def scrape() -> None:
+        try:
+            generate_latest(registry)
+        except TimeoutError as exc:
+            outcome.append(exc)
+
+    async with queue:
+        thread = threading.Thread(target=scrape)
+        thread.start()
+        thread.join(BOUND)  # while this blocks the loop
+    assert "did not answer within 0.05 s" in str(outcome[0])
+
+
+@pytest.mark.parametrize(
+    ("module", "needed"), [("prometheus", "prometheus_client"), ("opentelemetry", "opentelemetry")]
+)
+def test_a_missing_extra_names_the_command_that_installs_it(module: str, needed: str) -> None:
+    """Where the distribution is missing, importing the module says which line to type."""
+    code = f"import sys; sys.modules[{needed!r}] = None; import event_collector.{module}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert f"pip install 'event-collector-hybrid[{module}]'" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("ImportError: ")
