@@ -153,6 +153,8 @@ class PayloadDecoder:
         self._type, self._key = payload_type, key
         self.envelope: _Envelope[Any] | None = None
         """What was decoded last, until whoever works on it clears it."""
+        self.carrier: Mapping[str, str] | None = None
+        """The trace that it belongs to, until that is taken."""
         self._decode: Callable[[Buffer], _Envelope[Any]] = _decoder("payload", _Envelope, payload_type, key)
         self._decode_beside = msgspec.msgpack.Decoder(_Envelope[Any]).decode
 
@@ -171,11 +173,19 @@ class PayloadDecoder:
                 envelope = self._decode_beside(body)
                 value = msgspec.convert(blob, self._type)
             self.envelope, address = envelope, envelope.address
-            return Payload(value) if address is None else _addressed(value, address)
+            if address is None:
+                return Payload(value)
+            payload, self.carrier = _addressed(value, address), address.carrier
+            return payload
         except Exception as exc:  # also what a type's own checks raise
             raise PayloadTypeError(
                 f"collector {self._key!r}: the payload does not fit {type_name(self._type)}: {text_of(exc)}"
             ) from exc
+
+    def take_carrier(self) -> Mapping[str, str]:
+        """Return the trace, once."""
+        carrier, self.carrier = self.carrier, None
+        return carrier or {}
 
 
 def _addressed(value: Any, address: _Address) -> Payload[Any]:

@@ -161,21 +161,17 @@ class Host:
                 loop.close()
 
     def _call(self, payload: Payload[Any]) -> Any:
+        # Every event has context variables of its own: what one handler sets, the next must not see.
+        variables = ContextVars() if self._decode.carrier is None else with_trace(self._decode.take_carrier())
         if self._setup.lifecycle is not None:
             self._check_lifecycle()
         processor, ctx = self._processor, self._ctx
         if self._asynchronous:
-            return self._event_loop().run(lambda: processor(payload, ctx), self._variables())
-        outcome = self._variables().run(processor, payload, ctx)
+            return self._event_loop().run(lambda: processor(payload, ctx), variables)
+        outcome = variables.run(processor, payload, ctx)
         if type(outcome) not in PLAIN and hasattr(outcome, "__await__"):
-            return self._event_loop().run(lambda: outcome, self._variables())
+            return self._event_loop().run(lambda: outcome, variables)
         return outcome
-
-    def _variables(self) -> ContextVars:
-        """Return context variables for an event: what one handler sets, the next must not see."""
-        address = None if (envelope := self._decode.envelope) is None else envelope.address
-        carrier = None if address is None else address.carrier
-        return ContextVars() if carrier is None else with_trace(carrier)
 
     def _enter(self) -> None:
         self._is_entered = False

@@ -265,10 +265,10 @@ async def test_a_viewer_that_does_not_read_is_left_out_and_let_go(
         with socket.socket(socket.AF_UNIX) as lazy:
             lazy.connect(str(tmp_path / "s"))
             await until(lambda: len(viewers) == 1)
+            behind = viewers._viewers[0]
             reader, writer = await asyncio.open_unix_connection(tmp_path / "s", limit=4_000_000)
             for _ in range(5):
                 await reader.readline()
-            behind = next(viewer for viewer in viewers._viewers if viewer.is_behind)
             assert len(behind._unsent) <= 1_000_010
             await until(lambda: behind.is_gone)
             assert await reader.readline()
