@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 from event_collector.collector import Collector, CollectorDict
 from event_collector.data import Delivery, Error, Ok, Payload, Result, ResultList, as_result, failure
 from event_collector.mismatch import explain_mismatch
-from event_collector.unreached import Unreached
 from event_collector.running_event import TASKS, RunningEvent, running_event
+from event_collector.unreached import Unreached
 
 __all__ = ["CollectorSet", "Router", "SimpleRouter", "TopicHandlerDict"]
 
