@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Processor,
         collector,
     )
+    from event_collector.dask.executor import dask_workers
     from event_collector.data import (
         Context,
         Delivery,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         EventCancelled,
         EventCollectorException,
         EventDropped,
+        ExecutorLost,
         HandlerTimeout,
         JournalError,
         MonitorError,
@@ -56,10 +58,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "collector": "Collector CollectorDict CollectorList LifecycleManager Processor",
+    "dask.executor": "dask_workers",
     "data": "Context Delivery Error Ok Payload Record Result ResultList abind",
     "dead_letters": "DeadLetter DeadLetters",
     "exceptions": "ConfigError DeadlineExceeded EncodeError EventCancelled EventCollectorException EventDropped "
-    "HandlerTimeout JournalError MonitorError PayloadTypeError QueueFull QueueShutDown Reject RemoteError RetryLater",
+    "ExecutorLost HandlerTimeout JournalError MonitorError PayloadTypeError QueueFull QueueShutDown Reject RemoteError "
+    "RetryLater",
     "interruption": "drain_on_signal",
     "journal.journal": "Journal",
     "publisher": "CollectorEvent EventPublisher QueueType",
@@ -91,6 +95,7 @@ __all__ = [
     "EventCollectorException",
     "EventDropped",
     "EventPublisher",
+    "ExecutorLost",
     "HandlerTimeout",
     "Journal",
     "JournalError",
@@ -118,6 +123,7 @@ __all__ = [
     "abind",
     "add_event_context",
     "collector",
+    "dask_workers",
     "drain_on_signal",
     "event_context",
 ]

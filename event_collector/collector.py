@@ -19,6 +19,7 @@ from event_collector.handler import (
     result_type_of,
     takes_value,
 )
+from event_collector.handler import overdue as too_late
 from event_collector.retry import Retry
 from event_collector.value_handler import ValueHandler
 
@@ -203,8 +204,9 @@ class Collector(Generic[P, R]):
         """Where it runs, or an adaptive one begins to."""
         self.place = self.home
         """Where its events run that begin now; of an adaptive one its tier writes it."""
-        in_executor = self.executor is not None and not runs_in_threads(self.executor)
-        remote = self.mode in (PROCESS, ADAPTIVE) or in_executor
+        self.is_batched = self.executor is not None and not runs_in_threads(self.executor)
+        """Whether it runs in the processes of an executor."""
+        remote = self.mode in (PROCESS, ADAPTIVE) or self.is_batched
         self.payload_type = payload_type or (payload_type_of(self.handler) if remote else Any)
         self.result_type = result_type or (result_type_of(self.handler) if remote else Any)
         self.setup: bytes | None = None
@@ -271,7 +273,7 @@ class Collector(Generic[P, R]):
             ConfigError: it does not run on the event loop, and no running queue has the collector.
 
         """
-        if self.place == PROCESS:
+        if self.place == PROCESS or self.is_batched:
             return await self._attached().run(self, payload)  # counts the worker's time, not the wait for it
         usage, begin = self.usage, monotonic()
         usage.running += 1
@@ -330,10 +332,7 @@ def collector(key: str, **options: "Unpack[CollectorOptions]") -> "CollectorDeco
 
 def overdue(collector: Collector) -> HandlerTimeout:
     """Return the error of a handler that ran longer than its collector allows."""
-    return HandlerTimeout(
-        f"collector {collector.key!r}: {describe(collector.handler)} took longer than its timeout of "
-        f"{collector.timeout} s"
-    )
+    return HandlerTimeout(too_late(collector.key, collector.handler, collector.timeout))
 
 
 async def within(collector: Collector, outcome: Awaitable[Any]) -> Any:

@@ -24,13 +24,13 @@ from event_collector.collector import (
     PROCESS,
     THREAD,
     Collector,
-    runs_in_threads,
 )
 from event_collector.collector_times import collector_metrics, keep_times
 from event_collector.dead_letters import DeadLetters
 from event_collector.delivery import DeliveryPlan
 from event_collector.dispatcher import Dispatcher
 from event_collector.exceptions import EventCollectorException
+from event_collector.executor_tier import ExecutorTier
 from event_collector.lifecycle import Lifecycles, raise_all
 from event_collector.metrics import NOTHING, CollectorMetrics, Counts, Meter, Metrics
 from event_collector.monitor import HISTORY, Monitor, Reporter
@@ -38,7 +38,7 @@ from event_collector.refusals import QueueShutDown
 from event_collector.router import HANDLER_TASKS, Router
 from event_collector.scaling import make_law, most_workers
 from event_collector.settings import Settings
-from event_collector.tiers import ExecutorTier, ThreadTier
+from event_collector.tiers import ThreadTier
 from event_collector.worker_tier import WorkerTier, seal_adaptive
 from event_collector_workers.autoscaler import Change, ScalingLaw
 from event_collector_workers.statistics import PoolStatistics
@@ -277,6 +277,7 @@ class Engine:
         self._errors = []
         self._lifecycles = Lifecycles()
         self._threads: ThreadTier | None = None
+        self._executors: ExecutorTier | None = None
         self._attached: list[Collector] = []
         self._adaptive: AdaptiveTier | None = None
         self._reporter: Reporter | None = None
@@ -300,6 +301,7 @@ class Engine:
             self.changes,
             self._log,
             self._adaptive,
+            self._executors,
         )
         self._meter.start(now, self._monitor.counts())
         self._monitor.start(loop, self._workers)
@@ -321,7 +323,10 @@ class Engine:
             self._threads = ThreadTier(settings.max_threads)
             self._attach(by_mode.get(THREAD, []), self._threads)
         if EXECUTOR in by_mode:
-            self._attach(by_mode[EXECUTOR], ExecutorTier(by_mode[EXECUTOR]))
+            executors = ExecutorTier(by_mode[EXECUTOR])
+            self._attach(by_mode[EXECUTOR], executors)
+            self._executors = executors
+            await executors.open()
         remote = [collector for collector in everyone if collector.mode in (PROCESS, ADAPTIVE)]
         if not remote:
             return
@@ -415,6 +420,8 @@ class Engine:
             await _insist(self._dispatcher.close)
         if self._workers is not None:
             await _insist(partial(self._workers.close, timeout))
+        if self._executors is not None:
+            await _insist(self._executors.close)
         if self._threads is not None:
             self._threads.close()
         for collector in self._attached:
@@ -466,6 +473,5 @@ async def _insist(step: Callable[[], Awaitable[object]]) -> None:
 
 def _is_here(collector: Collector) -> bool:
     """Return whether the collector's context lives in this process, and so its lifecycle."""
-    executor = collector.executor
-    in_threads = executor is not None and runs_in_threads(executor)
+    in_threads = collector.executor is not None and not collector.is_batched
     return collector.home in (COROUTINE, THREAD) or in_threads

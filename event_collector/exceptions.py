@@ -12,6 +12,7 @@ __all__ = [
     "EventCancelled",
     "EventCollectorException",
     "EventDropped",
+    "ExecutorLost",
     "HandlerTimeout",
     "JournalError",
     "MonitorError",
@@ -47,6 +48,10 @@ class EventCancelled(EventCollectorException):
 
 class EventDropped(EventCollectorException):
     """The queue was full, and its `overflow` policy made room by dropping this event."""
+
+
+class ExecutorLost(EventCollectorException, ConnectionError):
+    """The executor of a collector is gone, or withdrew the event."""
 
 
 class RetryLater(EventCollectorException):

@@ -10,7 +10,15 @@ from event_collector.codec import type_name
 from event_collector.data import Context, Error, Ok, Payload
 from event_collector.exceptions import ConfigError
 
-__all__ = ["classes_of", "describe", "is_asynchronous", "payload_type_of", "result_type_of", "takes_value"]
+__all__ = [
+    "classes_of",
+    "describe",
+    "is_asynchronous",
+    "overdue",
+    "payload_type_of",
+    "result_type_of",
+    "takes_value",
+]
 
 _NOTHING: Any = inspect.Parameter.empty
 
@@ -20,6 +28,11 @@ TWO_FORMS: Final = "with one value or with a payload and its context: write `(va
 def describe(processor: Callable[..., Any]) -> str:
     """Return the name of a handler for logs and errors."""
     return getattr(processor, "__qualname__", None) or repr(processor)
+
+
+def overdue(key: str, processor: Callable[..., Any], timeout: float | None) -> str:
+    """Return what there is to say of a handler that ran longer than its collector allows."""
+    return f"collector {key!r}: {describe(processor)} took longer than its timeout of {timeout} s"
 
 
 def is_asynchronous(processor: Callable[..., Any]) -> bool:

@@ -8,14 +8,14 @@ import io
 import os
 import pickle
 import sys
-import threading
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import Context as ContextVars
+from functools import partial
 from importlib import import_module
 from operator import attrgetter
-from types import FunctionType
+from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -23,6 +23,7 @@ import msgspec
 from event_collector.codec import PLAIN, Buffer, Parts, PayloadDecoder, encode_raised, encode_result
 from event_collector.data import Context, Payload
 from event_collector.exceptions import ConfigError
+from event_collector.handler import overdue
 from event_collector.lifecycle import make_manager
 from event_collector.running_event import THREAD, RunningEvent
 from event_collector.trace_context import with_trace
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from event_collector.collector import Collector
     from event_collector.host_loop import HostLoop
 
-__all__ = ["Host", "is_decorated", "open_host", "run_encoded", "seal"]
+__all__ = ["Host", "is_decorated", "open_host", "seal", "stack_of", "trace_of"]
 
 
 AT_THE_TOP: Final = "define it at the top level of a module"
@@ -47,8 +48,12 @@ class _Setup(NamedTuple):
     payload_type: Any
 
 
-def seal(collector: "Collector") -> bytes:
+def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
     """Return the setup of a collector, for its workers.
+
+    Args:
+        collector: what they are to run.
+        shares_main: whether they import this program's main module, as processes do that it has started.
 
     Raises:
         ConfigError: something of it cannot be had in another process; the message says what and why.
@@ -56,12 +61,13 @@ def seal(collector: "Collector") -> bytes:
     """
     key, processor = collector.key, collector.processor
     instead = f"give the collector mode={'coroutine' if collector.asynchronous else 'thread'!r}"
-    _check("handler", collector.handler, key, AT_THE_TOP, instead)
-    _check("lifecycle", collector.lifecycle, key, AT_THE_TOP, instead)
-    _check("payload_type", collector.payload_type, key, AT_THE_TOP, instead)
+    main = _unimportable_main() if shares_main else "this program's main module"
+    check = partial(_check, key, main, instead)
+    check("handler", collector.handler)
+    check("lifecycle", collector.lifecycle)
+    check("payload_type", collector.payload_type)
     for name in collector.ctx:
-        remedy = "open it in the collector's lifecycle"
-        _check(f"context value {name!r}", collector.ctx[name], key, remedy, instead)
+        check(f"context value {name!r}", collector.ctx[name], "open it in the collector's lifecycle")
     PayloadDecoder(collector.payload_type, key)  # refuses here what it would refuse in every worker
     pickler = _SetupPickler()
     pickler.dump(
@@ -75,35 +81,6 @@ def seal(collector: "Collector") -> bytes:
 def open_host(setup: bytes) -> "Host":
     """Open the collector of a setup in this process."""
     return Host(pickle.loads(setup))  # noqa: S301 - written by seal() in the program that started this worker
-
-
-class _Hosts(threading.local):
-    """The collectors that a thread of an executor's process has opened, by setup."""
-
-    def __init__(self) -> None:
-        self.by_setup: dict[bytes, Host] = {}
-
-
-_hosts = _Hosts()
-
-
-def run_encoded(setup: bytes, body: bytes) -> bytes:
-    """Run one encoded payload in any process, as a job for a `concurrent.futures.Executor`.
-
-    The collector is opened at its first event in this process (in a thread of it, for executors whose processes
-    have several), and closed when the process ends. Whatever goes wrong is in the reply: an exception that cannot
-    be pickled, or SystemExit, would break some executors.
-    """
-    try:
-        host = _hosts.by_setup.get(setup)
-        if host is None:
-            from multiprocessing.util import Finalize  # atexit is not run in the processes of multiprocessing
-
-            host = _hosts.by_setup[setup] = open_host(setup)
-            Finalize(None, host.close, exitpriority=1)
-        return host.run(body, None, inline=True)[0]
-    except BaseException as exc:
-        return encode_raised(exc, _trace(exc))
 
 
 class Host:
@@ -137,7 +114,7 @@ class Host:
             raise
         except BaseException as exc:
             explain(exc)
-            return encode_raised(exc, _trace(exc)), None
+            return encode_raised(exc, trace_of(exc)), None
         finally:
             self._decode.envelope = None
 
@@ -159,6 +136,17 @@ class Host:
         finally:
             if loop is not None:
                 loop.close()
+
+    def overdue(self, timeout: float) -> str:
+        """Return what there is to say of a handler that takes longer than `timeout` seconds."""
+        processor = self._setup.processor
+        return overdue(self._setup.key, getattr(processor, "handler", processor), timeout)
+
+    def interrupt(self) -> None:
+        """Cancel the coroutine that runs, from another thread; a plain function cannot be."""
+        loop = self._loop
+        if loop is not None:
+            loop.interrupt()
 
     def _call(self, payload: Payload[Any]) -> Any:
         # Every event has context variables of its own: what one handler sets, the next must not see.
@@ -204,10 +192,18 @@ class Host:
         return self._loop
 
 
-_OURS = (__name__, "event_collector.host_loop", "event_collector.value_handler", "asyncio.base_events")
+_OURS = (
+    __name__,
+    "event_collector.host_loop",
+    "event_collector.value_handler",
+    "event_collector.batch_host",
+    "asyncio.base_events",
+    "asyncio.runners",
+    "asyncio.events",
+)
 
 
-def _trace(exc: BaseException) -> str:
+def trace_of(exc: BaseException) -> str:
     """Return the traceback as text, from the handler's first frame on."""
     trace = exc.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__") in _OURS:
@@ -218,8 +214,17 @@ def _trace(exc: BaseException) -> str:
         return "".join(traceback.format_tb(trace))
 
 
-def _check(what: str, value: Any, key: str, remedy: str, instead: str) -> None:
-    """Raise ConfigError if a worker process could not get `value`."""
+def stack_of(frame: FrameType | None) -> str:
+    """Return where a thread is, as the text of a traceback, from the handler's first frame on."""
+    frames = [each for each, _ in traceback.walk_stack(frame)]
+    ours = next((n for n, each in enumerate(frames) if each.f_globals.get("__name__") in _OURS), len(frames))
+    if not ours:
+        return ""
+    return "".join(["Traceback (most recent call last):\n", *traceback.format_stack(frame, ours)])
+
+
+def _check(key: str, main: str | None, instead: str, what: str, value: Any, remedy: str = AT_THE_TOP) -> None:
+    """Raise ConfigError if a worker process could not get `value`; `main` is the main module, if it cannot be had."""
     if value is None:
         return
     pickler = _SetupPickler()
@@ -230,10 +235,9 @@ def _check(what: str, value: Any, key: str, remedy: str, instead: str) -> None:
             f"collector {key!r} runs in worker processes, but its {what} cannot be had there: {_reason(value, exc)}: "
             f"{remedy}, or {instead}"
         ) from exc
-    place = _unimportable_main() if pickler.needs_main else None
-    if place is not None:
+    if pickler.needs_main and main is not None:
         raise ConfigError(
-            f"collector {key!r} runs in worker processes, but its {what} is defined in {place}, which they cannot "
+            f"collector {key!r} runs in worker processes, but its {what} is defined in {main}, which they cannot "
             f"import: put it into a module, or {instead}"
         )
 

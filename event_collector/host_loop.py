@@ -22,6 +22,7 @@ class HostLoop:
         self._loop = self._runner.get_loop()
         self._leaving = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[Any] | None = None
 
     def enter(self, manager: AbstractAsyncContextManager[Any]) -> None:
         """Enter a lifecycle; its error, if it cannot be, is raised here."""
@@ -34,14 +35,22 @@ class HostLoop:
 
     def run(self, call: Callable[[], Awaitable[Any]], variables: ContextVars) -> Any:
         """Await what `call()` returns, in a task with these context variables, and return the outcome."""
-        task = self._loop.create_task(_await(call), context=variables)
+        task = self._running = self._loop.create_task(_await(call), context=variables)
         try:
             return self._loop.run_until_complete(task)
         finally:
+            self._running = None
             if not task.done():  # the handler has stopped the loop
                 task.cancel()
             elif not task.cancelled():
                 task.exception()  # retrieved: KeyboardInterrupt and SystemExit come out of the loop by themselves
+
+    def interrupt(self) -> None:
+        """Cancel the coroutine that runs, if one does; called by another thread."""
+        task = self._running
+        if task is not None:
+            with contextlib.suppress(RuntimeError):  # it ended meanwhile, and the loop with it
+                self._loop.call_soon_threadsafe(task.cancel)
 
     @property
     def lifecycle_ended(self) -> bool:

@@ -86,6 +86,17 @@ class WorkerGauge(Protocol):
         """Set the number of workers, without waiting for it."""
 
 
+class ExecutorGauge(Protocol):
+    """What the monitor needs of executors that belong to the application."""
+
+    def bounds(self, collector: Collector) -> bool:
+        """Return whether the executor says how many events of this collector it can use."""
+
+    @property
+    def room(self) -> int:
+        """How many more events the executors can use now."""
+
+
 NO_WORKERS = WorkerReading(0, 0, 0, 0, 0.0, 0.0, None, None)
 
 
@@ -102,6 +113,8 @@ class Monitor:
         changes: gets each change of size, with its reason.
         log: gets a line for each.
         adaptive: moves adaptive collectors; None when there are none.
+        executors: run collectors whose mode is an executor; None when there are none. What these can use is theirs
+            to say, so the law is not asked.
 
     """
 
@@ -115,9 +128,10 @@ class Monitor:
         changes: deque[Change],
         log: Any,
         adaptive: AdaptiveTier | None = None,
+        executors: ExecutorGauge | None = None,
     ) -> None:
         self._dispatcher, self._meter, self._law = dispatcher, meter, law
-        self._adaptive = adaptive
+        self._adaptive, self._executors = adaptive, executors
         self._collectors = collectors
         self._interval = interval
         self._log = log
@@ -127,6 +141,7 @@ class Monitor:
         self._workers_wanted = -1
         self._worker_needed = False
         self._remote = 0  # events in workers, at the last look
+        self._elsewhere = 0  # events that executors have, and have room for, while they have any
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due = self._looked = 0.0
@@ -239,8 +254,9 @@ class Monitor:
             self._changes.extend(self._adaptive.follow(plan))
         # Events in workers, and those that these have room for, take consumers that the law does not count.
         remote = 0 if workers is None else self._remote + max(0, workers.room)
-        dispatcher.ceiling = max(1, min(plan.consumer_ceiling + remote, dispatcher.limits.max_consumers))
-        wanted = max(plan.consumers + self._remote, dispatcher.busy)
+        most = plan.consumer_ceiling + remote + self._elsewhere
+        dispatcher.ceiling = max(1, min(most, dispatcher.limits.max_consumers))
+        wanted = max(plan.consumers + self._remote + self._elsewhere, dispatcher.busy)
         if wanted != dispatcher.size:
             dispatcher.resize(wanted)
         # Events that need a worker keep one, whatever the law thinks of so little work.
@@ -265,27 +281,35 @@ class Monitor:
         workers = NO_WORKERS if self._workers is None else self._workers.gauge()
         self._workers_cpu = max(self._workers_cpu, workers.cpu_in_all)
         self._worker_needed = workers.outstanding > 0 or dispatcher.remote_queued > 0
-        if len(self._collectors) == 1:  # all events are its own, and counted already
+        alone = len(self._collectors) == 1 and not self._collectors[0].is_batched
+        if alone:  # all events are its own, and counted already
             usage = self._collectors[0].usage
             usage.completions, usage.wall = dispatcher.attempts, dispatcher.service_total
         elapsed, self._looked = now - self._looked, now
         self._accounts.look(elapsed, self._lag, workers.cpu, workers.delay)
         self._shares.look(elapsed, self._accounts.by_key.values())
         busy, dispatcher.peak = max(dispatcher.busy, dispatcher.peak), 0
-        collectors = tuple(self._reading(collector) for collector in self._collectors)
+        sized = [collector for collector in self._collectors if not self._has_a_size_of_its_own(collector)]
+        collectors = tuple(self._reading(collector) for collector in sized)
         self._remote = sum(int(r.running or 0) for r in collectors if r.tier is Tier.PROCESS)
+        outside = sum(c.usage.running for c in self._collectors if c not in sized)
+        # Batches come and go: to follow each with the number of consumers would make and end these all the time.
+        self._elsewhere = outside + self._executors.room if outside and self._executors is not None else 0
         return Readings(
             now=now,
             collectors=collectors,
-            consumers=TierReading(size=dispatcher.size, busy=max(0, busy - self._remote)),
+            consumers=TierReading(size=dispatcher.size, busy=max(0, busy - self._remote - outside)),
             workers=TierReading(size=workers.size, busy=workers.busy, starting=workers.starting),
             machine=self._machine.read(now),
             loop_busy=self._accounts.loop_busy,
             worker_startup=workers.startup,
             worker_memory=workers.memory,
-            unrouted=0 if len(collectors) == 1 else dispatcher.qsize,
+            unrouted=0 if len(self._collectors) == 1 else dispatcher.qsize,
             draining=dispatcher.refusing,
         )
+
+    def _has_a_size_of_its_own(self, collector: Collector) -> bool:
+        return self._executors is not None and self._executors.bounds(collector)
 
     def _own_cpu(self) -> float:
         """Return the CPU time of this process and its workers: to walk all processes would hold up the loop."""

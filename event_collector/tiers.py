@@ -1,4 +1,4 @@
-"""Where handlers run that are neither coroutines nor in our worker processes: threads, and anybody's Executor."""
+"""Handlers in threads: those of the queue, and how to call one in the threads of an executor."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,16 +6,14 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, Final
 
-from event_collector.codec import ReplyDecoder, encode_payload
-from event_collector.collector import Collector, runs_in_threads, within
+from event_collector.collector import Collector, within
 from event_collector.data import Payload
 from event_collector.exceptions import ConfigError
 from event_collector.handler import describe
-from event_collector.host import run_encoded, seal
 from event_collector.remote_exceptions import presentable
-from event_collector.running_event import THREAD, RunningEvent, running_event, running_id
+from event_collector.running_event import THREAD, RunningEvent, running_event
 
-__all__ = ["ExecutorTier", "ThreadTier"]
+__all__ = ["ThreadTier", "call_in_thread", "no_coroutine"]
 
 WAYS_OUT_OF_THREADS: Final = "use mode='coroutine', mode='process', or an executor of processes"
 
@@ -46,7 +44,7 @@ class ThreadTier:
         await self._free.acquire()
         loop = asyncio.get_running_loop()
         try:
-            future = _call(self._executor, collector, payload)
+            future = call_in_thread(self._executor, collector, payload)
         except BaseException:
             self._free.release()
             raise
@@ -64,53 +62,8 @@ class ThreadTier:
         self._free.release()
 
 
-class ExecutorTier:
-    """Runs handlers in a `concurrent.futures.Executor` that belongs to the application, which also closes it.
-
-    Args:
-        collectors: those whose mode is an executor.
-
-    Raises:
-        ConfigError: a handler cannot be sent to the processes of its executor, or is a coroutine function for an
-            executor of threads.
-
-    """
-
-    def __init__(self, collectors: list[Collector]) -> None:
-        self._sealed: dict[Collector, tuple[bytes, ReplyDecoder]] = {}
-        for collector in collectors:
-            if not runs_in_threads(_executor_of(collector)):
-                self._sealed[collector] = seal(collector), ReplyDecoder(collector.result_type, collector.key)
-            elif collector.asynchronous:
-                raise ConfigError(f"{_no_coroutine(collector)}: {WAYS_OUT_OF_THREADS}")
-
-    async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
-        """Run the handler in the collector's executor and return its outcome.
-
-        The collector's timeout counts from here, including the wait for a free place in the executor. After
-        it, or when this is cancelled, a job that has not started is withdrawn; one that has runs on, unheard.
-
-        Raises:
-            EncodeError: the payload cannot be sent to a process.
-            HandlerTimeout: it took longer than the collector's timeout.
-
-        """
-        executor, sealed = _executor_of(collector), self._sealed.get(collector)
-        if sealed is None:
-            return await within(collector, asyncio.wrap_future(_call(executor, collector, payload)))
-        setup, decode = sealed
-        body, _ = encode_payload(payload, collector.key, running_id(), inline=True)
-        reply = await within(collector, asyncio.wrap_future(executor.submit(run_encoded, setup, body)))
-        return decode(reply, None)
-
-
-def _executor_of(collector: Collector) -> Executor:
-    if collector.executor is None:
-        raise ConfigError(f"collector {collector.key!r} has mode={collector.mode!r}, not an executor")
-    return collector.executor
-
-
-def _call(executor: Executor, collector: Collector, payload: Payload[Any]) -> "Future[Any]":
+def call_in_thread(executor: Executor, collector: Collector, payload: Payload[Any]) -> "Future[Any]":
+    """Have a thread of the executor run the handler; nothing that would end this program comes out of it."""
     return executor.submit(copy_context().run, _call_plain, collector, payload, running_event())
 
 
@@ -129,13 +82,16 @@ def _call_plain(collector: Collector, payload: Payload[Any], event: RunningEvent
     if hasattr(outcome, "__await__"):
         if hasattr(outcome, "close"):
             outcome.close()  # a coroutine that is not awaited complains
-        raise ConfigError(f"{_no_coroutine(collector)}: {WAYS_OUT_OF_THREADS}")
+        raise no_coroutine(collector)
     return outcome
 
 
-def _no_coroutine(collector: Collector) -> str:
-    name = describe(collector.handler)
-    return f"collector {collector.key!r}: {name} returns something to await, which a thread cannot do"
+def no_coroutine(collector: Collector) -> ConfigError:
+    """Return the error of a collector whose handler is one for an event loop."""
+    return ConfigError(
+        f"collector {collector.key!r}: {describe(collector.handler)} returns something to await, which a thread "
+        f"cannot do: {WAYS_OUT_OF_THREADS}"
+    )
 
 
 def _in_loop(

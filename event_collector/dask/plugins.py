@@ -1,0 +1,56 @@
+"""What a queue adds to a Dask cluster: in its scheduler who has begun which task, in its workers the end of lifecycles.
+
+Dask runs a task again, without saying, when the worker that has it is lost. Whether an event may run again is for its
+collector to say. So a worker claims a task before it begins, and the scheduler grants that once.
+"""
+
+import asyncio
+from typing import Any
+
+from distributed import Scheduler, Worker
+from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
+
+from event_collector.batch_host import close_hosts
+
+__all__ = ["Claims", "Hosts"]
+
+
+class Claims(SchedulerPlugin):
+    """Grants each task to the first worker that asks for it; one for all queues of a cluster."""
+
+    name = "event_collector claims"
+    idempotent = True
+
+    async def start(self, scheduler: Scheduler) -> None:
+        """Take requests."""
+        self._begun_by: dict[Any, str] = {}
+        scheduler.handlers["event_collector_claim"] = self.claim
+
+    def claim(self, key: Any, worker: str) -> str:
+        """Return the worker that has begun a task before, or an empty text: then it is this one's."""
+        before = self._begun_by.get(key, "")
+        if not before:
+            self._begun_by[key] = worker
+        return before
+
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        """Forget tasks with the scheduler: what it has forgotten it does not run again."""
+        if finish == "forgotten":
+            self._begun_by.pop(key, None)
+
+
+class Hosts(WorkerPlugin):
+    """Closes the collectors of a queue that were opened in a worker: when the worker ends, or the queue.
+
+    Args:
+        names: of their setups.
+
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+
+    async def teardown(self, worker: Worker) -> None:
+        """Leave the lifecycles; what is asynchronous in them has a loop of its own, in another thread than this."""
+        for name in self._names:
+            await asyncio.to_thread(close_hosts, name)
