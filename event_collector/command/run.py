@@ -2,9 +2,11 @@
 
 import argparse
 import asyncio
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from event_collector.command import logs
@@ -19,7 +21,8 @@ from event_collector.command.tally import Tally, ranges
 from event_collector.command.target import DEFAULT_QUEUE_SIZE, find, line_type_of, make_queue
 from event_collector.command.usage import UsageError
 from event_collector.command.window import Window
-from event_collector.exceptions import ConfigError, JournalError, MonitorError
+from event_collector.dask.executor import connected, dask_workers
+from event_collector.exceptions import ConfigError, ExecutorLost, JournalError, MonitorError
 from event_collector.interruption import Interruption, exit_status
 from event_collector.journal.journal import Journal
 from event_collector.publisher import CollectorEvent
@@ -50,8 +53,25 @@ def run(options: argparse.Namespace) -> int:
     factory = loop_factory(options.loop)
     source = Source.open(options.input or "-", stdin)
     found = find(options.target)
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with _cluster(options) as cluster, asyncio.Runner(loop_factory=factory) as runner:
+        options.dask = cluster
         return runner.run(_process(options, source, Sink(stdout), found))
+
+
+@contextlib.contextmanager
+def _cluster(options: argparse.Namespace) -> Iterator[Executor | None]:
+    """Connect to the Dask cluster that was asked for, and return what a Collector takes."""
+    if options.dask is None:
+        yield None
+        return
+    if options.mode is not None:
+        raise UsageError("--dask says where the handler runs, and so does --mode: give one of them")
+    with contextlib.ExitStack() as stack:
+        try:
+            client = stack.enter_context(connected(options.dask))
+        except (ConfigError, ExecutorLost) as exc:
+            raise UsageError(f"--dask: {exc}") from None
+        yield dask_workers(client)
 
 
 async def _process(options: argparse.Namespace, source: Source, sink: Sink, found: Any) -> int:

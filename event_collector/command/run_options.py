@@ -78,6 +78,12 @@ def _add_handlers(group: "argparse._ArgumentGroup") -> None:
         "adaptive: here or there, as its events turn out",
     )
     group.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="in the workers of the Dask cluster whose scheduler has this address, such as tcp://host:8786; they need "
+        "event_collector and MODULE",
+    )
+    group.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=duration,

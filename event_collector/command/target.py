@@ -16,7 +16,7 @@ from event_collector.queue import CollectorQueue
 
 __all__ = ["collector_of", "find", "line_type_of", "make_queue"]
 
-HANDLER_OPTIONS = ("mode", "timeout")
+HANDLER_OPTIONS = ("mode", "dask", "timeout")
 """What a Collector says itself."""
 QUEUE_OPTIONS = ("consumers", "queue_size", "workers", "min_workers", "start_method", "journal", "monitor")
 """What a CollectorQueue says itself."""
@@ -61,8 +61,8 @@ async def make_queue(found: Any, reference: str, options: Mapping[str, Any]) -> 
     Args:
         found: that object; a function without parameters is called, and awaited if need be.
         reference: its name, for the collector's key and for errors.
-        options: those of HANDLER_OPTIONS and QUEUE_OPTIONS, None where not given (`journal` is a Journal), and
-            `drain_timeout`.
+        options: those of HANDLER_OPTIONS and QUEUE_OPTIONS, None where not given (`journal` is a Journal, `dask` an
+            executor), and `drain_timeout`.
 
     Raises:
         UsageError: it is nothing of that, or it says itself what an option says.
@@ -84,7 +84,7 @@ async def make_queue(found: Any, reference: str, options: Mapping[str, Any]) -> 
             f"{reference} is {_article(found)}, not a handler, a Collector, a list of them, a CollectorQueue, "
             f"or a function that returns one"
         )
-    mode, timeout = options["mode"] or "auto", options["timeout"]
+    mode, timeout = options["dask"] or options["mode"] or "auto", options["timeout"]
     return _new_queue([Collector(reference.rpartition(":")[2], found, mode=mode, timeout=timeout)], options)
 
 

@@ -23,11 +23,19 @@ class Claims(SchedulerPlugin):
 
     async def start(self, scheduler: Scheduler) -> None:
         """Take requests."""
+        self._scheduler = scheduler
         self._begun_by: dict[Any, str] = {}
         scheduler.handlers["event_collector_claim"] = self.claim
 
     def claim(self, key: Any, worker: str) -> str:
-        """Return the worker that has begun a task before, or an empty text: then it is this one's."""
+        """Return an empty text if the task is this worker's to begin; else the worker that has begun it before.
+
+        A worker may ask for a task that is no longer its own: it was lost, for the scheduler, or the client has its
+        result already and has released it. Nobody hears what it is told, but it must not run it.
+        """
+        task = self._scheduler.tasks.get(key)
+        if task is None or task.processing_on is None or task.processing_on.address != worker:
+            return worker
         before = self._begun_by.get(key, "")
         if not before:
             self._begun_by[key] = worker

@@ -1,7 +1,14 @@
 """Collectors in executors that belong to the application: theirs to close, ours to use with care."""
 
 import asyncio
+import concurrent.futures
+import importlib.util
 import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -166,6 +173,84 @@ async def test_executors_with_threads_of_their_own_open_a_collector_in_each() ->
     async with running(collector, autoscale=False, max_consumers=20) as queue:
         events = [await queue.get_publisher().send(Payload(["sleep", 0.05])) for _ in range(20)]
         assert all([(await event.wait()).first().ok() for event in events])
+
+
+# -- engines of others --
+
+
+def test_loky_is_an_executor_like_any_other(tmp_path: Path) -> None:
+    """In loky's processes events travel in batches, with types, errors, and lifecycles that end with the process."""
+    loky = pytest.importorskip("loky")
+    log = tmp_path / "log"
+
+    async def use(executor: Executor) -> list[Any]:
+        lifecycle, ctx = lifecycles.in_one_task, Context({"log": str(log)})
+        collectors = [
+            Collector("act", handlers.act, mode=executor),
+            Collector("held", lifecycles.use_context_async, mode=executor, ctx=ctx, lifecycle=lifecycle),
+        ]
+        async with running(*collectors) as queue:
+            publisher = queue.get_publisher()
+            events = await publisher.send_many(
+                Payload(["echo", number], delivery=Delivery.KEY, keys=["act"]) for number in range(300)
+            )
+            assert [(await event.wait()).first().unwrap() for event in events] == list(range(300))
+            failed, held = await (await publisher.send(Payload(["raise", "chained"]))).wait()
+            assert "sample_handlers.py" in str(failed.err.__cause__)  # type: ignore[union-attr]
+            dead = await ask(queue, ["exit", 1], delivery=Delivery.KEY, keys=["act"])
+            assert isinstance(dead.err, BrokenExecutor)  # type: ignore[union-attr]
+            return [held.unwrap()]
+
+    executor = loky.ProcessPoolExecutor(1)
+    try:
+        ((_, opened, seen),) = asyncio.run(use(executor))
+    finally:
+        executor.shutdown(wait=True, kill_workers=True)
+    assert (opened, seen) == (True, 1)
+
+
+@pytest.mark.skipif(
+    not hasattr(concurrent.futures, "InterpreterPoolExecutor"),
+    reason="this Python has no InterpreterPoolExecutor",
+)
+async def test_interpreters_are_places_like_processes() -> None:
+    """In interpreters of one process, which share no objects, events are decoded copies."""
+    with concurrent.futures.InterpreterPoolExecutor(2) as executor:
+        async with running(Collector("c", handlers.act, mode=executor)) as queue:
+            await assert_alive(queue, 100)
+
+
+MPI = """
+    import asyncio, sys
+    from mpi4py.futures import MPIPoolExecutor
+    from event_collector import Collector, CollectorQueue, Payload
+    from tests.event_collector import sample_handlers as handlers
+
+    async def main(executor):
+        async with CollectorQueue([Collector("c", handlers.act, mode=executor)], logging=False) as queue:
+            events = await queue.get_publisher().send_many(Payload(["echo", n]) for n in range(300))
+            assert [(await event.wait()).first().unwrap() for event in events] == list(range(300))
+            event = await queue.get_publisher().send(Payload(["raise", "key"]))
+            assert isinstance((await event.wait()).first().err, KeyError)
+
+    if __name__ == "__main__":
+        with MPIPoolExecutor(2) as executor:
+            asyncio.run(main(executor))
+"""
+
+
+def test_mpi_is_an_executor_like_any_other(tmp_path: Path) -> None:
+    """Through mpi4py.futures, in processes that MPI starts; where mpi4py and an MPI are installed."""
+    if importlib.util.find_spec("mpi4py") is None:
+        pytest.skip("mpi4py is not installed, or no MPI: pip install mpi4py")
+    script = tmp_path / "main.py"
+    script.write_text(textwrap.dedent(MPI))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = ["mpiexec", "-n", "3", sys.executable, "-m", "mpi4py.futures", str(script)]
+    if shutil.which("mpiexec") is None:
+        pytest.skip("there is no mpiexec")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # -- mode="thread" --
