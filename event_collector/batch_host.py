@@ -243,6 +243,8 @@ def _place(name: str, setup: bytes, watched: bool) -> _Place | _WatchedPlace:
     place = _places.open.get((name, watched))
     if place is None or place.closed:
         place = _WatchedPlace(setup) if watched else _Place(setup)
+        # Workers outlive queues, which leave closed ones behind.
+        _places.open = {each: known for each, known in _places.open.items() if not known.closed}
         _places.open[name, watched] = place
         with _lock:
             _opened.setdefault(name, []).append(place)

@@ -24,6 +24,7 @@ from event_collector import executor_feed as feed
 from event_collector.batch_host import BatchReply, close_hosts, encode_reply
 from event_collector.batching import DEPTH, MOST
 from event_collector.host import seal
+from tests.docs.test_error_messages import assert_documented
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector import sample_lifecycles as lifecycles
 from tests.event_collector.modes import assert_alive, error_of, running, until
@@ -253,11 +254,11 @@ async def test_an_executor_that_withdraws_tasks_is_an_error_of_their_events(plac
         return future if job == 1 else None
 
     places.answer = answer
-    async with running(Collector("c", handlers.act, mode=places)) as queue:
+    async with running(Collector("orders", handlers.act, mode=places)) as queue:
         error = await error_of(queue, ["echo", 1])
         assert isinstance(error, ExecutorLost)
         assert isinstance(error, ConnectionError)
-        assert "collector 'c': its executor Places withdrew the event" in str(error)
+        assert_documented(error)
         await assert_alive(queue)
 
 
