@@ -27,19 +27,19 @@ class Claims(SchedulerPlugin):
         self._begun_by: dict[Any, str] = {}
         scheduler.handlers["event_collector_claim"] = self.claim
 
-    def claim(self, key: Any, worker: str) -> str:
-        """Return an empty text if the task is this worker's to begin; else the worker that has begun it before.
+    def claim(self, key: Any, worker: str) -> tuple[bool, str]:
+        """Return whether the task is this worker's to begin, and the worker that has.
 
         A worker may ask for a task that is no longer its own: it was lost, for the scheduler, or the client has its
         result already and has released it. Nobody hears what it is told, but it must not run it.
         """
         task = self._scheduler.tasks.get(key)
         if task is None or task.processing_on is None or task.processing_on.address != worker:
-            return worker
-        before = self._begun_by.get(key, "")
-        if not before:
-            self._begun_by[key] = worker
-        return before
+            return False, worker
+        if key in self._begun_by:
+            return False, self._begun_by[key]
+        self._begun_by[key] = worker
+        return True, worker
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
         """Forget tasks with the scheduler: what it has forgotten it does not run again."""

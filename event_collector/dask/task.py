@@ -4,22 +4,28 @@ from distributed import get_worker
 from distributed.utils import sync
 
 from event_collector.batch_host import BatchReply, encode_reply, run_batch
+from event_collector.exceptions import ExecutorLost
 
 __all__ = ["run_claimed"]
 
 
 def run_claimed(name: str, setup: bytes, bodies: list[bytes], timeout: float | None) -> bytes:
-    """Run a batch, unless another worker has begun it; return a BatchReply.
+    """Run a batch, unless another worker has begun it; return a BatchReply. See `run_batch()`.
 
-    See `run_batch()`.
+    Raises:
+        ExecutorLost: the scheduler knows of no claims, and answers with nothing at all.
+
     """
     worker = get_worker()
-    begun_by = sync(
+    answer = sync(
         worker.loop,
         worker.scheduler.event_collector_claim,
         key=worker.get_current_task(),
         worker=worker.address,
     )
-    if begun_by:
+    if not answer:
+        raise ExecutorLost("the Dask scheduler was restarted since the queue began: start the queue again")
+    granted, begun_by = answer
+    if not granted:
         return encode_reply(BatchReply([], [], begun_by))
     return run_batch(name, setup, bodies, timeout)

@@ -241,15 +241,36 @@ async def test_a_task_is_begun_once_and_by_its_own_worker_only() -> None:
     claims = Claims()
     await claims.start(scheduler)
     claim = scheduler.handlers["event_collector_claim"]
-    assert claim(key="a", worker="two") == "two"
-    assert claim(key="a", worker="one") == ""
+    assert claim(key="a", worker="two") == (False, "two")
+    assert claim(key="a", worker="one") == (True, "one")
     tasks["a"] = on("two")
-    assert claim(key="a", worker="two") == "one"
-    assert claim(key="a", worker="one") == "one"
-    assert claim(key="released", worker="one") == "one"
+    assert claim(key="a", worker="two") == (False, "one")
+    assert claim(key="a", worker="one") == (False, "one")
+    assert claim(key="released", worker="one") == (False, "one")
     claims.transition("a", "memory", "forgotten")
     del tasks["a"]
-    assert claim(key="a", worker="two") == "two"
+    assert claim(key="a", worker="two") == (False, "two")
+
+
+async def test_a_scheduler_that_knows_of_no_claims_has_nothing_run(ready: Any, tmp_path: Path) -> None:
+    """One that was restarted at its address would grant anything: the events end, and say what to do."""
+
+    def forget(dask_scheduler: Any) -> None:
+        dask_scheduler.handlers.pop("event_collector_claim")
+
+    def remember(dask_scheduler: Any) -> None:
+        claims = dask_scheduler.plugins["event_collector claims"]
+        dask_scheduler.handlers["event_collector_claim"] = claims.claim
+
+    path = tmp_path / "ran"
+    async with running(Collector("orders", there.run, mode=dask_workers(ready))) as queue:
+        ready.run_on_scheduler(forget)
+        error = await error_of(queue, ["live", str(path)])
+        ready.run_on_scheduler(remember)
+        assert isinstance(error, ExecutorLost)
+        assert_documented(error)
+        assert there.count(path) == 0
+        assert (await ask(queue, ["live", str(path)])).unwrap() == 1
 
 
 def test_an_address_without_a_scheduler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
