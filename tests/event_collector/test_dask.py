@@ -1,6 +1,7 @@
 """Collectors in the workers of a Dask cluster: a real one, of processes, whose workers and scheduler are killed."""
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -51,30 +52,35 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A small cluster of processes for all of this module; its last test stops it."""
-    hurry = {"distributed.comm.timeouts.connect": "2s"}  # to a scheduler that is stopped, at the very end
+@contextlib.contextmanager
+def started(workers: int) -> Iterator[Any]:
+    """A client of a small cluster of processes."""
+    hurry = {"distributed.comm.timeouts.connect": "2s"}  # to a scheduler that is stopped
     with (
         dask.config.set(hurry),
         distributed.LocalCluster(
-            n_workers=WORKERS, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
-        ) as found,
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
+        ) as cluster,
     ):
-        yield found
+        client = distributed.Client(cluster, set_as_default=False)
+        yield client
+        client.close(timeout=5)
 
 
 @pytest.fixture(scope="module")
-def client(cluster: Any) -> Iterator[Any]:
-    found = distributed.Client(cluster, set_as_default=False)
-    yield found
-    found.close(timeout=5)
+def client() -> Iterator[Any]:
+    """One cluster for all of this module."""
+    with started(WORKERS) as found:
+        yield found
 
 
 @pytest.fixture
 def ready(client: Any) -> Any:
-    """The client, once a worker is there; another one may be on its way back."""
-    client.wait_for_workers(1, timeout=30)
+    """The client, once all workers are there, or others in place of those that an earlier test has ended."""
+    missing = WORKERS - len(client.nthreads())
+    if missing > 0:
+        client.cluster.scale(len(client.cluster.worker_spec) + missing)
+    client.wait_for_workers(WORKERS, timeout=30)
     return client
 
 
@@ -283,10 +289,7 @@ def test_an_address_without_a_scheduler_is_told(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_worker_that_is_retired_does_not_run_an_event_twice(ready: Any, tmp_path: Path) -> None:
-    """Dask gives what runs in a worker that it retires to another: there it is refused, and counts as lost.
-
-    The worker is not replaced, so this is the last test but one.
-    """
+    """Dask gives what runs in a worker that it retires to another: there it is refused, and counts as lost."""
     path, go = tmp_path / "ran", tmp_path / "go"
     async with running(Collector("c", there.wait_for, mode=dask_workers(ready))) as queue:
         event = await queue.get_publisher().send(Payload([str(path), str(go)]))
@@ -301,27 +304,30 @@ async def test_a_worker_that_is_retired_does_not_run_an_event_twice(ready: Any, 
         assert there.count(path) == 1
 
 
-async def test_a_scheduler_that_is_gone_fails_its_events_and_no_others(client: Any, tmp_path: Path) -> None:
-    """The last test of this cluster: its events end with ExecutorLost at once, later ones too; the queue goes on."""
+async def test_a_scheduler_that_is_gone_fails_its_events_and_no_others(tmp_path: Path) -> None:
+    """Its events end with ExecutorLost at once, later ones too; the queue goes on."""
     path, go = tmp_path / "ran", tmp_path / "go"
-    collectors = [
-        Collector("orders", there.wait_for, mode=dask_workers(client)),
-        Collector("near", near),
-    ]
-    queue = CollectorQueue(collectors, logging=False)
-    async with asyncio.timeout(60), queue:
-        publisher = queue.get_publisher()
-        event = await publisher.send(Payload([str(path), str(go)]))
-        await until(lambda: there.count(path), "the handler runs")
-        stopped = asyncio.create_task(asyncio.to_thread(client.cluster.sync, client.cluster.scheduler.close))
-        error = (await event.wait())[0].err  # type: ignore[union-attr]
-        assert isinstance(error, ExecutorLost)
-        assert_documented(error)
-        for number in range(3):
-            far, here = await (await publisher.send(Payload(number))).wait()
-            assert isinstance(far.err, ExecutorLost)  # type: ignore[union-attr]
-            assert_documented(far.err)
-            assert here.unwrap() == number
-        go.touch()
-        await stopped
+    with started(1) as client:
+        collectors = [
+            Collector("orders", there.wait_for, mode=dask_workers(client)),
+            Collector("near", near),
+        ]
+        queue = CollectorQueue(collectors, logging=False)
+        async with asyncio.timeout(60), queue:
+            publisher = queue.get_publisher()
+            event = await publisher.send(Payload([str(path), str(go)]))
+            await until(lambda: there.count(path), "the handler runs")
+            stopped = asyncio.create_task(
+                asyncio.to_thread(client.cluster.sync, client.cluster.scheduler.close)
+            )
+            error = (await event.wait())[0].err  # type: ignore[union-attr]
+            assert isinstance(error, ExecutorLost)
+            assert_documented(error)
+            for number in range(3):
+                far, here = await (await publisher.send(Payload(number))).wait()
+                assert isinstance(far.err, ExecutorLost)  # type: ignore[union-attr]
+                assert_documented(far.err)
+                assert here.unwrap() == number
+            go.touch()
+            await stopped
     assert there.count(path) == 1
