@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from event_collector.attempt import Course
 from event_collector.capacity import DROP_OLDEST, WAIT
 from event_collector.data import Error, ResultList
-from event_collector.dispatcher_state import DispatcherState
 from event_collector.exceptions import DeadlineExceeded, EventCancelled, EventDropped
+from event_collector.settlement import Settlement
 
 if TYPE_CHECKING:
     from event_collector.publisher import CollectorEvent
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["WaitingEvents"]
 
 
-class WaitingEvents(DispatcherState):
+class WaitingEvents(Settlement):
     """The part of a dispatcher that few events need: none that goes from the queue through its handler to its end.
 
     Where an event waits is known by these: it is done; it has `started` and a consumer has it; it is in the schedule;
@@ -26,9 +26,6 @@ class WaitingEvents(DispatcherState):
 
     if TYPE_CHECKING:
 
-        def conclude(  # noqa: D102
-            self, event: CollectorEvent, results: ResultList, *, on_record: bool = True
-        ) -> None: ...
         def schedule_pump(self) -> None: ...  # noqa: D102
         def _notice_activity(self) -> None: ...
 

@@ -8,24 +8,22 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from event_collector.codec import ReplyDecoder, encode_payload
-from event_collector.collector import ADAPTIVE, Collector, overdue
-from event_collector.data import Payload, Result, failure
+from event_collector.codec import encode_payload
+from event_collector.collector import ADAPTIVE, Collector
+from event_collector.data import Payload
 from event_collector.dispatcher import Dispatcher
-from event_collector.exceptions import ConfigError, EventCancelled
+from event_collector.event_jobs import CallJob, CollectorTask, EventJob
+from event_collector.exceptions import ConfigError
 from event_collector.host import is_decorated, seal
 from event_collector.monitor import WorkerReading
-from event_collector.refusals import QueueShutDown
 from event_collector.running_event import running_id
 from event_collector_workers.errors import (
-    JobCancelled,
-    JobTimeout,
     PoolBroken,
     PoolClosed,
     WorkerPoolError,
     WorkerStartError,
 )
-from event_collector_workers.job import Job, TaskSpec
+from event_collector_workers.job import TaskSpec
 from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.limits import apply as apply_limits
 from event_collector_workers.machine import run_delay
@@ -80,7 +78,7 @@ class WorkerTier:
         self._times: dict[int, tuple[float, float]] = {}  # CPU time and delay of each worker, when last read
         self._cpu = self._delay = 0.0
         self._tasks = {
-            collector: _Task(number, collector, limits, dispatcher)
+            collector: CollectorTask(number, collector, limits, dispatcher)
             for number, collector in enumerate(collectors)
         }
         self._events = _PoolEvents(dispatcher, self._tasks.values(), log)
@@ -134,7 +132,7 @@ class WorkerTier:
 
     def submit(self, batch: list[tuple[Any, Collector]]) -> None:
         """Have workers process events; the results reach the dispatcher, perhaps within this call."""
-        jobs: list[_EventJob] = []
+        jobs: list[EventJob] = []
         no_record = self._dispatcher.recorder is None
         for event, collector in batch:
             task = self._tasks[collector]
@@ -146,7 +144,7 @@ class WorkerTier:
                 collector.usage.running += 1
                 task.refuse(event, exc)
                 continue
-            job = event.place = _EventJob(task, body, blob, event)
+            job = event.place = EventJob(task, body, blob, event)
             jobs.append(job)
             collector.usage.running += 1
         try:
@@ -166,7 +164,7 @@ class WorkerTier:
         """
         task = self._tasks[collector]
         body, blob = encode_payload(payload, collector.key, running_id())
-        job = _CallJob(task.number, body, blob, collector.timeout)
+        job = CallJob(task.number, body, blob, collector.timeout)
         job.of, job.outcome = task, asyncio.get_running_loop().create_future()
         collector.usage.running += 1
         try:
@@ -261,7 +259,7 @@ def seal_adaptive(collectors: Iterable[Collector]) -> None:
 class _PoolEvents(PoolListener):
     """What the pool tells, for the dispatcher and the log."""
 
-    def __init__(self, dispatcher: Dispatcher, tasks: "Iterable[_Task]", log: Any) -> None:
+    def __init__(self, dispatcher: Dispatcher, tasks: "Iterable[CollectorTask]", log: Any) -> None:
         self._dispatcher = dispatcher
         self._tasks = tuple(tasks)
         self._log = log
@@ -304,116 +302,6 @@ class _PoolEvents(PoolListener):
         """Workers live again."""
         self.problem = None
         self._log.info("workers live again")
-
-
-class _Task:
-    """A collector as a task of the pool."""
-
-    def __init__(
-        self, number: int, collector: Collector, limits: WorkerLimits | None, dispatcher: Dispatcher
-    ) -> None:
-        self.number, self.key, self.timeout = number, collector.key, collector.timeout
-        self._limits = limits
-        self._dispatcher = dispatcher
-        self.collector = collector
-        self.decode = ReplyDecoder(collector.result_type, collector.key)
-        self.ended: list[tuple[Any, Result[Any], float]] = []
-        """Events that have a result: what it is, and the seconds in the handler."""
-
-    def settle(self) -> None:
-        """Let the dispatcher have the events that have ended."""
-        ended, self.ended = self.ended, []
-        usage, seconds = self.collector.usage, [elapsed for _, _, elapsed in ended]
-        usage.running -= len(ended)
-        usage.completions += len(ended)
-        usage.wall += sum(seconds)
-        if usage.times is not None:
-            usage.times.extend(seconds)
-        self._dispatcher.finish(ended)
-
-    def called(self, elapsed: float) -> None:
-        """Note that a call has taken so many seconds in a worker."""
-        self.collector.usage.running -= 1
-        self.collector.usage.finished(elapsed)
-
-    def refuse(self, event: Any, error: BaseException) -> None:
-        """End an event that no worker has got."""
-        self.ended.append((event, self.failed(self.explain(error), event.payload), 0.0))
-        self.settle()
-
-    def explain(self, error: BaseException) -> BaseException:
-        """Return an error of the pool in the words of the queue; other errors stay as they are."""
-        if isinstance(error, JobTimeout):
-            late = overdue(self.collector)
-            late.__cause__ = error
-            return late
-        if isinstance(error, JobCancelled):
-            cancelled = EventCancelled("the event was cancelled in its worker")
-            cancelled.__cause__ = error
-            return cancelled
-        if isinstance(error, PoolClosed):
-            gone = QueueShutDown("the queue was shut down before this event was finished")
-            gone.__cause__ = error
-            return gone
-        if isinstance(error, WorkerPoolError) and error.args:
-            limits = "" if self._limits is None else f"; its limits: {self._limits}"
-            error.args = (f"collector {self.collector.key!r}: {error.args[0]}{limits}", *error.args[1:])
-        return error
-
-    def failed(self, error: BaseException, payload: Payload[Any]) -> Result[Any]:
-        """Return the Error of an event."""
-        return failure(error, self.collector.process, (payload,), {}, self.collector.key)
-
-
-class _EventJob(Job):
-    """An event that goes to one worker and nowhere else."""
-
-    __slots__ = ("event", "of")
-
-    def __init__(self, task: _Task, body: bytes, blob: Any, event: Any) -> None:
-        self.task, self.body, self.blob, self.timeout = task.number, body, blob, task.timeout
-        self._place = None
-        self.event, self.of = event, task
-
-    def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
-        """The handler has answered, or let an exception out."""
-        task, event = self.of, self.event
-        try:
-            result = task.decode(body, blob)
-        except (Exception, asyncio.CancelledError) as exc:
-            result = task.failed(exc, event.payload)
-        task.ended.append((event, result, elapsed))
-
-    def failed(self, error: BaseException, elapsed: float) -> None:
-        """The worker could not see it through."""
-        task, event = self.of, self.event
-        task.ended.append((event, task.failed(task.explain(error), event.payload), elapsed))
-        task.settle()
-
-
-class _CallJob(Job):
-    """A call of `Collector.process()`, waited for by a coroutine."""
-
-    __slots__ = ("of", "outcome")
-
-    outcome: "asyncio.Future[Any]"
-    of: _Task
-
-    def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
-        """The handler has answered, or let an exception out."""
-        self.of.called(elapsed)
-        if self.outcome.done():
-            return
-        try:
-            self.outcome.set_result(self.of.decode(body, blob))
-        except (Exception, asyncio.CancelledError) as exc:
-            self.outcome.set_exception(exc)
-
-    def failed(self, error: BaseException, elapsed: float) -> None:
-        """The worker could not see it through."""
-        self.of.called(elapsed)
-        if not self.outcome.done():
-            self.outcome.set_exception(self.of.explain(error))
 
 
 def _refuse_import_of_main(collectors: list[Collector]) -> None:

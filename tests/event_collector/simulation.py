@@ -23,6 +23,7 @@ from event_collector import (
     consumer,
     dispatcher,
     publisher,
+    settlement,
 )
 from event_collector.admission import resend
 from event_collector.data import Ok, failure
@@ -146,7 +147,7 @@ class Simulation:
         asyncio.set_event_loop(self.loop)
         self._patches = [
             mock.patch.object(module, "monotonic", self.loop.time)
-            for module in (collector, consumer, dispatcher, publisher)
+            for module in (collector, consumer, dispatcher, publisher, settlement)
             if isinstance(module, ModuleType)
         ]
         for patch in self._patches:
