@@ -16,12 +16,8 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from event_collector.adaptive import AdaptiveTier
 from event_collector.collector import (
-    ADAPTIVE,
     COROUTINE,
-    EXECUTOR,
-    PROCESS,
     THREAD,
     Collector,
 )
@@ -30,16 +26,15 @@ from event_collector.dead_letters import DeadLetters
 from event_collector.delivery import DeliveryPlan
 from event_collector.dispatcher import Dispatcher
 from event_collector.exceptions import EventCollectorException
-from event_collector.executor_tier import ExecutorTier
 from event_collector.lifecycle import Lifecycles, raise_all
 from event_collector.metrics import NOTHING, CollectorMetrics, Counts, Meter, Metrics
 from event_collector.monitor import HISTORY, Monitor, Reporter
 from event_collector.refusals import QueueShutDown
 from event_collector.router import HANDLER_TASKS, Router
-from event_collector.scaling import make_law, most_workers
+from event_collector.scaling import make_law
 from event_collector.settings import Settings
-from event_collector.tiers import ThreadTier
-from event_collector.worker_tier import WorkerTier, seal_adaptive
+from event_collector.tier_set import Tiers, insist
+from event_collector.worker_tier import seal_adaptive
 from event_collector_workers.autoscaler import Change, ScalingLaw
 from event_collector_workers.statistics import PoolStatistics
 
@@ -115,7 +110,7 @@ class Engine:
         self._deadline: asyncio.Timeout | None = None
         self._hurried = False
         self._monitor: Monitor | None = None
-        self._workers: WorkerTier | None = None
+        self._tiers = Tiers(settings, dispatcher, self._redirect, log)
         self._reports: set[asyncio.Task[None]] = set()
         self._errors: list[Exception] = []
         self._last = NOTHING
@@ -181,12 +176,14 @@ class Engine:
 
     def worker_statistics(self) -> PoolStatistics | None:
         """Return the figures of the worker processes; None while there are none."""
-        return None if self._workers is None else self._workers.statistics()
+        workers = self._tiers.workers
+        return None if workers is None else workers.statistics()
 
     @property
     def problem(self) -> str | None:
         """What keeps a running queue from working, in words."""
-        return None if self._workers is None else self._workers.problem
+        workers = self._tiers.workers
+        return None if workers is None else workers.problem
 
     def _snapshot(self, monitor: Monitor, counts: Counts) -> Metrics:
         metrics = self._meter.snapshot(monotonic(), counts)
@@ -276,10 +273,7 @@ class Engine:
         everyone = list(self._collectors.values())
         self._errors = []
         self._lifecycles = Lifecycles()
-        self._threads: ThreadTier | None = None
-        self._executors: ExecutorTier | None = None
-        self._attached: list[Collector] = []
-        self._adaptive: AdaptiveTier | None = None
+        self._tiers = tiers = Tiers(self._settings, self._dispatcher, self._redirect, self._log)
         self._reporter: Reporter | None = None
         seal_adaptive(everyone)
         self.state = STARTING
@@ -289,24 +283,24 @@ class Engine:
         for collector in everyone:
             if collector.lifecycle is not None and _is_here(collector):
                 await self._lifecycles.enter(collector.lifecycle, collector.ctx)
-        await self._open_tiers(everyone)
+        await tiers.open(everyone)
         self._dispatcher.waits = keep_times(everyone, self._settings.event_service_data_window_size)
         loop, now = asyncio.get_running_loop(), monotonic()
         self._monitor = Monitor(
             self._dispatcher,
             self._meter,
-            self._law or self._make_law(),
+            self._law_for(tiers),
             everyone,
             max(LEAST_INTERVAL, self._settings.monitor_interval),
             self.changes,
             self._log,
-            self._adaptive,
-            self._executors,
+            tiers.adaptive,
+            tiers.executors,
         )
         self._meter.start(now, self._monitor.counts())
-        self._monitor.start(loop, self._workers)
+        self._monitor.start(loop, tiers.workers)
         plan = DeliveryPlan(self._router, self._collectors)
-        self._dispatcher.open(loop, plan, self._workers, self._monitor.wake)
+        self._dispatcher.open(loop, plan, tiers.workers, self._monitor.wake)
         self.running, self.state = True, RUNNING
         if self._journal is not None and recovered is not None:
             self._journal.restore(recovered, self._dispatcher, self._letters)
@@ -314,58 +308,16 @@ class Engine:
             self._reporter = Reporter(self._settings.report_interval, self._report)
             self._reporter.start(loop)
 
-    async def _open_tiers(self, everyone: list[Collector]) -> None:
-        settings = self._settings
-        by_mode: dict[str, list[Collector]] = {}
-        for collector in everyone:
-            by_mode.setdefault(collector.mode, []).append(collector)
-        if any(collector.home == THREAD for collector in everyone):
-            self._threads = ThreadTier(settings.max_threads)
-            self._attach(by_mode.get(THREAD, []), self._threads)
-        if EXECUTOR in by_mode:
-            executors = ExecutorTier(by_mode[EXECUTOR])
-            self._attach(by_mode[EXECUTOR], executors)
-            self._executors = executors
-            await executors.open()
-        remote = [collector for collector in everyone if collector.mode in (PROCESS, ADAPTIVE)]
-        if not remote:
-            return
-        most = most_workers(settings)
-        workers = WorkerTier(
-            remote,
-            self._dispatcher,
-            min_workers=settings.min_workers,
-            max_workers=most,
-            start_method=settings.start_method,
-            limits=settings.worker_limits,
-            log=self._log,
-            max_jobs_per_worker=settings.max_events_per_worker,
-            max_worker_age=settings.max_worker_age,
-            max_worker_memory=settings.max_worker_memory,
-            startup_timeout=settings.worker_startup_timeout,
+    def _law_for(self, tiers: Tiers) -> ScalingLaw:
+        if self._law is not None:
+            return self._law
+        return make_law(
+            self._settings, process_tier=tiers.workers is not None, adaptive=tiers.adaptive is not None
         )
-        self._attach(by_mode.get(PROCESS, []), workers)
-        if ADAPTIVE in by_mode:
-            self._adaptive = AdaptiveTier(
-                by_mode[ADAPTIVE], workers, self._threads, self._redirect, self._log
-            )
-            self._attach(by_mode[ADAPTIVE], self._adaptive)
-        await workers.start(settings.min_workers if settings.autoscale else most)
-        self._workers = workers
 
     def _redirect(self) -> None:
         """Adaptive collectors have moved: the shortcuts of delivery are others now."""
         self._dispatcher.redirect(DeliveryPlan(self._router, self._collectors))
-
-    def _attach(self, collectors: list[Collector], tier: Any) -> None:
-        for collector in collectors:
-            collector.attach(tier)
-            self._attached.append(collector)
-
-    def _make_law(self) -> ScalingLaw:
-        return make_law(
-            self._settings, process_tier=self._workers is not None, adaptive=self._adaptive is not None
-        )
 
     # The end
 
@@ -402,8 +354,8 @@ class Engine:
         error = QueueShutDown("the queue was shut down before this event was finished")
         self._log.warning("events given up", unfinished=self._dispatcher.unfinished)
         self._dispatcher.give_up(error)
-        if self._workers is not None:
-            await _insist(self._workers.abort)
+        if (workers := self._tiers.workers) is not None:
+            await insist(workers.abort)
         try:
             async with asyncio.timeout(CANCEL_GRACE):
                 await self._dispatcher.join()
@@ -417,24 +369,17 @@ class Engine:
         if self._monitor is not None:
             self._monitor.stop()
         if self.running:
-            await _insist(self._dispatcher.close)
-        if self._workers is not None:
-            await _insist(partial(self._workers.close, timeout))
-        if self._executors is not None:
-            await _insist(self._executors.close)
-        if self._threads is not None:
-            self._threads.close()
-        for collector in self._attached:
-            collector.attach(None)
+            await insist(self._dispatcher.close)
+        await self._tiers.close(timeout)
         try:
             self._errors += await self._lifecycles.leave()
-            await _insist(partial(self._end_reports, timeout))
+            await insist(partial(self._end_reports, timeout))
         finally:
             if self._journal is not None:
-                await _insist(self._journal.close)
+                await insist(self._journal.close)
             if self.running and self._monitor is not None:
                 self._last = self._snapshot(self._monitor, self._monitor.counts()._replace(consumers=0))
-            self._workers = self._monitor = None
+            self._monitor = None
             self.running, self.state = False, STOPPED
             if self.socket is not None:
                 self.socket.close()
@@ -459,16 +404,6 @@ class Engine:
         report = asyncio.Task(telling, name="queue report")
         self._reports.add(report)
         report.add_done_callback(self._reports.discard)
-
-
-async def _insist(step: Callable[[], Awaitable[object]]) -> None:
-    """Take a step of the end again until it is through: a cancellation cannot keep the keeper from it."""
-    while True:
-        try:
-            await step()
-        except asyncio.CancelledError:
-            continue
-        return
 
 
 def _is_here(collector: Collector) -> bool:

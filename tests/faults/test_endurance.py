@@ -77,7 +77,7 @@ async def test_recycling_adds_nothing_up(count: int, tmp_path: Path) -> None:
                 pids.update([(await event.wait()).first().unwrap() for event in events])
 
         await recycle(100)
-        workers = queue._engine._workers
+        workers = queue._engine._tiers.workers
         assert workers is not None
         await pools.until(lambda: workers._pool.statistics().ready == 2)
         before = Possessions()
@@ -100,7 +100,7 @@ async def test_crashes_in_a_row_open_the_breaker(start_method: str, count: int, 
         crashed = sum(isinstance(error, WorkerCrashed) for error in errors)
         assert crashed + sum(isinstance(error, PoolBroken) for error in errors) == count
         assert 10 < crashed < 100
-        workers = queue._engine._workers
+        workers = queue._engine._tiers.workers
         assert workers is not None
         assert workers._pool.statistics().restarts <= crashed + 2
         await pools.until(lambda: workers._pool.statistics().ready)
