@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         Reject,
         RemoteError,
         RetryLater,
+        SourceError,
     )
     from event_collector.interruption import drain_on_signal
     from event_collector.journal.journal import Journal
@@ -63,7 +64,7 @@ _HOMES = {
     "dead_letters": "DeadLetter DeadLetters",
     "exceptions": "ConfigError DeadlineExceeded EncodeError EventCancelled EventCollectorException EventDropped "
     "ExecutorLost HandlerTimeout JournalError MonitorError PayloadTypeError QueueFull QueueShutDown Reject RemoteError "
-    "RetryLater",
+    "RetryLater SourceError",
     "interruption": "drain_on_signal",
     "journal.journal": "Journal",
     "publisher": "CollectorEvent EventPublisher QueueType",
@@ -118,6 +119,7 @@ __all__ = [
     "Router",
     "ScaledProcessPoolExecutor",
     "SimpleRouter",
+    "SourceError",
     "WorkerCrashed",
     "WorkerLimits",
     "abind",

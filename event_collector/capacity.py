@@ -54,6 +54,11 @@ class Capacity:
         self._free -= 1
 
     @property
+    def free(self) -> int:
+        """How many places a newcomer may take at once: none while others wait for them."""
+        return 0 if self._senders else max(0, self._free)
+
+    @property
     def is_free(self) -> bool:
         """Whether there is a place, and nobody who has waited for it longer."""
         return self._free > 0 and not self._senders

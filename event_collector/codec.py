@@ -55,6 +55,7 @@ class _Address(msgspec.Struct, array_like=True):
     event_id: int | None = None
     carrier: Mapping[str, str] | None = None
     """The trace that it belongs to; see `trace_context`."""
+    message_id: str | None = None
 
 
 class _Envelope(msgspec.Struct, Generic[T], array_like=True):
@@ -94,7 +95,7 @@ def encode_payload(
         key: of the collector, for errors.
         number: the id of the event, for log lines.
         inline: keep large bytes within.
-        first: it is known that this is a first attempt, and the event in no journal and no trace.
+        first: it is known that this is a first attempt, the event in no journal and no trace, and of no message.
 
     Raises:
         EncodeError: msgspec cannot encode the value.
@@ -115,10 +116,12 @@ def encode_payload(
 
 def _address(payload: Payload[Any]) -> _Address | None:
     attempt, event_id, carrier = payload.attempt, payload.event_id, CARRIER.get()
+    message_id = payload.message_id
     if (
         attempt == 1
         and event_id is None
         and carrier is None
+        and message_id is None
         and payload.delivery is _BROADCAST
         and payload._priority is None
         and not payload._keys
@@ -134,6 +137,7 @@ def _address(payload: Payload[Any]) -> _Address | None:
         payload.last_error,
         event_id,
         carrier,
+        message_id,
     )
 
 
@@ -194,6 +198,8 @@ def _addressed(value: Any, address: _Address) -> Payload[Any]:
         payload._attempt, payload._last_error = address.attempt, address.last_error
     if address.event_id is not None:
         payload._event_id = address.event_id
+    if address.message_id is not None:
+        payload._message_id = address.message_id
     return payload
 
 

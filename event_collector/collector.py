@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from time import monotonic
@@ -402,6 +402,12 @@ def _is_name(key: object) -> bool:
 
 def _is_plain_function(processor: Callable[..., Any]) -> bool:
     return getattr(processor, "__name__", "<lambda>") != "<lambda>"
+
+
+def common_payload_type(collectors: Iterable[Collector[Any, Any]]) -> Any:
+    """Return the type that values from outside are decoded into: what all collectors ask for, Any where they differ."""
+    asked = [collector.asked_type() for collector in collectors]
+    return asked[0] if asked and all(one == asked[0] for one in asked) else Any
 
 
 def _name_of(given: object) -> str:

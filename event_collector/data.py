@@ -81,12 +81,13 @@ class Payload(Generic[T]):
 
     """
 
-    # The first two and the last error have no value without a second attempt, or a journal: most payloads have none.
+    # Without a second attempt, a journal or a source, those of a name below have no value: most payloads have none.
     __slots__ = (
         "_attempt",
         "_event_id",
         "_keys",
         "_last_error",
+        "_message_id",
         "_origin",
         "_priority",
         "_topics",
@@ -96,6 +97,7 @@ class Payload(Generic[T]):
 
     _attempt: int
     _event_id: int
+    _message_id: str
     _origin: int  # the line of input that it was, if the command sent it; a journal keeps it
     _last_error: str | None
 
@@ -168,6 +170,15 @@ class Payload(Generic[T]):
         Within one journal no two events have the same: a handler that must not take effect twice can tell by it.
         """
         return getattr(self, "_event_id", None)
+
+    @property
+    def message_id(self) -> str | None:
+        """The id of the message that it came in, from a source such as JetStreamSource; None elsewhere.
+
+        The same whenever the message is delivered again, here or on another machine: a handler that must not take
+        effect twice can tell by it.
+        """
+        return getattr(self, "_message_id", None)
 
     def set_delivery(
         self, delivery: Delivery, keys: Sequence[str] | None = None, topics: Sequence[str] | None = None

@@ -19,6 +19,7 @@ from asyncio import _get_running_loop
 from collections.abc import Callable
 from contextvars import Context as ContextVars
 from contextvars import copy_context
+from math import inf
 from sys import exception
 from time import monotonic
 from typing import Any
@@ -234,6 +235,12 @@ class Dispatcher(RecordedEvents):
                 self._capacity.claim()
             else:
                 self._capacity.take()
+
+    def room(self) -> float:
+        """Return how many events would be accepted without waiting; infinite without a bound."""
+        if self._refusal is not None:
+            raise another(self._refusal)
+        return inf if self._capacity is None or self._overflow != WAIT else self._capacity.free
 
     async def wait_for_room(self) -> None:
         """Wait for a place in a bounded queue, or for a turn of the loop after a slice of work."""

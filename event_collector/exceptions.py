@@ -23,6 +23,7 @@ __all__ = [
     "RemoteError",
     "RemoteTraceback",
     "RetryLater",
+    "SourceError",
 ]
 
 
@@ -93,6 +94,10 @@ class JournalError(EventCollectorException, OSError):
 
 class MonitorError(EventCollectorException, OSError):
     """The socket of `monitor=` cannot be made, or another program has it."""
+
+
+class SourceError(EventCollectorException, ConnectionError):
+    """A source of messages cannot be reached, or refuses what it is asked."""
 
 
 class PayloadTypeError(EventCollectorException, TypeError):

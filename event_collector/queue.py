@@ -349,6 +349,15 @@ class CollectorQueue:
         """Return how much there is to do for how many consumers, now."""
         return Load(self._dispatcher.qsize, self._dispatcher.busy, self.consumer_count())
 
+    def room(self) -> float:
+        """Return how many more events `send()` would accept now without waiting for room: infinite without a bound.
+
+        Raises:
+            QueueShutDown: the shutdown of the queue has begun.
+
+        """
+        return self._dispatcher.room()
+
     def accounting(self) -> Accounting:
         """Return where all events are: accepted = finished + in_handlers + queued + scheduled + dead."""
         return self._dispatcher.accounting()

@@ -16,7 +16,7 @@ import msgspec
 
 from event_collector.exceptions import RemoteError, RemoteTraceback
 
-__all__ = ["ExceptionParts", "presentable", "put_together", "take_apart", "text_of"]
+__all__ = ["ExceptionParts", "error_text", "presentable", "put_together", "take_apart", "text_of"]
 
 _AS_THEY_ARE: Final = (type(None), bool, int, float, str, bytes)
 _CONTAINERS: Final = (tuple, set, frozenset)
@@ -89,6 +89,14 @@ def text_of(value: object) -> str:
         return _encodable(str(value))
     except Exception:  # a broken __str__ must not cost the event its error
         return "(its text could not be made)"
+
+
+def error_text(error: object) -> str:
+    """Return an error as text: for an exception the name of its class and what it says."""
+    if not isinstance(error, BaseException):
+        return text_of(error)
+    said = text_of(error)
+    return f"{type(error).__qualname__}: {said}" if said else type(error).__qualname__
 
 
 def _full_name(exc: BaseException) -> tuple[str, str]:

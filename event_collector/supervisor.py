@@ -23,7 +23,7 @@ from event_collector.dead_letters import DeadLetter, DeadLetters
 from event_collector.exceptions import ConfigError, DeadlineExceeded
 from event_collector.publisher import CollectorEvent
 from event_collector.refusals import QueueShutDown, another
-from event_collector.remote_exceptions import text_of
+from event_collector.remote_exceptions import error_text
 from event_collector.retry import DEADLINE, Retry, decide
 from event_collector.router import Router, SimpleRouter
 from event_collector.schedule import Schedule
@@ -180,7 +180,7 @@ class Supervisor:
                 continue
             before = course.attempts.get(key, Attempt())
             crashes = before.crashes + isinstance(result.err, WorkerCrashed)
-            attempt = course.attempts[key] = Attempt(before.made + 1, _text(result.err), crashes)
+            attempt = course.attempts[key] = Attempt(before.made + 1, error_text(result.err), crashes)
             delay, reason = decide(self._policies[key], attempt, result.err, chance=self._chance(), left=left)
             told = _with_attempts(result, attempt.made, before.error)
             results[results.index(result)] = told
@@ -327,14 +327,6 @@ def _error_of(results: ResultList | None, key: str) -> Error[Any] | None:
 
 def _was_shut_down(results: ResultList) -> bool:
     return any(isinstance(result, Error) and isinstance(result.err, QueueShutDown) for result in results)
-
-
-def _text(error: object) -> str:
-    """Return an error as text: for an exception the name of its class and what it says."""
-    if not isinstance(error, BaseException):
-        return text_of(error)
-    said = text_of(error)
-    return f"{type(error).__qualname__}: {said}" if said else type(error).__qualname__
 
 
 def _with_attempts(result: Error[Any], made: int, last_error: str) -> Error[Any]:

@@ -137,9 +137,9 @@ class WorkerTier:
         for event, collector in batch:
             task = self._tasks[collector]
             try:
-                body, blob = encode_payload(
-                    event.payload, task.key, event.id, first=no_record and event.course is None
-                )
+                payload = event.payload
+                first = no_record and event.course is None and type(payload) is Payload
+                body, blob = encode_payload(payload, task.key, event.id, first=first)
             except Exception as exc:
                 collector.usage.running += 1
                 task.refuse(event, exc)

@@ -22,13 +22,13 @@ from event_collector.benchmark.report import Machine, Report, make_report
 from event_collector.benchmark.subject import Assignment, SubjectProcess
 from event_collector.benchmark.table import render
 from event_collector.benchmark.trial import GRACE, Subject, Trial, contenders_of, crews
-from event_collector.collector import Collector
+from event_collector.collector import Collector, common_payload_type
 from event_collector.command.bench_options import add_options
 from event_collector.command.files import take_standard_streams
 from event_collector.command.loops import loop_factory
 from event_collector.command.ndjson import Line, LineDecoder, LineSplitter, UnknownType
 from event_collector.command.progress import Progress, make_progress
-from event_collector.command.target import collector_of, find, line_type_of
+from event_collector.command.target import collector_of, find
 from event_collector.command.usage import UsageError
 from event_collector.exceptions import ConfigError
 from event_collector.handler import describe
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     loop_factory(options.loop)
     given = _given(find(options.target), options.target)
     lines = _payloads(options, stdin)
-    _check(lines, line_type_of([given]))
+    _check(lines, common_payload_type([given]))
     cpus = max(1, math.ceil(granted_cpus()))
     contenders = contenders_of(
         asynchronous=given.asynchronous, workers=options.workers or crews(cpus), modes=options.modes or ()

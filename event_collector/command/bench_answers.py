@@ -12,10 +12,11 @@ import msgspec
 from event_collector.benchmark.figures import Opening, Order
 from event_collector.benchmark.rig import Rig
 from event_collector.benchmark.subject import Assignment
+from event_collector.collector import common_payload_type
 from event_collector.command.files import take_standard_streams
 from event_collector.command.loops import loop_factory
 from event_collector.command.ndjson import Line, LineDecoder
-from event_collector.command.target import collector_of, find, line_type_of
+from event_collector.command.target import collector_of, find
 from event_collector.command.usage import UsageError
 from event_collector.exceptions import ConfigError
 
@@ -76,7 +77,7 @@ def _answer(runner: asyncio.Runner, assignment: Assignment, orders: BinaryIO, an
 
 async def _make_rig(assignment: Assignment) -> Rig:
     given = await collector_of(find(assignment.target), assignment.target)
-    return Rig(given, assignment.contender, Values(assignment.lines, line_type_of([given])))
+    return Rig(given, assignment.contender, Values(assignment.lines, common_payload_type([given])))
 
 
 def _tell(answers: BinaryIO, message: msgspec.Struct) -> None:

@@ -17,7 +17,7 @@ from event_collector.command.acknowledgements import Acknowledgements, was_given
 from event_collector.command.files import Sink, Source
 from event_collector.command.ndjson import Line, LineDecoder, LineEncoder, LineSplitter
 from event_collector.command.progress import Progress
-from event_collector.command.tally import Tally
+from event_collector.command.tally import Tally, ranges
 from event_collector.command.window import Entry, Window
 from event_collector.data import Payload
 from event_collector.exceptions import JournalError, QueueShutDown
@@ -208,6 +208,20 @@ class Job:
         tally.failed += failed
         tally.succeeded += not failed
         return line, failed
+
+    def stopped(self) -> str:
+        """Return after what it was stopped, and what is not finished."""
+        left = self.unfinished()
+        return f"after line {self.tally.read:,}{f'; {left}' if left else ', all finished'}"
+
+    def unfinished(self) -> str:
+        """Return which lines were read and not done, in words; nothing if all were."""
+        numbers = self.tally.unfinished
+        return f"not finished: {ranges(numbers)}" if numbers else ""
+
+    def summary(self) -> str:
+        """Return what is told at the end."""
+        return self.tally.summary(self._queue)
 
     async def _tick(self) -> None:
         while True:

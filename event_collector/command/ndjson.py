@@ -1,26 +1,19 @@
 """Newline-delimited JSON: lines out of chunks of bytes, values out of lines, results into lines."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
 from event_collector.data import Error, Result, ResultList
-from event_collector.exceptions import EncodeError, PayloadTypeError
+from event_collector.exceptions import EncodeError
+from event_collector.json_values import InvalidJSON, JsonDecoder, UnknownType
 
 __all__ = ["InvalidJSON", "Line", "LineDecoder", "LineEncoder", "LineSplitter", "LineTooLong", "UnknownType"]
 
 
-class InvalidJSON(ValueError):
-    """A line of input is not JSON."""
-
-
 class LineTooLong(ValueError):
     """A line of input is longer than allowed; its contents were not kept."""
-
-
-class UnknownType(TypeError):
-    """The payload type is nothing that JSON can be decoded into."""
 
 
 class Line(NamedTuple):
@@ -90,10 +83,7 @@ class LineDecoder:
     """
 
     def __init__(self, line_type: Any, max_bytes: int) -> None:
-        try:
-            self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(line_type).decode
-        except TypeError as exc:
-            raise UnknownType(f"lines cannot be decoded into {line_type!r}: {exc}") from None
+        self._decode = JsonDecoder(line_type, "line")
         self._max_bytes = max_bytes
 
     def __call__(self, line: Line) -> Any:
@@ -105,12 +95,7 @@ class LineDecoder:
         """
         if line.data is None:
             raise LineTooLong(f"line {line.number} is longer than {self._max_bytes} bytes")
-        try:
-            return self._decode(line.data)
-        except msgspec.ValidationError as exc:
-            raise PayloadTypeError(f"line {line.number} does not fit the payload type: {exc}") from None
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
-            raise InvalidJSON(f"line {line.number} is not JSON: {exc}") from None
+        return self._decode(line.data, line.number)
 
 
 class LineEncoder:
@@ -128,12 +113,12 @@ class LineEncoder:
         self._encode = msgspec.json.Encoder().encode
 
     def results(
-        self, number: int | None, results: ResultList, *, replayed: bool = False
+        self, number: int | str | None, results: ResultList, *, replayed: bool = False
     ) -> tuple[bytes, bool]:
         """Return the line of an event, and whether it failed: whether any of its results is an error.
 
         Args:
-            number: of the line of input; None if there was none.
+            number: of the line of input, or what a message is known by; None if there was none.
             results: what became of it.
             replayed: whether that was the input of an earlier run.
 
@@ -149,8 +134,8 @@ class LineEncoder:
         )
         return b'%b,"results":[%b]}\n' % (head, b",".join(members)), failed
 
-    def error(self, number: int | None, exc: Exception) -> bytes:
-        """Return the line of a line of input that never became an event."""
+    def error(self, number: int | str | None, exc: Exception) -> bytes:
+        """Return the line of a line of input, or a message, that never became an event."""
         return b'{"id":%b,%b}\n' % (self._encode(number), self._error(Error(exc)))
 
     def _outcome(self, result: Result[Any]) -> tuple[bytes, bool]:

@@ -7,18 +7,21 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any, TypeVar
 
+from event_collector.collector import common_payload_type
 from event_collector.command import logs
 from event_collector.command.acknowledgements import Acknowledgements
 from event_collector.command.files import Sink, Source, take_standard_streams
 from event_collector.command.job import Job
 from event_collector.command.loops import loop_factory
+from event_collector.command.messages import MessageJob
 from event_collector.command.ndjson import LineDecoder, LineEncoder, LineSplitter, UnknownType
 from event_collector.command.progress import make_progress
-from event_collector.command.run_options import LINES_AT_ONCE, add_options
-from event_collector.command.tally import Tally, ranges
-from event_collector.command.target import DEFAULT_QUEUE_SIZE, find, line_type_of, make_queue
+from event_collector.command.run_options import LINES_AT_ONCE, MAX_ATTEMPTS, add_options
+from event_collector.command.tally import Tally
+from event_collector.command.target import DEFAULT_QUEUE_SIZE, find, make_queue
 from event_collector.command.usage import UsageError
 from event_collector.command.window import Window
 from event_collector.dask.executor import connected, dask_workers
@@ -27,10 +30,21 @@ from event_collector.interruption import Interruption, exit_status
 from event_collector.journal.journal import Journal
 from event_collector.publisher import CollectorEvent
 from event_collector.queue import CollectorQueue
+from event_collector.retry import Retry
+from event_collector.sources.payloads import JsonPayloads
+from event_collector.sources.source import Source as MessageSource
+from event_collector.sources.url import open_url
 
 __all__ = ["add_parser"]
 
 T = TypeVar("T")
+
+WHY_NOT = {
+    "FILE": "events come from one of them",
+    "--journal": "the broker keeps what is not finished",
+    "--fail-fast": "a message that fails is delivered again, perhaps elsewhere",
+}
+"""What speaks against options of lines in a run of messages."""
 
 MAX_BYTES = 32 * 1024 * 1024
 """Bytes of input in the works: they bound the memory when lines are long."""
@@ -51,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     stdin, stdout = take_standard_streams()
     logs.configure(options.log_level)
     factory = loop_factory(options.loop)
-    source = Source.open(options.input or "-", stdin)
+    source = _open_source(options) if options.source else Source.open(options.input or "-", stdin)
     found = find(options.target)
     with _cluster(options) as cluster, asyncio.Runner(loop_factory=factory) as runner:
         options.dask = cluster
@@ -74,7 +88,9 @@ def _cluster(options: argparse.Namespace) -> Iterator[Executor | None]:
         yield dask_workers(client)
 
 
-async def _process(options: argparse.Namespace, source: Source, sink: Sink, found: Any) -> int:
+async def _process(
+    options: argparse.Namespace, source: Source | MessageSource, sink: Sink, found: Any
+) -> int:
     """Start the queue, process the input, end the queue, tell of it, and return the exit status."""
     interruption = Interruption()
     interruption.install()
@@ -85,9 +101,13 @@ async def _process(options: argparse.Namespace, source: Source, sink: Sink, foun
         return _status(interruption, failed=True)
     queue, decoder = opened
     acknowledgements = None if journal is None else Acknowledgements(journal)
-    job = _make_job(options, queue, source, sink, decoder, acknowledgements)
-    _tell_of_earlier_run(earlier.events, quiet=options.quiet)
-    earlier.hand_to(job.replay)
+    job: Job | MessageJob
+    if isinstance(source, Source):
+        job = _make_job(options, queue, source, sink, decoder, acknowledgements)
+        _tell_of_earlier_run(earlier.events, quiet=options.quiet)
+        earlier.hand_to(job.replay)
+    else:
+        job = _make_message_job(options, queue, source, sink)
     interruption.before_exit = lambda: _leave_at_once(job)
     try:
         await job.run(interruption, options.drain_timeout)
@@ -96,8 +116,8 @@ async def _process(options: argparse.Namespace, source: Source, sink: Sink, foun
         complaint = await _shut_down(queue, acknowledgements)
     job.complaint = job.complaint or complaint
     if not job.reader_gone:
-        _tell(queue, job, interruption, quiet=options.quiet)
-    unfinished = bool(job.tally.unfinished) and not job.reader_gone
+        _tell(job, interruption, quiet=options.quiet)
+    unfinished = bool(job.unfinished()) and not job.reader_gone
     return _status(interruption, failed=bool(job.tally.failed or job.complaint or unfinished))
 
 
@@ -138,7 +158,7 @@ async def _open(
     """Make the queue and start it; None, having said why, when it does not start."""
     try:
         queue = await make_queue(found, options.target, {**vars(options), "journal": journal})
-        decoder = LineDecoder(line_type_of(queue.collectors.values()), options.max_line_bytes)
+        decoder = LineDecoder(common_payload_type(queue.collectors.values()), options.max_line_bytes)
         await queue.init_queue()
     except (ConfigError, JournalError, MonitorError, UnknownType) as exc:
         raise UsageError(str(exc)) from None
@@ -183,7 +203,6 @@ def _make_job(
     decoder: LineDecoder,
     acknowledgements: Acknowledgements | None,
 ) -> Job:
-    wanted = (options.consumers or 0) + (options.queue_size or DEFAULT_QUEUE_SIZE)
     return Job(
         queue,
         source,
@@ -191,14 +210,61 @@ def _make_job(
         splitter=LineSplitter(options.max_line_bytes),
         decoder=decoder,
         encoder=LineEncoder(several=len(queue.collectors) > 1, tracebacks=options.traceback),
-        window=Window(
-            options.in_flight or max(LINES_AT_ONCE, wanted), MAX_BYTES, ordered=not options.unordered
-        ),
+        window=Window(_in_flight(options), MAX_BYTES, ordered=not options.unordered),
         tally=Tally(),
         progress=make_progress(source.total, quiet=options.quiet, interval=options.progress_interval),
         fail_fast=options.fail_fast,
         acknowledgements=acknowledgements,
     )
+
+
+def _make_message_job(
+    options: argparse.Namespace, queue: CollectorQueue, source: MessageSource, sink: Sink
+) -> MessageJob:
+    return MessageJob(
+        queue,
+        source,
+        sink,
+        encoder=LineEncoder(several=len(queue.collectors) > 1, tracebacks=options.traceback),
+        tally=Tally(),
+        progress=make_progress(None, quiet=options.quiet, interval=options.progress_interval),
+        until_empty=options.until_empty,
+        feed={
+            "retry": Retry(max_attempts=options.max_attempts or MAX_ATTEMPTS),
+            "max_in_flight": _in_flight(options),
+            "max_bytes": MAX_BYTES,
+            "to_payload": JsonPayloads(queue.collectors.values(), options.max_line_bytes),
+        },
+    )
+
+
+def _in_flight(options: argparse.Namespace) -> int:
+    wanted = (options.consumers or 0) + (options.queue_size or DEFAULT_QUEUE_SIZE)
+    return options.in_flight or max(LINES_AT_ONCE, wanted)
+
+
+def _open_source(options: argparse.Namespace) -> MessageSource:
+    """Return the source of messages that is asked for."""
+    lines_only = {"FILE": options.input, "--journal": options.journal, "--fail-fast": options.fail_fast}
+    given = [name for name, value in lines_only.items() if value]
+    if given:
+        raise UsageError(f"{' and '.join(given)} cannot be had with --source: {WHY_NOT[given[0]]}")
+    try:
+        return open_url(_url_of(options.source))
+    except ConfigError as exc:
+        raise UsageError(f"--source: {exc}") from None
+
+
+def _url_of(text: str) -> str:
+    """Return the URL of a source; that of "@PATH" is in a file, where the list of processes does not show it."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text().partition("\n")[0].strip()
+    except (OSError, UnicodeError) as exc:
+        raise UsageError(
+            f"--source: cannot read {text[1:]}: {getattr(exc, 'strerror', None) or exc}"
+        ) from None
 
 
 def _tell_of_earlier_run(left: list[CollectorEvent], *, quiet: bool) -> None:
@@ -209,27 +275,30 @@ def _tell_of_earlier_run(left: list[CollectorEvent], *, quiet: bool) -> None:
     _say(f"{len(left):,} {what} of an earlier run first; the last line that it took was {last:,}")
 
 
-def _tell(queue: CollectorQueue, job: Job, interruption: Interruption, *, quiet: bool) -> None:
-    tally, left = job.tally, f"; not finished: {ranges(job.tally.unfinished)}" if job.tally.unfinished else ""
+def _tell(job: Job | MessageJob, interruption: Interruption, *, quiet: bool) -> None:
     if job.complaint is not None:
         _say(job.complaint)
     if interruption.received is not None:
-        _say(f"stopped by {interruption.received.name} after line {tally.read:,}{left or ', all finished'}")
-    elif job.failed_fast:
-        _say(f"stopped at the first failed event, having read {tally.read:,} lines{left}")
-    elif left:
-        _say(left.removeprefix("; "))
+        _say(f"stopped by {interruption.received.name} {job.stopped()}")
+    elif isinstance(job, Job) and job.failed_fast:
+        left = job.unfinished()
+        _say(
+            f"stopped at the first failed event, having read {job.tally.read:,} lines{f'; {left}' if left else ''}"
+        )
+    elif job.unfinished():
+        _say(job.unfinished())
     if not quiet:
-        print(tally.summary(queue), file=sys.stderr)
+        print(job.summary(), file=sys.stderr)
 
 
-def _leave_at_once(job: Job) -> None:
+def _leave_at_once(job: Job | MessageJob) -> None:
     """Say what is lost at the second signal, and give the terminal back."""
     job.progress.close()
-    left = len(job.window.numbers())
-    text = (
-        f"event-collector run: stopped at once after line {job.tally.read:,}; not finished: {left:,} lines\n"
-    )
+    if isinstance(job, Job):
+        where = f"after line {job.tally.read:,}; not finished: {len(job.window.numbers()):,} lines"
+    else:
+        where = job.stopped()
+    text = f"event-collector run: stopped at once {where}\n"
     os.write(2, text.encode())  # a signal handler: what it interrupted may be in the middle of a print()
 
 

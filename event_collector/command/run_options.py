@@ -13,6 +13,8 @@ LINES_AT_ONCE = 2000
 MAX_LINE_BYTES = 16 * 1024 * 1024
 DRAIN_TIMEOUT = 10.0
 PROGRESS_INTERVAL = 5.0
+MAX_ATTEMPTS = 5
+"""How often a message is delivered unless said otherwise."""
 
 DESCRIPTION = """\
 Process newline-delimited JSON: each line of the input is the payload of one event, each event gives one line of
@@ -32,11 +34,11 @@ output, where ID is the number of the input line, the first one being 1:
   {"id":ID,"results":[{"collector":KEY,"ok":...},  with several collectors: what each of them made of it
                       {"collector":KEY,"error":{...}}]}
   {"id":ID,"replayed":true,...}                    with --journal: a line of an earlier run, and its number there
-  What handlers print goes to standard error.
+  With --source: ID is that of the message in its stream. What handlers print goes to standard error.
 
 signals:
   Ctrl-C or SIGTERM end the reading; events under way are finished for --drain-timeout seconds, the rest is given
-  up and named. A second signal ends the program at once.
+  up and named, or given back to the source. A second signal ends the program at once.
 
 exit status:
   0  every event succeeded               2    the command was asked for something that cannot work
@@ -45,6 +47,7 @@ exit status:
 examples:
   event-collector run handlers:handle orders.ndjson > results.ndjson
   zcat logs.gz | event-collector run src/parse.py:parse --workers 8 --unordered > parsed.ndjson
+  event-collector run handlers:handle --source nats://broker:4222/ORDERS > results.ndjson
   tail -f requests.ndjson | event-collector run app.queues:make_queue --quiet | jq .ok
 """
 
@@ -66,6 +69,7 @@ def add_options(subparsers: "argparse._SubParsersAction[Any]") -> Any:
     _add_handlers(parser.add_argument_group("how a handler runs"))
     _add_queue(parser.add_argument_group("how much runs at once (a CollectorQueue says so itself)"))
     _add_streams(parser.add_argument_group("input and output"))
+    _add_source(parser.add_argument_group("messages of a broker, in place of lines"))
     _add_program(parser.add_argument_group("the program"))
     return parser
 
@@ -142,6 +146,24 @@ def _add_streams(group: "argparse._ArgumentGroup") -> None:
         help="at most N lines that are read and not yet written out, which bounds the memory "
         f"(default: {LINES_AT_ONCE}, or --consumers plus --queue-size if that is more)",
     )  # fmt: skip
+
+
+def _add_source(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--source", metavar="URL",
+        help="nats://HOST:PORT/STREAM, or redis://HOST:PORT/STREAM: each message is the payload of an event, and is "
+        "acknowledged when its line of output is written; any number of these commands share a stream. @PATH: the URL "
+        "is in that file",
+    )  # fmt: skip
+    group.add_argument(
+        "--max-attempts", metavar="N", type=count,
+        help=f"deliveries of a message that fails, before it becomes a dead letter (default: {MAX_ATTEMPTS})",
+    )  # fmt: skip
+    group.add_argument(
+        "--until-empty",
+        action="store_true",
+        help="end when no more messages come; otherwise a signal ends it",
+    )
 
 
 def _add_program(group: "argparse._ArgumentGroup") -> None:

@@ -5,7 +5,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from event_collector.command.usage import UsageError
 from event_collector.exceptions import ConfigError
 from event_collector.queue import CollectorQueue
 
-__all__ = ["collector_of", "find", "line_type_of", "make_queue"]
+__all__ = ["collector_of", "find", "make_queue"]
 
 HANDLER_OPTIONS = ("mode", "dask", "timeout")
 """What a Collector says itself."""
@@ -102,12 +102,6 @@ async def collector_of(found: Any, reference: str) -> Collector:
     if len(collectors) != 1:
         raise UsageError(f"{reference} has {len(collectors)} collectors: name one handler, or one Collector")
     return collectors[0]
-
-
-def line_type_of(collectors: Iterable[Collector]) -> Any:
-    """Return the type that lines are decoded into: what all collectors ask for, Any where they differ."""
-    asked = [collector.asked_type() for collector in collectors]
-    return asked[0] if asked and all(one == asked[0] for one in asked) else Any
 
 
 def _new_queue(collectors: list[Collector], options: Mapping[str, Any]) -> CollectorQueue:

@@ -1,0 +1,296 @@
+"""JetStreamSource: messages of a NATS JetStream stream, by a durable consumer that any number of programs share."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from event_collector.exceptions import ConfigError, SourceError
+from event_collector.sources.extras import import_extra
+from event_collector.sources.jetstream_pull import Puller
+from event_collector.sources.source import PATIENCE, Message, check_hold
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+
+__all__ = ["JetStreamSource"]
+
+CONNECT_TIMEOUT: Final = 10.0
+MAX_WAITING: Final = 20_000
+"""Requests that the consumer keeps: one of each program, and what is left of one before. The server's own default, 512,
+would turn away the five hundred and thirteenth program; it cannot be changed later."""
+NO_LIMIT: Final = -1
+MAX_TEXT: Final = 1000
+"""Characters of an error in a header."""
+_NAME: Final = re.compile(r"[^\s.*>/\\]+")
+_OWN_HEADERS: Final = ("nats-",)
+"""What the server acts upon, and must not with a copy."""
+
+
+class JetStreamSource:
+    """Messages of a JetStream stream.
+
+    The stream has to be there: how long it keeps messages, and how many copies, is not for its readers to decide. The
+    durable consumer is made if it is not there yet, with explicit acknowledgement and no bound on deliveries or on what
+    is pending, since feeds see to these; an existing one is used as it is. Dead letters are published to a subject of
+    their own with all headers of the message and `Event-Collector-Reason`, `-Error`, `-Stream`, `-Sequence`,
+    `-Subject` and `-Deliveries`. If no stream takes that subject, one is made.
+
+    The id of a message is its `Nats-Msg-Id`, by which the server drops what a publisher sends twice within the
+    `duplicate_window` of the stream; without one it is its number in the stream.
+
+    Args:
+        servers: URLs such as "nats://host:4222" or "tls://host:4222", of one server or of several of a cluster.
+        stream: its name.
+        consumer: the name of the durable consumer: programs with the same one share its messages.
+        subject: only messages under this subject, wildcards allowed; None for all. Of an existing consumer it must be
+            the same.
+        ack_wait: seconds without a word after which the server delivers a message to another program, at least 0.1.
+            A program that is killed, or whose event loop is blocked for longer, loses its messages to others.
+        dead_letters: the subject of dead letters; `dead.STREAM` if not given.
+        options: for `nats.connect()`: `user_credentials`, `tls`, `token` and others.
+
+    Raises:
+        ConfigError: nats-py is not installed, or a name or number cannot be.
+
+    """
+
+    def __init__(
+        self,
+        servers: str | Sequence[str],
+        stream: str,
+        *,
+        consumer: str = "event-collector",
+        subject: str | None = None,
+        ack_wait: float = 30.0,
+        dead_letters: str | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        self._nats = import_extra("nats", "nats")
+        _check_name("stream", stream)
+        _check_name("consumer", consumer)
+        check_hold("JetStreamSource(ack_wait=...)", ack_wait)
+        self._servers = [servers] if isinstance(servers, str) else list(servers)
+        self._stream, self._consumer, self._subject = stream, consumer, subject
+        self._dead_letters = dead_letters or f"dead.{stream}"
+        self._options = options or {}
+        self.name = f"{stream} ({consumer})"
+        self.hold = float(ack_wait)
+        self._client: Client | None = None
+        self._jetstream: JetStreamContext | None = None
+        self._puller: Puller | None = None
+        self._failed: asyncio.Future[Exception] | None = None
+        self._last_error: Exception | None = None
+
+    async def open(self) -> None:
+        """Connect, make the durable consumer and the stream of dead letters if they are not there.
+
+        Raises:
+            SourceError: no server can be reached, there is no such stream, or the server refuses.
+
+        """
+        self._client = await self._connect()
+        try:
+            async with self._translated("cannot be read"):
+                self._jetstream = self._client.jetstream()
+                self.hold = await self._find_consumer(self._jetstream)
+                await self._find_dead_letters(self._jetstream)
+                self._puller = Puller(self._client, self._stream, self._consumer)
+                await self._puller.open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _connect(self) -> "Client":
+        """Connect to any of the servers; nats-py itself would try for ever."""
+        client: Client = self._nats.NATS()
+        self._failed = asyncio.get_running_loop().create_future()
+        settings = {"name": "event-collector", "max_reconnect_attempts": -1, "reconnect_time_wait": 0.5}
+        told = {"error_cb": self._on_error, "disconnected_cb": self._on_disconnected}
+        connecting = asyncio.create_task(
+            client.connect(self._servers, **{**settings, **self._options, **told})
+        )
+        try:
+            both: set[asyncio.Future[Any]] = {connecting, self._failed}
+            await asyncio.wait(both, timeout=CONNECT_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+            if connecting.done():
+                connecting.result()
+                return client
+            reason: object = (
+                self._failed.result() if self._failed.done() else f"no answer within {CONNECT_TIMEOUT:g} s"
+            )
+        except Exception as exc:
+            reason = exc
+        finally:
+            self._failed.cancel()
+            if not connecting.done():
+                connecting.cancel()
+                await asyncio.wait({connecting})
+        with suppress(Exception):
+            await client.close()
+        raise SourceError(
+            f"the NATS server of stream {self._stream!r} cannot be reached: {_said(reason)}. "
+            f"Is it running, and are address and credentials right?"
+        )
+
+    async def _find_consumer(self, jetstream: "JetStreamContext") -> float:
+        """Make the durable consumer, or check the one that is there; return its ack_wait."""
+        from nats.js.api import AckPolicy, ConsumerConfig
+        from nats.js.errors import NotFoundError
+
+        try:
+            found = (await jetstream.consumer_info(self._stream, self._consumer)).config
+        except NotFoundError as exc:
+            if exc.err_code == 10059:  # stream not found
+                raise SourceError(
+                    f"there is no stream {self._stream!r}: make it first, for example with "
+                    f"`nats stream add {self._stream}`"
+                ) from None
+            found = ConsumerConfig(
+                durable_name=self._consumer, ack_policy=AckPolicy.EXPLICIT, ack_wait=self.hold,
+                filter_subject=self._subject, max_deliver=NO_LIMIT, max_ack_pending=NO_LIMIT, max_waiting=MAX_WAITING,
+            )  # fmt: skip
+            await jetstream.add_consumer(self._stream, found)
+        if found.deliver_subject or found.ack_policy != AckPolicy.EXPLICIT:
+            raise SourceError(
+                f"consumer {self._consumer!r} of stream {self._stream!r} is not one of pull requests with explicit "
+                f"acknowledgement: give this program a consumer of another name"
+            )
+        if (found.filter_subject or None) != self._subject:
+            raise SourceError(
+                f"consumer {self._consumer!r} of stream {self._stream!r} is for subject {found.filter_subject!r}, not "
+                f"{self._subject!r}: give this program a consumer of another name"
+            )
+        return float(found.ack_wait or self.hold)
+
+    async def _find_dead_letters(self, jetstream: "JetStreamContext") -> None:
+        from nats.js.errors import NotFoundError
+
+        try:
+            await jetstream.find_stream_name_by_subject(self._dead_letters)
+        except NotFoundError:
+            await jetstream.add_stream(name=f"{self._stream}_DEAD", subjects=[self._dead_letters])
+
+    async def fetch(self, most: int) -> list[Message]:
+        """Return up to `most` messages, at least one, as soon as there are any; none after a second."""
+        client, puller = self._opened()
+        async with self._translated("gives no messages"):
+            if puller.problem is not None:
+                # The consumer may have been deleted, or the server that led it may be gone.
+                await self._find_consumer(client.jetstream())
+                puller.problem = None
+            taken = await puller.take(most, PATIENCE)
+            if not taken and not client.is_connected:
+                raise SourceError(f"there is no connection to the server: {_said(self._last_error)}")
+            if not taken and puller.problem is not None:
+                raise SourceError(f"the server said: {puller.problem}")
+            return [_message(msg) for msg in taken]
+
+    async def extend(self, messages: Sequence[Message]) -> None:
+        """Have the server wait longer."""
+        async with self._translated("cannot be told"):
+            for message in messages:
+                await message.handle.in_progress()
+
+    async def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Have the server never deliver these again."""
+        async with self._translated("cannot be told"):
+            for message in messages:
+                await message.handle.ack()
+
+    async def retry(self, message: Message, delay: float) -> None:
+        """Have the server deliver it again, in `delay` seconds."""
+        async with self._translated("cannot be told"):
+            await message.handle.nak(delay)
+
+    async def bury(self, message: Message, reason: str, error: str) -> None:
+        """Publish it as a dead letter, and then have the server never deliver it again."""
+        from nats.errors import MaxPayloadError
+
+        self._opened()
+        jetstream, stream = self._jetstream, self._stream
+        if jetstream is None:
+            raise SourceError("the source is closed")
+        # Two deliveries of one message make one dead letter.
+        kept = {
+            key: value for key, value in message.headers.items() if not key.lower().startswith(_OWN_HEADERS)
+        }
+        kept["Nats-Msg-Id"] = f"{stream}:{message.place}"
+        told = {
+            "Reason": reason, "Error": _one_line(error), "Stream": stream, "Sequence": message.place,
+            "Subject": message.subject, "Deliveries": str(message.deliveries),
+        }  # fmt: skip
+        headers = kept | {f"Event-Collector-{name}": value for name, value in told.items()}
+        async with self._translated("takes no dead letter"):
+            try:
+                await jetstream.publish(self._dead_letters, message.data, headers=headers)
+            except MaxPayloadError:  # the message alone is as long as one may be
+                await jetstream.publish(self._dead_letters, message.data)
+            await message.handle.term()
+
+    async def close(self) -> None:
+        """Give back what was delivered and not fetched, and disconnect."""
+        puller, self._puller = self._puller, None
+        client, self._client, self._jetstream = self._client, None, None
+        if client is None:
+            return
+        with suppress(self._nats.errors.Error, OSError, TimeoutError):
+            if client.is_connected:
+                for msg in [] if puller is None else await puller.close():
+                    await msg.nak()
+                await client.flush(timeout=2)  # acknowledgements are on their way
+        with suppress(self._nats.errors.Error, OSError, TimeoutError):
+            await client.close()
+
+    def _opened(self) -> "tuple[Client, Puller]":
+        if self._client is None or self._puller is None:
+            raise SourceError("the source is not open")
+        return self._client, self._puller
+
+    @asynccontextmanager
+    async def _translated(self, what: str) -> AsyncIterator[None]:
+        """Raise the errors of nats-py as SourceError."""
+        try:
+            yield
+        except (self._nats.errors.Error, OSError, TimeoutError) as exc:
+            if isinstance(exc, SourceError):
+                raise
+            raise SourceError(f"stream {self._stream!r} {what}: {_said(exc)}") from exc
+
+    async def _on_error(self, exc: Exception) -> None:
+        self._last_error = exc
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_result(exc)
+
+    async def _on_disconnected(self) -> None:
+        if self._puller is not None:
+            self._puller.lost()
+
+
+def _message(msg: "Msg") -> Message:
+    metadata, headers = msg.metadata, msg.headers or {}
+    place = str(metadata.sequence.stream)
+    return Message(
+        id=headers.get("Nats-Msg-Id") or place, place=place, data=msg.data, deliveries=metadata.num_delivered,
+        subject=msg.subject, headers=headers, handle=msg,
+    )  # fmt: skip
+
+
+def _check_name(what: str, name: object) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"JetStreamSource: the name of a {what} has no spaces, dots, '*' and '>': not {name!r}"
+        )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:MAX_TEXT]
+
+
+def _said(reason: object) -> str:
+    """Return what an error says, or of which kind it is where it says nothing."""
+    text = str(reason).removeprefix("nats: ")
+    return text if text and reason is not None else type(reason).__name__

@@ -1,0 +1,80 @@
+"""URLs of sources, as the command takes them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from event_collector.exceptions import ConfigError
+from event_collector.sources.source import Source
+
+__all__ = ["open_url"]
+
+JETSTREAM: Final = {
+    "consumer": str, "subject": str, "ack_wait": float, "dead_letters": str, "credentials": str,
+}  # fmt: skip
+REDIS: Final = {"group": str, "field": str, "claim_after": float, "dead_letters": str, "db": int}
+
+
+def open_url(url: str) -> Source:
+    """Return the source that a URL names; it is not connected yet.
+
+    `nats://host:4222/STREAM` or `tls://...`, several servers as `nats://a:4222,b:4222/STREAM`, with the parameters
+    `consumer`, `subject`, `ack_wait`, `dead_letters` of JetStreamSource and `credentials`, the path of a .creds file.
+    `redis://host:6379/STREAM` or `rediss://...`, with the parameters `group`, `field`, `claim_after`, `dead_letters` of
+    RedisStreamSource and `db`. User and password stand before the host, `user:password@`, as in other URLs.
+
+    Raises:
+        ConfigError: it is no such URL, or what it needs is not installed. The message has no password.
+
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as exc:
+        raise ConfigError(f"the URL of the source cannot be read: {exc}") from None
+    stream = unquote(parts.path.lstrip("/"))
+    if parts.scheme not in ("nats", "tls", "redis", "rediss") or not parts.netloc or not stream:
+        raise ConfigError(
+            f"{_without_password(parts)!r} is no source: it is nats://host:port/STREAM or redis://host:port/STREAM"
+        )
+    if parts.scheme in ("nats", "tls"):
+        return _jetstream(parts, stream, _parameters(parts, JETSTREAM))
+    return _redis(parts, stream, _parameters(parts, REDIS))
+
+
+def _jetstream(parts: SplitResult, stream: str, given: dict[str, Any]) -> Source:
+    from event_collector.sources.jetstream import JetStreamSource
+
+    login, at, hosts = parts.netloc.rpartition("@")
+    servers = [f"{parts.scheme}://{login}{at}{host}" for host in hosts.split(",")]
+    credentials = given.pop("credentials", None)
+    return JetStreamSource(
+        servers, stream, options={"user_credentials": credentials} if credentials else None, **given
+    )
+
+
+def _redis(parts: SplitResult, stream: str, given: dict[str, Any]) -> Source:
+    from event_collector.sources.redis_stream import RedisStreamSource
+
+    url = f"{parts.scheme}://{parts.netloc}/{given.pop('db', 0)}"
+    return RedisStreamSource(url, stream, **given)
+
+
+def _parameters(parts: SplitResult, known: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+    """Return the parameters of a URL, read as what each is."""
+    given = {}
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in known:
+            raise ConfigError(
+                f"the URL of the source has the parameter {name!r}; there are {', '.join(known)}"
+            )
+        try:
+            given[name] = known[name](text)
+        except ValueError:
+            raise ConfigError(f"the URL of the source has {name}={text!r}, which is no number") from None
+    return given
+
+
+def _without_password(parts: SplitResult) -> str:
+    login, at, hosts = parts.netloc.rpartition("@")
+    shown = f"{login.partition(':')[0]}:***@{hosts}" if at and ":" in login else parts.netloc
+    return parts._replace(netloc=shown).geturl()
