@@ -34,6 +34,8 @@ MAX_BYTES: Final = 32 * 1024 * 1024
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 PAUSE: Final = 0.5
 """Seconds between two attempts to reach a source that has gone."""
+GLANCE: Final = 0.05
+"""Seconds between two looks at a queue that has no room: events that begin make room, and tell nobody."""
 BEATS: Final = 3
 """How often a message is extended within the time for which it is held: two may be missed."""
 
@@ -102,6 +104,8 @@ class Feed:
         self._sending = False  # written by the intake: whether it waits for the queue, and not for the source
         self._stopping = False
         self._is_lost = False  # written by the intake: whether the source gave no answer
+        self._is_deaf = False  # whether it could not be told something
+        self._owed: list[Message] = []  # acknowledgements that it did not hear; written by the settler
         self._taken_in = False  # written by the intake: it has ended
         self._last_retry = 0.0  # when the last message that this feed has failed is delivered again
         self._news = asyncio.Event()  # for the settler
@@ -155,7 +159,7 @@ class Feed:
             while not self._stopping:
                 most = self._wanted()
                 if not most:
-                    await _next(self._room)
+                    await self._pause(GLANCE)
                     continue
                 messages = await self._fetch(most)
                 if until_empty and not messages and not self._ledger.held and monotonic() > self._last_retry:
@@ -186,10 +190,14 @@ class Feed:
             if not self._is_lost:
                 self._is_lost = True
                 self._log.warning("the source gives no messages; it is asked again", reason=str(exc))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PAUSE):
-                    await _next(self._room)
+            await self._pause(PAUSE)
             return ()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait until messages are settled, or the feed is to end, but no longer than so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await _next(self._room)
 
     async def _hold(self, messages: Sequence[Message]) -> list[Held]:
         """Take these into the works, and return those that are to run."""
@@ -244,7 +252,9 @@ class Feed:
 
     async def _settle(self) -> None:
         while self._ledger.held or not self._taken_in:
-            await _next(self._news)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PAUSE if self._owed else None):
+                    await _next(self._news)
             done, self._finished = self._finished, []
             finished = [self._judge(held) for held in done]
             final = [one for one in finished if one.settlement.fate in (Fate.ACKNOWLEDGED, Fate.BURIED)]
@@ -275,16 +285,22 @@ class Feed:
                 self._ledger.remember(one.message, now)
             else:
                 others.append(self._tell_of_failure(one))
-        if acknowledged:
-            others.append(self._acknowledge(acknowledged, "acknowledged"))
+        owed, self._owed = self._owed + acknowledged, []
+        if owed:
+            others.append(self._acknowledge(owed, "acknowledged"))
         await asyncio.gather(*others)
 
-    async def _acknowledge(self, messages: Sequence[Message], counted_as: str) -> None:
+    async def _acknowledge(self, messages: list[Message], counted_as: str) -> None:
         try:
             await self._source.acknowledge(messages)
         except SourceError as exc:
-            self._not_told(messages, exc)
+            if counted_as == "acknowledged" and not self._taken_in:
+                self._owed += messages  # they stay held, and the source is told again
+                self._warn(exc)
+            else:
+                self._not_told(messages, exc)
         else:
+            self._is_deaf = False
             self._ledger.told(messages, counted_as)
 
     async def _tell_of_failure(self, one: Finished) -> None:
@@ -304,11 +320,18 @@ class Feed:
         except SourceError as exc:
             self._not_told([message], exc)
         else:
+            self._is_deaf = False
             self._ledger.told([message], fate.value)
 
     def _not_told(self, messages: Sequence[Message], exc: SourceError) -> None:
         self._ledger.told(messages, "unsettled")
-        self._log.warning("messages will be delivered again", messages=len(messages), reason=str(exc))
+        self._warn(exc)
+
+    def _warn(self, exc: SourceError) -> None:
+        """Say once that the source does not hear what it is told, until it does."""
+        if not self._is_deaf:
+            self._log.warning("the source cannot be told; messages may be delivered again", reason=str(exc))
+        self._is_deaf = True
 
     # Heart
 
@@ -324,7 +347,7 @@ class Feed:
             try:
                 await self._source.extend([held.message for held in due])
             except SourceError as exc:
-                self._log.warning("messages may be delivered twice", messages=len(due), reason=str(exc))
+                self._warn(exc)
             else:
                 for held in due:
                     held.touched = now

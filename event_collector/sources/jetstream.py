@@ -208,9 +208,7 @@ class JetStreamSource:
 
     async def bury(self, message: Message, reason: str, error: str) -> None:
         """Publish it as a dead letter, and then have the server never deliver it again."""
-        from nats.errors import MaxPayloadError
-
-        self._opened()
+        client, _ = self._opened()
         jetstream, stream = self._jetstream, self._stream
         if jetstream is None:
             raise SourceError("the source is closed")
@@ -225,10 +223,10 @@ class JetStreamSource:
         }  # fmt: skip
         headers = kept | {f"Event-Collector-{name}": value for name, value in told.items()}
         async with self._translated("takes no dead letter"):
-            try:
-                await jetstream.publish(self._dead_letters, message.data, headers=headers)
-            except MaxPayloadError:  # the message alone is as long as one may be
-                await jetstream.publish(self._dead_letters, message.data)
+            fits = (
+                len(message.data) + _size(headers) <= client.max_payload
+            )  # else the server closes the connection
+            await jetstream.publish(self._dead_letters, message.data, headers=headers if fits else None)
             await message.handle.term()
 
     async def close(self) -> None:
@@ -284,6 +282,12 @@ def _check_name(what: str, name: object) -> None:
         raise ConfigError(
             f"JetStreamSource: the name of a {what} has no spaces, dots, '*' and '>': not {name!r}"
         )
+
+
+def _size(headers: dict[str, str]) -> int:
+    """Return how many bytes headers take in a message."""
+    line = len("NATS/1.0\r\n") + len("\r\n")
+    return line + sum(len(f"{key}: {value}\r\n".encode()) for key, value in headers.items())
 
 
 def _one_line(text: str) -> str:
