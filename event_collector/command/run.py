@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     stdin, stdout = take_standard_streams()
     logs.configure(options.log_level)
     factory = loop_factory(options.loop)
-    source = _open_source(options) if options.source else Source.open(options.input or "-", stdin)
+    source = _open_source(options) or Source.open(options.input or "-", stdin)
     found = find(options.target)
     with _cluster(options) as cluster, asyncio.Runner(loop_factory=factory) as runner:
         options.dask = cluster
@@ -243,8 +243,13 @@ def _in_flight(options: argparse.Namespace) -> int:
     return options.in_flight or max(LINES_AT_ONCE, wanted)
 
 
-def _open_source(options: argparse.Namespace) -> MessageSource:
-    """Return the source of messages that is asked for."""
+def _open_source(options: argparse.Namespace) -> MessageSource | None:
+    """Return the source of messages that is asked for, if one is."""
+    if options.source is None:
+        if options.until_empty or options.max_attempts:
+            name = "--until-empty" if options.until_empty else "--max-attempts"
+            raise UsageError(f"{name} is for runs with --source")
+        return None
     lines_only = {"FILE": options.input, "--journal": options.journal, "--fail-fast": options.fail_fast}
     given = [name for name, value in lines_only.items() if value]
     if given:

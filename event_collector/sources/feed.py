@@ -149,6 +149,7 @@ class Feed:
         """Fetch no more; `run()` returns when what is in the queue is settled."""
         self._stopping = True
         self._room.set()
+        self._source.interrupt()
         if self._sending and self._intake is not None:
             self._intake.cancel()
 
@@ -168,8 +169,13 @@ class Feed:
         except QueueShutDown:
             return
         finally:
-            self._taken_in = True
-            self._news.set()
+            try:
+                await self._source.hand_back()  # before much is released, which would come here again
+            except SourceError as exc:
+                self._warn(exc)
+            finally:
+                self._taken_in = True
+                self._news.set()
 
     def _wanted(self) -> int:
         """Return how many messages there is room for."""

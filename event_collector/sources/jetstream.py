@@ -229,17 +229,26 @@ class JetStreamSource:
             await jetstream.publish(self._dead_letters, message.data, headers=headers if fits else None)
             await message.handle.term()
 
+    def interrupt(self) -> None:
+        """Have `fetch()` return at once."""
+        if self._puller is not None:
+            self._puller.interrupt()
+
+    async def hand_back(self) -> None:
+        """Have the server deliver nothing more here, and at once to others what was delivered and not fetched."""
+        _, puller = self._opened()
+        async with self._translated("cannot be told"):
+            for msg in await puller.close():
+                await msg.nak()
+
     async def close(self) -> None:
-        """Give back what was delivered and not fetched, and disconnect."""
-        puller, self._puller = self._puller, None
-        client, self._client, self._jetstream = self._client, None, None
+        """Disconnect, once the server has been told everything."""
+        client, self._client, self._jetstream, self._puller = self._client, None, None, None
         if client is None:
             return
         with suppress(self._nats.errors.Error, OSError, TimeoutError):
             if client.is_connected:
-                for msg in [] if puller is None else await puller.close():
-                    await msg.nak()
-                await client.flush(timeout=2)  # acknowledgements are on their way
+                await client.flush(timeout=2)
         with suppress(self._nats.errors.Error, OSError, TimeoutError):
             await client.close()
 

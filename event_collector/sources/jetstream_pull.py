@@ -50,6 +50,7 @@ class Puller:
         self._until = 0.0  # when all requests are over
         self._news = asyncio.Event()
         self._subscription: Subscription | None = None
+        self._interrupted = False
         self.problem: str | None = None
 
     async def open(self) -> None:
@@ -62,7 +63,7 @@ class Puller:
             await self._ask(most)
             try:
                 async with asyncio.timeout(patience):
-                    while not self._arrived and self.problem is None:
+                    while not (self._arrived or self.problem or self._interrupted):
                         self._news.clear()
                         await self._news.wait()
             except TimeoutError:
@@ -80,6 +81,11 @@ class Puller:
         self._asked = most
         self._until = now + EXPIRES + OVERDUE
         await self._client.publish(self._subject, json.dumps(request).encode(), reply=self._inbox)
+
+    def interrupt(self) -> None:
+        """Have `take()` wait no longer, now and from now on."""
+        self._interrupted = True
+        self._news.set()
 
     def lost(self) -> None:
         """The connection was lost, and all requests with it."""
@@ -104,9 +110,11 @@ class Puller:
         self.problem = f"{status} {said}".strip() if said else f"{status}, nobody answers for JetStream"
 
     async def close(self) -> "list[Msg]":
-        """Stop listening, and return what has come and was not taken."""
-        if self._subscription is not None:
-            await self._subscription.unsubscribe()
+        """Stop listening, by which the server drops all requests, and return what has come and was not taken."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await subscription.unsubscribe()
+            await self._client.flush()  # what was on its way is here now
         left = list(self._arrived)
         self._arrived.clear()
         return left

@@ -188,6 +188,12 @@ class RedisStreamSource:
             _queue(pipe.xack(self._stream, self._group, message.place))
             await pipe.execute()
 
+    def interrupt(self) -> None:
+        """Leave it: a read that is cut short may have been answered, and its entries would wait to be claimed."""
+
+    async def hand_back(self) -> None:
+        """Do nothing: what was delivered was fetched."""
+
     async def close(self) -> None:
         """Disconnect. What was delivered and not settled is claimed by others after `claim_after` seconds."""
         client, self._client = self._client, None

@@ -93,11 +93,18 @@ class Source(Protocol):
 
         """
 
-    async def close(self) -> None:
-        """Give back at once what was delivered and not fetched, and disconnect. Idempotent.
+    def interrupt(self) -> None:
+        """Have a `fetch()` under way return at once, if that can be had."""
 
-        The four above raise SourceError when the broker cannot be told. The message is then delivered again.
+    async def hand_back(self) -> None:
+        """Have nothing more delivered to this program, and give back what was delivered and not fetched.
+
+        No `fetch()` follows. This and the four above raise SourceError when the broker cannot be told: messages are
+        delivered again then.
         """
+
+    async def close(self) -> None:
+        """Disconnect. Idempotent."""
 
 
 def check_hold(what: str, seconds: Any) -> None:

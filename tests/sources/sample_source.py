@@ -43,7 +43,7 @@ class SampleSource:
         self.delays: dict[str, float] = {}
         self.reasons: dict[str, tuple[str, str]] = {}
         self.extended: Counter[str] = Counter()
-        self.opened = self.closed = False
+        self.opened = self.handed_back = self.closed = False
         self.failing: set[str] = set()
         """The names of methods that raise SourceError."""
         self._news = asyncio.Event()
@@ -88,6 +88,13 @@ class SampleSource:
         self._fail("bury")
         self.told.append(("buried", message.place))
         self.reasons[message.place] = (reason, error)
+
+    def interrupt(self) -> None:
+        self._news.set()
+
+    async def hand_back(self) -> None:
+        self._fail("hand_back")
+        self.handed_back = True
 
     async def close(self) -> None:
         self.closed = True
