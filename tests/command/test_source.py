@@ -9,17 +9,16 @@ from typing import Any
 import nats
 import pytest
 
-from tests.sources.brokers import Server, folder_for, free_port, nats_server
+from bench.brokers.server import free_port, nats_server
+from tests.sources.servers import Server, running
 
 from .running import BOUND, lines_of, run, start, wait_until
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = nats_server(folder_for("nats", tmp_path_factory))
-    server.start()
-    yield server
-    server.stop()
+    with running(nats_server, tmp_path_factory.mktemp("nats")) as server:
+        yield server
 
 
 def publish(server: Server, stream: str, *values: Any) -> str:

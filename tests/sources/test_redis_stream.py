@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from bench.brokers.server import free_port, redis_server
 from event_collector import Collector, CollectorQueue, Context, Payload, Retry, SourceError
 from event_collector.sources import Feed, FeedCounts, Message, RedisStreamSource
 
-from .brokers import Server, folder_for, free_port, redis_server
 from .sample_source import BOUND, until
+from .servers import Server, running
 
 numbers = itertools.count(1)
 
@@ -27,10 +28,8 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = redis_server(folder_for("redis", tmp_path_factory))
-    server.start()
-    yield server
-    server.stop()
+    with running(redis_server, tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 class Stream:
@@ -198,15 +197,13 @@ async def test_a_feed_settles_a_stream(stream: Stream) -> None:
 
 async def test_a_server_that_is_restarted_loses_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A feed goes on when its server is back; what was acknowledged meanwhile comes again and is a duplicate."""
-    server = redis_server(folder_for("redis-restart", tmp_path_factory))
-    server.start()
     seen: list[int] = []
 
     async def note(payload: Payload[int], ctx: Context) -> None:
         await asyncio.sleep(0.001)
         seen.append(payload.value)
 
-    try:
+    with running(redis_server, tmp_path_factory.mktemp("redis-restart")) as server:
         async with asyncio.timeout(BOUND):
             stream = Stream(server)
             await stream.publish(*range(300))
@@ -224,8 +221,6 @@ async def test_a_server_that_is_restarted_loses_nothing(tmp_path_factory: pytest
                 feed.stop()
                 await run
             await stream.client.aclose()
-    finally:
-        server.stop()
     assert sorted(seen) == list(range(300))
 
 

