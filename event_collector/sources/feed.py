@@ -54,8 +54,8 @@ class Feed:
         retry: how often a message is delivered, and when; five times if not given. What a delivery ended with counts
             for nothing: one of a program that was killed is a delivery, too.
         max_in_flight: messages that are fetched and not settled at most, at least 1. Fewer are fetched where the queue
-            has less room (but one), or where as many wait for a handler as were settled in the last second (but 16):
-            other programs may be free for these.
+            has less room (but one), or where others may be free for them: no more wait for a handler than are settled
+            in a quarter of a second, or a quarter of those in handlers, or two.
         max_bytes: bytes of data that these hold at most, about: the next message may exceed it.
         max_deliveries: a message that was delivered more often, and never settled, becomes a dead letter unseen: it may
             be the one that kills the programs that have it.
@@ -181,7 +181,8 @@ class Feed:
         """Return how many messages there is room for."""
         room = max(1.0, self._queue.room())
         by_size = (self._max_bytes - self._ledger.bytes) / self._mean_size
-        ahead = self._pace.ahead(monotonic()) - self._queue.accounting().queued
+        account = self._queue.accounting()
+        ahead = self._pace.ahead(monotonic(), account.in_handlers) - account.queued
         wanted = min(self._max_in_flight - len(self._ledger.held), room, by_size, ahead)
         return max(int(wanted), 0 if self._ledger.held else 1)
 

@@ -7,10 +7,13 @@ __all__ = ["Pace"]
 
 SPAN: Final = 1.0
 """Seconds over which the rate is an average."""
-AHEAD: Final = 1.0
-"""Seconds of work that may wait: more keeps messages from programs that are free, less has this one wait itself."""
-LEAST: Final = 16
-"""Messages that may wait before there is a rate: enough that a fast handler shows what it can do."""
+AHEAD: Final = 0.25
+"""Seconds of work that may wait: more keeps messages from programs that are free, less leaves this one without any
+while it asks for more, which over a network may take a tenth of a second."""
+SHARE: Final = 4
+"""One message may wait for so many in handlers: slow handlers give no rate for long, and many may run at once."""
+LEAST: Final = 2
+"""Messages that may wait in any case: a fast handler shows soon what it can do, a slow one keeps few from others."""
 
 
 class Pace:
@@ -29,9 +32,9 @@ class Pace:
         """Return the messages a second."""
         return self._sum_at(now) / SPAN
 
-    def ahead(self, now: float) -> int:
-        """Return how many messages may wait for a handler."""
-        return max(LEAST, int(AHEAD * self.rate(now)))
+    def ahead(self, now: float, busy: int) -> int:
+        """Return how many messages may wait for a handler, while so many are in one."""
+        return max(LEAST, busy // SHARE, int(AHEAD * self.rate(now)))
 
     def _sum_at(self, now: float) -> float:
         return self._sum * exp((self._at - now) / SPAN)

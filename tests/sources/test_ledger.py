@@ -65,11 +65,12 @@ def test_no_window_remembers_nothing() -> None:
 
 @given(st.floats(0.5, 1000.0), st.floats(0.001, 0.2))
 def test_the_pace_is_the_rate(rate: float, step: float) -> None:
-    """Settled evenly for a while, the rate is what it is, and a second of work may wait; after a rest, the least."""
+    """Settled evenly, the rate is what it is, and a quarter of a second of work may wait; after a rest, the least."""
     pace, now = Pace(), 0.0
     while now < 10.0:
         now += step
         pace.note(round(rate * now) - round(rate * (now - step)), now)
     assert abs(pace.rate(now) - rate) <= 0.15 * rate + 2.0
-    assert pace.ahead(now) == max(LEAST, int(pace.rate(now)))
-    assert pace.ahead(now + 60.0) == LEAST
+    assert pace.ahead(now, 0) == max(LEAST, int(pace.rate(now) / 4))
+    assert pace.ahead(now + 60.0, 0) == LEAST
+    assert pace.ahead(now + 60.0, 100) == 25
