@@ -27,7 +27,7 @@ def _arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--broker-us", type=float, default=20.0,
+        "--broker-us", type=float, default=63.0,
         help="microseconds that the broker takes for a message, from its publication to its acknowledgement "
         "(default: %(default)g)",
     )  # fmt: skip

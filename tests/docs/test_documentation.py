@@ -50,6 +50,8 @@ PROGRAMS = (
     "python -m bench.front_end",
     "python -m bench.process_tier",
     "python -m bench.autoscaler",
+    "python -m bench.brokers",
+    "python -m bench.hosts",
 )
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
