@@ -15,7 +15,7 @@ HOSTS = (10, 100, 1000)
 HANDLERS = (0.001, 0.01, 0.1, 1.0)
 SLOTS = 8
 LOAD = 0.8
-"""The share of all slots that the arrivals need, where the broker can serve as many."""
+"""The share of its time for which what bounds a setting, all slots or the broker, has something to do."""
 MESSAGES = 60_000
 """About as many are simulated in each setting."""
 
@@ -39,13 +39,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def setting_for(hosts: int, handler: float, slots: int, broker: float) -> Setting:
-    """Return a setting in which the hosts are busy for 80 percent of the time, or the broker nearly always."""
-    capacity = hosts * slots / handler
-    rate = min(LOAD * capacity, 0.95 / broker)
-    share = (
-        broker / 20e-6
-    )  # of the times that the model has by default, 20 microseconds a message and 8 a request
+    """Return a setting in which the hosts, or the broker, are as busy as LOAD says: whichever comes first."""
+    rate = LOAD * min(hosts * slots / handler, 1.0 / broker)
     base = Setting(hosts, rate, handler, slots, max(MESSAGES / rate, 10.0 * handler))
+    share = broker / (base.take_in + base.deliver + base.acknowledge)
     return replace(
         base,
         take_in=base.take_in * share,
@@ -66,7 +63,7 @@ def table(slots: int, broker: float) -> None:
         for handler in HANDLERS:
             setting = setting_for(hosts, handler, slots, broker)
             outcome = simulate(setting)
-            bound = "broker" if setting.rate < 0.99 * LOAD * hosts * slots / handler else "hosts"
+            bound = "broker" if 1.0 / broker < hosts * slots / handler else "hosts"
             print(
                 f"  {hosts:>6,} {handler * 1e3:>6,.0f} ms {setting.rate:>8,.0f}/s {outcome.hosts_busy:>11.0%} "
                 f"{outcome.broker_busy:>12.0%} {outcome.percentile(0.5) * 1e3:>6,.1f} ms "

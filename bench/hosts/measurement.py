@@ -30,9 +30,9 @@ HANDLER = 0.1
 SLOTS = 4
 LOADS = (0.5, 0.8)
 MESSAGES = 400
-LATENESS = 0.01
-"""Seconds by which the two may differ beside TOLERANCE: a timer, a wake-up, a turn of the loop, on a busy machine."""
 TOLERANCE = 0.35
+"""By how much of the modelled median the measured one may differ. The higher percentile is shown and not judged: what
+else the machine does is in it."""
 
 HANDLERS = f"""\
 import asyncio
@@ -76,16 +76,19 @@ def compare() -> bool:
 
 
 def show(setting: Setting, modelled: list[float], measured: list[float]) -> bool:
-    """Print what was modelled and measured, and return whether they agree."""
-    words, agree = [], True
-    for name, share in (("p50", 0.5), ("p90", 0.9)):
-        model, real = (
-            statistics.quantiles(times, n=100)[int(share * 100) - 1] for times in (modelled, measured)
-        )
-        agree = agree and abs(real - model) <= TOLERANCE * model + LATENESS
-        words.append(f"{name} {model * 1e3:.1f} and {real * 1e3:.1f} ms")
+    """Print what was modelled and measured, and return whether the medians agree."""
+    shares = {"p50": 50, "p90": 90}
+    pairs = {
+        name: tuple(statistics.quantiles(times, n=100)[share - 1] for times in (modelled, measured))
+        for name, share in shares.items()
+    }
+    model, real = pairs["p50"]
+    agree = abs(real - model) <= TOLERANCE * model
+    words = "; ".join(
+        f"{name} {model * 1e3:.1f} and {real * 1e3:.1f} ms" for name, (model, real) in pairs.items()
+    )
     print(
-        f"  {setting.hosts} programs, {setting.rate:,.0f}/s: modelled and measured {'; '.join(words)}"
+        f"  {setting.hosts} programs, {setting.rate:,.0f}/s: modelled and measured {words}"
         f"{'' if agree else '   THEY DIFFER'}",
         flush=True,
     )

@@ -15,6 +15,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from bench.brokers.server import free_port, nats_server
 from event_collector import Collector, CollectorQueue, Context, Payload, Retry, SourceError
 from event_collector.sources import Feed, FeedCounts, JetStreamSource, Message
+from tests.docs.pages import ROOT, matches, section
 
 from .sample_source import BOUND, until
 from .servers import Server, running
@@ -96,6 +97,12 @@ def queue_of(processor: Any, **options: Any) -> CollectorQueue:
 
 async def echo(payload: Payload[Any], ctx: Context) -> Any:
     return payload.value
+
+
+def assert_documented(text: str) -> None:
+    """docs/errors.md has a message that fits this one."""
+    messages = [block.text for block in section(ROOT / "docs/errors.md", "`SourceError`")]
+    assert any(matches(message, text) for message in messages), text
 
 
 # -- messages --
@@ -380,8 +387,10 @@ async def test_a_consumer_of_another_kind_is_refused(
 ) -> None:
     """The error says what to do, and nothing stays open."""
     await stream.jetstream.add_consumer(stream.name, config)
-    with pytest.raises(SourceError, match=words):
+    with pytest.raises(SourceError, match=words) as caught:
         await stream.source(consumer="mine", **options).open()
+    if "subject" not in options:
+        assert_documented(str(caught.value).replace(stream.name, "ORDERS").replace("mine", "billing"))
 
 
 async def test_a_stream_that_is_not_there_is_refused(server: Server) -> None:
@@ -395,8 +404,9 @@ async def test_a_stream_that_is_not_there_is_refused(server: Server) -> None:
 async def test_a_server_that_is_not_there_is_told_at_once() -> None:
     """With the reason; nats-py alone would try for ever."""
     async with asyncio.timeout(BOUND):
-        with pytest.raises(SourceError, match=r"cannot be reached: .*Is it running"):
-            await JetStreamSource(f"nats://127.0.0.1:{free_port()}", "S").open()
+        with pytest.raises(SourceError) as caught:
+            await JetStreamSource(f"nats://127.0.0.1:{free_port()}", "ORDERS").open()
+    assert_documented(str(caught.value))
 
 
 async def test_a_server_that_refuses_the_password_is_told(tmp_path: Path) -> None:
