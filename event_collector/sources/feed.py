@@ -49,7 +49,7 @@ class Feed:
     error is final.
 
     Args:
-        queue: a queue that runs.
+        queue: a queue that runs. It needs no journal: with one, what its end gives up runs twice.
         source: where messages come from; the feed opens and closes it.
         retry: how often a message is delivered, and when; five times if not given. What a delivery ended with counts
             for nothing: one of a program that was killed is a delivery, too.

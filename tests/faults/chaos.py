@@ -205,20 +205,23 @@ def _workers(pid: int) -> list[int]:
         return []
 
 
-def main() -> int:
-    """Run it, and return 0 if all holds."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.faults.chaos", description=__doc__.partition("\n")[0]
-    )
+def seconds_and_seed(program: str, doc: str) -> tuple[float, int]:
+    """Return how long the command line of a chaos says that it lasts, and with which seed."""
+    parser = argparse.ArgumentParser(prog=f"python -m {program}", description=doc.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (default: %(default)g)")
     parser.add_argument(
         "--seed", type=int, default=None, help="what is done to whom (default: a new one each time)"
     )
     options = parser.parse_args()
-    seed = random.randrange(10**6) if options.seed is None else options.seed
+    return options.seconds, random.randrange(10**6) if options.seed is None else options.seed
+
+
+def main() -> int:
+    """Run it, and return 0 if all holds."""
+    seconds, seed = seconds_and_seed("tests.faults.chaos", str(__doc__))
     with tempfile.TemporaryDirectory() as folder:
         chaos = Chaos(Path(folder), seed)
-        chaos.run(options.seconds)
+        chaos.run(seconds)
         wrong = chaos.verdict()
     for problem in wrong[:20]:
         print(f"WRONG: {problem}")

@@ -6,7 +6,6 @@ Ends with a proof: every message that the broker has accepted is processed or a 
 counts how many were processed more than once. The exit status says whether the proof holds.
 """
 
-import argparse
 import asyncio
 import json
 import os
@@ -23,8 +22,8 @@ from pathlib import Path
 import nats
 
 from bench.brokers.server import nats_server
+from tests.faults.chaos import ROOT, seconds_and_seed
 
-ROOT = Path(__file__).parents[2]
 HANDLERS = Path(__file__).with_name("source_handlers.py")
 STREAM = "CHAOS"
 PROGRAMS = 3
@@ -200,17 +199,9 @@ async def _ignore(_exc: Exception) -> None:
 
 def main() -> int:
     """Run it, and return 0 if all holds."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.faults.source_chaos", description=__doc__.partition("\n")[0]
-    )
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long (default: %(default)g)")
-    parser.add_argument(
-        "--seed", type=int, default=None, help="what is done to whom (default: a new one each time)"
-    )
-    options = parser.parse_args()
-    seed = random.randrange(10**6) if options.seed is None else options.seed
+    seconds, seed = seconds_and_seed("tests.faults.source_chaos", str(__doc__))
     with tempfile.TemporaryDirectory() as folder:
-        wrong = asyncio.run(Chaos(Path(folder), seed).run(options.seconds))
+        wrong = asyncio.run(Chaos(Path(folder), seed).run(seconds))
     for problem in wrong[:20]:
         print(f"WRONG: {problem}")
     print(

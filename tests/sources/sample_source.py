@@ -3,11 +3,14 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
-from event_collector import Context, Payload, SourceError
-from event_collector.sources import Message
+from event_collector import Collector, CollectorQueue, Context, Payload, SourceError
+from event_collector.sources import Message, Source
+
+AnySource = TypeVar("AnySource", bound=Source)
 
 BOUND = 30.0
 """Seconds after which a wait counts as a hang."""
@@ -23,6 +26,29 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(BOUND):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+def queue_of(processor: Any, **options: Any) -> CollectorQueue:
+    """Return a queue of one handler."""
+    return CollectorQueue([Collector("only", processor)], logging=False, **options)
+
+
+@asynccontextmanager
+async def opened(source: AnySource) -> AsyncIterator[AnySource]:
+    """Have a source open for as long as the context lasts."""
+    await source.open()
+    try:
+        yield source
+    finally:
+        await source.close()
+
+
+async def fetch(source: Source, most: int = 10) -> list[Message]:
+    """Fetch until messages come."""
+    async with asyncio.timeout(BOUND):
+        while not (messages := await source.fetch(most)):
+            pass
+        return list(messages)
 
 
 class SampleSource:

@@ -21,7 +21,7 @@ from event_collector import (
 from event_collector.json_values import UnknownType
 from event_collector.sources import Feed, FeedCounts, Finished, Message
 
-from .sample_source import SampleSource, make, tell_of_message, until
+from .sample_source import SampleSource, make, queue_of, tell_of_message, until
 
 BOUND = 30.0
 """Seconds after which a wait counts as a hang."""
@@ -55,10 +55,6 @@ class Gate:
         self.inside.append(payload.value)
         await self.open.wait()
         return payload.value
-
-
-def queue_of(processor: Any, **options: Any) -> CollectorQueue:
-    return CollectorQueue([Collector("only", processor)], logging=False, **options)
 
 
 async def feed_all(

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ import pytest
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from bench.brokers.server import free_port, nats_server
-from event_collector import Collector, CollectorQueue, Context, Payload, Retry, SourceError
+from event_collector import Context, Payload, Retry, SourceError
 from event_collector.sources import Feed, FeedCounts, JetStreamSource, Message
 from tests.docs.pages import ROOT, matches, section
 
-from .sample_source import BOUND, until
+from .sample_source import BOUND, fetch, opened, queue_of, until
 from .servers import Server, running
 
 numbers = itertools.count(1)
@@ -72,27 +71,6 @@ async def stream(server: Server) -> AsyncIterator[Stream]:
         await made.make()
         yield made
         await client.close()
-
-
-@asynccontextmanager
-async def opened(source: JetStreamSource) -> AsyncIterator[JetStreamSource]:
-    await source.open()
-    try:
-        yield source
-    finally:
-        await source.close()
-
-
-async def fetch(source: JetStreamSource, most: int = 10) -> list[Message]:
-    """Fetch until messages come."""
-    async with asyncio.timeout(BOUND):
-        while not (messages := await source.fetch(most)):
-            pass
-        return messages
-
-
-def queue_of(processor: Any, **options: Any) -> CollectorQueue:
-    return CollectorQueue([Collector("only", processor)], logging=False, **options)
 
 
 async def echo(payload: Payload[Any], ctx: Context) -> Any:

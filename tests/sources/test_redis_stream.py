@@ -4,17 +4,16 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import redis.asyncio
 
 from bench.brokers.server import free_port, redis_server
-from event_collector import Collector, CollectorQueue, Context, Payload, Retry, SourceError
+from event_collector import Context, Payload, Retry, SourceError
 from event_collector.sources import Feed, FeedCounts, Message, RedisStreamSource
 
-from .sample_source import BOUND, until
+from .sample_source import BOUND, fetch, opened, queue_of, until
 from .servers import Server, running
 
 numbers = itertools.count(1)
@@ -64,27 +63,6 @@ async def stream(server: Server) -> AsyncIterator[Stream]:
         made = Stream(server)
         yield made
         await made.client.aclose()
-
-
-@asynccontextmanager
-async def opened(source: RedisStreamSource) -> AsyncIterator[RedisStreamSource]:
-    await source.open()
-    try:
-        yield source
-    finally:
-        await source.close()
-
-
-async def fetch(source: RedisStreamSource, most: int = 10) -> list[Message]:
-    """Fetch until messages come."""
-    async with asyncio.timeout(BOUND):
-        while not (messages := await source.fetch(most)):
-            pass
-        return messages
-
-
-def queue_of(processor: Any, **options: Any) -> CollectorQueue:
-    return CollectorQueue([Collector("only", processor)], logging=False, **options)
 
 
 async def test_messages_are_what_was_added(stream: Stream) -> None:
