@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from event_collector.collector import common_payload_type
 from event_collector.command import logs
@@ -16,7 +16,6 @@ from event_collector.command.acknowledgements import Acknowledgements
 from event_collector.command.files import Sink, Source, take_standard_streams
 from event_collector.command.job import Job
 from event_collector.command.loops import loop_factory
-from event_collector.command.messages import MessageJob
 from event_collector.command.ndjson import LineDecoder, LineEncoder, LineSplitter, UnknownType
 from event_collector.command.progress import make_progress
 from event_collector.command.run_options import LINES_AT_ONCE, MAX_ATTEMPTS, add_options
@@ -31,9 +30,10 @@ from event_collector.journal.journal import Journal
 from event_collector.publisher import CollectorEvent
 from event_collector.queue import CollectorQueue
 from event_collector.retry import Retry
-from event_collector.sources.payloads import JsonPayloads
-from event_collector.sources.source import Source as MessageSource
-from event_collector.sources.url import open_url
+
+if TYPE_CHECKING:
+    from event_collector.command.messages import MessageJob
+    from event_collector.sources.source import Source as MessageSource
 
 __all__ = ["add_parser"]
 
@@ -89,7 +89,7 @@ def _cluster(options: argparse.Namespace) -> Iterator[Executor | None]:
 
 
 async def _process(
-    options: argparse.Namespace, source: Source | MessageSource, sink: Sink, found: Any
+    options: argparse.Namespace, source: "Source | MessageSource", sink: Sink, found: Any
 ) -> int:
     """Start the queue, process the input, end the queue, tell of it, and return the exit status."""
     interruption = Interruption()
@@ -219,8 +219,12 @@ def _make_job(
 
 
 def _make_message_job(
-    options: argparse.Namespace, queue: CollectorQueue, source: MessageSource, sink: Sink
-) -> MessageJob:
+    options: argparse.Namespace, queue: CollectorQueue, source: "MessageSource", sink: Sink
+) -> "MessageJob":
+    # What a run of lines has no use for is not imported.
+    from event_collector.command.messages import MessageJob
+    from event_collector.sources.payloads import JsonPayloads
+
     return MessageJob(
         queue,
         source,
@@ -243,13 +247,15 @@ def _in_flight(options: argparse.Namespace) -> int:
     return options.in_flight or max(LINES_AT_ONCE, wanted)
 
 
-def _open_source(options: argparse.Namespace) -> MessageSource | None:
+def _open_source(options: argparse.Namespace) -> "MessageSource | None":
     """Return the source of messages that is asked for, if one is."""
     if options.source is None:
         if options.until_empty or options.max_attempts:
             name = "--until-empty" if options.until_empty else "--max-attempts"
             raise UsageError(f"{name} is for runs with --source")
         return None
+    from event_collector.sources.url import open_url
+
     lines_only = {"FILE": options.input, "--journal": options.journal, "--fail-fast": options.fail_fast}
     given = [name for name, value in lines_only.items() if value]
     if given:
@@ -280,7 +286,7 @@ def _tell_of_earlier_run(left: list[CollectorEvent], *, quiet: bool) -> None:
     _say(f"{len(left):,} {what} of an earlier run first; the last line that it took was {last:,}")
 
 
-def _tell(job: Job | MessageJob, interruption: Interruption, *, quiet: bool) -> None:
+def _tell(job: "Job | MessageJob", interruption: Interruption, *, quiet: bool) -> None:
     if job.complaint is not None:
         _say(job.complaint)
     if interruption.received is not None:
@@ -296,7 +302,7 @@ def _tell(job: Job | MessageJob, interruption: Interruption, *, quiet: bool) -> 
         print(job.summary(), file=sys.stderr)
 
 
-def _leave_at_once(job: Job | MessageJob) -> None:
+def _leave_at_once(job: "Job | MessageJob") -> None:
     """Say what is lost at the second signal, and give the terminal back."""
     job.progress.close()
     if isinstance(job, Job):
