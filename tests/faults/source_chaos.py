@@ -48,6 +48,7 @@ class Chaos:
         self._broker = nats_server(folder)
         self._programs: list[subprocess.Popen[bytes]] = []
         self._lives = 0
+        self._wrong: list[str] = []
         self.done: Counter[str] = Counter()
         self.accepted: set[int] = set()
         """The numbers of messages that the broker has said to have."""
@@ -111,6 +112,7 @@ class Chaos:
         begun = time.monotonic()
         while time.monotonic() < end:
             await asyncio.sleep(self._chance.uniform(0.2, 1.0))
+            self._revive()
             if broker_dies and time.monotonic() - begun > broker_dies[0]:
                 del broker_dies[0]
                 await self._restart_broker()
@@ -121,6 +123,17 @@ class Chaos:
             await asyncio.to_thread(self._programs[victim].wait, LONGEST)
             self.done[f"program ended by {how.name}"] += 1
             self._programs[victim] = self._start_program()
+
+    def _revive(self) -> None:
+        """Start programs again that found no broker when they started: that ends them at once, with status 1."""
+        for number, process in enumerate(self._programs):
+            status = process.poll()
+            if status is None:
+                continue
+            self.done["program found no broker"] += 1
+            if status != 1:
+                self._wrong.append(f"a program ended by itself with status {status}")
+            self._programs[number] = self._start_program()
 
     async def _restart_broker(self) -> None:
         self._broker.stop()
@@ -136,16 +149,16 @@ class Chaos:
             if time.monotonic() > deadline:
                 return [f"{left} messages are left with the broker"]
             await asyncio.sleep(0.1)
+            self._revive()
             with suppress(nats.errors.Error, OSError, TimeoutError):
                 info = await jetstream.consumer_info(STREAM, "event-collector")
                 left = (info.num_pending or 0) + (info.num_ack_pending or 0)
-        wrong = []
         for process in self._programs:
             process.terminate()
             status = await asyncio.to_thread(process.wait, LONGEST)
-            if status != 143:
-                wrong.append(f"a program ended with status {status}")
-        return wrong
+            if status not in (143, -signal.SIGTERM):  # the latter before it has begun
+                self._wrong.append(f"a program ended with status {status}")
+        return self._wrong
 
     async def _dead_letters(self) -> list[int]:
         jetstream = self._client.jetstream()
