@@ -189,7 +189,8 @@ def test_no_more_is_read_than_can_be_written() -> None:
     line, taken = json.dumps("x" * 10_000).encode() + b"\n", 0
     os.set_blocking(process.stdin.fileno(), False)
     try:
-        while select.select([], [process.stdin], [], 1.0)[1]:
+        # It takes a while to start: only when it has read some does a silence mean that it has stopped.
+        while select.select([], [process.stdin], [], 1.0 if taken > 1024 * 1024 else BOUND)[1]:
             taken += os.write(process.stdin.fileno(), line * 100)
             assert taken < 128 * 1024 * 1024, "it reads on and on"
         assert taken > 1024 * 1024
