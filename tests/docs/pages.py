@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(page for folder in ("", "tutorials", "how-to") for page in (ROOT / "docs" / folder).glob("*.md")),
+]
 
 _FENCED = re.compile(
     r"^(?:<!-- (?P<marker>[^\n]+?) -->\n)?```(?P<language>[\w{}-]*)\n(?P<text>.*?)^```$",

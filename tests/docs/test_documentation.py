@@ -120,11 +120,18 @@ def shell(line: str, folder: Path) -> str:
 
 @every_page
 def test_every_file_of_a_page_is_used(page: Path) -> None:
-    """A block that is saved as a file is run, or imported, by a command of the page."""
+    """A block that is saved as a file is run by a command of the page, or imported there or by another file."""
     consoles = "".join(block.text for block in blocks(page) if block.marker == "run")
-    for block in blocks(page):
-        kind, _, name = block.marker.partition(": ")
-        assert kind != "file" or name in consoles or Path(name).stem in consoles
+    files = {
+        name: block.text
+        for block in blocks(page)
+        for kind, _, name in [block.marker.partition(": ")]
+        if kind == "file"
+    }
+    for name in files:
+        stem = Path(name).stem
+        imported = any(f"from {stem} import" in text for text in files.values())
+        assert imported or name in consoles or stem in consoles, name
 
 
 # -- commands --
