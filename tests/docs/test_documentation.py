@@ -217,6 +217,17 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not fragment or fragment in map(anchor, headings(file)), target
 
 
+def test_the_front_page_leads_to_every_page_and_example() -> None:
+    """docs/index.md links to each page, has it in the tree of contents, and links to each example."""
+    front = ROOT / "docs/index.md"
+    named = {str(page.relative_to(front.parent)) for page in PAGES if page.is_relative_to(front.parent)}
+    named -= {"index.md"}
+    examples = {f"examples/{file.name}" for file in (ROOT / "docs/examples").iterdir() if file.is_file()}
+    trees = "".join(block.text for block in blocks(front) if block.language == "{toctree}")
+    assert set(links(front)) >= named | examples
+    assert {f"{line}.md" for line in trees.splitlines() if line and not line.startswith(":")} == named
+
+
 def test_the_reference_shows_what_a_collector_takes() -> None:
     """The signature written there, in place of the overloads for type checkers, is that of the class."""
     shown = re.search(r"autoclass:: event_collector.collector.Collector(\(.*\))$", reference(), re.MULTILINE)
