@@ -28,6 +28,7 @@ async def run(cells: list[str], session: ModuleType) -> list[str]:
             if source.startswith(WRITE):
                 name, _, text = source.removeprefix(WRITE).partition("\n")
                 Path(name).write_text(text)
+                print(f"Writing {name}")
             else:
                 flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
                 running: Any = eval(compile(source, f"<cell {number}>", "exec", flags=flags), vars(session))
