@@ -14,6 +14,7 @@ from event_collector.admission import send_many_recorded, send_recorded, send_re
 from event_collector.attempt import Course
 from event_collector.data import Error, Payload, ResultList
 from event_collector.exceptions import ConfigError, EventCancelled
+from event_collector.schedule import read_clock
 
 if TYPE_CHECKING:
     from event_collector.dispatcher import Dispatcher
@@ -59,7 +60,7 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
     payload: Payload[Any]
     priority: float = DEFAULT_PRIORITY
     # Clock readings of time.monotonic(), in seconds; the consumer that has the event writes the last two.
-    created: float = msgspec.field(default_factory=monotonic)
+    created: float = msgspec.field(default_factory=read_clock)
     started: float = 0.0
     owner: Any = None
     """The dispatcher that has accepted it."""

@@ -6,12 +6,17 @@ from heapq import heapify, heappop, heappush
 from time import monotonic
 from typing import Generic, TypeVar
 
-__all__ = ["Schedule"]
+__all__ = ["Schedule", "read_clock"]
 
 T = TypeVar("T")
 
 _SPARSE = 64
 """Entries that were discarded and may stay in the heap before it is made anew."""
+
+
+def read_clock() -> float:
+    """Return the time of the clock that queues go by, in seconds; looked up at each call, for tests with another."""
+    return monotonic()
 
 
 class _Entry(Generic[T]):
@@ -35,7 +40,7 @@ class Schedule(Generic[T]):
 
     """
 
-    def __init__(self, on_due: Callable[[T], None], clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, on_due: Callable[[T], None], clock: Callable[[], float] = read_clock) -> None:
         self._on_due = on_due
         self._clock = clock
         self._heap: list[_Entry[T]] = []

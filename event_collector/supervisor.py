@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from math import inf
 from random import random
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from event_collector.attempt import Attempt, Course, later
@@ -26,7 +25,7 @@ from event_collector.refusals import QueueShutDown, another
 from event_collector.remote_exceptions import error_text
 from event_collector.retry import DEADLINE, Retry, decide
 from event_collector.router import Router, SimpleRouter
-from event_collector.schedule import Schedule
+from event_collector.schedule import Schedule, read_clock
 from event_collector_workers.errors import WorkerCrashed
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class Supervisor:
         events: Events,
         letters: DeadLetters,
         *,
-        clock: Callable[[], float] = monotonic,
+        clock: Callable[[], float] = read_clock,
         chance: Callable[[], float] = random,
     ) -> None:
         self._events, self.letters = events, letters

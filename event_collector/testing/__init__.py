@@ -1,0 +1,35 @@
+"""The testing kit for applications: workers in the test's own process, a clock moved by hand, assertions on results.
+
+The names below are loaded when they are first used: the pytest plugin costs a suite that does not use it next to
+nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from event_collector.testing.assertions import assert_all_ok, assert_error, assert_ok
+    from event_collector.testing.clock import ManualClock
+    from event_collector.testing.in_process import in_process_workers
+
+__all__ = ["ManualClock", "assert_all_ok", "assert_error", "assert_ok", "in_process_workers"]
+
+_HOME_OF = {
+    "ManualClock": "clock",
+    "assert_all_ok": "assertions",
+    "assert_error": "assertions",
+    "assert_ok": "assertions",
+    "in_process_workers": "in_process",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

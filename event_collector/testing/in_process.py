@@ -1,0 +1,380 @@
+"""Workers in the test's own process: a pool without processes, in the place of the pool of a queue.
+
+What would happen in a worker happens in a thread, the *stand-in*, with the same code: the setup of each collector is
+pickled and opened, payloads and results are encoded and decoded, lifecycles are entered and left, an `async def` has
+an event loop of its own. Jobs run one at a time, in their order.
+
+    submit --> backlog --> stand-in (a thread) --> call_soon_threadsafe --> job.succeeded / job.failed
+                              |
+                              '-- over its time, cancelled, or ended by its handler: replaced by another one
+"""
+
+import asyncio
+import os
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from queue import SimpleQueue
+from time import perf_counter
+from typing import Any
+from unittest import mock
+
+from event_collector import worker_tier
+from event_collector.testing.in_flight import IN_FLIGHT
+from event_collector_workers.child import resolve
+from event_collector_workers.errors import (
+    JobCancelled,
+    JobTimeout,
+    PoolBroken,
+    PoolClosed,
+    TaskError,
+    WorkerCrashed,
+    WorkerPoolError,
+    WorkerStartError,
+)
+from event_collector_workers.job import Buffer, Job, Task, TaskSpec
+from event_collector_workers.pool import PoolListener, PoolStatistics
+
+__all__ = ["InProcessPool", "in_process_workers"]
+
+
+@contextmanager
+def in_process_workers() -> Iterator[None]:
+    """Have queues that start within this context run the handlers of their worker processes in a thread of this one.
+
+    No process is started. All else is as in a worker: what cannot be imported there is refused at the start, values are
+    encoded and decoded, each collector has a copy of its context and enters its lifecycle there. There is one worker,
+    whatever `max_workers` says. What a thread cannot do: it shares modules and their globals with the test, has no
+    `worker_limits`, and a handler over its timeout is given up but runs on. SystemExit of a handler is a WorkerCrashed,
+    `os._exit()` and signals end the test itself.
+
+    Executors that the application brings along (`mode=Executor`) are left as they are.
+    """
+    with mock.patch.object(worker_tier, "WorkerPool", InProcessPool):
+        yield
+
+
+Reply = tuple[Buffer, Buffer | None]
+
+
+class _StandIn:
+    """A thread that does what a worker process would."""
+
+    def __init__(self, tasks: Sequence[TaskSpec], post: Callable[..., None]) -> None:
+        self._specs, self._post = tasks, post
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="in-process worker", daemon=True)
+        self.job: Job | None = None
+        """What it is in; written in the loop's thread."""
+        self.timer: asyncio.TimerHandle | None = None
+        """Ends that when it takes too long."""
+
+    def start(self) -> None:
+        """Begin to open the tasks; `post("opened", ...)` tells when that is done, or why it cannot be."""
+        self._thread.start()
+
+    def give(self, job: Job) -> None:
+        """Have it run a job; `post("ended", ...)` tells the outcome."""
+        self._jobs.put(job)
+
+    def stop(self) -> None:
+        """Have it close its tasks after what it is in, and end; `post("stopped", ...)` tells."""
+        self._jobs.put(None)
+
+    def join(self) -> None:
+        """Wait for the very end of the thread, which has said that it stops."""
+        self._thread.join()
+
+    def _work(self) -> None:
+        tasks: list[Task] = []
+        try:
+            try:
+                for spec in self._specs:
+                    tasks.append(resolve(spec.reference)(spec.argument))  # noqa: PERF401 - one may fail
+            except BaseException:
+                self._post("opened", self, traceback.format_exc())
+                return
+            self._post("opened", self, None)
+            while (job := self._jobs.get()) is not None and self._run(tasks[job.task], job):
+                pass
+        finally:
+            self._post("stopped", self, _close(tasks))
+
+    def _run(self, task: Task, job: Job) -> bool:
+        """Run one job; return whether its handler has left the worker alive."""
+        reply: Reply | WorkerPoolError
+        begun = perf_counter()
+        try:
+            reply = task.run(job.body, None if job.blob is None else bytes(job.blob))
+        except SystemExit as exc:
+            code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+            reply = WorkerCrashed(f"the handler ended its worker ({exc!r})", exitcode=code)
+        except BaseException:
+            reply = TaskError(traceback.format_exc())
+        self._post("ended", self, job, reply, perf_counter() - begun)
+        return not isinstance(reply, WorkerCrashed)
+
+
+def _close(tasks: list[Task]) -> str:
+    """Close tasks, the last one first; return the tracebacks of those that failed to."""
+    complaints = []
+    for task in reversed(tasks):
+        try:
+            task.close()
+        except BaseException:
+            complaints.append(traceback.format_exc())
+    return "\n".join(complaints)
+
+
+class InProcessPool:
+    """A pool of one worker that is a thread; behaves as `event_collector_workers.pool.WorkerPool` does to its queue.
+
+    Args:
+        tasks: what the worker can run.
+        listener: hears of what happens.
+        settings: those of a WorkerPool that have no meaning for one thread; ignored.
+
+    """
+
+    def __init__(
+        self, tasks: Sequence[TaskSpec], *, listener: PoolListener | None = None, **settings: Any
+    ) -> None:
+        self._specs, self._listener = tuple(tasks), listener or PoolListener()
+        self._backlog: deque[Job] = deque()
+        self._worker: _StandIn | None = None  # the one that is ready or opening its tasks
+        self._leaving: set[_StandIn] = set()  # those that are about to end, and are waited for
+        self._is_ready = self._closing = False
+        self._broken: str | None = None  # why a worker could not open its tasks
+        self._counts = {"submitted": 0, "finished": 0, "failed": 0, "crashed": 0, "restarts": 0}
+        self._change: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
+
+    # Life
+
+    async def start(self, workers: int) -> None:
+        """Start the worker; return when it has opened its tasks.
+
+        Raises:
+            WorkerStartError: it could not; the text holds the traceback.
+
+        """
+        self._loop = asyncio.get_running_loop()
+        self._hire()
+        try:
+            await self._until(lambda: self._is_ready or self._broken is not None)
+        except BaseException:
+            await self.abort()
+            raise
+        if self._broken is not None:
+            await self.abort()
+            raise WorkerStartError(f"an in-process worker could not be started: {self._broken}")
+
+    def resize(self, workers: int) -> None:
+        """There is one worker."""
+
+    async def close(self, timeout: float | None = None) -> None:
+        """Finish all jobs, close the tasks, end the thread; after `timeout` seconds what is left is given up."""
+        self._closing = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._until(lambda: not self._outstanding)
+                self._dismiss()
+                await self._until(lambda: not self._leaving)
+        await self.abort()
+
+    async def abort(self) -> None:
+        """Give up every job with PoolClosed; a thread that is in a handler ends with it, unheard."""
+        self._closing = True
+        jobs, self._backlog = [*self._backlog], deque()
+        job = None if self._worker is None else self._worker.job
+        if job is not None:
+            jobs.insert(0, job)
+        self._dismiss(awaited=job is None)
+        for job in jobs:
+            self._fail(job, PoolClosed("the pool was stopped before this job had ended"))
+
+    # Jobs
+
+    def submit(self, job: Job) -> None:
+        """Take a job. Raises PoolClosed after the end has begun."""
+        self.submit_all((job,))
+
+    def submit_all(self, jobs: Sequence[Job]) -> None:
+        """Take jobs, all or none of them."""
+        if self._closing:
+            raise PoolClosed("the pool is closing; it takes no more jobs")
+        self._counts["submitted"] += len(jobs)
+        for job in jobs:
+            job._place = self
+            IN_FLIGHT.add(job)
+        self._backlog.extend(jobs)
+        self._hand_out()
+
+    def cancel(self, job: Job) -> bool:
+        """Withdraw a job, or give up the worker that is in it; False if it has ended."""
+        error = JobCancelled("the job was cancelled")
+        if self._worker is not None and self._worker.job is job:
+            self._give_up(error)
+        elif job in self._backlog:
+            self._backlog.remove(job)
+            self._fail(job, error)
+        else:
+            return False
+        return True
+
+    @property
+    def room(self) -> int:
+        """How many more jobs the worker takes at once."""
+        return int(self.is_idle)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the worker has nothing to do."""
+        return self._is_ready and self._worker is not None and self._worker.job is None and not self._backlog
+
+    @property
+    def backlog(self) -> int:
+        """How many jobs the worker does not have yet."""
+        return len(self._backlog)
+
+    def statistics(self, *, memory: bool = False) -> PoolStatistics:
+        """Return a snapshot; times and memory of a thread are not told."""
+        busy = self._worker is not None and self._worker.job is not None
+        return PoolStatistics(
+            **self._counts,
+            target=1,
+            ready=int(self._is_ready),
+            starting=int(self._worker is not None and not self._is_ready),
+            busy=int(busy),
+            backlog=len(self._backlog),
+            service_seconds=0.0,
+            startup_seconds=0.0,
+            cpu_seconds=0.0,
+            workers=(),
+        )
+
+    @property
+    def _outstanding(self) -> int:
+        return self._counts["submitted"] - self._counts["finished"] - self._counts["failed"]
+
+    # The worker
+
+    def _hire(self) -> None:
+        self._is_ready, self._broken = False, None
+        self._worker = _StandIn(self._specs, self._post)
+        self._worker.start()
+
+    def _dismiss(self, reason: str = "stopped", *, awaited: bool = True) -> None:
+        """Have the worker end after what it is in, which is no longer heard of."""
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        if worker.timer is not None:
+            worker.timer.cancel()
+        worker.job = None
+        worker.stop()
+        if awaited:
+            self._leaving.add(worker)
+        if self._is_ready:
+            self._is_ready = False
+            self._listener.worker_stopped(os.getpid(), reason, None)
+
+    def _hand_out(self) -> None:
+        worker = self._worker
+        if worker is None and self._backlog and not self._closing:
+            self._hire()
+        if worker is None or not self._is_ready or worker.job is not None or not self._backlog:
+            return
+        job = worker.job = self._backlog.popleft()
+        if job.timeout is not None:
+            late = JobTimeout(f"the job ran longer than {job.timeout} s", timeout=job.timeout)
+            worker.timer = self._loop.call_later(job.timeout, self._give_up, late)
+        worker.give(job)
+
+    def _give_up(self, error: WorkerPoolError, *, ends: bool = False) -> None:
+        """Fail the job that the worker is in, as a kill would, and replace the worker; `ends`: it ends by itself."""
+        worker = self._worker
+        job = None if worker is None else worker.job
+        self._counts["crashed"] += 1
+        self._counts["restarts"] += 1
+        self._dismiss("crashed", awaited=ends)
+        if job is not None:
+            self._fail(job, error)
+        self._take_next()
+
+    def _take_next(self) -> None:
+        self._hand_out()
+        if self.room:
+            self._listener.room()
+        self._wake()
+
+    def _fail(self, job: Job, error: BaseException, elapsed: float = 0.0) -> None:
+        self._counts["failed"] += 1
+        self._let_go(job)
+        job.failed(error, elapsed)
+        self._wake()
+
+    def _let_go(self, job: Job) -> None:
+        job._place = None
+        IN_FLIGHT.discard(job)
+
+    # What the worker tells
+
+    def _post(self, what: str, *args: Any) -> None:
+        """Called in the thread: have the loop told. One that is closed hears nothing."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(getattr(self, f"_{what}"), *args)
+
+    def _opened(self, worker: _StandIn, trouble: str | None) -> None:
+        if worker is not self._worker:
+            return
+        if trouble is None:
+            self._is_ready = True
+            self._listener.worker_started(os.getpid(), 0.0)
+            self._take_next()
+            return
+        self._worker, self._broken = None, trouble
+        self._leaving.add(worker)
+        jobs, self._backlog = [*self._backlog], deque()
+        for job in jobs:
+            self._fail(job, PoolBroken(f"an in-process worker could not be replaced: {trouble}"))
+        self._wake()
+
+    def _ended(self, worker: _StandIn, job: Job, reply: Reply | WorkerPoolError, elapsed: float) -> None:
+        if worker.job is not job:
+            return  # it was given up
+        if isinstance(reply, WorkerCrashed):
+            self._give_up(reply, ends=True)
+            return
+        worker.job = None
+        if worker.timer is not None:
+            worker.timer.cancel()
+        if isinstance(reply, WorkerPoolError):
+            self._fail(job, reply, elapsed)
+        else:
+            self._counts["finished"] += 1
+            self._let_go(job)
+            body, blob = reply
+            job.succeeded(bytes(body), None if blob is None else bytes(blob), elapsed)
+        self._listener.answers()
+        self._take_next()
+
+    def _stopped(self, worker: _StandIn, complaints: str) -> None:
+        worker.join()
+        self._leaving.discard(worker)
+        if complaints:
+            self._listener.worker_complained(os.getpid(), complaints)
+        self._wake()
+
+    # Waiting
+
+    def _wake(self) -> None:
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._change = self._loop.create_future()
+            await self._change
