@@ -18,6 +18,7 @@ from event_collector import (
     Retry,
     RetryLater,
 )
+from event_collector.testing import ManualClock, assert_error, assert_ok
 from tests.event_collector import sample_attempts as handlers
 from tests.event_collector.modes import BOUND, balanced, balanced_all_along, running, until
 
@@ -87,34 +88,36 @@ async def test_no_retry_begins_after_the_deadline() -> None:
         assert (letter.reason, letter.attempts) == ("deadline", 1)
 
 
-async def test_a_retry_that_is_due_and_waits_expires() -> None:
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the clock is one for asyncio's own loop
+async def test_a_retry_that_is_due_and_waits_expires(manual_clock: ManualClock) -> None:
     """An attempt that is due, but finds no free consumer before the deadline, does not begin."""
-    gate, busy = asyncio.Event(), asyncio.Event()
+    gate = asyncio.Event()
 
     async def handler(payload: Payload[Any], ctx: Context) -> Any:
         if payload.value == "busy":
-            busy.set()
             await gate.wait()
             return "done"
-        raise RetryLater("later", delay=0.05)
+        raise RetryLater("later", delay=5.0)
 
     async with (
         running(Collector("c", handler, retry=Retry(9)), max_consumers=1, autoscale=False) as queue,
         balanced_all_along(queue),
     ):
         publisher = queue.get_publisher()
-        event = await publisher.send(Payload("fails"), deadline=0.3)
-        await until(lambda: queue.accounting().scheduled, "it is scheduled")
+        event = await publisher.send(Payload("fails"), deadline=8.0)
+        assert queue.accounting().scheduled == 1
         blocker = await publisher.send(Payload("busy"))
-        await busy.wait()
-        (result,) = await event.wait()
-        assert isinstance(result.err, DeadlineExceeded)  # type: ignore[union-attr]
-        assert result.key == "c"
+        await manual_clock.advance(7.9)
+        assert (event.is_done(), queue.accounting().queued) == (False, 1)
+        await manual_clock.advance(0.1)
+        error = assert_error(event, DeadlineExceeded)
+        assert "next attempt" in str(error)
+        assert event.get_result().first().key == "c"  # type: ignore[union-attr]
         (letter,) = queue.dead_letters
         assert letter.reason == "deadline"
         assert letter.error == "RetryLater: later"
         gate.set()
-        assert (await blocker.wait()).first().unwrap() == "done"
+        assert assert_ok(await blocker.wait()) == "done"
 
 
 async def test_deadlines_that_are_met_leave_nothing_behind() -> None:
