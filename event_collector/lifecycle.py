@@ -1,6 +1,5 @@
 """Lifecycles of collectors: entered in order before the first event, left in reverse after the last."""
 
-import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeAlias
@@ -54,6 +53,9 @@ class Lifecycles:
 
         A cancellation is for the one that is being left; it goes on with the next.
         """
+        # Not at the top: a worker imports this module too, and may have no use for asyncio.
+        from asyncio import CancelledError
+
         errors: list[Exception] = []
         interrupt: BaseException | None = None
         while self._entered:
@@ -65,7 +67,7 @@ class Lifecycles:
                     manager.__exit__(None, None, None)
             except Exception as exc:
                 errors.append(exc)
-            except asyncio.CancelledError:
+            except CancelledError:
                 continue
             except BaseException as exc:
                 interrupt = exc

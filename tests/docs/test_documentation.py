@@ -49,6 +49,7 @@ PROGRAMS = (
     "event-collector",
     "python -m bench.front_end",
     "python -m bench.process_tier",
+    "python -m bench.imports",
     "python -m bench.autoscaler",
     "python -m bench.brokers",
     "python -m bench.hosts",

@@ -105,6 +105,7 @@ async def test_a_retry_that_is_due_and_waits_expires(manual_clock: ManualClock) 
     ):
         publisher = queue.get_publisher()
         event = await publisher.send(Payload("fails"), deadline=8.0)
+        await manual_clock.advance()
         assert queue.accounting().scheduled == 1
         blocker = await publisher.send(Payload("busy"))
         await manual_clock.advance(7.9)
