@@ -3,19 +3,19 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
-from typing import NoReturn
+from importlib import import_module
+from typing import Any, NoReturn
 
-from event_collector.command import bench, check, journal, run, top
 from event_collector.command.usage import UsageError
 
 __all__ = ["run_command"]
 
 PROGRAM = "event-collector"
 DISTRIBUTION = "event-collector-hybrid"
-COMMANDS = (run, bench, journal, top, check)
+COMMANDS = ("run", "bench", "journal", "top", "check")
 """A module for each subcommand, with `add_parser(subparsers)`; the parser's default `run` is called with the options
-and returns the exit status."""
+and returns the exit status. Only that of the one that was named is imported: health probes run a command every few
+seconds."""
 
 INTERRUPTED = 130
 
@@ -45,7 +45,8 @@ class Parser(argparse.ArgumentParser):
 
 def run_command(arguments: Sequence[str] | None) -> int:
     """Parse the arguments, run the subcommand they name, and return the exit status."""
-    options = _make_parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _make_parser(given).parse_args(given)
     try:
         status: int = options.run(options)
     except UsageError as exc:
@@ -56,20 +57,37 @@ def run_command(arguments: Sequence[str] | None) -> int:
     return status
 
 
-def _make_parser() -> Parser:
+def _make_parser(arguments: Sequence[str]) -> Parser:
     parser = Parser(
         prog=PROGRAM,
         description="Process events with coroutines and worker processes.",
         epilog=f"'{PROGRAM} COMMAND --help' tells all about a command.",
     )
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {_version()}")
+    parser.add_argument("--version", action=_ShowVersion)
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add_parser(subparsers)
+    named = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for command in [named] if named in COMMANDS else COMMANDS:
+        import_module(f"event_collector.command.{command}").add_parser(subparsers)
     return parser
 
 
+class _ShowVersion(argparse.Action):
+    """Prints the version, which takes a while to find out, and ends."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(
+            option_strings, argparse.SUPPRESS, nargs=0, help="show program's version number and exit"
+        )
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        """Do so."""
+        print(f"{PROGRAM} {_version()}")
+        parser.exit()
+
+
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:  # a source tree that was not installed

@@ -90,9 +90,11 @@ def test_the_service_answers_is_probed_and_ends_in_time(
     """Every probe passes once it runs; at SIGTERM what was accepted is answered, and the service ends with status 0."""
     commands, until = probes(), time.monotonic() + BOUND
     assert set(commands) == {"startupProbe", "readinessProbe", "livenessProbe", "HEALTHCHECK"}
-    while ask(commands["startupProbe"], environment)[0]:
+    socket_file = Path(environment["EVENT_COLLECTOR_MONITOR"])
+    while not socket_file.exists() or ask(commands["startupProbe"], environment)[0]:
         assert time.monotonic() < until, "the service does not come up"
         assert service.poll() is None, service.communicate()[0]
+        time.sleep(0.05)
     for command in commands.values():
         assert ask(command, environment)[0] == 0, command
     with socket.create_connection(("localhost", int(environment["PORT"])), timeout=BOUND) as connection:

@@ -22,7 +22,7 @@ def loaded_by(code: str) -> set[str]:
     command = [sys.executable, "-W", "error", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    return set(json.loads(done.stdout))
+    return set(json.loads(done.stdout.splitlines()[-1]))
 
 
 def ours(modules: set[str]) -> set[str]:
@@ -61,6 +61,16 @@ def test_a_queue_loads_nothing_that_it_may_not_need() -> None:
     assert {
         name for name in modules if name.startswith(tuple(f"event_collector.{part}" for part in optional))
     } == set()
+
+
+def test_a_health_probe_loads_no_queue() -> None:
+    """`event-collector check` runs every few seconds: it imports neither the other commands nor what they need."""
+    modules = loaded_by("from event_collector.cli import main; main(['check', '/nowhere'])")
+    assert {name for name in modules if name.startswith("event_collector.command.")} == {
+        f"event_collector.command.{name}" for name in ("check", "monitor_client", "program", "usage")
+    }
+    assert modules & (HEAVY - {"msgspec", "inspect"}) == set()
+    assert {"event_collector.queue", "event_collector.engine"} & modules == set()
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from event_collector import Context, Payload
+from event_collector.running_event import event_context
 
 
 class Order(msgspec.Struct):
@@ -90,3 +91,7 @@ def is_opened(payload: Payload[Any], ctx: Context) -> bool:
 def broken(ctx: Context) -> Iterator[None]:
     raise OSError("no database")
     yield
+
+
+def context(payload: Payload[Any], ctx: Context) -> dict[str, Any]:
+    return event_context()

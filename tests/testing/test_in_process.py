@@ -1,7 +1,9 @@
 """Workers in the test's own process: as in production, without a process."""
 
 import asyncio
+import inspect
 import multiprocessing
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -20,8 +22,10 @@ from event_collector import (
     QueueShutDown,
     Retry,
     WorkerCrashed,
+    worker_tier,
 )
 from event_collector.testing import assert_all_ok, assert_error, assert_ok
+from event_collector.testing.in_process import InProcessPool
 from event_collector_workers import WorkerStartError
 from tests.event_collector.modes import ask, running, until
 from tests.testing import sample_handlers as handlers
@@ -162,3 +166,18 @@ async def test_two_queues_have_a_worker_each() -> None:
         assert assert_ok(await ask(second, 1)) == 1
         handlers.RELEASED.set()
         assert assert_ok(await asyncio.wait_for(stuck.wait(), 30)) == "hang"
+
+
+async def test_a_handler_knows_its_event() -> None:
+    """What log lines tell of the event is known in the thread as it is in a worker."""
+    async with running(Collector("c", handlers.context)) as queue:
+        event = await queue.get_publisher().send(Payload(1))
+        known = assert_ok(await event.wait())
+    assert (known["event_id"], known["collector"], known["attempt"]) == (event.id, "c", 1)
+
+
+def test_the_pool_has_all_that_a_queue_asks_of_one() -> None:
+    """Nothing that the tier of workers uses of its pool is missing in the one that stands in for it."""
+    used = set(re.findall(r"\bself\._pool\.(\w+)", inspect.getsource(worker_tier)))
+    assert {"start", "submit_all", "statistics"} <= used
+    assert used <= set(dir(InProcessPool))

@@ -1,13 +1,11 @@
-"""The pytest plugin in suites of others: it works with every way to run coroutines, and costs nothing unused."""
+"""The pytest plugin in the suites of others; docs/testing.md has it beside pytest-asyncio, this suite beside anyio."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-USE = """
+SUITE = """
 import asyncio, sys
 import pytest
 
@@ -29,19 +27,6 @@ async def use(clock):
 def test_plain(manual_clock, in_process_workers):
     asyncio.run(use(manual_clock))
 """
-USE_WITH_PLUGINS = """
-@pytest.mark.asyncio
-async def test_pytest_asyncio(manual_clock, in_process_workers):
-    await use(manual_clock)
-
-@pytest.mark.anyio
-async def test_anyio(manual_clock, in_process_workers):
-    await use(manual_clock)
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-"""
 HANDLERS = """
 import threading
 
@@ -53,24 +38,22 @@ def succeed_at_second(payload, ctx):
 OTHERS = ("asyncio", "anyio", "xdist", "timeout", "benchmark", "hypothesispytest")
 
 
-@pytest.mark.parametrize(
-    ("suite", "options", "passed"),
-    [
-        (USE + USE_WITH_PLUGINS, ["-o", "asyncio_default_fixture_loop_scope=function"], 4),
-        (USE, [f"-pno:{name}" for name in OTHERS], 2),
-    ],
-    ids=["with pytest-asyncio and anyio", "with no other plugin"],
-)
-def test_the_fixtures_work_in_the_suites_of_others(
-    suite: str, options: list[str], passed: int, tmp_path: Path
-) -> None:
-    """A suite with warnings as errors has clock and workers, however it runs coroutines, and imports nothing unused."""
+def test_the_fixtures_need_no_other_plugin_and_import_nothing_unused(tmp_path: Path) -> None:
+    """A suite with warnings as errors has clock and workers, in tests that run a loop themselves."""
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
     (tmp_path / "handlers.py").write_text(HANDLERS)
-    (tmp_path / "test_suite.py").write_text(suite)
+    (tmp_path / "test_suite.py").write_text(SUITE)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *(f"-pno:{one}" for one in OTHERS),
+    ]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100, check=False
     )
-    assert f"{passed} passed" in done.stdout, done.stdout + done.stderr
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
