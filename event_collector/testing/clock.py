@@ -18,9 +18,11 @@ from event_collector import (
     consumer,
     dispatcher,
     engine,
+    executor_tier,
     monitor,
     publisher,
     schedule,
+    settlement,
     tiers,
     worker_tier,
 )
@@ -31,7 +33,7 @@ from event_collector.testing.in_flight import IN_FLIGHT
 __all__ = ["ManualClock"]
 
 READERS: Final = (
-    collector, consumer, dispatcher, engine, monitor, publisher, recorder, schedule, worker_tier,
+    collector, consumer, dispatcher, engine, monitor, publisher, recorder, schedule, settlement, worker_tier,
 )  # fmt: skip
 """The modules that ask for the time in the thread of the event loop."""
 
@@ -89,7 +91,7 @@ class ManualClock:
         self._now = time.monotonic()
         IN_FLIGHT.clear()  # of loops that have ended without the end of what ran there
         thread, real = threading.get_ident(), asyncio.BaseEventLoop.time
-        call, end = tiers._call, engine.Engine._end
+        call, end = tiers.call_in_thread, engine.Engine._end
 
         def loop_time(loop: asyncio.BaseEventLoop) -> float:
             return self._read() if threading.get_ident() == thread else real(loop)
@@ -106,9 +108,10 @@ class ManualClock:
         self._patches.enter_context(mock.patch.object(engine.Engine, "_end", timed_end))
         self._patches.enter_context(mock.patch.object(engine, "LEAST_INTERVAL", CALM))
         self._patches.enter_context(mock.patch.object(asyncio.BaseEventLoop, "time", loop_time))
-        self._patches.enter_context(mock.patch.object(tiers, "_call", counted_call))
-        for module in READERS:
-            self._patches.enter_context(mock.patch.object(module, "monotonic", self._read))
+        for module in (tiers, executor_tier):
+            self._patches.enter_context(mock.patch.object(module, "call_in_thread", counted_call))
+        for reader in READERS:
+            self._patches.enter_context(mock.patch.object(reader, "monotonic", self._read))
         return self
 
     def __exit__(

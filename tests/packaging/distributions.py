@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from email.message import Message
 from email.parser import Parser
@@ -15,7 +16,7 @@ __all__ = ["EXTRAS", "ROOT", "VERSIONS", "Distributions", "build", "interpreter"
 
 ROOT = Path(__file__).parents[2]
 VERSIONS = ("3.11", "3.12", "3.13")
-EXTRAS = ("opentelemetry", "progress", "prometheus", "top")
+EXTRAS = tuple(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 LIMIT = 300.0
 """Seconds that one step may take: far more than it ever should."""
 

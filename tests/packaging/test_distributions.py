@@ -94,6 +94,7 @@ def test_every_extra_is_named_where_it_is_missed() -> None:
     }
     called = set(re.findall(r"(?:install_line|missing)\(['\"](\w+)['\"]", text))
     assert (named - {"extra"}) | called == set(EXTRAS)
+    assert set(USES) == {"", *EXTRAS}, "say what the new extra is for, below"
 
 
 # -- real installations --
@@ -101,9 +102,12 @@ def test_every_extra_is_named_where_it_is_missed() -> None:
 HANDLERS = "def double(value: int) -> int:\n    return value * 2\n"
 USES = {
     "": "pass",
+    "dask": "import event_collector.dask, distributed",
+    "nats": "import event_collector.sources.jetstream_pull, nats",
     "opentelemetry": "import event_collector.opentelemetry",
     "progress": "import rich.progress",
     "prometheus": "import event_collector.prometheus",
+    "redis": "import event_collector.sources.redis_stream, redis.asyncio",
     "top": "import rich.live, event_collector.command.top",
 }
 """What an extra is for, in a line that fails without it."""
@@ -119,7 +123,6 @@ def test_it_installs_and_works_with_each_extra_alone(
     python = interpreter(version)
     if python is None:
         pytest.skip(f"no Python {version}: none on the PATH as python{version}, none in ~/.pyenv/versions")
-    assert set(USES) == {"", *EXTRAS}
     (tmp_path / "handlers.py").write_text(HANDLERS)
     for extra, use in USES.items():
         environment = tmp_path / f"with-{extra or 'nothing'}"

@@ -61,7 +61,7 @@ async def test_a_retry_comes_when_it_is_due_and_not_before(manual_clock: ManualC
         await manual_clock.advance(HOUR)
         assert begun == [0.0, 60.0, 180.0, 420.0]
         assert assert_ok(event) == 4
-    assert manual_clock.now - start == pytest.approx(HOUR + 60.1)
+        assert manual_clock.now - start == pytest.approx(HOUR + 60.1)
 
 
 @pytest.mark.parametrize("mode", ["thread", "process"])
@@ -249,8 +249,9 @@ async def test_a_queue_ends_while_the_clock_stands(manual_clock: ManualClock) ->
 
 REAL_TIME = {
     "benchmark.subject", "observer", "opentelemetry", "socket_file", "steps", "viewers", "watchdog",
+    "sources.feed", "sources.jetstream_pull", "sources.redis_stream",
 }  # fmt: skip
-"""They measure what handlers really take, or serve viewers outside of the program."""
+"""They measure what handlers really take, or deal with other programs."""
 
 
 def test_every_module_that_asks_for_the_time_is_known_to_the_clock() -> None:

@@ -116,7 +116,7 @@ async def test_a_handler_that_ends_its_worker_is_a_crash() -> None:
 
 async def test_a_handler_over_its_timeout_is_given_up() -> None:
     """The event ends with HandlerTimeout, and another worker takes the next one; the end waits for neither."""
-    async with running(Collector("c", handlers.hang, timeout=0.05)) as queue:
+    async with running(Collector("c", handlers.hang, timeout=0.5)) as queue:
         events = [await queue.get_publisher().send(Payload(value)) for value in ("hang", "go on")]
         assert_error(await events[0].wait(), HandlerTimeout)
         assert assert_ok(await events[1].wait()) == "go on"
