@@ -41,7 +41,8 @@ IMPORTS = (
         3.2,
     ),
 )
-"""The bounds are wide: they are there to notice a module that should not be there, not a few percent."""
+"""A bound is missed when even the least of the rounds is above it: a busy machine only adds. They are there to notice a
+module that should not be there, not a few percent."""
 
 
 def cpu_seconds(code: str) -> float:
@@ -72,11 +73,11 @@ def main() -> None:
     for one in IMPORTS:
         ratios = [(costs[one.name] - costs["nothing"]) / yardstick for costs in rounds]
         middle = median(ratios)
-        verdict = "MISSED" if middle > one.at_most else "met"
+        verdict = "MISSED" if min(ratios) > one.at_most else "met"
         print(
             f"{one.name:<24}{middle:>8.2f}{min(ratios):>8.2f}{max(ratios):>8.2f}{one.at_most:>8.2f}   {verdict}"
         )
-        if middle > one.at_most:
+        if min(ratios) > one.at_most:
             broken.append(one.name)
     if broken and options.check:
         raise SystemExit(1)
