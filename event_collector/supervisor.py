@@ -83,7 +83,8 @@ class Supervisor:
         self._retries: Schedule[CollectorEvent] = Schedule(self._begin_again, clock)
         self._deadlines: Schedule[CollectorEvent] = Schedule(self._expire, clock)
         self._draining = False
-        self._giving_up = False
+        self.giving_up = False
+        """Whether the time for the end is up: nothing more may begin."""
         self.recorder: Recorder | None = None
         self.returned = 0
         """How many attempts were followed by another one."""
@@ -95,7 +96,7 @@ class Supervisor:
         self._collectors = collectors
         self._policies = {key: c.retry for key, c in collectors.items() if c.retry is not None}
         self._router = router if isinstance(router, SimpleRouter) else None
-        self._draining = self._giving_up = False
+        self._draining = self.giving_up = False
         self._retries.open(loop)
         self._deadlines.open(loop)
 
@@ -118,7 +119,7 @@ class Supervisor:
 
     def give_up(self, error: QueueShutDown) -> None:
         """End what is scheduled, and have nothing tried again."""
-        self._draining = self._giving_up = True
+        self._draining = self.giving_up = True
         for event in list(self._retries):
             self._events.end_waiting(event, another(error), on_record=False)
 
@@ -152,7 +153,7 @@ class Supervisor:
         if course is not None and course.results is not None:
             results = _merged(course.results, results, course.only)
         failed = [result for result in results if isinstance(result, Error) and result.key in self._policies]
-        if failed and not self._giving_up and not (course is not None and course.cancelled):
+        if failed and not self.giving_up and not (course is not None and course.cancelled):
             if course is None:
                 course = event.course = Course()
             self._judge(event, course, results, failed)
@@ -161,7 +162,7 @@ class Supervisor:
                 return
         self._deadlines.discard(event)
         # Handlers that the end has cut short could be tried again: that is left to the next start.
-        unfinished = (self._giving_up and failed) or _was_shut_down(results)
+        unfinished = (self.giving_up and failed) or _was_shut_down(results)
         self._events.conclude(event, results, on_record=not unfinished)
 
     def _judge(

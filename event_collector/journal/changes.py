@@ -8,7 +8,7 @@ __all__ = ["Changes"]
 class Changes:
     """Changes of events and dead letters; `JournalFile.apply()` writes them in the order of these attributes."""
 
-    __slots__ = ("inserted", "attempted", "crashed", "buried", "finished", "dropped")  # noqa: RUF023
+    __slots__ = ("inserted", "attempted", "crashed", "buried", "finished", "dropped", "given")  # noqa: RUF023
 
     def __init__(self) -> None:
         self.inserted: dict[int, Record] = {}
@@ -20,6 +20,8 @@ class Changes:
         self.finished: set[int] = set()
         self.dropped: set[tuple[int, str]] = set()
         """Dead letters that are not kept, by event and collector."""
+        self.given = 0
+        """An id that was given, so that no event to come may have it or a lower one; 0 for none."""
 
     def attempt(self, number: int, progress: bytes) -> None:
         """An attempt has ended, and was not the last."""
@@ -46,6 +48,7 @@ class Changes:
         self.inserted |= later.inserted
         self.crashed |= later.crashed
         self.buried |= later.buried
+        self.given = max(self.given, later.given)
         for number in later.finished:
             self.finish(number)
         for letter in later.dropped:

@@ -60,6 +60,7 @@ _RECORD = "id, schema, body, checksum, accepted, expires, progress, crashes"
 _INSERT = f"INSERT INTO event ({_RECORD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - only names are put in
 _LETTER = "id, collector, schema, body, checksum, accepted, expires, attempts, reason, error, trace, time"
 _BURY = f"INSERT OR REPLACE INTO dead_letter ({_LETTER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_GIVE = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'event'"
 _DROP = "DELETE FROM dead_letter WHERE id = ? AND collector = ?"
 
 
@@ -263,6 +264,8 @@ def _apply(db: sqlite3.Connection, changes: Changes) -> None:
         db.executemany("DELETE FROM event WHERE id = ?", [(number,) for number in changes.finished])
     if changes.dropped:
         db.executemany(_DROP, changes.dropped)
+    if changes.given and not db.execute(_GIVE, (changes.given,)).rowcount:
+        db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)", (changes.given,))
 
 
 def _letter_row(letter: Letter) -> tuple[Any, ...]:

@@ -38,6 +38,8 @@ __all__ = ["JournalRecorder", "Recovered", "Unfinished"]
 
 UNDECODABLE: Final = "undecodable"
 UNDELIVERABLE: Final = "undeliverable"
+PLAUSIBLE: Final = 2**40
+"""Ids that one program may have given; a page of running events that says more was written by somebody else."""
 FEW: Final = 20
 """Events that are named in a log line; the others are only counted."""
 
@@ -59,16 +61,18 @@ class Recovered:
         codec: decodes it.
         keys: of the collectors that there are.
         max_crashes: how many programs may die with one event.
-        running: the events that handlers had when the last program died.
+        page: has the events that handlers had when the last program died.
 
     """
 
     def __init__(
-        self, file: JournalFile, codec: RecordCodec, keys: Set[str], max_crashes: int, running: Set[int]
+        self, file: JournalFile, codec: RecordCodec, keys: Set[str], max_crashes: int, page: RunningPage
     ) -> None:
         self._codec, self._keys, self._max_crashes = codec, keys, max_crashes
-        self._running = running
+        self._running = page.left
         self._changes = Changes()
+        if page.highest < file.last_id() + PLAUSIBLE:
+            self._changes.given = page.highest
         self.is_torn = file.is_torn
         self.unfinished: list[Unfinished] = []
         self.buried: list[tuple[int, str]] = []
@@ -180,7 +184,7 @@ class JournalRecorder:
         def recover(file: JournalFile) -> Recovered:
             file.apply(parked)
             page = self._page = _open_page(journal.path)
-            recovered = Recovered(file, self._codec, self._keys, journal.max_crashes, page.left)
+            recovered = Recovered(file, self._codec, self._keys, journal.max_crashes, page)
             page.forget()
             return recovered
 
@@ -224,7 +228,7 @@ class JournalRecorder:
 
     def _replay_alone(self, suspects: deque[Unfinished], dispatcher: Dispatcher) -> None:
         """Run events one after the other: of several that were in handlers whenever a program died, one did it."""
-        while suspects and self._is_open:
+        while suspects and self._is_open and not dispatcher.supervisor.giving_up:
             event = self._replay(suspects.popleft(), dispatcher)
             if not event.is_done():
                 event.add_waiter(_Next(event, lambda: self._replay_alone(suspects, dispatcher)))
@@ -233,11 +237,15 @@ class JournalRecorder:
     async def close(self) -> None:
         """Write what is left and close the file."""
         self._is_open, self._journal.recorder = False, None
+        is_written = True
         if self._writer is not None:
+            if self._page is not None and self._page.highest:
+                self._changes.given = self._page.highest
             await self._writer.close()
+            is_written = self._writer.trouble is None
             self._writer = None
         if self._page is not None:
-            self._page.close()
+            self._page.close(keep=not is_written)
             self._page = None
 
     def _report(self, recovered: Recovered) -> None:
@@ -282,6 +290,8 @@ class JournalRecorder:
         schema, body = self._codec.encode(event.payload)
         event.payload = copy(event.payload)  # the sender may send his again, as another event
         event.payload._event_id = event.id
+        if self._page is not None:
+            self._page.give(event.id)
         now, course, expires, progress = time(), event.course, None, None
         if course is not None:
             expires = None if course.deadline is None else now + (course.deadline - monotonic())

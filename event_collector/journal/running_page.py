@@ -1,5 +1,8 @@
 """Which events are in handlers, on a page of memory that outlives the program: for whom a crash is counted.
 
+And the highest id that was given: an event of `send_nowait()` may have been in its handler, and be finished, before any
+of it is in the file; nobody else is to get its id.
+
 A page of a file that is mapped into memory is the kernel's: what was stored there the moment before SIGKILL, or before
 a handler ended the process, is found by the next program. To store an id costs no system call and no wait, so that even
 an event that ends the program at once is found out. A loss of power, which is nobody's fault, may take the page.
@@ -15,7 +18,8 @@ __all__ = ["RunningPage"]
 SUFFIX: Final = "-running"
 SLOTS: Final = 4096
 """Events in handlers at once that are kept track of; of the others a crash is not counted."""
-SIZE: Final = SLOTS * 8
+SIZE: Final = SLOTS * 8 + 8
+"""The last place has the highest id."""
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -44,14 +48,21 @@ class RunningPage:
         finally:
             os.close(fd)
         self._view = memoryview(self._map).cast("Q")
-        self.left = frozenset(number for number in array("Q", bytes(self._map)) if number)
+        *left, self.highest = array("Q", bytes(self._map)[:SIZE])
+        """The highest id that the last program gave, if it died."""
+        self.left = frozenset(number for number in left if number)
         """The events that were in handlers when the last program died."""
         self._free = list(range(SLOTS))
         self._slots: dict[int, int] = {}
 
     def forget(self) -> None:
-        """Those that were left are counted."""
+        """What was left is on record."""
         self._map[:] = bytes(SIZE)
+        self.highest = 0
+
+    def give(self, number: int) -> None:
+        """The event has this id; it is the highest so far."""
+        self.highest = self._view[SLOTS] = number
 
     def begin(self, number: int) -> None:
         """A handler has the event."""
@@ -66,10 +77,12 @@ class RunningPage:
             self._view[slot] = 0
             self._free.append(slot)
 
-    def close(self) -> None:
-        """The program ends in good order: nothing is left of the page."""
+    def close(self, *, keep: bool = False) -> None:
+        """The program ends in good order: nothing is left of the page, unless the file could not be written."""
         self._view.release()
         self._map.close()
+        if keep:
+            return
         try:
             os.unlink(self._path)
         except OSError:

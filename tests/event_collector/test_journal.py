@@ -1,6 +1,7 @@
 """A queue with a journal: what survives, what runs again, and how."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -446,6 +447,52 @@ async def test_events_that_may_end_the_program_run_one_after_the_other(path: Pat
         pass  # the end waits for all of them
     assert trace.seen == [3, 0, 3, 0, 1, 2]
     assert unfinished(path) == []
+
+
+async def test_an_end_without_time_begins_with_no_further_one(path: Path) -> None:
+    """One that answers in spite of its cancellation lets the next not begin: that is left to the next start."""
+    trace = Trace(opened=False)
+    async with cut_short(make_queue(path, trace)) as queue:
+        events = await queue.get_publisher().send_many([Payload(1), Payload(2)])
+        await until(lambda: len(trace.seen) == 2)
+    file = file_of(path)
+    file.db.execute("UPDATE event SET crashes = 2")
+    file.abandon()
+    seen: list[int] = []
+
+    async def stubborn(payload: Payload[int], ctx: Context) -> int:
+        seen.append(payload.value)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+        return payload.value
+
+    async with cut_short(make_queue(Journal(path, max_crashes=3), stubborn)):
+        await until(lambda: seen == [1])
+    assert seen == [1]
+    assert events[1].id in unfinished(path)
+
+
+@pytest.mark.parametrize("crash", [False, True])
+async def test_an_id_is_not_given_again_although_nothing_of_its_event_was_written(
+    path: Path, crash: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event of send_nowait() may be finished before it is on record: the next program goes on above its id."""
+    given: list[int] = []
+    for value in range(2):
+        monkeypatch.setattr("event_collector.dispatcher._next_id", itertools.count(1).__next__)
+        queue = make_queue(path, Trace())
+        async with queue:
+            event = queue.get_publisher().send_nowait(Payload(value))
+            await event.wait()
+            page = Path(f"{path}-running").read_bytes()
+        if crash:
+            path.unlink()  # as if the file had been as it was before the event
+            file_of(path).close()
+            Path(f"{path}-running").write_bytes(page)
+        given.append(event.id)
+    assert given == [1, 2]
 
 
 # -- refusals --

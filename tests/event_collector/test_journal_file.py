@@ -16,7 +16,7 @@ from event_collector.attempt import Attempt
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.record import Letter, Record, decode_progress, encode_progress, make_record
-from event_collector.journal.running_page import SLOTS, RunningPage
+from event_collector.journal.running_page import SIZE, SLOTS, RunningPage
 
 
 @pytest.fixture
@@ -89,6 +89,20 @@ def test_the_running_page_survives_whoever_wrote_it(path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
+def test_the_running_page_tells_the_highest_id(path: Path) -> None:
+    """Until it is forgotten, or the program ends in good order; if that could not be written, the page stays."""
+    page = RunningPage(str(path))
+    page.give(41)
+    again = RunningPage(str(path))
+    assert (again.highest, again.left) == (41, frozenset())
+    again.close(keep=True)
+    assert RunningPage(str(path)).highest == 41
+    page.forget()
+    assert RunningPage(str(path)).highest == 0
+    page.close()
+    assert list(path.parent.iterdir()) == []
+
+
 def test_more_events_than_the_running_page_has_room_for_are_no_error(path: Path) -> None:
     """They are not kept track of, until there is room again."""
     page = RunningPage(str(path))
@@ -106,7 +120,7 @@ def test_a_short_or_foreign_running_page_is_filled_up(path: Path) -> None:
     file = Path(f"{path}-running")
     file.write_bytes(b"abc")
     assert len(RunningPage(str(path)).left) == 1
-    assert file.stat().st_size == SLOTS * 8
+    assert file.stat().st_size == SIZE
     file.unlink()
     file.symlink_to(path)
     with pytest.raises(OSError, match="symbolic links"):
