@@ -52,8 +52,8 @@ POLICY = Retry(max_attempts=3, backoff=1.0, max_backoff=4.0, jitter=0.5, on=(Con
 class JumpingLoop(asyncio.SelectorEventLoop):
     """An event loop that does not wait: when it would, its clock jumps."""
 
-    def __init__(self) -> None:
-        self.now = 1000.0
+    def __init__(self, now: float) -> None:
+        self.now = now
         super().__init__(_Selector(self))
 
     def time(self) -> float:
@@ -69,6 +69,13 @@ class _Selector(selectors.DefaultSelector):
         if timeout is not None and timeout > 0:
             self._loop.now += timeout
         return super().select(0)
+
+
+class Silence:
+    """A log that nobody reads."""
+
+    def __getattr__(self, level: str) -> Any:
+        return lambda event, **fields: None
 
 
 class Handling:
@@ -135,32 +142,37 @@ class SimulatedWorkers:
 
 
 class Simulation:
-    """Dispatcher, schedule and dead letters of one queue, with everything around them simulated.
+    """Dispatcher, schedule and dead letters of one queue, with everything around them simulated; to be opened.
 
     Collectors: "c" is a coroutine, "p" runs in workers, both with retries; "n" has none.
     """
 
     def __init__(
-        self, *, queue_type: QueueType, bound: int, overflow: str, consumers: int, workers: int, alone: bool
+        self,
+        on_begin: Callable[[Handling], None] = lambda _: None,
+        *,
+        now: float = 1000.0,
+        queue_type: QueueType,
+        bound: int,
+        overflow: str,
+        consumers: int,
+        workers: int,
+        alone: bool,
     ) -> None:
-        self.loop = JumpingLoop()
+        self.loop = JumpingLoop(now)
         asyncio.set_event_loop(self.loop)
-        self._patches = [
-            mock.patch.object(module, "monotonic", self.loop.time)
-            for module in (collector, consumer, dispatcher, publisher, settlement)
-            if isinstance(module, ModuleType)
-        ]
+        self._patches = self.patches()
         for patch in self._patches:
             patch.start()
         self.handlings: dict[Handling, None] = {}
-        self.on_begin: Callable[[Handling], None] = lambda _: None
+        self.on_begin = on_begin
         collectors = [
             Collector("c", self._handle_c, topics=["c"], retry=POLICY),
             *([] if alone else [Collector("p", echo, topics=["p"], retry=POLICY)]),
             *([] if alone else [Collector("n", self._handle_n, topics=["n"])]),
         ]
         self.collectors = {one.key: one for one in collectors}
-        self.letters = DeadLetters(5, self._resend, lambda _: None, mock.Mock())
+        self.letters = DeadLetters(5, self._resend, lambda _: None, Silence())
         self.dispatcher = Dispatcher(
             queue_type=queue_type,
             default_priority=1000,
@@ -177,7 +189,14 @@ class Simulation:
         self.workers = None if alone else SimulatedWorkers(self, workers)
         if self.workers is not None:
             self.collectors["p"].attach(self.workers)
-        self.open()
+
+    def patches(self) -> list[Any]:
+        """What is not as it is in a program while this one is simulated."""
+        return [
+            mock.patch.object(module, "monotonic", self.loop.time)
+            for module in (collector, consumer, dispatcher, publisher, settlement)
+            if isinstance(module, ModuleType)
+        ]
 
     async def _resend(self, letter: DeadLetter) -> CollectorEvent:
         return await resend(self.dispatcher, letter)
@@ -223,6 +242,7 @@ class Simulation:
         def end(error: BaseException | None) -> None:
             if not told.done():
                 told.set_exception(error) if error is not None else told.set_result(payload.value)
+                told.exception()  # a handler that is cancelled at this moment does not ask
 
         handling = self.begin(key, payload, end)
         try:
@@ -247,7 +267,7 @@ class Simulation:
 
     def turn(self) -> None:
         """Let everything happen that needs no time."""
-        self.run(_turns())
+        self.run(turns(8))
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
@@ -264,6 +284,7 @@ class Simulation:
             patch.stop()
 
 
-async def _turns() -> None:
-    for _ in range(8):
+async def turns(count: int) -> None:
+    """Let so many turns of the loop pass."""
+    for _ in range(count):
         await asyncio.sleep(0)

@@ -35,8 +35,10 @@ class Reliability(RuleBasedStateMachine):
         alone=st.booleans(),
     )
     def begin(self, bound: int, overflow: str, **options: Any) -> None:
-        self.simulation = Simulation(bound=bound, overflow=overflow if bound else "wait", **options)
-        self.simulation.on_begin = self.see_begin
+        self.simulation = Simulation(
+            self.see_begin, bound=bound, overflow=overflow if bound else "wait", **options
+        )
+        self.simulation.open()
         self.bound = bound
         self.events: dict[int, CollectorEvent] = {}
         self.results: dict[int, Any] = {}
@@ -76,7 +78,7 @@ class Reliability(RuleBasedStateMachine):
             self.deadlines[self.number] = self.simulation.loop.now + deadline
         if waits:
             sending = self.simulation.publisher.send(payload, deadline=deadline)
-            self.senders.append(self.simulation.loop.create_task(self.keep(sending)))
+            self.senders.append(self.simulation.loop.create_task(self.keep(sending, self.number)))
             self.simulation.turn()
         else:
             self.simulation.run(self.send_nowait(payload, deadline))
@@ -91,8 +93,8 @@ class Reliability(RuleBasedStateMachine):
         else:
             self.events[event.id] = event
 
-    async def keep(self, sending: Any) -> None:
-        """Wait for an event; it is noted in the very step in which it is accepted."""
+    async def keep(self, sending: Any, number: int) -> None:
+        """Wait for an event with this number; it is noted in the very step in which it is accepted."""
         try:
             event = await sending
         except QueueShutDown:
@@ -143,7 +145,7 @@ class Reliability(RuleBasedStateMachine):
         self.tries[letter.payload.value, letter.collector] = 0
         self.deadlines.pop(letter.payload.value, None)
         sending = self.simulation.letters.replay(letter)
-        self.senders.append(self.simulation.loop.create_task(self.keep(sending)))
+        self.senders.append(self.simulation.loop.create_task(self.keep(sending, 0)))
         self.simulation.turn()
 
     @rule(size=st.integers(1, 4))

@@ -62,6 +62,7 @@ def simulation() -> Any:
     made = Simulation(
         queue_type=QueueType.FIFO, bound=0, overflow="wait", consumers=20_000, workers=1, alone=True
     )
+    made.open()
     yield made
     made.close()
 
