@@ -176,6 +176,29 @@ class Durability(Reliability):
         self.simulation.disk.become(slow=slow, full=full)
         self.simulation.turn()
 
+    @rule(sends=st.integers(0, 2), outcomes=st.lists(st.sampled_from(["ok", "refuse", "reject"]), max_size=3))
+    def fail_a_write(self, sends: int, outcomes: list[str]) -> None:
+        """What ends while it is under way is not in it."""
+        self.change_the_disk(slow=False, full=True)
+        self.begin_to_send(sends)
+        self.simulation.run(turns(2))
+        self.end_handlers(outcomes)
+        self.simulation.advance(0.06)
+        self.change_the_disk(slow=False, full=False)
+
+    def begin_to_send(self, count: int) -> None:
+        for _ in range(count):
+            self.number += 1
+            self.goes_to[self.number] = "c"
+            sending = self.simulation.publisher.send(Payload(self.number, **TARGETS["c"]))
+            self.senders.append(self.simulation.loop.create_task(self.keep(sending, self.number)))
+
+    def end_handlers(self, outcomes: list[str]) -> None:
+        for outcome, handling in zip(outcomes, list(self.simulation.handlings), strict=False):
+            if handling in self.simulation.handlings:
+                del self.simulation.handlings[handling]
+                handling.end(OUTCOMES[outcome]())
+
     @rule(seconds=st.sampled_from([0.0, 0.1, 0.1, 0.25, 1.0, 10.0]))
     def pass_time(self, seconds: float) -> None:
         disk, snapshot = self.simulation.disk, self.snapshot()
@@ -192,15 +215,8 @@ class Durability(Reliability):
     )
     def crash(self, sends: int, outcomes: list[str], seconds: float, steps: int) -> None:
         """While something happens, so many turns of the loop after its beginning."""
-        for _ in range(sends):
-            self.number += 1
-            self.goes_to[self.number] = "c"
-            sending = self.simulation.publisher.send(Payload(self.number, **TARGETS["c"]))
-            self.senders.append(self.simulation.loop.create_task(self.keep(sending, self.number)))
-        for outcome, handling in zip(outcomes, list(self.simulation.handlings), strict=False):
-            if handling in self.simulation.handlings:
-                del self.simulation.handlings[handling]
-                handling.end(OUTCOMES[outcome]())
+        self.begin_to_send(sends)
+        self.end_handlers(outcomes)
         if seconds:
             self.simulation.advance(seconds)
         self.simulation.run(turns(steps))
