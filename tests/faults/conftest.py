@@ -9,13 +9,21 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+EVERY_TEST = pytest.StashKey[frozenset[str]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    config.stash[EVERY_TEST] = frozenset(item.nodeid for item in items)
     twice = {item for item in items if item.path.parent == HERE and _is_the_other(item)}
     if twice:
         config.hook.pytest_deselected(items=list(twice))
         items[:] = [item for item in items if item not in twice]
+
+
+@pytest.fixture(scope="session")
+def every_test(pytestconfig: pytest.Config) -> frozenset[str]:
+    """The names of all tests that were found, before any were left out."""
+    return pytestconfig.stash[EVERY_TEST]
 
 
 def _is_the_other(item: pytest.Item) -> bool:
