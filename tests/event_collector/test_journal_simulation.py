@@ -18,7 +18,7 @@ from event_collector import CollectorEvent, Error, JournalError, Payload, QueueF
 from event_collector.journal.file import JournalFile
 from tests.event_collector.journal_simulation import MAX_CRASHES, JournalSimulation
 from tests.event_collector.simulation import OUTCOMES, POLICY, Handling, turns
-from tests.event_collector.test_simulation import TARGETS, Reliability
+from tests.event_collector.test_simulation import QUEUES, TARGETS, Reliability
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where a file costs no wait for the disk: here nothing but the program dies."""
@@ -53,14 +53,7 @@ class Known:
 class Durability(Reliability):
     """What may happen to the programs on one journal, and what must hold meanwhile."""
 
-    @initialize(
-        queue_type=st.sampled_from(QueueType),
-        bound=st.sampled_from([0, 1, 3]),
-        overflow=st.sampled_from(["wait", "drop_oldest", "drop_newest"]),
-        consumers=st.integers(1, 4),
-        workers=st.integers(1, 3),
-        alone=st.booleans(),
-    )
+    @initialize(**QUEUES)
     def begin(self, bound: int, overflow: str, **options: Any) -> None:
         self.folder = tempfile.TemporaryDirectory(dir=MEMORY, prefix="journal-simulation-")
         self.path = os.path.join(self.folder.name, "events.journal")

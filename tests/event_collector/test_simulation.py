@@ -22,18 +22,20 @@ TARGETS: dict[str, dict[str, Any]] = {
     "nobody": {"delivery": Delivery.KEY, "keys": ["x"]},
 }
 
+QUEUES: dict[str, Any] = {
+    "queue_type": st.sampled_from(QueueType),
+    "bound": st.sampled_from([0, 1, 3]),
+    "overflow": st.sampled_from(["wait", "drop_oldest", "drop_newest"]),
+    "consumers": st.integers(1, 4),
+    "workers": st.integers(1, 3),
+    "alone": st.booleans(),
+}
+
 
 class Reliability(RuleBasedStateMachine):
     """What may happen to a queue, and what must hold meanwhile."""
 
-    @initialize(
-        queue_type=st.sampled_from(QueueType),
-        bound=st.sampled_from([0, 1, 3]),
-        overflow=st.sampled_from(["wait", "drop_oldest", "drop_newest"]),
-        consumers=st.integers(1, 4),
-        workers=st.integers(1, 3),
-        alone=st.booleans(),
-    )
+    @initialize(**QUEUES)
     def begin(self, bound: int, overflow: str, **options: Any) -> None:
         self.simulation = Simulation(
             self.see_begin, bound=bound, overflow=overflow if bound else "wait", **options
