@@ -652,7 +652,7 @@ FAULTS: dict[str, list[Fault]] = {
         Fault(
             "event loop",
             "The event loop ends, or is stopped, under a queue that runs",
-            "Every event is given up with `QueueShutDown`; a journal has them all.",
+            "Every event has a result; what was in no handler, or in a worker, is on record still.",
             {
                 COROUTINE: [
                     "faults/loops::a_loop_that_ends_under_its_queue_leaves_no_event_without_a_result[coroutine-stop",
