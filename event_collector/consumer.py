@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from event_collector.data import Delivery, Error, Ok, ResultList, as_result, failure
 from event_collector.mismatch import explain_mismatch
 from event_collector.publisher import CollectorEvent
+from event_collector.refusals import QueueShutDown
 from event_collector.running_event import RunningEvent
 
 if TYPE_CHECKING:
@@ -264,8 +265,14 @@ class Consumer(Coroutine[Any, None, None]):
         if not isinstance(exc, (Exception, asyncio.CancelledError)):
             self._fatal = exc  # KeyboardInterrupt and the like go on to end the loop, as from any task
             self.error = self.error or RuntimeError("the task of this consumer ends")
-        if self.error is not None and isinstance(exc, asyncio.CancelledError):
-            return ResultList((Error(self.error),))
+        if isinstance(exc, asyncio.CancelledError):
+            if self.error is None and self._dispatcher.recorder is not None and self.task.cancelling():
+                # Not by this queue: the event loop ends below it. What is on record is for the next start then.
+                self.error = QueueShutDown(
+                    "the task of the handler was cancelled: the event runs again at the next start"
+                )
+            if self.error is not None:
+                return ResultList((Error(self.error),))
         # Without the frames of this module: they say nothing to the reader, and would close reference cycles.
         trace = exc.__traceback__
         while trace is not None and trace.tb_frame.f_globals is globals():

@@ -779,3 +779,22 @@ async def test_one_payload_may_be_sent_twice(path: Path) -> None:
         await asyncio.gather(first.wait(), second.wait())
     assert trace.ids == [first.id, second.id]
     assert payload.event_id is None
+
+
+def test_an_event_whose_loop_ends_below_it_runs_again(path: Path) -> None:
+    """A program that forgets to end its queue has its handlers cancelled by asyncio.run(): nothing is struck out."""
+    left, found = Trace(opened=False), Trace()
+
+    async def forget() -> None:
+        queue = make_queue(path, left)
+        await queue.init_queue()
+        await queue.get_publisher().send(Payload(7))
+        await until(lambda: bool(left.seen))
+
+    async def find() -> None:
+        async with make_queue(path, found):
+            await until(lambda: bool(found.seen))
+
+    asyncio.run(forget())
+    asyncio.run(find())
+    assert (found.seen, found.ids) == (left.seen, left.ids)
