@@ -334,7 +334,7 @@ async def test_death_that_is_found_by_giving_costs_no_job(share):
     """A worker that turns out to be dead when it is handed jobs, perhaps the last of its share, loses none of them."""
     async with running(1, max_jobs_per_worker=share) as pool:
         for _ in range(3):
-            await until(lambda: pool.statistics().ready == 1)
+            await until(lambda: pool.statistics().ready == len(pids_of(pool)) == 1)  # the one before has gone
             (victim,) = pids_of(pool)
             os.kill(victim, signal.SIGKILL)
             while not is_dead(victim):  # and the loop has no turn in which it could notice
