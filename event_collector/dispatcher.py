@@ -186,10 +186,7 @@ class Dispatcher(RecordedEvents):
             self._keep(event, variables)
             if not self._remote_backlog and self._submit_at_once(event):
                 return event
-            event.place = self._remote_backlog
-            self._remote_backlog.push(event)
-            if event.created >= self._slice_ends:
-                self._within_slice(event.created)
+            self._push_remote(event)
         elif self._in_order and not self._backlog and (consumer := self._claim_for(event)) is not None:
             event.started = event.created
             self.consumers.step(consumer, event, variables)
@@ -197,8 +194,8 @@ class Dispatcher(RecordedEvents):
         else:
             self._keep(event, variables)
             self._push(event)
-            if event.created >= self._slice_ends:
-                self._within_slice(event.created)
+        if event.created >= self._slice_ends:
+            self._within_slice(event.created)
         if not self._pump_due:
             self.schedule_pump()
         return event

@@ -135,18 +135,16 @@ class WorkerTier:
         jobs: list[EventJob] = []
         no_record = self._dispatcher.recorder is None
         for event, collector in batch:
-            task = self._tasks[collector]
+            task, payload = self._tasks[collector], event.payload
+            collector.usage.running += 1
             try:
-                payload = event.payload
                 first = no_record and event.course is None and type(payload) is Payload
                 body, blob = encode_payload(payload, task.key, event.id, first=first)
             except Exception as exc:
-                collector.usage.running += 1
                 task.refuse(event, exc)
                 continue
             job = event.place = EventJob(task, body, blob, event)
             jobs.append(job)
-            collector.usage.running += 1
         try:
             self._pool.submit_all(jobs)
         except PoolClosed as exc:

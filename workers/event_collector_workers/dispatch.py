@@ -12,7 +12,7 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from .credit import DEEPEST, SHORTEST_VISIT, depth_for, load_of, share_out, visit_pause
+from .credit import DEEPEST, SHORTEST_VISIT, depth_for, load_of, room_for, share_out, visit_pause
 from .errors import JobCancelled, JobTimeout, PoolClosed, TaskError, WorkerCrashed, describe_exit
 from .process import State, Worker
 from .wire import Outcome, Record
@@ -146,9 +146,7 @@ class Dispatcher:
                 worker.page.promise()
                 self._visit_due = True
         self._survey()
-        before, self.room = self.room, self._count_room()
-        if before <= 0 < self.room:
-            self._on_room()  # what is submitted now goes out with the rest
+        self._offer_room()  # what is submitted now goes out with the rest
         self._looking = self._turn_due = False
         self._hand_out()
 
@@ -164,10 +162,8 @@ class Dispatcher:
                     self._give(worker, share)
             self._survey()
         self._idle = [worker for worker in self.ready if not worker.in_hand]
-        before, self.room = self.room, self._count_room()
         self._plan_visit()
-        if before <= 0 < self.room:
-            self._on_room()
+        self._offer_room()
 
     def _survey(self) -> None:
         """Note the job that each worker is in, for how many seconds, and the load that this makes."""
@@ -181,13 +177,14 @@ class Dispatcher:
             for worker in self.ready
         ]
 
-    def _count_room(self) -> int:
-        """Return how many more jobs the workers take, less those that wait here; as of the last survey."""
-        depth, room = depth_for(self.service_time), -len(self._backlog)
+    def _offer_room(self) -> None:
+        """Count how many more jobs the workers take, as of the last survey, and tell if there were none before."""
+        depth, before = depth_for(self.service_time), self.room
+        self.room = -len(self._backlog)
         for worker, load in zip(self.ready, self._loads, strict=True):
-            if load <= depth // 2:
-                room += min(depth - load, worker.allowance)
-        return room
+            self.room += min(room_for(load, depth), worker.allowance)
+        if before <= 0 < self.room:
+            self._on_room()
 
     def attach(self, worker: Worker) -> None:
         """Let a worker that is ready take jobs."""
@@ -312,7 +309,7 @@ class Dispatcher:
         loads, states = self._loads, self._states
         if 0 in loads:
             patience = _HELD_UP
-        elif any(load <= depth // 2 for load in loads):
+        elif any(room_for(load, depth) for load in loads):
             patience = max(_HELD_UP, 2 * self.service_time)
         else:
             return False

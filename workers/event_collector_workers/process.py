@@ -134,6 +134,7 @@ class Worker:
             if job.blob is None:
                 plain.append((job.task, job.body))
             else:
+                self._next = sequence + 1  # before anything is sent: that may find the worker lost
                 self._send_batch(sequence, plain)
                 plain = []
                 head = encode((sequence, [(job.task, job.body)]))
