@@ -104,40 +104,33 @@ def encode_payload(
     value = payload._value
     try:
         blob = _large(value) if type(value) in _BYTES and not inline else None
-        if first and payload.delivery is _BROADCAST and payload._priority is None and not payload._keys:
-            address = _address(payload) if payload._topics else None
-        else:
-            address = _address(payload)
+        goes_to_all = payload.delivery is _BROADCAST and not payload._keys and not payload._topics
+        is_plain = goes_to_all and payload._priority is None and (first or _is_first(payload))
         # A tuple is encoded like an _Envelope, and made faster.
-        return _encode((None if blob is not None else value, address, number)), blob
+        return _encode(
+            (None if blob is not None else value, None if is_plain else _address(payload), number)
+        ), blob
     except Exception as exc:
         raise _cannot_encode("payload", value, key, exc) from exc
 
 
-def _address(payload: Payload[Any]) -> _Address | None:
-    attempt, event_id, carrier = payload.attempt, payload.event_id, CARRIER.get()
-    message_id = payload.message_id
-    if (
-        attempt == 1
-        and event_id is None
-        and carrier is None
-        and message_id is None
-        and payload.delivery is _BROADCAST
-        and payload._priority is None
-        and not payload._keys
-        and not payload._topics
-    ):
-        return None
+def _is_first(payload: Payload[Any]) -> bool:
+    """Return whether this is a first attempt, the event in no journal and no trace, and of no message."""
+    told = payload.event_id, payload.message_id, CARRIER.get()
+    return payload.attempt == 1 and told == (None, None, None)
+
+
+def _address(payload: Payload[Any]) -> _Address:
     return _Address(
         payload.delivery.value,
         payload._keys,
         payload._topics,
         payload._priority,
-        attempt,
+        payload.attempt,
         payload.last_error,
-        event_id,
-        carrier,
-        message_id,
+        payload.event_id,
+        CARRIER.get(),
+        payload.message_id,
     )
 
 
