@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.exceptions import ConfigError, ExecutorLost
+from event_collector.extras import install_line
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -15,7 +16,7 @@ __all__ = ["connected", "dask_workers"]
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds until a scheduler that does not answer counts as not there."""
 
-_MISSING: Final = "Dask is not installed: pip install 'event-collector-hybrid[dask]'"
+_MISSING: Final = f"Dask is not installed: {install_line('dask')}"
 
 
 def dask_workers(

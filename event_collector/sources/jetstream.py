@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.exceptions import ConfigError, SourceError
-from event_collector.sources.extras import import_extra
+from event_collector.extras import import_extra
 from event_collector.sources.jetstream_pull import Puller
 from event_collector.sources.source import PATIENCE, Message, check_hold
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from event_collector.exceptions import ConfigError, SourceError
-from event_collector.sources.extras import import_extra
+from event_collector.extras import import_extra
 from event_collector.sources.source import PATIENCE, Message, check_hold
 
 if TYPE_CHECKING:
