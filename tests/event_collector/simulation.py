@@ -31,7 +31,7 @@ from event_collector.dead_letters import DeadLetter, DeadLetters
 from event_collector.delivery import DeliveryPlan
 from event_collector.dispatcher import Dispatcher
 from event_collector.exceptions import EventCancelled
-from event_collector.metrics import Meter
+from event_collector.metrics import Accounting, Meter
 from event_collector.publisher import EventPublisher
 from event_collector.refusals import QueueShutDown
 from event_collector.settings import Limits
@@ -261,6 +261,18 @@ class Simulation:
         del self.handlings[handling]
         handling.end(error)
         self.turn()
+
+    def check_balance(self) -> Accounting:
+        """See that the equation holds, now and after a turn of the loop; return the numbers of then."""
+        self._check(self.dispatcher.accounting())
+        self.turn()
+        count = self.dispatcher.accounting()
+        self._check(count)
+        return count
+
+    def _check(self, count: Accounting) -> None:
+        assert count.accepted == sum(count[1:]), count
+        assert min(count) >= 0, count
 
     def run(self, awaitable: Any) -> Any:
         return self.loop.run_until_complete(awaitable)
