@@ -33,7 +33,7 @@ from event_collector.refusals import QueueShutDown
 from event_collector.router import HANDLER_TASKS, Router
 from event_collector.scaling import make_law
 from event_collector.settings import Settings
-from event_collector.tier_set import Tiers, insist
+from event_collector.tiers import Tiers, insist
 from event_collector.worker_tier import seal_adaptive
 from event_collector_workers.autoscaler import Change, ScalingLaw
 from event_collector_workers.statistics import PoolStatistics

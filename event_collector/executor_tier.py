@@ -9,7 +9,7 @@ from event_collector.data import Payload
 from event_collector.exceptions import ConfigError
 from event_collector.executor_adapter import adapter_of
 from event_collector.executor_feed import Feed, Line
-from event_collector.tiers import call_in_thread, no_coroutine
+from event_collector.thread_tier import call_in_thread, no_coroutine
 
 __all__ = ["ExecutorTier"]
 

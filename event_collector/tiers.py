@@ -1,103 +1,113 @@
-"""Handlers in threads: those of the queue, and how to call one in the threads of an executor."""
+"""Where the handlers of one queue run, besides its event loop: threads, executors, worker processes."""
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextvars import copy_context
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
 
-from event_collector.collector import Collector, within
-from event_collector.data import Payload
-from event_collector.exceptions import ConfigError
-from event_collector.handler import describe
-from event_collector.remote_exceptions import presentable
-from event_collector.running_event import THREAD, RunningEvent, running_event
+from event_collector.adaptive import AdaptiveTier
+from event_collector.collector import ADAPTIVE, EXECUTOR, PROCESS, THREAD, Collector
+from event_collector.dispatcher import Dispatcher
+from event_collector.executor_tier import ExecutorTier
+from event_collector.scaling import most_workers
+from event_collector.settings import Settings
+from event_collector.thread_tier import ThreadTier
+from event_collector.worker_tier import WorkerTier
 
-__all__ = ["ThreadTier", "call_in_thread", "no_coroutine"]
-
-WAYS_OUT_OF_THREADS: Final = "use mode='coroutine', mode='process', or an executor of processes"
+__all__ = ["Tiers", "insist"]
 
 
-class ThreadTier:
-    """Runs plain handlers in threads.
+class Tiers:
+    """Makes what the collectors need, and attaches them to it; until it is closed.
 
     Args:
-        threads: how many may run at once; each is started when it is first needed.
+        settings: of the queue.
+        dispatcher: gets the results of worker processes.
+        redirect: called when adaptive collectors have moved.
+        log: hears of workers and of moves.
 
     """
 
-    def __init__(self, threads: int) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="event handler")
-        self._free = asyncio.Semaphore(threads)
-        self._running: set[Future[Any]] = set()
+    def __init__(
+        self, settings: Settings, dispatcher: Dispatcher, redirect: Callable[[], None], log: Any
+    ) -> None:
+        self._settings, self._dispatcher, self._redirect, self._log = settings, dispatcher, redirect, log
+        self._threads: ThreadTier | None = None
+        self.executors: ExecutorTier | None = None
+        self.workers: WorkerTier | None = None
+        """Worker processes, once they have started."""
+        self.adaptive: AdaptiveTier | None = None
+        self._attached: list[Collector] = []
 
-    async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
-        """Run the handler in a thread and return its outcome.
-
-        A thread cannot be stopped: after a timeout, or when this is cancelled, the handler runs on in a thread
-        that counts as busy, and what it returns is dropped.
+    async def open(self, everyone: list[Collector]) -> None:
+        """Make the tiers. If one cannot be had, those before it stay until `close()`.
 
         Raises:
-            HandlerTimeout: it took longer than the collector's timeout.
+            ConfigError: something of a collector cannot be had in another process.
+            WorkerStartError: workers cannot be started, or cannot open a collector.
 
         """
-        await self._free.acquire()
-        loop = asyncio.get_running_loop()
+        by_mode: dict[str, list[Collector]] = {}
+        for collector in everyone:
+            by_mode.setdefault(collector.mode, []).append(collector)
+        if any(collector.home == THREAD for collector in everyone):
+            self._threads = ThreadTier(self._settings.max_threads)
+            self._attach(by_mode.get(THREAD, []), self._threads)
+        if EXECUTOR in by_mode:
+            executors = ExecutorTier(by_mode[EXECUTOR])
+            self._attach(by_mode[EXECUTOR], executors)
+            self.executors = executors
+            await executors.open()
+        remote = [collector for collector in everyone if collector.mode in (PROCESS, ADAPTIVE)]
+        if remote:
+            await self._open_workers(remote, by_mode)
+
+    async def _open_workers(self, remote: list[Collector], by_mode: dict[str, list[Collector]]) -> None:
+        settings = self._settings
+        most = most_workers(settings)
+        workers = WorkerTier(
+            remote,
+            self._dispatcher,
+            min_workers=settings.min_workers,
+            max_workers=most,
+            start_method=settings.start_method,
+            limits=settings.worker_limits,
+            log=self._log,
+            max_jobs_per_worker=settings.max_events_per_worker,
+            max_worker_age=settings.max_worker_age,
+            max_worker_memory=settings.max_worker_memory,
+            startup_timeout=settings.worker_startup_timeout,
+        )
+        self._attach(by_mode.get(PROCESS, []), workers)
+        if ADAPTIVE in by_mode:
+            self.adaptive = AdaptiveTier(by_mode[ADAPTIVE], workers, self._threads, self._redirect, self._log)
+            self._attach(by_mode[ADAPTIVE], self.adaptive)
+        await workers.start(settings.min_workers if settings.autoscale else most)
+        self.workers = workers
+
+    async def close(self, timeout: float | None) -> None:
+        """End all tiers; workers that have not ended after `timeout` seconds are killed. No cancellation stops this."""
+        if self.workers is not None:
+            await insist(partial(self.workers.close, timeout))
+        if self.executors is not None:
+            await insist(self.executors.close)
+        if self._threads is not None:
+            self._threads.close()
+        for collector in self._attached:
+            collector.attach(None)
+        self.workers = None
+
+    def _attach(self, collectors: list[Collector], tier: Any) -> None:
+        for collector in collectors:
+            collector.attach(tier)
+            self._attached.append(collector)
+
+
+async def insist(step: Callable[[], Awaitable[object]]) -> None:
+    """Take a step of an end again until it is through: a cancellation cannot keep the caller from it."""
+    while True:
         try:
-            future = call_in_thread(self._executor, collector, payload)
-        except BaseException:
-            self._free.release()
-            raise
-        self._running.add(future)
-        future.add_done_callback(lambda _: _in_loop(loop, self._ended, future))
-        return await within(collector, asyncio.wrap_future(future))
-
-    def close(self) -> None:
-        """End the threads. Those still in a handler, after its timeout or cancellation, end with it."""
-        idle = all(future.done() for future in self._running)
-        self._executor.shutdown(wait=idle, cancel_futures=True)
-
-    def _ended(self, future: "Future[Any]") -> None:
-        self._running.discard(future)
-        self._free.release()
-
-
-def call_in_thread(executor: Executor, collector: Collector, payload: Payload[Any]) -> "Future[Any]":
-    """Have a thread of the executor run the handler; nothing that would end this program comes out of it."""
-    return executor.submit(copy_context().run, _call_plain, collector, payload, running_event())
-
-
-def _call_plain(collector: Collector, payload: Payload[Any], event: RunningEvent | None) -> Any:
-    """Run a handler in a thread; let out only what a future, and the coroutine that awaits it, can take."""
-    THREAD.event = event
-    try:
-        outcome = collector.processor(payload, collector.ctx)
-    except BaseException as exc:
-        shown = presentable(exc)
-        if shown is exc:
-            raise
-        raise shown from exc
-    finally:
-        THREAD.event = None
-    if hasattr(outcome, "__await__"):
-        if hasattr(outcome, "close"):
-            outcome.close()  # a coroutine that is not awaited complains
-        raise no_coroutine(collector)
-    return outcome
-
-
-def no_coroutine(collector: Collector) -> ConfigError:
-    """Return the error of a collector whose handler is one for an event loop."""
-    return ConfigError(
-        f"collector {collector.key!r}: {describe(collector.handler)} returns something to await, which a thread "
-        f"cannot do: {WAYS_OUT_OF_THREADS}"
-    )
-
-
-def _in_loop(
-    loop: asyncio.AbstractEventLoop, call: Callable[["Future[Any]"], None], future: "Future[Any]"
-) -> None:
-    try:
-        loop.call_soon_threadsafe(call, future)
-    except RuntimeError:  # the loop is closed: nobody waits for the place any more
+            await step()
+        except asyncio.CancelledError:
+            continue
         return

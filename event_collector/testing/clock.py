@@ -23,7 +23,7 @@ from event_collector import (
     publisher,
     schedule,
     settlement,
-    tiers,
+    thread_tier,
     worker_tier,
 )
 from event_collector.exceptions import ConfigError
@@ -91,7 +91,7 @@ class ManualClock:
         self._now = time.monotonic()
         IN_FLIGHT.clear()  # of loops that have ended without the end of what ran there
         thread, real = threading.get_ident(), asyncio.BaseEventLoop.time
-        call, end = tiers.call_in_thread, engine.Engine._end
+        call, end = thread_tier.call_in_thread, engine.Engine._end
 
         def loop_time(loop: asyncio.BaseEventLoop) -> float:
             return self._read() if threading.get_ident() == thread else real(loop)
@@ -108,7 +108,7 @@ class ManualClock:
         self._patches.enter_context(mock.patch.object(engine.Engine, "_end", timed_end))
         self._patches.enter_context(mock.patch.object(engine, "LEAST_INTERVAL", CALM))
         self._patches.enter_context(mock.patch.object(asyncio.BaseEventLoop, "time", loop_time))
-        for module in (tiers, executor_tier):
+        for module in (thread_tier, executor_tier):
             self._patches.enter_context(mock.patch.object(module, "call_in_thread", counted_call))
         for reader in READERS:
             self._patches.enter_context(mock.patch.object(reader, "monotonic", self._read))
