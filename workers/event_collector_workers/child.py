@@ -214,7 +214,10 @@ class Host:
         begun = monotonic_ns()
         is_ours = self._page.begin(sequence, begun)
         if self._untold:
-            self._announce()
+            try:
+                self._announce()
+            except OSError:  # an earlier handler has closed the socket: this job, which has begun, must not pay for it
+                pass  # with nothing to read from, the worker ends after this batch
         if is_ours:
             try:
                 reply, reply_blob = task.run(body, blob)
