@@ -216,8 +216,10 @@ class Host:
         if self._untold:
             try:
                 self._announce()
-            except OSError:  # an earlier handler has closed the socket: this job, which has begun, must not pay for it
-                pass  # with nothing to read from, the worker ends after this batch
+            except OSError:
+                # An earlier handler has closed the socket. This job has begun and must not pay for it: with nothing to
+                # read from, the worker ends after the batch.
+                pass
         if is_ours:
             try:
                 reply, reply_blob = task.run(body, blob)
