@@ -29,7 +29,6 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-import tempfile
 import threading
 from typing import Final
 
@@ -64,6 +63,8 @@ def create_page_file() -> int:
     if sys.platform == "linux":
         fd = os.memfd_create("event_collector_workers", os.MFD_CLOEXEC)
     else:
+        import tempfile  # which takes a worker longer to import than all of this module
+
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     try:
