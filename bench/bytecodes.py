@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from types import CodeType
 from typing import Any
@@ -55,18 +55,33 @@ def with_coroutines(send: Callable[[EventPublisher, int], Awaitable[None]]) -> C
     return count
 
 
-async def through_workers(events: int) -> None:
-    """Count a burst through worker processes."""
-    from bench.process_tier.contestants import Queue
-    from bench.process_tier.handler import VALUE
+def through_workers(in_flight: int | None) -> Counting:
+    """Return a coroutine function that counts a burst through worker processes, or events of so many senders."""
 
-    queue = Queue()
-    await queue.start()
-    try:
-        await queue.burst([VALUE] * 2000)
-        await counted(lambda: queue.burst([VALUE] * events), events)
-    finally:
-        await queue.stop()
+    async def count(events: int) -> None:
+        from bench.process_tier.contestants import Queue
+        from bench.process_tier.handler import VALUE
+
+        async def sender(waiting: Iterator[Any]) -> None:
+            for value in waiting:
+                await queue.send(value)
+
+        async def send(events: int) -> None:
+            if in_flight is None:
+                await queue.burst([VALUE] * events)
+            else:
+                waiting = iter([VALUE] * events)
+                await asyncio.gather(*(sender(waiting) for _ in range(in_flight)))
+
+        queue = Queue()
+        await queue.start()
+        try:
+            await send(2000)
+            await counted(lambda: send(events), events)
+        finally:
+            await queue.stop()
+
+    return count
 
 
 async def within_a_worker(events: int) -> None:
@@ -103,7 +118,9 @@ async def within_a_worker(events: int) -> None:
 FIGURES: dict[str, Counting] = {
     "burst": with_coroutines(burst),
     "one-at-a-time": with_coroutines(one_at_a_time),
-    "process-burst": through_workers,
+    "process-burst": through_workers(None),
+    "process-one-at-a-time": through_workers(1),
+    "process-senders-1000": through_workers(1000),
     "worker": within_a_worker,
 }
 
