@@ -1,7 +1,7 @@
 """Reading messages from a stream, whatever the pieces it comes in."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from event_collector_workers.channel import ProtocolError, Reader
@@ -27,6 +27,7 @@ def receive(reader: Reader, stream: bytes, sizes: list[int]) -> None:
         at += len(part)
 
 
+@example([(Kind.LOOK, b"", None), (Kind.STOPPED, b"x", None), (Kind.LOOK, b"", None)], [16])
 @given(st.lists(messages, max_size=5), st.lists(st.integers(1, 70_000), min_size=1, max_size=5))
 def test_messages_survive_any_cutting(sent, sizes):
     """Heads and blobs arrive whole, in order, however the stream is cut."""

@@ -2,10 +2,35 @@
 
 import os
 import socket
+import threading
+import time
 
 from event_collector_workers.child import Host, Inbox
 from event_collector_workers.page import ParentPage, WorkerPage, create_page_file
-from event_collector_workers.wire import Outcome, decode_records
+from event_collector_workers.wire import Kind, Outcome, decode_records, message
+
+
+def test_messages_are_read_after_short_waits_and_long_ones() -> None:
+    """A worker polls before it blocks when the last wait was short; all messages come, and it says when it is idle."""
+    ours, theirs = socket.socketpair()
+    inbox, turns = Inbox(theirs), []
+    answers = threading.Thread(target=_answer, args=(ours, [0.0, 0.0, 0.05, 0.0, 0.05, 0.05]))
+    answers.start()
+    for number in range(6):
+        kind, head, _ = inbox.next(lambda: turns.append(number))
+        assert (kind, head) == (Kind.JOBS, b"%d" % number)
+        theirs.sendall(b"next")
+    answers.join()
+    assert turns, "it never was idle, although messages came 50 ms after it had asked for them"
+    ours.close()
+    theirs.close()
+
+
+def _answer(connection: socket.socket, pauses: list[float]) -> None:
+    for number, pause in enumerate(pauses):
+        time.sleep(pause)
+        connection.sendall(message(Kind.JOBS, b"%d" % number))
+        connection.recv(4)
 
 
 class ClosesTheSocket:

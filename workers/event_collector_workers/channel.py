@@ -8,7 +8,7 @@ from collections import deque
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
-from .wire import BLOB_FROM, HEADER, NO_BLOB, Kind
+from .wire import BLOB_FROM, HEADER, NO_BLOB, Kind, message
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,6 +24,7 @@ _SOCKET_BUFFER: Final = 1024 * 1024  # asked for; the kernel grants what net.cor
 _HEAD_LIMIT: Final = 1 << 30
 _BLOB_LIMIT: Final = 1 << 40
 _KINDS: Final = frozenset(Kind)
+_LOOK: Final = message(Kind.LOOK)
 
 
 class ProtocolError(Exception):
@@ -47,6 +48,7 @@ class Reader:
         self._on_message = on_message
         self._on_announced = on_announced
         self._chunk = memoryview(b"")
+        self._between = False  # whether the next byte is the first of a message
         self._parser = self._parse()
         next(self._parser)
 
@@ -57,6 +59,9 @@ class Reader:
             ProtocolError: They are not what a worker sends.
 
         """
+        if self._between and chunk == _LOOK:  # most chunks are
+            self._on_message(Kind.LOOK, b"", None)
+            return
         self._chunk = chunk
         next(self._parser)
 
@@ -74,6 +79,10 @@ class Reader:
 
     def _parse(self) -> Generator[None, None, None]:
         while True:
+            while not self._chunk:
+                self._between = True
+                yield
+                self._between = False
             kind, size, blob_size = HEADER.unpack((yield from self._take(HEADER.size)))
             if kind not in _KINDS or size > _HEAD_LIMIT or not NO_BLOB <= blob_size <= _BLOB_LIMIT:
                 raise ProtocolError(f"not a message: {kind:#x}, {size} and {blob_size} bytes")

@@ -53,6 +53,10 @@ FORKED: Final = 114
 _LOOK: Final = message(Kind.LOOK)
 _DONE: Final = Outcome.DONE.value  # of a plain int, which encodes faster
 _IN_RING: Final = 16 * 1024  # a larger record would push many small ones out of the ring
+_POLLING: Final = 100_000  # nanoseconds: about what a parent takes from a result to the next job, when it has no other
+_BRISK: Final = 150_000  # nanoseconds of a wait in which the processor also had to be woken
+
+_yield: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: None)  # Windows has none
 
 
 def main(connection: socket.socket, initialize: Initialize | None = None) -> None:
@@ -113,6 +117,7 @@ class Inbox:
         self._buffer = memoryview(bytearray(256 * 1024))
         self._start = 0
         self._end = 0
+        self._is_brisk = False  # whether the last wait was so short that polling would have ended it
 
     def setup(self) -> tuple[Setup, int]:
         """Receive the first message and the page's descriptor with it."""
@@ -151,12 +156,30 @@ class Inbox:
         have = self._end - self._start
         self._buffer[:have] = self._buffer[self._start : self._end]
         self._start, self._end = 0, have
-        try:
-            self._end += self._socket.recv_into(self._buffer[have:], 0, socket.MSG_DONTWAIT) or _gone()
-        except BlockingIOError:
+        if not self._poll():
             idle()
+            self._wait()
         while self._end < least:
             self._end += self._socket.recv_into(self._buffer[self._end :]) or _gone()
+
+    def _poll(self) -> bool:
+        """Receive what is there; return whether there was anything."""
+        try:
+            self._end += self._socket.recv_into(self._buffer[self._end :], 0, socket.MSG_DONTWAIT) or _gone()
+        except BlockingIOError:
+            return False
+        return True
+
+    def _wait(self) -> None:
+        """Receive, when there is something. If the last wait was short, poll for a while before blocking."""
+        begun = monotonic_ns()
+        if self._is_brisk:
+            while monotonic_ns() - begun < _POLLING:
+                if self._poll():
+                    return
+                _yield()  # to the parent above all, which may be waiting for this very processor
+        self._end += self._socket.recv_into(self._buffer[self._end :]) or _gone()
+        self._is_brisk = monotonic_ns() - begun < _BRISK
 
 
 def _gone() -> NoReturn:

@@ -145,10 +145,20 @@ class Dispatcher:
                 # At once, or each job that ends while the others are looked at would be announced.
                 worker.page.promise()
                 self._visit_due = True
+        if self.submitted == self.finished + self.failed and self.room > 0:
+            self._rest()
+            return
         self._survey()
         self._offer_room()  # what is submitted now goes out with the rest
         self._looking = self._turn_due = False
         self._hand_out()
+
+    def _rest(self) -> None:
+        """End a look after which no job is anywhere: what there is to do then is quickly done."""
+        self._looking = self._turn_due = False
+        self._idle = self.ready.copy()
+        depth = depth_for(self.service_time)
+        self.room = sum(min(depth, worker.allowance) for worker in self.ready)
 
     def _hand_out(self) -> None:
         """Give the backlog to the workers as far as their credit goes; after a survey."""
