@@ -6,6 +6,7 @@ import array
 import socket
 from collections import deque
 from io import BytesIO
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from .wire import BLOB_FROM, HEADER, NO_BLOB, Kind, message
@@ -169,12 +170,14 @@ class Channel:
             self._outgoing.append(memoryview(head)[sent:])
             self._loop.add_writer(self._fd, self._flush)
             return
-        if not self._outgoing:
-            self._loop.add_writer(self._fd, self._flush)
+        is_first = not self._outgoing
         self._outgoing.append(memoryview(head))
         if blob is not None:
             self._outgoing.append(memoryview(blob).cast("B"))
-            self._flush()
+        if is_first:
+            self._write()
+            if self._outgoing:
+                self._loop.add_writer(self._fd, self._flush)
 
     def send_with_descriptor(self, head: bytes, fd: int) -> None:
         """Send the first message, which carries a descriptor.
@@ -248,23 +251,28 @@ class Channel:
             self._on_lost(error)
 
     def _flush(self) -> None:
+        self._write()
+        if not self._outgoing and not self._lost:
+            self._loop.remove_writer(self._fd)
+
+    def _write(self) -> None:
+        """Send what the socket takes, up to a turn's worth; a small part together with what follows it."""
         outgoing, budget = self._outgoing, _TURN
         while outgoing and budget > 0:
-            part = outgoing[0]
+            # No more than the budget in one call, for the same reason as in receive.
+            parts = [part[:budget] for part in islice(outgoing, 2)]
             try:
-                sent = self._socket.send(part[:budget])  # for the same reason as in receive
+                sent = self._socket.sendmsg(parts)
             except BlockingIOError:
                 return
             except OSError as error:
                 self._lose(error)
                 return
             budget -= sent
-            if sent < len(part):
-                outgoing[0] = part[sent:]
-            else:
-                outgoing.popleft()
-        if not outgoing:
-            self._loop.remove_writer(self._fd)
+            while outgoing and sent >= len(outgoing[0]):
+                sent -= len(outgoing.popleft())
+            if sent:
+                outgoing[0] = outgoing[0][sent:]
 
     def _lose(self, error: Exception | None) -> None:
         self._detach()

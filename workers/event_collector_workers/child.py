@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from .page import WorkerPage
 from .signals import reset_signals
 from .wire import (
-    BLOB_FROM,
     HEADER,
     NO_BLOB,
     Kind,
@@ -293,11 +292,9 @@ class Host:
             return
         with memoryview(blob) as view, view.cast("B") as raw:
             head = message(Kind.RESULT, record, raw.nbytes)
-            if raw.nbytes < BLOB_FROM:
-                self._socket.sendall(head + raw)
-            else:
-                self._socket.sendall(head)
-                self._socket.sendall(raw)
+            sent = self._socket.sendmsg([head, raw])
+            self._socket.sendall(head[sent:])
+            self._socket.sendall(raw[max(0, sent - len(head)) :])
 
 
 def resolve(reference: str) -> Callable[[bytes], Task]:
