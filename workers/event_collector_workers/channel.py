@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import mmap
 import socket
 from collections import deque
 from io import BytesIO
@@ -146,7 +147,9 @@ class Channel:
         self._fd = sock.fileno()
         self._on_lost = on_lost
         self._outgoing: deque[memoryview] = deque()
-        self._scratch = memoryview(bytearray(_SCRATCH))
+        # Pages of its own, which go back to the system with the worker: on the heap, workers that come and go by the
+        # thousand leave holes.
+        self._scratch = memoryview(mmap.mmap(-1, _SCRATCH))
         self._reader = Reader(on_message, on_announced)
         self._received = 0
         self._garbled = False
