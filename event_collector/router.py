@@ -76,8 +76,11 @@ class SimpleRouter(Router):
     async def handle_event(self, payload: Payload[Any]) -> ResultList:
         """Process the payload in every collector it goes to; none is no error: an empty ResultList."""
         selected = self.select(payload)
-        results = await self.async_collector_process(payload, selected)
-        return results if selected or results else self._unreached.results(payload, self.collectors)
+        if selected:  # no variable for the results: exception, traceback, frame would form a cycle with it
+            return await self.async_collector_process(payload, selected)
+        return await self.async_collector_process(payload, selected) or self._unreached.results(
+            payload, self.collectors
+        )
 
     async def async_collector_process(self, payload: Payload[Any], collectors: CollectorSet) -> ResultList:
         """Process the payload in these collectors concurrently; one that fails does not hide the others."""
