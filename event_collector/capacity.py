@@ -12,6 +12,10 @@ WAIT: Final = "wait"
 DROP_OLDEST: Final = "drop_oldest"
 DROP_NEWEST: Final = "drop_newest"
 
+NARROWEST: Final = 1
+WIDEST: Final = 1024
+"""How many senders may go on in one turn of the loop."""
+
 
 class Capacity:
     """Places in a bounded queue. A place is claimed before an event is accepted, released when it leaves."""
@@ -89,10 +93,16 @@ class Capacity:
 
 
 class Turnstile:
-    """Senders that wait for a turn of the loop, so that their events do not keep it from everybody else."""
+    """Senders that wait for a turn of the loop, so that their events do not keep it from everybody else.
+
+    How many go on in one turn follows from the turn before: half as many if its time was used up, or most would only
+    be woken to wait again; else twice as many. One sender that sends without a pause has the turns for itself, and of a
+    thousand that each send one event as many come through as there is time for.
+    """
 
     def __init__(self) -> None:
         self._senders: deque[asyncio.Future[None]] = deque()
+        self._width = NARROWEST
 
     def __len__(self) -> int:
         return len(self._senders)
@@ -103,11 +113,20 @@ class Turnstile:
         self._senders.append(turn)
         await turn
 
-    def admit(self, count: int) -> bool:
-        """Let `count` senders go on, and return whether there are more."""
+    def admit(self, *, used_up: bool) -> bool:
+        """Let the next senders go on, and return whether there are more; `used_up`: the last turn had no time left."""
+        if self._senders:
+            self._width = max(NARROWEST, self._width // 2) if used_up else min(2 * self._width, WIDEST)
+            self._let_go(self._width)
+        return bool(self._senders)
+
+    def admit_all(self) -> None:
+        """Let every sender go on."""
+        self._let_go(len(self._senders))
+
+    def _let_go(self, count: int) -> None:
         while count and self._senders:
             turn = self._senders.popleft()
             if not turn.done():  # else it was cancelled
                 turn.set_result(None)
                 count -= 1
-        return bool(self._senders)

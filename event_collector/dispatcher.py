@@ -44,10 +44,6 @@ __all__ = ["Dispatcher", "reserve_ids"]
 SLICE = 0.002
 """Seconds for which events are processed without a turn of the loop: less costs turns, more keeps others waiting."""
 
-ADMITTED = 64
-"""How many senders go on in one turn of the loop, of those that wait because a slice was used up. They need not come
-to use up the next one, and more would only be woken to wait again."""
-
 _next_id = itertools.count(1).__next__
 
 
@@ -99,7 +95,7 @@ class Dispatcher(RecordedEvents):
         """Accept no more events; senders who wait for room fail."""
         self._refusal = error
         self._ahead = ALWAYS
-        self._turnstile.admit(len(self._turnstile))
+        self._turnstile.admit_all()
         if self._capacity is not None:
             self._capacity.refuse(error)
         if self._loop is not None:
@@ -281,9 +277,9 @@ class Dispatcher(RecordedEvents):
     def _pump(self) -> None:
         """Bring events that wait and consumers that are free together. Its run also marks a turn of the loop."""
         self._pump_due = False
-        self.crowded = self._capacity is not None or self.recorder is not None
+        used_up, self.crowded = self.crowded, self._capacity is not None or self.recorder is not None
         self._slice_ends = monotonic() + SLICE
-        if self._turnstile.admit(ADMITTED):
+        if self._turnstile.admit(used_up=used_up):
             self.schedule_pump()
         consumers = self.consumers
         while (consumer := consumers.next_up()) is not None:
