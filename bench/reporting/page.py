@@ -1,6 +1,6 @@
 """The report as a page of HTML, and as Markdown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from bench.autoscaler.contest import OURS as OUR_LAW
@@ -11,6 +11,7 @@ from bench.reporting import plots, tables
 from bench.reporting.guard import Bound
 from bench.reporting.records import Run
 from event_collector.benchmark.document import bars, document, section, table
+from event_collector.benchmark.recommendation import duration
 from event_collector.benchmark.table import short
 
 __all__ = ["markdown", "page"]
@@ -47,6 +48,8 @@ def markdown(run: Run, verdicts: Verdicts) -> str:
         f"    {run.command}",
         NOTE,
     ]
+    for title, head, body in _glance(run):
+        parts += [f"## {title}", _lines(head, body)]
     for name in run.scenarios:
         parts += [f"## {name}", _lines(tables.HEAD, tables.rows(run.of(name)))]
     if rows := tables.scaling_rows(run):
@@ -72,7 +75,20 @@ def _circumstances(run: Run) -> str:
 
 def _overview(run: Run) -> str:
     drawing = plots.work(run)
-    return "" if drawing is None else section("Throughput by mode and work", _figure(drawing))
+    drawn = "" if drawing is None else section("Throughput by mode and work", _figure(drawing))
+    return drawn + "".join(section(title, table(head, body)) for title, head, body in _glance(run))
+
+
+def _glance(run: Run) -> Iterator[tuple[str, Sequence[str], list[tuple[str, ...]]]]:
+    """Yield the two figures that most come for, each in one table: title, head, rows."""
+    yield (
+        "At a glance: events/s, all values at once",
+        *tables.overview(run, lambda one: short(one.rate.median)),
+    )
+    yield (
+        "At a glance: p50, one value after the other",
+        *tables.overview(run, lambda one: duration(one.latencies[50])),
+    )
 
 
 def _scenario(run: Run, name: str) -> str:

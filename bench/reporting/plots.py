@@ -25,7 +25,8 @@ RC = {
     "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10, "text.color": INK, "axes.labelcolor": INK,
     "axes.edgecolor": LINE, "xtick.color": INK, "ytick.color": INK, "grid.color": LINE, "grid.linewidth": 0.6,
     "axes.spines.top": False, "axes.spines.right": False, "lines.markersize": 4.5, "legend.frameon": False,
-    "legend.fontsize": 8.5, "figure.facecolor": "none", "axes.facecolor": "none",
+    "legend.fontsize": 7.5, "legend.handlelength": 1.4, "legend.columnspacing": 1.2,
+    "figure.facecolor": "none", "axes.facecolor": "none",
 }  # fmt: skip
 
 

@@ -1,12 +1,12 @@
 """The tables behind the plots, as texts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bench.reporting.records import Result, Run, ratio
 from event_collector.benchmark.recommendation import duration, size
 from event_collector.benchmark.table import short
 
-__all__ = ["HEAD", "OTHERS_HEAD", "SCALING_HEAD", "others", "rows", "scaling_rows"]
+__all__ = ["HEAD", "OTHERS_HEAD", "SCALING_HEAD", "others", "overview", "rows", "scaling_rows"]
 
 HEAD = (
     "", "events/s", "95% interval", "of auto", "p50", "p95", "p99", "CPU/event", "in processes", "memory", "efficiency",
@@ -14,6 +14,16 @@ HEAD = (
 SCALING_HEAD = ("", "workers", "events/s", "95% interval", "efficiency")
 OTHERS_HEAD = ("", "one round", "95% interval")
 NOTHING = "-"
+
+
+def overview(run: Run, show: Callable[[Result], str]) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+    """Return the head and the rows of a table of one figure: a row for each contestant, a column for each scenario."""
+    found = {(one.contestant, one.scenario): show(one) for one in run.results if not one.scaling}
+    body = [
+        (contestant, *(found.get((contestant, scenario), NOTHING) for scenario in run.scenarios))
+        for contestant in run.contestants
+    ]
+    return ("", *run.scenarios), body
 
 
 def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:

@@ -22,6 +22,7 @@ pre { background: var(--tint); border: 1px solid var(--line); padding: .7rem;
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+thead th { white-space: normal; vertical-align: bottom; }
 td:first-child { white-space: normal; min-width: 8rem; }
 .bars { display: grid; grid-template-columns: fit-content(min(14rem, 40vw)) 1fr; gap: .35rem .7rem;
   font-size: .88rem; margin-bottom: 1rem; }
@@ -36,7 +37,8 @@ details summary { cursor: pointer; color: var(--soft); }
 @media print { :root { color-scheme: light; --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --tint: #f0f0f0;
   --mark: #2563a8; --range: #8fb7e0; --warn: #9a4b00; } body { max-width: none; font-size: 10pt; padding: 0; }
   .scroll { overflow: visible; } table { font-size: 7.5pt; } th, td { padding: .15rem .3rem; }
-  section, figure, tr { break-inside: avoid; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
+  figure, tr, h2 { break-inside: avoid; } h2 { break-after: avoid; }
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from bench.modes.contestants import CONTESTANTS
 from bench.modes.scenarios import SCENARIOS
 from bench.reporting.guard import Bound, read_bounds, verdicts
 from bench.reporting.page import markdown, page
 from bench.reporting.records import Run, read
-from bench.reporting.tables import HEAD, SCALING_HEAD, rows, scaling_rows
+from bench.reporting.tables import HEAD, SCALING_HEAD, overview, rows, scaling_rows
 
 
 def entry(scenario: str, contestant: str, seconds: list[float], **more: Any) -> dict[str, Any]:
@@ -93,6 +94,15 @@ def test_rows_tell_throughput_of_auto_and_efficiency(run: Run) -> None:
     assert len(auto) == len(HEAD)
     assert {len(row) for row in scaling_rows(run)} == {len(SCALING_HEAD)}
     assert [one.efficiency for one in run.results if one.scaling] == [pytest.approx(0.5), pytest.approx(0.5)]
+
+
+def test_overview_has_a_row_for_each_contestant_and_a_gap_for_what_did_not_run(run: Run) -> None:
+    """Columns in the order of the run; what only belongs to the comparison of workers is not in it."""
+    head, body = overview(run, lambda one: f"{one.rate.median:.0f}")
+    assert head == ("", "compute 1 ms", "compute 10 ms")
+    assert body == [("auto", "1000", "1000"), ("loky, map", "500", "500")]
+    results = [one for one in run.results if (one.contestant, one.scenario) != ("loky, map", "compute 10 ms")]
+    assert overview(replace(run, results=results), lambda one: "seen")[1][1] == ("loky, map", "seen", "-")
 
 
 def test_page_needs_nothing_beside_it(run: Run, tmp_path: Path) -> None:
