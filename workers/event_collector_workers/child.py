@@ -52,7 +52,7 @@ FORKED: Final = 114
 _LOOK: Final = message(Kind.LOOK)
 _DONE: Final = Outcome.DONE.value  # of a plain int, which encodes faster
 _IN_RING: Final = 16 * 1024  # a larger record would push many small ones out of the ring
-_POLLING: Final = 100_000  # nanoseconds: about what a parent takes from a result to the next job, when it has no other
+_POLLING: Final = 100_000  # nanoseconds: what a parent without other jobs takes from a result to the next one
 _BRISK: Final = 150_000  # nanoseconds of a wait in which the processor also had to be woken
 
 _yield: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: None)  # Windows has none

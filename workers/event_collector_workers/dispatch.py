@@ -145,7 +145,7 @@ class Dispatcher:
                 # At once, or each job that ends while the others are looked at would be announced.
                 worker.page.promise()
                 self._visit_due = True
-        if self.submitted == self.finished + self.failed and self.room > 0:
+        if not self.outstanding and self.room > 0:
             self._rest()
             return
         self._survey()
