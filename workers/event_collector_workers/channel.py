@@ -8,6 +8,7 @@ import socket
 from collections import deque
 from io import BytesIO
 from itertools import islice
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from .wire import BLOB_FROM, HEADER, NO_BLOB, Kind, message
@@ -154,6 +155,8 @@ class Channel:
         self._received = 0
         self._garbled = False
         self._lost = False
+        self.progress = 0.0
+        """When some of what does not fit into the socket at once was sent last: monotonic seconds."""
         loop.add_reader(self._fd, self.receive)
 
     def send(self, head: bytes, blob: Buffer | None = None) -> None:
@@ -272,6 +275,7 @@ class Channel:
                 self._lose(error)
                 return
             budget -= sent
+            self.progress = monotonic()
             while outgoing and sent >= len(outgoing[0]):
                 sent -= len(outgoing.popleft())
             if sent:
