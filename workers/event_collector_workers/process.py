@@ -180,8 +180,8 @@ class Worker:
     def running(self, now: float | None = None) -> tuple[int, float]:
         """Return the number of the job that the worker is in, and its age in seconds.
 
-        For a worker that has jobs and is in none of them, 0 and the seconds since it was given some, or has read on in a
-        large one; for one that has none, 0 and 0.0.
+        For a worker that has jobs and is in none of them, 0 and the seconds since it was given some, or has read
+        on in a large one; for one that has none, 0 and 0.0.
         """
         if not self.in_hand:
             return 0, 0.0
