@@ -156,7 +156,7 @@ class Dispatcher:
     def _rest(self) -> None:
         """End a look after which no job is anywhere: what there is to do then is quickly done."""
         self._looking = self._turn_due = False
-        self._idle = self.ready.copy()
+        self._note_idle()
         depth = depth_for(self.service_time)
         self.room = sum(min(depth, worker.allowance) for worker in self.ready)
 
@@ -171,9 +171,13 @@ class Dispatcher:
                 if share and worker in self.ready:  # giving to one may cost it, or another, its place here
                     self._give(worker, share)
             self._survey()
-        self._idle = [worker for worker in self.ready if not worker.in_hand]
+        self._note_idle()
         self._plan_visit()
         self._offer_room()
+
+    def _note_idle(self) -> None:
+        """Note who would begin at once: not a worker that has yet to say what became of jobs taken back from it."""
+        self._idle = [worker for worker in self.ready if not worker.in_hand]
 
     def _survey(self) -> None:
         """Note the job that each worker is in, for how many seconds, and the load that this makes."""
