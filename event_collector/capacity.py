@@ -104,9 +104,6 @@ class Turnstile:
         self._senders: deque[asyncio.Future[None]] = deque()
         self._width = NARROWEST
 
-    def __len__(self) -> int:
-        return len(self._senders)
-
     async def wait(self) -> None:
         """Wait to be admitted, after everybody who came before."""
         turn = asyncio.get_running_loop().create_future()
