@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from event_collector.data import Delivery, Error, Ok, Payload, Result
+from event_collector.data import PLAIN_ROUTING, Delivery, Error, Ok, Payload, Result
 from event_collector.exceptions import ConfigError, EncodeError, PayloadTypeError
 from event_collector.remote_exceptions import ExceptionParts, presentable, put_together, take_apart, text_of
 from event_collector.trace_context import CARRIER
@@ -104,8 +104,8 @@ def encode_payload(
     value = payload._value
     try:
         blob = _large(value) if type(value) in _BYTES and not inline else None
-        goes_to_all = payload.delivery is _BROADCAST and not payload._keys and not payload._topics
-        is_plain = goes_to_all and payload._priority is None and (first or _is_first(payload))
+        goes_to_all = payload.delivery is _BROADCAST and payload._routing is PLAIN_ROUTING
+        is_plain = goes_to_all and (first or _is_first(payload))
         # A tuple is encoded like an _Envelope, and made faster.
         return _encode(
             (None if blob is not None else value, None if is_plain else _address(payload), number)
@@ -123,9 +123,7 @@ def _is_first(payload: Payload[Any]) -> bool:
 def _address(payload: Payload[Any]) -> _Address:
     return _Address(
         payload.delivery.value,
-        payload._keys,
-        payload._topics,
-        payload._priority,
+        *payload._routing,
         payload.attempt,
         payload.last_error,
         payload.event_id,

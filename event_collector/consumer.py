@@ -19,7 +19,7 @@ from time import monotonic
 from types import CodeType, CoroutineType, FrameType, GeneratorType, coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from event_collector.data import Delivery, Error, Ok, ResultList, as_result, failure
+from event_collector.data import Delivery, Error, Ok, ResultList, as_result, failure, new_list
 from event_collector.mismatch import explain_mismatch
 from event_collector.publisher import CollectorEvent
 from event_collector.refusals import QueueShutDown
@@ -32,7 +32,6 @@ __all__ = ["Consumer", "switch_task"]
 
 _BROADCAST = Delivery.BROADCAST
 _NOTHING: Final[Any] = object()
-_new_list = ResultList.__new__
 
 
 def _leave_and_enter(
@@ -123,7 +122,7 @@ class Consumer(Coroutine[Any, None, None]):
                             direct.usage.errors += 1
                         outcome = as_result(outcome, direct.key)
                     outcome.key = direct.key
-                    results = _new_list(ResultList)
+                    results = new_list(ResultList)
                     results.append(outcome)
                 else:
                     course = event.course

@@ -9,6 +9,8 @@ from event_collector.router import Router, SimpleRouter
 
 __all__ = ["DeliveryPlan"]
 
+_BROADCAST = Delivery.BROADCAST
+
 
 class DeliveryPlan:
     """The router of a queue and the shortcuts around it.
@@ -46,7 +48,7 @@ class DeliveryPlan:
 
     def is_remote(self, payload: Payload[Any]) -> bool:
         """Return whether a worker process is needed for this payload."""
-        if payload.delivery is Delivery.BROADCAST or self._all_remote or self._select is None:
+        if payload.delivery is _BROADCAST or self._all_remote or self._select is None:
             return self.any_remote
         return any(collector.place == PROCESS for collector in self._select(payload))
 
@@ -61,7 +63,7 @@ class DeliveryPlan:
         """Return the collector of a payload that goes to one worker process and nowhere else."""
         if self._select is None:
             return None
-        if payload.delivery is Delivery.BROADCAST:
+        if payload.delivery is _BROADCAST:
             return self._only_remote
         selected = self._select(payload)
         return selected[0] if len(selected) == 1 and _is_job(selected[0]) else None

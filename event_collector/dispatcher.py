@@ -166,7 +166,8 @@ class Dispatcher(RecordedEvents):
         self, payload: Payload[Any], variables: ContextVars, course: Course | None
     ) -> CollectorEvent:
         """Accept an event; run the first step of its handler now, if that is possible, else queue it."""
-        event = CollectorEvent(_next_id(), payload, DEFAULT_PRIORITY, monotonic(), 0.0, self)
+        line = self._remote_backlog if self._tier is not None and self.plan.is_remote(payload) else None
+        event = CollectorEvent(_next_id(), payload, DEFAULT_PRIORITY, monotonic(), 0.0, self, line)
         self.accepted += 1
         if self.idle:
             self._notice_activity()
@@ -178,11 +179,11 @@ class Dispatcher(RecordedEvents):
             self._keep(event, variables)
             if self._is_dropped(event):
                 return event
-        if self._tier is not None and self.plan.is_remote(payload):
+        if line is not None:
             self._keep(event, variables)
-            if not self._remote_backlog and self._submit_at_once(event):
+            if not line and self._submit_at_once(event):
                 return event
-            self._push_remote(event)
+            line.push(event)
         elif self._in_order and not self._backlog and (consumer := self._claim_for(event)) is not None:
             event.started = event.created
             self.consumers.step(consumer, event, variables)

@@ -64,13 +64,13 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
     started: float = 0.0
     owner: Any = None
     """The dispatcher that has accepted it."""
+    place: Any = None
+    """What it is in, other than the plain line of events. Written by the dispatcher and its tiers."""
     finished: float = 0.0
     # The sender's context variables, for the handler; None when there were none.
     variables: ContextVars | None = None
     course: Course | None = None
     """What is known of it beyond the plain way; most have none. Written by the dispatcher."""
-    place: Any = None
-    """What it is in, other than the plain line of events. Written by the dispatcher and its tiers."""
     _results: ResultList | None = None
     # Most events have one waiter at most: a future of its own, a dict (for removal in any order) from two on.
     _waiters: "Waiter | dict[Waiter, None] | None" = None

@@ -4,7 +4,7 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from event_collector.data import Error, Result, ResultList, single
+from event_collector.data import Error, Result, ResultList, new_list, single
 from event_collector.dispatcher_state import DispatcherState
 
 if TYPE_CHECKING:
@@ -41,21 +41,21 @@ class Settlement(DispatcherState):
         else:
             self.busy -= count
             self.finished += count
-            note_service, note_wait, total = self._service_times.append, self._wait_times.append, 0.0
+            service_times, note_wait = [seconds for _, _, seconds in ended], self._wait_times.append
+            self.service_total += sum(service_times)
+            self._service_times.extend(service_times)
             for event, result, seconds in ended:
                 event.started, event.finished = now - seconds, now
                 event.place = None  # what has ended does not keep what was sent of it, nor form a cycle
-                total += seconds
-                note_service(seconds)
                 note_wait(now - event.created)
-                results = single(result)
+                results = new_list(ResultList)
+                results.append(result)
                 if result.is_error:
                     self.count_errors(results)
                 if event._results is None and event._waiters is None:
                     event._results = results
                 else:
                     event.set_result(results)
-            self.service_total += total
             if self._joiners:
                 self._wake_joiners()
         if was_full and self.qsize:

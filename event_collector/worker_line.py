@@ -52,12 +52,15 @@ class WorkerLine(WaitingEvents):
     def _take_batch(self, count: int) -> "list[tuple[CollectorEvent, Collector]]":
         """Take up to `count` events that each go to one worker; those for several handlers need a consumer."""
         batch: list[tuple[CollectorEvent, Collector]] = []
-        backlog, sole_remote, take = self._remote_backlog, self.plan.sole_remote, self._take
-        while backlog and len(batch) < count:
-            collector = sole_remote(backlog.peek().payload)
-            if collector is None:
-                break
-            batch.append((take(backlog), collector))
+        backlog, sole_remote = self._remote_backlog, self.plan.sole_remote
+        peek, pop, gaps, add = backlog.peek, backlog.pop, backlog.gaps, batch.append
+        while count and backlog and (collector := sole_remote(peek().payload)) is not None:
+            add((pop(), collector))
+            count -= 1
+            if gaps:
+                backlog.close_gaps()
+        for _ in batch if self._capacity is not None else ():
+            self._release_room()
         return batch
 
     def _submit_at_once(self, event: "CollectorEvent") -> bool:

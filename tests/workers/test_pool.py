@@ -71,6 +71,17 @@ async def test_large_reply_without_a_blob_arrives():
         await prove_alive(pool, 100)
 
 
+async def test_worker_is_idle_again_with_its_large_result():
+    """What is sent in answer to a reply that took the socket need not wait for a turn of the loop."""
+    async with running(1) as pool:
+        await call(pool, "echo").result()
+        await until(lambda: pool.is_idle, "an idle worker")
+        room = pool.room
+        await call(pool, "large 200000").result()
+        assert pool.is_idle
+        assert pool.room == room
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("size", [20_000, 100_000, 1_000_000])
 async def test_many_large_replies_make_room_for_the_next_jobs(size, workers):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel", "ProtocolError", "Reader"]
 
-_SCRATCH: Final = 64 * 1024
+_SCRATCH: Final = 128 * 1024  # so that a value of 100 KB arrives in one piece
 _TURN: Final = 2 * 1024 * 1024  # bytes moved for one worker, each way, before the loop gets its turn
 _SOCKET_BUFFER: Final = 1024 * 1024  # asked for; the kernel grants what net.core.wmem_max allows
 _HEAD_LIMIT: Final = 1 << 30

@@ -163,7 +163,7 @@ class Dispatcher:
     def _hand_out(self) -> None:
         """Give the backlog to the workers as far as their credit goes; after a survey."""
         depth = depth_for(self.service_time)
-        if self._relieve(depth):
+        if changed := self._relieve(depth):
             self._survey()
         if self._backlog:
             shares = share_out(len(self._backlog), self._loads, depth)
@@ -171,9 +171,11 @@ class Dispatcher:
                 if share and worker in self.ready:  # giving to one may cost it, or another, its place here
                     self._give(worker, share)
             self._survey()
+            changed = True
         self._note_idle()
         self._plan_visit()
-        self._offer_room()
+        if changed:
+            self._offer_room()
 
     def _note_idle(self) -> None:
         """Note who would begin at once: not a worker that has yet to say what became of jobs taken back from it."""
@@ -187,7 +189,9 @@ class Dispatcher:
         for worker in self._attached:
             states[worker] = worker.running(now)
         self._loads = [
-            DEEPEST if worker.is_congested else load_of(worker.held, states[worker][1], service_time)
+            (DEEPEST if worker.is_congested else load_of(worker.held, states[worker][1], service_time))
+            if worker.in_hand
+            else 0
             for worker in self.ready
         ]
 
@@ -268,6 +272,16 @@ class Dispatcher:
         self._on_answers()
         if not self.outstanding:
             self._on_quiet()
+        if not self._looking:
+            self._follow(len(records))
+
+    def _follow(self, count: int) -> None:
+        """Go on after so many results that came outside a look, such as large ones: with a look if anybody waits."""
+        if self._backlog or self.room <= 0:
+            self.plan_turn()
+        else:
+            self.room += count
+            self._note_idle()
 
     def abort(self) -> None:
         """From now on, what ends with its worker ends because the pool was stopped."""

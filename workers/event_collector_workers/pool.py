@@ -321,7 +321,6 @@ class WorkerPool:
     def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
         """Jobs have ended."""
         self._dispatcher.on_records(worker, records, blob)
-        self._dispatcher.plan_turn()  # what came by the socket may have been all that was in hand
         self._crew.finished_one(worker)
 
     def on_look(self, worker: Worker) -> None:
