@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from event_collector.data import PLAIN_ROUTING, Delivery, Error, Ok, Payload, Result
+from event_collector.data import NO_HEADERS, Delivery, Error, Ok, Payload, Result
 from event_collector.exceptions import ConfigError, EncodeError, PayloadTypeError
 from event_collector.remote_exceptions import ExceptionParts, presentable, put_together, take_apart, text_of
 from event_collector.trace_context import CARRIER
@@ -86,7 +86,7 @@ class _Failure(msgspec.Struct, array_like=True, tag=1):
 
 
 def encode_payload(
-    payload: Payload[Any], key: str, number: int = 0, *, inline: bool = False, first: bool = False
+    payload: Payload[Any], key: str, number: int = 0, *, inline: bool = False, traced: bool = True
 ) -> Parts:
     """Encode a payload for the collector `key`.
 
@@ -95,7 +95,7 @@ def encode_payload(
         key: of the collector, for errors.
         number: the id of the event, for log lines.
         inline: keep large bytes within.
-        first: it is known that this is a first attempt, the event in no journal and no trace, and of no message.
+        traced: whether it belongs to the trace of the calling context, if there is one.
 
     Raises:
         EncodeError: msgspec cannot encode the value.
@@ -104,31 +104,28 @@ def encode_payload(
     value = payload._value
     try:
         blob = _large(value) if type(value) in _BYTES and not inline else None
-        goes_to_all = payload.delivery is _BROADCAST and payload._routing is PLAIN_ROUTING
-        is_plain = goes_to_all and (first or _is_first(payload))
+        carrier = CARRIER.get() if traced else None
+        is_plain = payload._headers is NO_HEADERS and payload.delivery is _BROADCAST and carrier is None
         # A tuple is encoded like an _Envelope, and made faster.
         return _encode(
-            (None if blob is not None else value, None if is_plain else _address(payload), number)
+            (None if blob is not None else value, None if is_plain else _address(payload, carrier), number)
         ), blob
     except Exception as exc:
         raise _cannot_encode("payload", value, key, exc) from exc
 
 
-def _is_first(payload: Payload[Any]) -> bool:
-    """Return whether this is a first attempt, the event in no journal and no trace, and of no message."""
-    told = payload.event_id, payload.message_id, CARRIER.get()
-    return payload.attempt == 1 and told == (None, None, None)
-
-
-def _address(payload: Payload[Any]) -> _Address:
+def _address(payload: Payload[Any], carrier: Mapping[str, str] | None) -> _Address:
+    headers = payload._headers
     return _Address(
         payload.delivery.value,
-        *payload._routing,
-        payload.attempt,
-        payload.last_error,
-        payload.event_id,
-        CARRIER.get(),
-        payload.message_id,
+        headers.keys,
+        headers.topics,
+        headers.priority,
+        headers.attempt,
+        headers.last_error,
+        headers.event_id,
+        carrier,
+        headers.message_id,
     )
 
 
@@ -185,12 +182,12 @@ class PayloadDecoder:
 
 def _addressed(value: Any, address: _Address) -> Payload[Any]:
     payload = Payload(value, Delivery(address.delivery), address.keys, address.topics, address.priority)
-    if address.attempt > 1:
-        payload._attempt, payload._last_error = address.attempt, address.last_error
-    if address.event_id is not None:
-        payload._event_id = address.event_id
-    if address.message_id is not None:
-        payload._message_id = address.message_id
+    payload._note(
+        attempt=address.attempt,
+        last_error=address.last_error,
+        event_id=address.event_id,
+        message_id=address.message_id,
+    )
     return payload
 
 

@@ -75,16 +75,22 @@ def _is_ordered(value: object) -> bool:
     return isinstance(value, (int, float)) and not math.isnan(value)
 
 
-class Routing(NamedTuple):
-    """Where a payload is to go, and how urgently, besides its delivery."""
+class Headers(NamedTuple):
+    """What is known of a payload besides its value and its delivery; see the properties of Payload."""
 
     keys: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     priority: float | None = None
+    attempt: int = 1
+    last_error: str | None = None
+    event_id: int | None = None
+    message_id: str | None = None
+    origin: int | None = None
+    """The line of input that it was, if the command sent it; a journal keeps it."""
 
 
-PLAIN_ROUTING = Routing()
-"""Of the payloads that name nothing: most do not, and all of them share it."""
+NO_HEADERS = Headers()
+"""Most payloads share these."""
 
 
 class Payload(Generic[T]):
@@ -103,23 +109,7 @@ class Payload(Generic[T]):
 
     """
 
-    # Without a second attempt, a journal or a source, those of a name below have no value: most payloads have none.
-    __slots__ = (
-        "_attempt",
-        "_event_id",
-        "_last_error",
-        "_message_id",
-        "_origin",
-        "_routing",
-        "_value",
-        "delivery",
-    )
-
-    _attempt: int
-    _event_id: int
-    _message_id: str
-    _origin: int  # the line of input that it was, if the command sent it; a journal keeps it
-    _last_error: str | None
+    __slots__ = ("_headers", "_value", "delivery")
 
     def __init__(
         self,
@@ -131,7 +121,7 @@ class Payload(Generic[T]):
     ) -> None:
         self._value = value
         self.delivery = delivery
-        self._routing = PLAIN_ROUTING
+        self._headers = NO_HEADERS
         if delivery is not _BROADCAST or keys is not None or topics is not None:
             self.set_delivery(delivery, keys, topics)
         if priority is not None:
@@ -145,41 +135,41 @@ class Payload(Generic[T]):
     @property
     def keys(self) -> list[str]:
         """The keys of the collectors it is meant for, with KEY delivery."""
-        return list(self._routing.keys)
+        return list(self._headers.keys)
 
     @keys.setter
     def keys(self, keys: Sequence[str]) -> None:
-        self._routing = self._routing._replace(keys=names("Payload keys", keys))
+        self._note(keys=names("Payload keys", keys))
 
     @property
     def topics(self) -> list[str]:
         """The topics it is published under, with TOPIC delivery."""
-        return list(self._routing.topics)
+        return list(self._headers.topics)
 
     @topics.setter
     def topics(self, topics: Sequence[str]) -> None:
-        self._routing = self._routing._replace(topics=names("Payload topics", topics))
+        self._note(topics=names("Payload topics", topics))
 
     @property
     def priority(self) -> float | None:
         """Its place in a PRIORITY queue, lowest first; None for the queue's default."""
-        return self._routing.priority
+        return self._headers.priority
 
     @priority.setter
     def priority(self, priority: float | None) -> None:
         if priority is not None and not _is_ordered(priority):
             raise ConfigError(f"priority takes a number, the lowest first, not {priority!r}")
-        self._routing = self._routing._replace(priority=priority)
+        self._note(priority=priority)
 
     @property
     def attempt(self) -> int:
         """The number of this attempt of the handler: 1, or more where the collector has `retry=` and failed before."""
-        return getattr(self, "_attempt", 1)
+        return self._headers.attempt
 
     @property
     def last_error(self) -> str | None:
         """How the attempt before failed: the class of the exception and what it says; None in the first attempt."""
-        return getattr(self, "_last_error", None)
+        return self._headers.last_error
 
     @property
     def event_id(self) -> int | None:
@@ -187,7 +177,7 @@ class Payload(Generic[T]):
 
         Within one journal no two events have the same: a handler that must not take effect twice can tell by it.
         """
-        return getattr(self, "_event_id", None)
+        return self._headers.event_id
 
     @property
     def message_id(self) -> str | None:
@@ -196,7 +186,7 @@ class Payload(Generic[T]):
         The same whenever the message is delivered again, here or on another machine: a handler that must not take
         effect twice can tell by it.
         """
-        return getattr(self, "_message_id", None)
+        return self._headers.message_id
 
     def set_delivery(
         self, delivery: Delivery, keys: Sequence[str] | None = None, topics: Sequence[str] | None = None
@@ -223,6 +213,9 @@ class Payload(Generic[T]):
 
         """
         self.priority = priority
+
+    def _note(self, **headers: Any) -> None:
+        self._headers = self._headers._replace(**headers)
 
     def __repr__(self) -> str:
         return (

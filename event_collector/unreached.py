@@ -30,7 +30,7 @@ class Unreached:
     def results(self, payload: Payload[Any], collectors: "Mapping[str, Collector]") -> ResultList:
         """Return the results of this payload."""
         why = reason(payload, collectors)
-        keys = payload._routing.keys
+        keys = payload._headers.keys
         if payload.delivery is Delivery.KEY and keys not in self._told and len(self._told) < TOLD:
             self._told.add(keys)
             if self._log is not None:

@@ -133,13 +133,11 @@ class WorkerTier:
     def submit(self, batch: list[tuple[Any, Collector]]) -> None:
         """Have workers process events; the results reach the dispatcher, perhaps within this call."""
         jobs: list[EventJob] = []
-        no_record = self._dispatcher.recorder is None
         for event, collector in batch:
             task, payload = self._tasks[collector], event.payload
             collector.usage.running += 1
             try:
-                first = no_record and event.course is None and type(payload) is Payload
-                body, blob = encode_payload(payload, task.key, event.id, first=first)
+                body, blob = encode_payload(payload, task.key, event.id, traced=False)
             except Exception as exc:
                 task.refuse(event, exc)
                 continue

@@ -208,12 +208,18 @@ def _metrics(cast: Cast, options: Options) -> Iterator[Contest]:
     for name in ("burst", "one-at-a-time"):
         ask = {"measurement": "metrics", "loop": options.loop, "name": name, "events": options.events,
                "autoscale": True}  # fmt: skip
-        kinds = {"nothing": "all of it", "times": "without metrics", "clock": "without metrics and their clock"}
+        kinds = {
+            "nothing": "all of it",
+            "times": "without metrics",
+            "clock": "without metrics and their clock",
+        }
         sides = [Side(shown, cast.this, {**ask, "left_out": kind}) for kind, shown in kinds.items()]
         # A share of s of an event: without it an event takes 1 - s.
         ratios = [
             Ratio("without metrics / all of it", kinds["times"], kinds["nothing"], at_least=0.85),
-            Ratio("without metrics and their clock / all of it", kinds["clock"], kinds["nothing"], at_least=0.85),
+            Ratio(
+                "without metrics and their clock / all of it", kinds["clock"], kinds["nothing"], at_least=0.85
+            ),
         ]
         yield Contest(
             f"metrics, {name}, {options.events:,} events", options.figure, MICROSECONDS, sides, ratios

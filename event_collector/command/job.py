@@ -145,7 +145,7 @@ class Job:
 
     def _send_beside(self, entry: Entry, payload: Payload[Any], number: int) -> None:
         """Send beside the lines that follow: those that are sent together share a wait for the disk."""
-        payload._origin = number
+        payload._note(origin=number)
         sending = asyncio.create_task(self._send_to_journal(entry, payload), name=f"line {number}")
         self._sends.add(sending)
         sending.add_done_callback(self._sends.discard)
@@ -162,7 +162,7 @@ class Job:
     def replay(self, events: Iterable[CollectorEvent]) -> None:
         """Have the output of events of an earlier run written too, before any other."""
         for event in events:
-            self.window.replay(getattr(event.payload, "_origin", None)).sent(event)
+            self.window.replay(event.payload._headers.origin).sent(event)
 
     async def _give_out(self) -> None:
         try:

@@ -207,7 +207,7 @@ def _payload(record: Record) -> dict[str, Any]:
         return told | {"damaged": True}
     try:
         payload = decode_untyped(record)
-        if (line := getattr(payload, "_origin", None)) is not None:
+        if (line := payload._headers.origin) is not None:
             told["line"] = line
         told["value"] = msgspec.Raw(msgspec.json.encode(payload.value))
     except Exception as exc:  # what msgpack can tell and JSON cannot

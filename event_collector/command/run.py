@@ -281,7 +281,7 @@ def _url_of(text: str) -> str:
 def _tell_of_earlier_run(left: list[CollectorEvent], *, quiet: bool) -> None:
     if not left or quiet:
         return
-    last = max(getattr(event.payload, "_origin", 0) for event in left)
+    last = max(event.payload._headers.origin or 0 for event in left)
     what = "event" if len(left) == 1 else "events"
     _say(f"{len(left):,} {what} of an earlier run first; the last line that it took was {last:,}")
 

@@ -213,7 +213,7 @@ class JournalRecorder:
 
     def _replay(self, unfinished: Unfinished, dispatcher: Dispatcher) -> CollectorEvent:
         record, payload, progress = unfinished
-        payload._event_id = record.id
+        payload._note(event_id=record.id)
         now = time()
         event = dispatcher.recover(
             record.id,
@@ -289,7 +289,7 @@ class JournalRecorder:
             )
         schema, body = self._codec.encode(event.payload)
         event.payload = copy(event.payload)  # the sender may send his again, as another event
-        event.payload._event_id = event.id
+        event.payload._note(event_id=event.id)
         if self._page is not None:
             self._page.give(event.id)
         now, course, expires, progress = time(), event.course, None, None
