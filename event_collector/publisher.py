@@ -182,18 +182,16 @@ class _CompletionStream:
         event.add_waiter(completion)
 
     def finished(self, completion: "_Completion") -> None:
-        """Take note of a finished event, and wake whoever waits in next()."""
+        """Take note of a finished event, and wake whoever waits in wait()."""
         del self.pending[completion]
         self.arrived.append(completion.event)
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
 
-    async def next(self) -> CollectorEvent:
-        """Return the next finished event."""
-        while not self.arrived:
-            self._wakeup = asyncio.get_running_loop().create_future()
-            await self._wakeup
-        return self.arrived.popleft()
+    async def wait(self) -> None:
+        """Wait until an event has finished that was not there yet."""
+        self._wakeup = asyncio.get_running_loop().create_future()
+        await self._wakeup
 
     def close(self) -> None:
         """Stop watching; the events go on."""
@@ -277,11 +275,12 @@ class EventPublisher:
         end = None if deadline is None else _end_of(deadline)
         if dispatcher.recorder is not None:
             return await send_many_recorded(dispatcher, payloads, end)
-        events = []
+        events: list[CollectorEvent] = []
+        accept, add = dispatcher.accept, events.append
         for payload in payloads:
             if dispatcher.crowded:
                 await dispatcher.wait_for_room()
-            events.append(dispatcher.accept(payload, None if end is None else Course(end)))
+            add(accept(payload) if end is None else accept(payload, Course(end)))
         return events
 
     async def as_completed(self, events: Iterable[CollectorEvent]) -> AsyncIterator[CollectorEvent]:
@@ -294,7 +293,10 @@ class EventPublisher:
             for event in events:
                 stream.watch(event)
             while stream.pending or stream.arrived:
-                yield await stream.next()
+                while stream.arrived:
+                    yield stream.arrived.popleft()
+                if stream.pending:
+                    await stream.wait()
         finally:
             stream.close()
 

@@ -18,7 +18,7 @@ async def _suspend(payload: Payload, _ctx: Any) -> Ok:
 
 
 async def _send_many(publisher: EventPublisher, events: int) -> list[CollectorEvent]:
-    return await publisher.send_many(Payload(number) for number in range(events))
+    return await publisher.send_many([Payload(number) for number in range(events)])
 
 
 async def _send(publisher: EventPublisher, events: int) -> list[CollectorEvent]:
