@@ -157,6 +157,16 @@ def test_waiting_events_never_starve_behind_a_cap() -> None:
     assert running == 500
 
 
+def test_events_that_wait_beside_a_busy_program_begin_soon() -> None:
+    """A loop that is full of other things keeps ten thousand events that only wait for seconds, not for more."""
+    story = Story(tier=Tier.COROUTINE)
+    running = 0
+    while running < 10_000 and story.now < 3.0:
+        running = min(10_000, max(running, burst_size(10_000, story.plan.consumer_ceiling)))
+        story.goes_on(0.05, queued=10_000 - running, running=running, loop=1.0)
+    assert running == 10_000
+
+
 def test_need_follows_littles_law_with_a_square_root_of_spare() -> None:
     """100 events a second of 50 ms keep 5 workers busy; sqrt(5) more stand ready."""
     story = Story()

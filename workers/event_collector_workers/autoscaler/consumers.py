@@ -92,5 +92,5 @@ class ConsumerSizing:
         if load.completed > 0.0 or load.queued == 0.0:
             self._progress, self._relief = now, 1.0
             self._service = load.service or self._service
-        elif now - self._progress > max(1.0, self._tuning.guard_settle * self._service):
+        elif now - self._progress > max(self._tuning.relief, self._tuning.guard_settle * self._service):
             self._progress, self._relief = now, self._relief * 2.0

@@ -26,7 +26,7 @@ class Load(msgspec.Struct, frozen=True, gc=False):
         completed: events that have ended since the last decision.
         service: seconds of service per event.
         cpu_share: share of them that is CPU, 0.02 to 1.
-        recent_cpu_share: the same for the last few events, 0.0005 to 1.
+        recent_cpu_share: the same for the last few events.
 
     """
 
@@ -73,12 +73,12 @@ def load_of(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mappin
         recent_busy += weight * (cpu + waiting)
         recent_on_cpu += weight * cpu
     service = busy / weights if weights else 0.0
-    shares = _share(on_cpu, busy, 0.02), _share(recent_on_cpu, recent_busy, 0.0005)
+    shares = _share(on_cpu, busy), _share(recent_on_cpu, recent_busy)
     return Load(collectors, rates, mean, backlog, queued, running, completed, service, *shares)
 
 
-def _share(cpu: float, busy: float, least: float) -> float:
-    return min(1.0, max(least, cpu / busy)) if busy else 1.0
+def _share(cpu: float, busy: float) -> float:
+    return min(1.0, max(0.02, cpu / busy)) if busy else 1.0
 
 
 def staffing(load: Load, busy: float, spare: float, horizon: float) -> float:

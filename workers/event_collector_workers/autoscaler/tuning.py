@@ -62,6 +62,9 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Busy share of the loop above which more consumers cannot help. Lower limits a loop that could do more."""
     loop_capacity: float = 0.95
     """Busy share the loop is planned to carry. Higher leaves nothing for the program's other tasks."""
+    relief: float = 0.25
+    """Time in which nothing has ended while events wait, after which the caps of consumers are doubled. Longer keeps
+    events that wait for each other, or beside a busy program, from beginning."""
     memory_margin: float = 0.05
     """Share of the memory limit that is never planned away. Less risks that the system kills a worker, more
     leaves memory unused."""
