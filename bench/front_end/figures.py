@@ -226,6 +226,22 @@ def _metrics(cast: Cast, options: Options) -> Iterator[Contest]:
         )
 
 
+def _objects(cast: Cast, options: Options) -> Iterator[Contest]:
+    for name in ("burst", "one-at-a-time"):
+        ask = {"loop": options.loop, "name": name, "events": options.events}
+        queue = {**ask, "measurement": "pattern", "consumers": options.consumers, "autoscale": True}
+        this, alone = "this library, autoscaled", "its objects alone"
+        sides = [
+            Side(BARE, cast.bare, {**queue, "bare": True}),
+            Side(alone, cast.this, {**ask, "measurement": "objects"}),
+            Side(this, cast.this, {**queue, "bare": False}),
+        ]
+        ratios = [Ratio(f"{BARE} / {alone}", BARE, alone), Ratio(f"{this} / {alone}", this, alone)]
+        yield Contest(
+            f"objects, {name}, {options.events:,} events", options.figure, MICROSECONDS, sides, ratios
+        )
+
+
 FIGURES: dict[str, Figure] = {
     "burst": Figure("all events sent, then all awaited", _pattern("burst")),
     "one-at-a-time": Figure("each result awaited before the next event is sent", _pattern("one-at-a-time")),
@@ -238,5 +254,6 @@ FIGURES: dict[str, Figure] = {
     "lag": Figure("longest time a flood keeps other tasks from running", _lag),
     "idle": Figure("CPU time and wake-ups of a queue that has nothing to do", _idle),
     "bulk": Figure("send_many() and as_completed() against the loops they replace", _bulk),
+    "objects": Figure("what payloads, events and results cost without any queue", _objects),
     "metrics": Figure("share of the metrics in the cost of an event", _metrics),
 }

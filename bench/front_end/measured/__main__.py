@@ -13,6 +13,7 @@ from .bulk import sending, waiting
 from .depth import depth, memory
 from .loop import idle, lag, sleepers, turns
 from .metrics import metrics
+from .objects import objects
 from .patterns import pattern
 
 _MEASUREMENTS: dict[str, Callable[..., Coroutine[Any, Any, dict[str, float]]]] = {
@@ -21,6 +22,7 @@ _MEASUREMENTS: dict[str, Callable[..., Coroutine[Any, Any, dict[str, float]]]] =
     "lag": lag,
     "memory": memory,
     "metrics": metrics,
+    "objects": objects,
     "pattern": pattern,
     "sending": sending,
     "sleepers": sleepers,
