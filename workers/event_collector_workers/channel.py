@@ -86,19 +86,21 @@ class Reader:
                 self._between = True
                 yield
                 self._between = False
-            kind, size, blob_size = HEADER.unpack((yield from self._take(HEADER.size)))
+            header = self._cut(HEADER.size) or (yield from self._gather(HEADER.size))
+            kind, size, blob_size = HEADER.unpack(header)
             if kind not in _KINDS or size > _HEAD_LIMIT or not NO_BLOB <= blob_size <= _BLOB_LIMIT:
                 raise ProtocolError(f"not a message: {kind:#x}, {size} and {blob_size} bytes")
-            head = yield from self._take(size)
+            head = self._cut(size) or (yield from self._gather(size))
             blob = None
             if blob_size != NO_BLOB:
                 self._on_announced(kind, head)
-                blob = yield from self._take(blob_size)
+                blob = self._cut(blob_size) or (yield from self._gather(blob_size))
             self._on_message(kind, head, blob)
 
-    def _take(self, size: int) -> Generator[None, None, bytes]:
+    def _cut(self, size: int) -> bytes:
+        """Return the next bytes, if all of them are in the chunk; else none."""
         if size > len(self._chunk):
-            return (yield from self._gather(size))
+            return b""
         taken, self._chunk = self._chunk[:size], self._chunk[size:]
         return bytes(taken)
 

@@ -104,14 +104,15 @@ class Dispatcher:
             job._place = self
         self.submitted += len(jobs)
         self.room -= len(jobs)
+        if len(jobs) == 1 and self._idle and not (self._backlog or self._looking):
+            self._give(self._idle.pop(), jobs)
+            return
         self._backlog.extend(jobs)
         if self._looking:
             return  # what is in the backlog is handed out as the look ends
         if len(jobs) > 1:
             self._survey()
             self._hand_out()
-        elif self._idle and len(self._backlog) == 1:
-            self._give(self._idle.pop(), 1)
         else:
             self.plan_turn()
 
@@ -169,7 +170,7 @@ class Dispatcher:
             shares = share_out(len(self._backlog), self._loads, depth)
             for worker, share in zip(list(self.ready), shares, strict=True):
                 if share and worker in self.ready:  # giving to one may cost it, or another, its place here
-                    self._give(worker, share)
+                    self._give(worker, self._next_jobs(min(share, worker.allowance)))
             self._survey()
             changed = True
         self._note_idle()
@@ -297,9 +298,7 @@ class Dispatcher:
         if self._turn_due:  # else somebody has looked since
             self.look(self._attached)
 
-    def _give(self, worker: Worker, count: int) -> None:
-        """Give the worker the next `count` jobs; fewer if they are large, or it may not have as many."""
-        jobs = self._next_jobs(min(count, worker.allowance))
+    def _give(self, worker: Worker, jobs: Sequence[Job]) -> None:
         worker.give(jobs)
         for job in jobs:
             if job.timeout is not None:
@@ -310,6 +309,7 @@ class Dispatcher:
             self._on_spent(worker)
 
     def _next_jobs(self, count: int, limit: int | None = _BYTES_AHEAD) -> list[Job]:
+        """Take the next `count` jobs out of the backlog; fewer if they are large."""
         jobs: list[Job] = []
         pop, append = self._backlog.popleft, jobs.append
         room = sys.maxsize if limit is None else limit
