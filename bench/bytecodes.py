@@ -55,8 +55,11 @@ def with_coroutines(send: Callable[[EventPublisher, int], Awaitable[None]]) -> C
     return count
 
 
-def through_workers(in_flight: int | None) -> Counting:
-    """Return a coroutine function that counts a burst through worker processes, or events of so many senders."""
+def through_workers(in_flight: int | None, large: bytes | None = None) -> Counting:
+    """Return a coroutine function that counts a burst through worker processes, or events of so many senders.
+
+    What they send is a small dict, or `large`.
+    """
 
     async def count(events: int) -> None:
         from bench.process_tier.contestants import Queue
@@ -67,10 +70,11 @@ def through_workers(in_flight: int | None) -> Counting:
                 await queue.send(value)
 
         async def send(events: int) -> None:
+            values = [VALUE if large is None else large] * events
             if in_flight is None:
-                await queue.burst([VALUE] * events)
+                await queue.burst(values)
             else:
-                waiting = iter([VALUE] * events)
+                waiting = iter(values)
                 await asyncio.gather(*(sender(waiting) for _ in range(in_flight)))
 
         queue = Queue()
@@ -121,6 +125,7 @@ FIGURES: dict[str, Counting] = {
     "process-burst": through_workers(None),
     "process-one-at-a-time": through_workers(1),
     "process-senders-1000": through_workers(1000),
+    "process-large": through_workers(2, bytes(100_000)),
     "worker": within_a_worker,
 }
 

@@ -59,8 +59,9 @@ class WorkerLine(WaitingEvents):
             count -= 1
             if gaps:
                 backlog.close_gaps()
-        for _ in batch if self._capacity is not None else ():
-            self._release_room()
+        if self._capacity is not None:
+            for _ in batch:
+                self._capacity.release()
         return batch
 
     def _submit_at_once(self, event: "CollectorEvent") -> bool:

@@ -108,8 +108,13 @@ FAULTS: dict[str, list[Fault]] = {
         Fault(
             "5",
             "A worker is killed while a large value is written to it",
-            "The event had not begun: it runs in another worker.",
-            {PROCESS: ["workers/pool_faults::death_while_a_large_job_is_being_sent"]},
+            "The event had not begun: it runs in another worker. The loop is held up for less than 0.1 s.",
+            {
+                PROCESS: [
+                    "workers/pool_faults::death_while_a_large_job_is_being_sent",
+                    "workers/pool_faults::death_while_a_large_job_is_being_sent_does_not_hold_up_the_loop",
+                ]
+            },
             ONLY_THE_POOL,
         ),
         Fault(
