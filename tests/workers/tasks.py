@@ -127,6 +127,11 @@ def no_memory() -> None:
     raise MemoryError("pretended")
 
 
+def large(size: str, seconds: str = "0") -> str:
+    time.sleep(float(seconds))
+    return "x" * int(size)
+
+
 def misuse() -> Any:
     raise KeyError("missing")
 
@@ -151,7 +156,7 @@ ACTS: dict[str, Any] = {
     "fork": fork_a_lingering_child,
     "no_memory": no_memory,
     "misuse": misuse,
-    "large": lambda size: "x" * int(size),
+    "large": large,
     "print": lambda size: print("x" * int(size)),
     "ignore_term": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
 }

@@ -281,7 +281,8 @@ class Dispatcher:
         if self._backlog or self.room <= 0:
             self.plan_turn()
         else:
-            self.room += count
+            most = len(self.ready) * depth_for(self.service_time)  # which may have become slower
+            self.room = min(self.room + count, most)
             self._note_idle()
 
     def abort(self) -> None:
