@@ -5,19 +5,10 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from copy import copy
 from enum import Enum
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ClassVar,
-    Generic,
-    NamedTuple,
-    NoReturn,
-    SupportsIndex,
-    TypeAlias,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, SupportsIndex, TypeAlias, overload
 
 import msgspec
+from msgspec.structs import replace
 
 from event_collector.exceptions import ConfigError
 
@@ -71,11 +62,18 @@ def names(what: str, value: Iterable[object] | None) -> tuple[str, ...]:
     return strings
 
 
-def _is_ordered(value: object) -> bool:
-    return isinstance(value, (int, float)) and not math.isnan(value)
+def _checked(priority: object) -> float | None:
+    if priority is None or (isinstance(priority, (int, float)) and not math.isnan(priority)):
+        return priority
+    raise ConfigError(f"priority takes a number, the lowest first, not {priority!r}")
 
 
-class Headers(NamedTuple):
+def _check_delivery(delivery: object) -> None:
+    if not isinstance(delivery, Delivery):
+        raise ConfigError(f"delivery takes a Delivery such as Delivery.KEY, not {delivery!r}")
+
+
+class Headers(msgspec.Struct, frozen=True):
     """What is known of a payload besides its value and its delivery; see the properties of Payload."""
 
     keys: tuple[str, ...] = ()
@@ -121,11 +119,14 @@ class Payload(Generic[T]):
     ) -> None:
         self._value = value
         self.delivery = delivery
-        self._headers = NO_HEADERS
-        if delivery is not _BROADCAST or keys is not None or topics is not None:
-            self.set_delivery(delivery, keys, topics)
-        if priority is not None:
-            self.set_priority(priority)
+        if delivery is not _BROADCAST:
+            _check_delivery(delivery)
+        if keys is None and topics is None and priority is None:
+            self._headers = NO_HEADERS
+        else:
+            self._headers = Headers(
+                names("Payload keys", keys), names("Payload topics", topics), _checked(priority)
+            )
 
     @property
     def value(self) -> T:
@@ -157,9 +158,7 @@ class Payload(Generic[T]):
 
     @priority.setter
     def priority(self, priority: float | None) -> None:
-        if priority is not None and not _is_ordered(priority):
-            raise ConfigError(f"priority takes a number, the lowest first, not {priority!r}")
-        self._note(priority=priority)
+        self._note(priority=_checked(priority))
 
     @property
     def attempt(self) -> int:
@@ -197,8 +196,7 @@ class Payload(Generic[T]):
             ConfigError: for keys or topics that are no list of strings, or an unknown delivery.
 
         """
-        if not isinstance(delivery, Delivery):
-            raise ConfigError(f"delivery takes a Delivery such as Delivery.KEY, not {delivery!r}")
+        _check_delivery(delivery)
         if keys is not None:
             self.keys = keys
         if topics is not None:
@@ -215,7 +213,7 @@ class Payload(Generic[T]):
         self.priority = priority
 
     def _note(self, **headers: Any) -> None:
-        self._headers = self._headers._replace(**headers)
+        self._headers = replace(self._headers, **headers)
 
     def __repr__(self) -> str:
         return (
