@@ -62,7 +62,7 @@ def names(what: str, value: Iterable[object] | None) -> tuple[str, ...]:
     return strings
 
 
-def _checked(priority: object) -> float | None:
+def _checked_priority(priority: object) -> float | None:
     if priority is None or (isinstance(priority, (int, float)) and not math.isnan(priority)):
         return priority
     raise ConfigError(f"priority takes a number, the lowest first, not {priority!r}")
@@ -125,7 +125,7 @@ class Payload(Generic[T]):
             self._headers = NO_HEADERS
         else:
             self._headers = Headers(
-                names("Payload keys", keys), names("Payload topics", topics), _checked(priority)
+                names("Payload keys", keys), names("Payload topics", topics), _checked_priority(priority)
             )
 
     @property
@@ -158,7 +158,7 @@ class Payload(Generic[T]):
 
     @priority.setter
     def priority(self, priority: float | None) -> None:
-        self._note(priority=_checked(priority))
+        self._note(priority=_checked_priority(priority))
 
     @property
     def attempt(self) -> int:

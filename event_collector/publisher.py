@@ -182,7 +182,7 @@ class _CompletionStream:
         event.add_waiter(completion)
 
     def finished(self, completion: "_Completion") -> None:
-        """Take note of a finished event, and wake whoever waits in wait()."""
+        """Take note of a finished event, and wake whoever waits."""
         del self.pending[completion]
         self.arrived.append(completion.event)
         if self._wakeup is not None and not self._wakeup.done():

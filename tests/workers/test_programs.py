@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.command.running import wait_until
+
 ROOT = Path(__file__).parents[2]
 ECHO = """
     import asyncio, os, sys, time
@@ -132,10 +134,7 @@ def test_no_process_outlives_a_killed_parent(tmp_path, start_method):
     process.communicate()
     assert gone_within(family, 2.0)
     new = set(os.listdir("/dev/shm")) - shared  # some may be of other programs, which take them away
-    end = time.monotonic() + 60.0
-    while new & set(os.listdir("/dev/shm")) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not new & set(os.listdir("/dev/shm"))
+    wait_until(lambda: not new & set(os.listdir("/dev/shm")))
 
 
 def test_forgotten_pool_hinders_no_exit(tmp_path):
