@@ -69,8 +69,9 @@ async def stream(server: Server) -> AsyncIterator[Stream]:
         client = await nats.connect(f"nats://127.0.0.1:{server.port}")
         made = Stream(server, client)
         await made.make()
-        yield made
-        await client.close()
+    # No bound around the test: it would cancel the task that runs all fixtures, and so fail the tests after this one.
+    yield made
+    await client.close()
 
 
 async def echo(payload: Payload[Any], ctx: Context) -> Any:
@@ -221,7 +222,7 @@ async def test_what_was_delivered_and_not_fetched_is_given_back(stream: Stream) 
     await stream.publish(*range(10))
     first = stream.source(ack_wait=30.0)
     await first.open()
-    await first.fetch(1)
+    await fetch(first, 1)
     asked = asyncio.create_task(first.fetch(9))
     await asyncio.sleep(0)
     asked.cancel()

@@ -59,10 +59,9 @@ class Stream:
 
 @pytest.fixture
 async def stream(server: Server) -> AsyncIterator[Stream]:
-    async with asyncio.timeout(BOUND):
-        made = Stream(server)
-        yield made
-        await made.client.aclose()
+    made = Stream(server)
+    yield made
+    await made.client.aclose()
 
 
 async def test_messages_are_what_was_added(stream: Stream) -> None:
