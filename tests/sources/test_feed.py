@@ -277,7 +277,7 @@ async def test_no_more_is_fetched_than_may_be_in_flight() -> None:
         assert feed.counts().held == 10
         gate.open.set()
         await until(lambda: feed.counts().acknowledged == 100)
-    assert max(source.asked) == 10
+    assert max(source.asked) <= 10
 
 
 async def test_a_full_queue_holds_up_the_source() -> None:
