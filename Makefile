@@ -30,6 +30,9 @@ run: $(VENV)/.installed ## the main job: survey the standard library, in both mo
 
 # Most tests wait for processes that start: three at a time keep two cores busy. JOBS=0 runs them in one process.
 JOBS ?= 3
+# Hundreds of programs are started: where Python is told to write no bytecode, as in many containers, each would compile
+# all that it imports.
+test test-faults: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.developing ## run the test-suite (PYTEST_ARGS="-k name" selects)
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(JOBS) --dist worksteal $(PYTEST_ARGS)
 

@@ -10,7 +10,6 @@ import pytest
 
 from bench.autoscaler.contest import (
     OURS,
-    Score,
     Standing,
     breaches,
     contest,
@@ -33,32 +32,25 @@ def test_the_bounds_hold_on_two_cores() -> None:
     assert breaches(standing) == []
 
 
-HARD = {"step", "memory limit", "CPU quota", "saturating back end", "slow start"}
-
-
-@pytest.fixture(scope="module")
-def hard_scores() -> dict[str, Score]:
-    chosen = (workload for workload in workloads(16) if workload.name in HARD)
-    return {workload.name: next(score(workload, 1, [OURS])) for workload in chosen}
+HARD = {"step": 1.5, "memory limit": None, "CPU quota": None, "saturating back end": None, "slow start": 6.0}
+"""Where other laws collapse, and within how many seconds 90% of the needed capacity must be there after its step, if
+it has one: in "slow start" a worker takes five to start."""
 
 
 @pytest.mark.parametrize("name", sorted(HARD))
-def test_the_hard_workloads_keep_their_throughput_on_sixteen_cores(
-    hard_scores: dict[str, Score], name: str
-) -> None:
-    """Where other laws collapse, at least 97% of what the oracle finishes is finished, and nothing is killed."""
-    one = hard_scores[name]
+def test_the_hard_workloads_keep_their_throughput_on_sixteen_cores(name: str) -> None:
+    """At least 97% of what the oracle finishes is finished, nothing is killed, and capacity follows a step in time."""
+    (workload,) = (workload for workload in workloads(16) if workload.name == name)
+    one = next(score(workload, 1, [OURS]))
     assert one.throughput >= 0.97
     assert one.p50 <= 1.3
     assert one.p99 <= 3.0
     assert one.lost == 0
     assert one.actions <= 60
-
-
-def test_capacity_follows_a_step_on_sixteen_cores(hard_scores: dict[str, Score]) -> None:
-    """90% of the needed capacity is there within 1.5 s, within 6 s where a worker takes five to start."""
-    assert (hard_scores["step"].reached or 0.0) <= 1.5
-    assert (hard_scores["slow start"].reached or 0.0) <= 6.0
+    reached_within = HARD[name]
+    if reached_within is not None:
+        assert one.reached is not None
+        assert one.reached <= reached_within
 
 
 def test_a_breach_is_named() -> None:
