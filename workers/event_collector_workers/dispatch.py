@@ -70,7 +70,7 @@ class Dispatcher:
         self._withdrawn = 0
         self._idle: list[Worker] = []
         self._states: dict[Worker, tuple[int, float]] = {}  # see Worker.running
-        self._loads: list[int] = []  # of those that are ready
+        self._loads: dict[Worker, int] = {}  # of those that are ready
         self.room = 0
         """How many more jobs the workers take now; below 0, so many wait in the backlog."""
         self._turn_due = False
@@ -167,12 +167,15 @@ class Dispatcher:
         if changed := self._relieve(depth):
             self._survey()
         if self._backlog:
-            shares = share_out(len(self._backlog), self._loads, depth)
-            for worker, share in zip(list(self.ready), shares, strict=True):
-                if share and worker in self.ready:  # giving to one may cost it, or another, its place here
-                    self._give(worker, self._next_jobs(min(share, worker.allowance)))
-            self._survey()
             changed = True
+            workers = list(self.ready)
+            shares = share_out(len(self._backlog), [self._loads[worker] for worker in workers], depth)
+            for worker, share in zip(workers, shares, strict=True):
+                if share and worker in self.ready:  # giving to one may cost it, or another, its place here
+                    jobs = self._next_jobs(min(share, worker.allowance))
+                    self._give(worker, jobs)
+                    load = self._loads.get(worker, 0) + len(jobs)
+                    self._loads[worker] = DEEPEST if worker.is_congested else load
         self._note_idle()
         self._plan_visit()
         if changed:
@@ -185,24 +188,24 @@ class Dispatcher:
     def _survey(self) -> None:
         """Note the job that each worker is in, for how many seconds, and the load that this makes."""
         now, service_time = monotonic(), self.service_time
-        states = self._states
-        states.clear()
-        for worker in self._attached:
-            states[worker] = worker.running(now)
-        self._loads = [
-            (DEEPEST if worker.is_congested else load_of(worker.held, states[worker][1], service_time))
+        self._states = states = {worker: worker.running(now) for worker in self._attached}
+        self._loads = {
+            worker: (
+                DEEPEST if worker.is_congested else load_of(worker.held, states[worker][1], service_time)
+            )
             if worker.in_hand
             else 0
             for worker in self.ready
-        ]
+        }
 
     def _offer_room(self) -> None:
-        """Count how many more jobs the workers take, as of the last survey, and tell if there were none before."""
-        depth, before = depth_for(self.service_time), self.room
-        self.room = -len(self._backlog)
-        for worker, load in zip(self.ready, self._loads, strict=True):
-            self.room += min(room_for(load, depth), worker.allowance)
-        if before <= 0 < self.room:
+        """Count how many more jobs the workers take, by their loads, and tell if there were none before."""
+        depth, loads, before = depth_for(self.service_time), self._loads, self.room
+        room = -len(self._backlog)
+        for worker in self.ready:
+            room += min(room_for(loads[worker], depth), worker.allowance)
+        self.room = room
+        if before <= 0 < room:
             self._on_room()
 
     def attach(self, worker: Worker) -> None:
@@ -335,7 +338,7 @@ class Dispatcher:
 
     def _relieve(self, depth: int) -> bool:
         """Take back what waits behind a job that takes long, if somebody else could do it sooner."""
-        loads, states = self._loads, self._states
+        loads, states = self._loads.values(), self._states
         if 0 in loads:
             patience = _HELD_UP
         elif any(room_for(load, depth) for load in loads):
