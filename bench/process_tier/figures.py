@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.front_end.contest import Bounds
 from bench.process_tier.contestants import Queue, facade, shallow_dispatch, standard_library
+from bench.process_tier.floors import Pipes, futures_alone
 from bench.process_tier.handler import VALUE, spending
 from bench.process_tier.measurement import Sample, bare, burst, flow, idle
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 QUEUE, EXECUTOR, STDLIB, BARE = "queue", "our executor", "ProcessPoolExecutor", "bare processes"
+PIPES, FUTURES = "pipes alone", "futures alone"
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,34 @@ def resting(scale: float) -> Iterator[Contest]:
     )
 
 
+def floors(scale: float) -> Iterator[Contest]:
+    """What the two interfaces cost with next to nothing behind them: how far the bounds are from what can be."""
+    few, many = [VALUE] * max(100, int(5_000 * scale)), [VALUE] * max(1000, int(50_000 * scale))
+    yield Contest(
+        "no work, next to nothing behind the interface",
+        {
+            PIPES: lambda: burst(Pipes, many),
+            FUTURES: lambda: burst(futures_alone, many[: len(many) // 2]),
+            STDLIB: lambda: burst(standard_library, few),
+        },
+        [Bound("rate", PIPES, STDLIB), Bound("rate", FUTURES, STDLIB)],
+    )
+    for seconds, count in ((100e-6, 15_000), (1e-3, 3_000)):
+        values = [spending(seconds)] * max(100, int(count * scale))
+        sides: dict[str, Callable[[], Sample]] = {
+            PIPES: lambda values=values: burst(Pipes, values),  # type: ignore[misc]
+            BARE: lambda seconds=seconds: bare(seconds),  # type: ignore[misc]
+        }
+        yield Contest(
+            f"{seconds * 1e6:g} us of work, next to nothing else", sides, [Bound("rate", PIPES, BARE)]
+        )
+    yield Contest(
+        "1000 events in flight, no work, next to nothing behind the interface",
+        {PIPES: lambda: flow(Pipes, many, 1000)},
+        [Bound("parent", PIPES, unit="us of CPU an event", factor=1e6)],
+    )
+
+
 FIGURES: dict[str, Callable[[float], Iterator[Contest]]] = {
     "throughput": throughput,
     "latency": latency,
@@ -190,4 +220,5 @@ FIGURES: dict[str, Callable[[float], Iterator[Contest]]] = {
     "large": large,
     "cold": cold,
     "idle": resting,
+    "floors": floors,
 }
