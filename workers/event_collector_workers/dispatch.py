@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from .credit import DEEPEST, SHORTEST_VISIT, depth_for, load_of, room_for, share_out, visit_pause
 from .errors import JobCancelled, JobTimeout, PoolClosed, TaskError, WorkerCrashed, describe_exit
 from .process import State, Worker
+from .timer import EarliestTimer
 from .wire import Outcome, Record
 
 if TYPE_CHECKING:
@@ -76,10 +77,8 @@ class Dispatcher:
         self._turn_due = False
         self._looking = False
         self._visit_due = False  # whether a worker was promised a look
-        self._visit: asyncio.TimerHandle | None = None
-        self._pause = 0.0  # of that visit
-        self._deadline: asyncio.TimerHandle | None = None
-        self._due = 0.0
+        self._visit = EarliestTimer(loop, self._on_visit)
+        self._deadline = EarliestTimer(loop, self._check_deadlines)
 
     @property
     def is_idle(self) -> bool:
@@ -294,9 +293,8 @@ class Dispatcher:
 
     def close(self) -> None:
         """Drop the timers: the pool is over."""
-        for timer in (self._visit, self._deadline):
-            if timer is not None:
-                timer.cancel()
+        self._visit.disarm()
+        self._deadline.disarm()
 
     def _turn(self) -> None:
         if self._turn_due:  # else somebody has looked since
@@ -306,7 +304,7 @@ class Dispatcher:
         worker.give(jobs)
         for job in jobs:
             if job.timeout is not None:
-                self._arm(job.timeout)
+                self._deadline.arm(job.timeout)
         if worker.quota is not None and worker in self.ready:  # else it was found dead, and has been released
             if not worker.allowance:
                 self.ready.remove(worker)
@@ -365,34 +363,15 @@ class Dispatcher:
             elif worker.held and (not sequence or worker.state is State.LOST):
                 rare = True  # it says nothing: it is stopped, or has lost its socket
         if self._visit_due:
-            self._arrange_visit(visit_pause(self.service_time))
+            self._visit.arm(visit_pause(self.service_time))
         elif rare:
-            self._arrange_visit(_RARE_VISIT)
+            self._visit.arm(_RARE_VISIT)
 
-    def _arrange_visit(self, pause: float) -> None:
-        if self._visit is not None:
-            if self._pause <= pause:
-                return
-            self._visit.cancel()
-        self._pause = pause
-        self._visit = self._loop.call_later(pause, self._on_visit)
-
-    def _on_visit(self) -> None:
-        self._visit, self._visit_due = None, False
+    def _on_visit(self, _late: float) -> None:
+        self._visit_due = False
         self.look(self._attached)
 
-    def _arm(self, delay: float) -> None:
-        due = monotonic() + delay
-        if self._deadline is not None:
-            if self._due <= due:
-                return
-            self._deadline.cancel()
-        self._due = due
-        self._deadline = self._loop.call_later(delay, self._check_deadlines)
-
-    def _check_deadlines(self) -> None:
-        self._deadline = None
-        late = monotonic() - self._due
+    def _check_deadlines(self, late: float) -> None:
         self.look(self._attached)
         for worker in list(self._attached):
             current, running_for = worker.running()
@@ -401,9 +380,9 @@ class Dispatcher:
                     continue
                 left = job.timeout - running_for if sequence == current else job.timeout
                 if left > 0:
-                    self._arm(left)
+                    self._deadline.arm(left)
                 elif late > _LAG:  # this program stood still, perhaps the worker did too
-                    self._arm(min(late, 1.0))
+                    self._deadline.arm(min(late, 1.0))
                 else:
                     self._expire(worker, sequence, job.timeout)
 
