@@ -9,6 +9,7 @@ from event_collector.adaptive import AdaptiveTier
 from event_collector.collector import ADAPTIVE, EXECUTOR, PROCESS, THREAD, Collector
 from event_collector.dispatcher import Dispatcher
 from event_collector.executor_tier import ExecutorTier
+from event_collector.publisher import QueueType
 from event_collector.scaling import most_workers
 from event_collector.settings import Settings
 from event_collector.thread_tier import ThreadTier
@@ -70,6 +71,7 @@ class Tiers:
             self._dispatcher,
             min_workers=settings.min_workers,
             max_workers=most,
+            may_overtake=settings.queue_type is not QueueType.FIFO,
             start_method=settings.start_method,
             limits=settings.worker_limits,
             log=self._log,

@@ -17,6 +17,7 @@ from event_collector.exceptions import ConfigError
 from event_collector.host import is_decorated, seal
 from event_collector.monitor import WorkerReading
 from event_collector.running_event import running_id
+from event_collector_workers.credit import HORIZON, LONG_HORIZON
 from event_collector_workers.errors import (
     PoolBroken,
     PoolClosed,
@@ -49,6 +50,7 @@ class WorkerTier:
         dispatcher: gets the results of the events it submitted.
         min_workers: how many workers stay when there is nothing to do.
         max_workers: the most there may be.
+        may_overtake: whether an event may come that is to go before those that wait.
         start_method: how they are started; see CollectorQueue.
         limits: what each may take of the machine; None for no limits.
         log: hears of crashes.
@@ -66,6 +68,7 @@ class WorkerTier:
         *,
         min_workers: int,
         max_workers: int,
+        may_overtake: bool,
         start_method: str | None,
         limits: WorkerLimits | None,
         log: Any,
@@ -86,6 +89,7 @@ class WorkerTier:
             [TaskSpec(HOST, collector.setup or seal(collector)) for collector in collectors],
             min_workers=min_workers,
             max_workers=max_workers,
+            horizon=HORIZON if may_overtake else LONG_HORIZON,
             start_method=start_method,
             preload=_modules_of(collectors),
             listener=self._events,

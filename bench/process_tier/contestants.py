@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bench.process_tier.handler import process, work
 from event_collector import Collector, CollectorQueue, Payload
 from event_collector_workers import ScaledProcessPoolExecutor, dispatch
+from event_collector_workers.credit import Credit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Iterator
@@ -94,9 +95,10 @@ def standard_library(*, warm: bool = True) -> ThroughExecutor:
 @contextmanager
 def shallow_dispatch() -> Iterator[None]:
     """Let a worker have one event at a time, whatever it takes: nothing waits behind another in the same worker."""
-    chosen = dispatch.depth_for
-    dispatch.depth_for = lambda _service_time: 1
+    chosen = dispatch.depth_for, dispatch.credit_for
+    dispatch.depth_for = lambda _service_time, _horizon: 1
+    dispatch.credit_for = lambda _service_time, _horizon: Credit(1, 0)
     try:
         yield
     finally:
-        dispatch.depth_for = chosen
+        dispatch.depth_for, dispatch.credit_for = chosen

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import functools
+import itertools
 import os
 import signal
 import sys
@@ -14,6 +15,16 @@ from typing import Any
 from event_collector import Context, Error, Ok, Payload
 from tests.event_collector.sample_exceptions import DISGUISED, RAISED, ExitsWhenShown, Mute
 from tests.event_collector.sample_types import Order, Receipt, Unknown
+
+_calls = itertools.count(1)
+
+
+def number_of_call(payload: Payload[float], ctx: Context) -> int:
+    """Stay for as many seconds as the payload says; tell how many calls there have been in this process."""
+    number = next(_calls)
+    time.sleep(payload.value)
+    return number
+
 
 # -- what handlers do: the payload says it, [name, argument] --
 

@@ -12,7 +12,20 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from .credit import DEEPEST, SHORTEST_VISIT, depth_for, load_of, room_for, share_out, visit_pause
+from .credit import (
+    DEEPEST,
+    HELD_UP,
+    HORIZON,
+    SHORTEST_VISIT,
+    Credit,
+    credit_for,
+    depth_for,
+    is_held_up,
+    load_of,
+    room_for,
+    share_out,
+    visit_pause,
+)
 from .errors import JobCancelled, JobTimeout, PoolClosed, TaskError, WorkerCrashed, describe_exit
 from .process import State, Worker
 from .timer import EarliestTimer
@@ -26,16 +39,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Dispatcher"]
 
-_HELD_UP: Final = (
-    0.002  # seconds in one job after which the others in that worker's hands are better off elsewhere
-)
 _BYTES_AHEAD: Final = 1024 * 1024  # sent to one worker in one go
 _SMOOTHING: Final = 0.2  # weight of the newest batch of results in the mean service time
-_FIRST_GUESS: Final = 0.0005  # service time before any is known: a depth of 4
+_FIRST_GUESS: Final = 0.002  # service time before any is known: a depth of 4, or of 16
 _RARE_VISIT: Final = 0.02  # seconds between two looks at workers that may be unable to announce anything
-_UNSTARTED: Final = (
-    0.05  # seconds without starting a job, after which a worker's jobs are better off elsewhere
-)
 _DONE: Final = Outcome.DONE.value
 _WITHDRAWN: Final = object()  # the place of a job that was cancelled and still stands in the backlog
 _LAG: Final = (
@@ -53,6 +60,7 @@ class Dispatcher:
         on_quiet: Callable[[], None],
         on_spent: Callable[[Worker], None],
         on_answers: Callable[[], None],
+        horizon: float = HORIZON,
     ) -> None:
         self.ready: list[Worker] = []
         self._attached: list[Worker] = []  # ready, and those that were and whose process is still there
@@ -66,6 +74,7 @@ class Dispatcher:
         self._on_quiet = on_quiet
         self._on_spent = on_spent
         self._on_answers = on_answers
+        self._horizon = horizon
         self._aborted = False
         self._backlog: deque[Job] = deque()
         self._withdrawn = 0
@@ -157,18 +166,18 @@ class Dispatcher:
         """End a look after which no job is anywhere: what there is to do then is quickly done."""
         self._looking = self._turn_due = False
         self._note_idle()
-        depth = depth_for(self.service_time)
+        depth = depth_for(self.service_time, self._horizon)
         self.room = sum(min(depth, worker.allowance) for worker in self.ready)
 
     def _hand_out(self) -> None:
         """Give the backlog to the workers as far as their credit goes; after a survey."""
-        depth = depth_for(self.service_time)
-        if changed := self._relieve(depth):
+        credit = credit_for(self.service_time, self._horizon)
+        if changed := self._relieve(credit):
             self._survey()
         if self._backlog:
             changed = True
             workers = list(self.ready)
-            shares = share_out(len(self._backlog), [self._loads[worker] for worker in workers], depth)
+            shares = share_out(len(self._backlog), [self._loads[worker] for worker in workers], credit)
             for worker, share in zip(workers, shares, strict=True):
                 if share and worker in self.ready:  # giving to one may cost it, or another, its place here
                     jobs = self._next_jobs(min(share, worker.allowance))
@@ -199,10 +208,10 @@ class Dispatcher:
 
     def _offer_room(self) -> None:
         """Count how many more jobs the workers take, by their loads, and tell if there were none before."""
-        depth, loads, before = depth_for(self.service_time), self._loads, self.room
+        credit, loads, before = credit_for(self.service_time, self._horizon), self._loads, self.room
         room = -len(self._backlog)
         for worker in self.ready:
-            room += min(room_for(loads[worker], depth), worker.allowance)
+            room += min(room_for(loads[worker], credit), worker.allowance)
         self.room = room
         if before <= 0 < room:
             self._on_room()
@@ -283,7 +292,9 @@ class Dispatcher:
         if self._backlog or self.room <= 0:
             self.plan_turn()
         else:
-            most = len(self.ready) * depth_for(self.service_time)  # which may have become slower
+            most = len(self.ready) * depth_for(
+                self.service_time, self._horizon
+            )  # which may have become slower
             self.room = min(self.room + count, most)
             self._note_idle()
 
@@ -334,19 +345,16 @@ class Dispatcher:
             job._place = self
         self._backlog.extendleft(reversed(jobs))
 
-    def _relieve(self, depth: int) -> bool:
-        """Take back what waits behind a job that takes long, if somebody else could do it sooner."""
-        loads, states = self._loads.values(), self._states
-        if 0 in loads:
-            patience = _HELD_UP
-        elif any(room_for(load, depth) for load in loads):
-            patience = max(_HELD_UP, 2 * self.service_time)
-        else:
+    def _relieve(self, credit: Credit) -> bool:
+        """Take back what waits behind a job that takes long, or many, if somebody else could do it sooner."""
+        loads = self._loads.values()
+        idle = 0 in loads
+        if not idle and not any(room_for(load, credit) for load in loads):
             return False
         held_up = []
         for worker in self.ready:
-            sequence, age = states[worker]
-            if age > patience and worker.held > 1 if sequence else age > _UNSTARTED and worker.held > 0:
+            sequence, age = self._states[worker]
+            if is_held_up(worker.held, age, self.service_time, begun=sequence != 0, idle=idle):
                 held_up.append(worker)
         for worker in held_up:
             self._requeue(worker.take_back())
@@ -354,16 +362,17 @@ class Dispatcher:
 
     def _plan_visit(self) -> None:
         """Promise another look to the workers that may have more results soon; the others announce theirs."""
-        rare = False
+        rare, fewest = False, DEEPEST
         for worker in self._attached:
             sequence, age = self._states[worker]
-            if worker.held > 1 and age <= _HELD_UP:
+            if (held := worker.held) > 1 and age <= HELD_UP:
                 worker.page.promise()
                 self._visit_due = True
-            elif worker.held and (not sequence or worker.state is State.LOST):
+                fewest = min(fewest, held)
+            elif held and (not sequence or worker.state is State.LOST):
                 rare = True  # it says nothing: it is stopped, or has lost its socket
         if self._visit_due:
-            self._visit.arm(visit_pause(self.service_time))
+            self._visit.arm(visit_pause(self.service_time, fewest))
         elif rare:
             self._visit.arm(_RARE_VISIT)
 

@@ -17,6 +17,7 @@ import os
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from .credit import HORIZON
 from .crew import Crew, Recycling, memory_of
 from .dispatch import Dispatcher
 from .errors import PoolBroken, PoolClosed, WorkerStartError
@@ -85,6 +86,7 @@ class WorkerPool:
         stop_timeout: Seconds that a retired worker may take to close its tasks once its last job has ended.
         mp_context: A `multiprocessing` context to start workers with, instead of `start_method`.
         initialize: A callable and its arguments, which each worker calls before it opens its tasks.
+        horizon: Seconds of work that a worker may hold; what it holds, nothing that comes later can overtake.
 
     Raises:
         ValueError: A number is out of its range, or the start method is unknown.
@@ -107,6 +109,7 @@ class WorkerPool:
         stop_timeout: float = 10.0,
         mp_context: BaseContext | None = None,
         initialize: Initialize | None = None,
+        horizon: float = HORIZON,
     ) -> None:
         if max_workers < 1 or not 0 <= min_workers <= max_workers:
             raise ValueError(
@@ -119,6 +122,7 @@ class WorkerPool:
         self._start_method = start_method
         self._context = mp_context
         self._initialize = initialize
+        self._horizon = horizon
         self._preload = tuple(preload)
         self._listener = listener or PoolListener()
         self._recycling = Recycling(max_jobs_per_worker, max_worker_age, max_worker_memory)
@@ -153,7 +157,7 @@ class WorkerPool:
         except OSError as error:
             raise WorkerStartError(f"a worker could not be started: {error}") from error
         self._dispatcher = Dispatcher(
-            self._loop, self._listener.room, self._wake, self._spent, self._listener.answers
+            self._loop, self._listener.room, self._wake, self._spent, self._listener.answers, self._horizon
         )
         self._crew = Crew(
             self._loop,
