@@ -163,8 +163,10 @@ def count_ours(figures: list[str], events: int) -> None:
     patient = {
         "event_collector.dispatcher.SLICE": PATIENCE,
         "event_collector_workers.credit.SHORTEST_VISIT": PATIENCE / 3,
+        "event_collector_workers.credit.USUAL_VISIT": PATIENCE / 3,
         "event_collector_workers.credit.LONGEST_VISIT": PATIENCE / 3,
-        "event_collector_workers.dispatch._HELD_UP": PATIENCE,
+        "event_collector_workers.credit.HELD_UP": PATIENCE,
+        "event_collector_workers.dispatch.HELD_UP": PATIENCE,
     }
     with ExitStack() as stack:
         # The monitor looks by the clock, which all of this makes meaningless.
