@@ -36,12 +36,12 @@ from a worker."""
 SHALLOWEST: Final = (
     2  # the next job is there when one ends; more gains nothing once a job takes a millisecond
 )
+DEEPEST: Final = 256  # more gains nothing even when a job takes no time
 SHORTEST_VISIT: Final = 0.001  # a loop's timers round to that
 USUAL_VISIT: Final = 0.002
+LONGEST_VISIT: Final = 0.008
 HELD_UP: Final = 0.002  # seconds in one job after which those behind it are better off elsewhere
 UNSTARTED: Final = 0.05  # seconds without starting a job after which all are
-LONGEST_VISIT: Final = 0.008
-DEEPEST: Final = 256  # more gains nothing even when a job takes no time
 
 
 class Credit(NamedTuple):
@@ -60,8 +60,8 @@ class Credit(NamedTuple):
 def credit_for(service_time: float, horizon: float) -> Credit:
     """Return the credit of a worker for jobs of `service_time` seconds that may hold `horizon` seconds of work.
 
-    It gets more when half is done, and not before no more than HORIZON is left: with a few in flight, each of them
-    would otherwise be handed over alone.
+    It gets more once half of that is done and no more than HORIZON is left. With more left there is no hurry, and a
+    few events in flight would each be handed over alone.
     """
     depth = depth_for(service_time, horizon)
     return Credit(depth, min(depth // 2, depth_for(service_time, HORIZON)))

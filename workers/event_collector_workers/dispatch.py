@@ -292,10 +292,8 @@ class Dispatcher:
         if self._backlog or self.room <= 0:
             self.plan_turn()
         else:
-            most = len(self.ready) * depth_for(
-                self.service_time, self._horizon
-            )  # which may have become slower
-            self.room = min(self.room + count, most)
+            depth = depth_for(self.service_time, self._horizon)  # jobs may have become slower
+            self.room = min(self.room + count, len(self.ready) * depth)
             self._note_idle()
 
     def abort(self) -> None:
