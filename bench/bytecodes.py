@@ -18,7 +18,7 @@ from unittest import mock
 
 from event_collector import Collector, CollectorQueue, EventPublisher, Ok, Payload
 
-Counting = Callable[[int], Coroutine[Any, Any, None]]
+Counting = Callable[[int], Coroutine[Any, Any, float]]
 
 PATIENCE = 0.1
 """Seconds of every limit of time: all is some thirty times slower while bytecodes are counted."""
@@ -44,11 +44,11 @@ async def one_at_a_time(publisher: EventPublisher, events: int) -> None:
 def with_coroutines(send: Callable[[EventPublisher, int], Awaitable[None]]) -> Counting:
     """Return a coroutine function that counts `send` through a queue of one coroutine collector."""
 
-    async def count(events: int) -> None:
+    async def count(events: int) -> float:
         queue = CollectorQueue([Collector("c", no_op)], logging=False)
         await queue.init_queue()
         try:
-            await counted(lambda: send(queue.get_publisher(), events), events)
+            return await counted(lambda: send(queue.get_publisher(), events), events)
         finally:
             await queue.shut_down_queue()
 
@@ -61,7 +61,7 @@ def through_workers(in_flight: int | None, large: bytes | None = None) -> Counti
     What they send is a small dict, or `large`.
     """
 
-    async def count(events: int) -> None:
+    async def count(events: int) -> float:
         from bench.process_tier.contestants import Queue
         from bench.process_tier.handler import VALUE
 
@@ -81,14 +81,14 @@ def through_workers(in_flight: int | None, large: bytes | None = None) -> Counti
         await queue.start()
         try:
             await send(2000)
-            await counted(lambda: send(events), events)
+            return await counted(lambda: send(events), events)
         finally:
             await queue.stop()
 
     return count
 
 
-async def within_a_worker(events: int) -> None:
+async def within_a_worker(events: int) -> float:
     """Count what a worker does with jobs that have arrived."""
     import socket
 
@@ -111,12 +111,13 @@ async def within_a_worker(events: int) -> None:
             if number % 200 == 0:
                 parent.take()
 
-    await counted(work, events)
+    total = await counted(work, events)
     parent.close()
     page.close()
     ours.close()
     theirs.close()
     os.close(fd)
+    return total
 
 
 FIGURES: dict[str, Counting] = {
@@ -130,8 +131,8 @@ FIGURES: dict[str, Counting] = {
 }
 
 
-async def counted(work: Callable[[], Awaitable[None]], events: int, top: int = 30) -> None:
-    """Do the work and print what it took."""
+async def counted(work: Callable[[], Awaitable[None]], events: int, top: int = 30) -> float:
+    """Do the work, print what it took, and return the bytecodes per event."""
     bytecodes: Counter[CodeType] = Counter()
     calls: Counter[CodeType] = Counter()
     monitoring = sys.monitoring
@@ -156,10 +157,11 @@ async def counted(work: Callable[[], Awaitable[None]], events: int, top: int = 3
     for code, count in bytecodes.most_common(top):
         where = f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}"
         print(f"{count / events:8.1f} {calls[code] / events:6.2f}  {code.co_qualname}  ({where})")
+    return sum(bytecodes.values()) / events
 
 
-def count_ours(figures: list[str], events: int) -> None:
-    """Count the figures of this library."""
+def count_ours(figures: list[str], events: int) -> dict[str, float]:
+    """Count the figures of this library; return the bytecodes per event of each."""
     patient = {
         "event_collector.dispatcher.SLICE": PATIENCE,
         "event_collector_workers.credit.SHORTEST_VISIT": PATIENCE / 3,
@@ -173,14 +175,16 @@ def count_ours(figures: list[str], events: int) -> None:
         stack.enter_context(mock.patch("event_collector.monitor.Monitor._look", return_value=None))
         for name, seconds in patient.items():
             stack.enter_context(mock.patch(name, seconds))
-        count(figures, events)
+        return count(figures, events)
 
 
-def count(figures: list[str], events: int) -> None:
+def count(figures: list[str], events: int) -> dict[str, float]:
     """Count the figures of the library that can be imported."""
+    totals = {}
     for figure in figures:
         print(f"\n{figure}: bytecodes and calls an event")
-        asyncio.run(FIGURES[figure](events))
+        totals[figure] = asyncio.run(FIGURES[figure](events))
+    return totals
 
 
 def main() -> None:
