@@ -94,10 +94,11 @@ async def within_a_worker(events: int) -> float:
     import socket
 
     from bench.process_tier.handler import VALUE, process
-    from event_collector.codec import encode_payload
-    from event_collector.host import open_host, seal
-    from event_collector_workers.child import Host, Inbox
-    from event_collector_workers.page import ParentPage, WorkerPage, create_page_file
+    from event_collector.remote.codec import encode_payload
+    from event_collector.remote.host import open_host
+    from event_collector.remote.setup import seal
+    from event_collector_workers.child.workplace import Host, Inbox
+    from event_collector_workers.transport.page import ParentPage, WorkerPage, create_page_file
 
     fd = create_page_file()
     ours, theirs = socket.socketpair()
@@ -167,16 +168,16 @@ async def counted(work: Callable[[], Awaitable[None]], events: int, top: int = 3
 def count_ours(figures: list[str], events: int) -> dict[str, float]:
     """Count the figures of this library; return the bytecodes per event of each."""
     patient = {
-        "event_collector.dispatcher.SLICE": PATIENCE,
-        "event_collector_workers.credit.SHORTEST_VISIT": PATIENCE / 3,
-        "event_collector_workers.credit.USUAL_VISIT": PATIENCE / 3,
-        "event_collector_workers.credit.LONGEST_VISIT": PATIENCE / 3,
-        "event_collector_workers.credit.HELD_UP": PATIENCE,
-        "event_collector_workers.dispatch.HELD_UP": PATIENCE,
+        "event_collector.dispatch.dispatcher.SLICE": PATIENCE,
+        "event_collector_workers.pool.credit.SHORTEST_VISIT": PATIENCE / 3,
+        "event_collector_workers.pool.credit.USUAL_VISIT": PATIENCE / 3,
+        "event_collector_workers.pool.credit.LONGEST_VISIT": PATIENCE / 3,
+        "event_collector_workers.pool.credit.HELD_UP": PATIENCE,
+        "event_collector_workers.pool.traffic.HELD_UP": PATIENCE,
     }
     with ExitStack() as stack:
         # The monitor looks by the clock, which all of this makes meaningless.
-        stack.enter_context(mock.patch("event_collector.monitor.Monitor._look", return_value=None))
+        stack.enter_context(mock.patch("event_collector.sizing.monitor.Monitor._look", return_value=None))
         for name, seconds in patient.items():
             stack.enter_context(mock.patch(name, seconds))
         return count(figures, events)

@@ -34,10 +34,12 @@ IMPORTS = (
     Import("the package", "import event_collector", 0.5),
     Import("what handlers use", "from event_collector import Context, Ok, Payload", 1.2),
     Import("a queue", "from event_collector import Collector, CollectorQueue", 8.0),
-    Import("a worker, `def`", "import event_collector_workers.zygote, event_collector.host", 2.2),
+    Import(
+        "a worker, `def`", "import event_collector_workers.launch.zygote, event_collector.remote.host", 2.2
+    ),
     Import(
         "a worker, `async def`",
-        "import event_collector_workers.zygote, event_collector.host, event_collector.host_loop",
+        "import event_collector_workers.launch.zygote, event_collector.remote.host, event_collector.remote.host_loop",
         3.2,
     ),
 )

@@ -16,20 +16,18 @@ if TYPE_CHECKING:
         Processor,
         collector,
     )
-    from event_collector.dask.executor import dask_workers
-    from event_collector.data import (
-        Context,
-        Delivery,
-        Error,
-        Ok,
-        Payload,
-        Record,
-        Result,
-        ResultList,
-        abind,
-    )
-    from event_collector.dead_letters import DeadLetter, DeadLetters
-    from event_collector.exceptions import (
+    from event_collector.events.dead_letters import DeadLetter, DeadLetters
+    from event_collector.events.event import CollectorEvent, QueueType
+    from event_collector.handlers.retry import Retry
+    from event_collector.handlers.router import Router, SimpleRouter
+    from event_collector.handlers.running_event import add_event_context, event_context
+    from event_collector.journal.journal import Journal
+    from event_collector.life.interruption import drain_on_signal
+    from event_collector.publisher import EventPublisher
+    from event_collector.queue import CollectorQueue
+    from event_collector.tiers.executors.dask.dask_workers import dask_workers
+    from event_collector.values.context import Context
+    from event_collector.values.errors import (
         ConfigError,
         DeadlineExceeded,
         EncodeError,
@@ -41,37 +39,34 @@ if TYPE_CHECKING:
         JournalError,
         MonitorError,
         PayloadTypeError,
-        QueueFull,
-        QueueShutDown,
         Reject,
         RemoteError,
         RetryLater,
         SourceError,
     )
-    from event_collector.interruption import drain_on_signal
-    from event_collector.journal.journal import Journal
-    from event_collector.publisher import CollectorEvent, EventPublisher, QueueType
-    from event_collector.queue import CollectorQueue
-    from event_collector.retry import Retry
-    from event_collector.router import Router, SimpleRouter
-    from event_collector.running_event import add_event_context, event_context
+    from event_collector.values.payload import Delivery, Payload
+    from event_collector.values.refusals import QueueFull, QueueShutDown
+    from event_collector.values.results import Error, Ok, Record, Result, ResultList, abind
     from event_collector_workers import ScaledProcessPoolExecutor, WorkerCrashed, WorkerLimits
 
 _HOMES = {
-    "collector": "Collector CollectorDict CollectorList LifecycleManager Processor",
-    "dask.executor": "dask_workers",
-    "data": "Context Delivery Error Ok Payload Record Result ResultList abind",
-    "dead_letters": "DeadLetter DeadLetters",
-    "exceptions": "ConfigError DeadlineExceeded EncodeError EventCancelled EventCollectorException EventDropped "
-    "ExecutorLost HandlerTimeout JournalError MonitorError PayloadTypeError QueueFull QueueShutDown Reject RemoteError "
-    "RetryLater SourceError",
-    "interruption": "drain_on_signal",
+    "events.dead_letters": "DeadLetter DeadLetters",
+    "events.event": "CollectorEvent QueueType",
+    "publisher": "EventPublisher",
+    "handlers.collector": "Collector CollectorDict CollectorList LifecycleManager Processor",
+    "handlers.retry": "Retry",
+    "handlers.router": "Router SimpleRouter",
+    "handlers.running_event": "add_event_context event_context",
     "journal.journal": "Journal",
-    "publisher": "CollectorEvent EventPublisher QueueType",
+    "life.interruption": "drain_on_signal",
     "queue": "CollectorQueue",
-    "retry": "Retry",
-    "router": "Router SimpleRouter",
-    "running_event": "add_event_context event_context",
+    "tiers.executors.dask.dask_workers": "dask_workers",
+    "values.errors": "ConfigError DeadlineExceeded EncodeError EventCancelled EventCollectorException EventDropped "
+    "ExecutorLost HandlerTimeout JournalError MonitorError PayloadTypeError Reject RemoteError RetryLater SourceError",
+    "values.refusals": "QueueFull QueueShutDown",
+    "values.context": "Context Record",
+    "values.payload": "Delivery Payload",
+    "values.results": "Error Ok Result ResultList abind",
 }
 _HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names.split()}
 _HOME_OF |= dict.fromkeys(

@@ -9,14 +9,15 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from event_collector.collector import COROUTINE, THREAD, Collector
-from event_collector.data import Error, Payload
-from event_collector.exceptions import ConfigError
-from event_collector.extras import missing
-from event_collector.remote_look import RemoteLook
-from event_collector.running_event import running_event
-from event_collector.snapshot import Snapshot
-from event_collector.trace_context import CARRIER
+from event_collector.handlers.collector import COROUTINE, THREAD, Collector
+from event_collector.handlers.running_event import running_event
+from event_collector.remote.trace_context import CARRIER
+from event_collector.values.errors import ConfigError
+from event_collector.values.extras import missing
+from event_collector.values.payload import Payload
+from event_collector.values.results import Error
+from event_collector.watching.remote_look import RemoteLook
+from event_collector.watching.snapshot import Snapshot
 
 try:
     from opentelemetry import metrics, propagate, trace

@@ -7,9 +7,9 @@ registry.register(QueueCollector(queue))
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from event_collector.extras import missing
-from event_collector.remote_look import TIMEOUT, RemoteLook
-from event_collector.snapshot import Quantiles, Snapshot
+from event_collector.values.extras import missing
+from event_collector.watching.remote_look import TIMEOUT, RemoteLook
+from event_collector.watching.snapshot import Quantiles, Snapshot
 
 try:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric

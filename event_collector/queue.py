@@ -6,21 +6,20 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from event_collector.admission import resend
-from event_collector.capacity import WAIT
-from event_collector.collector import Collector, CollectorList
-from event_collector.dead_letters import DeadLetter, DeadLetters
-from event_collector.dispatcher import Dispatcher
-from event_collector.engine import Engine
-from event_collector.exceptions import ConfigError
-from event_collector.handler import describe
-from event_collector.logger import make_logger
-from event_collector.messagebus import Message, MessageBus
-from event_collector.metrics import Accounting, CollectorMetrics, Load, Meter, Metrics
-from event_collector.observer import Observer
-from event_collector.publisher import DEFAULT_PRIORITY, EventPublisher, QueueType
-from event_collector.router import Router, SimpleRouter
-from event_collector.settings import (
+from event_collector.dispatch.admission import resend
+from event_collector.dispatch.dispatcher import Dispatcher
+from event_collector.dispatch.supervisor import refuse_retries
+from event_collector.events.capacity import WAIT
+from event_collector.events.dead_letters import DeadLetter, DeadLetters
+from event_collector.events.event import DEFAULT_PRIORITY, QueueType
+from event_collector.events.start_reminder import StartReminder
+from event_collector.handlers.collector import Collector, CollectorList
+from event_collector.handlers.router import Router, SimpleRouter
+from event_collector.handlers.signature import describe
+from event_collector.handlers.unreached import Unreached
+from event_collector.life.engine import Engine
+from event_collector.life.logger import make_logger
+from event_collector.life.settings import (
     AVG_LOAD_INTERVAL,
     CONSUMER_SHUTDOWN_TIMEOUT,
     DEFAULT_MAX_CONSUMERS,
@@ -36,9 +35,11 @@ from event_collector.settings import (
     WORKER_STARTUP_TIMEOUT,
     Settings,
 )
-from event_collector.start_reminder import StartReminder
-from event_collector.supervisor import refuse_retries
-from event_collector.unreached import Unreached
+from event_collector.messagebus import Message, MessageBus
+from event_collector.publisher import EventPublisher
+from event_collector.values.errors import ConfigError
+from event_collector.watching.metrics import Accounting, CollectorMetrics, Load, Meter, Metrics
+from event_collector.watching.observer import Observer
 from event_collector_workers.autoscaler import Change, ScalingLaw
 from event_collector_workers.limits import WorkerLimits
 
@@ -47,9 +48,9 @@ if TYPE_CHECKING:
     import os
 
     from event_collector.journal.journal import Journal
-    from event_collector.journal.recorder import JournalRecorder
-    from event_collector.monitor_socket import MonitorSocket
-    from event_collector.snapshot import Snapshot
+    from event_collector.journal.journal_recorder import JournalRecorder
+    from event_collector.watching.monitor_socket import MonitorSocket
+    from event_collector.watching.snapshot import Snapshot
 
 __all__ = [
     "AVG_LOAD_INTERVAL",
@@ -418,13 +419,13 @@ def _make_recorder(journal: Any, collectors: dict[str, Collector], log: Any) -> 
     if journal is None:
         return None
     from event_collector.journal.journal import Journal
-    from event_collector.journal.recorder import JournalRecorder
+    from event_collector.journal.journal_recorder import JournalRecorder
 
     return JournalRecorder(journal if isinstance(journal, Journal) else Journal(journal), collectors, log)
 
 
 def _make_socket(path: Any, look: Callable[[], "Snapshot"], log: Any) -> "MonitorSocket":
-    from event_collector.monitor_socket import MonitorSocket
+    from event_collector.watching.monitor_socket import MonitorSocket
 
     return MonitorSocket(path, look, log)
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.process_tier.handler import process, work
 from event_collector import Collector, CollectorQueue, Payload
-from event_collector_workers import ScaledProcessPoolExecutor, dispatch
-from event_collector_workers.credit import Credit
+from event_collector_workers import ScaledProcessPoolExecutor
+from event_collector_workers.pool import traffic as dispatch
+from event_collector_workers.pool.credit import Credit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Iterator

@@ -6,9 +6,10 @@ from time import perf_counter
 from typing import Any
 
 from event_collector.benchmark.figures import Freight
-from event_collector.codec import PayloadDecoder, ReplyDecoder, encode_payload, encode_result
-from event_collector.collector import Collector
-from event_collector.data import Error, Payload, Result
+from event_collector.handlers.collector import Collector
+from event_collector.remote.codec import PayloadDecoder, ReplyDecoder, encode_payload, encode_result
+from event_collector.values.payload import Payload
+from event_collector.values.results import Error, Result
 
 __all__ = ["weigh"]
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import Any
 
-from event_collector.data import Payload
-from event_collector.publisher import CollectorEvent, EventPublisher
+from event_collector.events.event import CollectorEvent
+from event_collector.publisher import EventPublisher
+from event_collector.values.payload import Payload
 
 __all__ = ["Lag", "Load"]
 

@@ -6,8 +6,9 @@ from time import perf_counter, thread_time
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from event_collector.benchmark.figures import Profile
-from event_collector.collector import Processor
-from event_collector.data import Context, Payload
+from event_collector.handlers.collector import Processor
+from event_collector.values.context import Context
+from event_collector.values.payload import Payload
 
 try:
     from resource import RUSAGE_THREAD, getrusage

@@ -8,7 +8,7 @@ from event_collector.benchmark.diagnosis import Bound, bound_of, computes
 from event_collector.benchmark.estimate import Estimate, paired_ratio
 from event_collector.benchmark.figures import Contender, Profile
 from event_collector.benchmark.measured import Measured
-from event_collector.tables import duration, size
+from event_collector.watching.tables import duration, size
 
 __all__ = ["Recommendation", "profile_of", "ratio_to", "recommend"]
 

@@ -13,10 +13,12 @@ from event_collector.benchmark.freight import weigh
 from event_collector.benchmark.gauge import Gauge
 from event_collector.benchmark.load import Lag, Load
 from event_collector.benchmark.profiler import Profiler
-from event_collector.collector import COROUTINE, PROCESS, Collector, Processor
-from event_collector.data import Context, Error, Payload
-from event_collector.publisher import CollectorEvent
+from event_collector.events.event import CollectorEvent
+from event_collector.handlers.collector import COROUTINE, PROCESS, Collector, Processor
 from event_collector.queue import CollectorQueue
+from event_collector.values.context import Context
+from event_collector.values.payload import Payload
+from event_collector.values.results import Error
 
 __all__ = ["Rig", "as_contender"]
 

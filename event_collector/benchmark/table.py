@@ -1,7 +1,7 @@
 """The report as text for a terminal."""
 
 from event_collector.benchmark.report import Report, Row
-from event_collector.tables import columns, duration, short, size
+from event_collector.watching.tables import columns, duration, short, size
 
 __all__ = ["HEAD", "SCALING_HEAD", "cells", "headline", "render", "scaling_cells"]
 

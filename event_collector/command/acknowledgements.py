@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from contextlib import closing
 
-from event_collector.command.window import Entry
-from event_collector.data import Error
-from event_collector.exceptions import JournalError
+from event_collector.command.input_window import Entry
+from event_collector.events.event import CollectorEvent
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal import Journal
-from event_collector.publisher import CollectorEvent
-from event_collector.refusals import QueueShutDown
+from event_collector.values.errors import JournalError
+from event_collector.values.refusals import QueueShutDown
+from event_collector.values.results import Error
 
 __all__ = ["Acknowledgements", "was_given_up"]
 

@@ -17,12 +17,11 @@ import msgspec
 
 from event_collector.benchmark.figures import Contender
 from event_collector.benchmark.measured import Measured
-from event_collector.benchmark.page import render_page
 from event_collector.benchmark.report import Machine, Report, make_report
 from event_collector.benchmark.subject import Assignment, SubjectProcess
 from event_collector.benchmark.table import render
 from event_collector.benchmark.trial import GRACE, Subject, Trial, contenders_of, crews
-from event_collector.collector import Collector, common_payload_type
+from event_collector.benchmark.web_page import render_page
 from event_collector.command.bench_options import add_options
 from event_collector.command.files import take_standard_streams
 from event_collector.command.loops import loop_factory
@@ -30,9 +29,10 @@ from event_collector.command.ndjson import Line, LineDecoder, LineSplitter, Unkn
 from event_collector.command.progress import Progress, make_progress
 from event_collector.command.target import collector_of, find
 from event_collector.command.usage import UsageError
-from event_collector.exceptions import ConfigError
-from event_collector.handler import describe
-from event_collector.interruption import SIGNALS, exit_status
+from event_collector.handlers.collector import Collector, common_payload_type
+from event_collector.handlers.signature import describe
+from event_collector.life.interruption import SIGNALS, exit_status
+from event_collector.values.errors import ConfigError
 from event_collector_workers.machine.probe import granted_cpus, memory_limit
 
 __all__ = ["add_parser"]

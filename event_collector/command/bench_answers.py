@@ -12,13 +12,13 @@ import msgspec
 from event_collector.benchmark.figures import Opening, Order
 from event_collector.benchmark.rig import Rig
 from event_collector.benchmark.subject import Assignment
-from event_collector.collector import common_payload_type
 from event_collector.command.files import take_standard_streams
 from event_collector.command.loops import loop_factory
 from event_collector.command.ndjson import Line, LineDecoder
 from event_collector.command.target import collector_of, find
 from event_collector.command.usage import UsageError
-from event_collector.exceptions import ConfigError
+from event_collector.handlers.collector import common_payload_type
+from event_collector.values.errors import ConfigError
 
 __all__ = ["Values", "answer_all"]
 

@@ -9,7 +9,7 @@ import msgspec
 
 from event_collector.command.monitor_client import MonitorClient, Unreachable, add_path, path_of
 from event_collector.command.usage import duration
-from event_collector.snapshot import EventCounts, Snapshot
+from event_collector.watching.snapshot import EventCounts, Snapshot
 
 __all__ = ["add_parser"]
 

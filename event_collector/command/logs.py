@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from event_collector.running_event import add_event_context
+from event_collector.handlers.running_event import add_event_context
 
 __all__ = ["LEVELS", "configure", "silence"]
 

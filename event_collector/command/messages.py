@@ -16,16 +16,16 @@ import structlog
 
 from event_collector.command import logs
 from event_collector.command.files import Sink
-from event_collector.command.job import GRACE, NANOSECONDS, give_up
+from event_collector.command.input_job import GRACE, NANOSECONDS, give_up
 from event_collector.command.ndjson import LineEncoder
 from event_collector.command.progress import Progress
 from event_collector.command.tally import Tally
-from event_collector.exceptions import SourceError
-from event_collector.interruption import Interruption
+from event_collector.life.interruption import Interruption
 from event_collector.queue import CollectorQueue
 from event_collector.sources.feed import Feed
 from event_collector.sources.ledger import Finished
 from event_collector.sources.source import Source
+from event_collector.values.errors import SourceError
 
 __all__ = ["MessageJob"]
 

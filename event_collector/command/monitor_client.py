@@ -8,7 +8,7 @@ from time import monotonic, sleep
 from typing import Final
 
 from event_collector.command.usage import UsageError
-from event_collector.snapshot import Snapshot, decode_snapshot
+from event_collector.watching.snapshot import Snapshot, decode_snapshot
 
 __all__ = ["MonitorClient", "Unreachable", "add_path", "path_of"]
 

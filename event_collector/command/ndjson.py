@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from event_collector.data import Error, Result, ResultList
-from event_collector.exceptions import EncodeError
-from event_collector.json_values import InvalidJSON, JsonDecoder, UnknownType
+from event_collector.values.errors import EncodeError
+from event_collector.values.json_values import InvalidJSON, JsonDecoder, UnknownType
+from event_collector.values.results import Error, Result, ResultList
 
 __all__ = ["InvalidJSON", "Line", "LineDecoder", "LineEncoder", "LineSplitter", "LineTooLong", "UnknownType"]
 

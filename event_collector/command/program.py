@@ -2,8 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
-from importlib import import_module
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from event_collector.command.usage import UsageError
@@ -12,10 +11,48 @@ __all__ = ["run_command"]
 
 PROGRAM = "event-collector"
 DISTRIBUTION = "event-collector-hybrid"
-COMMANDS = ("run", "bench", "journal", "top", "check")
-"""A module for each subcommand, with `add_parser(subparsers)`; the parser's default `run` is called with the options
-and returns the exit status. Only that of the one that was named is imported: health probes run a command every few
-seconds."""
+
+
+def _add_run(subparsers: Any) -> None:
+    from event_collector.command.run import add_parser
+
+    add_parser(subparsers)
+
+
+def _add_bench(subparsers: Any) -> None:
+    from event_collector.command.bench import add_parser
+
+    add_parser(subparsers)
+
+
+def _add_journal(subparsers: Any) -> None:
+    from event_collector.command.journal_command import add_parser
+
+    add_parser(subparsers)
+
+
+def _add_top(subparsers: Any) -> None:
+    from event_collector.command.top import add_parser
+
+    add_parser(subparsers)
+
+
+def _add_check(subparsers: Any) -> None:
+    from event_collector.command.check import add_parser
+
+    add_parser(subparsers)
+
+
+COMMANDS: dict[str, Callable[[Any], None]] = {
+    "run": _add_run,
+    "bench": _add_bench,
+    "journal": _add_journal,
+    "top": _add_top,
+    "check": _add_check,
+}
+"""Adds the parser of a subcommand. Its default `run` is called with the options and returns the exit status.
+
+Only the module of the subcommand that was named is imported: health probes run a command every few seconds."""
 
 INTERRUPTED = 130
 
@@ -67,7 +104,7 @@ def _make_parser(arguments: Sequence[str]) -> Parser:
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     named = next((argument for argument in arguments if not argument.startswith("-")), None)
     for command in [named] if named in COMMANDS else COMMANDS:
-        import_module(f"event_collector.command.{command}").add_parser(subparsers)
+        COMMANDS[command](subparsers)
     return parser
 
 

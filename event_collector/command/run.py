@@ -10,11 +10,11 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from event_collector.collector import common_payload_type
 from event_collector.command import logs
 from event_collector.command.acknowledgements import Acknowledgements
 from event_collector.command.files import Sink, Source, take_standard_streams
-from event_collector.command.job import Job
+from event_collector.command.input_job import Job
+from event_collector.command.input_window import Window
 from event_collector.command.loops import loop_factory
 from event_collector.command.ndjson import LineDecoder, LineEncoder, LineSplitter, UnknownType
 from event_collector.command.progress import make_progress
@@ -22,14 +22,14 @@ from event_collector.command.run_options import LINES_AT_ONCE, MAX_ATTEMPTS, add
 from event_collector.command.tally import Tally
 from event_collector.command.target import DEFAULT_QUEUE_SIZE, find, make_queue
 from event_collector.command.usage import UsageError
-from event_collector.command.window import Window
-from event_collector.dask.executor import connected, dask_workers
-from event_collector.exceptions import ConfigError, ExecutorLost, JournalError, MonitorError
-from event_collector.interruption import Interruption, exit_status
+from event_collector.events.event import CollectorEvent
+from event_collector.handlers.collector import common_payload_type
+from event_collector.handlers.retry import Retry
 from event_collector.journal.journal import Journal
-from event_collector.publisher import CollectorEvent
+from event_collector.life.interruption import Interruption, exit_status
 from event_collector.queue import CollectorQueue
-from event_collector.retry import Retry
+from event_collector.tiers.executors.dask.dask_workers import connected, dask_workers
+from event_collector.values.errors import ConfigError, ExecutorLost, JournalError, MonitorError
 
 if TYPE_CHECKING:
     from event_collector.command.messages import MessageJob

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from time import monotonic
 
-from event_collector.collector import ADAPTIVE, PROCESS
-from event_collector.command.window import Entry
+from event_collector.command.input_window import Entry
+from event_collector.handlers.collector import ADAPTIVE, PROCESS
 from event_collector.queue import CollectorQueue
 
 __all__ = ["Tally", "ranges"]

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from event_collector.collector import Collector
 from event_collector.command.usage import UsageError
-from event_collector.exceptions import ConfigError
+from event_collector.handlers.collector import Collector
 from event_collector.queue import CollectorQueue
+from event_collector.values.errors import ConfigError
 
 __all__ = ["collector_of", "find", "make_queue"]
 

@@ -14,8 +14,8 @@ import msgspec
 
 from event_collector.command.monitor_client import MonitorClient, Unreachable, add_path, path_of
 from event_collector.command.top_page import page
-from event_collector.extras import install_line
-from event_collector.snapshot import Snapshot
+from event_collector.values.extras import install_line
+from event_collector.watching.snapshot import Snapshot
 
 __all__ = ["add_parser"]
 

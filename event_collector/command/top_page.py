@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from event_collector.snapshot import CollectorSnapshot, Snapshot, WorkerSnapshot
-from event_collector.tables import columns, duration, printable, short, size
+from event_collector.watching.snapshot import CollectorSnapshot, Snapshot, WorkerSnapshot
+from event_collector.watching.tables import columns, duration, printable, short, size
 
 __all__ = ["HEAD", "PLAIN", "WARNING", "Line", "page"]
 

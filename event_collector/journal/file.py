@@ -12,12 +12,12 @@ from time import time
 from typing import Any, Final
 from urllib.parse import quote
 
-from event_collector.attempt import Attempt
-from event_collector.exceptions import JournalError
+from event_collector.handlers.attempt import Attempt
 from event_collector.journal.changes import Changes
 from event_collector.journal.lock import JournalLock
 from event_collector.journal.record import Letter, Record, encode_progress, make_record
 from event_collector.journal.write_ahead_log import survey
+from event_collector.values.errors import JournalError
 
 __all__ = ["JournalFile"]
 

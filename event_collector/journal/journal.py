@@ -4,11 +4,11 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from event_collector.exceptions import ConfigError, JournalError
-from event_collector.publisher import CollectorEvent
+from event_collector.events.event import CollectorEvent
+from event_collector.values.errors import ConfigError, JournalError
 
 if TYPE_CHECKING:
-    from event_collector.journal.recorder import JournalRecorder
+    from event_collector.journal.journal_recorder import JournalRecorder
 
 __all__ = ["Journal"]
 

@@ -9,7 +9,7 @@ import sys
 import threading
 from typing import Final
 
-from event_collector.exceptions import JournalError
+from event_collector.values.errors import JournalError
 
 if sys.platform == "win32":
     import msvcrt

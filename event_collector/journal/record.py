@@ -16,10 +16,10 @@ from uuid import UUID
 
 import msgspec
 
-from event_collector.attempt import Attempt
-from event_collector.data import Delivery, Payload
-from event_collector.exceptions import ConfigError, EncodeError, PayloadTypeError
-from event_collector.remote_exceptions import text_of
+from event_collector.handlers.attempt import Attempt
+from event_collector.remote.remote_exceptions import text_of
+from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError
+from event_collector.values.payload import Delivery, Payload
 
 __all__ = [
     "Letter",

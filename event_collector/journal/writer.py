@@ -15,10 +15,10 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
-from event_collector.exceptions import JournalError
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.record import Record
+from event_collector.values.errors import JournalError
 
 __all__ = ["Writer"]
 

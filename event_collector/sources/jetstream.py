@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from event_collector.exceptions import ConfigError, SourceError
-from event_collector.extras import import_extra
 from event_collector.sources.jetstream_pull import Puller
 from event_collector.sources.source import PATIENCE, Message, check_hold
+from event_collector.values.errors import ConfigError, SourceError
+from event_collector.values.extras import import_extra
 
 if TYPE_CHECKING:
     from nats.aio.client import Client

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from event_collector.publisher import CollectorEvent
+from event_collector.events.event import CollectorEvent
 from event_collector.sources.duplicates import DuplicateWindow
 from event_collector.sources.settlement import Settlement
 from event_collector.sources.source import Message

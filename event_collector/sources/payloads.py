@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Any
 
-from event_collector.collector import Collector, common_payload_type
-from event_collector.data import Payload
-from event_collector.json_values import JsonDecoder
+from event_collector.handlers.collector import Collector, common_payload_type
 from event_collector.sources.source import Message
+from event_collector.values.json_values import JsonDecoder
+from event_collector.values.payload import Payload
 
 __all__ = ["JsonPayloads", "MessageTooLong", "from_message"]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from event_collector.exceptions import ConfigError, SourceError
-from event_collector.extras import import_extra
 from event_collector.sources.source import PATIENCE, Message, check_hold
+from event_collector.values.errors import ConfigError, SourceError
+from event_collector.values.extras import import_extra
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -5,11 +5,11 @@ from enum import Enum
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from event_collector.attempt import Attempt
-from event_collector.data import Error, ResultList
-from event_collector.refusals import QueueShutDown
-from event_collector.remote_exceptions import error_text
-from event_collector.retry import EXHAUSTED, Retry, decide
+from event_collector.handlers.attempt import Attempt
+from event_collector.handlers.retry import EXHAUSTED, Retry, decide
+from event_collector.remote.remote_exceptions import error_text
+from event_collector.values.refusals import QueueShutDown
+from event_collector.values.results import Error, ResultList
 
 __all__ = ["LOST", "MALFORMED", "Fate", "Settlement", "settle"]
 

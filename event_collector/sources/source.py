@@ -5,7 +5,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from event_collector.exceptions import ConfigError
+from event_collector.values.errors import ConfigError
 
 __all__ = ["PATIENCE", "Message", "Source", "check_hold"]
 

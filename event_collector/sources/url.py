@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from event_collector.exceptions import ConfigError
 from event_collector.sources.source import Source
+from event_collector.values.errors import ConfigError
 
 __all__ = ["open_url"]
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from event_collector.testing.assertions import assert_all_ok, assert_error, assert_ok
-    from event_collector.testing.clock import ManualClock
     from event_collector.testing.in_process import in_process_workers
+    from event_collector.testing.manual_clock import ManualClock
 
 __all__ = ["ManualClock", "assert_all_ok", "assert_error", "assert_ok", "in_process_workers"]
 
 _HOME_OF = {
-    "ManualClock": "clock",
+    "ManualClock": "manual_clock",
     "assert_all_ok": "assertions",
     "assert_error": "assertions",
     "assert_ok": "assertions",

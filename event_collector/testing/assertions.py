@@ -3,8 +3,8 @@
 import re
 from typing import Any, TypeAlias, TypeVar
 
-from event_collector.data import Error, Ok, Result, ResultList
-from event_collector.publisher import CollectorEvent
+from event_collector.events.event import CollectorEvent
+from event_collector.values.results import Error, Ok, Result, ResultList
 
 __all__ = ["assert_all_ok", "assert_error", "assert_ok"]
 

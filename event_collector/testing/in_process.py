@@ -19,11 +19,10 @@ from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
-from unittest import mock
 
-from event_collector import worker_tier
-from event_collector.testing.in_flight import IN_FLIGHT
-from event_collector_workers.child import resolve
+from event_collector.tiers.workers.worker_tier import pool_factory
+from event_collector.values.clock import clock
+from event_collector_workers.child.workplace import resolve
 from event_collector_workers.errors import (
     JobCancelled,
     JobTimeout,
@@ -35,7 +34,7 @@ from event_collector_workers.errors import (
     WorkerStartError,
 )
 from event_collector_workers.job import Buffer, Job, Task, TaskSpec
-from event_collector_workers.pool import PoolListener, PoolStatistics
+from event_collector_workers.pool.worker_pool import PoolListener, PoolStatistics
 
 __all__ = ["InProcessPool", "in_process_workers"]
 
@@ -52,7 +51,7 @@ def in_process_workers() -> Iterator[None]:
 
     Executors that the application brings along (`mode=Executor`) are left as they are.
     """
-    with mock.patch.object(worker_tier, "WorkerPool", InProcessPool):
+    with pool_factory.making(InProcessPool):
         yield
 
 
@@ -129,7 +128,7 @@ def _close(tasks: list[Task]) -> str:
 
 
 class InProcessPool:
-    """A pool of one worker that is a thread; behaves as `event_collector_workers.pool.WorkerPool` does to its queue.
+    """A pool of one worker that is a thread; behaves as a WorkerPool does to its queue.
 
     Args:
         tasks: what the worker can run.
@@ -208,7 +207,7 @@ class InProcessPool:
         self._counts["submitted"] += len(jobs)
         for job in jobs:
             job._place = self
-            IN_FLIGHT.add(job)
+            clock.source.watch(job)
         self._backlog.extend(jobs)
         self._hand_out()
 
@@ -318,7 +317,7 @@ class InProcessPool:
 
     def _let_go(self, job: Job) -> None:
         job._place = None
-        IN_FLIGHT.discard(job)
+        clock.source.forget(job)
 
     # What the worker tells
 

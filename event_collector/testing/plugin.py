@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from event_collector.testing.clock import ManualClock
+    from event_collector.testing.manual_clock import ManualClock
 
 __all__ = ["in_process_workers", "manual_clock"]
 
@@ -26,7 +26,7 @@ def in_process_workers() -> Iterator[None]:
 @pytest.fixture
 def manual_clock() -> "Iterator[ManualClock]":
     """Time of this test's queues and event loop, moved by hand: `event_collector.testing.ManualClock`."""
-    from event_collector.testing.clock import ManualClock
+    from event_collector.testing.manual_clock import ManualClock
 
     with ManualClock() as clock:
         yield clock

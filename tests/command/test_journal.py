@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from event_collector import Payload
-from event_collector.attempt import Attempt
+from event_collector.handlers.attempt import Attempt
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.record import Letter, Record, RecordCodec, encode_progress, make_record

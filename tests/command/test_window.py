@@ -3,7 +3,7 @@
 import asyncio
 
 from event_collector import CollectorEvent, Payload, ResultList
-from event_collector.command.window import Entry, Window
+from event_collector.command.input_window import Entry, Window
 
 
 def finish(*entries: Entry) -> None:

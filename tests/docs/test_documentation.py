@@ -19,8 +19,8 @@ import pytest
 import event_collector
 import event_collector.exceptions
 import event_collector_workers
-from event_collector.codec import PayloadDecoder, encode_payload
 from event_collector.data import Payload
+from event_collector.remote.codec import PayloadDecoder, encode_payload
 from event_collector_workers.autoscaler import Tuning
 from tests.docs.pages import (
     PAGES,

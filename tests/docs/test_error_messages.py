@@ -32,8 +32,8 @@ from event_collector import (
     QueueShutDown,
     RemoteError,
     collector,
-    start_reminder,
 )
+from event_collector.events import start_reminder
 from event_collector.journal.file import JournalFile
 from event_collector_workers import (
     JobTimeout,

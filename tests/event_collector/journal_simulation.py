@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from event_collector import CollectorEvent, Journal, dispatcher
-from event_collector.journal import recorder, writer
+from event_collector import CollectorEvent, Journal
+from event_collector.events.event_ids import event_ids
+from event_collector.journal import journal_recorder as recorder
+from event_collector.journal import writer
 from event_collector.journal.file import JournalFile
-from event_collector.journal.recorder import JournalRecorder, Recovered
-from event_collector.refusals import QueueShutDown
+from event_collector.journal.journal_recorder import JournalRecorder, Recovered
+from event_collector.values.refusals import QueueShutDown
 from tests.event_collector.simulation import Silence, Simulation
 
 MAX_CRASHES = 3
@@ -93,12 +95,10 @@ class JournalSimulation(Simulation):
     def patches(self) -> list[Any]:
         return [
             *super().patches(),
-            mock.patch.object(recorder, "monotonic", self.loop.time),
-            mock.patch.object(recorder, "time", self.wall_clock),
             mock.patch.object(recorder, "JournalFile", self.disk.open),
             mock.patch.object(writer, "SimpleQueue", self.disk.me),
             mock.patch.object(writer, "threading", self.disk),
-            mock.patch.object(dispatcher, "_next_id", itertools.count(1).__next__),  # as in a new program
+            mock.patch.object(event_ids, "next", itertools.count(1).__next__),  # as in a new program
         ]
 
     def wall_clock(self) -> float:

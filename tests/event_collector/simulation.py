@@ -4,9 +4,7 @@ import asyncio
 import selectors
 from collections.abc import Callable
 from random import Random
-from types import ModuleType
 from typing import Any
-from unittest import mock
 
 from event_collector import (
     Collector,
@@ -19,23 +17,20 @@ from event_collector import (
     RetryLater,
     SimpleRouter,
     WorkerCrashed,
-    collector,
-    consumer,
-    dispatcher,
-    publisher,
-    settlement,
 )
-from event_collector.admission import resend
-from event_collector.data import Ok, failure
-from event_collector.dead_letters import DeadLetter, DeadLetters
-from event_collector.delivery import DeliveryPlan
-from event_collector.dispatcher import Dispatcher
+from event_collector.data import Ok
+from event_collector.dispatch.admission import resend
+from event_collector.dispatch.dispatcher import Dispatcher
+from event_collector.dispatch.supervisor import Supervisor
+from event_collector.events.dead_letters import DeadLetter, DeadLetters
 from event_collector.exceptions import EventCancelled
-from event_collector.metrics import Accounting, Meter
+from event_collector.handlers.delivery import DeliveryPlan
+from event_collector.life.settings import Limits
 from event_collector.publisher import EventPublisher
-from event_collector.refusals import QueueShutDown
-from event_collector.settings import Limits
-from event_collector.supervisor import Supervisor
+from event_collector.values.clock import TimeSource, clock
+from event_collector.values.refusals import QueueShutDown
+from event_collector.values.results import failure
+from event_collector.watching.metrics import Accounting, Meter
 from tests.event_collector.sample_attempts import echo
 
 OUTCOMES: dict[str, Callable[[], BaseException | None]] = {
@@ -141,6 +136,14 @@ class SimulatedWorkers:
             self._simulation.dispatcher.submit_jobs()
 
 
+class SimulatedTime(TimeSource):
+    """The time of the simulated event loop."""
+
+    def __init__(self, simulation: "Simulation") -> None:
+        self.monotonic = simulation.loop.time
+        self.wall = simulation.wall_clock
+
+
 class Simulation:
     """Dispatcher, schedule and dead letters of one queue, with everything around them simulated; to be opened.
 
@@ -163,7 +166,7 @@ class Simulation:
         asyncio.set_event_loop(self.loop)
         self._patches = self.patches()
         for patch in self._patches:
-            patch.start()
+            patch.__enter__()
         self.handlings: dict[Handling, None] = {}
         self.on_begin = on_begin
         collectors = [
@@ -183,7 +186,7 @@ class Simulation:
             letters=self.letters,
         )
         self.dispatcher.supervisor = Supervisor(
-            self.dispatcher, self.letters, clock=self.loop.time, chance=Random(1).random
+            self.dispatcher, self.letters, now=self.loop.time, chance=Random(1).random
         )
         self.publisher = EventPublisher(self.dispatcher)
         self.workers = None if alone else SimulatedWorkers(self, workers)
@@ -192,11 +195,11 @@ class Simulation:
 
     def patches(self) -> list[Any]:
         """What is not as it is in a program while this one is simulated."""
-        return [
-            mock.patch.object(module, "monotonic", self.loop.time)
-            for module in (collector, consumer, dispatcher, publisher, settlement)
-            if isinstance(module, ModuleType)
-        ]
+        return [clock.using(SimulatedTime(self))]
+
+    def wall_clock(self) -> float:
+        """Return the seconds since the epoch."""
+        return self.loop.time()
 
     async def _resend(self, letter: DeadLetter) -> CollectorEvent:
         return await resend(self.dispatcher, letter)
@@ -293,7 +296,7 @@ class Simulation:
         asyncio.set_event_loop(None)
         self.loop.close()
         for patch in self._patches:
-            patch.stop()
+            patch.__exit__(None, None, None)
 
 
 async def turns(count: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from event_collector import Collector, CollectorQueue, Delivery, Error, Payload, QueueType
-from event_collector.backlog import make_backlog, sort_out
+from event_collector.events.backlog import make_backlog, sort_out
 from event_collector.publisher import CollectorEvent
 from event_collector_workers.autoscaler import Plan, Readings, Tier
 from tests.event_collector import sample_adaptive as handlers

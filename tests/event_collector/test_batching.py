@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_collector.batching import DEPTH, MOST, next_limit, room_for, size_of_batch
+from event_collector.tiers.executors.batching import DEPTH, MOST, next_limit, room_for, size_of_batch
 
 counts = st.integers(1, 100_000)
 limits = st.integers(1, MOST)

@@ -11,10 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from event_collector.codec import PayloadDecoder, ReplyDecoder, encode_payload, encode_raised, encode_result
 from event_collector.data import Error, Ok, Payload
 from event_collector.exceptions import EncodeError, EventCollectorException, PayloadTypeError, RemoteError
-from event_collector.remote_exceptions import ExceptionParts, put_together, take_apart
+from event_collector.remote.codec import (
+    PayloadDecoder,
+    ReplyDecoder,
+    encode_payload,
+    encode_raised,
+    encode_result,
+)
+from event_collector.remote.remote_exceptions import ExceptionParts, put_together, take_apart
 from tests.event_collector.sample_exceptions import DISGUISED, RAISED
 from tests.event_collector.sample_types import Order
 

@@ -27,7 +27,7 @@ from event_collector import (
     WorkerCrashed,
     dask_workers,
 )
-from event_collector.dask import executor
+from event_collector.tiers.executors.dask import dask_workers as executor
 from tests.docs.test_error_messages import assert_documented
 from tests.event_collector import sample_dask as there
 from tests.event_collector import sample_handlers as handlers
@@ -237,7 +237,7 @@ def test_the_command_runs_a_handler_in_a_cluster(ready: Any, tmp_path: Path) -> 
 
 async def test_a_task_is_begun_once_and_by_its_own_worker_only() -> None:
     """The scheduler grants a task to the worker that has it, once; not to one that lost it, nor a forgotten one."""
-    from event_collector.dask.plugins import Claims
+    from event_collector.tiers.executors.dask.plugins import Claims
 
     def on(worker: str) -> Any:
         return SimpleNamespace(processing_on=SimpleNamespace(address=worker))

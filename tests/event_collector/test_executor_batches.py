@@ -20,11 +20,11 @@ from event_collector import (
     Retry,
     WorkerCrashed,
 )
-from event_collector import executor_feed as feed
-from event_collector.batch_host import BatchReply, close_hosts, encode_reply
-from event_collector.batching import DEPTH, MOST
-from event_collector.codec import PayloadDecoder
-from event_collector.host import seal
+from event_collector.remote.batch_host import BatchReply, close_hosts, encode_reply
+from event_collector.remote.codec import PayloadDecoder
+from event_collector.remote.setup import seal
+from event_collector.tiers.executors import executor_feed as feed
+from event_collector.tiers.executors.batching import DEPTH, MOST
 from tests.docs.test_error_messages import assert_documented
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector import sample_lifecycles as lifecycles
@@ -320,8 +320,8 @@ async def test_collectors_of_one_executor_take_turns_and_share_its_places(places
 
 def test_a_collector_is_opened_once_for_a_thread_and_closed_when_asked(tmp_path: Any) -> None:
     """`close_hosts()` leaves the lifecycles of one setup, whichever threads have entered them."""
-    from event_collector.batch_host import decode_reply, run_batch
-    from event_collector.codec import encode_payload
+    from event_collector.remote.batch_host import decode_reply, run_batch
+    from event_collector.remote.codec import encode_payload
 
     log = tmp_path / "log"
     collector = Collector(

@@ -9,7 +9,13 @@ import pytest
 
 from event_collector import Context, Error, Ok, Payload, Result
 from event_collector.exceptions import ConfigError
-from event_collector.handler import describe, is_asynchronous, payload_type_of, result_type_of, takes_value
+from event_collector.handlers.signature import (
+    describe,
+    is_asynchronous,
+    payload_type_of,
+    result_type_of,
+    takes_value,
+)
 
 T = TypeVar("T")
 

@@ -26,7 +26,8 @@ from event_collector import (
     Reject,
     Retry,
 )
-from event_collector.dispatcher import Dispatcher
+from event_collector.dispatch.dispatcher import Dispatcher
+from event_collector.events.event_ids import event_ids
 from event_collector.journal.file import JournalFile
 from event_collector.journal.record import decode_progress, encode_progress, make_record
 from event_collector.journal.running_page import RunningPage
@@ -481,7 +482,7 @@ async def test_an_id_is_not_given_again_although_nothing_of_its_event_was_writte
     """An event of send_nowait() may be finished before it is on record: the next program goes on above its id."""
     given: list[int] = []
     for value in range(2):
-        monkeypatch.setattr("event_collector.dispatcher._next_id", itertools.count(1).__next__)
+        monkeypatch.setattr(event_ids, "next", itertools.count(1).__next__)
         queue = make_queue(path, Trace())
         async with queue:
             event = queue.get_publisher().send_nowait(Payload(value))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from event_collector import JournalError
-from event_collector.attempt import Attempt
+from event_collector.handlers.attempt import Attempt
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.record import Letter, Record, decode_progress, encode_progress, make_record

@@ -6,14 +6,16 @@ import random
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
 import pytest
 
-from event_collector import Collector, CollectorQueue, Context, Payload, QueueFull, QueueType, monitor
+from event_collector import Collector, CollectorQueue, Context, Payload, QueueFull, QueueType
 from event_collector.exceptions import EventCollectorException
+from event_collector.values.clock import TimeSource
+from event_collector.values.clock import clock as queue_clock
 from tests.event_collector.modes import CountingSelector
 
 PATIENCE = 10.0  # seconds after which a wait counts as a hang
@@ -246,14 +248,14 @@ def test_a_steady_load_does_not_make_the_pool_flap() -> None:
     assert asyncio.run(scenario()) < 50
 
 
-class FastClock:
+class FastClock(TimeSource):
     """The monotonic clock, and a way to live through seconds faster than they pass."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
         self._monotonic = time.monotonic
 
-    def __call__(self) -> float:
+    def monotonic(self) -> float:
         return self._monotonic() + self._ahead
 
     async def pass_seconds(self, seconds: float) -> None:
@@ -264,12 +266,12 @@ class FastClock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FastClock:
-    """Hand the clock to a test that runs its own loop; asyncio's loops and the monitor read it, uvloop's do not."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[FastClock]:
+    """Hand the clock to a test that runs its own loop; asyncio's loops and the queue read it, uvloop's do not."""
     clock = FastClock()
-    monkeypatch.setattr(time, "monotonic", clock)
-    monkeypatch.setattr(monitor, "monotonic", clock)
-    return clock
+    monkeypatch.setattr(time, "monotonic", clock.monotonic)
+    with queue_clock.using(clock):
+        yield clock
 
 
 def test_the_consumers_of_a_burst_do_not_stay(clock: FastClock) -> None:

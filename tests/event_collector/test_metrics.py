@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from event_collector import Collector, CollectorQueue, Context, Delivery, Payload
-from event_collector.metrics import percentiles
 from event_collector.queue import Metrics
+from event_collector.watching.metrics import percentiles
 from tests.event_collector.sample_handlers import act
 
 BOUND = 10.0

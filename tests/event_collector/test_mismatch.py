@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypedDict
 import pytest
 
 from event_collector import Collector, Context, Error, Payload
-from event_collector.mismatch import explain_mismatch
+from event_collector.handlers.mismatch import explain_mismatch
 from tests.event_collector.modes import running
 from tests.event_collector.sample_types import Order
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from event_collector import Collector, CollectorQueue, ConfigError, Context, MonitorError, Payload
-from event_collector import viewers as viewers_module
-from event_collector.snapshot import Snapshot, decode_snapshot
-from event_collector.socket_file import SocketFile
-from event_collector.viewers import MOST, Viewers
+from event_collector.watching import viewers as viewers_module
+from event_collector.watching.snapshot import Snapshot, decode_snapshot
+from event_collector.watching.socket_file import SocketFile
+from event_collector.watching.viewers import MOST, Viewers
 from tests.event_collector.modes import BOUND, Log
 
 SOON = 0.01  # seconds between two lines, in tests

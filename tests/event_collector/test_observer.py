@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from event_collector import Collector, CollectorQueue, Context, Error, Payload, Retry
-from event_collector.metrics import NOTHING, Accounting, CollectorMetrics, Percentiles
-from event_collector.observer import STALE, Observer
-from event_collector.snapshot import decode_snapshot, encode_snapshot
+from event_collector.watching.metrics import NOTHING, Accounting, CollectorMetrics, Percentiles
+from event_collector.watching.observer import STALE, Observer
+from event_collector.watching.snapshot import decode_snapshot, encode_snapshot
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector.modes import BOUND
 

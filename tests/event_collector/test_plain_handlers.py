@@ -11,7 +11,8 @@ import pytest
 import event_collector
 from event_collector import Collector, Context, Error, Ok, Payload, collector
 from event_collector.exceptions import ConfigError
-from event_collector.host import open_host, seal
+from event_collector.remote.host import open_host
+from event_collector.remote.setup import seal
 from tests.event_collector import sample_plain as sample
 from tests.event_collector.modes import every_place, running
 from tests.event_collector.sample_types import Order, Receipt
@@ -73,7 +74,7 @@ HANDLERS: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS)
 def test_a_worker_can_have_every_kind_of_handler(handler: Callable[..., Any]) -> None:
     """What a worker gets is found by name, also where a decorator has left a Collector under it."""
-    from event_collector.codec import ReplyDecoder, encode_payload
+    from event_collector.remote.codec import ReplyDecoder, encode_payload
 
     made = Collector("orders", handler, mode="process", ctx=Context({"factor": 2}))
     assert (made.payload_type, made.result_type) == (Order, Receipt)

@@ -19,8 +19,8 @@ from event_collector import (
     QueueShutDown,
     Retry,
 )
-from event_collector.attempt import Attempt
-from event_collector.dispatcher import reserve_ids
+from event_collector.dispatch.dispatcher import reserve_ids
+from event_collector.handlers.attempt import Attempt
 from tests.event_collector import sample_attempts as handlers
 from tests.event_collector.modes import BOUND, ask, balanced, balanced_all_along, until
 

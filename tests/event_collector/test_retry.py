@@ -20,8 +20,8 @@ from event_collector import (
     Router,
     SimpleRouter,
 )
-from event_collector.attempt import Attempt
-from event_collector.retry import decide
+from event_collector.handlers.attempt import Attempt
+from event_collector.handlers.retry import decide
 from event_collector_workers.errors import PoolBroken
 from tests.event_collector.sample_attempts import echo_async
 

@@ -7,7 +7,8 @@ from typing import Any
 import psutil
 import pytest
 
-from event_collector import Collector, CollectorQueue, Payload, monitor
+from event_collector import Collector, CollectorQueue, Payload
+from event_collector.sizing import monitor
 from event_collector_workers.autoscaler import Autoscaler, Limits, MachineReading, Plan, Readings, Tuning
 from event_collector_workers.machine import Machine
 from tests.event_collector.modes import BOUND, CountingSelector, Log, until

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from event_collector import Collector, CollectorQueue, Payload, QueueType, start_reminder
+from event_collector import Collector, CollectorQueue, Payload, QueueType
+from event_collector.events import start_reminder
 from tests.event_collector.modes import Log, until
 
 SAID = "events wait for a queue that has not been started"

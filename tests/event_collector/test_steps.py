@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from event_collector import Collector, CollectorQueue, Context, Delivery, Error, Payload, loop_share
-from event_collector.accounts import TimeAccounts
-from event_collector.steps import StepSampler
+from event_collector import Collector, CollectorQueue, Context, Delivery, Error, Payload
+from event_collector.sizing import loop_share
+from event_collector.sizing.handler_time import TimeAccounts
+from event_collector.sizing.step_samples import StepSampler
 from tests.event_collector import sample_adaptive
 from tests.event_collector.modes import BOUND, Log, until
 from tests.event_collector.sample_adaptive import block, spin

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from event_collector import Collector, CollectorQueue, Delivery, Error, Payload, ResultList, SimpleRouter
-from event_collector.unreached import TOLD, Unreached, reason
+from event_collector.handlers.unreached import TOLD, Unreached, reason
 from tests.event_collector.modes import Log
 
 

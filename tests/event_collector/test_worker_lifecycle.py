@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from event_collector import Collector, CollectorQueue, Context, Payload
-from event_collector.lifecycle import Lifecycles
+from event_collector.handlers.lifecycle import Lifecycles
 from event_collector_workers import WorkerStartError
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector import sample_lifecycles as lifecycles

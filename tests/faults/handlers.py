@@ -17,7 +17,7 @@ from event_collector import Context, Payload
 
 MIB = 1024 * 1024
 RESULT = 0xEC0D0007
-"""The kind of a message with a result; see event_collector_workers.wire."""
+"""The kind of a message with a result; see event_collector_workers.transport.frames."""
 
 
 def note(argument: list[Any]) -> Any:

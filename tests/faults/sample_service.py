@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from event_collector import Collector, CollectorQueue, Context, Payload, QueueShutDown, drain_on_signal
-from event_collector.interruption import exit_status
+from event_collector.life.interruption import exit_status
 
 
 def work(payload: Payload[float], ctx: Context) -> float:

@@ -39,7 +39,11 @@ def test_the_packages_load_their_names_when_they_are_used() -> None:
 def test_what_handlers_use_needs_no_event_loop() -> None:
     """A module that only defines handlers pays for payloads and results, and for no queue."""
     modules = loaded_by("from event_collector import Context, Error, Ok, Payload, Reject, Result, RetryLater")
-    assert ours(modules) == {"event_collector", "event_collector.data", "event_collector.exceptions"}
+    rooms = {
+        "event_collector.values",
+        *(f"event_collector.values.{name}" for name in ("context", "errors", "payload", "results")),
+    }
+    assert ours(modules) == {"event_collector", *rooms}
     assert modules & HEAVY <= {
         "msgspec",
         "inspect",
@@ -52,8 +56,8 @@ def test_a_queue_loads_nothing_that_it_may_not_need() -> None:
     optional = (
         "benchmark",
         "command",
-        "journal.recorder",
-        "monitor_socket",
+        "journal.journal_recorder",
+        "watching.monitor_socket",
         "opentelemetry",
         "prometheus",
         "testing",
@@ -70,7 +74,7 @@ def test_a_health_probe_loads_no_queue() -> None:
         f"event_collector.command.{name}" for name in ("check", "monitor_client", "program", "usage")
     }
     assert modules & (HEAVY - {"msgspec", "inspect"}) == set()
-    assert {"event_collector.queue", "event_collector.engine"} & modules == set()
+    assert {"event_collector.queue", "event_collector.life.engine"} & modules == set()
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -82,4 +86,7 @@ async def test_a_worker_imports_what_its_handlers_need_and_no_more() -> None:
     assert modules & (HEAVY - {"msgspec", "inspect", "multiprocessing"}) == set()
     front_end = {"queue", "engine", "dispatcher", "publisher", "router", "worker_tier", "logger"}
     assert {name for name in ours(modules) if name.rpartition(".")[2] in front_end} == set()
-    assert {"event_collector_workers.pool", "event_collector_workers.crew"} & modules == set()
+    assert {
+        "event_collector_workers.pool.worker_pool",
+        "event_collector_workers.pool.crew",
+    } & modules == set()

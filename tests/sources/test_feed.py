@@ -18,8 +18,8 @@ from event_collector import (
     RetryLater,
     SourceError,
 )
-from event_collector.json_values import UnknownType
 from event_collector.sources import Feed, FeedCounts, Finished, Message
+from event_collector.values.json_values import UnknownType
 
 from .sample_source import SampleSource, make, queue_of, tell_of_message, until
 

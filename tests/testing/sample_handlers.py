@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from event_collector import Context, Payload
-from event_collector.running_event import event_context
+from event_collector.handlers.running_event import event_context
 
 
 class Order(msgspec.Struct):

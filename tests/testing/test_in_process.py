@@ -22,10 +22,10 @@ from event_collector import (
     QueueShutDown,
     Retry,
     WorkerCrashed,
-    worker_tier,
 )
 from event_collector.testing import assert_all_ok, assert_error, assert_ok
 from event_collector.testing.in_process import InProcessPool
+from event_collector.tiers.workers import worker_tier
 from event_collector_workers import WorkerStartError
 from tests.event_collector.modes import ask, running, until
 from tests.testing import sample_handlers as handlers

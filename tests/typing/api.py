@@ -46,7 +46,7 @@ from event_collector.queue import (
     ReportedMetrics,
     ShutDownQueue,
 )
-from event_collector.snapshot import Snapshot
+from event_collector.watching.snapshot import Snapshot
 
 
 def durability(payload: Payload[int], event: CollectorEvent) -> None:

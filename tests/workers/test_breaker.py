@@ -1,6 +1,6 @@
 """When workers that keep dying may be replaced."""
 
-from event_collector_workers.breaker import Breaker
+from event_collector_workers.pool.breaker import Breaker
 
 
 def crash(breaker: Breaker, times: int, now: float = 0.0) -> list[bool]:

@@ -5,9 +5,9 @@ import socket
 import threading
 import time
 
-from event_collector_workers.child import Host, Inbox
-from event_collector_workers.page import ParentPage, WorkerPage, create_page_file
-from event_collector_workers.wire import Kind, Outcome, decode_records, message
+from event_collector_workers.child.workplace import Host, Inbox
+from event_collector_workers.transport.frames import Kind, Outcome, decode_records, message
+from event_collector_workers.transport.page import ParentPage, WorkerPage, create_page_file
 
 
 def test_messages_are_read_after_short_waits_and_long_ones() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_collector_workers.credit import (
+from event_collector_workers.pool.credit import (
     DEEPEST,
     HELD_UP,
     HORIZON,

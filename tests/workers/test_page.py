@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from event_collector_workers.page import RING_SIZE, ParentPage, WorkerPage, create_page_file
-from event_collector_workers.wire import decode_records, encode
+from event_collector_workers.transport.frames import decode_records, encode
+from event_collector_workers.transport.page import RING_SIZE, ParentPage, WorkerPage, create_page_file
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from event_collector_workers import (
     WorkerPool,
     WorkerStartError,
 )
-from event_collector_workers.process import State
+from event_collector_workers.pool.worker import State
 
 from .pools import ACTOR, BOUND, Ear, balanced, call, prove_alive, running, until
 

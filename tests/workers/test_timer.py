@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from event_collector_workers.timer import EarliestTimer
+from event_collector_workers.pool.timer import EarliestTimer
 
 FAR = 3600.0
 

@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import Mock
 
 from event_collector_workers.job import Job
-from event_collector_workers.process import Worker
+from event_collector_workers.pool.worker import Worker
 from tests.workers import pools
 
 MIB = 1024 * 1024

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .errors import (
+    from event_collector_workers.errors import (
         JobCancelled,
         JobTimeout,
         PoolBroken,
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
         WorkerPoolError,
         WorkerStartError,
     )
-    from .executor import ScaledProcessPoolExecutor
-    from .job import Job, Task, TaskSpec
-    from .limits import WorkerLimits
-    from .pool import PoolListener, WorkerPool
-    from .statistics import PoolStatistics, WorkerStatistics
+    from event_collector_workers.executor.scaled_executor import ScaledProcessPoolExecutor
+    from event_collector_workers.job import Job, Task, TaskSpec
+    from event_collector_workers.limits import WorkerLimits
+    from event_collector_workers.pool.worker_pool import PoolListener, WorkerPool
+    from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
 __all__ = [
     "Job",
@@ -48,10 +48,10 @@ __all__ = [
 _HOMES = {
     "errors": "JobCancelled JobTimeout PoolBroken PoolClosed TaskError WorkerCrashed "
     "WorkerPoolError WorkerStartError",
-    "executor": "ScaledProcessPoolExecutor",
+    "executor.scaled_executor": "ScaledProcessPoolExecutor",
     "job": "Job Task TaskSpec",
     "limits": "WorkerLimits",
-    "pool": "PoolListener WorkerPool",
+    "pool.worker_pool": "PoolListener WorkerPool",
     "statistics": "PoolStatistics WorkerStatistics",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

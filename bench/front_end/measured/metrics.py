@@ -33,9 +33,11 @@ def _left_out(what: str) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         if what != "nothing":
-            stack.enter_context(mock.patch("event_collector.dispatcher.Dispatcher.settle", _settle))
+            stack.enter_context(mock.patch("event_collector.dispatch.dispatcher.Dispatcher.settle", _settle))
         if what == "clock":
-            stack.enter_context(mock.patch("event_collector.consumer.monotonic", repeat(1.0).__next__))
+            stack.enter_context(
+                mock.patch("event_collector.tiers.coroutines.consumer.monotonic", repeat(1.0).__next__)
+            )
         yield
 
 

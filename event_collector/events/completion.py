@@ -1,0 +1,59 @@
+"""Events in the order in which they finish."""
+
+import asyncio
+from collections import deque
+
+from event_collector.events.event import CollectorEvent
+
+__all__ = ["CompletionStream"]
+
+
+class CompletionStream:
+    """Collects events in the order in which they finish, without a future or a loop turn for each."""
+
+    def __init__(self) -> None:
+        self.pending: dict[_Completion, None] = {}
+        self.arrived: deque[CollectorEvent] = deque()
+        self._wakeup: asyncio.Future[None] | None = None
+
+    def watch(self, event: CollectorEvent) -> None:
+        """Add an event, done or not."""
+        if event.is_done():
+            self.arrived.append(event)
+            return
+        completion = _Completion(event, self)
+        self.pending[completion] = None
+        event.add_waiter(completion)
+
+    def finished(self, completion: "_Completion") -> None:
+        """Take note of a finished event, and wake whoever waits."""
+        del self.pending[completion]
+        self.arrived.append(completion.event)
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait until an event has finished that was not there yet."""
+        self._wakeup = asyncio.get_running_loop().create_future()
+        await self._wakeup
+
+    def close(self) -> None:
+        """Stop watching; the events go on."""
+        for completion in self.pending:
+            completion.event.remove_waiter(completion)
+
+
+class _Completion:
+    """A waiter that reports one event to a stream."""
+
+    __slots__ = ("_stream", "event")
+
+    def __init__(self, event: CollectorEvent, stream: CompletionStream) -> None:
+        self.event = event
+        self._stream = stream
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, _result: None, /) -> None:
+        self._stream.finished(self)

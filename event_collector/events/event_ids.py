@@ -1,0 +1,35 @@
+"""The ids of events: unique within the program, increasing in the order of sending."""
+
+import itertools
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["EventIds", "event_ids"]
+
+
+class EventIds:
+    """Gives each event its id; one counter for all queues of the program.
+
+    Attributes:
+        next: returns the next id.
+
+    """
+
+    __slots__ = ("next",)
+
+    next: Callable[[], int]
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with 1 again, as a new program does."""
+        self.next = itertools.count(1).__next__
+
+    def reserve(self, above: int) -> None:
+        """Have all ids to come be higher than `above`."""
+        self.next = itertools.count(max(self.next(), above + 1)).__next__
+
+
+event_ids: Final = EventIds()
+"""The ids of this program."""

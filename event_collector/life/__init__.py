@@ -1,0 +1,1 @@
+"""Start and end of a queue: settings, order, logging, signals."""

@@ -1,0 +1,412 @@
+"""The engine: starts and ends what a queue needs, in order, and undoes it in reverse whatever happens.
+
+One task, the *keeper*, does all of it, so that a lifecycle is left by the task that entered it:
+
+    starting   journal -> lifecycles entered -> threads, executors, workers -> dispatcher -> monitor
+    running
+    draining   no event is accepted any more; those accepted are finished, or given up at the end of the time
+    closing    monitor -> consumers -> workers, threads -> lifecycles, the last entered first -> journal
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from event_collector.dispatch.dispatcher import Dispatcher
+from event_collector.events.dead_letters import DeadLetters
+from event_collector.handlers.collector import COROUTINE, THREAD, Collector
+from event_collector.handlers.delivery import DeliveryPlan
+from event_collector.handlers.lifecycle import Lifecycles, raise_all
+from event_collector.handlers.router import HANDLER_TASKS, Router
+from event_collector.life.open_tiers import Tiers, insist
+from event_collector.life.scaling import make_law
+from event_collector.life.settings import Settings
+from event_collector.sizing.monitor import HISTORY, Monitor, Reporter
+from event_collector.tiers.workers.worker_tier import seal_adaptive
+from event_collector.values.clock import clock
+from event_collector.values.errors import EventCollectorException
+from event_collector.values.refusals import QueueShutDown
+from event_collector.watching.collector_times import collector_metrics, keep_times
+from event_collector.watching.metrics import NOTHING, CollectorMetrics, Counts, Meter, Metrics
+from event_collector_workers.autoscaler import Change, ScalingLaw
+from event_collector_workers.statistics import PoolStatistics
+
+if TYPE_CHECKING:
+    from event_collector.journal.journal_recorder import JournalRecorder
+    from event_collector.watching.monitor_socket import MonitorSocket
+
+__all__ = ["Engine"]
+
+STOPPED: Final = "stopped"
+STARTING: Final = "starting"
+RUNNING: Final = "running"
+DRAINING: Final = "draining"
+
+_KEEPERS: set["asyncio.Task[None]"] = set()
+"""The keepers that run. An event loop itself does not hold its tasks: of a queue that nobody else holds, or only
+its publisher, the keeper would be destroyed, and the lifecycles with it."""
+
+CANCEL_GRACE = 1.0
+"""Seconds that cancelled handlers get to end, once the time of a drain is up, before they are abandoned."""
+
+SHOWN = 5
+"""Last changes of size that the metrics show."""
+
+LEAST_INTERVAL = 0.05
+"""Seconds between two looks of the monitor, at least: the law gains nothing from more."""
+
+
+class Engine:
+    """Everything of a queue that runs.
+
+    Args:
+        dispatcher: owns the events.
+        meter: keeps the windows of the metrics.
+        settings: of the queue.
+        collectors: by key, in the order of registration.
+        router: delivers to them.
+        journal: has the events that are to survive the program; None for none.
+        letters: the dead letters.
+        law: sizes the pools; None for the built-in one.
+        log: for what the owner should know.
+        on_started: awaited at the end of the start.
+        on_ended: awaited at the very end.
+        on_report: awaited with each report of the metrics.
+
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        meter: Meter,
+        settings: Settings,
+        *,
+        collectors: Mapping[str, Collector],
+        router: Router,
+        journal: "JournalRecorder | None",
+        letters: DeadLetters,
+        law: ScalingLaw | None,
+        log: Any,
+        on_started: Callable[[], Awaitable[None]],
+        on_ended: Callable[[], Awaitable[None]],
+        on_report: Callable[[Metrics], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._dispatcher, self._meter, self._settings = dispatcher, meter, settings
+        self._collectors, self._router = collectors, router
+        self._journal, self._letters = journal, letters
+        self._law, self._log = law, log
+        self._on_started, self._on_ended, self._on_report = on_started, on_ended, on_report
+        self._keeper: asyncio.Task[None] | None = None
+        self._started: asyncio.Future[None] | None = None
+        self._starters = 0
+        self._stop_asked: asyncio.Event | None = None
+        self._deadline: asyncio.Timeout | None = None
+        self._hurried = False
+        self._monitor: Monitor | None = None
+        self._tiers = Tiers(settings, dispatcher, self._redirect, log)
+        self._reports: set[asyncio.Task[None]] = set()
+        self._errors: list[Exception] = []
+        self._last = NOTHING
+        self.socket: MonitorSocket | None = None
+        """Where the queue can be watched; set by the queue."""
+        self.running = False
+        self.state = STOPPED
+        """What is going on, in a word, for those who watch."""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The loop it runs in, or ran in last."""
+        self.changes: deque[Change] = deque(maxlen=HISTORY)
+
+    # What the queue asks for
+
+    async def start(self) -> None:
+        """Start, or wait for a start under way; see CollectorQueue.init_queue()."""
+        caller = asyncio.current_task()
+        while self._keeper is not None and self._stop_asked is not None and self._stop_asked.is_set():
+            if self._is_waited_for(caller):
+                raise QueueShutDown("the queue has not ended yet: it waits for what called init_queue() here")
+            await asyncio.wait([self._keeper])
+        if self._keeper is None:
+            self._launch()
+        elif not self.running and self._is_waited_for(caller):
+            raise EventCollectorException("the start of the queue waits for what called init_queue() here")
+        if self._started is None or (self.running and (self._started.done() or self._is_waited_for(caller))):
+            return
+        self._starters += 1
+        try:
+            await asyncio.shield(self._started)
+        except asyncio.CancelledError:
+            if self._starters == 1 and self._keeper is not None:  # nobody else waits for it
+                if self._stop_asked is not None:
+                    self._stop_asked.set()  # whoever comes now waits for the end and begins anew
+                self._keeper.cancel()
+                await self._see_end(self._keeper)
+            raise
+        finally:
+            self._starters -= 1
+
+    async def stop(self) -> None:
+        """End, or wait for an end under way; see CollectorQueue.shut_down_queue()."""
+        keeper = self._keeper
+        if keeper is None or self._stop_asked is None:
+            return
+        first = not self._stop_asked.is_set()
+        self._stop_asked.set()
+        if self._is_waited_for(asyncio.current_task()):
+            return
+        await self._see_end(keeper)
+        if first and (errors := self._take_errors()):
+            raise_all("errors at the end of lifecycles", errors)
+
+    def metrics(self) -> Metrics:
+        """Return the metrics of this instant, or those of the end."""
+        if not self.running or self._monitor is None:
+            return self._last
+        return self._snapshot(self._monitor, self._monitor.counts())
+
+    def collector_metrics(self) -> dict[str, CollectorMetrics]:
+        """Return the metrics of each collector, of this instant or of the end."""
+        return collector_metrics(self._collectors, self._dispatcher, self._meter)
+
+    def worker_statistics(self) -> PoolStatistics | None:
+        """Return the figures of the worker processes; None while there are none."""
+        workers = self._tiers.workers
+        return None if workers is None else workers.statistics()
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps a running queue from working, in words."""
+        workers = self._tiers.workers
+        return None if workers is None else workers.problem
+
+    def _snapshot(self, monitor: Monitor, counts: Counts) -> Metrics:
+        metrics = self._meter.snapshot(clock.now(), counts)
+        consumers, workers, wanted = monitor.sizes() if counts.consumers else (0, 0, 0)
+        return replace(
+            metrics,
+            target_consumers=consumers,
+            workers=workers,
+            target_workers=wanted,
+            changes=tuple(self.changes)[-SHOWN:],
+        )
+
+    async def _see_end(self, keeper: "asyncio.Task[None]") -> None:
+        """Wait until everything is down. Cancelled, hurry that on, and raise CancelledError only then."""
+        cancelled: asyncio.CancelledError | None = None
+        while not keeper.done():
+            try:
+                await asyncio.wait([keeper])
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+                self._hurry()
+        if cancelled is not None:
+            raise cancelled
+
+    def _hurry(self) -> None:
+        """Give up what is not finished, now."""
+        self._hurried = True
+        if self._deadline is not None and not self._deadline.expired():
+            self._deadline.reschedule(asyncio.get_running_loop().time())
+
+    def _is_waited_for(self, task: "asyncio.Task[Any] | None") -> bool:
+        """Return whether start or end wait for this task, so that it cannot wait for them."""
+        if task is None:
+            return False
+        in_handler = HANDLER_TASKS.get(task) is self._router or self._dispatcher.is_consumer(task)
+        return in_handler or task is self._keeper or task in self._reports
+
+    def _take_errors(self) -> list[Exception]:
+        errors, self._errors = self._errors, []
+        return errors
+
+    # The keeper
+
+    def _launch(self) -> None:
+        self._hurried = False
+        self._stop_asked = asyncio.Event()
+        self.loop = loop = asyncio.get_running_loop()
+        self._started = loop.create_future()
+        # Not asyncio.create_task(): an eager task factory would have it run before anybody knows it.
+        self._keeper = asyncio.Task(
+            self._keep(self._started, self._stop_asked), loop=loop, name="queue keeper"
+        )
+        _KEEPERS.add(self._keeper)
+        self._keeper.add_done_callback(_KEEPERS.discard)
+
+    async def _keep(self, started: "asyncio.Future[None]", stop_asked: asyncio.Event) -> None:
+        try:
+            await self._open()
+            await self._on_started()
+        except BaseException as exc:
+            self._hurried = True
+            try:
+                await self._end()
+            finally:
+                self._keeper = None
+            if isinstance(exc, asyncio.CancelledError):
+                started.cancel()
+            else:
+                message = "the start failed, and undoing it as well"
+                errors = self._take_errors()
+                started.set_exception(BaseExceptionGroup(message, [exc, *errors]) if errors else exc)
+                started.exception()  # whoever started may be gone: that is not worth a message
+            return
+        started.set_result(None)
+        try:
+            await stop_asked.wait()
+        except asyncio.CancelledError:  # the program's event loop ends without having ended the queue
+            self._hurried = True
+            stop_asked.set()
+        try:
+            await self._end()
+            await self._on_ended()
+        finally:
+            self._keeper = None
+
+    async def _open(self) -> None:
+        everyone = list(self._collectors.values())
+        self._errors = []
+        self._lifecycles = Lifecycles()
+        self._tiers = tiers = Tiers(self._settings, self._dispatcher, self._redirect, self._log)
+        self._reporter: Reporter | None = None
+        seal_adaptive(everyone)
+        self.state = STARTING
+        if self.socket is not None:
+            self.socket.open()
+        recovered = None if self._journal is None else await self._journal.open()
+        for collector in everyone:
+            if collector.lifecycle is not None and _is_here(collector):
+                await self._lifecycles.enter(collector.lifecycle, collector.ctx)
+        await tiers.open(everyone)
+        self._dispatcher.waits = keep_times(everyone, self._settings.event_service_data_window_size)
+        loop, now = asyncio.get_running_loop(), clock.now()
+        self._monitor = Monitor(
+            self._dispatcher,
+            self._meter,
+            self._law_for(tiers),
+            everyone,
+            max(LEAST_INTERVAL, clock.source.least_pause, self._settings.monitor_interval),
+            self.changes,
+            self._log,
+            tiers.adaptive,
+            tiers.executors,
+        )
+        self._meter.start(now, self._monitor.counts())
+        self._monitor.start(loop, tiers.workers)
+        plan = DeliveryPlan(self._router, self._collectors)
+        self._dispatcher.open(loop, plan, tiers.workers, self._monitor.wake)
+        self.running, self.state = True, RUNNING
+        if self._journal is not None and recovered is not None:
+            self._journal.restore(recovered, self._dispatcher, self._letters)
+        if self._settings.report_interval > 0:
+            self._reporter = Reporter(self._settings.report_interval, self._report)
+            self._reporter.start(loop)
+
+    def _law_for(self, tiers: Tiers) -> ScalingLaw:
+        if self._law is not None:
+            return self._law
+        return make_law(
+            self._settings, process_tier=tiers.workers is not None, adaptive=tiers.adaptive is not None
+        )
+
+    def _redirect(self) -> None:
+        """Adaptive collectors have moved: the shortcuts of delivery are others now."""
+        self._dispatcher.redirect(DeliveryPlan(self._router, self._collectors))
+
+    # The end
+
+    async def _end(self) -> None:
+        """Drain and close. A cancellation on the way only hurries it."""
+        with clock.source.ending():
+            await self._drain_and_close()
+
+    async def _drain_and_close(self) -> None:
+        began = clock.now()
+        self.state = DRAINING
+        self._dispatcher.refuse(QueueShutDown("the queue is shut down: it takes no more events"))
+        if self.running:
+            await self._drain()
+        bound = self._settings.consumer_shutdown_timeout
+        left = None if bound <= 0 else max(CANCEL_GRACE, bound - (clock.now() - began))
+        await self._close(left)
+
+    async def _drain(self) -> None:
+        if not await self._see_finished():
+            await self._give_up()
+
+    async def _see_finished(self) -> bool:
+        """Wait for all events, as long as there is time; return whether they are finished."""
+        bound = self._settings.consumer_shutdown_timeout
+        try:
+            async with asyncio.timeout(bound if bound > 0 else None) as self._deadline:
+                if self._hurried:
+                    self._hurry()
+                await self._dispatcher.join()
+        except (TimeoutError, asyncio.CancelledError):
+            return False
+        finally:
+            self._deadline = None
+        return True
+
+    async def _give_up(self) -> None:
+        error = QueueShutDown("the queue was shut down before this event was finished")
+        self._log.warning("events given up", unfinished=self._dispatcher.unfinished)
+        self._dispatcher.give_up(error)
+        if (workers := self._tiers.workers) is not None:
+            await insist(workers.abort)
+        try:
+            async with asyncio.timeout(CANCEL_GRACE):
+                await self._dispatcher.join()
+        except (TimeoutError, asyncio.CancelledError):
+            self._log.warning("handlers ignore their cancellation", handlers=self._dispatcher.busy)
+            self._dispatcher.abandon(error)
+
+    async def _close(self, timeout: float | None) -> None:
+        if self._reporter is not None:
+            self._reporter.stop()
+        if self._monitor is not None:
+            self._monitor.stop()
+        if self.running:
+            await insist(self._dispatcher.close)
+        await self._tiers.close(timeout)
+        try:
+            self._errors += await self._lifecycles.leave()
+            await insist(partial(self._end_reports, timeout))
+        finally:
+            if self._journal is not None:
+                await insist(self._journal.close)
+            if self.running and self._monitor is not None:
+                self._last = self._snapshot(self._monitor, self._monitor.counts()._replace(consumers=0))
+            self._monitor = None
+            self.running, self.state = False, STOPPED
+            if self.socket is not None:
+                self.socket.close()
+
+    async def _end_reports(self, timeout: float | None) -> None:
+        for limit in (timeout, CANCEL_GRACE):
+            if self._reports:
+                await asyncio.wait(self._reports, timeout=limit)
+            for report in self._reports:
+                report.cancel()
+
+    def _report(self) -> None:
+        metrics = self.metrics()
+        fields = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
+        timestamp = fields.pop("timestamp").isoformat()
+        fields["changes"] = [str(change) for change in metrics.changes]
+        self._log.info("collector queue metrics", metrics_timestamp=timestamp, **fields)
+        self.tell(self._on_report(metrics))
+
+    def tell(self, telling: Coroutine[Any, Any, None]) -> None:
+        """Have the message bus tell something, beside all else; the end waits for it."""
+        report = asyncio.Task(telling, name="queue report")
+        self._reports.add(report)
+        report.add_done_callback(self._reports.discard)
+
+
+def _is_here(collector: Collector) -> bool:
+    """Return whether the collector's context lives in this process, and so its lifecycle."""
+    in_threads = collector.executor is not None and not collector.is_batched
+    return collector.home in (COROUTINE, THREAD) or in_threads

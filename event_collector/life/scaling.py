@@ -1,0 +1,44 @@
+"""The control law of a queue, as its settings ask for it."""
+
+import math
+from typing import Final
+
+from event_collector.life.settings import Settings
+from event_collector_workers.autoscaler import Autoscaler, FixedSize, Limits, ScalingLaw
+from event_collector_workers.machine import granted_cpus
+
+__all__ = ["make_law", "most_workers"]
+
+PATIENCE: Final = 60.0
+"""The `avg_load_interval`, in seconds, at which the law has its normal patience."""
+
+
+def most_workers(settings: Settings) -> int:
+    """Return how many worker processes there may be: `max_workers`, else one for each CPU that may be used."""
+    return settings.max_workers or max(1, settings.min_workers, math.ceil(granted_cpus()))
+
+
+def make_law(settings: Settings, *, process_tier: bool, adaptive: bool) -> ScalingLaw:
+    """Return the built-in law.
+
+    Args:
+        settings: of the queue.
+        process_tier: whether there are worker processes at all.
+        adaptive: whether it has collectors to place.
+
+    """
+    workers = most_workers(settings) if process_tier else 0
+    fixed = not settings.autoscale
+    if fixed and not adaptive:
+        return FixedSize(settings.max_consumers, workers)
+    # Fixed sizes still leave the choice of where adaptive collectors run.
+    return Autoscaler(
+        Limits(
+            min_consumers=settings.max_consumers if fixed else settings.min_consumers,
+            max_consumers=settings.max_consumers,
+            min_workers=workers if fixed else min(settings.min_workers, workers),
+            max_workers=workers,
+            margin=settings.wip_margin,
+            patience=min(1000.0, settings.avg_load_interval / PATIENCE),
+        )
+    )

@@ -1,0 +1,1 @@
+"""A collector in another process: encoding, exceptions, the worker's side."""

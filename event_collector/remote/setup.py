@@ -1,0 +1,149 @@
+"""The setup of a collector: its handler and what belongs to it, pickled by the program, once per worker."""
+
+import io
+import pickle
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from operator import attrgetter
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from event_collector.remote.codec import PayloadDecoder
+from event_collector.values.context import Context
+from event_collector.values.errors import ConfigError
+
+if TYPE_CHECKING:
+    from event_collector.handlers.collector import Collector
+
+__all__ = ["AT_THE_TOP", "is_decorated", "seal"]
+
+AT_THE_TOP: Final = "define it at the top level of a module"
+
+
+class _Setup(NamedTuple):
+    key: str
+    processor: Callable[..., Any]
+    asynchronous: bool
+    ctx: Context
+    lifecycle: Callable[[Context], Any] | None
+    payload_type: Any
+
+
+def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
+    """Return the setup of a collector, for its workers.
+
+    Args:
+        collector: what they are to run.
+        shares_main: whether they import this program's main module, as processes do that it has started.
+
+    Raises:
+        ConfigError: something of it cannot be had in another process; the message says what and why.
+
+    """
+    key, processor = collector.key, collector.processor
+    instead = f"give the collector mode={'coroutine' if collector.asynchronous else 'thread'!r}"
+    main = _unimportable_main() if shares_main else "this program's main module"
+    check = partial(_check, key, main, instead)
+    check("handler", collector.handler)
+    check("lifecycle", collector.lifecycle)
+    check("payload_type", collector.payload_type)
+    for name in collector.ctx:
+        check(f"context value {name!r}", collector.ctx[name], "open it in the collector's lifecycle")
+    PayloadDecoder(collector.payload_type, key)  # refuses here what it would refuse in every worker
+    pickler = _SetupPickler()
+    pickler.dump(
+        _Setup(
+            key, processor, collector.asynchronous, collector.ctx, collector.lifecycle, collector.payload_type
+        )
+    )
+    return pickler.written()
+
+
+def _check(key: str, main: str | None, instead: str, what: str, value: Any, remedy: str = AT_THE_TOP) -> None:
+    """Raise ConfigError if a worker process could not get `value`; `main` is the main module, if it cannot be had."""
+    if value is None:
+        return
+    pickler = _SetupPickler()
+    try:
+        pickler.dump(value)
+    except Exception as exc:
+        raise ConfigError(
+            f"collector {key!r} runs in worker processes, but its {what} cannot be had there: {_reason(value, exc)}: "
+            f"{remedy}, or {instead}"
+        ) from exc
+    if pickler.needs_main and main is not None:
+        raise ConfigError(
+            f"collector {key!r} runs in worker processes, but its {what} is defined in {main}, which they cannot "
+            f"import: put it into a module, or {instead}"
+        )
+
+
+class _SetupPickler(pickle.Pickler):
+    """Pickles what types are made of, too, and finds out whether the main module is needed to have it all back."""
+
+    def __init__(self) -> None:
+        self._file = io.BytesIO()
+        super().__init__(self._file)
+        self.needs_main = False
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Pickle constraints of msgspec, and what a decorator made a Collector of; look at classes and functions."""
+        if isinstance(obj, msgspec.Meta):
+            return _meta, ({name: getattr(obj, name) for name in _META if getattr(obj, name) is not None},)
+        if isinstance(obj, (type, FunctionType)) and obj.__module__ == "__main__":
+            self.needs_main = True
+        if is_decorated(obj):
+            return _handler_at, (obj.__module__, obj.__qualname__)
+        return NotImplemented
+
+    def written(self) -> bytes:
+        """Return the pickle."""
+        return self._file.getvalue()
+
+
+_META = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length", "tz")
+
+
+def _meta(constraints: dict[str, Any]) -> msgspec.Meta:
+    return msgspec.Meta(**constraints)
+
+
+def is_decorated(function: Any) -> bool:
+    """Return whether a Collector stands where the function was defined, left there by its decorator."""
+    if not isinstance(function, FunctionType):
+        return False
+    try:
+        found = attrgetter(function.__qualname__)(sys.modules[function.__module__])
+    except (AttributeError, KeyError):
+        return False
+    return getattr(found, "handler", None) is function
+
+
+def _handler_at(module: str, name: str) -> Callable[..., Any]:
+    """Return the handler of the Collector of that name."""
+    found: Callable[..., Any] = attrgetter(f"{name}.handler")(import_module(module))
+    return found
+
+
+def _unimportable_main() -> str | None:
+    """Return what the main module is, in words, if no other process can import it."""
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is None:
+        file = getattr(main, "__file__", None)
+        return "an interactive session" if file is None or file.startswith("<") else None  # "<stdin>"
+    # multiprocessing takes a __main__.py for a program that must not be imported
+    return "a __main__.py" if spec.name.rpartition(".")[2] == "__main__" else None
+
+
+def _reason(value: Any, exc: Exception) -> str:
+    name = getattr(value, "__qualname__", "")
+    if "<lambda>" in name:
+        return "it is a lambda, which has no name to import it by"
+    if "<locals>" in name:
+        return f"{name} is defined inside a function, where it cannot be imported from"
+    return f"{type(value).__name__} cannot be pickled ({exc})"

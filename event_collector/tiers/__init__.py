@@ -1,0 +1,1 @@
+"""Where handlers run: one room or module for each kind of place."""

@@ -1,0 +1,1 @@
+"""Handlers that are coroutines of the event loop."""

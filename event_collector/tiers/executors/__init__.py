@@ -1,0 +1,1 @@
+"""Handlers in executors that belong to the application."""

@@ -1,0 +1,1 @@
+"""Handlers in the workers of a Dask cluster."""

@@ -1,0 +1,1 @@
+"""Handlers in the queue's worker processes."""

@@ -1,0 +1,45 @@
+"""Contexts: what a collector's handler and lifecycle share."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+Record: TypeAlias = dict[str, Any]
+
+__all__ = ["Context", "Record"]
+
+
+class Context:
+    """What a collector's handler and lifecycle share: names with values, as attributes or as items."""
+
+    def __init__(self, data: Record | None = None) -> None:
+        if data is not None:
+            self.__dict__ = data  # the very dict: its owner sees what handlers put there
+
+    if TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
+        def __delattr__(self, name: str) -> None: ...
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the context has no {name!r}; it has {sorted(self.__dict__)}")
+
+    def __getitem__(self, name: str) -> Any:
+        return self.__dict__[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.__dict__[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self.__dict__[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.__dict__)
+
+    def __len__(self) -> int:
+        return len(self.__dict__)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.__dict__
+
+    def __repr__(self) -> str:
+        return f"<Context: {self.__dict__!r}>"

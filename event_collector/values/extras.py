@@ -1,0 +1,35 @@
+"""Extras: optional parts of the package that need another distribution, and the error where that is missing."""
+
+from importlib import import_module
+from typing import Any
+
+from event_collector.values.errors import ConfigError
+
+__all__ = ["import_extra", "install_line", "missing"]
+
+DISTRIBUTION = "event-collector-hybrid"
+
+
+def install_line(extra: str) -> str:
+    """Return the command that installs an extra."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+def missing(extra: str, needed: str) -> ImportError:
+    """Return the error of a module that was imported without the distribution that it needs."""
+    return ImportError(f"event_collector.{extra} needs {needed}: {install_line(extra)}")
+
+
+def import_extra(module: str, extra: str) -> Any:
+    """Return a module that comes with an extra.
+
+    Raises:
+        ConfigError: it is not installed; the message has the command that installs it.
+
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as exc:
+        if exc.name != module.partition(".")[0]:
+            raise
+        raise ConfigError(f"{module} is not installed: {install_line(extra)}") from None

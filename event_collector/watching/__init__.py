@@ -1,0 +1,1 @@
+"""Figures of a queue, and the ways to read them."""

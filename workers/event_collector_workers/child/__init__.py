@@ -1,0 +1,1 @@
+"""The worker process itself: what executes there."""

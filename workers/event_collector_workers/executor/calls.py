@@ -1,0 +1,113 @@
+"""Calls of pickled functions: what a ScaledProcessPoolExecutor runs in its workers.
+
+A call is a pickle of (function, arguments, keyword arguments), a reply one of (whether it returned, its value or
+exception, the traceback's text). Large pickles travel as blobs. Only here does the pool pickle anything.
+"""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from multiprocessing.reduction import ForkingPickler
+from typing import TYPE_CHECKING, Any
+
+from event_collector_workers.transport.frames import BLOB_FROM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from event_collector_workers.job import Buffer
+
+__all__ = ["REFERENCE", "CallTask", "dump", "load_reply", "open_calls", "run_chunk", "run_initializer"]
+
+REFERENCE = f"{__name__}:open_calls"
+
+Parts = tuple[bytes, "Buffer | None"]
+"""A body and a blob, one of which holds the pickle."""
+
+
+def dump(value: object) -> Parts:
+    """Pickle a value.
+
+    Raises:
+        Exception: Whatever the value's own pickling raises.
+
+    """
+    try:
+        data: Buffer = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    except Exception:
+        # Sockets, connections and the like pickle only for another process of this program.
+        data = ForkingPickler.dumps(value)
+    if len(data) >= BLOB_FROM:
+        return b"", data
+    return bytes(data), None
+
+
+def load(body: Buffer, blob: Buffer | None) -> Any:
+    """Return what `dump` was given."""
+    return pickle.loads(body if blob is None else blob)  # noqa: S301 - an Executor trusts its own program
+
+
+def load_reply(body: Buffer, blob: Buffer | None) -> tuple[bool, Any, str]:
+    """Return whether the call returned, its value or exception, and the traceback's text.
+
+    Raises:
+        Exception: Whatever the value's own unpickling raises.
+
+    """
+    reply: tuple[bool, Any, str] = load(body, blob)
+    return reply
+
+
+def run_chunk(function: Callable[..., Any], chunk: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """Call a function with each of the arguments in a chunk."""
+    return [function(*arguments) for arguments in chunk]
+
+
+def run_initializer(initializer: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    """Call an initializer; what it raises is logged as the stdlib does, and keeps the worker from starting."""
+    try:
+        initializer(*arguments)
+    except BaseException:
+        import logging
+
+        logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
+        raise
+
+
+class CallTask:
+    """Runs calls in a worker."""
+
+    def run(self, body: bytes | memoryview, blob: bytes | None) -> Parts:
+        """Run one call. What it raises is its outcome; SystemExit and KeyboardInterrupt too, as in the stdlib."""
+        try:
+            function, arguments, keywords = load(body, blob)
+            value = function(*arguments, **keywords)
+        except BaseException as error:
+            return _dump_error(error)
+        try:
+            return dump((True, value, ""))
+        except BaseException as error:
+            return _dump_error(error)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _dump_error(error: BaseException) -> Parts:
+    text = "".join(traceback.format_exception(error))
+    error.__traceback__ = None
+    try:
+        parts = dump((False, error, text))
+        load(*parts)  # an odd constructor shows only here, and must not reach the parent
+    except BaseException as failure:
+        replacement = TypeError(
+            f"{type(error).__qualname__} cannot be sent to the parent ({failure}); its text: {error}"
+        )
+        return dump((False, replacement, text))
+    return parts
+
+
+def open_calls(_argument: bytes) -> CallTask:
+    """Open the task that runs calls."""
+    return CallTask()

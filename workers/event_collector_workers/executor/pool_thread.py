@@ -1,0 +1,215 @@
+"""The engine of an executor: a thread with an event loop that owns a worker pool.
+
+    add (any thread) --> incoming --> engine thread: event loop, WorkerPool --> workers
+                                            |
+    Future <--------------------------------+
+
+A call stays in `incoming`, where Future.cancel() reaches it, until a worker has room for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from concurrent.futures import Future, wait
+from concurrent.futures.process import _RemoteTraceback
+from typing import TYPE_CHECKING, Any
+
+from event_collector_workers.errors import PoolBroken, PoolClosed, WorkerPoolError
+from event_collector_workers.executor.calls import REFERENCE, load_reply
+from event_collector_workers.job import Job, TaskSpec
+from event_collector_workers.pool.worker_pool import PoolListener, WorkerPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from event_collector_workers.statistics import PoolStatistics
+
+__all__ = ["Call", "Engine", "exiting"]
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+exiting = threading.Event()
+
+
+@atexit.register
+def _finish_at_exit() -> None:
+    # As in the stdlib, what was submitted is finished before the interpreter goes; engine threads are daemons, so
+    # they still run here.
+    exiting.set()
+    for engine in list(_engines):
+        engine.shut_down(cancel=False)
+    for engine in list(_engines):
+        engine.join()
+
+
+class Call(Job):
+    """A pickled call and the future that awaits it."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: Future[Any], body: bytes, blob: Any, timeout: float | None) -> None:
+        super().__init__(0, body, blob, timeout)
+        self.future = future
+
+    def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
+        """Set the future's result or exception."""
+        try:
+            returned, value, text = load_reply(body, blob)
+        except BaseException as error:  # unpickling runs the program's own code, which may even say sys.exit
+            self.future.set_exception(error)
+            return
+        if returned:
+            self.future.set_result(value)
+            return
+        value.__cause__ = _RemoteTraceback(f'\n"""\n{text}"""')  # type: ignore[arg-type] # typeshed errs
+        self.future.set_exception(value)
+
+    def failed(self, error: BaseException, elapsed: float) -> None:
+        """Set the future's exception."""
+        self.future.set_exception(error)
+
+
+class Engine(PoolListener):
+    """The thread that owns the pool and its event loop.
+
+    `incoming` and `woken` are guarded by `lock`; everything else is written by the engine's thread only.
+    """
+
+    def __init__(self, limit: int, **pool_options: Any) -> None:
+        self.incoming: deque[Call] = deque()
+        self.lock = threading.Lock()
+        self.woken = False
+        self.closing = False
+        self._refusal: tuple[float, PoolBroken] | None = None  # until when submit raises, and what
+        self._limit = limit
+        self._pool = WorkerPool(
+            [TaskSpec(REFERENCE, b"")], max_workers=sys.maxsize, listener=self, **pool_options
+        )
+        self._loop = asyncio.new_event_loop()
+        self._emptied = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="worker-pool", daemon=True)
+        self._started: Future[None] = Future()
+        self._thread.start()
+        self._started.result()
+        _engines.add(self)
+
+    # --- from any thread
+
+    def add(self, call: Call) -> None:
+        """Queue a call.
+
+        Raises:
+            PoolBroken: Workers die again and again.
+            RuntimeError: The engine is ending.
+
+        """
+        refusal = self._refusal
+        if refusal is not None and time.monotonic() < refusal[0]:
+            raise refusal[1]
+        with self.lock:
+            if self.closing:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            self.incoming.append(call)
+            if self.woken:
+                return
+            self.woken = True
+        self._post(self._pull)
+
+    def shut_down(self, *, cancel: bool) -> None:
+        """End after what was submitted; with `cancel`, after what workers have in hand already."""
+        with self.lock:
+            self.closing = True
+            spared = max(
+                0, self._limit - self._pool.outstanding
+            )  # as good as running: a worker is on its way
+            calls = list(self.incoming)[spared:] if cancel else []
+        for call in calls:
+            call.future.cancel()
+        self._post(self._pull)
+
+    def resize(self, limit: int) -> None:
+        """Have `limit` workers."""
+        self._post(self._resize, limit)
+
+    def statistics(self) -> PoolStatistics:
+        """Return a snapshot, taken in the engine's thread."""
+        if threading.current_thread() is self._thread:
+            return self._pool.statistics()
+        answer: Future[PoolStatistics] = Future()
+        self._post(lambda: answer.set_result(self._pool.statistics()))
+        while not answer.done() and self._thread.is_alive():
+            wait([answer], timeout=0.1)
+        return answer.result() if answer.done() else self._pool.statistics()
+
+    def join(self) -> None:
+        """Wait until the engine has ended; from within it, do nothing."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _post(self, action: Callable[..., object], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the engine has ended, and has failed what it had
+            self._loop.call_soon_threadsafe(action, *arguments)
+
+    # --- in the engine's thread
+
+    def room(self) -> None:
+        """The pool takes jobs again."""
+        self._pull()
+
+    def breaker_opened(self, error: PoolBroken) -> None:
+        """No worker lives: what waits fails, and submit raises for a while."""
+        self._refusal = (time.monotonic() + error.retry_in, error)
+        self._fail_incoming(error)
+        self._pull()
+
+    def breaker_closed(self) -> None:
+        """A worker has finished a call again."""
+        self._refusal = None
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            with self.lock:
+                self.closing = True
+            self._loop.close()
+            self._fail_incoming(PoolClosed("the executor was shut down before this call had started"))
+
+    async def _serve(self) -> None:
+        try:
+            await self._pool.start(0)
+        except BaseException as error:
+            self._started.set_exception(error)
+            return
+        self._started.set_result(None)
+        self._pull()
+        await self._emptied.wait()
+        await self._pool.close()
+
+    def _pull(self) -> None:
+        """Hand to the pool a call for each worker to be, then what it has room for; grow it for the rest."""
+        pool, incoming = self._pool, self.incoming
+        with self.lock:
+            self.woken = False
+        while incoming and (room := max(pool.room, self._limit - pool.outstanding)) > 0:
+            calls = [incoming.popleft() for _ in range(min(room, len(incoming)))]
+            pool.submit_all([call for call in calls if call.future.set_running_or_notify_cancel()])
+        pool.grow(min(self._limit, pool.outstanding + len(incoming)))
+        if self.closing and not incoming:
+            self._emptied.set()
+
+    def _resize(self, limit: int) -> None:
+        self._limit = limit
+        self._pool.resize(limit)
+
+    def _fail_incoming(self, error: WorkerPoolError) -> None:
+        while self.incoming:
+            call = self.incoming.popleft()
+            if call.future.set_running_or_notify_cancel():
+                call.future.set_exception(error)

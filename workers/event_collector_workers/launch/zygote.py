@@ -1,0 +1,177 @@
+"""The zygote: a clean process with one thread that has imported what workers need, and forks them on request.
+
+    pool  --- request, with the worker's socket attached -->  zygote  -- fork -->  worker
+          <-- BORN with its process id, DEAD with its exit code --
+
+It reads what to import from a file that it inherits, forks a worker in about a millisecond, and takes its workers
+with it when the pool's process is gone. This module imports as little as it can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import pickle
+import select
+import signal
+import socket
+import struct
+import traceback
+from importlib import import_module
+from multiprocessing import get_context, process, spawn
+from typing import TYPE_CHECKING, Any, Final
+
+from event_collector_workers.child import workplace as child
+from event_collector_workers.child.signals import ignore_interrupts
+from event_collector_workers.transport.frames import Kind, message
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+__all__ = ["BORN", "DEAD", "REPORT", "REQUEST", "main"]
+
+REQUEST: Final = struct.Struct("<Q")  # number of the request; the worker's socket is attached
+REPORT: Final = struct.Struct("<Qii")  # number of the request, BORN or DEAD, process id or exit code
+BORN: Final = 0
+DEAD: Final = 1
+
+
+def main(control_fd: int, boot_fd: int) -> None:
+    """Serve the pool at the other end of the control socket until it is gone."""
+    ignore_interrupts()
+    with open(boot_fd, "rb") as file:
+        boot = pickle.load(file)  # noqa: S301 - our own program's
+    zygote = Zygote(socket.socket(fileno=control_fd))
+    zygote.prepare(boot)
+    try:
+        zygote.serve()
+    finally:
+        zygote.end()
+
+
+class Zygote:
+    """Forks workers, and reports their births and deaths."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._initialize: child.Initialize | None = None
+        self._failure = ""  # the traceback of the program's main module, when it could not be imported
+        self._workers: dict[int, BaseProcess] = {}
+
+    def prepare(self, boot: dict[str, Any]) -> None:
+        """Become like the program: its path and main module, as multiprocessing's spawn does it; import the rest."""
+        current: Any = process.current_process()
+        current._inheriting = True  # tells a main module without a guard that it is being imported
+        try:
+            spawn.prepare(boot["preparation"])
+            if boot["initialize"] is not None:
+                self._initialize = pickle.loads(boot["initialize"])  # noqa: S301 - our own program's
+        except BaseException:
+            self._failure = traceback.format_exc()
+        finally:
+            del current._inheriting
+        for name in boot["preload"]:
+            with contextlib.suppress(Exception):  # the worker imports it again, and tells
+                import_module(name)
+        gc.freeze()
+
+    def serve(self) -> None:
+        """Fork on request until the other end is closed."""
+        wake_read, wake_write = socket.socketpair()
+        for own in (self._control, wake_read, wake_write):
+            os.register_at_fork(after_in_child=own.close)  # a worker must not be able to speak for the zygote
+        wake_write.setblocking(False)
+        signal.set_wakeup_fd(wake_write.fileno())
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        wake_read.setblocking(False)
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(wake_read, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self._control.fileno() and not self._accept():
+                    return
+                with contextlib.suppress(BlockingIOError):
+                    wake_read.recv(4096)
+            self._bury()
+
+    def end(self) -> None:
+        """The pool is gone: end every worker, however busy, and this process."""
+        for worker in self._workers.values():
+            worker.kill()
+        os._exit(0)
+
+    def _accept(self) -> bool:
+        data, fds, _, _ = socket.recv_fds(self._control, REQUEST.size, 1)
+        if not data:
+            return False
+        (number,) = REQUEST.unpack(data)
+        if not fds:  # this process may have no more descriptors, so the system has dropped the one attached
+            self._report(number, BORN, 0)
+            self._report(number, DEAD, 1)
+            return True
+        with socket.socket(fileno=fds[0]) as connection:
+            pid = self._fork(number, connection)
+        self._report(number, BORN, pid)
+        if not pid:
+            self._report(number, DEAD, 1)
+        return True
+
+    def _fork(self, number: int, connection: socket.socket) -> int:
+        """Start a worker; return its process id, or 0 when the system refuses, after telling the pool why."""
+        # A module that started a thread at import leaves no clean process to fork: then each worker gets its own.
+        context = get_context("fork" if _threads() == 1 else "spawn")
+        worker = context.Process(  # type: ignore[attr-defined] # every context has it
+            target=_be_worker, args=(connection, self._failure, self._initialize)
+        )
+        before = _descriptors()
+        try:
+            worker.start()
+        except OSError as error:
+            for fd in _descriptors() - before if before else ():  # multiprocessing leaks its pipes then
+                with contextlib.suppress(OSError):
+                    os.close(fd)
+            connection.sendall(message(Kind.FAILED, f"fork failed: {error}".encode()))
+            return 0
+        self._workers[number] = worker
+        return worker.pid or 0
+
+    def _bury(self) -> None:
+        for number, worker in list(self._workers.items()):
+            code = worker.exitcode
+            if code is not None:
+                del self._workers[number]
+                worker.close()
+                self._report(number, DEAD, code)
+
+    def _report(self, number: int, what: int, value: int) -> None:
+        with contextlib.suppress(OSError):  # the pool is gone: serve() notices
+            self._control.sendall(REPORT.pack(number, what, value))
+
+
+def _threads() -> int:
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        import threading
+
+        return threading.active_count()
+
+
+def _descriptors() -> set[int]:
+    found: set[int] = set()
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/dev/fd"):
+            with contextlib.suppress(OSError):
+                os.fstat(int(name))  # the one that was open for the list is closed by now
+                found.add(int(name))
+    return found
+
+
+def _be_worker(connection: socket.socket, failure: str, initialize: child.Initialize | None) -> None:
+    if failure:
+        connection.sendall(message(Kind.FAILED, failure.encode(errors="replace")))
+        raise SystemExit(1)
+    gc.unfreeze()
+    child.main(connection, initialize)

@@ -1,0 +1,178 @@
+"""The pool's side of the zygote: boots it in the background, asks it for workers, hears of their deaths."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import tempfile
+from multiprocessing import spawn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from event_collector_workers.child.signals import interrupts_held_back
+from event_collector_workers.launch.zygote import BORN, REPORT, REQUEST
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from event_collector_workers.child.workplace import Initialize
+    from event_collector_workers.launch.launchers import Handle
+
+__all__ = ["ZygoteLauncher"]
+
+
+class ZygoteHandle:
+    """A worker that a zygote forked."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._ended = False
+        self._exitcode: int | None = None
+        self._on_exit: Callable[[int | None], None] | None = None
+
+    def watch(self, loop: asyncio.AbstractEventLoop, on_exit: Callable[[int | None], None]) -> None:
+        """Call `on_exit` once the process has ended, with its exit code (negative: signal; None: unknown)."""
+        self._on_exit = on_exit
+        if self._ended:
+            loop.call_soon(on_exit, self._exitcode)
+
+    def kill(self) -> None:
+        """End the process with SIGKILL, or do nothing when it has ended."""
+        if not self._ended and self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def ended(self, exitcode: int | None) -> None:
+        """Take note of the end."""
+        if not self._ended:
+            self._ended, self._exitcode = True, exitcode
+            if self._on_exit is not None:
+                self._on_exit(exitcode)
+
+
+class ZygoteLauncher:
+    """Starts workers by asking a zygote, which boots at once and is booted again should it die.
+
+    Raises:
+        Exception: `initialize` cannot be pickled.
+
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, preload: Sequence[str], initialize: Initialize | None
+    ) -> None:
+        self._loop = loop
+        self._preload = list(preload)
+        self._initialize = None if initialize is None else pickle.dumps(initialize)
+        self._requests: dict[int, Callable[[Handle | BaseException], None]] = {}
+        self._handles: dict[int, ZygoteHandle] = {}
+        self._number = 0
+        self._control: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._boot()
+
+    def launch(self, connection: socket.socket, done: Callable[[Handle | BaseException], None]) -> None:
+        """Ask for a process without blocking, and close `connection` here."""
+        self._number += 1
+        try:
+            with connection:
+                if self._control is None:
+                    self._boot()
+                if self._control is not None:
+                    socket.send_fds(self._control, [REQUEST.pack(self._number)], [connection.fileno()])
+        except OSError as error:
+            self._loop.call_soon(done, error)
+            return
+        self._requests[self._number] = done
+
+    def close(self) -> None:
+        """End the zygote. Idempotent."""
+        if self._control is not None:
+            self._loop.remove_reader(self._control.fileno())
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _boot(self) -> None:
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs, interrupts_held_back():
+                self._process = self._start(theirs)
+        except BaseException:
+            ours.close()
+            raise
+        ours.setblocking(False)
+        self._control = ours
+        self._loop.add_reader(ours.fileno(), self._on_report)
+
+    def _start(self, control: socket.socket) -> subprocess.Popen[bytes]:
+        with tempfile.TemporaryFile() as file:
+            pickle.dump(self._boot_data(), file)
+            file.flush()
+            file.seek(0)
+            # The package may be on no path but the one that this program made for itself.
+            home = str(Path(__file__).parent.parent)
+            code = (
+                f"import sys; sys.path.append({home!r}); from {__package__}.zygote import main; "
+                f"main({control.fileno()}, {file.fileno()})"
+            )
+            # All but the last three words, which say what to run: the executable and the flags it was given.
+            command = [os.fsdecode(word) for word in spawn.get_command_line()[:-3]]
+            return subprocess.Popen(  # noqa: S603 - our own interpreter
+                [*command, "-c", code], pass_fds=(control.fileno(), file.fileno()), stdin=subprocess.DEVNULL
+            )
+
+    def _boot_data(self) -> dict[str, Any]:
+        preparation = spawn.get_preparation_data("zygote")
+        preparation["authkey"] = bytes(preparation["authkey"])
+        return {"preparation": preparation, "preload": self._preload, "initialize": self._initialize}
+
+    def _on_report(self) -> None:
+        try:
+            data = self._control.recv(REPORT.size * 256) if self._control is not None else b""
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lose()
+            return
+        for number, what, value in REPORT.iter_unpack(data):
+            if what == BORN:
+                self._handles[number] = handle = ZygoteHandle(value)
+                self._requests.pop(number)(handle)
+            else:
+                self._handles.pop(number).ended(value)
+
+    def _lose(self) -> None:
+        """The zygote died: its workers live on, but nobody tells of their deaths any more."""
+        self.close()
+        requests, self._requests = self._requests, {}
+        handles, self._handles = self._handles, {}
+        for handle in handles.values():
+            self._follow(handle)
+        for done in requests.values():
+            done(RuntimeError("the process that starts workers has died"))
+
+    def _follow(self, handle: ZygoteHandle) -> None:
+        try:
+            fd = os.pidfd_open(handle.pid)
+        except (AttributeError, OSError):
+            handle.kill()
+            handle.ended(None)
+            return
+
+        def ended() -> None:
+            self._loop.remove_reader(fd)
+            os.close(fd)
+            handle.ended(None)
+
+        self._loop.add_reader(fd, ended)

@@ -1,0 +1,1 @@
+"""What a pool and its workers say to each other: frames, channels, a shared page."""
