@@ -204,28 +204,6 @@ def _bulk(cast: Cast, options: Options) -> Iterator[Contest]:
         )
 
 
-def _metrics(cast: Cast, options: Options) -> Iterator[Contest]:
-    for name in ("burst", "one-at-a-time"):
-        ask = {"measurement": "metrics", "loop": options.loop, "name": name, "events": options.events,
-               "autoscale": True}  # fmt: skip
-        kinds = {
-            "nothing": "all of it",
-            "times": "without metrics",
-            "clock": "without metrics and their clock",
-        }
-        sides = [Side(shown, cast.this, {**ask, "left_out": kind}) for kind, shown in kinds.items()]
-        # A share of s of an event: without it an event takes 1 - s.
-        ratios = [
-            Ratio("without metrics / all of it", kinds["times"], kinds["nothing"], at_least=0.85),
-            Ratio(
-                "without metrics and their clock / all of it", kinds["clock"], kinds["nothing"], at_least=0.85
-            ),
-        ]
-        yield Contest(
-            f"metrics, {name}, {options.events:,} events", options.figure, MICROSECONDS, sides, ratios
-        )
-
-
 def _objects(cast: Cast, options: Options) -> Iterator[Contest]:
     for name in ("burst", "one-at-a-time"):
         ask = {"loop": options.loop, "name": name, "events": options.events}
@@ -255,5 +233,4 @@ FIGURES: dict[str, Figure] = {
     "idle": Figure("CPU time and wake-ups of a queue that has nothing to do", _idle),
     "bulk": Figure("send_many() and as_completed() against the loops they replace", _bulk),
     "objects": Figure("what payloads, events and results cost without any queue", _objects),
-    "metrics": Figure("share of the metrics in the cost of an event", _metrics),
 }

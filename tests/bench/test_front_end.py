@@ -11,10 +11,6 @@ FEW: dict[str, list[dict[str, Any]]] = {
     "idle": [{"seconds": 0.1, "settle": 0.0, "autoscale": True, "bare": False}],
     "lag": [{"flood": "burst", "events": 200, "autoscale": True}],
     "memory": [{"count": 100}],
-    "metrics": [
-        {"name": "burst", "events": 200, "left_out": left_out, "autoscale": True}
-        for left_out in ("nothing", "times", "clock")
-    ],
     "objects": [{"name": "one-at-a-time", "events": 200}],
     "pattern": [
         {"name": "senders-64", "events": 640, "consumers": 4, "autoscale": False, "bare": bare}

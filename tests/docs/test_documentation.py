@@ -283,16 +283,22 @@ def show(value: object) -> str:
 # -- layout --
 
 
-def test_the_layout_names_every_module() -> None:
-    """CONTRIBUTING.md has one line on each module of both packages, and on nothing else."""
+def test_the_layout_describes_every_room() -> None:
+    """CONTRIBUTING.md has the files at the top of each package and its folders, in the words of their own docstrings."""
     page = (ROOT / "CONTRIBUTING.md").read_text()
     for package in (ROOT / "event_collector", ROOT / "workers/event_collector_workers"):
         part = page.partition(f"### `{package.name}`\n")[2].partition("\n##")[0]
-        named = re.findall(r"^\| `([\w.]+)` \|", part, re.MULTILINE)
-        files = [path.relative_to(package).with_suffix("") for path in package.rglob("*.py")]
-        assert sorted(named) == sorted(
-            ".".join(file.parts) for file in files if not file.name.startswith("__")
-        )
+        files = {path.name: path for path in package.glob("*.py") if not path.name.startswith("__")}
+        rooms = {f"{path.parent.relative_to(package)}/": path for path in package.glob("*/**/__init__.py")}
+        assert dict(re.findall(r"^\| `([\w./]+)` \| (.+) \|$", part, re.MULTILINE)) == {
+            name: first_sentence(path) for name, path in (files | rooms).items()
+        }
+
+
+def first_sentence(path: Path) -> str:
+    """Return the first paragraph of a module's docstring, as one line."""
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return text.partition("\n\n")[0].replace("\n", " ")
 
 
 def test_the_page_of_the_autoscaler_has_every_constant() -> None:

@@ -19,7 +19,7 @@ from event_collector import (
     QueueShutDown,
     Retry,
 )
-from event_collector.dispatch.dispatcher import reserve_ids
+from event_collector.events.event_ids import event_ids
 from event_collector.handlers.attempt import Attempt
 from tests.event_collector import sample_attempts as handlers
 from tests.event_collector.modes import BOUND, ask, balanced, balanced_all_along, until
@@ -240,7 +240,7 @@ async def test_events_on_record_are_recovered() -> None:
         notes = Notes()
         queue = CollectorQueue([Collector(key, make(key), retry=LONG) for key in keys], logging=False)
         queue._dispatcher.attach_recorder(notes)
-        reserve_ids(1_000_000)
+        event_ids.reserve(1_000_000)
         first = queue._dispatcher.recover(7, Payload("new"))
         second = queue._dispatcher.recover(8, Payload("tried"), {"a": Attempt(2, "KeyError: x")})
         queue.dead_letters.restore(DeadLetter(5, "a", Payload("dead"), 4, "exhausted", "", "", 0.0))

@@ -12,7 +12,6 @@ from typing import Any
 from .bulk import sending, waiting
 from .depth import depth, memory
 from .loop import idle, lag, sleepers, turns
-from .metrics import metrics
 from .objects import objects
 from .patterns import pattern
 
@@ -21,7 +20,6 @@ _MEASUREMENTS: dict[str, Callable[..., Coroutine[Any, Any, dict[str, float]]]] =
     "idle": idle,
     "lag": lag,
     "memory": memory,
-    "metrics": metrics,
     "objects": objects,
     "pattern": pattern,
     "sending": sending,
