@@ -168,7 +168,7 @@ async def counted(work: Callable[[], Awaitable[None]], events: int, top: int = 3
 def count_ours(figures: list[str], events: int) -> dict[str, float]:
     """Count the figures of this library; return the bytecodes per event of each."""
     patient = {
-        "event_collector.dispatch.dispatcher.SLICE": PATIENCE,
+        "event_collector.dispatch.turns.SLICE": PATIENCE,
         "event_collector_workers.pool.credit.SHORTEST_VISIT": PATIENCE / 3,
         "event_collector_workers.pool.credit.USUAL_VISIT": PATIENCE / 3,
         "event_collector_workers.pool.credit.LONGEST_VISIT": PATIENCE / 3,

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 
-from event_collector.dispatch.admission import send_many_recorded, send_recorded, send_recorded_nowait
 from event_collector.events.completion import CompletionStream
 from event_collector.events.course import Course
 from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent, QueueType
@@ -13,6 +12,8 @@ from event_collector.values.payload import Payload
 
 if TYPE_CHECKING:
     from event_collector.dispatch.dispatcher import Dispatcher
+    from event_collector.dispatch.recording import Recording
+    from event_collector.events.dead_letters import DeadLetter
 
 __all__ = ["DEFAULT_PRIORITY", "CollectorEvent", "EventPublisher", "QueueType"]
 
@@ -21,7 +22,12 @@ class EventPublisher:
     """Puts payloads into one queue, from the tasks of its event loop."""
 
     def __init__(self, dispatcher: "Dispatcher") -> None:
-        self._dispatcher = dispatcher
+        self._dispatcher, self._gate = dispatcher, dispatcher.gate
+        self._recording: Recording | None = None
+
+    def enter_by(self, recording: "Recording") -> None:
+        """Have every event recorded before it is accepted; the queue calls this."""
+        self._recording = recording
 
     async def send(self, payload: Payload[Any], *, deadline: float | None = None) -> CollectorEvent:
         """Accept the payload as an event and return it; its results come later, with `event.wait()`.
@@ -41,13 +47,9 @@ class EventPublisher:
             ConfigError: it is not a Payload, or the deadline is not such a number.
 
         """
-        dispatcher = self._dispatcher
-        course = None if deadline is None else Course(_end_of(deadline))
-        if dispatcher.crowded:
-            if dispatcher.recorder is not None:
-                return await send_recorded(dispatcher, payload, course)
-            await dispatcher.wait_for_room()
-        return dispatcher.accept(payload, course)
+        if deadline is not None or self._gate.crowded:
+            return await self._send(payload, None if deadline is None else Course(_end_of(deadline)))
+        return self._dispatcher.accept(payload)
 
     def send_nowait(self, payload: Payload[Any], *, deadline: float | None = None) -> CollectorEvent:
         """Accept the payload as an event, at once; `deadline` as for `send()`.
@@ -58,12 +60,11 @@ class EventPublisher:
             ConfigError: it is not a Payload, or the deadline is not such a number.
 
         """
-        dispatcher = self._dispatcher
         course = None if deadline is None else Course(_end_of(deadline))
-        dispatcher.claim_room()
-        if dispatcher.recorder is not None:
-            return send_recorded_nowait(dispatcher, payload, course)
-        return dispatcher.accept(payload, course)
+        if self._recording is not None:
+            return self._recording.send_nowait(payload, course)
+        self._gate.claim()
+        return self._dispatcher.accept_with(course, payload)
 
     async def send_many(
         self, payloads: Iterable[Payload[Any]], *, deadline: float | None = None
@@ -75,15 +76,27 @@ class EventPublisher:
         """
         dispatcher = self._dispatcher
         end = None if deadline is None else _end_of(deadline)
-        if dispatcher.recorder is not None:
-            return await send_many_recorded(dispatcher, payloads, end)
+        if self._recording is not None:
+            return await self._recording.send_many(payloads, end)
         events: list[CollectorEvent] = []
         accept, add = dispatcher.accept, events.append
         for payload in payloads:
-            if dispatcher.crowded:
+            if self._gate.crowded:
                 await dispatcher.wait_for_room()
-            add(accept(payload) if end is None else accept(payload, Course(end)))
+            add(accept(payload) if end is None else self._dispatcher.accept_with(Course(end), payload))
         return events
+
+    async def resend(self, letter: "DeadLetter") -> CollectorEvent:
+        """Accept the payload of a dead letter again, for its collector; see `DeadLetters.replay()`."""
+        course = Course(only=(letter.collector,) if letter.collector else ())
+        return await self._send(letter.payload, course)
+
+    async def _send(self, payload: Payload[Any], course: Course | None) -> CollectorEvent:
+        if self._recording is not None:
+            return await self._recording.send(payload, course)
+        if self._gate.crowded:
+            await self._dispatcher.wait_for_room()
+        return self._dispatcher.accept_with(course, payload)
 
     async def as_completed(self, events: Iterable[CollectorEvent]) -> AsyncIterator[CollectorEvent]:
         """Yield these events as they finish, those already done first.
@@ -104,10 +117,11 @@ class EventPublisher:
 
     async def wait(self) -> None:
         """Wait until every event that was sent is processed. Cancelling it touches no event."""
-        await self._dispatcher.join()
+        await self._dispatcher.totals.join()
 
     def __repr__(self) -> str:
-        return f"<EventPublisher qsize={self._dispatcher.qsize} unfinished={self._dispatcher.unfinished}>"
+        figures = self._dispatcher.figures
+        return f"<EventPublisher qsize={figures.qsize} unfinished={figures.unfinished}>"
 
 
 def _end_of(deadline: float) -> float:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from event_collector.dispatch.admission import resend
 from event_collector.dispatch.dispatcher import Dispatcher
-from event_collector.dispatch.supervisor import refuse_retries
+from event_collector.dispatch.recording import Recording
+from event_collector.dispatch.retries import refuse_retries
 from event_collector.events.capacity import WAIT
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
-from event_collector.events.event import DEFAULT_PRIORITY, QueueType
+from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent, QueueType
 from event_collector.events.start_reminder import StartReminder
 from event_collector.handlers.collector import Collector, CollectorList
 from event_collector.handlers.router import Router, SimpleRouter
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     import asyncio
     import os
 
+    from event_collector.events.recorder import Recorder
     from event_collector.journal.journal import Journal
     from event_collector.journal.journal_recorder import JournalRecorder
     from event_collector.watching.monitor_socket import MonitorSocket
@@ -223,7 +224,7 @@ class CollectorQueue:
         )
         self.dead_letters = DeadLetters(
             settings.max_dead_letters,
-            send=lambda letter: resend(self._dispatcher, letter),
+            send=self._resend,
             on_added=self._tell_dead_letter,
             log=self._log,
         )
@@ -237,12 +238,12 @@ class CollectorQueue:
             letters=self.dead_letters,
         )
         self._reminder = StartReminder(self._log)
-        self._dispatcher.reminder = self._reminder
+        self._dispatcher.attach_reminder(self._reminder)
         self._bus = MessageBus(log=self._log)
-        self._publisher = EventPublisher(self._dispatcher)
         recorder = _make_recorder(journal, self.collectors, self._log)
+        self._publisher = EventPublisher(self._dispatcher)
         if recorder is not None:
-            self._dispatcher.attach_recorder(recorder)
+            recorder.enter_by(self._attach_recorder(recorder))
         self._engine = Engine(
             self._dispatcher,
             self._meter,
@@ -260,6 +261,12 @@ class CollectorQueue:
         self._observer = self.make_observer()
         if monitor is not None:
             self._engine.socket = _make_socket(monitor, self.make_observer().look, self._log)
+
+    def _attach_recorder(self, recorder: "Recorder") -> Recording:
+        """Have every event put on record. Before the first start, and for good."""
+        recording = Recording(self._dispatcher, recorder)
+        self._publisher.enter_by(recording)
+        return recording
 
     async def init_queue(self) -> None:
         """Start: open the collectors' lifecycles, then the workers, then take events, those sent before first.
@@ -330,7 +337,7 @@ class CollectorQueue:
 
     def make_observer(self) -> Observer:
         """Return one more of what takes snapshots: each tells the rates since its own last look."""
-        return Observer(self.id, self._dispatcher, self._engine)
+        return Observer(self.id, self._dispatcher.figures, self._engine)
 
     @property
     def is_running(self) -> bool:
@@ -344,11 +351,11 @@ class CollectorQueue:
 
     def consumer_count(self) -> int:
         """Return how many events may be in handlers at once, now; 0 while the queue is not running."""
-        return self._dispatcher.size if self._engine.running else 0
+        return self._dispatcher.permits.size if self._engine.running else 0
 
     def current_load(self) -> Load:
         """Return how much there is to do for how many consumers, now."""
-        return Load(self._dispatcher.qsize, self._dispatcher.busy, self.consumer_count())
+        return Load(self._dispatcher.figures.qsize, self._dispatcher.permits.busy, self.consumer_count())
 
     def room(self) -> float:
         """Return how many more events `send()` would accept now without waiting for room: infinite without a bound.
@@ -357,16 +364,19 @@ class CollectorQueue:
             QueueShutDown: the shutdown of the queue has begun.
 
         """
-        return self._dispatcher.room()
+        return self._dispatcher.gate.room()
 
     def accounting(self) -> Accounting:
         """Return where all events are: accepted = finished + in_handlers + queued + scheduled + dead."""
-        return self._dispatcher.accounting()
+        return self._dispatcher.figures.accounting()
 
     @property
     def dropped(self) -> int:
         """How many events `overflow` has dropped."""
-        return self._dispatcher.dropped
+        return self._dispatcher.totals.dropped
+
+    async def _resend(self, letter: DeadLetter) -> CollectorEvent:
+        return await self._publisher.resend(letter)
 
     def _tell_dead_letter(self, letter: DeadLetter) -> None:
         self._log.warning(

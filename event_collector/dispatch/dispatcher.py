@@ -1,136 +1,214 @@
-"""The dispatcher: every event from its acceptance to its result, and how many may be in handlers at once.
+"""The dispatcher: every event from its acceptance to its results. Read it from top to bottom.
 
-        accept() -> backlog -> next_event() -> a consumer, or a job for the worker pool -> finish()
+        accept() --> backlog --> next_event() --> CoroutineTier.begin() --> ended() --> results
+            |           |                              ^                       |
+            |           '--> Supply --> worker process | --> ended_many() -----|
+            '---- fast lane: nothing is in the way ----'                       '--> Retries --> due() --> backlog
 
-At every instant: accepted = finished + in handlers + queued + scheduled + dead. All of it happens in the thread
-of the event loop. It is one object in six modules, each a class that builds on the one before:
+An event is in exactly one place at a time: a backlog, the schedule of retries, a task, or a job. At every instant
+accepted = finished + in handlers + queued + scheduled + dead. All of it happens in the thread of the event loop.
 
-        dispatcher_state    what it knows
-        settlement          the end of an event
-        waiting             events that wait, and leave other than to a handler
-        worker_line         the line of events for worker processes
-        recorded            events that a journal keeps
-        dispatcher          the way that every event takes
+`accept()`, `next_event()` and `ended()` are on the way of every event: lines that repeat a method of an owner name it.
 """
 
 import asyncio
-from asyncio import _get_running_loop
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from contextvars import Context as ContextVars
 from contextvars import copy_context
-from math import inf
 from sys import exception
-from typing import Any
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Final
 
-from event_collector.dispatch.dispatcher_state import ALWAYS, JobTier, nothing
-from event_collector.dispatch.recorded import RecordedEvents
-from event_collector.dispatch.supervisor import Supervisor
-from event_collector.events.capacity import WAIT
+from event_collector.dispatch.ending import Ending
+from event_collector.dispatch.figures import Figures
+from event_collector.dispatch.permits import ConsumerLimits, Permits
+from event_collector.dispatch.retries import Retries
+from event_collector.dispatch.supply import JobTier, Supply
+from event_collector.dispatch.totals import Totals
+from event_collector.dispatch.turns import Turns
+from event_collector.events.backlog import Backlogs
+from event_collector.events.capacity import DROP_OLDEST
 from event_collector.events.course import Course
-from event_collector.events.dead_letters import DeadLetters
-from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent
+from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent, QueueType
 from event_collector.events.event_ids import event_ids
-from event_collector.handlers.delivery import DeliveryPlan
-from event_collector.tiers.coroutines.consumer import Consumer
-from event_collector.tiers.coroutines.consumer_pool import ConsumerPool
+from event_collector.events.gate import Gate
+from event_collector.tiers.coroutines.coroutine_tier import CoroutineTier
 from event_collector.values.clock import clock
-from event_collector.values.errors import ConfigError
+from event_collector.values.errors import ConfigError, DeadlineExceeded, EventDropped
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown, another
-from event_collector.values.results import Error, ResultList
-from event_collector_workers.autoscaler import burst_size
+from event_collector.values.results import Error, Result, ResultList
+
+if TYPE_CHECKING:
+    from event_collector.events.dead_letters import DeadLetters
+    from event_collector.events.recorder import Recorder
+    from event_collector.events.start_reminder import StartReminder
+    from event_collector.handlers.delivery import DeliveryPlan
+    from event_collector.watching.metrics import Meter
 
 __all__ = ["Dispatcher"]
 
-SLICE = 0.002
-"""Seconds for which events are processed without a turn of the loop: less costs turns, more keeps others waiting."""
+SLOW_LANE: Final = ("closed",)
+"""Stands ahead of each event while none may take the fast lane."""
 
 
-class Dispatcher(RecordedEvents):
+def _nothing(*_: object) -> None:
+    """Nobody watches a queue that does not run, and most keep no record."""
+
+
+class Dispatcher:
     """Owns the events of one queue.
 
     Args:
         queue_type: the order in which queued events are taken.
         default_priority: of payloads without a priority, in a PRIORITY queue.
         max_queue_size: how many events may wait; 0 for no bound.
-        overflow: what happens when they are as many, "wait", "drop_oldest" or "drop_newest".
+        overflow: what happens when as many wait: "wait", "drop_oldest" or "drop_newest".
         letters: where events go that have failed for good.
         limits: of the number of consumers.
         meter: keeps the times of finished events.
+        retries_options: clock and chance of the retries, for tests.
+
+    Attributes:
+        gate: senders come in here.
+        backlogs: events that wait for a handler.
+        permits: one for each event in a handler.
+        turns: the time of one turn of the loop.
+        totals: counts and times.
+        ending: ends attempts and events.
+        figures: what monitor, metrics and snapshots read.
+        retries: events that wait for another attempt.
+        handlers: coroutine handlers; None while the queue does not run.
+        supply: gives events to worker processes; None where no collector needs any.
+        is_idle: whether whoever watches the queue rests, to be woken by the next event.
 
     """
 
-    __slots__ = ()
+    # Without slots Python would look each attribute up in a dict of its own.
+    __slots__ = (
+        "_ahead", "_default_priority", "_in_order", "_is_recorded", "_loop", "_on_activity", "_thread", "backlogs",
+        "ending", "figures", "gate", "handlers", "is_idle", "permits", "plan", "retries", "supply", "totals", "turns",
+    )  # fmt: skip
 
-    def __init__(self, *, letters: DeadLetters, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.supervisor = Supervisor(self, letters)
+    plan: "DeliveryPlan"
+
+    def __init__(
+        self,
+        *,
+        queue_type: QueueType,
+        default_priority: float,
+        max_queue_size: int,
+        overflow: str,
+        letters: "DeadLetters",
+        limits: ConsumerLimits,
+        meter: "Meter",
+        **retries_options: Any,
+    ) -> None:
+        self.gate = Gate(max_queue_size, overflow)
+        self.permits = Permits(limits)
+        self.turns = Turns(self._turn, self._used_up)
+        self.totals = Totals(meter)
+        self.ending = ending = Ending(self.totals, self.permits, self.gate)
+        self.backlogs = Backlogs(queue_type, ending.cancel_waiting)
+        self.retries = Retries(
+            letters,
+            on_due=self._requeue,
+            end_waiting=ending.end_waiting,
+            is_waiting=ending.is_waiting,
+            **retries_options,
+        )
+        ending.connect(self.backlogs, self.retries)
+        self.figures = Figures(self.totals, self.permits, self.backlogs, self.retries)
+        self.handlers: CoroutineTier | None = None
+        self.supply: Supply | None = None
+        self.is_idle = True
+        self._default_priority = default_priority if queue_type is QueueType.PRIORITY else None
+        self._in_order = queue_type is QueueType.FIFO
+        self._ahead: Sized = SLOW_LANE  # what stands before an event; empty, it takes the fast lane
+        self._is_recorded = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0  # the one that the loop runs in
+        self._on_activity: Callable[[], None] = _nothing
+
+    # Before the start
+
+    def attach_reminder(self, reminder: "StartReminder") -> None:
+        """Have those reminded who wait before the queue has started."""
+        self.backlogs.remind(reminder)
+        self.totals.remind(reminder)
+
+    def attach_recorder(self, recorder: "Recorder") -> None:
+        """Have every event put on record. Before `open()`, and for good; see `Recording`."""
+        self.retries.attach_recorder(recorder)
+        self.backlogs.tell_of_taken(recorder.started)
+        self.ending.tell_of_finished(recorder.finished)
+        self.gate.always_crowd()
+        self._is_recorded = True
 
     # Start and stop
 
     def open(
         self,
         loop: asyncio.AbstractEventLoop,
-        plan: DeliveryPlan,
-        tier: JobTier | None,
+        plan: "DeliveryPlan",
+        workers: JobTier | None,
         on_activity: Callable[[], None],
     ) -> None:
         """Begin to process events, those already accepted first; `on_activity` is called after each rest."""
-        self._loop, self.plan, self._tier, self._on_activity = loop, plan, tier, on_activity
-        self._refusal = self.reminder = None
-        self.size = self.limits.min_consumers if self.limits.autoscale else self.limits.max_consumers
-        self.ceiling = self.limits.max_consumers
-        self.direct, self.route = plan.direct, plan.router.handle_event
-        self.supervisor.open(loop, plan.collectors, plan.router)
-        self._supervised = self.supervisor if self.supervisor.is_needed else None
-        self.consumers = ConsumerPool(self, loop)
-        if self._in_order and tier is None and self._capacity is None and self.recorder is None:
-            self._ahead = self._backlog
-        if self.qsize:
+        self._loop, self._thread = loop, get_ident()
+        self.plan, self._on_activity = plan, on_activity
+        self.gate.open()
+        self.backlogs.remind(None)
+        self.totals.remind(None)
+        self.permits.reset()
+        self.turns.open(loop)
+        self.retries.open(loop, plan.collectors, plan.router)
+        self.handlers = CoroutineTier(self, loop, plan, is_recorded=self._is_recorded)
+        self.supply = None
+        if workers is not None:
+            self.supply = Supply(workers, plan, self.backlogs, self.permits, self.gate)
+        self.ending.follow(plan)
+        if self._in_order and workers is None and not self.gate.is_bounded and not self._is_recorded:
+            self._ahead = self.backlogs.here.order
+        if self.backlogs:
             self._notice_activity()
-            self.schedule_pump()
+            self.turns.schedule()
 
     def refuse(self, error: QueueShutDown) -> None:
         """Accept no more events; senders who wait for room fail."""
-        self._refusal = error
-        self._ahead = ALWAYS
-        self._turnstile.admit_all()
-        if self._capacity is not None:
-            self._capacity.refuse(error)
+        self._ahead = SLOW_LANE
+        self.gate.refuse(error)
         if self._loop is not None:
-            self.supervisor.drain()
+            self.retries.drain()
 
     def give_up(self, error: QueueShutDown) -> None:
         """End every event that waits with `error`, and cancel the handlers of the others."""
-        self.supervisor.give_up(error)
-        for backlog in (self._backlog, self._remote_backlog):
+        self.retries.give_up(error)
+        for backlog in self.backlogs:
             while backlog:
-                event = self._take(backlog)
-                self.supervisor.forget(event)
-                self.conclude(event, self.supervisor.unanswered(event, another(error)), on_record=False)
-        for consumer in self.consumers.busy():
-            consumer.cancel_event(another(error))
+                self.ending.end_waiting(backlog.peek(), another(error), on_record=False)
+        if self.handlers is not None:
+            self.handlers.cancel_all(lambda: another(error))
 
     def abandon(self, error: QueueShutDown) -> None:
         """End the events of handlers that ignore their cancellation; what these answer is dropped."""
-        for consumer in self.consumers.busy():
-            event = self.consumers.abandon(consumer)
-            self.settle(event, ResultList((Error(another(error)),)), clock.now())
+        for event in self.handlers.abandon_all() if self.handlers is not None else ():
+            self.ending.ended(event, ResultList((Error(another(error)),)))
 
-    def is_consumer(self, task: asyncio.Task[Any] | None) -> bool:
-        """Return whether the task is a consumer of this queue, and so within a handler."""
-        return self._loop is not None and any(consumer.task is task for consumer in self.consumers.busy())
+    def is_in_handler(self, task: "asyncio.Task[Any] | None") -> bool:
+        """Return whether a handler of this queue runs in the task."""
+        return self.handlers is not None and self.handlers.has(task)
 
-    async def close(self) -> None:
-        """End the consumers. No event may be left."""
-        await self.consumers.close()
-        self.supervisor.close()
-        self._loop = self._tier = None
-        self._on_activity = nothing
+    def close(self) -> None:
+        """Stop. No event may be left."""
+        self.turns.close()
+        self.retries.close()
+        self._loop = self.handlers = self.supply = None
+        self._on_activity = _nothing
 
     # Acceptance
 
-    def accept(self, payload: Any, course: Course | None = None) -> CollectorEvent:
+    def accept(self, payload: Any) -> CollectorEvent:
         """Take a payload in and return its event; its handler may run up to its first wait before this returns.
 
         Raises:
@@ -138,220 +216,275 @@ class Dispatcher(RecordedEvents):
             ConfigError: it is not a Payload.
 
         """
-        # The fast lane: an event that nothing stands in the way of. The conditions are those of _take_in().
+        # The fast lane repeats _take_in() for an event that nothing stands in the way of.
+        permits = self.permits
         if (
             not self._ahead
-            and course is None
             and isinstance(payload, Payload)
-            and (consumer := self.consumers.express) is not None
-            and consumer.event is None
-            and (now := clock.now()) < self._slice_ends
-            and self.busy < self.size
-            and _get_running_loop() is self._loop
-            and not consumer.parking.done()
+            and (now := clock.now()) < self.turns.ends
+            and permits.busy < permits.size
             and exception() is None
+            and get_ident() == self._thread
+            and not (handlers := self.handlers).is_stepping  # type: ignore[union-attr]  # closed, the lane is slow
         ):
-            self.accepted += 1
-            self.busy += 1
-            event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, now, now, self)
-            self.consumers.step(consumer, event, copy_context())
+            permits.busy += 1  # Permits.take()
+            self.totals.accepted += 1  # Totals.accept()
+            event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, now, now)
+            handlers.begin(event, copy_context())  # type: ignore[union-attr]
             return event
-        if self._refusal is not None or not isinstance(payload, Payload):
-            self._release_room()
-            raise _not_a_payload(payload) if self._refusal is None else another(self._refusal)
+        if self.gate.refusal is not None or not isinstance(payload, Payload):
+            self.check(payload)
+        if self.supply is not None and self.plan.is_remote(payload):
+            return self._take_in_remote(payload, copy_context(), None)
+        return self._take_in(payload, copy_context(), None)
+
+    def accept_with(self, course: Course | None, payload: Any) -> CollectorEvent:
+        """Do what `accept()` does, for an event that has a course."""
+        self.check(payload)
+        if self.supply is not None and self.plan.is_remote(payload):
+            return self._take_in_remote(payload, copy_context(), course)
         return self._take_in(payload, copy_context(), course)
+
+    def check(self, payload: Any) -> None:
+        """Raise if a payload cannot be accepted; its place in a bounded queue is given back then."""
+        if self.gate.refusal is not None or not isinstance(payload, Payload):
+            self.gate.release()
+            self.gate.check()
+            raise ConfigError(
+                f"send() takes a Payload, not {type(payload).__name__}: wrap the value, Payload(value)"
+            )
 
     def _take_in(
         self, payload: Payload[Any], variables: ContextVars, course: Course | None
     ) -> CollectorEvent:
-        """Accept an event; run the first step of its handler now, if that is possible, else queue it."""
-        line = self._remote_backlog if self._tier is not None and self.plan.is_remote(payload) else None
-        event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, clock.now(), 0.0, self, line)
-        self.accepted += 1
-        if self.idle:
+        """Accept an event for the event loop. Run the first step of its handler now if possible, else queue it."""
+        event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, clock.now())
+        self.totals.accept()
+        if self.is_idle:
             self._notice_activity()
+        if (course is not None or self.gate.drops) and self._is_turned_away(event, variables, course):
+            return event
+        if self._may_begin(event):
+            self.gate.release()
+            event.begin(event.created)
+            self.handlers.begin(event, variables)  # type: ignore[union-attr]  # _may_begin() has looked
+            return event
+        self.keep(event, variables)
+        self.backlogs.here.push(event)
+        self.turns.has_time(event.created)  # else senders must wait for the next turn
+        self.turns.schedule()
+        return event
+
+    def _take_in_remote(
+        self, payload: Payload[Any], variables: ContextVars, course: Course | None
+    ) -> CollectorEvent:
+        """Accept an event for worker processes. Give it to an idle one now if possible, else queue it."""
+        backlog = self.backlogs.remote
+        event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, clock.now(), 0.0, backlog)
+        self.totals.accepted += 1  # Totals.accept()
+        if self.is_idle:
+            self._notice_activity()
+        if (course is not None or self.gate.drops) and self._is_turned_away(event, variables, course):
+            return event
+        self.keep(event, variables)
+        order = backlog.order
+        if not order and self.supply.hand_over(event):  # type: ignore[union-attr]  # accept() has looked
+            return event
+        order.push(event)  # Backlog.push(); the event was made there
+        turns = self.turns
+        if event.created >= turns.ends or not turns.is_due:
+            turns.has_time(event.created)  # else senders must wait for the next turn
+            turns.schedule()
+        return event
+
+    def _is_turned_away(self, event: CollectorEvent, variables: ContextVars, course: Course | None) -> bool:
+        """Return whether a new event has ended before it was queued: its deadline has passed, or the queue is full."""
         if course is not None:
             event.course = course
             if self._is_late(event, course):
-                return event
-        if self._overflow != WAIT:
-            self._keep(event, variables)
-            if self._is_dropped(event):
-                return event
-        if line is not None:
-            self._keep(event, variables)
-            if not line and self._submit_at_once(event):
-                return event
-            line.push(event)
-        elif self._in_order and not self._backlog and (consumer := self._claim_for(event)) is not None:
-            event.started = event.created
-            self.consumers.step(consumer, event, variables)
-            return event
-        else:
-            self._keep(event, variables)
-            self._push(event)
-        if event.created >= self._slice_ends:
-            self._within_slice(event.created)
-        if not self._pump_due:
-            self.schedule_pump()
-        return event
+                return True
+        self.keep(event, variables)
+        return self.gate.drops and self._is_dropped(event)
 
-    def _keep(self, event: CollectorEvent, variables: ContextVars) -> None:
+    def keep(self, event: CollectorEvent, variables: ContextVars) -> None:
         """Note what an event that is queued needs: its place in the order, and the sender's context variables."""
         if len(variables):
-            event.variables = variables
+            event.variables = variables  # CollectorEvent.keep_variables()
         if self._default_priority is not None:
             priority = event.payload.priority
-            event.priority = self._default_priority if priority is None else priority
+            event.set_priority(self._default_priority if priority is None else priority)
 
-    def _claim_for(self, event: CollectorEvent) -> Consumer | None:
-        """Return the consumer that can run the event's first step within send(); None if it has to be queued."""
-        if self._loop is None or exception() is not None:
-            return None  # what the sender handles is none of the handler's business
-        if _get_running_loop() is not self._loop:  # between two runs of the loop a handler could not wait
-            return None
-        if event.created >= self._slice_ends and not self._within_slice(event.created):
-            return None
-        if self.busy >= self.size and not self._grow():
-            return None
-        consumer = self.consumers.next_up()
-        if consumer is not None:
-            self.busy += 1
-            if self._capacity is not None:
-                self._capacity.release()
-        return consumer
-
-    def claim_room(self) -> None:
-        """Take a place in a bounded queue, at once; QueueFull when there is none."""
-        if self._capacity is not None:
-            if self._overflow == WAIT:
-                self._capacity.claim()
-            else:
-                self._capacity.take()
-
-    def room(self) -> float:
-        """Return how many events would be accepted without waiting; infinite without a bound."""
-        if self._refusal is not None:
-            raise another(self._refusal)
-        return inf if self._capacity is None or self._overflow != WAIT else self._capacity.free
+    def _may_begin(self, event: CollectorEvent) -> bool:
+        """Return whether the event's first step may run within `send()`, with a permit that is taken then."""
+        if (
+            not self._in_order
+            or self.backlogs.here.order
+            or self.handlers is None
+            or self.handlers.is_stepping
+        ):
+            return False
+        if exception() is not None:  # the handler must not see what the sender handles
+            return False
+        if get_ident() != self._thread:
+            return False
+        return self.turns.has_time(event.created) and self.permits.take()
 
     async def wait_for_room(self) -> None:
         """Wait for a place in a bounded queue, or for a turn of the loop after a slice of work."""
-        if self._refusal is not None:
-            raise another(self._refusal)
-        if self._capacity is not None:
-            if self._overflow == WAIT:
-                if self.reminder is not None and not self._capacity.is_free:
-                    self.reminder.remind()
-                await self._capacity.wait()
-            else:
-                self._capacity.take()
-        else:
-            await self._turnstile.wait()
+        if self.totals.reminder is not None and self.gate.must_wait:
+            self.totals.reminder.remind()
+        await self.gate.wait()
+
+    def _is_late(self, event: CollectorEvent, course: Course) -> bool:
+        """Watch an event's deadline; end the event at once if that has passed."""
+        if course.deadline is None:
+            return False
+        if course.deadline > event.created:
+            self.retries.watch(event, course.deadline)
+            self.ending.note_deadline()
+            return False
+        self.gate.release()
+        error = DeadlineExceeded("the event was not begun before the deadline")
+        self.ending.conclude(event, ResultList((Error(error),)))
+        return True
+
+    def _is_dropped(self, newest: CollectorEvent) -> bool:
+        """Drop one event if more wait than may; return whether it was the new one.
+
+        Before the new one begins: where events between two attempts fill the queue, it has to go, or a handler that
+        keeps failing would fill the memory.
+        """
+        if not self.gate.is_overdrawn:
+            return False
+        self.totals.drop()
+        bound = f"max_queue_size={self.gate.places}, overflow={self.gate.overflow!r}"
+        error = EventDropped(f"the queue was full, and this event made room ({bound})")
+        oldest = self.backlogs.least_urgent() if self.gate.overflow == DROP_OLDEST else None
+        if oldest is not None and (oldest.priority, -oldest.id) > (newest.priority, -newest.id):
+            self.ending.end_waiting(oldest, error)
+            return False
+        self.gate.release()
+        self.ending.conclude(newest, ResultList((Error(error),)))
+        return True
+
+    # Events that are on record; see Recording
+
+    def admit(self, event: CollectorEvent, *, is_new: bool = True) -> None:
+        """Accept an event that has its place in a bounded queue, and queue it."""
+        self.totals.accept()
+        if self.is_idle:
+            self._notice_activity()
+        if event.course is not None and self._is_late(event, event.course):
+            return
+        if is_new and self.gate.drops and self._is_dropped(event):
+            return
+        self._queue(event, is_remote=self.supply is not None and self.plan.is_remote(event.payload))
+
+    def recover(self, event: CollectorEvent, delay: float) -> None:
+        """Accept an event of an earlier program; its next attempt may begin in `delay` seconds."""
+        self.keep(event, ContextVars())
+        self.gate.take()
+        course = event.course
+        if course is not None:
+            self.retries.prepare(event, course)
+            if delay > 0:
+                self.totals.accept()
+                course.schedule_all(clock.now() + delay)
+                self.retries.resume(event, clock.now() + delay)
+                if course.deadline is not None:
+                    self.retries.watch(event, course.deadline)
+                return
+        self.admit(event, is_new=False)
 
     # Dispatch
 
     def next_event(self) -> CollectorEvent | None:
-        """Return the next event for a consumer that is free, as started now; None when it should rest."""
-        backlog = self._backlog if self._tier is None else self._next_backlog()
-        if not backlog or (self.busy >= self.size and not self._grow()):
+        """Take the next event that the event loop delivers, as started now; None when none may begin."""
+        backlog = self.backlogs.here if self.supply is None else self.supply.next_backlog()
+        if not backlog.order:
             return None
         now = clock.now()
-        if now >= self._slice_ends and not self._within_slice(now):
+        if not self.turns.has_time(now) or not self.permits.take():
             return None
-        self.busy += 1
-        if self._capacity is not None:
-            self._capacity.release()
-        event = backlog.pop()
-        event.started = now
-        if backlog.gaps:
-            backlog.close_gaps()
+        self.gate.release()
+        event = backlog.take()
+        event.started = now  # CollectorEvent.begin()
         return event
 
-    def schedule_pump(self) -> None:
-        """Look for work in the next turn of the loop."""
-        if not self._pump_due and self._loop is not None:
-            self._loop.call_soon(self._pump)
-            self._pump_due = True
-
-    def _pump(self) -> None:
-        """Bring events that wait and consumers that are free together. Its run also marks a turn of the loop."""
-        self._pump_due = False
-        used_up, self.crowded = self.crowded, self._capacity is not None or self.recorder is not None
-        self._slice_ends = clock.now() + SLICE
-        if self._turnstile.admit(used_up=used_up):
-            self.schedule_pump()
-        consumers = self.consumers
-        while (consumer := consumers.next_up()) is not None:
-            event = self.next_event()
-            if event is None:
-                return
+    def go_on(self) -> None:
+        """Begin the events that wait, as far as permits and time allow."""
+        handlers = self.handlers
+        if handlers is None or handlers.is_stepping:
+            return
+        while (event := self.next_event()) is not None:
             variables = event.variables
-            consumers.step(consumer, event, ContextVars() if variables is None else variables)
-        backlog = self._next_backlog()
-        if backlog and (self.busy < self.size or self._grow()):
-            limit = self.ceiling if self.limits.autoscale else self.size
-            consumers.spawn(min(self.qsize, limit - self.busy))
+            handlers.begin(event, ContextVars() if variables is None else variables)
 
-    def _within_slice(self, now: float) -> bool:
-        """Return whether there is time left in this turn of the loop; `now` is past the end of the slice.
+    def hand_out(self) -> None:
+        """Workers have room: give them what waits."""
+        if self.supply is not None:
+            self.supply.hand_out()
+            if self.supply.is_wanted:
+                self.turns.schedule()  # for events that the event loop delivers, too
 
-        A due pump tells that the turn is still the one in which the slice began. With none due a new slice
-        begins, and a pump to mark the turn.
-        """
-        if self._pump_due:
-            self.crowded = self.crowded or self._in_order
-            return False
-        self._slice_ends = now + SLICE
-        self.schedule_pump()
-        return True
+    def ended_many(self, ended: "list[tuple[CollectorEvent, Result[Any], float]]") -> None:
+        """Take the results of events of workers, after so many seconds in the handler each."""
+        was_full = self.permits.busy >= self.permits.size
+        self.ending.ended_many(ended)
+        if was_full and self.backlogs:
+            self.turns.schedule()
 
-    # Events that are on record
+    async def time_left(self) -> None:
+        """Wait until this turn of the loop has time for another event."""
+        # A time is waited for, not an event.
+        while not self.turns.has_time(clock.now()):  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
-    def put_on_record(
-        self, payload: Any, course: Course | None
-    ) -> "tuple[CollectorEvent, asyncio.Future[None] | None]":
-        """Make an event that is not accepted yet, and have it recorded; its place in the queue is claimed already."""
-        if self._refusal is not None or not isinstance(payload, Payload) or self.recorder is None:
-            self._release_room()
-            raise _not_a_payload(payload) if self._refusal is None else another(self._refusal)
-        event = CollectorEvent(event_ids.next(), payload, owner=self, course=course)
-        self._keep(event, copy_context())
-        try:
-            return event, self.recorder.accept(event)
-        except BaseException:
-            self._release_room()
-            raise
+    def _queue(self, event: CollectorEvent, *, is_remote: bool) -> None:
+        (self.backlogs.remote if is_remote else self.backlogs.here).push(event)
+        self.turns.schedule()
+
+    def _turn(self) -> None:
+        """Begin a turn of the loop."""
+        if self.gate.turn():
+            self.turns.schedule()
+        self.go_on()
+
+    def _used_up(self) -> None:
+        if self._in_order:
+            self.gate.crowd()
+
+    def _requeue(self, event: CollectorEvent, is_remote: bool) -> None:
+        """Queue an event whose next attempt is due, behind those that wait already."""
+        if self.is_idle:
+            self._notice_activity()
+        self._queue(event, is_remote=is_remote and self.supply is not None)
+
+    def redirect(self, plan: "DeliveryPlan") -> None:
+        """Deliver by another plan: collectors have moved. Events that wait go to the backlog that is theirs now."""
+        self.plan = plan
+        for part in (self.supply, self.handlers, self.ending):
+            if part is not None:
+                part.follow(plan)
+        self.backlogs.redirect(lambda event: plan.is_remote(event.payload))
+        self.turns.schedule()
 
     # Size
 
     def resize(self, size: int) -> None:
-        """Set the number of consumers; those that have an event finish it first."""
-        self.size = max(self.limits.min_consumers, min(size, self.limits.max_consumers))
-        if self._loop is not None:
-            self.consumers.trim(self.size)
-            self.schedule_pump()
-
-    def _grow(self) -> bool:
-        """Make room for one more event in handlers, and some to spare; False when the pool may not grow."""
-        if not self.limits.autoscale or self.size >= self.ceiling:
-            return False
-        self.peak = max(self.peak, self.busy + 1)
-        self.size = max(self.size + 1, burst_size(self.busy + 1, self.ceiling))
-        return True
+        """Set the number of consumers; events that are in handlers beyond it finish first."""
+        self.permits.resize(size)
+        self.turns.schedule()
 
     def rest(self, idle: bool) -> None:
         """Note whether whoever watches the queue rests."""
-        self.idle = idle
+        self.is_idle = idle
         if idle:
-            self._slice_ends = 0.0  # keeps the next event out of the fast lane
+            self.turns.rest()
 
     def _notice_activity(self) -> None:
-        self.idle = False
+        self.is_idle = False
         self._on_activity()
 
-
-def _not_a_payload(payload: object) -> ConfigError:
-    return ConfigError(
-        f"send() takes a Payload, not {type(payload).__name__}: wrap the value, Payload(value)"
-    )
+    def __repr__(self) -> str:
+        return f"<Dispatcher {self.figures.accounting()} {self.permits!r} {self.gate!r}>"

@@ -36,3 +36,7 @@ class Course:
         self.results: ResultList | None = None
         self.original: Payload[Any] | None = None
         self.cancelled = False
+
+    def schedule_all(self, due: float) -> None:
+        """Note that every collector that has failed is tried again at that time."""
+        self.due = dict.fromkeys(self.attempts, due)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from event_collector.values.guarded import guarded
 from event_collector.values.payload import Payload
 
 if TYPE_CHECKING:
     from event_collector.events.event import CollectorEvent
-    from event_collector.events.recorder import Recorder
 
 __all__ = ["DeadLetter", "DeadLetters"]
 
@@ -70,8 +70,8 @@ class DeadLetters:
         self._letters: dict[tuple[int, str], DeadLetter] = {}
         self._events: Counter[int] = Counter()
         self._unfinished: set[int] = set()  # events with letters that other collectors still try
-        self.recorder: Recorder | None = None
-        """Written by whoever connects it to the queue."""
+        self._record: Callable[[DeadLetter], None] = _nothing
+        self._strike: Callable[[DeadLetter], None] = _nothing
         self.lost = 0
         """How many letters had to make room for others."""
         self.restored = 0
@@ -130,13 +130,16 @@ class DeadLetters:
 
     # What the queue and its recorder do
 
+    def attach(self, record: Callable[[DeadLetter], None], strike: Callable[[DeadLetter], None]) -> None:
+        """Have `record` called with each new letter, and `strike` with each that is gone."""
+        self._record, self._strike = record, strike
+
     def add(self, letter: DeadLetter) -> None:
         """Keep a letter."""
-        if self.recorder is not None:
-            self.recorder.dead_letter_added(letter)
         self._unfinished.add(letter.id)
+        guarded("the record of a dead letter", self._record, letter)
         self._keep(letter)
-        self._on_added(letter)
+        guarded("the report of a dead letter", self._on_added, letter)
 
     def finished(self, event_id: int) -> None:
         """The event has its results: from now on it is dead if it has letters."""
@@ -154,12 +157,7 @@ class DeadLetters:
             oldest = next(iter(self._letters.values()))
             self.drop(oldest)
             self.lost += 1
-            self._log.warning(
-                "a dead letter had to make room",
-                event_id=oldest.id,
-                collector=oldest.collector,
-                lost=self.lost,
-            )
+            guarded("the report of a lost dead letter", self._tell_lost, oldest)
 
     def _take(self, letter: DeadLetter) -> None:
         if self._letters.pop((letter.id, letter.collector), None) is None:
@@ -169,8 +167,16 @@ class DeadLetters:
             del self._events[letter.id]
 
     def _tell_removed(self, letter: DeadLetter) -> None:
-        if self.recorder is not None:
-            self.recorder.dead_letter_removed(letter)
+        self._strike(letter)
+
+    def _tell_lost(self, letter: DeadLetter) -> None:
+        self._log.warning(
+            "a dead letter had to make room", event_id=letter.id, collector=letter.collector, lost=self.lost
+        )
 
     def __repr__(self) -> str:
         return f"<DeadLetters {len(self)} of {self.events} events, at most {self._most}, lost={self.lost}>"
+
+
+def _nothing(_letter: DeadLetter) -> None:
+    """Keep no record."""

@@ -3,21 +3,23 @@
 import asyncio
 from contextvars import Context as ContextVars
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from event_collector.events.course import Course
 from event_collector.values.clock import clock
 from event_collector.values.errors import EventCancelled
+from event_collector.values.guarded import guarded
 from event_collector.values.payload import Payload
 from event_collector.values.results import Error, ResultList
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["DEFAULT_PRIORITY", "CollectorEvent", "QueueType", "Waiter"]
 
 DEFAULT_PRIORITY = 1000
-
-
 _NANOSECONDS = 1e9
 
 
@@ -29,6 +31,33 @@ class Waiter(Protocol):
 
     def set_result(self, result: None, /) -> None:
         """Wake it."""
+
+
+class Place(Protocol):
+    """The one object that owns an event while it is not done."""
+
+    def cancel_event(self, event: "CollectorEvent") -> bool:
+        """Have the event end with Error(EventCancelled); return False if it has just ended."""
+
+    def note_waiter(self) -> None:
+        """Note that somebody waits for an event that has not begun."""
+
+
+class Callback:
+    """A waiter that calls a function when its event is done."""
+
+    __slots__ = ("_call", "_event")
+
+    def __init__(self, event: "CollectorEvent", call: "Callable[[CollectorEvent], object]") -> None:
+        self._event, self._call = event, call
+
+    def done(self) -> bool:
+        """Return False: it is to be called."""
+        return False
+
+    def set_result(self, _result: None, /) -> None:
+        """Call the function."""
+        self._call(self._event)
 
 
 class QueueType(Enum):
@@ -43,7 +72,9 @@ class QueueType(Enum):
 
 
 class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
-    """An event that was sent: a place where its results will be, like a future.
+    """An event that was sent. Like a future, it will have results.
+
+    Its other fields are written by its own methods; the two hot paths, `Dispatcher` and `CoroutineTier`, repeat them.
 
     Attributes:
         id: unique within the program, increasing in the order of sending.
@@ -55,18 +86,19 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
     id: int
     payload: Payload[Any]
     priority: float = DEFAULT_PRIORITY
-    # Clock readings of time.clock.now(), in seconds; the consumer that has the event writes the last two.
     created: float = msgspec.field(default_factory=clock.read)
+    """When it was sent, by the clock of the queues, in seconds."""
     started: float = 0.0
-    owner: Any = None
-    """The dispatcher that has accepted it."""
-    place: Any = None
-    """What it is in, other than the plain line of events. Written by the dispatcher and its tiers."""
+    """When its handler began; 0 until then."""
+    place: Place | None = None
+    """The object that owns it: a backlog, the schedule of retries, a task, a job. None before it is accepted, and when
+    it is done."""
     finished: float = 0.0
-    # The sender's context variables, for the handler; None when there were none.
+    """When it was done; 0 until then."""
     variables: ContextVars | None = None
+    """The sender's context variables, for the handler; None when there were none."""
     course: Course | None = None
-    """What is known of it beyond the plain way; most have none. Written by the dispatcher."""
+    """Deadline, attempts and cancellation. Most events have none."""
     _results: ResultList | None = None
     # Most events have one waiter at most: a future of its own, a dict (for removal in any order) from two on.
     _waiters: "Waiter | dict[Waiter, None] | None" = None
@@ -99,15 +131,16 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
     def cancel(self) -> bool:
         """Have the event end with Error(EventCancelled); return False if it is done already.
 
-        One that waits, also for another attempt, ends at once. In a handler it is a request: a coroutine gets
-        CancelledError, a worker process is killed and replaced, a thread runs on unheard; the results come when that
-        is through, and a handler that finishes all the same, or that suppresses its cancellation, decides what they
-        are. It is not tried again. Asking twice does nothing more. Call it in the thread of the event loop.
+        An event that waits, also for another attempt, ends at once. In a handler this is a request: a coroutine gets
+        CancelledError, a worker process is killed and replaced, a thread runs on and its outcome is dropped. The
+        results come when that is through. A handler that finishes all the same, or suppresses its cancellation,
+        decides what they are. The event is not tried again. A second call does nothing more. Call it in the thread of
+        the event loop.
         """
         if self._results is not None:
             return False
-        if self.owner is not None:
-            return bool(self.owner.cancel(self))
+        if self.place is not None:
+            return self.place.cancel_event(self)
         self.set_result(ResultList((Error(EventCancelled("the event was cancelled")),)))
         return True
 
@@ -119,10 +152,57 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
         if self.finished == 0.0:
             self.finished = clock.now()
         if self._waiters is not None:
-            waiters, self._waiters = self._waiters, None
-            for waiter in waiters if isinstance(waiters, dict) else (waiters,):
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._wake()
+
+    def _wake(self) -> None:
+        """Wake those who wait. One that raises is reported to its event loop, and does not keep the others waiting."""
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters if isinstance(waiters, dict) else (waiters,):
+            if waiter is not None and not waiter.done():
+                guarded(f"what waits for event {self.id}", waiter.set_result, None)
+
+    # What the places of an event note
+
+    def move_to(self, place: Place | None) -> None:
+        """Note which object owns it now."""
+        self.place = place
+
+    def begin(self, now: float) -> None:
+        """Note when its handler began."""
+        self.started = now
+
+    def end(self, now: float) -> None:
+        """Note when its handler ended."""
+        self.finished = now
+
+    def hold(self) -> None:
+        """Take back that its handler began: it waits for another attempt."""
+        self.started = self.finished = 0.0
+
+    def replace_payload(self, payload: Payload[Any]) -> None:
+        """Replace what the handler gets, by a copy with the number of its attempt or the original."""
+        self.payload = payload
+
+    def keep_variables(self, variables: ContextVars) -> None:
+        """Keep the context variables for the handler, if there are any."""
+        if len(variables):
+            self.variables = variables
+
+    def set_priority(self, priority: float) -> None:
+        """Set its place in a PRIORITY queue."""
+        self.priority = priority
+
+    def note_course(self) -> Course:
+        """Return its course, a new one if it had none."""
+        if self.course is None:
+            self.course = Course()
+        return self.course
+
+    def note_cancelled(self) -> bool:
+        """Note that its handler is to be cancelled; return False if that was noted before."""
+        course = self.note_course()
+        was_cancelled, course.cancelled = course.cancelled, True
+        return not was_cancelled
 
     def service_time(self) -> int:
         """Return how long its handlers took, in nanoseconds; 0 until the event is done."""
@@ -134,14 +214,25 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
 
     def add_waiter(self, waiter: "Waiter") -> None:
         """Have `waiter.set_result(None)` called once, when the event is done; it must not be done yet."""
-        if not self.started and self.owner is not None and self.owner.reminder is not None:
-            self.owner.reminder.remind()
+        if not self.started and self.place is not None:
+            self.place.note_waiter()
         if self._waiters is None:
             self._waiters = waiter
         elif isinstance(self._waiters, dict):
             self._waiters[waiter] = None
         else:
             self._waiters = {self._waiters: None, waiter: None}
+
+    def on_done(self, call: "Callable[[CollectorEvent], object]") -> Waiter:
+        """Have `call(event)` called when the event is done, which it must not be yet.
+
+        Returns:
+            What `remove_waiter()` takes to have it not called.
+
+        """
+        waiter = Callback(self, call)
+        self.add_waiter(waiter)
+        return waiter
 
     def remove_waiter(self, waiter: "Waiter") -> None:
         """Forget a waiter; one that is not there, or no longer, is no error."""

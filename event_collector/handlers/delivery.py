@@ -6,6 +6,7 @@ from typing import Any
 from event_collector.handlers.collector import COROUTINE, PROCESS, Collector
 from event_collector.handlers.router import Router, SimpleRouter
 from event_collector.values.payload import Delivery, Payload
+from event_collector.values.results import Error, ResultList
 
 __all__ = ["DeliveryPlan"]
 
@@ -51,6 +52,16 @@ class DeliveryPlan:
         if payload.delivery is _BROADCAST or self._all_remote or self._select is None:
             return self.any_remote
         return any(collector.place == PROCESS for collector in self._select(payload))
+
+    def count_errors(self, results: ResultList) -> bool:
+        """Count the failed attempts of the collectors that these results come from; return whether there are any."""
+        is_failed = False
+        for result in results:
+            if isinstance(result, Error):
+                is_failed = True
+                if (collector := self.collectors.get(result.key or "")) is not None:
+                    collector.usage.errors += 1
+        return is_failed
 
     def sole_key(self, payload: Payload[Any]) -> str | None:
         """Return the key of the collector of a payload that goes to one and no other, as far as is known."""

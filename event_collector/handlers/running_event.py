@@ -6,8 +6,8 @@ It is not known in tasks and threads that a handler starts: for those it has to 
 
 import sys
 import threading
-from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from collections.abc import Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet
 
 if TYPE_CHECKING:
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
     from event_collector.remote.host import Host
 
-__all__ = ["RunningEvent", "add_event_context", "event_context", "running_event", "running_id"]
+__all__ = [
+    "RunningEvent",
+    "add_event_context",
+    "event_context",
+    "register_finder",
+    "running_event",
+    "running_id",
+]
 
 
 class RunningEvent(NamedTuple):
@@ -46,6 +53,14 @@ TASKS: "WeakKeyDictionary[asyncio.Task[Any], RunningEvent]" = WeakKeyDictionary(
 """The tasks in which several collectors work on one event beside each other. No value may lead back to its task."""
 
 
+_finders: "list[Callable[[], RunningEvent | None]]" = []
+
+
+def register_finder(find: "Callable[[], RunningEvent | None]") -> None:
+    """Have `running_event()` call `find`, which returns the event of the calling thread and task if it knows one."""
+    _finders.append(find)
+
+
 def running_event() -> RunningEvent | None:
     """Return the event that the calling code works on; None when it is in no handler, or that is not known."""
     for host in THREAD.hosts:
@@ -54,19 +69,18 @@ def running_event() -> RunningEvent | None:
             return event
     if THREAD.event is not None:
         return THREAD.event
-    asyncio, consumer = (
-        sys.modules.get("asyncio"),
-        sys.modules.get("event_collector.tiers.coroutines.consumer"),
-    )
-    if asyncio is None or consumer is None or asyncio._get_running_loop() is None:
+    for find in _finders:
+        event = find()
+        if event is not None:
+            return event
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
         return None
-    task = asyncio.current_task()
-    if task is None:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
         return None
-    worker = task.get_coro()
-    if isinstance(worker, consumer.Consumer):
-        return cast("RunningEvent | None", worker.running_event())
-    return TASKS.get(task)
+    return None if task is None else TASKS.get(task)
 
 
 def running_id() -> int:

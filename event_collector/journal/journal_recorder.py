@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from copy import copy
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from event_collector.dispatch.dispatcher import Dispatcher
+from event_collector.dispatch.recording import Recording
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
 from event_collector.events.event import CollectorEvent
 from event_collector.events.event_ids import event_ids
@@ -167,6 +167,7 @@ class JournalRecorder:
         self._writer: Writer | None = None
         self._page: RunningPage | None = None
         self._is_open = False
+        self._recording: Recording
         self._parked = Changes()
         """What the queue tells while it does not run: dead letters that are dropped. For the next start."""
 
@@ -197,7 +198,11 @@ class JournalRecorder:
             await self.close()
             raise
 
-    def restore(self, recovered: Recovered, dispatcher: Dispatcher, letters: DeadLetters) -> None:
+    def enter_by(self, recording: Recording) -> None:
+        """Set the way by which recovered events enter the queue. Before the first start."""
+        self._recording = recording
+
+    def restore(self, recovered: Recovered, letters: DeadLetters) -> None:
         """Queue what is to run again, and take events from now on. The dispatcher is open."""
         self._report(recovered)
         event_ids.reserve(recovered.last_id)
@@ -210,14 +215,14 @@ class JournalRecorder:
         suspects = deque(one for one in recovered.unfinished if one.record.crashes >= doubtful)
         for unfinished in recovered.unfinished:
             if unfinished.record.crashes < doubtful:
-                self._replay(unfinished, dispatcher)
-        self._replay_alone(suspects, dispatcher)
+                self._replay(unfinished)
+        self._replay_alone(suspects)
 
-    def _replay(self, unfinished: Unfinished, dispatcher: Dispatcher) -> CollectorEvent:
+    def _replay(self, unfinished: Unfinished) -> CollectorEvent:
         record, payload, progress = unfinished
         payload._note(event_id=record.id)
         now = clock.wall()
-        event = dispatcher.recover(
+        event = self._recording.recover(
             record.id,
             payload,
             progress.attempts,
@@ -228,12 +233,12 @@ class JournalRecorder:
             self._journal.on_replay(event)
         return event
 
-    def _replay_alone(self, suspects: deque[Unfinished], dispatcher: Dispatcher) -> None:
+    def _replay_alone(self, suspects: deque[Unfinished]) -> None:
         """Run events one after the other: of several that were in handlers whenever a program died, one did it."""
-        while suspects and self._is_open and not dispatcher.supervisor.giving_up:
-            event = self._replay(suspects.popleft(), dispatcher)
+        while suspects and self._is_open and not self._recording.is_giving_up:
+            event = self._replay(suspects.popleft())
             if not event.is_done():
-                event.add_waiter(_Next(event, lambda: self._replay_alone(suspects, dispatcher)))
+                event.add_waiter(_Next(event, lambda: self._replay_alone(suspects)))
                 return
 
     async def close(self) -> None:

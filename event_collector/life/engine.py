@@ -168,7 +168,7 @@ class Engine:
 
     def collector_metrics(self) -> dict[str, CollectorMetrics]:
         """Return the metrics of each collector, of this instant or of the end."""
-        return collector_metrics(self._collectors, self._dispatcher, self._meter)
+        return collector_metrics(self._collectors, self._dispatcher.figures, self._meter)
 
     def worker_statistics(self) -> PoolStatistics | None:
         """Return the figures of the worker processes; None while there are none."""
@@ -214,7 +214,7 @@ class Engine:
         """Return whether start or end wait for this task, so that it cannot wait for them."""
         if task is None:
             return False
-        in_handler = HANDLER_TASKS.get(task) is self._router or self._dispatcher.is_consumer(task)
+        in_handler = HANDLER_TASKS.get(task) is self._router or self._dispatcher.is_in_handler(task)
         return in_handler or task is self._keeper or task in self._reports
 
     def _take_errors(self) -> list[Exception]:
@@ -280,7 +280,9 @@ class Engine:
             if collector.lifecycle is not None and _is_here(collector):
                 await self._lifecycles.enter(collector.lifecycle, collector.ctx)
         await tiers.open(everyone)
-        self._dispatcher.waits = keep_times(everyone, self._settings.event_service_data_window_size)
+        self._dispatcher.totals.keep_waits(
+            keep_times(everyone, self._settings.event_service_data_window_size)
+        )
         loop, now = asyncio.get_running_loop(), clock.now()
         self._monitor = Monitor(
             self._dispatcher,
@@ -299,7 +301,7 @@ class Engine:
         self._dispatcher.open(loop, plan, tiers.workers, self._monitor.wake)
         self.running, self.state = True, RUNNING
         if self._journal is not None and recovered is not None:
-            self._journal.restore(recovered, self._dispatcher, self._letters)
+            self._journal.restore(recovered, self._letters)
         if self._settings.report_interval > 0:
             self._reporter = Reporter(self._settings.report_interval, self._report)
             self._reporter.start(loop)
@@ -343,7 +345,7 @@ class Engine:
             async with asyncio.timeout(bound if bound > 0 else None) as self._deadline:
                 if self._hurried:
                     self._hurry()
-                await self._dispatcher.join()
+                await self._dispatcher.totals.join()
         except (TimeoutError, asyncio.CancelledError):
             return False
         finally:
@@ -352,15 +354,15 @@ class Engine:
 
     async def _give_up(self) -> None:
         error = QueueShutDown("the queue was shut down before this event was finished")
-        self._log.warning("events given up", unfinished=self._dispatcher.unfinished)
+        self._log.warning("events given up", unfinished=self._dispatcher.totals.unfinished)
         self._dispatcher.give_up(error)
         if (workers := self._tiers.workers) is not None:
             await insist(workers.abort)
         try:
             async with asyncio.timeout(CANCEL_GRACE):
-                await self._dispatcher.join()
+                await self._dispatcher.totals.join()
         except (TimeoutError, asyncio.CancelledError):
-            self._log.warning("handlers ignore their cancellation", handlers=self._dispatcher.busy)
+            self._log.warning("handlers ignore their cancellation", handlers=self._dispatcher.permits.busy)
             self._dispatcher.abandon(error)
 
     async def _close(self, timeout: float | None) -> None:
@@ -369,7 +371,7 @@ class Engine:
         if self._monitor is not None:
             self._monitor.stop()
         if self.running:
-            await insist(self._dispatcher.close)
+            self._dispatcher.close()
         await self._tiers.close(timeout)
         try:
             self._errors += await self._lifecycles.leave()

@@ -2,14 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.events.capacity import DROP_NEWEST, DROP_OLDEST, WAIT
 from event_collector.events.event import QueueType
 from event_collector.values.errors import ConfigError
 from event_collector_workers.limits import WorkerLimits
 
-__all__ = ["Limits", "Settings"]
+__all__ = ["Settings"]
 
 DEFAULT_MIN_CONSUMERS: Final = 1
 DEFAULT_MAX_CONSUMERS: Final = 100_000
@@ -27,14 +28,6 @@ WORKER_STARTUP_TIMEOUT: Final = 60.0
 
 START_METHODS = ("forkserver", "spawn", "fork")
 OVERFLOW_POLICIES = (WAIT, DROP_OLDEST, DROP_NEWEST)
-
-
-class Limits(NamedTuple):
-    """How many events may be in handlers at once."""
-
-    min_consumers: int
-    max_consumers: int
-    autoscale: bool
 
 
 @dataclass
@@ -136,6 +129,6 @@ class Settings:
         self.max_dead_letters = max(0, int(self.max_dead_letters))
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> ConsumerLimits:
         """The bounds of the number of consumers."""
-        return Limits(self.min_consumers, self.max_consumers, self.autoscale)
+        return ConsumerLimits(self.min_consumers, self.max_consumers, self.autoscale)

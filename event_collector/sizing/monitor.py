@@ -8,7 +8,8 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import process_time, thread_time
-from typing import Any, NamedTuple, Protocol
+from types import FrameType
+from typing import Any, Protocol
 
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.handlers.collector import PROCESS, Collector
@@ -16,7 +17,7 @@ from event_collector.sizing.handler_time import TimeAccounts
 from event_collector.sizing.loop_share import LoopShares
 from event_collector.sizing.watchdog import Watchdog
 from event_collector.tiers.adaptive import AdaptiveTier
-from event_collector.tiers.coroutines.consumer_pool import collector_in
+from event_collector.tiers.workers.worker_reading import WorkerReading
 from event_collector.values.clock import clock
 from event_collector.watching.metrics import Counts, Meter
 from event_collector_workers.autoscaler import (
@@ -30,7 +31,7 @@ from event_collector_workers.autoscaler import (
 )
 from event_collector_workers.machine import Machine
 
-__all__ = ["Monitor", "Reporter", "WorkerGauge", "WorkerReading"]
+__all__ = ["Monitor", "Reporter", "WorkerGauge"]
 
 HISTORY = 50
 """How many of the last changes of size are kept for whoever asks."""
@@ -50,23 +51,6 @@ LAG_MEMORY = 0.15
 
 TIMER_GRAIN = 0.002
 """Seconds that a timer may be late on a loop with nothing to do: event loops round to milliseconds."""
-
-
-class WorkerReading(NamedTuple):
-    """The worker processes at one instant; seconds and bytes."""
-
-    size: int
-    busy: int
-    starting: int
-    outstanding: int
-    """Events the workers have, or will get from their pool's backlog."""
-    cpu: float
-    delay: float
-    """Seconds that workers were ready to run and had no CPU, so far."""
-    startup: float | None
-    memory: int | None
-    cpu_in_all: float = 0.0
-    """Like `cpu`, with what it took to start them, and those that have ended."""
 
 
 class WorkerGauge(Protocol):
@@ -131,7 +115,8 @@ class Monitor:
         adaptive: AdaptiveTier | None = None,
         executors: ExecutorGauge | None = None,
     ) -> None:
-        self._dispatcher, self._meter, self._law = dispatcher, meter, law
+        self._dispatcher, self._figures = dispatcher, dispatcher.figures
+        self._meter, self._law = meter, law
         self._adaptive, self._executors = adaptive, executors
         self._collectors = collectors
         self._interval = interval
@@ -156,7 +141,7 @@ class Monitor:
     def start(self, loop: asyncio.AbstractEventLoop, workers: WorkerGauge | None) -> None:
         """Begin to watch; `workers` is None where no collector needs any."""
         self._loop, self._workers = loop, workers
-        self._watchdog = Watchdog(lambda frame: collector_in(frame, self._dispatcher), self._log)
+        self._watchdog = Watchdog(self._key_in, self._log)
         self._accounts = TimeAccounts(self._collectors, self._adaptive)
         self._looked = clock.now()
         self._schedule(self._interval)
@@ -179,14 +164,11 @@ class Monitor:
 
     def counts(self) -> Counts:
         """Return the counters of this instant."""
-        dispatcher = self._dispatcher
-        return Counts(
-            dispatcher.accepted, dispatcher.finished, dispatcher.qsize, dispatcher.busy, dispatcher.size
-        )
+        return self._figures.counts()
 
     def sizes(self) -> tuple[int, int, int]:
         """Return how many consumers the law wants, how many workers are ready, and how many of these it wants."""
-        consumers = self._dispatcher.size if self.plan is None else self.plan.consumers
+        consumers = self._figures.size if self.plan is None else self.plan.consumers
         if self._workers is None:
             return consumers, 0, 0
         wanted = self._workers.size if self.plan is None else self._workers_wanted
@@ -214,7 +196,7 @@ class Monitor:
         late, self._turn = max(now - self._due - TIMER_GRAIN, self._turn), 0.0
         # By time, not by looks: a loop that is held up has few of them.
         self._lag += -math.expm1((self._looked - now) / LAG_MEMORY) * (max(0.0, late) - self._lag)
-        if self._loop is not None and self._dispatcher.active:  # else it would wake a loop that sleeps
+        if self._loop is not None and self._figures.active:  # else it would wake a loop that sleeps
             self._loop.call_soon(self._measure_turn, now)
         self._meter.sample(now, self.counts())
         plan, failure = None, None
@@ -231,7 +213,7 @@ class Monitor:
 
     def _go_on(self, now: float, plan: Plan | None) -> None:
         """Look again when that is worthwhile; `plan` is None after a look that failed."""
-        if plan is None or self._dispatcher.active:
+        if plan is None or self._figures.active:
             self._schedule(self._pause if plan is not None else FAILED_INTERVAL)
         elif plan.next_check is not None:
             self._schedule(max(self._pause, plan.next_check - now))
@@ -256,9 +238,9 @@ class Monitor:
         # Events in workers, and those that these have room for, take consumers that the law does not count.
         remote = 0 if workers is None else self._remote + max(0, workers.room)
         most = plan.consumer_ceiling + remote + self._elsewhere
-        dispatcher.ceiling = max(1, min(most, dispatcher.limits.max_consumers))
-        wanted = max(plan.consumers + self._remote + self._elsewhere, dispatcher.busy)
-        if wanted != dispatcher.size:
+        dispatcher.permits.raise_ceiling(most)
+        wanted = max(plan.consumers + self._remote + self._elsewhere, dispatcher.permits.busy)
+        if wanted != dispatcher.permits.size:
             dispatcher.resize(wanted)
         # Events that need a worker keep one, whatever the law thinks of so little work.
         wanted = max(plan.workers, 1 if self._worker_needed else 0)
@@ -278,18 +260,18 @@ class Monitor:
             )
 
     def _read(self, now: float) -> Readings:
-        dispatcher = self._dispatcher
+        figures = self._figures
         workers = NO_WORKERS if self._workers is None else self._workers.gauge()
         self._workers_cpu = max(self._workers_cpu, workers.cpu_in_all)
-        self._worker_needed = workers.outstanding > 0 or dispatcher.remote_queued > 0
+        self._worker_needed = workers.outstanding > 0 or figures.remote_queued > 0
         alone = len(self._collectors) == 1 and not self._collectors[0].is_batched
         if alone:  # all events are its own, and counted already
             usage = self._collectors[0].usage
-            usage.completions, usage.wall = dispatcher.attempts, dispatcher.service_total
+            usage.completions, usage.wall = figures.attempts, figures.service_total
         elapsed, self._looked = now - self._looked, now
         self._accounts.look(elapsed, self._lag, workers.cpu, workers.delay)
         self._shares.look(elapsed, self._accounts.by_key.values())
-        busy, dispatcher.peak = max(dispatcher.busy, dispatcher.peak), 0
+        busy = self._dispatcher.permits.take_peak()
         sized = [collector for collector in self._collectors if not self._has_a_size_of_its_own(collector)]
         collectors = tuple(self._reading(collector) for collector in sized)
         self._remote = sum(int(r.running or 0) for r in collectors if r.tier is Tier.PROCESS)
@@ -299,18 +281,22 @@ class Monitor:
         return Readings(
             now=now,
             collectors=collectors,
-            consumers=TierReading(size=dispatcher.size, busy=max(0, busy - self._remote - outside)),
+            consumers=TierReading(size=figures.size, busy=max(0, busy - self._remote - outside)),
             workers=TierReading(size=workers.size, busy=workers.busy, starting=workers.starting),
             machine=self._machine.read(now),
             loop_busy=self._accounts.loop_busy,
             worker_startup=workers.startup,
             worker_memory=workers.memory,
-            unrouted=0 if len(self._collectors) == 1 else dispatcher.qsize,
-            draining=dispatcher.refusing,
+            unrouted=0 if len(self._collectors) == 1 else figures.qsize,
+            draining=self._dispatcher.gate.refusal is not None,
         )
 
     def _has_a_size_of_its_own(self, collector: Collector) -> bool:
         return self._executors is not None and self._executors.bounds(collector)
+
+    def _key_in(self, frame: FrameType | None) -> str | None:
+        handlers = self._dispatcher.handlers
+        return None if handlers is None else handlers.key_in(frame)
 
     def _own_cpu(self) -> float:
         """Return the CPU time of this process and its workers: to walk all processes would hold up the loop."""
@@ -319,8 +305,8 @@ class Monitor:
     def _reading(self, collector: Collector) -> CollectorReading:
         usage, alone = collector.usage, len(self._collectors) == 1
         account = self._accounts.by_key[collector.key]
-        running = self._dispatcher.busy if alone else usage.running
-        queued = self._dispatcher.qsize if alone else 0
+        running = self._figures.busy if alone else usage.running
+        queued = self._figures.qsize if alone else 0
         return CollectorReading(
             key=collector.key,
             tier=Tier.PROCESS if collector.place == PROCESS else Tier.COROUTINE,

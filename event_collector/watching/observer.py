@@ -30,7 +30,9 @@ _Counters = dict[tuple[str, str | int], float]
 class Events(Protocol):
     """The owner of the events, as the observer sees it."""
 
-    dropped: int
+    @property
+    def dropped(self) -> int:
+        """Events that made room in a full queue."""
 
     def accounting(self) -> Accounting:
         """Return where all events are."""

@@ -284,7 +284,7 @@ def show(value: object) -> str:
 
 
 def test_the_layout_describes_every_room() -> None:
-    """CONTRIBUTING.md has the files at the top of each package and its folders, in the words of their own docstrings."""
+    """CONTRIBUTING.md has each package's top files and folders, in the words of their own docstrings."""
     page = (ROOT / "CONTRIBUTING.md").read_text()
     for package in (ROOT / "event_collector", ROOT / "workers/event_collector_workers"):
         part = page.partition(f"### `{package.name}`\n")[2].partition("\n##")[0]

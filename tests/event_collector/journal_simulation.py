@@ -6,6 +6,7 @@ from typing import Any
 from unittest import mock
 
 from event_collector import CollectorEvent, Journal
+from event_collector.dispatch.recording import Recording
 from event_collector.events.event_ids import event_ids
 from event_collector.journal import journal_recorder as recorder
 from event_collector.journal import writer
@@ -107,10 +108,12 @@ class JournalSimulation(Simulation):
     def open(self) -> None:
         if self.recorder is None:
             self.recorder = JournalRecorder(self._journal, self.collectors, Silence())
-            self.dispatcher.attach_recorder(self.recorder)
+            recording = Recording(self.dispatcher, self.recorder)
+            self.publisher.enter_by(recording)
+            self.recorder.enter_by(recording)
         self.recovered = self.run(self.recorder.open())
         super().open()
-        self.recorder.restore(self.recovered, self.dispatcher, self.letters)
+        self.recorder.restore(self.recovered, self.letters)
 
     def end(self, *, abort: bool) -> None:
         self.disk.become(slow=False, full=False)
@@ -124,5 +127,5 @@ class JournalSimulation(Simulation):
         self.on_begin = lambda _: None
         self.dispatcher.refuse(QueueShutDown("dead"))
         self.dispatcher.give_up(QueueShutDown("dead"))
-        self.run(self.dispatcher.close())
+        self.dispatcher.close()
         self.close()

@@ -19,13 +19,11 @@ from event_collector import (
     WorkerCrashed,
 )
 from event_collector.data import Ok
-from event_collector.dispatch.admission import resend
 from event_collector.dispatch.dispatcher import Dispatcher
-from event_collector.dispatch.supervisor import Supervisor
+from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
 from event_collector.exceptions import EventCancelled
 from event_collector.handlers.delivery import DeliveryPlan
-from event_collector.life.settings import Limits
 from event_collector.publisher import EventPublisher
 from event_collector.values.clock import TimeSource, clock
 from event_collector.values.refusals import QueueShutDown
@@ -104,7 +102,7 @@ class SimulatedWorkers:
             self._begin(event, its_collector)
 
     def _begin(self, event: CollectorEvent, collector: Collector) -> None:
-        event.place = self
+        event.move_to(self)
         begun, payload = self._simulation.loop.now, event.payload
 
         def end(error: BaseException | None) -> None:
@@ -114,13 +112,17 @@ class SimulatedWorkers:
                 if error is None
                 else failure(error, collector.process, (payload,), {}, collector.key)
             )
-            event.place = None
-            self._simulation.dispatcher.finish([(event, result, self._simulation.loop.now - begun)])
-            self._simulation.dispatcher.submit_jobs()
+            self._simulation.dispatcher.ended_many([(event, result, self._simulation.loop.now - begun)])
+            self._simulation.dispatcher.hand_out()
 
         self.jobs[event] = self._simulation.begin(collector.key, payload, end)
 
-    def cancel(self, event: CollectorEvent) -> bool:
+    def note_waiter(self) -> None:
+        """Do nothing."""
+
+    def cancel_event(self, event: CollectorEvent) -> bool:
+        if not event.note_cancelled():
+            return True
         handling = self.jobs[event]
         del self._simulation.handlings[handling]
         # The worker is killed, which takes a moment.
@@ -133,7 +135,7 @@ class SimulatedWorkers:
             return await self._simulation.call(collector.key, payload)
         finally:
             self._calls -= 1
-            self._simulation.dispatcher.submit_jobs()
+            self._simulation.dispatcher.hand_out()
 
 
 class SimulatedTime(TimeSource):
@@ -181,12 +183,11 @@ class Simulation:
             default_priority=1000,
             max_queue_size=bound,
             overflow=overflow,
-            limits=Limits(1, consumers, autoscale=False),
+            limits=ConsumerLimits(1, consumers, autoscale=False),
             meter=Meter(events=10, rate_window=1, load_window=1, warmup=0, history=10),
             letters=self.letters,
-        )
-        self.dispatcher.supervisor = Supervisor(
-            self.dispatcher, self.letters, now=self.loop.time, chance=Random(1).random
+            now=self.loop.time,
+            chance=Random(1).random,
         )
         self.publisher = EventPublisher(self.dispatcher)
         self.workers = None if alone else SimulatedWorkers(self, workers)
@@ -202,7 +203,7 @@ class Simulation:
         return self.loop.time()
 
     async def _resend(self, letter: DeadLetter) -> CollectorEvent:
-        return await resend(self.dispatcher, letter)
+        return await self.publisher.resend(letter)
 
     def open(self) -> None:
         plan = DeliveryPlan(SimpleRouter(self.collectors), self.collectors)
@@ -215,12 +216,12 @@ class Simulation:
         self.turn()
         if not abort:
             for _ in range(200):
-                if self.dispatcher.unfinished == 0:
+                if self.dispatcher.totals.unfinished == 0:
                     break
                 for handling in list(self.handlings):
                     self.finish(handling, None)
                 self.advance(1.0)
-            assert self.dispatcher.unfinished == 0, "a drain that does not end"
+            assert self.dispatcher.totals.unfinished == 0, "a drain that does not end"
         else:
             self.dispatcher.give_up(error)
             if self.workers is not None:
@@ -229,7 +230,7 @@ class Simulation:
                         self.finish(handling, QueueShutDown("the pool is closed"))
             self.advance(1.0)
             self.dispatcher.abandon(error)
-        self.run(self.dispatcher.close())
+        self.dispatcher.close()
         self.turn()
 
     async def _handle_c(self, payload: Payload[Any], ctx: Context) -> Any:
@@ -267,9 +268,9 @@ class Simulation:
 
     def check_balance(self) -> Accounting:
         """See that the equation holds, now and after a turn of the loop; return the numbers of then."""
-        self._check(self.dispatcher.accounting())
+        self._check(self.dispatcher.figures.accounting())
         self.turn()
-        count = self.dispatcher.accounting()
+        count = self.dispatcher.figures.accounting()
         self._check(count)
         return count
 

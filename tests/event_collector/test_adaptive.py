@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from event_collector import Collector, CollectorQueue, Delivery, Error, Payload, QueueType
-from event_collector.events.backlog import make_backlog, sort_out
+from event_collector.events.backlog import Backlogs
 from event_collector.publisher import CollectorEvent
 from event_collector_workers.autoscaler import Plan, Readings, Tier
 from tests.event_collector import sample_adaptive as handlers
@@ -214,32 +214,32 @@ async def test_a_collector_whose_values_cannot_travel_stays_and_says_so() -> Non
 
 @pytest.mark.parametrize("queue_type", list(QueueType))
 @pytest.mark.parametrize("remote", ["all", "none", "odd"])
-def test_lines_are_sorted_out_in_order(queue_type: QueueType, remote: str) -> None:
-    """Whatever was in which line, each event is in the right one, and leaves it in the order of the queue."""
+def test_backlogs_are_sorted_out_in_order(queue_type: QueueType, remote: str) -> None:
+    """Each event comes into the right backlog, wherever it was, and leaves it in the order of the queue."""
     dice = random.Random(5)
     is_remote = {"all": lambda p: True, "none": lambda p: False, "odd": lambda p: p.value % 2 == 1}[remote]
     kinds = 3 if queue_type is QueueType.PRIORITY else 1  # elsewhere all have the same
     for share in (0.0, 0.5, 1.0):
-        lines = make_backlog(queue_type), make_backlog(queue_type)
+        backlogs, wanted = (Backlogs(queue_type, lambda _: None) for _ in range(2))
         everyone = []
         for number in range(200):
             event = CollectorEvent(number, Payload(number), float(dice.randrange(kinds)))
-            lines[dice.random() < share].push(event)
+            backlogs.both[dice.random() < share].push(event)
             everyone.append(event)
-        for line in lines:  # some are withdrawn meanwhile
-            for event in list(line)[::7]:  # type: ignore[call-overload]
-                line.withdraw(event)
-        left = {event.id for line in lines for event in line if event not in line.gaps}  # type: ignore[attr-defined]
-        wanted = make_backlog(queue_type), make_backlog(queue_type)
-        for event in sorted(everyone, key=lambda event: event.id):
-            if event.id in left:
-                wanted[is_remote(event.payload)].push(event)
-        sorted_out = make_backlog(queue_type), make_backlog(queue_type)
-        for event, there in sort_out(*lines, is_remote):
-            sorted_out[there].push(event)
-        assert [len(line) for line in lines] == [0, 0]
-        got = [[line.pop() for _ in range(len(line))] for line in sorted_out]
-        assert got == [[line.pop() for _ in range(len(line))] for line in wanted]
+        withdrawn = set()
+        for backlog in backlogs:  # some are withdrawn meanwhile
+            for event in list(backlog.order)[::7]:
+                backlog.withdraw(event)
+                withdrawn.add(event)
+        for event in everyone:
+            if event not in withdrawn:
+                wanted.both[is_remote(event.payload)].push(event)
+        backlogs.redirect(lambda event: is_remote(event.payload))
+        got = [[backlog.take() for _ in range(len(backlog))] for backlog in backlogs]
+        assert got == [[backlog.take() for _ in range(len(backlog))] for backlog in wanted]
+        assert all(
+            event.place is backlog for backlog, events in zip(backlogs, got, strict=True) for event in events
+        )
 
 
 async def test_an_error_is_the_handlers_own_in_both_places() -> None:

@@ -53,9 +53,7 @@ async def test_what_expires_in_the_queue_is_not_begun(
             assert isinstance(result.err, DeadlineExceeded)
             assert event.service_time() == 0
         assert queue.accounting()[2:4] == (1, 1)
-        await until(
-            lambda: first not in queue._dispatcher.supervisor._deadlines, "its own deadline has passed"
-        )
+        await until(lambda: first not in queue._dispatcher.retries._deadlines, "its own deadline has passed")
         release.touch()
         assert (await first.wait()).first().unwrap() == 1  # what has begun goes on
         assert (await long.wait()).first().unwrap() == 1
@@ -124,13 +122,13 @@ async def test_a_retry_that_is_due_and_waits_expires(manual_clock: ManualClock) 
 async def test_deadlines_that_are_met_leave_nothing_behind() -> None:
     """The schedule does not keep events that are done."""
     async with running(Collector("c", handlers.echo_async)) as queue:
-        supervisor = queue._dispatcher.supervisor
+        retries = queue._dispatcher.retries
         for _ in range(20):
             events = await queue.get_publisher().send_many((Payload(n) for n in range(50)), deadline=1000.0)
             for event in events:
                 await event.wait()
-            assert len(supervisor._deadlines) == 0
-            assert len(supervisor._deadlines._heap) <= 100
+            assert len(retries._deadlines) == 0
+            assert len(retries._deadlines._heap) <= 100
 
 
 @pytest.mark.parametrize("bad", [0, -1, "1", True, float("nan")])

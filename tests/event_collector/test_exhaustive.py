@@ -55,7 +55,7 @@ class Run:
         return True
 
     def check(self) -> None:
-        count = self.simulation.dispatcher.accounting()
+        count = self.simulation.dispatcher.figures.accounting()
         assert count.accepted == sum(count[1:]) == 2
         assert min(count) >= 0
         assert sum(event.is_done() for event in self.events) == count.finished + count.dead

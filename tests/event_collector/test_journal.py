@@ -767,7 +767,7 @@ async def test_without_a_journal_no_payload_has_an_id() -> None:
         await (await queue.get_publisher().send(Payload(1))).wait()
     assert trace.ids == [None]
     assert isinstance(queue._dispatcher, Dispatcher)
-    assert queue._dispatcher.recorder is None
+    assert not queue._dispatcher._is_recorded
 
 
 async def test_one_payload_may_be_sent_twice(path: Path) -> None:

@@ -238,7 +238,7 @@ class Durability(Reliability):
     def end(self, abort: bool) -> Any:
         self.is_open = False
         self.simulation.end(abort=abort)
-        count = self.simulation.dispatcher.accounting()
+        count = self.simulation.dispatcher.figures.accounting()
         assert count[2:5] == (0, 0, 0), "something is left at the end"
         assert all(event.is_done() for event in self.events.values())
         left = {number for number, event in self.events.items() if was_given_up(event)} | self.pending
@@ -260,8 +260,8 @@ class Durability(Reliability):
 
     def snapshot(self) -> Any:
         """Return what is to be on record soon."""
-        supervisor = self.simulation.dispatcher.supervisor
-        scheduled = {number: event for number, event in self.events.items() if supervisor.is_scheduled(event)}
+        retries = self.simulation.dispatcher.retries
+        scheduled = {number: event for number, event in self.events.items() if event.place is retries}
         made, answered = {}, set()
         for (number, key), count in self.begun.items():
             if number in scheduled and key in scheduled[number].course.due:  # type: ignore[union-attr]
@@ -337,9 +337,9 @@ class Durability(Reliability):
     @invariant()
     def every_event_is_somewhere(self) -> None:
         self.simulation.check_balance()
-        assert len(self.events) == self.simulation.dispatcher.accepted
+        assert len(self.events) == self.simulation.dispatcher.totals.accepted
         done = sum(event.is_done() for event in self.events.values())
-        assert done == self.simulation.dispatcher.finished
+        assert done == self.simulation.dispatcher.totals.finished
 
     @invariant()
     def bounds_hold(self) -> None:

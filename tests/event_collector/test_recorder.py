@@ -19,6 +19,7 @@ from event_collector import (
     QueueShutDown,
     Retry,
 )
+from event_collector.dispatch.recording import Recording
 from event_collector.events.event_ids import event_ids
 from event_collector.handlers.attempt import Attempt
 from tests.event_collector import sample_attempts as handlers
@@ -69,7 +70,7 @@ class Notes:
 @asynccontextmanager
 async def recorded(*collectors: Collector, **options: Any) -> AsyncIterator[tuple[CollectorQueue, Notes]]:
     queue, notes = CollectorQueue(list(collectors), logging=False, max_workers=1, **options), Notes()
-    queue._dispatcher.attach_recorder(notes)
+    queue._attach_recorder(notes)
     async with asyncio.timeout(BOUND), queue, balanced_all_along(queue):
         yield queue, notes
         await queue.get_publisher().wait()
@@ -239,10 +240,10 @@ async def test_events_on_record_are_recovered() -> None:
         calls.clear()
         notes = Notes()
         queue = CollectorQueue([Collector(key, make(key), retry=LONG) for key in keys], logging=False)
-        queue._dispatcher.attach_recorder(notes)
+        recording = queue._attach_recorder(notes)
         event_ids.reserve(1_000_000)
-        first = queue._dispatcher.recover(7, Payload("new"))
-        second = queue._dispatcher.recover(8, Payload("tried"), {"a": Attempt(2, "KeyError: x")})
+        first = recording.recover(7, Payload("new"))
+        second = recording.recover(8, Payload("tried"), {"a": Attempt(2, "KeyError: x")})
         queue.dead_letters.restore(DeadLetter(5, "a", Payload("dead"), 4, "exhausted", "", "", 0.0))
         assert queue.accounting() == (3, 0, 0, 2, 0, 1)
         async with asyncio.timeout(BOUND), queue, balanced_all_along(queue):
@@ -262,7 +263,7 @@ async def test_events_on_record_are_recovered() -> None:
 async def test_an_event_recovered_for_a_collector_that_is_gone_fails() -> None:
     """It says which collector the queue does not have, and nobody else gets the event."""
     queue = CollectorQueue([Collector(key, handlers.echo_async) for key in ("a", "b")], logging=False)
-    event = queue._dispatcher.recover(9, Payload(1), {"gone": Attempt(1, "x")})
+    event = Recording(queue._dispatcher, Notes()).recover(9, Payload(1), {"gone": Attempt(1, "x")})
     async with asyncio.timeout(BOUND), queue:
         (result,) = await event.wait()
         assert isinstance(result, Error)

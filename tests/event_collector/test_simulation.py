@@ -160,7 +160,7 @@ class Reliability(RuleBasedStateMachine):
     def end_and_start(self, abort: bool) -> None:
         self.is_open = False
         self.simulation.end(abort=abort)
-        count = self.simulation.dispatcher.accounting()
+        count = self.simulation.dispatcher.figures.accounting()
         assert count[2:5] == (0, 0, 0), "something is left at the end"
         assert all(event.is_done() for event in self.events.values())
         self.simulation.open()
@@ -185,7 +185,7 @@ class Reliability(RuleBasedStateMachine):
 
     @invariant()
     def bounds_hold(self) -> None:
-        count = self.simulation.dispatcher.accounting()
+        count = self.simulation.dispatcher.figures.accounting()
         if self.bound:
             running = count.in_handlers
             assert count.queued + count.scheduled <= self.bound + 4 + running
@@ -194,7 +194,7 @@ class Reliability(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_in_vain(self) -> None:
         """What is queued waits for a consumer or a worker that has something to do."""
-        count = self.simulation.dispatcher.accounting()
+        count = self.simulation.dispatcher.figures.accounting()
         assert not count.queued or count.in_handlers
 
     def teardown(self) -> None:

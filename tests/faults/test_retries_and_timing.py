@@ -68,7 +68,7 @@ def simulation() -> Any:
 
 
 def check(simulation: Simulation) -> None:
-    count = simulation.dispatcher.accounting()
+    count = simulation.dispatcher.figures.accounting()
     assert count.accepted == sum(count[1:])
 
 
@@ -81,7 +81,7 @@ def test_waits_are_within_their_windows(simulation: Simulation) -> None:
             failed = simulation.loop.now
             simulation.finish(next(iter(simulation.handlings)), ConnectionError())
             check(simulation)
-            assert simulation.dispatcher.accounting().scheduled == 1
+            assert simulation.dispatcher.figures.accounting().scheduled == 1
             while not simulation.handlings:
                 simulation.advance(0.01)
             window = min(POLICY.max_backoff, POLICY.backoff * 2 ** (failures - 1))
@@ -105,7 +105,7 @@ def test_a_storm_of_failures_is_spread(simulation: Simulation) -> None:
     for handling in handlings:
         handling.end(ConnectionError())
     simulation.turn()
-    assert simulation.dispatcher.accounting().scheduled == 10_000
+    assert simulation.dispatcher.figures.accounting().scheduled == 10_000
     check(simulation)
     simulation.advance(1.1)
     assert sum(begun.values()) == 10_000

@@ -1,9 +1,9 @@
 """Events and calls as jobs of the worker pool, and how their answers come back as results."""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
-from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.time_limit import overdue
 from event_collector.remote.codec import ReplyDecoder
@@ -15,18 +15,45 @@ from event_collector_workers.errors import JobCancelled, JobTimeout, PoolClosed,
 from event_collector_workers.job import Job
 from event_collector_workers.limits import WorkerLimits
 
-__all__ = ["CallJob", "CollectorTask", "EventJob"]
+if TYPE_CHECKING:
+    from event_collector.events.event import CollectorEvent
+
+__all__ = ["CallJob", "CollectorTask", "EventJob", "Events"]
+
+
+class Events(Protocol):
+    """The owner of the events, as the worker tier sees it."""
+
+    def ended_many(self, ended: "list[tuple[CollectorEvent, Result[Any], float]]", /) -> None:
+        """Take the results of events, after so many seconds in the handler each."""
+
+    def hand_out(self) -> None:
+        """Workers have room again."""
 
 
 class CollectorTask:
-    """A collector as a task of the pool."""
+    """A collector as a task of the pool.
+
+    Args:
+        number: of the task.
+        collector: runs in the workers.
+        limits: what each worker may take of the machine; None for no limits.
+        events: gets the results.
+        cancel: withdraws a job, or kills the worker that is in it.
+
+    """
 
     def __init__(
-        self, number: int, collector: Collector, limits: WorkerLimits | None, dispatcher: Dispatcher
+        self,
+        number: int,
+        collector: Collector,
+        limits: WorkerLimits | None,
+        events: Events,
+        cancel: Callable[[Job], bool],
     ) -> None:
         self.number, self.key, self.timeout = number, collector.key, collector.timeout
         self._limits = limits
-        self._dispatcher = dispatcher
+        self._events, self.cancel = events, cancel
         self.collector = collector
         self.decode = ReplyDecoder(collector.result_type, collector.key)
         self.ended: list[tuple[Any, Result[Any], float]] = []
@@ -41,7 +68,7 @@ class CollectorTask:
         usage.wall += sum(seconds)
         if usage.times is not None:
             usage.times.extend(seconds)
-        self._dispatcher.finish(ended)
+        self._events.ended_many(ended)
 
     def called(self, elapsed: float) -> None:
         """Note that a call has taken so many seconds in a worker."""
@@ -86,6 +113,15 @@ class EventJob(Job):
         self.task, self.body, self.blob, self.timeout = task.number, body, blob, task.timeout
         self._place = None
         self.event, self.of = event, task
+        event.place = self  # CollectorEvent.move_to()
+
+    def cancel_event(self, event: "CollectorEvent") -> bool:
+        """Withdraw the job, or kill the worker that is in it; False if it has just ended."""
+        # Noted before: a job that has not started ends within the call.
+        return not event.note_cancelled() or self.of.cancel(self)
+
+    def note_waiter(self) -> None:
+        """Do nothing: the queue has started."""
 
     def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
         """The handler has answered, or let an exception out."""

@@ -8,13 +8,12 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.handlers.collector import ADAPTIVE, Collector
 from event_collector.handlers.running_event import running_id
 from event_collector.remote.codec import encode_payload
 from event_collector.remote.setup import is_decorated, seal
-from event_collector.sizing.monitor import WorkerReading
-from event_collector.tiers.workers.event_jobs import CallJob, CollectorTask, EventJob
+from event_collector.tiers.workers.event_jobs import CallJob, CollectorTask, EventJob, Events
+from event_collector.tiers.workers.worker_reading import WorkerReading
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
@@ -24,7 +23,7 @@ from event_collector_workers.errors import (
     WorkerPoolError,
     WorkerStartError,
 )
-from event_collector_workers.job import TaskSpec
+from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.limits import apply as apply_limits
 from event_collector_workers.machine import run_delay
@@ -77,7 +76,7 @@ class WorkerTier:
 
     Args:
         collectors: those collectors.
-        dispatcher: gets the results of the events it submitted.
+        events: gets the results of the events it submitted.
         min_workers: how many workers stay when there is nothing to do.
         max_workers: the most there may be.
         may_overtake: whether an event may come that is to go before those that wait.
@@ -94,7 +93,7 @@ class WorkerTier:
     def __init__(
         self,
         collectors: list[Collector],
-        dispatcher: Dispatcher,
+        events: Events,
         *,
         min_workers: int,
         max_workers: int,
@@ -105,16 +104,15 @@ class WorkerTier:
         **replacement: Any,
     ) -> None:
         _refuse_import_of_main(collectors)
-        self._dispatcher = dispatcher
         self._memory: dict[int, int | None] = {}  # of each worker, when last read
         self._memory_read_at = -MEMORY_INTERVAL
         self._times: dict[int, tuple[float, float]] = {}  # CPU time and delay of each worker, when last read
         self._cpu = self._delay = 0.0
         self._tasks = {
-            collector: CollectorTask(number, collector, limits, dispatcher)
+            collector: CollectorTask(number, collector, limits, events, self._cancel)
             for number, collector in enumerate(collectors)
         }
-        self._events = _PoolEvents(dispatcher, self._tasks.values(), log)
+        self._events = _PoolEvents(events, self._tasks.values(), log)
         self._pool = pool_factory.make(
             [TaskSpec(HOST, collector.setup or seal(collector)) for collector in collectors],
             min_workers=min_workers,
@@ -175,7 +173,7 @@ class WorkerTier:
             except Exception as exc:
                 task.refuse(event, exc)
                 continue
-            job = event.place = EventJob(task, body, blob, event)
+            job = EventJob(task, body, blob, event)
             jobs.append(job)
         try:
             self._pool.submit_all(jobs)
@@ -183,9 +181,8 @@ class WorkerTier:
             for job in jobs:
                 job.failed(PoolClosed(*exc.args), 0.0)
 
-    def cancel(self, event: Any) -> bool:
-        """Withdraw a submitted event, or kill the worker that is in it; False if it has just ended."""
-        return self._pool.cancel(event.place)
+    def _cancel(self, job: Job) -> bool:
+        return self._pool.cancel(job)
 
     async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
         """Process one payload in a worker and return the outcome of its handler.
@@ -289,8 +286,8 @@ def seal_adaptive(collectors: Iterable[Collector]) -> None:
 class _PoolEvents(PoolListener):
     """What the pool tells, for the dispatcher and the log."""
 
-    def __init__(self, dispatcher: Dispatcher, tasks: "Iterable[CollectorTask]", log: Any) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, events: Events, tasks: "Iterable[CollectorTask]", log: Any) -> None:
+        self._events = events
         self._tasks = tuple(tasks)
         self._log = log
         self.workers = 0
@@ -300,7 +297,7 @@ class _PoolEvents(PoolListener):
 
     def room(self) -> None:
         """Workers take events again."""
-        self._dispatcher.submit_jobs()
+        self._events.hand_out()
 
     def answers(self) -> None:
         """The answers of a worker are all with their events."""

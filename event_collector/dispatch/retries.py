@@ -1,8 +1,8 @@
-"""The supervisor: what becomes of an event after an attempt that failed, and of one that may not wait for ever.
+"""What follows an attempt: the end of the event, or another attempt later; and events that may not wait for ever.
 
-        an attempt ends --> finished
-              |-----------> scheduled --> due --> the backlog, and another attempt
-              '-----------> finished, with a dead letter
+        an attempt ends --> after() --> the end of the event
+                              |---------> scheduled --> due --> a backlog, and another attempt
+                              '---------> the end of the event, with a dead letter
 
 Only queues whose collectors have `retry=`, events with a deadline, and queues with a recorder come here.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from math import inf
 from random import random
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from event_collector.events.course import Course
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
@@ -21,11 +21,11 @@ from event_collector.events.event import CollectorEvent
 from event_collector.events.schedule import Schedule
 from event_collector.handlers.attempt import Attempt, later
 from event_collector.handlers.collector import PROCESS, Collector
-from event_collector.handlers.retry import DEADLINE, Retry, decide
+from event_collector.handlers.retry import DEADLINE, NOT_RETRIED, Retry, Verdict, decide
 from event_collector.handlers.router import Router, SimpleRouter
 from event_collector.remote.remote_exceptions import error_text
 from event_collector.values.clock import clock
-from event_collector.values.errors import ConfigError, DeadlineExceeded
+from event_collector.values.errors import ConfigError, DeadlineExceeded, EventCancelled
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown, another
 from event_collector.values.results import Error, Result, ResultList
@@ -34,63 +34,61 @@ from event_collector_workers.errors import WorkerCrashed
 if TYPE_CHECKING:
     from event_collector.events.recorder import Recorder
 
-__all__ = ["Supervisor"]
+__all__ = ["AfterAttempt", "Retries", "refuse_retries"]
 
 HASTE: Final = 0.1
 """Seconds that an attempt waits at most while the queue drains: enough not to spin, little enough to get through."""
 
 
-class Events(Protocol):
-    """The owner of the events, as the supervisor sees it."""
+class AfterAttempt(NamedTuple):
+    """What follows an attempt. The event ends with `results`, or it is tried again when `due`."""
 
-    def conclude(self, event: CollectorEvent, results: ResultList, *, on_record: bool = True) -> None:
-        """The event has left its handlers, or the schedule, for good."""
-
-    def hold(self, event: CollectorEvent) -> None:
-        """The event has left its handlers, and waits for another attempt."""
-
-    def requeue(self, event: CollectorEvent, *, remote: bool) -> None:
-        """The event waits for a handler again; `remote`: for a worker process."""
-
-    def is_waiting(self, event: CollectorEvent) -> bool:
-        """Return whether the event is in no handler."""
-
-    def end_waiting(self, event: CollectorEvent, error: Exception, *, on_record: bool = True) -> None:
-        """End an event that is in no handler."""
+    results: ResultList
+    due: float | None = None
+    on_record: bool = True
+    """Whether a record notes the end; if not, the event runs again at the next start."""
 
 
-class Supervisor:
-    """Decides after each attempt, keeps what is scheduled, and watches deadlines.
+class Retries:
+    """The place of events that wait for another attempt; decides after each attempt, and watches deadlines.
 
     Args:
-        events: who owns the events.
-        letters: where those go that have failed for good.
+        letters: where events go that have failed for good.
+        on_due: called with an event whose next attempt is due, and whether that needs a worker process.
+        end_waiting: ends an event that waits; called with the event, its error, and whether a record notes the end.
+        is_waiting: tells whether an event is in no handler.
         now: tells the time, in seconds.
         chance: returns a random number from 0 to 1, for the jitter.
+
+    Attributes:
+        letters: as given.
+        is_giving_up: whether the time for the end is up. Nothing more may begin.
+        returned: attempts that were followed by another one.
 
     """
 
     def __init__(
         self,
-        events: Events,
         letters: DeadLetters,
         *,
+        on_due: Callable[[CollectorEvent, bool], None],
+        end_waiting: Callable[[CollectorEvent, Exception, bool], None],
+        is_waiting: Callable[[CollectorEvent], bool],
         now: Callable[[], float] = clock.read,
         chance: Callable[[], float] = random,
     ) -> None:
-        self._events, self.letters = events, letters
+        self.letters = letters
+        self._on_due, self._end_waiting, self._is_waiting = on_due, end_waiting, is_waiting
         self._now, self._chance = now, chance
         self._collectors: Mapping[str, Collector] = {}
         self._policies: dict[str, Retry] = {}
         self._router: SimpleRouter | None = None
-        self._retries: Schedule[CollectorEvent] = Schedule(self._begin_again, now)
+        self._schedule: Schedule[CollectorEvent] = Schedule(self._begin_again, now)
         self._deadlines: Schedule[CollectorEvent] = Schedule(self._expire, now)
-        self._draining = False
-        self.giving_up = False
-        """Whether the time for the end is up: nothing more may begin."""
-        self.recorder: Recorder | None = None
+        self._recorder: Recorder | None = None
+        self._is_draining = False
+        self.is_giving_up = False
         self.returned = 0
-        """How many attempts were followed by another one."""
 
     # Start and stop
 
@@ -99,37 +97,69 @@ class Supervisor:
         self._collectors = collectors
         self._policies = {key: c.retry for key, c in collectors.items() if c.retry is not None}
         self._router = router if isinstance(router, SimpleRouter) else None
-        self._draining = self.giving_up = False
-        self._retries.open(loop)
+        self._is_draining = self.is_giving_up = False
+        self._schedule.open(loop)
         self._deadlines.open(loop)
+
+    def attach_recorder(self, recorder: "Recorder") -> None:
+        """Note attempts and dead letters on record."""
+        self._recorder = recorder
+        self.letters.attach(recorder.dead_letter_added, recorder.dead_letter_removed)
 
     @property
     def is_needed(self) -> bool:
-        """Whether each event that leaves its handlers has to be shown to it."""
-        return bool(self._policies or self._deadlines or self.recorder is not None)
+        """Whether `after()` has anything to decide."""
+        return bool(self._policies or self._deadlines or self._recorder is not None)
 
     def drain(self) -> None:
         """Let nothing wait for long any more: what is scheduled gets its attempt at once.
 
         With a recorder it ends here instead, and goes on after the next start, with its attempts and its waits.
         """
-        self._draining = True
-        if self.recorder is None:
-            for event in self._retries.clear():
+        self._is_draining = True
+        if self._recorder is None:
+            for event in self._schedule.clear():
                 self._begin_again(event)
-        for event in list(self._retries):
-            self._events.end_waiting(event, _left(), on_record=False)
+        for event in list(self._schedule):
+            self._end_waiting(event, _left(), False)
 
     def give_up(self, error: QueueShutDown) -> None:
         """End what is scheduled, and have nothing tried again."""
-        self._draining = self.giving_up = True
-        for event in list(self._retries):
-            self._events.end_waiting(event, another(error), on_record=False)
+        self._is_draining = self.is_giving_up = True
+        for event in list(self._schedule):
+            self._end_waiting(event, another(error), False)
 
     def close(self) -> None:
         """End the timers."""
-        self._retries.close()
+        self._schedule.close()
         self._deadlines.close()
+
+    # The place
+
+    def hold(self, event: CollectorEvent, due: float) -> None:
+        """Keep an event until its next attempt is due."""
+        self.returned += 1
+        self.resume(event, due)
+
+    def resume(self, event: CollectorEvent, due: float) -> None:
+        """Keep an event that waited when an earlier program ended."""
+        event.move_to(self)
+        self._schedule.add(event, due)
+
+    def withdraw(self, event: CollectorEvent) -> None:
+        """Remove an event that waits here."""
+        self._schedule.discard(event)
+
+    def cancel_event(self, event: CollectorEvent) -> bool:
+        """End an event that waits here."""
+        self._end_waiting(event, EventCancelled("the event was cancelled before it was in a handler"), True)
+        return True
+
+    def note_waiter(self) -> None:
+        """Do nothing: the queue has started."""
+
+    def __len__(self) -> int:
+        return len(self._schedule)
 
     # Deadlines
 
@@ -137,8 +167,12 @@ class Supervisor:
         """End the event at its deadline if it waits then."""
         self._deadlines.add(event, deadline)
 
+    def forget(self, event: CollectorEvent) -> None:
+        """Watch an event's deadline no longer."""
+        self._deadlines.discard(event)
+
     def _expire(self, event: CollectorEvent) -> None:
-        if not self._events.is_waiting(event):
+        if not self._is_waiting(event):
             return
         course, what = event.course, "event"
         if course is not None and course.due:
@@ -146,27 +180,25 @@ class Supervisor:
             for key in course.due:
                 result = _error_of(course.results, key)
                 self._bury(event, key, course.attempts[key], DEADLINE, result)
-        self._events.end_waiting(event, DeadlineExceeded(f"the {what} was not begun before the deadline"))
+        self._end_waiting(event, DeadlineExceeded(f"the {what} was not begun before the deadline"), True)
 
     # The end of an attempt
 
-    def settle(self, event: CollectorEvent, results: ResultList) -> None:
-        """An event has left its handlers: conclude it, or schedule another attempt."""
+    def after(self, event: CollectorEvent, results: ResultList) -> AfterAttempt:
+        """Decide what follows an attempt that ended with these results."""
         course = event.course
         if course is not None and course.results is not None:
             results = _merged(course.results, results, course.only)
         failed = [result for result in results if isinstance(result, Error) and result.key in self._policies]
-        if failed and not self.giving_up and not (course is not None and course.cancelled):
-            if course is None:
-                course = event.course = Course()
+        if failed and not self.is_giving_up and not (course is not None and course.cancelled):
+            course = event.note_course()
             self._judge(event, course, results, failed)
             if course.due:
-                self._schedule(event, course)
-                return
+                return self._again(event, course)
         self._deadlines.discard(event)
         # Handlers that the end has cut short could be tried again: that is left to the next start.
-        unfinished = (self.giving_up and failed) or _was_shut_down(results)
-        self._events.conclude(event, results, on_record=not unfinished)
+        is_unfinished = (self.is_giving_up and failed) or _was_shut_down(results)
+        return AfterAttempt(results, on_record=not is_unfinished)
 
     def _judge(
         self, event: CollectorEvent, course: Course, results: ResultList, failed: list[Error[Any]]
@@ -184,68 +216,61 @@ class Supervisor:
             before = course.attempts.get(key, Attempt())
             crashes = before.crashes + isinstance(result.err, WorkerCrashed)
             attempt = course.attempts[key] = Attempt(before.made + 1, error_text(result.err), crashes)
-            delay, reason = decide(self._policies[key], attempt, result.err, chance=self._chance(), left=left)
-            told = _with_attempts(result, attempt.made, before.error)
-            results[results.index(result)] = told
+            delay, reason = self._decide(key, attempt, result.err, left)
+            noted = _with_attempts(result, attempt.made, before.error)
+            results[results.index(result)] = noted
             if reason is None:
-                in_haste = self._draining and self.recorder is None
+                in_haste = self._is_draining and self._recorder is None
                 course.due[key] = now + (min(delay, HASTE) if in_haste else delay)
             else:
-                self._bury(event, key, attempt, reason, told)
+                self._bury(event, key, attempt, reason, noted)
 
-    def _schedule(self, event: CollectorEvent, course: Course) -> None:
+    def _decide(self, key: str, attempt: Attempt, error: object, left: float) -> Verdict:
+        try:
+            return decide(self._policies[key], attempt, error, chance=self._chance(), left=left)
+        except Exception:  # an error with attributes of other types than their names promise
+            return Verdict(0.0, NOT_RETRIED)
+
+    def _again(self, event: CollectorEvent, course: Course) -> AfterAttempt:
         due = min(course.due.values())
-        if self.recorder is not None:
+        results = course.results or ResultList()
+        if self._recorder is not None:
             attempts = {key: course.attempts[key] for key in course.due}
-            self.recorder.retrying(event, attempts, max(0.0, due - self._now()))
-            if self._draining:
+            self._recorder.retrying(event, attempts, max(0.0, due - self._now()))
+            if self._is_draining:
                 self._deadlines.discard(event)
-                self._events.conclude(event, self.unanswered(event, _left()), on_record=False)
-                return
-        self.returned += 1
-        self._events.hold(event)
-        self._retries.add(event, due)
+                return AfterAttempt(self.unanswered(event, _left()), on_record=False)
+        return AfterAttempt(results, due)
 
     def _bury(
         self, event: CollectorEvent, key: str, attempt: Attempt, reason: str, result: Error[Any] | None
     ) -> None:
         course = event.course
         payload = event.payload if course is None or course.original is None else course.original
-        trace = (result.details or {}).get("trace", "") if result is not None else ""
+        details = result.details if result is not None else None
+        trace = details.get("trace", "") if isinstance(details, dict) else ""
         self.letters.add(
             DeadLetter(event.id, key, payload, attempt.made, reason, attempt.error, str(trace), time.time())
         )
 
     # Another attempt
 
-    def resume(self, event: CollectorEvent, course: Course, delay: float) -> None:
-        """Schedule the next attempt of an event that waited for it when an earlier program ended."""
-        due = self._now() + delay
-        course.due = dict.fromkeys(course.attempts, due)
-        self._events.hold(event)
-        if course.deadline is not None:
-            self.watch(event, course.deadline)
-        self._retries.add(event, due)
-
     def _begin_again(self, event: CollectorEvent) -> None:
-        course = event.course
-        if course is None:
-            raise RuntimeError(f"event {event.id} is scheduled without an attempt")
+        course = event.note_course()
         now = self._now()
-        course.only = tuple(key for key, due in course.due.items() if due <= now or self._draining)
+        course.only = tuple(key for key, due in course.due.items() if due <= now or self._is_draining)
         self.prepare(event, course)
-        remote = any(self._collectors[key].place == PROCESS for key in course.only)
-        self._events.requeue(event, remote=remote)
+        self._on_due(event, any(self._collectors[key].place == PROCESS for key in course.only))
 
     def prepare(self, event: CollectorEvent, course: Course) -> None:
         """Have an event that goes to one collector and no other carry the number of its attempt."""
         if len(course.only) == 1 and (course.results is None or len(course.results) == 1):
             if course.original is None:
                 course.original = event.payload
-            event.payload = later(course.original, course.attempts[course.only[0]])
+            event.replace_payload(later(course.original, course.attempts[course.only[0]]))
 
     async def attempt(self, payload: Payload[Any], course: Course) -> ResultList:
-        """Process an event in those collectors only that its course names, each with the number of its attempt."""
+        """Process a payload in those collectors only that its course names, each with the number of its attempt."""
         missing = set(course.only) - set(self._collectors)
         if missing or self._router is None:
             raise ConfigError(
@@ -259,22 +284,6 @@ class Supervisor:
         ]
         return await self._router.process_each(deliveries)
 
-    # What is scheduled
-
-    @property
-    def scheduled(self) -> int:
-        """How many events wait for their next attempt."""
-        return len(self._retries)
-
-    def is_scheduled(self, event: CollectorEvent) -> bool:
-        """Return whether this one does."""
-        return event in self._retries
-
-    def forget(self, event: CollectorEvent) -> None:
-        """The event ends while it waits: it is neither scheduled nor watched any more."""
-        self._retries.discard(event)
-        self._deadlines.discard(event)
-
     def unanswered(self, event: CollectorEvent, error: Exception) -> ResultList:
         """Return the results of an event that ends while it waits: `error` in place of those that are missing."""
         course = event.course
@@ -283,6 +292,9 @@ class Supervisor:
         return ResultList(
             Error(error, key=result.key) if result.key in course.due else result for result in course.results
         )
+
+    def __repr__(self) -> str:
+        return f"<Retries {len(self)} scheduled, {len(self._deadlines)} deadlines, {self.returned} attempts repeated>"
 
 
 def refuse_retries(router: Router, collectors: Mapping[str, Collector]) -> None:
@@ -333,7 +345,8 @@ def _was_shut_down(results: ResultList) -> bool:
 
 
 def _with_attempts(result: Error[Any], made: int, last_error: str) -> Error[Any]:
-    """Return a result whose details tell how often its handler was called, and how the time before the last failed."""
-    told = copy(result)  # a handler may return one and the same Error for many events
-    told.details = {**(result.details or {}), "attempt": made, "last_error": last_error or None}
-    return told
+    """Return a result whose details have the number of the attempt, and how the one before the last failed."""
+    noted = copy(result)  # a handler may return one and the same Error for many events
+    details = result.details if isinstance(result.details, dict) else {}
+    noted.details = {**details, "attempt": made, "last_error": last_error or None}
+    return noted

@@ -1,0 +1,89 @@
+"""Permits: how many events may be in handlers at once, and how many are."""
+
+from typing import NamedTuple
+
+from event_collector_workers.autoscaler import burst_size
+
+__all__ = ["ConsumerLimits", "Permits"]
+
+
+class ConsumerLimits(NamedTuple):
+    """The bounds of the number of consumers; `autoscale`: whether it may change at all."""
+
+    min_consumers: int
+    max_consumers: int
+    autoscale: bool
+
+
+class Permits:
+    """One permit for each event in a handler. Only this class writes its fields; two hot paths repeat `take()`.
+
+    Attributes:
+        limits: bounds of `size`.
+        size: permits that exist now.
+        ceiling: size up to which a burst may grow the pool by itself; set by the autoscaler.
+        busy: permits taken.
+        peak: most permits taken since `take_peak()`, if the pool had to grow for them.
+
+    """
+
+    __slots__ = ("busy", "ceiling", "limits", "peak", "size")
+
+    def __init__(self, limits: ConsumerLimits) -> None:
+        self.limits = limits
+        self.busy = self.peak = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with as many permits as a queue has at its start."""
+        self.size = self.limits.min_consumers if self.limits.autoscale else self.limits.max_consumers
+        self.ceiling = self.limits.max_consumers
+
+    def take(self) -> bool:
+        """Take a permit, growing the pool if that is allowed; return False when there is none."""
+        if self.busy >= self.size and not self.grow():
+            return False
+        self.busy += 1
+        return True
+
+    def take_many(self, count: int) -> None:
+        """Take permits that `free` has promised."""
+        self.busy += count
+
+    def give_back(self, count: int = 1) -> None:
+        """Give permits back."""
+        self.busy -= count
+
+    def free(self) -> int:
+        """Return how many permits can be taken now; at least one if the pool may grow."""
+        if self.busy >= self.size and not self.grow():
+            return 0
+        return self.size - self.busy
+
+    def most(self) -> int:
+        """Return how many permits there could be if the pool grew as far as a burst may grow it."""
+        return self.ceiling if self.limits.autoscale else self.size
+
+    def grow(self) -> bool:
+        """Add at least one permit; return False when the pool may not grow."""
+        if not self.limits.autoscale or self.size >= self.ceiling:
+            return False
+        self.peak = max(self.peak, self.busy + 1)
+        self.size = max(self.size + 1, burst_size(self.busy + 1, self.ceiling))
+        return True
+
+    def resize(self, size: int) -> None:
+        """Set the number of permits, within the limits; those taken beyond it stay taken until they are given back."""
+        self.size = max(self.limits.min_consumers, min(size, self.limits.max_consumers))
+
+    def raise_ceiling(self, ceiling: int) -> None:
+        """Set how far a burst may grow the pool, within the limits."""
+        self.ceiling = max(1, min(ceiling, self.limits.max_consumers))
+
+    def take_peak(self) -> int:
+        """Return the most permits taken at once since the last call."""
+        peak, self.peak = max(self.busy, self.peak), 0
+        return peak
+
+    def __repr__(self) -> str:
+        return f"<Permits {self.busy} of {self.size} taken, at most {self.ceiling}>"

@@ -1,0 +1,273 @@
+"""Coroutine handlers: each event runs in a task of its own.
+
+    begin() --> first step of the handler, within the caller --ends--> ended()
+                              |
+                            waits --> the task goes on by itself --ends--> ended(), and the next events begin
+
+The first step runs at once on Python 3.12 and later, a turn of the loop later on Python 3.11. `begin()` and `_handle()`
+are on the way of every event: lines that repeat a method of an owner name it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context as ContextVars
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+
+from event_collector.handlers.collector import Collector
+from event_collector.handlers.mismatch import explain_mismatch
+from event_collector.handlers.running_event import RunningEvent
+from event_collector.tiers.coroutines.handler_task import IS_EAGER, HandlerTask
+from event_collector.values.payload import Delivery, Payload
+from event_collector.values.refusals import QueueShutDown
+from event_collector.values.results import Error, Ok, ResultList, as_result, failure, new_list
+
+if TYPE_CHECKING:
+    from event_collector.events.course import Course
+    from event_collector.events.event import CollectorEvent
+    from event_collector.handlers.delivery import DeliveryPlan
+
+__all__ = ["CoroutineTier", "Events"]
+
+_BROADCAST = Delivery.BROADCAST
+_GIVEN_UP: Final = "the task of the handler was cancelled: the event runs again at the next start"
+
+
+class Ending(Protocol):
+    """What ends events, as the coroutine tier sees it."""
+
+    def ended(self, event: "CollectorEvent", results: ResultList, /) -> None:
+        """Take the results of an event whose handlers have ended."""
+
+
+class Events(Protocol):
+    """The owner of the events, as the coroutine tier sees it."""
+
+    @property
+    def ending(self) -> Ending:
+        """What ends them."""
+
+    @property
+    def retries(self) -> "Attempts":
+        """What tries them again."""
+
+    def go_on(self) -> None:
+        """Begin the events that wait, as far as they may."""
+
+    async def time_left(self) -> None:
+        """Wait until this turn of the loop has time for another event."""
+
+
+class Attempts(Protocol):
+    """What tries events again, as the coroutine tier sees it."""
+
+    async def attempt(self, payload: "Payload[Any]", course: "Course", /) -> ResultList:
+        """Process an event in those collectors only that have to try again."""
+
+
+class CoroutineTier:
+    """Runs the handlers of events in tasks of the event loop.
+
+    Args:
+        events: gets the results.
+        loop: the loop that the queue runs in.
+        plan: which collectors a payload reaches.
+        is_recorded: whether a record of the events outlives the program.
+
+    Attributes:
+        is_stepping: whether a first step is under way. No other one may begin within it.
+
+    """
+
+    __slots__ = (
+        "_direct",
+        "_ended",
+        "_events",
+        "_is_recorded",
+        "_make_coroutine",
+        "_plan",
+        "_route",
+        "_tasks",
+        "is_stepping",
+        "loop",
+    )
+
+    def __init__(
+        self, events: Events, loop: asyncio.AbstractEventLoop, plan: "DeliveryPlan", *, is_recorded: bool
+    ) -> None:
+        self._events, self.loop = events, loop
+        self._ended = events.ending.ended
+        self._make_coroutine = self._handle if IS_EAGER else self._handle_later
+        self._plan, self._is_recorded = plan, is_recorded
+        self._direct: Collector | None = plan.direct
+        self._route: Callable[..., Any] = plan.router.handle_event
+        self._tasks: set[HandlerTask] = set()
+        self.is_stepping = False
+
+    def follow(self, plan: "DeliveryPlan") -> None:
+        """Deliver by another plan from now on."""
+        self._plan = plan
+
+    def begin(self, event: "CollectorEvent", variables: ContextVars) -> None:
+        """Begin the event's handler in the given context variables; the event has a permit."""
+        self.is_stepping = IS_EAGER
+        try:
+            task = HandlerTask(event, self._make_coroutine(event), self, variables)
+        finally:
+            self.is_stepping = False
+        if event.place is task:  # it waits for something: asyncio itself holds no task
+            self._tasks.add(task)
+            if not IS_EAGER:
+                task.add_done_callback(self._see_end)
+
+    def _see_end(self, task: "asyncio.Task[None]") -> None:
+        """End the event of a task that was cancelled before its first step."""
+        if isinstance(task, HandlerTask) and task.event.place is task:
+            error = task.error or asyncio.CancelledError()
+            self._ended(task.event, ResultList((Error(error),)))
+            self._tasks.discard(task)
+            self._events.go_on()
+
+    async def _handle(self, event: "CollectorEvent") -> None:
+        direct, is_failed = self._direct, False
+        outcome: Any
+        try:
+            if direct is not None and event.payload.delivery is _BROADCAST:
+                outcome = await direct.processor(event.payload, direct.ctx)
+                if type(outcome) is not Ok or outcome.key is not None:
+                    is_failed = type(outcome) is Error
+                    if is_failed:
+                        direct.usage.errors += 1
+                    outcome = as_result(outcome, direct.key)
+                outcome.key = direct.key
+                results = new_list(ResultList)
+                results.append(outcome)
+            else:
+                results = _as_results(await self._deliver(event))
+                is_failed = self._plan.count_errors(results)
+        except BaseException as exc:
+            results, is_failed = self._failed(event, exc), True
+            if isinstance(exc, GeneratorExit):  # the loop has ended without this task
+                self._end(event, results)
+                raise
+        is_first_step = self.is_stepping
+        if is_first_step:
+            self._ended(event, results)
+        else:
+            self._end(event, results)
+        if is_failed:
+            # A traceback in the results holds the handler's frame, which holds this one, which holds its caller's. The
+            # results must not be here, nor this frame end within the first step: the sender's frames have the event,
+            # and would form cycles with it.
+            outcome = None
+            del event, results
+            if is_first_step:
+                await asyncio.sleep(0)
+
+    async def _handle_later(self, event: "CollectorEvent") -> None:
+        """Handle an event that this turn of the loop may have no time left for, as its task begins by itself."""
+        await self._events.time_left()
+        await self._handle(event)
+
+    def _end(self, event: "CollectorEvent", results: ResultList) -> None:
+        """End an event, within its first step or when the loop has resumed its task."""
+        if self.is_stepping:
+            self._ended(event, results)
+            return
+        task = event.place
+        if task is not None:  # else it was abandoned: the event has ended without its handler
+            self._ended(event, results)
+            self._tasks.discard(task)
+            self._events.go_on()
+
+    def _deliver(self, event: "CollectorEvent") -> Any:
+        """Return what processes the event by way of the router."""
+        course = event.course
+        if course is not None and course.only and self._direct is None:
+            return self._events.retries.attempt(event.payload, course)
+        return self._route(event.payload)
+
+    def _failed(self, event: "CollectorEvent", exc: BaseException) -> ResultList:
+        """Return the results of an event whose handler, or router, let an exception out."""
+        error = self._reason(event)
+        if not isinstance(exc, (Exception, asyncio.CancelledError)):
+            self.loop.call_soon(_raise, exc)  # KeyboardInterrupt and the like end the loop, as from any task
+        elif error is not None and isinstance(exc, asyncio.CancelledError):
+            return ResultList((Error(error),))
+        # Without the frames of this module: they say nothing to the reader, and would close reference cycles.
+        trace = exc.__traceback__
+        while trace is not None and trace.tb_frame.f_globals is globals():
+            trace = trace.tb_next
+        exc = exc.with_traceback(trace)  # an exception may refuse to have its attributes set
+        direct = self._direct
+        func, key = (direct.process, direct.key) if direct is not None else (self._route, None)
+        if direct is not None:
+            explain_mismatch(exc, direct, event.payload)
+            direct.usage.errors += 1
+        return ResultList((failure(exc, func, (event.payload,), {}, key),))
+
+    def _reason(self, event: "CollectorEvent") -> Exception | None:
+        """Return the error that ends an event whose task was cancelled by others than its handler."""
+        task = event.place
+        if not isinstance(task, HandlerTask):
+            return None
+        if task.error is None and self._is_recorded and task.cancelling():
+            # Not by this queue: the event loop ends below it. What is on record is for the next start then.
+            return QueueShutDown(_GIVEN_UP)
+        return task.error
+
+    # The end
+
+    def cancel_all(self, make_error: Callable[[], Exception]) -> None:
+        """Cancel all handlers; their events end with an error unless they answer first."""
+        for task in list(self._tasks):
+            task.cancel_with(make_error())
+
+    def abandon_all(self) -> "list[CollectorEvent]":
+        """Forget the handlers that do not end, and return their events; what they answer is dropped."""
+        events = [task.event for task in self._tasks]
+        self._tasks.clear()
+        return events
+
+    def has(self, task: "asyncio.Task[Any] | None") -> bool:
+        """Return whether a handler of this tier runs in the task."""
+        return isinstance(task, HandlerTask) and task.tier is self and not task.done()
+
+    def running_event(self, event: "CollectorEvent") -> RunningEvent:
+        """Return what log lines tell of an event that is in a handler here."""
+        return RunningEvent(event.id, self._plan.sole_key(event.payload), event.payload.attempt)
+
+    def key_in(self, frame: FrameType | None) -> str | None:
+        """Return the key of the collector whose handler a stack is in; None if it is in none of this queue."""
+        while frame is not None:
+            owner: Any = frame.f_locals.get("self")
+            if frame.f_code is Collector._call.__code__ and self._plan.knows(owner):
+                return str(owner.key)
+            if frame.f_code is CoroutineTier._handle.__code__ and owner is self:
+                return None if self._direct is None else self._direct.key
+            frame = frame.f_back
+        return None
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __repr__(self) -> str:
+        return f"<CoroutineTier {len(self)} handlers wait>"
+
+
+def _as_results(answer: Any) -> ResultList:
+    """Return what a router answered.
+
+    Raises:
+        TypeError: it is no list of results.
+
+    """
+    if isinstance(answer, ResultList):
+        return answer
+    if isinstance(answer, list):
+        return ResultList(answer)
+    raise TypeError(f"a router's handle_event() returns a ResultList, not {type(answer).__name__}")
+
+
+def _raise(exc: BaseException) -> NoReturn:
+    raise exc
