@@ -1,21 +1,37 @@
-"""The times of each collector's last events, and the percentiles that they give when asked for.
+"""Metrics of each collector: its counts, and percentiles of the times of its last events.
 
-A queue with one collector has them anyway: they are those of the queue. Only where there are several does each keep
-its own.
+The events of a single collector are those of the queue, which counts and times them anyway. Only several collectors
+keep counts and times of their own.
 """
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.handlers.collector import Collector
 from event_collector.watching.metrics import CollectorMetrics, Meter, percentiles
 
-__all__ = ["collector_metrics", "keep_times"]
+__all__ = ["QueueTotals", "collector_metrics", "keep_times"]
+
+
+class QueueTotals(Protocol):
+    """Counts and times of all collectors together; the dispatcher has them."""
+
+    busy: int
+    service_total: float
+
+    @property
+    def attempts(self) -> int:
+        """Attempts that have ended."""
 
 
 def keep_times(collectors: Sequence[Collector], events: int) -> dict[str | None, deque[float]] | None:
-    """Have each of several collectors keep the times of its last events; return those from sending to the end."""
+    """Make several collectors keep the times of their last `events` events.
+
+    Returns:
+        By key, where to put the seconds from sending an event to its end; None for a single collector.
+
+    """
     if len(collectors) == 1:
         return None
     for collector in collectors:
@@ -24,20 +40,27 @@ def keep_times(collectors: Sequence[Collector], events: int) -> dict[str | None,
 
 
 def collector_metrics(
-    collectors: Mapping[str, Collector], dispatcher: Dispatcher, meter: Meter
+    collectors: Mapping[str, Collector], totals: QueueTotals, meter: Meter
 ) -> dict[str, CollectorMetrics]:
     """Return the metrics of each collector, by key."""
-    alone = len(collectors) == 1
-    return {
-        key: CollectorMetrics(
+    found = {}
+    for key, collector in collectors.items():
+        usage = collector.usage
+        if len(collectors) == 1:
+            counts = totals.attempts, totals.busy, totals.service_total
+            times, waits = meter.service_times, meter.wait_times
+        else:
+            counts = usage.completions, usage.running, usage.wall
+            times, waits = usage.times or deque(), usage.waits or deque()
+        events, running, seconds = counts
+        found[key] = CollectorMetrics(
             key=key,
             place=collector.place,
-            event_count=dispatcher.finished if alone else collector.usage.completions,
-            running=dispatcher.busy if alone else collector.usage.running,
-            service_time=percentiles(meter.service_times if alone else collector.usage.times or ()),
-            wait_time=percentiles(meter.wait_times if alone else collector.usage.waits or ()),
-            error_count=collector.usage.errors,
-            service_seconds=dispatcher.service_total if alone else collector.usage.wall,
+            event_count=events,
+            running=running,
+            service_time=percentiles(times),
+            wait_time=percentiles(waits),
+            error_count=usage.errors,
+            service_seconds=seconds,
         )
-        for key, collector in collectors.items()
-    }
+    return found
