@@ -71,12 +71,10 @@ def _metric(figure: Figure, snapshots: Mapping[str, Snapshot]) -> Metric:
     name = f"{metric.name}_total" if figure.kind == "counter" else metric.name
     for queue, snapshot in snapshots.items():
         for key, part, value in figure.samples(snapshot):
-            label = {figure.label: _QUANTILES.get(part, part)} if part else {}
-            metric.add_sample(name, {**_labels(queue, key), **label}, value)
-        for key, suffix, value in figure.total_samples(snapshot):
-            metric.add_sample(f"{metric.name}_{suffix}", _labels(queue, key), value)
+            labels = {"queue": queue} if key is None else {"queue": queue, "collector": key}
+            if part in figure.totals:
+                metric.add_sample(f"{name}_{part}", labels, value)
+            else:
+                own = {figure.label: _QUANTILES.get(part, part)} if part else {}
+                metric.add_sample(name, {**labels, **own}, value)
     return metric
-
-
-def _labels(queue: str, key: str | None) -> dict[str, str]:
-    return {"queue": queue} if key is None else {"queue": queue, "collector": key}

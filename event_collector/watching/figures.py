@@ -51,18 +51,17 @@ class Figure:
     totals: Mapping[str, str] = field(default_factory=dict)
 
     def samples(self, snapshot: Snapshot) -> Iterator[tuple[str | None, str, float]]:
-        """Yield key, part and value of each known number; the key is that of a collector, else None."""
+        """Yield key, part and value of each known number, of each subject first the parts and then the totals.
+
+        The key is that of a collector, else None. The part of a single number is "".
+        """
+        readers = {part: self._reader(part) for part in self.parts or ("",)}
+        readers |= {name: attrgetter(path) for name, path in self.totals.items()}
         for key, subject in _subjects(self.subject, snapshot):
-            for part in self.parts or ("",):
-                value = self._reader(part)(subject)
+            for part, read in readers.items():
+                value = read(subject)
                 if value is not None:
                     yield key, part, value
-
-    def total_samples(self, snapshot: Snapshot) -> Iterator[tuple[str | None, str, float]]:
-        """Yield key, name and value of each total."""
-        for key, subject in _subjects(self.subject, snapshot):
-            for name, path in self.totals.items():
-                yield key, name, attrgetter(path)(subject)
 
     def columns(self) -> Iterator[tuple[str, Callable[[object], float | None]]]:
         """Yield the heading of each column in a table of subjects, and the function that reads its value."""
@@ -86,7 +85,7 @@ FIGURES: Final = (
     Figure("queue", "is_healthy", "gauge", "1", "1 while the queue runs and its workers live, else 0.", "healthy"),
     Figure("queue", "events.accepted", "counter", "{event}", "Events accepted.", "events_accepted", "events.accepted"),
     Figure(
-        "queue", "events.ended", "counter", "{event}", "Events with results, dead ones included.",
+        "queue", "events.ended", "counter", "{event}", "Events that have their results, dead letters included.",
         "events_finished",
     ),
     Figure(
@@ -119,7 +118,7 @@ FIGURES: Final = (
         "queue", "workers_cpu_seconds", "counter", "s", "CPU time of all workers, past ones included.",
         "workers_cpu_seconds",
     ),
-    Figure("queue", "cpu", "gauge", "{cpu}", "CPUs that the program uses, without its workers.", heading="CPU"),
+    Figure("queue", "cpu", "gauge", "{cpu}", "CPUs that the program uses, without its workers."),
     Figure("collector", "events", "counter", "{event}", "Attempts that have ended.", heading="events"),
     Figure("collector", "rate", "gauge", "{event}/s", "Attempts that ended per second.", heading="per s"),
     Figure("collector", "errors", "counter", "{event}", "Attempts that failed.", heading="errors"),
@@ -128,10 +127,13 @@ FIGURES: Final = (
         label="outcome", parts={"ok": "", "error": ""},
     ),
     Figure(
-        "collector", "busy", "gauge", "{event}", "Events in the handler, or sent to a worker process.",
+        "collector", "busy", "gauge", "{event}", "Events in the handler, or waiting for a worker process.",
         "busy", heading="busy",
     ),
-    Figure("collector", "queued", "gauge", "{event}", "Queued events, if there is one collector.", heading="queued"),
+    Figure(
+        "collector", "queued", "gauge", "{event}", "Queued events, if this is the only collector.",
+        heading="queued",
+    ),
     Figure(
         "collector", "service_time", "summary", "s", "Time of an event in its handler.", "service_time_seconds",
         label="quantile", parts={"p50": "p50", "p95": "p95", "p99": "p99"},
