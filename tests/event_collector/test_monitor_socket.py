@@ -13,6 +13,7 @@ import pytest
 
 from event_collector import Collector, CollectorQueue, ConfigError, Context, MonitorError, Payload
 from event_collector.watching import viewers as viewers_module
+from event_collector.watching.monitor_socket import MonitorSocket
 from event_collector.watching.snapshot import Snapshot, decode_snapshot
 from event_collector.watching.socket_file import SocketFile
 from event_collector.watching.viewers import MOST, Viewers
@@ -328,3 +329,20 @@ async def test_a_line_that_cannot_be_made_harms_nobody(tmp_path: Path) -> None:
         assert await reader.readline() == b"2\n"
         writer.close()
     assert log.of("no snapshot could be made for those who watch the queue")
+
+
+async def test_the_parts_of_a_socket_show_their_state(tmp_path: Path) -> None:
+    """Their representation has the path, and the number of viewers."""
+    path = tmp_path / "s"
+    async with served(path, Lines()) as viewers:
+        assert repr(viewers) == "<Viewers 0 connected, 0 behind>"
+        _, writer = await asyncio.open_unix_connection(path)
+        await until(lambda: len(viewers) == 1)
+        assert repr(viewers) == "<Viewers 1 connected, 0 behind>"
+        writer.close()
+    queue_socket = MonitorSocket(path, lambda: pytest.fail("nobody looks"), Log())
+    assert repr(queue_socket) == f"<MonitorSocket {path}: closed>"
+    queue_socket.open()
+    assert repr(queue_socket) == f"<MonitorSocket {path}: 0 viewers>"
+    queue_socket.close()
+    assert repr(queue_socket) == f"<MonitorSocket {path}: closed>"

@@ -1,6 +1,7 @@
 """Snapshots: what they tell of a queue, their rates, and their way as a line of JSON."""
 
 import asyncio
+import threading
 from collections import deque
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from event_collector import Collector, CollectorQueue, Context, Error, Payload, Retry
 from event_collector.watching.metrics import NOTHING, Accounting, CollectorMetrics, Percentiles
-from event_collector.watching.observer import STALE, Observer
+from event_collector.watching.observer import STALE, Observer, ThreadSafeObserver
 from event_collector.watching.snapshot import decode_snapshot, encode_snapshot
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector.modes import BOUND
@@ -163,3 +164,70 @@ async def test_each_attempt_that_fails_is_an_error() -> None:
         await (await queue.get_publisher().send(Payload("raise"))).wait()
         snapshot = queue.snapshot()
     assert (snapshot.collectors[0].errors, snapshot.events.dead) == (3, 1)
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["alone", "one of two"])
+async def test_each_attempt_has_an_outcome(several: bool) -> None:
+    """An event that succeeds at its third attempt counts as two errors and one success, also for a single collector."""
+
+    async def fail_twice(payload: Payload[Any], ctx: Context) -> None:
+        if payload.attempt < 3:
+            raise ValueError(payload.attempt)
+
+    retry = Retry(max_attempts=3, backoff=0.0)
+    collectors = [Collector("fails", fail_twice, retry=retry)] + [Collector("fine", fine)] * several
+    async with asyncio.timeout(BOUND), CollectorQueue(collectors, logging=False) as queue:
+        await (await queue.get_publisher().send(Payload(None))).wait()
+        snapshot = queue.snapshot()
+    assert snapshot.collectors[0].outcomes == (1, 2)
+    assert snapshot.events.ended == 1
+
+
+# -- other threads --
+
+
+class StubQueue:
+    """A queue in this event loop, or in none, whose observer may fail."""
+
+    id = "orders"
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None, error: Exception | None = None) -> None:
+        self.loop, self.error = loop, error
+        self.looked_in: list[threading.Thread] = []
+
+    def make_observer(self) -> Observer:
+        return Observer("orders", Stub(), Stub(), clock=self._look)
+
+    def _look(self) -> float:
+        self.looked_in.append(threading.current_thread())
+        if self.error is not None:
+            raise self.error
+        return 0.0
+
+
+async def test_a_snapshot_can_be_taken_from_another_thread() -> None:
+    """It is made in the thread of the event loop while that runs, and in the caller's without one."""
+    queue = StubQueue(asyncio.get_running_loop())
+    observer = ThreadSafeObserver(queue)
+    async with asyncio.timeout(BOUND):
+        assert (await asyncio.to_thread(observer.look)).state == "running"
+    assert observer.look().state == "running"
+    assert queue.looked_in == [threading.current_thread()] * 2
+    queue.loop = None
+    await asyncio.to_thread(observer.look)
+    assert queue.looked_in[2] is not threading.current_thread()
+
+
+async def test_an_error_of_a_look_reaches_the_other_thread() -> None:
+    """A snapshot that cannot be made fails the caller, not the event loop."""
+    observer = ThreadSafeObserver(StubQueue(asyncio.get_running_loop(), ValueError("broken")))
+    async with asyncio.timeout(BOUND):
+        with pytest.raises(ValueError, match="broken"):
+            await asyncio.to_thread(observer.look)
+
+
+def test_observers_show_their_queue() -> None:
+    """Their representation has the queue and its state."""
+    queue = StubQueue(None)
+    assert repr(queue.make_observer()) == "<Observer of orders: running>"
+    assert repr(ThreadSafeObserver(queue)) == "<ThreadSafeObserver of orders>"
