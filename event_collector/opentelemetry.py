@@ -91,11 +91,8 @@ def _traced(
     }
 
     async def traced(payload: Payload[Any]) -> Any:
-        event, began = running_event(), monotonic()
-        attributes: dict[str, Any] = {**common, "event_collector.attempt": payload.attempt}
-        if event is not None and event.event_id is not None:
-            attributes["messaging.message.id"] = str(event.event_id)
-        failed: dict[str, str] = {}
+        began, failed = monotonic(), dict[str, str]()
+        attributes = {**common, **_attributes_of(payload)}
         with tracer.start_as_current_span(
             f"process {key}", kind=SpanKind.CONSUMER, attributes=attributes
         ) as span:
@@ -117,6 +114,14 @@ def _traced(
             return outcome
 
     return traced
+
+
+def _attributes_of(payload: Payload[Any]) -> dict[str, Any]:
+    attributes: dict[str, Any] = {"event_collector.attempt": payload.attempt}
+    event = running_event()
+    if event is not None and event.event_id is not None:
+        attributes["messaging.message.id"] = str(event.event_id)
+    return attributes
 
 
 class _Instruments:

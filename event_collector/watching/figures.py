@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Final, Literal
 
+from event_collector.watching.metrics import PLACES
 from event_collector.watching.snapshot import Snapshot
 
 __all__ = ["FIGURES", "Figure", "Subject", "Unit"]
@@ -94,7 +95,7 @@ FIGURES: Final = (
     ),
     Figure(
         "queue", "events", "gauge", "{event}", "Events in handlers, queued, scheduled for a retry, or dead.",
-        "events", "events", label="state", parts=dict.fromkeys(("in_handlers", "queued", "scheduled", "dead"), ""),
+        "events", "events", label="state", parts=dict.fromkeys(PLACES, ""),
     ),
     Figure("queue", "arrival_rate", "gauge", "{event}/s", "Events accepted per second since the previous snapshot."),
     Figure("queue", "departure_rate", "gauge", "{event}/s", "Events finished per second since the previous snapshot."),

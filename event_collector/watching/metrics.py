@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from event_collector_workers.autoscaler import Change
 
@@ -114,7 +114,7 @@ class CollectorMetrics:
     service_seconds: float = 0.0
 
 
-NOTHING = Metrics(datetime.fromtimestamp(0, UTC), 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
+NOTHING: Final = Metrics(datetime.fromtimestamp(0, UTC), 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
 """Metrics of a queue that was never started."""
 
 
@@ -138,6 +138,10 @@ class Accounting(NamedTuple):
     queued: int
     scheduled: int = 0
     dead: int = 0
+
+
+PLACES: Final = ("in_handlers", "queued", "scheduled", "dead")
+"""The fields of an Accounting that add up, with `finished`, to `accepted`."""
 
 
 class Counts(NamedTuple):
@@ -177,6 +181,7 @@ class Meter:
     def __init__(
         self, *, events: int, rate_window: float, load_window: float, warmup: float, history: int
     ) -> None:
+        # The dispatcher appends the times of each finished event; start() clears them.
         self.service_times: deque[float] = deque(maxlen=events)
         self.wait_times: deque[float] = deque(maxlen=events)
         self._rate_window = rate_window

@@ -1,7 +1,7 @@
 """Viewers: every connection to a socket gets a line at once and a new one every interval, the same for all.
 
 No viewer can hold up the program. One line is made for all, sends do not block, and nothing is read. A viewer that has
-not taken the previous line is skipped, so at most one line is pending for each. A viewer that takes nothing for
+not taken the previous line is skipped, so at most one line is pending for each. A viewer that is behind for more than
 `PATIENCE` seconds, or that sends something, is disconnected. Without viewers no timer runs.
 
     accept --> the last line, or a new one if that is old --> a new line every INTERVAL seconds --> disconnect
@@ -33,13 +33,21 @@ class Viewers:
         make_line: returns the next line; called once an interval, and only while viewers are connected.
         log: gets a line when `make_line` raises.
         interval: seconds between two lines.
+        patience: seconds that a viewer may take for a line.
 
     """
 
     def __init__(
-        self, listener: socket.socket, make_line: Callable[[], bytes], log: Any, *, interval: float = INTERVAL
+        self,
+        listener: socket.socket,
+        make_line: Callable[[], bytes],
+        log: Any,
+        *,
+        interval: float = INTERVAL,
+        patience: float = PATIENCE,
     ) -> None:
-        self._listener, self._make_line, self._log, self._interval = listener, make_line, log, interval
+        self._listener, self._make_line, self._log = listener, make_line, log
+        self._interval, self._patience = interval, patience
         self._loop = asyncio.get_running_loop()
         self._viewers: list[_Viewer] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -98,7 +106,7 @@ class Viewers:
             self._loop.add_reader(self._listener, self._accept)
         self._admitted = 0
         for viewer in self._viewers:
-            viewer.check()
+            viewer.check(self._patience)
         self._viewers = [viewer for viewer in self._viewers if not viewer.is_gone]
         if self._viewers:
             self._timer = self._loop.call_later(self._interval, self._tick)
@@ -156,9 +164,9 @@ class _Viewer:
         except OSError:
             self.close()
 
-    def check(self) -> None:
-        """Disconnect a viewer that has closed, that sends something, or that takes nothing for `PATIENCE` seconds."""
-        if self.is_behind and monotonic() - self._behind_since > PATIENCE:
+    def check(self, patience: float) -> None:
+        """Disconnect a viewer that has closed, has sent something, or is behind for more than `patience` seconds."""
+        if self.is_behind and monotonic() - self._behind_since > patience:
             self.close()
         if self.is_gone:
             return

@@ -1,4 +1,4 @@
-"""Snapshots: what they tell of a queue, their rates, and their way as a line of JSON."""
+"""Snapshots of a queue: their figures, their rates, and their encoding as a line of JSON."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ from tests.event_collector.modes import BOUND
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Run on one event loop only: figures do not depend on it, and processes take their time."""
+    """Run on one event loop only: figures do not depend on it, and processes start slowly."""
     return "asyncio"
 
 
@@ -44,8 +44,8 @@ class Stub:
         return None
 
 
-def test_rates_are_those_since_the_look_before() -> None:
-    """The first snapshot has none; later ones have them, unless the look before was long ago."""
+def test_rates_cover_the_time_since_the_previous_snapshot() -> None:
+    """The first snapshot has no rates; later ones have them, unless the previous one is old."""
     now, stub = [100.0], Stub()
     observer = Observer("queue", stub, stub, clock=lambda: now[0], cpu=lambda: now[0] / 4)
     first = observer.look()
@@ -65,8 +65,8 @@ def test_rates_are_those_since_the_look_before() -> None:
     assert observer.look().departure_rate == 0.0
 
 
-def test_a_snapshot_survives_the_way_as_json() -> None:
-    """What is decoded equals what was encoded, on one line."""
+def test_a_snapshot_survives_json() -> None:
+    """A decoded snapshot equals the encoded one, which is a single line."""
     stub = Stub()
     snapshot = Observer("two\nlines", stub, stub).look()
     line = encode_snapshot(snapshot)
@@ -75,7 +75,7 @@ def test_a_snapshot_survives_the_way_as_json() -> None:
 
 
 def test_a_snapshot_of_another_version_is_refused() -> None:
-    """A field more is no harm; another version, and what is no snapshot, are told."""
+    """An unknown field is skipped; another version, and a line that is no snapshot, are errors."""
     stub = Stub()
     snapshot = msgspec.to_builtins(Observer("queue", stub, stub).look())
     assert decode_snapshot(msgspec.json.encode({**snapshot, "new": 1})).queue == "queue"
@@ -87,7 +87,7 @@ def test_a_snapshot_of_another_version_is_refused() -> None:
 
 
 async def test_a_snapshot_has_workers_and_where_events_are() -> None:
-    """A worker is there with its pid and the age of its event; accepted is the sum of where events are."""
+    """A worker has its pid and the age of its event; the places of events add up to the accepted ones."""
     queue = CollectorQueue([Collector("act", handlers.act)], max_workers=1, logging=False)
     async with asyncio.timeout(BOUND), queue:
         publisher = queue.get_publisher()
@@ -146,7 +146,7 @@ def fail_plainly(payload: Payload[Any], ctx: Context) -> Any:
 )
 @pytest.mark.parametrize("several", [False, True], ids=["alone", "one of two"])
 async def test_errors_are_counted_by_collector(options: dict[str, Any], several: bool) -> None:
-    """What a handler raises and the Error it returns count, each once, in every mode; other collectors' do not."""
+    """An exception and a returned Error count once each, in every mode, for their own collector only."""
     collectors = [Collector("fails", **options)] + [Collector("fine", fine)] * several
     queue = CollectorQueue(collectors, max_workers=1, logging=False)
     async with asyncio.timeout(BOUND), queue:
