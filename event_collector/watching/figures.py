@@ -6,6 +6,7 @@ new figure is a field of a snapshot and a row here.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from typing import Final, Literal
 
@@ -82,72 +83,58 @@ def _subjects(kind: Subject, snapshot: Snapshot) -> list[tuple[str | None, objec
     return [(None, one) for one in snapshot.workers]
 
 
+_queue = partial(Figure, "queue")
+_collector = partial(Figure, "collector")
+_worker = partial(Figure, "worker")
+
 FIGURES: Final = (
-    Figure("queue", "is_healthy", "gauge", "1", "1 while the queue runs and its workers live, else 0.", "healthy"),
-    Figure("queue", "events.accepted", "counter", "{event}", "Events accepted.", "events_accepted", "events.accepted"),
-    Figure(
-        "queue", "events.ended", "counter", "{event}", "Events that have their results, dead letters included.",
-        "events_finished",
+    _queue("is_healthy", "gauge", "1", "1 while the queue runs and its worker processes live, else 0.", "healthy"),
+    _queue("events.accepted", "counter", "{event}", "Events accepted.", "events_accepted", "events.accepted"),
+    _queue("events.ended", "counter", "{event}", "Events that have results, dead letters included.", "events_finished"),
+    _queue("events.dropped", "counter", "{event}", "Events dropped by overflow.", "events_dropped", "events.dropped"),
+    _queue(
+        "events", "gauge", "{event}", "Events in handlers, queued, scheduled for a retry, or dead.", "events", "events",
+        label="state", parts=dict.fromkeys(PLACES, ""),
     ),
-    Figure(
-        "queue", "events.dropped", "counter", "{event}", "Events dropped by a full queue.",
-        "events_dropped", "events.dropped",
-    ),
-    Figure(
-        "queue", "events", "gauge", "{event}", "Events in handlers, queued, scheduled for a retry, or dead.",
-        "events", "events", label="state", parts=dict.fromkeys(PLACES, ""),
-    ),
-    Figure("queue", "arrival_rate", "gauge", "{event}/s", "Events accepted per second since the previous snapshot."),
-    Figure("queue", "departure_rate", "gauge", "{event}/s", "Events finished per second since the previous snapshot."),
-    Figure("queue", "load", "gauge", "1", "Events queued and in handlers, divided by the consumers."),
-    Figure(
-        "queue", "consumers", "gauge", "{event}", "Events that may be in handlers at once.",
-        "consumers", "consumers",
-    ),
-    Figure("queue", "target_consumers", "gauge", "{event}", "Consumers wanted by the control law.", "consumers_wanted"),
-    Figure("queue", "workers_ready", "gauge", "{worker}", "Worker processes that are ready.", "workers", "workers"),
-    Figure(
-        "queue", "target_workers", "gauge", "{worker}", "Worker processes wanted by the control law.",
-        "workers_wanted",
-    ),
-    Figure(
-        "queue", "worker_restarts", "counter", "{worker}", "Worker processes that ended unexpectedly.",
+    _queue("arrival_rate", "gauge", "{event}/s", "Events accepted per second since the previous snapshot."),
+    _queue("departure_rate", "gauge", "{event}/s", "Events finished per second since the previous snapshot."),
+    _queue("load", "gauge", "1", "Events queued and in handlers, divided by the consumers."),
+    _queue("consumers", "gauge", "{event}", "Events that may be in handlers at once.", "consumers", "consumers"),
+    _queue("target_consumers", "gauge", "{event}", "Consumers that the control law wants.", "consumers_wanted"),
+    _queue("workers_ready", "gauge", "{worker}", "Worker processes that are ready.", "workers", "workers"),
+    _queue("target_workers", "gauge", "{worker}", "Worker processes that the control law wants.", "workers_wanted"),
+    _queue(
+        "worker_restarts", "counter", "{worker}", "Worker processes that ended unexpectedly.",
         "worker_restarts", "worker.restarts",
     ),
-    Figure("queue", "workers_memory", "gauge", "By", "Memory that only the workers use (USS).", "workers_memory_bytes"),
-    Figure(
-        "queue", "workers_cpu_seconds", "counter", "s", "CPU time of all workers, past ones included.",
+    _queue("workers_memory", "gauge", "By", "Memory that only worker processes use (USS).", "workers_memory_bytes"),
+    _queue(
+        "workers_cpu_seconds", "counter", "s", "CPU time of all worker processes, past ones included.",
         "workers_cpu_seconds",
     ),
-    Figure("queue", "cpu", "gauge", "{cpu}", "CPUs that the program uses, without its workers."),
-    Figure("collector", "events", "counter", "{event}", "Attempts that have ended.", heading="events"),
-    Figure("collector", "rate", "gauge", "{event}/s", "Attempts that ended per second.", heading="per s"),
-    Figure("collector", "errors", "counter", "{event}", "Attempts that failed.", heading="errors"),
-    Figure(
-        "collector", "outcomes", "counter", "{event}", "Attempts that have ended, by outcome.", "handled", "handled",
+    _queue("cpu", "gauge", "{cpu}", "CPUs that the program uses, without its worker processes."),
+    _collector("events", "counter", "{event}", "Attempts that have ended.", heading="events"),
+    _collector("rate", "gauge", "{event}/s", "Attempts that ended per second.", heading="per s"),
+    _collector("errors", "counter", "{event}", "Attempts that failed.", heading="errors"),
+    _collector(
+        "outcomes", "counter", "{event}", "Attempts that have ended, by outcome.", "handled", "handled",
         label="outcome", parts={"ok": "", "error": ""},
     ),
-    Figure(
-        "collector", "busy", "gauge", "{event}", "Events in the handler, or waiting for a worker process.",
-        "busy", heading="busy",
-    ),
-    Figure(
-        "collector", "queued", "gauge", "{event}", "Queued events, if this is the only collector.",
-        heading="queued",
-    ),
-    Figure(
-        "collector", "service_time", "summary", "s", "Time of an event in its handler.", "service_time_seconds",
+    _collector("busy", "gauge", "{event}", "Events in the handler or waiting for a worker.", "busy", heading="busy"),
+    _collector("queued", "gauge", "{event}", "Queued events, if this is the only collector.", heading="queued"),
+    _collector(
+        "service_time", "summary", "s", "Time of an event in its handler.", "service_time_seconds",
         label="quantile", parts={"p50": "p50", "p95": "p95", "p99": "p99"},
         totals={"count": "events", "sum": "service_seconds"},
     ),
-    Figure(
-        "collector", "wait_time", "summary", "s", "Time from sending an event to its end.", "wait_time_seconds",
+    _collector(
+        "wait_time", "summary", "s", "Time from sending an event to its end.", "wait_time_seconds",
         label="quantile", parts={"p50": "", "p95": "p95 in all", "p99": ""},
     ),
-    Figure("worker", "cpu", "gauge", "{cpu}", "CPUs that the process uses.", heading="CPU"),
-    Figure("worker", "cpu_seconds", "counter", "s", "CPU time of the process."),
-    Figure("worker", "memory", "gauge", "By", "Memory that only the process uses (USS).", heading="memory"),
-    Figure("worker", "job_seconds", "gauge", "s", "Age of the event that the process runs.", heading="event since"),
-    Figure("worker", "in_hand", "gauge", "{event}", "Events that the process has not answered.", heading="in hand"),
-    Figure("worker", "finished", "counter", "{event}", "Events that the process has answered.", heading="events"),
+    _worker("cpu", "gauge", "{cpu}", "CPUs that the process uses.", heading="CPU"),
+    _worker("cpu_seconds", "counter", "s", "CPU time of the process."),
+    _worker("memory", "gauge", "By", "Memory that only the process uses (USS).", heading="memory"),
+    _worker("job_seconds", "gauge", "s", "Age of the event that the process runs.", heading="event since"),
+    _worker("in_hand", "gauge", "{event}", "Events that the process has not answered.", heading="in hand"),
+    _worker("finished", "counter", "{event}", "Events that the process has answered.", heading="events"),
 )  # fmt: skip
