@@ -1,11 +1,12 @@
 """OpenTelemetry: a span around each attempt of a handler, and metrics of a queue; the extra `opentelemetry`.
 
-Only the API is used: without an SDK that the application sets up, everything here does nothing.
+Only the API is used: nothing is recorded unless the application sets up an SDK.
 """
 
 import asyncio
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,8 +17,8 @@ from event_collector.values.errors import ConfigError
 from event_collector.values.extras import missing
 from event_collector.values.payload import Payload
 from event_collector.values.results import Error
-from event_collector.watching.remote_look import RemoteLook
-from event_collector.watching.snapshot import Snapshot
+from event_collector.watching.figures import FIGURES, Figure
+from event_collector.watching.observer import ThreadSafeObserver
 
 try:
     from opentelemetry import metrics, propagate, trace
@@ -28,12 +29,13 @@ except ImportError as exc:
 
 if TYPE_CHECKING:
     from event_collector.queue import CollectorQueue
+    from event_collector.watching.snapshot import Snapshot
 
 __all__ = ["instrument"]
 
 SYSTEM: Final = "event_collector"
 FRESH: Final = 0.5
-"""Seconds for which one snapshot serves all instruments, which are asked one after the other."""
+"""Seconds for which one snapshot serves all instruments, which a reader asks one after the other."""
 
 _instrumented: "weakref.WeakSet[Collector]" = weakref.WeakSet()
 
@@ -44,19 +46,19 @@ def instrument(
     tracer_provider: trace.TracerProvider | None = None,
     meter_provider: metrics.MeterProvider | None = None,
 ) -> None:
-    """Trace the events of a queue, and measure it, before it starts.
+    """Trace the events of a queue and measure it. Call it before the queue starts.
 
-    Each attempt of a handler is a span "process KEY", a child of the span in which the event was sent; where a handler
-    runs in a worker process, spans that it begins there are children of that one. Each event then takes the longer way
-    through the router, and one for a worker process a task: that is what tracing costs, beside what the SDK takes.
+    Each attempt of a handler is a span "process KEY", a child of the span in which the event was sent. Spans that the
+    handler begins are children of that one, in worker processes too. Tracing costs, besides the work of the SDK, the
+    slower path through the router, and a task for each event of a worker process.
 
     Args:
-        queue: that has not started yet.
-        tracer_provider: instead of the global one.
-        meter_provider: instead of the global one.
+        queue: a queue that has not started.
+        tracer_provider: replaces the global one.
+        meter_provider: replaces the global one.
 
     Raises:
-        ConfigError: the queue runs already, or one of its collectors is instrumented.
+        ConfigError: the queue runs already, or one of its collectors is instrumented already.
 
     """
     if queue.is_running:
@@ -79,8 +81,8 @@ def instrument(
 def _traced(
     collector: Collector, tracer: Tracer, durations: Histogram
 ) -> Callable[[Payload[Any]], Coroutine[Any, Any, Any]]:
-    """Return what processes a payload in the collector within a span."""
-    process, key, is_here = collector.process, collector.key, _is_here
+    """Return a `Collector.process` that runs the collector's own within a span."""
+    process, key = collector.process, collector.key
     common = {
         "messaging.system": SYSTEM,
         "messaging.operation.name": "process",
@@ -89,15 +91,12 @@ def _traced(
     }
 
     async def traced(payload: Payload[Any]) -> Any:
-        event, began = running_event(), monotonic()
-        attributes: dict[str, Any] = {**common, "event_collector.attempt": payload.attempt}
-        if event is not None and event.event_id is not None:
-            attributes["messaging.message.id"] = str(event.event_id)
-        failed: dict[str, str] = {}
+        began, failed = monotonic(), dict[str, str]()
+        attributes = {**common, **_attributes_of(payload)}
         with tracer.start_as_current_span(
             f"process {key}", kind=SpanKind.CONSUMER, attributes=attributes
         ) as span:
-            if not is_here(collector):
+            if collector.place not in (COROUTINE, THREAD):
                 carrier: dict[str, str] = {}
                 propagate.inject(carrier)
                 CARRIER.set(carrier)
@@ -117,70 +116,40 @@ def _traced(
     return traced
 
 
-def _is_here(collector: Collector) -> bool:
-    return collector.place in (COROUTINE, THREAD)
+def _attributes_of(payload: Payload[Any]) -> dict[str, Any]:
+    attributes: dict[str, Any] = {"event_collector.attempt": payload.attempt}
+    event = running_event()
+    if event is not None and event.event_id is not None:
+        attributes["messaging.message.id"] = str(event.event_id)
+    return attributes
 
 
 class _Instruments:
-    """What is observed of a queue whenever the meter asks."""
+    """Observable instruments that read a queue whenever the meter asks."""
 
     def __init__(self, queue: "CollectorQueue", meter: metrics.Meter) -> None:
-        self._look = RemoteLook(queue)
+        self._observer = ThreadSafeObserver(queue)
         self._common = {"event_collector.queue": queue.id}
-        self._last: Snapshot | None = None
-        self._looked = -FRESH
-        for name, unit, text, value in (
-            ("events.accepted", "{event}", "Events that were accepted.", lambda s: s.events.accepted),
-            (
-                "events.dropped",
-                "{event}",
-                "Events that a full queue has dropped.",
-                lambda s: s.events.dropped,
-            ),
-            (
-                "worker.restarts",
-                "{worker}",
-                "Workers that ended without being told to.",
-                lambda s: s.worker_restarts,
-            ),
-        ):
-            meter.create_observable_counter(f"event_collector.{name}", [self._observed(value)], unit, text)
-        for name, unit, text, value in (
-            ("consumers", "{event}", "Events that may be in handlers at once.", lambda s: s.consumers),
-            ("workers", "{worker}", "Worker processes that are ready.", lambda s: s.workers_ready),
-        ):
-            meter.create_observable_up_down_counter(
-                f"event_collector.{name}", [self._observed(value)], unit, text
-            )
-        meter.create_observable_up_down_counter(
-            "event_collector.events", [self._places], "{event}", "Events by where they are."
-        )
-        meter.create_observable_counter(
-            "event_collector.handled",
-            [self._handled],
-            "{event}",
-            "Events that handlers have ended with, by outcome.",
-        )
+        self._snapshot: Snapshot | None = None
+        self._taken = -FRESH
+        create: Callable[..., object]
+        for figure in FIGURES:
+            if figure.opentelemetry:
+                if figure.kind == "counter":
+                    create = meter.create_observable_counter
+                else:
+                    create = meter.create_observable_up_down_counter
+                name = f"event_collector.{figure.opentelemetry}"
+                create(name, [partial(self._observe, figure)], figure.unit, figure.meaning)
 
-    def _snapshot(self) -> Snapshot:
+    def _observe(self, figure: Figure, _: CallbackOptions) -> Iterator[Observation]:
         now = monotonic()
-        if self._last is None or now - self._looked > FRESH:
-            self._last, self._looked = self._look(), now
-        return self._last
-
-    def _observed(
-        self, value: Callable[[Snapshot], float]
-    ) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        return lambda _: [Observation(value(self._snapshot()), self._common)]
-
-    def _places(self, _: CallbackOptions) -> Iterator[Observation]:
-        events = self._snapshot().events
-        for state in ("in_handlers", "queued", "scheduled", "dead"):
-            yield Observation(getattr(events, state), {**self._common, "event_collector.state": state})
-
-    def _handled(self, _: CallbackOptions) -> Iterator[Observation]:
-        for one in self._snapshot().collectors:
-            attributes = {**self._common, "messaging.destination.name": one.key}
-            outcomes = {"ok": max(0, one.events - one.errors), "error": one.errors}
-            for outcome, count in outcomes.items():
-                yield Observation(count, {**attributes, "event_collector.outcome": outcome})
+        if self._snapshot is None or now - self._taken > FRESH:
+            self._snapshot, self._taken = self._observer.look(), now
+        for key, part, value in figure.samples(self._snapshot):
+            attributes = dict(self._common)
+            if key is not None:
+                attributes["messaging.destination.name"] = key
+            if part:
+                attributes[f"event_collector.{figure.label}"] = part
+            yield Observation(value, attributes)

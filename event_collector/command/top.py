@@ -191,7 +191,7 @@ def _farewell(last: Snapshot | None) -> str:
     if last is None:
         return "the connection was closed before anything was shown"
     errors = sum(one.errors for one in last.collectors)
-    done = f"{last.events.finished + last.events.dead:,} events finished, {errors:,} errors"
+    done = f"{last.events.ended:,} events finished, {errors:,} errors"
     if last.state == "stopped":
         return f"{last.queue} of pid {last.pid} has ended: {done}"
     return f"the program, pid {last.pid}, is gone, or has let this viewer go; when last seen: {done}"

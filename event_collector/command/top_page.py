@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from event_collector.watching.snapshot import CollectorSnapshot, Snapshot, WorkerSnapshot
-from event_collector.watching.tables import columns, duration, printable, short, size
+from event_collector.watching.figures import FIGURES, Subject
+from event_collector.watching.snapshot import Snapshot
+from event_collector.watching.tables import UNKNOWN, columns, printable, text_of
 
 __all__ = ["HEAD", "PLAIN", "WARNING", "Line", "page"]
 
@@ -15,15 +16,8 @@ WARNING: Final = "bold red"
 
 DECISIONS: Final = 5
 """Decisions that are shown, the last ones."""
-NOTHING: Final = "-"
 SILENCE: Final = 3.0
 """Seconds without a snapshot that are worth a word."""
-
-COLLECTORS: Final = (
-    "collector", "runs in", "events", "per s", "errors", "busy", "queued", "p50", "p95", "p99", "p95 in all",
-)  # fmt: skip
-"""The percentiles are those in the handler, and from sending to the end."""
-WORKERS: Final = ("worker", "state", "CPU", "memory", "event since", "in hand", "events")
 
 
 class Line(NamedTuple):
@@ -40,9 +34,11 @@ def page(snapshot: Snapshot, silence: float = 0.0) -> list[Line]:
 
 def _lines(snapshot: Snapshot, silence: float) -> Iterator[Line]:
     events = snapshot.events
-    cpu = NOTHING if snapshot.cpu is None else f"{snapshot.cpu:.0%}"
     clock = datetime.fromtimestamp(snapshot.time).astimezone().strftime("%H:%M:%S")
-    yield Line(f"{snapshot.queue}  {snapshot.state}  pid {snapshot.pid}  CPU {cpu}  {clock}", HEAD)
+    yield Line(
+        f"{snapshot.queue}  {snapshot.state}  pid {snapshot.pid}  CPU {text_of(snapshot.cpu, '{cpu}')}  {clock}",
+        HEAD,
+    )
     if silence > SILENCE:
         yield Line(f"no answer for {silence:.0f} s: its event loop is blocked, or it is stopped", WARNING)
     if snapshot.problem is not None:
@@ -58,52 +54,37 @@ def _lines(snapshot: Snapshot, silence: float) -> Iterator[Line]:
         f"consumers: {snapshot.consumers:,}, wanted {snapshot.target_consumers:,}; "
         f"workers: {snapshot.workers_ready:,}, wanted {snapshot.target_workers:,}, died {snapshot.worker_restarts:,}"
     )
-    yield from _table(COLLECTORS, [_collector(one) for one in snapshot.collectors])
+    collectors = [(one, (one.key, one.place)) for one in snapshot.collectors]
+    yield from _table("collector", ("collector", "runs in"), collectors)
     if snapshot.decisions:
         yield Line("")
         yield Line("last decisions", HEAD)
         for one in reversed(snapshot.decisions[-DECISIONS:]):
             yield Line(f"{one.subject} {one.before} -> {one.after}: {one.reason}")
     if snapshot.workers:
-        yield from _table(WORKERS, [_worker(one) for one in snapshot.workers])
+        workers = [
+            (one, (UNKNOWN if one.pid is None else str(one.pid), one.state)) for one in snapshot.workers
+        ]
+        yield from _table("worker", ("worker", "state"), workers)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[Line]:
+def _table(
+    subject: Subject, head: Sequence[str], rows: Sequence[tuple[object, Sequence[str]]]
+) -> Iterator[Line]:
+    """Yield a table of collectors or workers, each with its first cells; the other columns are figures."""
+    shown = [
+        (heading, read, figure.unit)
+        for figure in FIGURES
+        if figure.subject == subject
+        for heading, read in figure.columns()
+    ]
+    headings = (*head, *(heading for heading, _, _ in shown))
+    cells = [(*first, *(text_of(read(one), unit) for _, read, unit in shown)) for one, first in rows]
     yield Line("")
-    first, *others = columns(head, rows).splitlines()
-    yield Line(first, HEAD)
+    top, *others = columns(headings, cells).splitlines()
+    yield Line(top, HEAD)
     yield from map(Line, others)
 
 
-def _collector(one: CollectorSnapshot) -> tuple[str, ...]:
-    took = one.service_time
-    return (
-        one.key,
-        one.place,
-        f"{one.events:,}",
-        _rate(one.rate),
-        f"{one.errors:,}",
-        f"{one.busy:,}",
-        NOTHING if one.queued is None else f"{one.queued:,}",
-        *(_time(seconds) for seconds in (took.p50, took.p95, took.p99, one.wait_time.p95)),
-    )
-
-
-def _time(seconds: float) -> str:
-    return duration(seconds) if seconds else NOTHING
-
-
-def _worker(one: WorkerSnapshot) -> tuple[str, ...]:
-    return (
-        NOTHING if one.pid is None else str(one.pid),
-        one.state,
-        NOTHING if one.cpu is None else f"{one.cpu:.0%}",
-        NOTHING if one.memory is None else size(one.memory),
-        NOTHING if one.job_seconds is None else duration(one.job_seconds),
-        f"{one.in_hand:,}",
-        f"{one.finished:,}",
-    )
-
-
 def _rate(rate: float | None) -> str:
-    return NOTHING if rate is None else short(rate)
+    return text_of(rate, "{event}/s")

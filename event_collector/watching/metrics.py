@@ -1,11 +1,11 @@
-"""What is measured of a queue, over which windows, and the snapshots that show it."""
+"""Metrics of a queue and of its collectors, and the meter that keeps the windows behind them."""
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from event_collector_workers.autoscaler import Change
 
@@ -23,7 +23,7 @@ __all__ = [
 
 @dataclass
 class Load:
-    """How much there is to do for how many: ratio = (qsize + busy) / consumers; 0 without consumers."""
+    """Events per consumer: ratio = (qsize + busy) / consumers; 0 without consumers."""
 
     qsize: int
     busy: int
@@ -38,25 +38,24 @@ class Metrics:
     """A queue at one instant.
 
     Attributes:
-        timestamp: when, in UTC.
-        qsize: events that wait.
+        timestamp: the time, in UTC.
+        qsize: queued events.
         busy: events in handlers.
-        consumers: events that may be in handlers at once, now.
+        consumers: events that may be in handlers at once.
         load: (qsize + busy) / consumers.
         avg_load: mean of load over the last `avg_load_interval` seconds.
-        service_time: mean time of an event in its handlers, in seconds, of the last
-            `event_service_data_window_size` events.
-        wait_time: mean time from sending an event to its end, in seconds, of the same events.
+        service_time: mean seconds of an event in its handlers, over the last `event_service_data_window_size` events.
+        wait_time: mean seconds from sending an event to its end, over the same events.
         arrival_rate: events accepted per second, over the last `metrics_collector_window_size` seconds.
         departure_rate: events finished per second, over the same time.
         wip: arrival_rate * service_time: the mean number of busy consumers (Little's law).
-        t_delta: seconds over which the rates were taken; 0 with the rates, before `metrics_warmup_interval`.
+        t_delta: seconds over which the rates were taken; 0, as the rates, before `metrics_warmup_interval`.
         event_count: events finished since the start.
         target_consumers: consumers that the control law wants; a burst may have grown the pool beyond them.
         workers: worker processes that are ready.
-        target_workers: worker processes that the control law wants, those being started included.
-        changes: the last five decisions about sizes and places, the oldest first, each with its reason;
-            `CollectorQueue.changes()` has more.
+        target_workers: worker processes that the control law wants, starting ones included.
+        changes: the last five decisions about sizes and places, oldest first, each with its reason;
+            `CollectorQueue.changes()` returns more.
 
     """
 
@@ -81,7 +80,7 @@ class Metrics:
 
 
 class Percentiles(NamedTuple):
-    """Times in seconds that half, 95% and 99% of the events did not exceed; 0 before the first event."""
+    """Seconds that 50%, 95% and 99% of the events did not exceed; 0 before the first event."""
 
     p50: float
     p95: float
@@ -93,15 +92,15 @@ class CollectorMetrics:
     """One collector at one instant.
 
     Attributes:
-        key: of the collector.
-        place: where its events run that begin now: "coroutine", "thread", "process" or "executor".
-        event_count: events that it has finished.
-        running: events that it has in its handler, or waiting for a place in a worker.
-        service_time: seconds in its handler, of the last `event_service_data_window_size` events.
-        wait_time: seconds from sending an event to its end, of the same events. An event that goes to several
+        key: the collector's key.
+        place: where new events run: "coroutine", "thread", "process" or "executor".
+        event_count: attempts that have ended; without `retry=`, one for each event.
+        running: events in the handler, or waiting for a worker process.
+        service_time: seconds of an event in the handler, over the last `event_service_data_window_size` events.
+        wait_time: seconds from sending an event to its end, over the same events. An event that goes to several
             collectors ends with the last of them.
-        error_count: how often its handler has failed with an event; each attempt counts.
-        service_seconds: seconds that all its events have spent in its handler.
+        error_count: attempts that failed.
+        service_seconds: total seconds of all attempts in the handler.
 
     """
 
@@ -115,21 +114,21 @@ class CollectorMetrics:
     service_seconds: float = 0.0
 
 
-NOTHING = Metrics(datetime.fromtimestamp(0, UTC), 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
-"""The metrics of a queue that was never started."""
+NOTHING: Final = Metrics(datetime.fromtimestamp(0, UTC), 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
+"""Metrics of a queue that was never started."""
 
 
 class Accounting(NamedTuple):
-    """Where all events are: accepted = finished + in_handlers + queued + scheduled + dead, at every instant.
+    """The places of all events: accepted = finished + in_handlers + queued + scheduled + dead, at every instant.
 
     Attributes:
         accepted: events that were accepted.
-        finished: events that have their results, and of which nothing is kept.
-        in_handlers: events that handlers have.
+        finished: events that have their results and no dead letter.
+        in_handlers: events in handlers.
         queued: events that wait for a handler.
         scheduled: events that wait for the time of their next attempt.
-        dead: events that have their results, and of which at least one dead letter is kept. When the last one is
-            dropped or replayed, the event counts as finished; a replay is a new event.
+        dead: events that have their results and at least one dead letter. When the last letter is dropped or
+            replayed, the event counts as finished; a replay is a new event.
 
     """
 
@@ -141,6 +140,10 @@ class Accounting(NamedTuple):
     dead: int = 0
 
 
+PLACES: Final = ("in_handlers", "queued", "scheduled", "dead")
+"""The fields of an Accounting that add up, with `finished`, to `accepted`."""
+
+
 class Counts(NamedTuple):
     """The dispatcher's counters at one instant."""
 
@@ -149,6 +152,11 @@ class Counts(NamedTuple):
     qsize: int
     busy: int
     consumers: int
+
+    @property
+    def load(self) -> float:
+        """Events queued and in handlers per consumer."""
+        return Load(self.qsize, self.busy, self.consumers).ratio
 
 
 class _Sample(NamedTuple):
@@ -159,20 +167,21 @@ class _Sample(NamedTuple):
 
 
 class Meter:
-    """Keeps the windows over which metrics are taken. Averages are computed when they are asked for.
+    """Keeps the windows of the metrics. Averages are computed on request.
 
     Args:
-        events: how many events service and wait times are averaged over.
+        events: finished events over which service and wait times are averaged.
         rate_window: seconds over which rates are taken.
         load_window: seconds over which the load is averaged.
         warmup: seconds after the start for which rates are 0.
-        history: how many samples of the counters are kept at most.
+        history: samples of the counters that are kept at most.
 
     """
 
     def __init__(
         self, *, events: int, rate_window: float, load_window: float, warmup: float, history: int
     ) -> None:
+        # The dispatcher appends the times of each finished event; start() clears them.
         self.service_times: deque[float] = deque(maxlen=events)
         self.wait_times: deque[float] = deque(maxlen=events)
         self._rate_window = rate_window
@@ -183,22 +192,23 @@ class Meter:
         self._spacing = max(rate_window, load_window) / history
         self._started = 0.0
 
+    def __repr__(self) -> str:
+        return f"<Meter times={len(self.wait_times)} samples={len(self._samples)}>"
+
     def start(self, now: float, counts: Counts) -> None:
-        """Forget what was measured before; `now` in seconds of a monotonic clock."""
+        """Begin anew; `now` in seconds of a monotonic clock."""
         self.service_times.clear()
         self.wait_times.clear()
         self._samples.clear()
         self._started = now
-        # Events sent before the start arrive with it.
+        # Events sent before the start count as arrivals of this instant.
         self._samples.append(_Sample(now, counts.finished, counts.finished, 0.0))
 
     def sample(self, now: float, counts: Counts) -> None:
-        """Keep the counters of this instant, unless they were kept a moment ago."""
-        last = self._samples[-1]
-        entry = _Sample(now, counts.accepted, counts.finished, _load(counts))
-        if now - last.time < self._spacing and len(self._samples) > 1:
+        """Keep the counters of this instant, unless the last sample is too recent."""
+        if now - self._samples[-1].time < self._spacing and len(self._samples) > 1:
             return
-        self._samples.append(entry)
+        self._samples.append(_Sample(now, counts.accepted, counts.finished, counts.load))
         horizon = now - max(self._rate_window, self._load_window)
         while len(self._samples) > 2 and (
             self._samples[1].time <= horizon or len(self._samples) > self._history
@@ -207,17 +217,17 @@ class Meter:
 
     def snapshot(self, now: float, counts: Counts) -> Metrics:
         """Return the metrics of this instant."""
-        service_time, wait_time = _mean(self.service_times), _mean(self.wait_times)
+        service_time = _mean(self.service_times)
         arrival_rate, departure_rate, t_delta = self._rates(now, counts)
         return Metrics(
             timestamp=datetime.now(UTC),
             qsize=counts.qsize,
             busy=counts.busy,
             consumers=counts.consumers,
-            load=_load(counts),
+            load=counts.load,
             avg_load=self._average_load(now),
             service_time=service_time,
-            wait_time=wait_time,
+            wait_time=_mean(self.wait_times),
             arrival_rate=arrival_rate,
             departure_rate=departure_rate,
             wip=arrival_rate * service_time,
@@ -239,7 +249,7 @@ class Meter:
         )
 
     def _average_load(self, now: float) -> float:
-        """Return the mean over time: each sample holds until the next one."""
+        """Return the mean over time. A sample holds until the next one."""
         begin = max(now - self._load_window, self._started)
         area, until = 0.0, now
         for sample in reversed(self._samples):
@@ -251,17 +261,12 @@ class Meter:
 
 
 def percentiles(times: Iterable[float]) -> Percentiles:
-    """Return the smallest of the times that 50%, 95% and 99% of them do not exceed: the nearest rank."""
+    """Return the smallest times that 50%, 95% and 99% of the times do not exceed (nearest rank)."""
     kept = sorted(times)
     if not kept:
         return Percentiles(0.0, 0.0, 0.0)
     return Percentiles(*(kept[math.ceil(share * len(kept)) - 1] for share in (0.50, 0.95, 0.99)))
 
 
-def _load(counts: Counts) -> float:
-    return (counts.qsize + counts.busy) / counts.consumers if counts.consumers else 0.0
-
-
-def _mean(values: Iterable[float]) -> float:
-    kept = tuple(values)
-    return sum(kept) / len(kept) if kept else 0.0
+def _mean(times: Collection[float]) -> float:
+    return sum(times) / len(times) if times else 0.0

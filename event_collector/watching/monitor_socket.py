@@ -1,4 +1,4 @@
-"""The socket at which a queue can be watched: opened first, closed last, a snapshot for whoever connects."""
+"""The monitor socket of a queue: opened first, closed last; every connection gets snapshots."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,40 +14,43 @@ class MonitorSocket:
     """The socket of one queue.
 
     Args:
-        path: where it is to be; see `CollectorQueue(monitor=...)`.
-        look: takes a snapshot; called only while somebody is connected.
-        log: hears of trouble.
+        path: where the socket is made; see `CollectorQueue(monitor=...)`.
+        look: takes a snapshot; called only while a viewer is connected.
+        log: gets a line when a snapshot cannot be made.
 
     Raises:
-        ConfigError: no socket can have this path.
+        ConfigError: a socket cannot have this path.
 
     """
 
     def __init__(self, path: Any, look: Callable[[], Snapshot], log: Any) -> None:
         self._path = check_path(path)
         self._look, self._log = look, log
-        self._file: SocketFile | None = None
-        self._viewers: Viewers | None = None
+        self._open: tuple[SocketFile, Viewers] | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._open is None else f"{len(self._open[1])} viewers"
+        return f"<MonitorSocket {self._path}: {state}>"
 
     def open(self) -> None:
-        """Listen, and show snapshots to whoever connects.
+        """Listen, and send snapshots to every viewer.
 
         Raises:
-            MonitorError: the socket cannot be had.
+            MonitorError: the socket cannot be made.
 
         """
         file = SocketFile(self._path)
         try:
-            self._viewers = Viewers(file.socket, lambda: encode_snapshot(self._look()), self._log)
+            viewers = Viewers(file.socket, lambda: encode_snapshot(self._look()), self._log)
         except BaseException:
             file.close()
             raise
-        self._file = file
+        self._open = file, viewers
 
     def close(self) -> None:
-        """Show the last snapshot, let all viewers go, remove the socket. Idempotent."""
-        if self._viewers is not None:
-            self._viewers.close()
-        if self._file is not None:
-            self._file.close()
-        self._viewers = self._file = None
+        """Send the last snapshot, disconnect all viewers and remove the socket. Idempotent."""
+        if self._open is not None:
+            file, viewers = self._open
+            viewers.close()
+            file.close()
+            self._open = None

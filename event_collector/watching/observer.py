@@ -1,11 +1,13 @@
-"""The observer: takes snapshots of one queue, each with the rates since the one before."""
+"""Observers: each takes snapshots of one queue, with the rates since its own previous one."""
 
+import asyncio
+import concurrent.futures
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from time import monotonic, process_time
-from typing import Protocol
+from typing import Final, Protocol
 
 from event_collector.watching.metrics import Accounting, CollectorMetrics, Metrics
 from event_collector.watching.snapshot import (
@@ -19,116 +21,120 @@ from event_collector.watching.snapshot import (
 from event_collector_workers.autoscaler import Change
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
-__all__ = ["Observed", "Observer"]
+__all__ = ["TIMEOUT", "ObservableQueue", "Observer", "ThreadSafeObserver"]
 
-STALE = 10.0
-"""Seconds after which the snapshot before says nothing of what happens now: then there are no rates."""
+STALE: Final = 10.0
+"""Seconds after which the previous snapshot is too old for rates."""
 
-_Counters = dict[tuple[str, str | int], float]
+TIMEOUT: Final = 5.0
+"""Seconds that an event loop may take to answer a `ThreadSafeObserver`."""
+
+NO_WORKERS: Final = PoolStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, ())
 
 
-class Events(Protocol):
-    """The owner of the events, as the observer sees it."""
+class ObservedEvents(Protocol):
+    """The owner of a queue's events."""
 
     @property
     def dropped(self) -> int:
         """Events that made room in a full queue."""
 
     def accounting(self) -> Accounting:
-        """Return where all events are."""
+        """Return the places of all events."""
 
 
-class Observed(Protocol):
-    """What runs them."""
+class ObservedEngine(Protocol):
+    """The part of a queue that starts and ends it."""
 
     state: str
     changes: deque[Change]
 
     @property
     def problem(self) -> str | None:
-        """What keeps it from working."""
+        """Why a running queue does not work; None if it does."""
 
     def metrics(self) -> Metrics:
-        """Return the sizes of this instant."""
+        """Return the metrics of this instant."""
 
     def collector_metrics(self) -> Mapping[str, CollectorMetrics]:
-        """Return the figures of each collector, by key."""
+        """Return the metrics of each collector, by key."""
 
     def worker_statistics(self) -> PoolStatistics | None:
-        """Return the figures of the worker processes; None where there are none."""
+        """Return the statistics of the worker processes; None without any."""
 
 
 class Observer:
-    """Looks at a queue when it is asked to, in the thread of the queue's event loop.
+    """Takes snapshots of a queue, in the thread of its event loop.
 
     Args:
-        name: of the queue, in the log.
+        name: the queue's id.
         events: the owner of its events.
-        observed: what runs them.
-        clock: tells the time, in seconds.
-        cpu: tells the seconds of CPU time that this process has used.
+        engine: starts and ends the queue.
+        clock: returns the time in seconds.
+        cpu: returns the seconds of CPU time of this process.
 
     """
 
     def __init__(
         self,
         name: str,
-        events: Events,
-        observed: Observed,
+        events: ObservedEvents,
+        engine: ObservedEngine,
         *,
         clock: Callable[[], float] = monotonic,
         cpu: Callable[[], float] = process_time,
     ) -> None:
-        self._name, self._events, self._observed = name, events, observed
+        self._name, self._events, self._engine = name, events, engine
         self._clock, self._cpu = clock, cpu
         self._looked: float | None = None
-        self._before: _Counters = {}
-        self._now: _Counters = {}
         self._elapsed: float | None = None
+        # The counters of this snapshot and of the previous one.
+        self._now: dict[tuple[str, str | int], float] = {}
+        self._before = self._now
+
+    def __repr__(self) -> str:
+        return f"<Observer of {self._name}: {self._engine.state}>"
 
     def look(self) -> Snapshot:
         """Return a snapshot of this instant."""
-        observed, now = self._observed, self._clock()
+        engine, now = self._engine, self._clock()
         elapsed = None if self._looked is None else now - self._looked
         self._elapsed = elapsed if elapsed is not None and 0 < elapsed <= STALE else None
         self._before, self._now, self._looked = self._now, {}, now
-        accounting, metrics, pool = (
-            self._events.accounting(),
-            observed.metrics(),
-            observed.worker_statistics(),
-        )
-        collectors = observed.collector_metrics()
-        queued = accounting.queued if len(collectors) == 1 else None
+        events = EventCounts(*self._events.accounting(), dropped=self._events.dropped)
+        metrics, collectors = engine.metrics(), engine.collector_metrics()
+        pool = engine.worker_statistics() or NO_WORKERS
+        queued = events.queued if len(collectors) == 1 else None
         return Snapshot(
             time=time.time(),
             elapsed=self._elapsed,
             pid=os.getpid(),
             queue=self._name,
-            state=observed.state,
-            problem=observed.problem,
-            events=_counts(accounting, self._events.dropped),
-            arrival_rate=self._rate(("queue", "accepted"), accounting.accepted),
-            departure_rate=self._rate(("queue", "finished"), accounting.finished + accounting.dead),
+            state=engine.state,
+            problem=engine.problem,
+            events=events,
+            arrival_rate=self._rate(("queue", "accepted"), events.accepted),
+            departure_rate=self._rate(("queue", "ended"), events.ended),
             load=metrics.load,
             consumers=metrics.consumers,
             target_consumers=metrics.target_consumers,
-            workers_ready=0 if pool is None else pool.ready,
-            target_workers=0 if pool is None else pool.target,
-            worker_restarts=0 if pool is None else pool.restarts,
-            workers_cpu_seconds=0.0 if pool is None else pool.cpu_seconds,
+            workers_ready=pool.ready,
+            target_workers=pool.target,
+            worker_restarts=pool.restarts,
+            workers_cpu_seconds=pool.cpu_seconds,
             cpu=self._rate(("queue", "cpu"), self._cpu()),
             collectors=[self._collector(figures, queued) for figures in collectors.values()],
-            workers=[] if pool is None else [self._worker(worker) for worker in pool.workers],
+            workers=[self._worker(figures) for figures in pool.workers],
             decisions=[
                 Decision(change.subject, str(change.before), str(change.after), change.reason)
-                for change in observed.changes
+                for change in engine.changes
             ],
         )
 
-    def _rate(self, what: tuple[str, str | int], count: float) -> float | None:
-        """Return how fast a counter has grown since the snapshot before; None if that did not have it."""
-        self._now[what] = count
-        before = self._before.get(what)
+    def _rate(self, counter: tuple[str, str | int], count: float) -> float | None:
+        """Return the growth of a counter per second; None if the previous snapshot lacks it or is too old."""
+        self._now[counter] = count
+        before = self._before.get(counter)
         if before is None or self._elapsed is None:
             return None
         return max(0.0, count - before) / self._elapsed
@@ -160,5 +166,68 @@ class Observer:
         )
 
 
-def _counts(accounting: Accounting, dropped: int) -> EventCounts:
-    return EventCounts(*accounting, dropped=dropped)
+class ObservableQueue(Protocol):
+    """A queue as exporters see it."""
+
+    id: str
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of the last start; None before the first."""
+
+    def make_observer(self) -> Observer:
+        """Return a new observer of the queue."""
+
+
+class ThreadSafeObserver:
+    """Takes snapshots of a queue for callers in any thread.
+
+    Args:
+        queue: the queue; it need not run.
+        timeout: seconds that its event loop may take to answer.
+
+    """
+
+    def __init__(self, queue: ObservableQueue, timeout: float = TIMEOUT) -> None:
+        self._queue, self._timeout = queue, timeout
+        self._observer = queue.make_observer()
+
+    def __repr__(self) -> str:
+        return f"<ThreadSafeObserver of {self._queue.id}>"
+
+    def look(self) -> Snapshot:
+        """Return a snapshot of this instant, taken in the thread of the queue's event loop while that runs.
+
+        Raises:
+            TimeoutError: the event loop does not answer.
+
+        """
+        loop = self._queue.loop
+        if loop is None or not loop.is_running() or loop is _running_loop():
+            return self._observer.look()
+        answer: concurrent.futures.Future[Snapshot] = concurrent.futures.Future()
+        try:
+            loop.call_soon_threadsafe(self._answer, answer)
+        except RuntimeError:  # the loop has closed meanwhile: nothing changes any more
+            return self._observer.look()
+        try:
+            return answer.result(self._timeout)
+        except concurrent.futures.TimeoutError:
+            answer.cancel()
+            raise TimeoutError(
+                f"the event loop of {self._queue.id} did not answer within {self._timeout:g} s: it is blocked"
+            ) from None
+
+    def _answer(self, answer: "concurrent.futures.Future[Snapshot]") -> None:
+        if answer.set_running_or_notify_cancel():
+            try:
+                answer.set_result(self._observer.look())
+            except Exception as exc:
+                answer.set_exception(exc)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

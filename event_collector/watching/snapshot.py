@@ -1,11 +1,12 @@
-"""Snapshots: a running queue at one instant, as plain values, and as lines of JSON for those who watch it.
+"""Snapshots: a queue at one instant as plain values, and as a line of JSON for those who watch it.
 
-Times are in seconds, sizes in bytes. Rates are those since the snapshot before, which took `elapsed` seconds; of the
-first one there are none. A reader skips fields that it does not know: `VERSION` changes only when one that was there
-is gone, or means something else.
+Times are in seconds, sizes in bytes. Rates are taken since the previous snapshot, `elapsed` seconds earlier; the first
+snapshot has none. The table in figures.py has the meaning of each number.
+
+Readers skip unknown fields. `VERSION` changes only when a field disappears or changes its meaning.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -25,7 +26,7 @@ VERSION: Final = 1
 
 
 class EventCounts(msgspec.Struct, frozen=True):
-    """Where all events are: accepted = finished + in_handlers + queued + scheduled + dead."""
+    """The places of all events: accepted = finished + in_handlers + queued + scheduled + dead; see `Accounting`."""
 
     accepted: int
     finished: int
@@ -34,15 +35,26 @@ class EventCounts(msgspec.Struct, frozen=True):
     scheduled: int
     dead: int
     dropped: int
-    """Of those finished, the ones that `overflow` has dropped."""
+
+    @property
+    def ended(self) -> int:
+        """Events that have their results, dead letters included."""
+        return self.finished + self.dead
 
 
 class Quantiles(msgspec.Struct, frozen=True):
-    """Times that half, 95% and 99% of the last events did not exceed; 0 before the first event."""
+    """The `Percentiles` of the last events' times; 0 before the first event."""
 
     p50: float
     p95: float
     p99: float
+
+
+class Outcomes(NamedTuple):
+    """How the attempts of a collector ended."""
+
+    ok: int
+    error: int
 
 
 class CollectorSnapshot(msgspec.Struct, frozen=True):
@@ -50,22 +62,22 @@ class CollectorSnapshot(msgspec.Struct, frozen=True):
 
     key: str
     place: str
-    """Where its events run that begin now: "coroutine", "thread", "process" or "executor"."""
+    """Where new events run: "coroutine", "thread", "process" or "executor"."""
     events: int
-    """Events that its handler has ended with, retries counted each time."""
     errors: int
-    """Of these, those that failed."""
     rate: float | None
-    """Events per second."""
     busy: int
-    """Events that it has in its handler, or waiting for a place in a worker."""
     queued: int | None
-    """Events that wait for it; None where there are several collectors, since routing comes after waiting."""
+    """None with several collectors, since events are routed after they have waited."""
     service_seconds: float
-    """Time of all its events in the handler."""
+    """Time of all attempts in the handler."""
     service_time: Quantiles
     wait_time: Quantiles
-    """From sending an event to its end."""
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """Attempts that succeeded, and that failed."""
+        return Outcomes(max(0, self.events - self.errors), self.errors)
 
 
 class WorkerSnapshot(msgspec.Struct, frozen=True):
@@ -75,19 +87,17 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
     state: str
     """starting, ready, retiring or lost."""
     cpu: float | None
-    """Share of one CPU: 1.0 is all of it."""
     cpu_seconds: float
     memory: int | None
-    """Bytes that only it uses, up to 5 s old; None while they are not known."""
+    """None while unknown."""
     job_seconds: float | None
-    """Age of the event that it is in; None when it is in none."""
+    """None between events."""
     in_hand: int
-    """Events that were handed to it, the one it is in included."""
     finished: int
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """A change of size, or the move of an adaptive collector, and why."""
+    """A change of a pool's size, or the move of an adaptive collector, with its reason."""
 
     subject: str
     before: str
@@ -96,39 +106,45 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue."""
+    """A queue at one instant."""
 
     version: int = VERSION
     time: float
     """Seconds since 1970, UTC."""
     elapsed: float | None
-    """Since the snapshot before."""
+    """Seconds since the previous snapshot; None if that is missing or too old for rates."""
     pid: int
     queue: str
-    """Its name in the log."""
+    """Its id, as in the log."""
     state: str
-    """starting, running, draining (the end has begun) or stopped."""
+    """starting, running, draining (the shutdown has begun) or stopped."""
     problem: str | None
-    """What keeps it from working although it runs: workers that die again and again."""
+    """Why a running queue does not work: its worker processes die again and again."""
     events: EventCounts
     arrival_rate: float | None
     departure_rate: float | None
     load: float
-    """(queued + in handlers) / consumers."""
     consumers: int
     target_consumers: int
     workers_ready: int
     target_workers: int
     worker_restarts: int
-    """Workers that ended without being told to."""
     workers_cpu_seconds: float
-    """CPU time of all workers, past ones included."""
     cpu: float | None
-    """Share of one CPU that the program itself takes, without its workers."""
     collectors: list[CollectorSnapshot]
     workers: list[WorkerSnapshot]
     decisions: list[Decision]
-    """The last ones, the oldest first."""
+    """The last ones, oldest first."""
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the queue runs and its worker processes survive."""
+        return self.state == "running" and self.problem is None
+
+    @property
+    def workers_memory(self) -> int:
+        """Bytes that only the worker processes use, where known."""
+        return sum(worker.memory or 0 for worker in self.workers)
 
 
 class _Header(msgspec.Struct):
@@ -149,7 +165,7 @@ def decode_snapshot(line: bytes) -> Snapshot:
     """Return the snapshot of a line.
 
     Raises:
-        ValueError: it is none, or one of another version; the text says which.
+        ValueError: the line is no snapshot, or one of another version; the message says which.
 
     """
     try:

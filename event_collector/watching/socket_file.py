@@ -1,7 +1,7 @@
 """A listening Unix socket with a path: for its user only, one program at a time, removed at the end.
 
-What a dead program has left behind is replaced. A socket that somebody listens on, another user's, and whatever is no
-socket are refused and never touched.
+The socket of a dead program is replaced. A socket in use, another user's socket, and anything else at the path are
+refused and never touched.
 """
 
 import contextlib
@@ -22,17 +22,17 @@ if sys.platform != "win32":
 __all__ = ["SocketFile", "check_path"]
 
 LONGEST: Final = 107 if sys.platform == "linux" else 103
-"""Bytes of the path of a Unix socket, at most: so the kernel has it."""
+"""Bytes of a socket's path at most, a limit of the kernel."""
 BACKLOG: Final = 16
 PATIENCE: Final = 1.0
-"""Seconds to wait for another program that opens a socket in the same folder at the same time."""
+"""Seconds to wait for another program that opens a socket in the same folder."""
 
 
 def check_path(path: Any) -> str:
-    """Return the path of a socket that is to be made, as an absolute one.
+    """Return the absolute path of a socket to make.
 
     Raises:
-        ConfigError: no socket can have this path.
+        ConfigError: a socket cannot have this path.
 
     """
     if (
@@ -55,13 +55,13 @@ def check_path(path: Any) -> str:
 
 
 class SocketFile:
-    """A socket that listens at a path, from the beginning until `close()`.
+    """A socket that listens at a path until `close()`.
 
     Args:
         path: absolute; its folder must exist.
 
     Raises:
-        MonitorError: somebody listens there, or it cannot be had; the message says why and what to do.
+        MonitorError: the socket is in use, or cannot be made; the message says why and what to do.
 
     """
 
@@ -69,17 +69,23 @@ class SocketFile:
         self.path = path
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with _alone_in(os.path.dirname(path), path):
+            with _folder_lock(path):
                 _clear(path)
                 self._bind()
-        except OSError as exc:
+        except BaseException as exc:
             self.socket.close()
-            if isinstance(exc, MonitorError):
-                raise
-            raise _cannot(path, exc) from exc
+            if isinstance(exc, OSError) and not isinstance(exc, MonitorError):
+                needed = "It needs a folder that exists and that this user may write to"
+                raise _refusal(path, f"{exc.strerror}. {needed}") from exc
+            raise
+
+    def __repr__(self) -> str:
+        return f"<SocketFile {self.path}>"
 
     def _bind(self) -> None:
-        with contextlib.suppress(OSError):  # Linux makes the file with the mode of the socket, others do not
+        with contextlib.suppress(
+            OSError
+        ):  # Linux gives the file the mode of the socket, other systems do not
             os.fchmod(self.socket.fileno(), 0o600)
         self.socket.bind(self.path)
         made = os.lstat(self.path)
@@ -87,10 +93,10 @@ class SocketFile:
         if stat.S_IMODE(made.st_mode) != 0o600:
             os.chmod(self.path, 0o600)
         self.socket.setblocking(False)
-        self.socket.listen(BACKLOG)  # until now nobody could connect, whatever the mode was
+        self.socket.listen(BACKLOG)  # before this, nothing could connect, whatever the mode
 
     def close(self) -> None:
-        """Listen no more, and remove the file, if it still is this one."""
+        """Stop listening, and remove the file unless another has taken its place."""
         self.socket.close()
         with contextlib.suppress(OSError):
             there = os.lstat(self.path)
@@ -99,50 +105,44 @@ class SocketFile:
 
 
 @contextlib.contextmanager
-def _alone_in(folder: str, path: str) -> Iterator[None]:
-    """Hold the folder's lock: of two programs that find a dead socket, the second must not remove the first's."""
-    try:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as exc:
-        raise _cannot(path, exc) from exc
+def _folder_lock(path: str) -> Iterator[None]:
+    """Lock the folder: of two programs that find a dead socket, the second must not remove the socket of the first."""
+    fd = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         deadline = monotonic() + PATIENCE
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if monotonic() >= deadline:
-                    raise MonitorError(
-                        f"the socket {path} cannot be made: another program locks its folder"
-                    ) from None
-                sleep(0.01)
-            except OSError:  # a file system without locks: two that start at once are on their own
-                break
-            else:
-                break
+        while not _try_lock(fd):
+            if monotonic() >= deadline:
+                raise _refusal(path, "another program locks its folder")
+            sleep(0.01)
         yield
     finally:
         os.close(fd)
 
 
+def _try_lock(fd: int) -> bool:
+    """Lock an open folder; return False if another program holds the lock."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # the file system has no locks: two programs that start at once may collide
+        pass
+    return True
+
+
 def _clear(path: str) -> None:
-    """Remove the socket of a dead program; refuse whatever else is in the way."""
+    """Remove the socket of a dead program; refuse anything else at the path."""
     try:
         there = os.lstat(path)
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(there.st_mode):
-        what = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder"}.get(
-            stat.S_IFMT(there.st_mode), "a file"
-        )
-        raise MonitorError(
-            f"the socket {path} cannot be made: {what} is there, which is not touched. Choose another path"
-        )
+        kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder"}
+        kind = kinds.get(stat.S_IFMT(there.st_mode), "a file")
+        raise _refusal(path, f"{kind} is there, which is not touched. Choose another path")
     if there.st_uid != os.geteuid():
-        raise MonitorError(
-            f"the socket {path} cannot be made: the user with id {there.st_uid} has one there, which is not touched. "
-            f"Choose another path"
-        )
+        owner = f"the user with id {there.st_uid}"
+        raise _refusal(path, f"{owner} has one there, which is not touched. Choose another path")
     holder = _listener(path)
     if holder is not None:
         raise MonitorError(
@@ -152,27 +152,21 @@ def _clear(path: str) -> None:
 
 
 def _listener(path: str) -> str | None:
-    """Return who listens at a socket, in words; None if nobody does."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
-        knock.setblocking(False)
+    """Return the process that listens at a socket, in words; None for a dead socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
-            knock.connect(path)
+            probe.connect(path)
         except ConnectionRefusedError:
             return None
-        except BlockingIOError:  # so many wait to be let in that it must be somebody
+        except BlockingIOError:  # its backlog is full, so a process listens
             return "another process"
         if not hasattr(socket, "SO_PEERCRED"):
             return "another process"
-        pid, _, _ = struct.unpack("3i", knock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        return (
-            f"another queue of this process, pid {pid}"
-            if pid == os.getpid()
-            else f"another process, pid {pid}"
-        )
+        pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    is_own = pid == os.getpid()
+    return f"{'another queue of this process' if is_own else 'another process'}, pid {pid}"
 
 
-def _cannot(path: str, exc: OSError) -> MonitorError:
-    return MonitorError(
-        f"the socket {path} cannot be made: {exc.strerror}. It needs a folder that exists and that this user may "
-        f"write to"
-    )
+def _refusal(path: str, reason: str) -> MonitorError:
+    return MonitorError(f"the socket {path} cannot be made: {reason}")

@@ -1,12 +1,17 @@
-"""Figures as plain text, and tables of them in aligned columns."""
+"""Figures as plain text, and tables with aligned columns."""
 
 from collections.abc import Sequence
+from typing import Final
 
-__all__ = ["columns", "duration", "printable", "short", "size"]
+from event_collector.watching.figures import Unit
+
+__all__ = ["UNKNOWN", "columns", "duration", "printable", "short", "size", "text_of"]
+
+UNKNOWN: Final = "-"
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it."""
+    """Return a time in seconds, milliseconds or microseconds."""
     for unit, factor in (("s", 1.0), ("ms", 1e3)):
         if seconds * factor >= 1:
             return f"{seconds * factor:.3g} {unit}"
@@ -14,7 +19,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Return a number of bytes in the unit that suits it."""
+    """Return a number of bytes in a unit of its magnitude."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
         if count >= factor:
             return f"{count / factor:.3g} {unit}"
@@ -22,12 +27,20 @@ def size(count: float) -> str:
 
 
 def short(rate: float) -> str:
-    """Return a number of events per second."""
+    """Return a rate in three digits, or all digits of a larger one."""
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
+def text_of(value: float | None, unit: Unit) -> str:
+    """Return a figure as text; `-` for an unknown one, and for a time of 0, which was never measured."""
+    if value is None or (unit == "s" and not value):
+        return UNKNOWN
+    formats = {"By": size, "{cpu}": "{:.0%}".format, "{event}/s": short, "s": duration}
+    return formats.get(unit, "{:,}".format)(value)
+
+
 def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return lines in which columns are aligned: the first to the left, the others to the right."""
+    """Return aligned lines: the first column to the left, the others to the right."""
     widths = [max(len(row[number]) for row in (head, *rows)) for number in range(len(head))]
     lines = []
     for row in (head, *rows):
@@ -40,5 +53,5 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text with whatever could control a terminal written out."""
+    """Return text with control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,11 +1,10 @@
-"""Viewers: whoever is connected to a socket gets a line at once, and then one every interval, all of them the same.
+"""Viewers: every connection to a socket gets a line at once and a new one every interval, the same for all.
 
-None of them can hold up the program, whatever it does or fails to do: the line is made once for all, nobody is waited
-for, and nothing is read. One that has not taken the line before is left out, so each has one line to come at most; one
-that takes nothing for a while, or that sends something, is let go. Without viewers nothing is done at all: no timer
-runs.
+No viewer can hold up the program. One line is made for all, sends do not block, and nothing is read. A viewer that has
+not taken the previous line is skipped, so at most one line is pending for each. A viewer that is behind for more than
+`PATIENCE` seconds, or that sends something, is disconnected. Without viewers no timer runs.
 
-    accept --> the last line, if it is young, else a new one --> every INTERVAL seconds another --> gone: let go
+    accept --> the last line, or a new one if that is old --> a new line every INTERVAL seconds --> disconnect
 """
 
 import asyncio
@@ -19,28 +18,36 @@ __all__ = ["Viewers"]
 INTERVAL: Final = 1.0
 """Seconds between two lines."""
 MOST: Final = 64
-"""Viewers at a time. For one more, one goes that is behind, or else the oldest: a probe is always let in."""
+"""Viewers at a time. A new one replaces one that is behind, or else the oldest, so that a probe always gets in."""
 ADMITTED: Final = 32
-"""Viewers that are let in within one interval; others wait in front of the socket, at no cost."""
+"""Connections accepted in one interval. Others stay in the backlog of the socket, at no cost."""
 PATIENCE: Final = 30.0
 """Seconds that a viewer may take for a line."""
 
 
 class Viewers:
-    """Serves a listening socket in the thread of the event loop, from the beginning until `close()`.
+    """Serves a listening socket in the thread of the running event loop, until `close()`.
 
     Args:
-        listener: where viewers connect; not blocking.
-        make_line: returns the next line; called once in an interval, and only if somebody looks.
-        log: hears of a line that could not be made.
+        listener: where viewers connect; non-blocking.
+        make_line: returns the next line; called once an interval, and only while viewers are connected.
+        log: gets a line when `make_line` raises.
         interval: seconds between two lines.
+        patience: seconds that a viewer may take for a line.
 
     """
 
     def __init__(
-        self, listener: socket.socket, make_line: Callable[[], bytes], log: Any, *, interval: float = INTERVAL
+        self,
+        listener: socket.socket,
+        make_line: Callable[[], bytes],
+        log: Any,
+        *,
+        interval: float = INTERVAL,
+        patience: float = PATIENCE,
     ) -> None:
-        self._listener, self._make_line, self._log, self._interval = listener, make_line, log, interval
+        self._listener, self._make_line, self._log = listener, make_line, log
+        self._interval, self._patience = interval, patience
         self._loop = asyncio.get_running_loop()
         self._viewers: list[_Viewer] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -52,8 +59,12 @@ class Viewers:
     def __len__(self) -> int:
         return len(self._viewers)
 
+    def __repr__(self) -> str:
+        behind = sum(viewer.is_behind for viewer in self._viewers)
+        return f"<Viewers {len(self)} connected, {behind} behind>"
+
     def close(self) -> None:
-        """Send what there is to say at the end to those who can take it, and let all go."""
+        """Send a last line to the viewers that can take it, and disconnect all."""
         self._loop.remove_reader(self._listener)
         if self._timer is not None:
             self._timer.cancel()
@@ -69,7 +80,7 @@ class Viewers:
             connection, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
-        except OSError:  # no descriptor left: perhaps after the next interval
+        except OSError:  # no file descriptor left: try again after this interval
             self._admitted = ADMITTED
         else:
             self._admitted += 1
@@ -95,7 +106,7 @@ class Viewers:
             self._loop.add_reader(self._listener, self._accept)
         self._admitted = 0
         for viewer in self._viewers:
-            viewer.look_after()
+            viewer.check(self._patience)
         self._viewers = [viewer for viewer in self._viewers if not viewer.is_gone]
         if self._viewers:
             self._timer = self._loop.call_later(self._interval, self._tick)
@@ -106,7 +117,7 @@ class Viewers:
         self._made_at = monotonic()
         try:
             self._line = self._make_line()
-        except Exception as exc:  # to be looked at must not do any harm
+        except Exception as exc:  # a failed snapshot must not harm the queue
             self._line = b""
             self._log.error("no snapshot could be made for those who watch the queue", exc_info=exc)
 
@@ -116,7 +127,7 @@ class Viewers:
 
 
 class _Viewer:
-    """One connection, and what of a line it has yet to take."""
+    """One connection, and the unsent rest of a line."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -127,20 +138,20 @@ class _Viewer:
 
     @property
     def is_behind(self) -> bool:
-        """Whether it has not taken all of the line before."""
+        """Whether a part of the last line is unsent."""
         return bool(self._unsent)
 
     def offer(self, line: bytes) -> None:
-        """Send a line, unless it is behind."""
+        """Send a line, unless the viewer is behind."""
         if self.is_gone or self.is_behind:
             return
         self._unsent = memoryview(line)
         self._flush()
         if self.is_behind and not self.is_gone:
             self._behind_since = monotonic()
-            self._loop.add_writer(self._socket, self._go_on)
+            self._loop.add_writer(self._socket, self._resume)
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         self._flush()
         if not self.is_behind and not self.is_gone:
             self._loop.remove_writer(self._socket)
@@ -153,14 +164,14 @@ class _Viewer:
         except OSError:
             self.close()
 
-    def look_after(self) -> None:
-        """Let it go if it has gone, if it sends something, or if it takes nothing."""
-        if self.is_behind and monotonic() - self._behind_since > PATIENCE:
+    def check(self, patience: float) -> None:
+        """Disconnect a viewer that has closed, has sent something, or is behind for more than `patience` seconds."""
+        if self.is_behind and monotonic() - self._behind_since > patience:
             self.close()
         if self.is_gone:
             return
         try:
-            self._socket.recv(1)  # it has nothing to say: the end, and all else, is the end
+            self._socket.recv(1)  # end of file and data alike end the connection
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -168,7 +179,7 @@ class _Viewer:
         self.close()
 
     def close(self) -> None:
-        """Let it go. Idempotent."""
+        """Disconnect. Idempotent."""
         if self.is_gone:
             return
         self.is_gone = True

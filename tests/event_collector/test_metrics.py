@@ -1,4 +1,4 @@
-"""The snapshot that get_metrics() gives."""
+"""The metrics that get_metrics() and collector_metrics() return."""
 
 import asyncio
 import dataclasses

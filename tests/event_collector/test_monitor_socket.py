@@ -1,4 +1,4 @@
-"""The socket of a queue: whose it is, who may look, and that no viewer can hold the queue up."""
+"""The monitor socket of a queue: its file, its permissions, and viewers that cannot hold up the queue."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from event_collector import Collector, CollectorQueue, ConfigError, Context, MonitorError, Payload
-from event_collector.watching import viewers as viewers_module
+from event_collector.watching.monitor_socket import MonitorSocket
 from event_collector.watching.snapshot import Snapshot, decode_snapshot
 from event_collector.watching.socket_file import SocketFile
 from event_collector.watching.viewers import MOST, Viewers
@@ -65,7 +65,7 @@ async def test_the_socket_is_for_its_user_and_there_while_the_queue_runs(tmp_pat
 
 
 async def test_the_socket_of_a_dead_program_is_replaced(tmp_path: Path) -> None:
-    """A socket on which nobody listens is no obstacle."""
+    """A socket on which no process listens is removed."""
     path = tmp_path / "queue.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -76,7 +76,7 @@ async def test_the_socket_of_a_dead_program_is_replaced(tmp_path: Path) -> None:
 
 
 async def test_a_socket_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
-    """A second queue under the same path does not start, says who has it, and the first is still there."""
+    """A second queue with the same path does not start and names the owner; the first still answers."""
     path = tmp_path / "queue.sock"
     async with asyncio.timeout(BOUND), watched(path):
         second = watched(path)
@@ -89,7 +89,7 @@ async def test_a_socket_in_use_is_refused_and_left_alone(tmp_path: Path) -> None
 
 @contextmanager
 def in_the_way(kind: str, path: Path) -> Iterator[None]:
-    """Put something at a path, and see that it is still there, as it was."""
+    """Put something at a path, and check that it stays unchanged."""
     other = path.with_name("other")
     if kind == "file":
         path.write_text("precious")
@@ -123,7 +123,7 @@ async def test_what_is_no_socket_is_not_touched(kind: str, named: str, tmp_path:
 async def test_the_socket_of_another_user_is_not_touched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A dead socket of somebody else is refused, and stays."""
+    """A dead socket of another user is refused, and stays."""
     path = tmp_path / "queue.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -133,8 +133,8 @@ async def test_the_socket_of_another_user_is_not_touched(
     assert path.is_socket()
 
 
-async def test_a_missing_folder_is_told(tmp_path: Path) -> None:
-    """Where the folder is missing the error says so, and nothing of the queue is left."""
+async def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    """The error names the missing folder, and the queue has not started."""
     queue = watched(tmp_path / "nowhere" / "queue.sock")
     with pytest.raises(MonitorError, match=r"No such file or directory\. It needs a folder that exists"):
         await queue.init_queue()
@@ -143,13 +143,13 @@ async def test_a_missing_folder_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["", b"bytes", 7, "x" * 200, "zero\0byte"])
 def test_a_path_that_no_socket_can_have_is_refused(path: Any) -> None:
-    """It is a ConfigError when the queue is made, and says what is wrong."""
+    """The queue cannot be made: a ConfigError explains why."""
     with pytest.raises(ConfigError, match="monitor"):
         CollectorQueue([Collector("echo", echo)], monitor=path)
 
 
 def test_a_file_that_took_its_place_is_not_removed(tmp_path: Path) -> None:
-    """Whoever replaced the socket meanwhile keeps what is there now."""
+    """A file that has replaced the socket stays."""
     file = SocketFile(str(tmp_path / "queue.sock"))
     (tmp_path / "queue.sock").unlink()
     (tmp_path / "queue.sock").write_text("another's")
@@ -161,7 +161,7 @@ def test_a_file_that_took_its_place_is_not_removed(tmp_path: Path) -> None:
 
 
 async def test_a_queue_can_be_watched_from_its_start_to_its_end(tmp_path: Path) -> None:
-    """Who is connected sees it start, run, drain and stop, and then the end of the connection."""
+    """A viewer sees the queue start, run, drain and stop, and then the end of the connection."""
     path, opened, release = tmp_path / "queue.sock", asyncio.Event(), asyncio.Event()
 
     @asynccontextmanager
@@ -201,11 +201,11 @@ async def test_a_queue_can_be_watched_from_its_start_to_its_end(tmp_path: Path) 
 
 @asynccontextmanager
 async def served(
-    path: Path, make_line: Callable[[], bytes], log: Any = None, interval: float = SOON
+    path: Path, make_line: Callable[[], bytes], log: Any = None, **options: float
 ) -> AsyncIterator[Viewers]:
     """Serve lines at a path."""
     file = SocketFile(str(path))
-    viewers = Viewers(file.socket, make_line, log or Log(), interval=interval)
+    viewers = Viewers(file.socket, make_line, log or Log(), **{"interval": SOON, **options})
     try:
         async with asyncio.timeout(BOUND):
             yield viewers
@@ -226,8 +226,8 @@ class Lines:
         return b"%d%b\n" % (self.made, self._padding)
 
 
-async def test_nothing_is_made_while_nobody_looks(tmp_path: Path) -> None:
-    """Without viewers no line is made and no timer runs: neither before the first comes nor after the last has gone."""
+async def test_no_line_is_made_without_viewers(tmp_path: Path) -> None:
+    """No line is made and no timer runs, before the first viewer and after the last."""
     lines = Lines()
     async with served(tmp_path / "s", lines) as viewers:
         assert (lines.made, viewers._timer) == (0, None)
@@ -243,7 +243,7 @@ async def test_nothing_is_made_while_nobody_looks(tmp_path: Path) -> None:
 
 
 async def test_all_viewers_share_one_line(tmp_path: Path) -> None:
-    """However many look, one line is made in an interval, and all of them get it."""
+    """One line is made in an interval, and all viewers get it."""
     lines = Lines()
     async with served(tmp_path / "s", lines, interval=0.2) as viewers:
         connected = [await asyncio.open_unix_connection(tmp_path / "s") for _ in range(20)]
@@ -255,13 +255,10 @@ async def test_all_viewers_share_one_line(tmp_path: Path) -> None:
             writer.close()
 
 
-async def test_a_viewer_that_does_not_read_is_left_out_and_let_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has one line to come at most, holds up nobody else, and is let go when that takes too long."""
-    monkeypatch.setattr(viewers_module, "PATIENCE", 20 * SOON)
+async def test_a_viewer_that_does_not_read_is_left_out_and_let_go(tmp_path: Path) -> None:
+    """One line at most is pending for it, the others are served, and it is disconnected after `patience` seconds."""
     lines = Lines(size=1_000_000)  # more than the system takes for it
-    async with served(tmp_path / "s", lines) as viewers:
+    async with served(tmp_path / "s", lines, patience=20 * SOON) as viewers:
         with socket.socket(socket.AF_UNIX) as lazy:
             lazy.connect(str(tmp_path / "s"))
             await until(lambda: len(viewers) == 1)
@@ -276,7 +273,7 @@ async def test_a_viewer_that_does_not_read_is_left_out_and_let_go(
 
 
 async def test_a_slow_viewer_gets_whole_lines(tmp_path: Path) -> None:
-    """What is sent in pieces arrives whole and in order, though not each of the lines."""
+    """Lines sent in pieces arrive whole and in order, with some of them skipped."""
     async with served(tmp_path / "s", Lines(size=1_000_000)):
         reader, writer = await asyncio.open_unix_connection(tmp_path / "s", limit=4_000_000)
         numbers = []
@@ -290,7 +287,7 @@ async def test_a_slow_viewer_gets_whole_lines(tmp_path: Path) -> None:
 
 
 async def test_a_viewer_that_sends_something_is_let_go(tmp_path: Path) -> None:
-    """Nothing is read from viewers: one that floods the socket fills its own buffer, and is let go."""
+    """A viewer that floods the socket fills its own buffer, and is disconnected."""
     async with served(tmp_path / "s", Lines()) as viewers:
         _, writer = await asyncio.open_unix_connection(tmp_path / "s")
         writer.write(b"x" * 10_000_000)
@@ -328,3 +325,20 @@ async def test_a_line_that_cannot_be_made_harms_nobody(tmp_path: Path) -> None:
         assert await reader.readline() == b"2\n"
         writer.close()
     assert log.of("no snapshot could be made for those who watch the queue")
+
+
+async def test_the_parts_of_a_socket_show_their_state(tmp_path: Path) -> None:
+    """Their representation has the path, and the number of viewers."""
+    path = tmp_path / "s"
+    async with served(path, Lines()) as viewers:
+        assert repr(viewers) == "<Viewers 0 connected, 0 behind>"
+        _, writer = await asyncio.open_unix_connection(path)
+        await until(lambda: len(viewers) == 1)
+        assert repr(viewers) == "<Viewers 1 connected, 0 behind>"
+        writer.close()
+    queue_socket = MonitorSocket(path, lambda: pytest.fail("nobody looks"), Log())
+    assert repr(queue_socket) == f"<MonitorSocket {path}: closed>"
+    queue_socket.open()
+    assert repr(queue_socket) == f"<MonitorSocket {path}: 0 viewers>"
+    queue_socket.close()
+    assert repr(queue_socket) == f"<MonitorSocket {path}: closed>"

@@ -1,6 +1,7 @@
-"""Snapshots: what they tell of a queue, their rates, and their way as a line of JSON."""
+"""Snapshots of a queue: their figures, their rates, and their encoding as a line of JSON."""
 
 import asyncio
+import threading
 from collections import deque
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from event_collector import Collector, CollectorQueue, Context, Error, Payload, Retry
 from event_collector.watching.metrics import NOTHING, Accounting, CollectorMetrics, Percentiles
-from event_collector.watching.observer import STALE, Observer
+from event_collector.watching.observer import STALE, Observer, ThreadSafeObserver
 from event_collector.watching.snapshot import decode_snapshot, encode_snapshot
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector.modes import BOUND
@@ -17,7 +18,7 @@ from tests.event_collector.modes import BOUND
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Run on one event loop only: figures do not depend on it, and processes take their time."""
+    """Run on one event loop only: figures do not depend on it, and processes start slowly."""
     return "asyncio"
 
 
@@ -43,8 +44,8 @@ class Stub:
         return None
 
 
-def test_rates_are_those_since_the_look_before() -> None:
-    """The first snapshot has none; later ones have them, unless the look before was long ago."""
+def test_rates_cover_the_time_since_the_previous_snapshot() -> None:
+    """The first snapshot has no rates; later ones have them, unless the previous one is old."""
     now, stub = [100.0], Stub()
     observer = Observer("queue", stub, stub, clock=lambda: now[0], cpu=lambda: now[0] / 4)
     first = observer.look()
@@ -64,8 +65,8 @@ def test_rates_are_those_since_the_look_before() -> None:
     assert observer.look().departure_rate == 0.0
 
 
-def test_a_snapshot_survives_the_way_as_json() -> None:
-    """What is decoded equals what was encoded, on one line."""
+def test_a_snapshot_survives_json() -> None:
+    """A decoded snapshot equals the encoded one, which is a single line."""
     stub = Stub()
     snapshot = Observer("two\nlines", stub, stub).look()
     line = encode_snapshot(snapshot)
@@ -74,7 +75,7 @@ def test_a_snapshot_survives_the_way_as_json() -> None:
 
 
 def test_a_snapshot_of_another_version_is_refused() -> None:
-    """A field more is no harm; another version, and what is no snapshot, are told."""
+    """An unknown field is skipped; another version, and a line that is no snapshot, are errors."""
     stub = Stub()
     snapshot = msgspec.to_builtins(Observer("queue", stub, stub).look())
     assert decode_snapshot(msgspec.json.encode({**snapshot, "new": 1})).queue == "queue"
@@ -86,7 +87,7 @@ def test_a_snapshot_of_another_version_is_refused() -> None:
 
 
 async def test_a_snapshot_has_workers_and_where_events_are() -> None:
-    """A worker is there with its pid and the age of its event; accepted is the sum of where events are."""
+    """A worker has its pid and the age of its event; the places of events add up to the accepted ones."""
     queue = CollectorQueue([Collector("act", handlers.act)], max_workers=1, logging=False)
     async with asyncio.timeout(BOUND), queue:
         publisher = queue.get_publisher()
@@ -145,7 +146,7 @@ def fail_plainly(payload: Payload[Any], ctx: Context) -> Any:
 )
 @pytest.mark.parametrize("several", [False, True], ids=["alone", "one of two"])
 async def test_errors_are_counted_by_collector(options: dict[str, Any], several: bool) -> None:
-    """What a handler raises and the Error it returns count, each once, in every mode; other collectors' do not."""
+    """An exception and a returned Error count once each, in every mode, for their own collector only."""
     collectors = [Collector("fails", **options)] + [Collector("fine", fine)] * several
     queue = CollectorQueue(collectors, max_workers=1, logging=False)
     async with asyncio.timeout(BOUND), queue:
@@ -163,3 +164,70 @@ async def test_each_attempt_that_fails_is_an_error() -> None:
         await (await queue.get_publisher().send(Payload("raise"))).wait()
         snapshot = queue.snapshot()
     assert (snapshot.collectors[0].errors, snapshot.events.dead) == (3, 1)
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["alone", "one of two"])
+async def test_each_attempt_has_an_outcome(several: bool) -> None:
+    """An event that succeeds at its third attempt counts as two errors and one success, also for a single collector."""
+
+    async def fail_twice(payload: Payload[Any], ctx: Context) -> None:
+        if payload.attempt < 3:
+            raise ValueError(payload.attempt)
+
+    retry = Retry(max_attempts=3, backoff=0.0)
+    collectors = [Collector("fails", fail_twice, retry=retry)] + [Collector("fine", fine)] * several
+    async with asyncio.timeout(BOUND), CollectorQueue(collectors, logging=False) as queue:
+        await (await queue.get_publisher().send(Payload(None))).wait()
+        snapshot = queue.snapshot()
+    assert snapshot.collectors[0].outcomes == (1, 2)
+    assert snapshot.events.ended == 1
+
+
+# -- other threads --
+
+
+class StubQueue:
+    """A queue in this event loop, or in none, whose observer may fail."""
+
+    id = "orders"
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None, error: Exception | None = None) -> None:
+        self.loop, self.error = loop, error
+        self.looked_in: list[threading.Thread] = []
+
+    def make_observer(self) -> Observer:
+        return Observer("orders", Stub(), Stub(), clock=self._look)
+
+    def _look(self) -> float:
+        self.looked_in.append(threading.current_thread())
+        if self.error is not None:
+            raise self.error
+        return 0.0
+
+
+async def test_a_snapshot_can_be_taken_from_another_thread() -> None:
+    """It is made in the thread of the event loop while that runs, and in the caller's without one."""
+    queue = StubQueue(asyncio.get_running_loop())
+    observer = ThreadSafeObserver(queue)
+    async with asyncio.timeout(BOUND):
+        assert (await asyncio.to_thread(observer.look)).state == "running"
+    assert observer.look().state == "running"
+    assert queue.looked_in == [threading.current_thread()] * 2
+    queue.loop = None
+    await asyncio.to_thread(observer.look)
+    assert queue.looked_in[2] is not threading.current_thread()
+
+
+async def test_an_error_of_a_look_reaches_the_other_thread() -> None:
+    """A snapshot that cannot be made fails the caller, not the event loop."""
+    observer = ThreadSafeObserver(StubQueue(asyncio.get_running_loop(), ValueError("broken")))
+    async with asyncio.timeout(BOUND):
+        with pytest.raises(ValueError, match="broken"):
+            await asyncio.to_thread(observer.look)
+
+
+def test_observers_show_their_queue() -> None:
+    """Their representation has the queue and its state."""
+    queue = StubQueue(None)
+    assert repr(queue.make_observer()) == "<Observer of orders: running>"
+    assert repr(ThreadSafeObserver(queue)) == "<ThreadSafeObserver of orders>"

@@ -1,4 +1,4 @@
-"""OpenTelemetry gets a span for each attempt of a handler, linked to where the event was sent, and metrics."""
+"""OpenTelemetry gets metrics, and a span for each attempt of a handler, linked to the span of the sender."""
 
 import asyncio
 from typing import Any
@@ -19,26 +19,26 @@ from tests.event_collector.modes import BOUND
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Run on one event loop only: what is traced does not depend on it."""
+    """Run on one event loop only: traces do not depend on it."""
     return "asyncio"
 
 
 @pytest.fixture
 def spans() -> InMemorySpanExporter:
-    """Where finished spans are."""
+    """The exporter that keeps finished spans."""
     return InMemorySpanExporter()
 
 
 @pytest.fixture
 def tracers(spans: InMemorySpanExporter) -> TracerProvider:
-    """What makes spans, as an application sets it up."""
+    """A tracer provider, as an application sets it up."""
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     return provider
 
 
 def traced(payload: Payload[Any], ctx: Context) -> tuple[str, str]:
-    """Return the span that the handler is in, wherever it runs."""
+    """Return the span in which the handler runs."""
     if payload.value == "fail" and payload.attempt == 1:
         raise ValueError("the first attempt")
     here = trace.get_current_span().get_span_context()
@@ -61,9 +61,9 @@ def ids(span: Any) -> tuple[str, str]:
 async def test_each_attempt_is_a_span_of_the_senders_trace(
     mode: str, handler: Any, spans: InMemorySpanExporter, tracers: TracerProvider
 ) -> None:
-    """The span of an attempt is a child of the sender's, current in the handler, and tells event and outcome."""
+    """The span of an attempt is a child of the sender's, is current in the handler, and has event and outcome."""
     queue = CollectorQueue(
-        [Collector("told", handler, mode=mode, retry=Retry(max_attempts=2, backoff=0.0))],
+        [Collector("orders", handler, mode=mode, retry=Retry(max_attempts=2, backoff=0.0))],
         max_workers=1,
         logging=False,
     )
@@ -74,10 +74,10 @@ async def test_each_attempt_is_a_span_of_the_senders_trace(
         within = (await event.wait()).first().unwrap()
     _, first, second = sorted(spans.get_finished_spans(), key=lambda span: span.start_time)
     for number, span in enumerate((first, second), 1):
-        assert (span.name, span.kind) == ("process told", SpanKind.CONSUMER)
+        assert (span.name, span.kind) == ("process orders", SpanKind.CONSUMER)
         assert span.parent.span_id == request.get_span_context().span_id
         assert span.attributes["messaging.message.id"] == str(event.id)
-        assert span.attributes["messaging.destination.name"] == "told"
+        assert span.attributes["messaging.destination.name"] == "orders"
         assert span.attributes["event_collector.attempt"] == number
     assert (first.status.status_code, first.attributes["error.type"]) == (StatusCode.ERROR, "ValueError")
     assert second.status.status_code is StatusCode.UNSET
@@ -87,7 +87,7 @@ async def test_each_attempt_is_a_span_of_the_senders_trace(
 async def test_a_meter_observes_the_queue() -> None:
     """A reader finds counts by outcome, sizes, and a histogram of the times."""
     reader = InMemoryMetricReader()
-    queue = CollectorQueue([Collector("told", traced_here, retry=Retry(max_attempts=1))], logging=False)
+    queue = CollectorQueue([Collector("orders", traced_here, retry=Retry(max_attempts=1))], logging=False)
     instrument(queue, meter_provider=MeterProvider([reader]))
     async with asyncio.timeout(BOUND), queue:
         await queue.get_publisher().send_many(map(Payload, ("fine", "fail")))
@@ -104,7 +104,7 @@ async def test_a_meter_observes_the_queue() -> None:
         ): point.value
         for point in metrics["event_collector.handled"]
     }
-    assert handled == {("told", "ok"): 1, ("told", "error"): 1}
+    assert handled == {("orders", "ok"): 1, ("orders", "error"): 1}
     assert [point.value for point in metrics["event_collector.events.accepted"]] == [2]
     assert sum(point.count for point in metrics["messaging.process.duration"]) == 2
     assert {point.attributes["event_collector.state"] for point in metrics["event_collector.events"]} == {
@@ -113,10 +113,10 @@ async def test_a_meter_observes_the_queue() -> None:
 
 
 async def test_a_queue_is_instrumented_once_and_before_it_starts(tracers: TracerProvider) -> None:
-    """To trace twice, or what runs already, is refused."""
-    queue = CollectorQueue([Collector("told", traced_here)], logging=False)
+    """A second instrument(), or one of a running queue, is refused."""
+    queue = CollectorQueue([Collector("orders", traced_here)], logging=False)
     instrument(queue, tracer_provider=tracers)
-    with pytest.raises(ConfigError, match="'told' is instrumented already"):
+    with pytest.raises(ConfigError, match="'orders' is instrumented already"):
         instrument(queue, tracer_provider=tracers)
     async with (
         asyncio.timeout(BOUND),

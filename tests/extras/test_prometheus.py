@@ -1,4 +1,4 @@
-"""Prometheus gets the figures of a queue, under names that follow its conventions, whatever thread asks."""
+"""Prometheus gets the figures of a queue, in any thread, under names that follow its conventions."""
 
 import asyncio
 import subprocess
@@ -20,7 +20,7 @@ async def divide(payload: Payload[int], ctx: Context) -> float:
 
 
 def read(registry: CollectorRegistry) -> dict[str, Any]:
-    """Return what a scrape brings, read as Prometheus reads it: families by name."""
+    """Return the metric families of a scrape, by name."""
     text = generate_latest(registry).decode()
     return {family.name: family for family in text_string_to_metric_families(text)}
 
@@ -59,7 +59,7 @@ async def test_the_figures_of_a_queue_can_be_scraped() -> None:
 
 
 def test_several_queues_are_one_collector() -> None:
-    """Each metric is there once, with a label for each queue; to register another collector is refused."""
+    """Each metric exists once, with a label for each queue; a second collector cannot be registered."""
     first, second = (CollectorQueue([Collector("a", divide)], logging=False) for _ in range(2))
     registry = CollectorRegistry()
     registry.register(QueueCollector({"first": first, "second": second}))
@@ -72,7 +72,7 @@ def test_several_queues_are_one_collector() -> None:
 
 
 async def test_a_scrape_of_a_blocked_event_loop_fails_in_time() -> None:
-    """A scrape in another thread waits for the event loop no longer than it is told to."""
+    """A scrape in another thread waits for the event loop for `timeout` seconds at most."""
     queue = CollectorQueue([Collector("a", divide)], logging=False)
     outcome: list[BaseException] = []
     registry = CollectorRegistry()
@@ -95,7 +95,7 @@ async def test_a_scrape_of_a_blocked_event_loop_fails_in_time() -> None:
     ("module", "needed"), [("prometheus", "prometheus_client"), ("opentelemetry", "opentelemetry")]
 )
 def test_a_missing_extra_names_the_command_that_installs_it(module: str, needed: str) -> None:
-    """Where the distribution is missing, importing the module says which line to type."""
+    """The error of the import has the command that installs the extra."""
     code = f"import sys; sys.modules[{needed!r}] = None; import event_collector.{module}"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60

@@ -1,0 +1,140 @@
+"""The table of figures: kind, unit, meaning and exported names of each number in a snapshot.
+
+Exporters and the tables of `event-collector top` are generated from it, and a test compares docs/watching.md with it. A
+new figure is a field of a snapshot and a row here.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter
+from typing import Final, Literal
+
+from event_collector.watching.metrics import PLACES
+from event_collector.watching.snapshot import Snapshot
+
+__all__ = ["FIGURES", "Figure", "Subject", "Unit"]
+
+Subject = Literal["queue", "collector", "worker"]
+Kind = Literal["counter", "gauge", "summary"]
+Unit = Literal["1", "{event}", "{event}/s", "{worker}", "{cpu}", "s", "By"]
+"""A unit in the notation of OpenTelemetry (UCUM)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure, or several that differ in a label only: the events in each place, the percentiles of a time.
+
+    Attributes:
+        subject: the part of a snapshot that has it: the queue itself, each collector or each worker process.
+        path: its field in the subject; a dot leads to a field of a field.
+        kind: a counter only grows, a gauge rises and falls, a summary has percentiles of the last events.
+        unit: the unit of its values.
+        meaning: one sentence, for help texts and documentation.
+        prometheus: the name of the metric after `event_collector_`; "" if it is not exported.
+        opentelemetry: the name of the instrument after `event_collector.`; "" if it is not exported.
+        heading: the column of a table; "" for none.
+        label: the label that tells its parts apart; "" for a single number.
+        parts: the fields at `path`, one for each value of the label, with their headings.
+        totals: of a summary, the fields with the number (`count`) and the sum (`sum`) over all events.
+
+    """
+
+    subject: Subject
+    path: str
+    kind: Kind
+    unit: Unit
+    meaning: str
+    prometheus: str = ""
+    opentelemetry: str = ""
+    heading: str = ""
+    label: str = ""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    totals: Mapping[str, str] = field(default_factory=dict)
+
+    def samples(self, snapshot: Snapshot) -> Iterator[tuple[str | None, str, float]]:
+        """Yield key, part and value of each known number, of each subject first the parts and then the totals.
+
+        The key is that of a collector, else None. The part of a single number is "".
+        """
+        readers = {part: self._reader(part) for part in self.parts or ("",)}
+        readers |= {name: attrgetter(path) for name, path in self.totals.items()}
+        for key, subject in _subjects(self.subject, snapshot):
+            for part, read in readers.items():
+                value = read(subject)
+                if value is not None:
+                    yield key, part, value
+
+    def columns(self) -> Iterator[tuple[str, Callable[[object], float | None]]]:
+        """Yield the heading of each column in a table of subjects, and the function that reads its value."""
+        for part, heading in (self.parts or {"": self.heading}).items():
+            if heading:
+                yield heading, self._reader(part)
+
+    def _reader(self, part: str) -> Callable[[object], float | None]:
+        return attrgetter(f"{self.path}.{part}" if part else self.path)
+
+
+def _subjects(kind: Subject, snapshot: Snapshot) -> list[tuple[str | None, object]]:
+    if kind == "queue":
+        return [(None, snapshot)]
+    if kind == "collector":
+        return [(one.key, one) for one in snapshot.collectors]
+    return [(None, one) for one in snapshot.workers]
+
+
+_queue = partial(Figure, "queue")
+_collector = partial(Figure, "collector")
+_worker = partial(Figure, "worker")
+
+FIGURES: Final = (
+    _queue("is_healthy", "gauge", "1", "1 while the queue runs and its worker processes live, else 0.", "healthy"),
+    _queue("events.accepted", "counter", "{event}", "Events accepted.", "events_accepted", "events.accepted"),
+    _queue("events.ended", "counter", "{event}", "Events that have results, dead letters included.", "events_finished"),
+    _queue("events.dropped", "counter", "{event}", "Events dropped by overflow.", "events_dropped", "events.dropped"),
+    _queue(
+        "events", "gauge", "{event}", "Events in handlers, queued, scheduled for a retry, or dead.", "events", "events",
+        label="state", parts=dict.fromkeys(PLACES, ""),
+    ),
+    _queue("arrival_rate", "gauge", "{event}/s", "Events accepted per second since the previous snapshot."),
+    _queue("departure_rate", "gauge", "{event}/s", "Events finished per second since the previous snapshot."),
+    _queue("load", "gauge", "1", "Events queued and in handlers, divided by the consumers."),
+    _queue("consumers", "gauge", "{event}", "Events that may be in handlers at once.", "consumers", "consumers"),
+    _queue("target_consumers", "gauge", "{event}", "Consumers that the control law wants.", "consumers_wanted"),
+    _queue("workers_ready", "gauge", "{worker}", "Worker processes that are ready.", "workers", "workers"),
+    _queue("target_workers", "gauge", "{worker}", "Worker processes that the control law wants.", "workers_wanted"),
+    _queue(
+        "worker_restarts", "counter", "{worker}", "Worker processes that ended unexpectedly.",
+        "worker_restarts", "worker.restarts",
+    ),
+    _queue("workers_memory", "gauge", "By", "Memory that only worker processes use (USS).", "workers_memory_bytes"),
+    _queue(
+        "workers_cpu_seconds", "counter", "s", "CPU time of all worker processes, past ones included.",
+        "workers_cpu_seconds",
+    ),
+    _queue("cpu", "gauge", "{cpu}", "CPUs that the program uses, without its worker processes."),
+    _collector("events", "counter", "{event}", "Attempts that have ended.", heading="events"),
+    _collector("rate", "gauge", "{event}/s", "Attempts that ended per second.", heading="per s"),
+    _collector("errors", "counter", "{event}", "Attempts that failed.", heading="errors"),
+    _collector(
+        "outcomes", "counter", "{event}", "Attempts that have ended, by outcome.", "handled", "handled",
+        label="outcome", parts={"ok": "", "error": ""},
+    ),
+    _collector("busy", "gauge", "{event}", "Events in the handler or waiting for a worker.", "busy", heading="busy"),
+    _collector("queued", "gauge", "{event}", "Queued events, if this is the only collector.", heading="queued"),
+    _collector(
+        "service_time", "summary", "s", "Time of an event in its handler.", "service_time_seconds",
+        label="quantile", parts={"p50": "p50", "p95": "p95", "p99": "p99"},
+        totals={"count": "events", "sum": "service_seconds"},
+    ),
+    _collector(
+        "wait_time", "summary", "s", "Time from sending an event to its end.", "wait_time_seconds",
+        label="quantile", parts={"p50": "", "p95": "p95 in all", "p99": ""},
+    ),
+    _worker("cpu", "gauge", "{cpu}", "CPUs that the process uses.", heading="CPU"),
+    _worker("cpu_seconds", "counter", "s", "CPU time of the process."),
+    _worker("memory", "gauge", "By", "Memory that only the process uses (USS).", heading="memory"),
+    _worker("job_seconds", "gauge", "s", "Age of the event that the process runs.", heading="event since"),
+    _worker("in_hand", "gauge", "{event}", "Events that the process has not answered.", heading="in hand"),
+    _worker("finished", "counter", "{event}", "Events that the process has answered.", heading="events"),
+)  # fmt: skip
