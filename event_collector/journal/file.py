@@ -56,9 +56,9 @@ CREATE TABLE dead_letter (
 );
 CREATE TABLE journal (name TEXT NOT NULL);
 """
-_EVENT = "id, schema, body, checksum, accepted, expires, progress, crashes"
+_EVENT = "id, schema, body, accepted, expires, progress, crashes, checksum"
 _INSERT = f"INSERT INTO event ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants only
-_LETTER = "id, collector, schema, body, checksum, accepted, expires, attempts, reason, error, trace, time"
+_LETTER = "id, schema, body, accepted, expires, checksum, collector, attempts, reason, error, trace, time"
 _BURY = f"INSERT OR REPLACE INTO dead_letter ({_LETTER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _ADVANCE = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'event'"
 
@@ -113,11 +113,6 @@ class JournalFile:
             self._db.execute("PRAGMA checkpoint_fullfsync = ON")
             self._db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
             self._check_writable()
-        row = self._db.execute("SELECT name FROM journal").fetchone()
-        if row is None:
-            raise _damaged(self.path, "its name is missing")
-        self.name = str(row[0])
-        """Eight hexadecimal digits that distinguish this journal from others."""
 
     def _check_log(self) -> None:
         log = survey(self.path)
@@ -172,13 +167,13 @@ class JournalFile:
     def events(self) -> Iterator[StoredEvent]:
         """Yield the unfinished events in the order of their ids."""
         for row in self.db.execute(f"SELECT {_EVENT} FROM event ORDER BY id"):  # noqa: S608
-            crashes = row[7] if isinstance(row[7], int) else 0  # a damaged row may have any type here
-            yield StoredEvent._make((*row[:7], crashes))
+            crashes = row[6] if isinstance(row[6], int) else 0  # a damaged row may have any type here
+            yield StoredEvent._make(row)._replace(crashes=crashes)
 
     def dead_letters(self) -> Iterator[StoredLetter]:
         """Yield the dead letters in the order of the ids of their events."""
         for row in self.db.execute(f"SELECT {_LETTER} FROM dead_letter ORDER BY id, collector"):  # noqa: S608
-            yield StoredLetter(StoredEvent(row[0], *row[2:7]), row[1], *row[7:])
+            yield StoredLetter(StoredEvent(*row[:5])._replace(checksum=row[5]), *row[6:])
 
     def counts(self) -> tuple[int, int]:
         """Return the numbers of unfinished events and of dead letters."""
@@ -216,9 +211,8 @@ class JournalFile:
             event_id += 1
             old = letter.event
             progress = StoredProgress({letter.collector: Attempt()}).encode() if letter.collector else None
-            changes.inserted[event_id] = StoredEvent.new(
-                event_id, old.schema, old.body, time(), progress=progress
-            )
+            event = StoredEvent(event_id, old.schema, old.body, time(), progress=progress)
+            changes.inserted[event_id] = event.sealed()
             changes.drop(old.id, letter.collector)
         self.apply(changes)
         return len(changes.inserted)
@@ -274,8 +268,7 @@ def _apply(db: sqlite3.Connection, changes: Changes) -> None:
 
 
 def _letter_row(letter: StoredLetter) -> tuple[Any, ...]:
-    event = letter.event
-    return (event.id, letter.collector, *event[1:6], *letter[2:])
+    return (*letter.event[:5], letter.event.checksum, *letter[1:])
 
 
 def _check_place(path: str) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import astuple
+
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
 from event_collector.events.event import CollectorEvent
@@ -204,7 +206,7 @@ class JournalRecorder:
             expires = None if course.deadline is None else now + (course.deadline - clock.now())
             if course.only:
                 progress = StoredProgress({key: Attempt() for key in course.only}).encode()
-        return self._writer.append(StoredEvent.new(event.id, schema, body, now, expires, progress))
+        return self._writer.append(StoredEvent(event.id, schema, body, now, expires, progress).sealed())
 
     def withdrawn(self, event: CollectorEvent) -> None:
         """Delete an event that was not accepted."""
@@ -240,18 +242,8 @@ class JournalRecorder:
                 "a dead letter cannot be stored in the journal", event_id=letter.id, reason=str(exc)
             )
             return
-        event = StoredEvent.new(letter.id, schema, body, letter.time)
-        self._changes.bury(
-            StoredLetter(
-                event,
-                letter.collector,
-                letter.attempts,
-                letter.reason,
-                letter.error,
-                letter.trace,
-                letter.time,
-            )
-        )
+        event = StoredEvent(letter.id, schema, body, letter.time).sealed()
+        self._changes.bury(StoredLetter(event, letter.collector, *astuple(letter)[3:]))
 
     def dead_letter_removed(self, letter: DeadLetter) -> None:
         """Delete a dead letter."""

@@ -19,8 +19,6 @@ class StoredEvent(NamedTuple):
     """Class of the payload's value, as `module.qualname`."""
     body: bytes
     """Payload as msgpack."""
-    checksum: int
-    """CRC-32 of id, schema, body, accepted and expires, which never change. SQLite has no checksums of pages."""
     accepted: float
     expires: float | None = None
     """Deadline for the start of its handlers."""
@@ -28,30 +26,21 @@ class StoredEvent(NamedTuple):
     """Encoded StoredProgress. None for an event without attempts that goes to all of its collectors."""
     crashes: int = 0
     """Number of programs that died while a handler had the event."""
+    checksum: int = 0
+    """CRC-32 of id, schema, body, accepted and expires, which never change. SQLite has no checksums of pages."""
 
-    @classmethod
-    def new(
-        cls,
-        event_id: int,
-        schema: str,
-        body: bytes,
-        accepted: float,
-        expires: float | None = None,
-        progress: bytes | None = None,
-    ) -> "StoredEvent":
-        """Return an event with its checksum."""
-        event = cls(event_id, schema, body, 0, accepted, expires, progress)
-        return event._replace(checksum=_checksum(event))
+    def sealed(self) -> "StoredEvent":
+        """Return the event with its checksum."""
+        return self._replace(checksum=self._computed())
 
     @property
     def is_sound(self) -> bool:
         """Whether the checksum is right."""
-        return type(self.body) is bytes and self.checksum == _checksum(self)
+        return type(self.body) is bytes and self.checksum == self._computed()
 
-
-def _checksum(event: StoredEvent) -> int:
-    fixed = f"{event.id} {event.schema} {event.accepted} {event.expires}"
-    return zlib.crc32(event.body, zlib.crc32(fixed.encode(errors="replace")))
+    def _computed(self) -> int:
+        fixed = f"{self.id} {self.schema} {self.accepted} {self.expires}"
+        return zlib.crc32(self.body, zlib.crc32(fixed.encode(errors="replace")))
 
 
 class StoredLetter(NamedTuple):

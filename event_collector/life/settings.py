@@ -57,8 +57,7 @@ class Settings:
     )
     router: type[Router] = option(SimpleRouter, "Class that routes payloads to collectors.")
     autoscale: bool = option(
-        True,
-        "Size both pools by need. If False, their sizes are always `max_consumers` and `max_workers`.",
+        True, "Size both pools by need. If False, their sizes are always `max_consumers` and `max_workers`."
     )
     min_consumers: int = option(
         DEFAULT_MIN_CONSUMERS,

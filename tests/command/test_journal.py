@@ -21,7 +21,7 @@ TRACE = "Traceback (most recent call last)"
 
 def record(number: int, value: Any) -> StoredEvent:
     schema, body = JournalCodec([], 1_000_000).encode(Payload(value))
-    return StoredEvent.new(number, schema, body, 1_000_000_000.0 + number)
+    return StoredEvent(number, schema, body, 1_000_000_000.0 + number).sealed()
 
 
 def letter(number: int, collector: str, value: Any = "lost") -> StoredLetter:

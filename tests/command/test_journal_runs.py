@@ -88,7 +88,7 @@ def file_of_values(journal: Path, seconds: float) -> None:
         schema, body = codec.encode(changed)
         file.db.execute(
             "UPDATE event SET body = ?, checksum = ? WHERE id = ?",
-            (body, StoredEvent.new(record.id, schema, body, record.accepted).checksum, record.id),
+            (body, StoredEvent(record.id, schema, body, record.accepted).sealed().checksum, record.id),
         )
     file.close()
 

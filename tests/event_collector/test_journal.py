@@ -292,7 +292,9 @@ async def test_a_deadline_goes_on_while_no_program_runs(path: Path) -> None:
         await until(lambda: len(trace.seen) == 1)
     file = file_of(path)
     _, last = file.events()
-    expired = StoredEvent.new(last.id, last.schema, last.body, last.accepted, (last.expires or 0.0) - 7200.0)
+    expired = StoredEvent(
+        last.id, last.schema, last.body, last.accepted, (last.expires or 0.0) - 7200.0
+    ).sealed()
     changed = expired.expires, expired.checksum, last.id
     file.db.execute("UPDATE event SET expires = ?, checksum = ? WHERE id = ?", changed)
     file.abandon()

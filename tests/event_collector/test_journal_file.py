@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def record(number: int, body: bytes = b"body") -> StoredEvent:
-    return StoredEvent.new(number, "builtins.int", body, 1000.0 + number)
+    return StoredEvent(number, "builtins.int", body, 1000.0 + number).sealed()
 
 
 def letter(number: int, collector: str = "orders") -> StoredLetter:

@@ -49,7 +49,7 @@ Number = NewType("Number", Order)
 
 def stored(codec: JournalCodec, payload: Payload[Any]) -> StoredEvent:
     schema, body = codec.encode(payload)
-    return StoredEvent.new(1, schema, body, 0.0)
+    return StoredEvent(1, schema, body, 0.0).sealed()
 
 
 def there_and_back(value: Any, *types: Any) -> Any:
@@ -139,7 +139,7 @@ def test_deep_nesting_is_refused_and_does_not_crash() -> None:
     with pytest.raises(EncodeError, match="recursion"):
         there_and_back(deep)
     body = b"\x95" + b"\x91" * 100_000 + b"\xc0" + b"\x00\x90\x90\xc0"
-    record = StoredEvent.new(1, "builtins.list", body, 0.0)
+    record = StoredEvent(1, "builtins.list", body, 0.0).sealed()
     with pytest.raises(PayloadTypeError, match=r"event 1 does not decode as builtins\.list any more"):
         JournalCodec([], LIMIT).decode(record)
     while deep:  # take it apart by hand: its own end would recurse
@@ -204,7 +204,7 @@ def test_no_bytes_make_it_do_anything_but_refuse(body: bytes) -> None:
     """Whatever stands in a file, decoding it gives a payload or a PayloadTypeError."""
     codec = JournalCodec([Order, list[Order]], LIMIT)
     for schema in ("builtins.list", f"{__name__}.Order", "os.system"):
-        record = StoredEvent.new(1, schema, body, 0.0)
+        record = StoredEvent(1, schema, body, 0.0).sealed()
         try:
             assert isinstance(codec.decode(record), Payload)
         except PayloadTypeError:

@@ -138,7 +138,7 @@ def filled(path: Path, count: int, *, crash: bool) -> None:
     for number in range(1, count + 1):
         changes = Changes()
         schema, body = CODEC.encode(Payload({"number": number, "text": "x" * (number * 37 % 300)}))
-        changes.inserted[number] = StoredEvent.new(number, schema, body, 0.0)
+        changes.inserted[number] = StoredEvent(number, schema, body, 0.0).sealed()
         file.apply(changes)
     if not crash:
         file.close()
@@ -286,7 +286,7 @@ def test_replaying_dead_letters_twice_with_a_crash_runs_each_once(path: Path) ->
     changes = Changes()
     for number in (1, 2, 3):
         schema, body = CODEC.encode(Payload(number))
-        record = StoredEvent.new(number, schema, body, 0.0)
+        record = StoredEvent(number, schema, body, 0.0).sealed()
         changes.bury(StoredLetter(record, "work", 1, "exhausted", "ValueError: no", "", 0.0))
     file.apply(changes)
     assert file.replay(list(file.dead_letters())) == 3
