@@ -275,22 +275,22 @@ def _check_place(path: str) -> None:
     """Refuse a path that is not a regular file of this user, or cannot become one."""
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
-        raise JournalError(f"the journal {path} cannot be made: there is no folder {folder}")
+        raise JournalError(f"the journal {path} cannot be created: there is no folder {folder}")
     try:
         status = os.lstat(path)
     except FileNotFoundError:
         if os.path.lexists(f"{path}-wal"):
             raise JournalError(
-                f"there is a log {path}-wal of a journal that is not there: put the journal back beside it, or "
-                f"remove the log, and with it the events that it holds"
+                f"the journal {path} is missing, but its log {path}-wal exists: restore the journal, or remove the log "
+                f"and with it the events in it"
             ) from None
         return
     if not stat.S_ISREG(status.st_mode):
         kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no file"
-        raise JournalError(f"{path} is {kind}: a journal is a file of its own; give the path of one")
+        raise JournalError(f"{path} is {kind}: a journal is a regular file; give the path of one")
     if hasattr(os, "geteuid") and status.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0:
         raise JournalError(
-            f"{path} belongs to another user, uid {status.st_uid}: it cannot be this one's journal"
+            f"{path} belongs to another user, uid {status.st_uid}: give the path of another file"
         )
 
 
@@ -301,7 +301,7 @@ def _check_identity(path: str) -> None:
     locks of that database.
     """
     if os.path.getsize(path) == 0:
-        raise JournalError(f"{path} is empty, and no journal: remove it to begin a new one")
+        raise JournalError(f"{path} is empty, and no journal: remove it to start a new one")
     try:
         with closing(_connect(path, "ro")) as db:
             application, version = (

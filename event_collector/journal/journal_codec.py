@@ -122,8 +122,8 @@ class JournalCodec:
             ) from exc
         if len(body) > self._max_bytes:
             raise EncodeError(
-                f"the payload takes {len(body):,} bytes, and the journal stores no more than {self._max_bytes:,} of "
-                f"one: Journal(max_payload_bytes=...)"
+                f"the payload takes {len(body):,} bytes, and the limit of the journal is {self._max_bytes:,}: "
+                f"Journal(max_payload_bytes=...)"
             )
         return schema, body
 

@@ -367,7 +367,7 @@ def test_a_folder_is_refused(path: Path) -> None:
 def test_a_log_without_its_journal_is_refused(path: Path) -> None:
     """A new database would swallow the events of an old one's log."""
     Path(f"{path}-wal").write_bytes(b"log")
-    refused(path, "there is a log .* of a journal that is not there")
+    refused(path, "is missing, but its log .*-wal exists")
 
 
 def test_a_read_only_file_is_refused_at_the_start(file: JournalFile, path: Path) -> None:

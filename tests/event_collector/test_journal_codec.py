@@ -149,7 +149,7 @@ def test_deep_nesting_is_refused_and_does_not_crash() -> None:
 def test_a_payload_that_is_too_long_is_refused() -> None:
     """The message has both numbers."""
     codec = JournalCodec([], 1000)
-    with pytest.raises(EncodeError, match="takes 1,009 bytes, and the journal stores no more than 1,000"):
+    with pytest.raises(EncodeError, match="takes 1,009 bytes, and the limit of the journal is 1,000"):
         codec.encode(Payload(b"x" * 1000))
 
 
