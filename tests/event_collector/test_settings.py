@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import textwrap
 from typing import Any
 
 import pytest
@@ -46,8 +47,8 @@ def test_the_queue_takes_the_options_of_the_table() -> None:
 def test_the_docstring_of_the_queue_is_made_of_the_table() -> None:
     """The Args section of CollectorQueue says what the table says, in the same order."""
     wanted = docstring_arguments()
-    documented = str(CollectorQueue.__doc__).partition("    Args:\n")[2].partition("\n\n    Raises:")[0]
-    assert f"    Args:\n{documented}" == wanted, f"the Args section should be\n{wanted}"
+    documented = (inspect.getdoc(CollectorQueue) or "").partition("\nArgs:\n")[2].partition("\n\nRaises:")[0]
+    assert f"Args:\n{documented}" == textwrap.dedent(wanted), f"the Args section should be\n{wanted}"
 
 
 def test_every_number_has_a_range_and_nothing_else_has() -> None:
