@@ -108,59 +108,68 @@ class ReportedMetrics(Message):
 class CollectorQueue:
     """A queue of events and the consumers that process them.
 
-    Use it as `async with queue:`, or call `init_queue()` and `shut_down_queue()`. It can be built outside of a
-    running event loop, and started again after its end.
+    Use it as `async with queue:`, or call `init_queue()` and `shut_down_queue()`. A queue can be created outside of
+    a running event loop, and it can be started again after its end.
 
     Args:
-        collectors: whom events are delivered to, each with a key of its own.
-        router: the class that delivers them.
-        autoscale: size both pools by need. False: `max_consumers` and `max_workers`, all the time.
-        min_consumers: how many events may always be in handlers at once, at least 1.
-        max_consumers: how many may ever be, at least `min_consumers`.
-        wip_margin: room to spare when the consumers grow: 0.15 for 15 percent.
-        monitor_interval: seconds between two looks at the load while there is something to do, at least 0.005;
-            looks closer together than 0.05 change nothing but the cost.
-        report_interval: seconds between two log lines with the metrics; 0 for none.
-        avg_load_interval: seconds over which the load is averaged, at least 1. Also how patient the scaling down
-            is: 60 is its normal patience, 6 a tenth of it.
-        metrics_collector_window_size: seconds over which rates are taken, at least 1.
-        metrics_warmup_interval: seconds after the start for which rates are 0.
-        event_service_data_window_size: events over which times are averaged, at least 1.
-        metrics_history_size: samples kept for averages and rates, at least 1.
-        queue_type: the order in which events are taken.
-        default_priority: of payloads without one, in a PRIORITY queue.
-        consumer_shutdown_timeout: seconds the end may take to finish what was accepted; then handlers are
-            cancelled, and every event left ends with Error(QueueShutDown). 0 or less: no bound.
-        logging: False for silence.
-        min_workers: worker processes that are kept when there is nothing to do.
-        max_workers: the most worker processes; None for as many as this machine or container grants CPUs.
-        max_threads: the most threads for collectors of mode "thread".
-        start_method: how worker processes start: "forkserver", "spawn", "fork", or None for the best of the
-            platform.
-        max_events_per_worker: how many events a worker process runs, at most, before another replaces it, against what
-            leaks; None for no limit. Here and below: the old one serves until the new one is ready.
-        max_worker_age: seconds that a worker process serves.
-        max_worker_memory: bytes of memory of its own (USS) that a worker process may have after an event; looked at
-            once a second at most.
-        worker_startup_timeout: seconds a worker process may take to start and to open its collectors; one that takes
-            longer is killed.
-        max_queue_size: how many events may wait, for a handler or for another attempt, before `send()` does; 0 for
-            no bound.
-        law: sizes the pools instead of the built-in law.
-        log: a structlog logger to use instead of one of its own.
-        overflow: what happens to an event that is sent when `max_queue_size` events wait: "wait" (`send()` waits,
-            `send_nowait()` raises QueueFull), "drop_newest" (it ends with EventDropped at once), or "drop_oldest" (the
-            one does that has waited longest; in a PRIORITY queue the oldest of the least urgent, which may be the new
-            one). Events that wait for another attempt are not dropped; where they fill the queue, the new one is.
-        max_dead_letters: how many dead letters are kept; the oldest makes room for a new one.
-        journal: the path of a file, or a Journal, in which accepted events are until they are finished, so that they
-            survive the program: what one leaves unfinished runs again at the next start, with its `event.id`.
-        worker_limits: what each worker process may take of the machine; None for no limits.
-        monitor: the path of a Unix socket at which the queue can be watched while it runs, by this user only; None for
-            none. The socket of a dead program is replaced, and it is removed at the end.
+        collectors: Collectors that events are delivered to. Each has a unique key.
+        router: Class that routes payloads to collectors.
+        autoscale: Size both pools by need. If False, their sizes are always `max_consumers` and `max_workers`.
+        min_consumers: Lower bound of the number of consumers, which is the number of events that may be in handlers at
+            once. At least 1; lower values are raised.
+        max_consumers: Upper bound of the number of consumers. At least `min_consumers`; lower values are raised.
+        wip_margin: Spare room when the number of consumers grows, as a ratio: 0.15 for 15 percent. At least 0; lower
+            values are raised.
+        monitor_interval: Time between two measurements of the load while there is work. Below 0.05 it only adds cost.
+            In seconds, at least 0.005; lower values are raised.
+        report_interval: Time between two log lines with the metrics. 0 for none. In seconds.
+        avg_load_interval: Time over which the load is averaged. It also sets the patience of scaling down: 60 is the
+            normal patience, 6 a tenth of it. In seconds, at least 1; lower values are raised.
+        metrics_collector_window_size: Time over which rates are computed. In seconds, at least 1.
+        metrics_warmup_interval: Time after the start during which rates are 0. In seconds.
+        event_service_data_window_size: Number of events over which times are averaged. At least 1.
+        metrics_history_size: Number of samples that are kept for averages and rates. At least 1.
+        queue_type: Order in which events leave the queue.
+        default_priority: Priority of payloads without one, in a PRIORITY queue.
+        consumer_shutdown_timeout: Time in which a shutdown finishes the accepted events. After it handlers are
+            cancelled, and every event that is left ends with Error(QueueShutDown). 0 or less for no limit. In seconds.
+        logging: Write log lines.
+        min_workers: Number of worker processes that are kept when there is nothing to do. At least 0; lower values are
+            raised.
+        max_workers: Upper bound of the number of worker processes. None for one per CPU that this machine or container
+            grants. At least 1 and `min_workers`; lower values are raised.
+        max_threads: Upper bound of the number of threads for collectors of mode "thread". At least 1.
+        start_method: How worker processes start. None for the best method of the platform. One of "forkserver",
+            "spawn", "fork".
+        max_events_per_worker: Replace a worker process after this many events, to contain leaks. None for no limit. A
+            process that is replaced, for this or another limit, serves until the new one is ready. A whole number, at
+            least 1.
+        max_worker_age: Replace a worker process that has served for this time. None for no limit. In seconds, more than
+            0, and finite.
+        max_worker_memory: Replace a worker process whose own memory (USS) is larger than this after an event. Checked
+            once a second at most. None for no limit. In bytes, a whole number, at least 1.
+        worker_startup_timeout: Time in which a worker process starts and opens its collectors. A slower one is killed.
+            In seconds, more than 0, and finite.
+        max_queue_size: Number of events that may wait for a handler or for another attempt. `send()` waits while there
+            are as many. 0 for no limit. At least 0; lower values are raised.
+        law: Law that sizes the pools. None for the built-in law.
+        log: A structlog logger. None for a logger of the queue.
+        overflow: Policy for an event that is sent when `max_queue_size` events wait. "wait": `send()` waits, and
+            `send_nowait()` raises QueueFull. "drop_newest": the event ends with EventDropped at once. "drop_oldest":
+            the event that has waited longest ends with EventDropped; in a PRIORITY queue it is the oldest of the least
+            urgent ones, which may be the new event. Events that wait for another attempt are not dropped; if they fill
+            the queue, the new event is. One of "wait", "drop_oldest", "drop_newest".
+        max_dead_letters: Number of dead letters that are kept. A new one then replaces the oldest. At least 0; lower
+            values are raised.
+        journal: A Journal, or the path of its file. It holds accepted events until they are finished, so that they
+            survive the program: the next start runs unfinished events again, with the same `event.id`.
+        worker_limits: Resources that each worker process may use. None for no limits.
+        monitor: Path of a Unix socket for watching the queue while it runs, open to this user only. None for no socket.
+            The socket of a dead program is replaced. The socket is removed at the end.
 
     Raises:
-        ConfigError: a value is out of its range, two collectors have one key, or the router is no Router.
+        ConfigError: an option does not accept a value, two collectors have the same key, or the router is not a
+            Router.
 
     """
 
@@ -201,14 +210,7 @@ class CollectorQueue:
         worker_limits: WorkerLimits | None = None,
         monitor: "str | os.PathLike[str] | None" = None,
     ) -> None:
-        settings = Settings(
-            autoscale, min_consumers, max_consumers, wip_margin, monitor_interval, report_interval,
-            avg_load_interval, metrics_collector_window_size, metrics_warmup_interval,
-            event_service_data_window_size, metrics_history_size, queue_type, default_priority,
-            consumer_shutdown_timeout, min_workers, max_workers, max_threads, max_queue_size, start_method,
-            overflow, max_dead_letters, worker_limits,
-            max_events_per_worker, max_worker_age, max_worker_memory, worker_startup_timeout,
-        )  # fmt: skip
+        settings = Settings.of(locals())  # first: every parameter is an option, and nothing else is local yet
         self.id = f"CollectorQueue-{next(_numbers)}"
         self.collectors = _by_key(collectors)
         self.autoscale = settings.autoscale

@@ -12,7 +12,8 @@ import msgspec
 from event_collector.command.usage import UsageError, count
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
-from event_collector.journal.record import Letter, Progress, Record, decode_progress, decode_untyped
+from event_collector.journal.journal_codec import decode_untyped
+from event_collector.journal.stored_event import StoredEvent, StoredLetter, StoredProgress
 from event_collector.values.errors import JournalError
 from event_collector.watching.tables import printable
 
@@ -97,8 +98,8 @@ def run(options: argparse.Namespace) -> int:
 class _Choice(NamedTuple):
     """What was chosen of a journal."""
 
-    events: list[Record]
-    letters: list[Letter]
+    events: list[StoredEvent]
+    letters: list[StoredLetter]
 
 
 def _chosen(file: JournalFile, options: argparse.Namespace) -> _Choice:
@@ -107,7 +108,7 @@ def _chosen(file: JournalFile, options: argparse.Namespace) -> _Choice:
     letters = [
         letter
         for letter in (() if options.unfinished else file.dead_letters())
-        if (not ids or letter.record.id in ids) and options.collector in (None, letter.collector)
+        if (not ids or letter.event.id in ids) and options.collector in (None, letter.collector)
     ]
     return _Choice(events, letters)
 
@@ -132,7 +133,7 @@ def _count(file: JournalFile, options: argparse.Namespace) -> int:
 
 def _replay(file: JournalFile, options: argparse.Namespace) -> int:
     letters = _chosen(file, options).letters
-    _refuse_missing(options, (letter.record.id for letter in letters))
+    _refuse_missing(options, (letter.event.id for letter in letters))
     number = file.replay(letters)
     return _tell(
         options, "replayed", number, f"{_many(number, 'dead letter')} will run again at the next start"
@@ -143,12 +144,12 @@ def _drop(file: JournalFile, options: argparse.Namespace) -> int:
     events, letters = _chosen(file, options)
     if not options.unfinished:
         events = []
-    _refuse_missing(options, [*(event.id for event in events), *(letter.record.id for letter in letters)])
+    _refuse_missing(options, [*(event.id for event in events), *(letter.event.id for letter in letters)])
     changes = Changes()
     for event in events:
         changes.finish(event.id)
     for letter in letters:
-        changes.drop(letter.record.id, letter.collector)
+        changes.drop(letter.event.id, letter.collector)
     file.apply(changes)
     what = "unfinished event" if options.unfinished else "dead letter"
     number = len(events) + len(letters)
@@ -169,11 +170,11 @@ def _tell(options: argparse.Namespace, what: str, number: int, text: str) -> int
     return 0
 
 
-def _of_event(event: Record) -> dict[str, Any]:
+def _of_event(event: StoredEvent) -> dict[str, Any]:
     try:
-        attempts, due = Progress({}) if event.progress is None else decode_progress(event.progress)
+        attempts, due = StoredProgress.decode(event.progress)
     except ValueError:  # damaged: the next start will say so
-        attempts, due = Progress({})
+        attempts, due = StoredProgress({})
     return {
         "state": "unfinished",
         "id": event.id,
@@ -186,21 +187,21 @@ def _of_event(event: Record) -> dict[str, Any]:
     }
 
 
-def _of_letter(letter: Letter) -> dict[str, Any]:
+def _of_letter(letter: StoredLetter) -> dict[str, Any]:
     return {
         "state": "dead",
-        "id": letter.record.id,
-        "accepted": _time(letter.record.accepted),
+        "id": letter.event.id,
+        "accepted": _time(letter.event.accepted),
         "died": _time(letter.time),
         "collector": letter.collector or None,
         "reason": letter.reason,
         "attempts": letter.attempts,
         "error": letter.error,
-        **_payload(letter.record),
+        **_payload(letter.event),
     }
 
 
-def _payload(record: Record) -> dict[str, Any]:
+def _payload(record: StoredEvent) -> dict[str, Any]:
     """Return what was sent, as far as it can be told without its type."""
     told: dict[str, Any] = {"type": record.schema}
     if not record.is_sound:

@@ -1,56 +1,57 @@
-"""What is to be written to a journal at once, and how later changes take the place of earlier ones."""
+"""Changes: rows of a journal that one transaction writes."""
 
-from event_collector.journal.record import Letter, Record
+from event_collector.journal.stored_event import StoredEvent, StoredLetter
 
 __all__ = ["Changes"]
 
 
 class Changes:
-    """Changes of events and dead letters; `JournalFile.apply()` writes them in the order of these attributes."""
+    """Changes of events and dead letters. `JournalFile.apply()` writes them in the order of the slots."""
 
-    __slots__ = ("inserted", "attempted", "crashed", "buried", "finished", "dropped", "given")  # noqa: RUF023
+    __slots__ = ("inserted", "attempted", "crashed", "buried", "finished", "dropped", "highest_id")  # noqa: RUF023
 
     def __init__(self) -> None:
-        self.inserted: dict[int, Record] = {}
+        self.inserted: dict[int, StoredEvent] = {}
         self.attempted: dict[int, bytes] = {}
-        """The progress of those that wait for another attempt."""
+        """Encoded progress of events that wait for another attempt."""
         self.crashed: set[int] = set()
-        """A program died while handlers had these."""
-        self.buried: dict[tuple[int, str], Letter] = {}
+        """Events that were in handlers when a program died."""
+        self.buried: dict[tuple[int, str], StoredLetter] = {}
+        """New dead letters, by event and collector."""
         self.finished: set[int] = set()
         self.dropped: set[tuple[int, str]] = set()
-        """Dead letters that are not kept, by event and collector."""
-        self.given = 0
-        """An id that was given, so that no event to come may have it or a lower one; 0 for none."""
+        """Dead letters to delete, by event and collector."""
+        self.highest_id = 0
+        """Highest id in use; later events get higher ones. 0 for none."""
 
-    def attempt(self, number: int, progress: bytes) -> None:
-        """An attempt has ended, and was not the last."""
-        self.attempted[number] = progress
+    def attempt(self, event_id: int, progress: bytes) -> None:
+        """Record the progress of an event that will be tried again."""
+        self.attempted[event_id] = progress
 
-    def finish(self, number: int) -> None:
-        """The event is done. Of one that was not even written yet nothing is left to write."""
-        self.attempted.pop(number, None)
-        if self.inserted.pop(number, None) is None:
-            self.finished.add(number)
+    def finish(self, event_id: int) -> None:
+        """Delete an event. Nothing is written for an event that has not been inserted yet."""
+        self.attempted.pop(event_id, None)
+        if self.inserted.pop(event_id, None) is None:
+            self.finished.add(event_id)
 
-    def bury(self, letter: Letter) -> None:
-        """A collector has failed for good."""
-        self.buried[letter.record.id, letter.collector] = letter
+    def bury(self, letter: StoredLetter) -> None:
+        """Add a dead letter."""
+        self.buried[letter.event.id, letter.collector] = letter
 
-    def drop(self, number: int, collector: str) -> None:
-        """A dead letter is not kept."""
-        if self.buried.pop((number, collector), None) is None:
-            self.dropped.add((number, collector))
+    def drop(self, event_id: int, collector: str) -> None:
+        """Delete a dead letter."""
+        if self.buried.pop((event_id, collector), None) is None:
+            self.dropped.add((event_id, collector))
 
     def precede(self, later: "Changes") -> None:
-        """Put these changes, which could not be written, before later ones; these take them over."""
+        """Add later changes to these, which could not be written before."""
         self.attempted |= later.attempted
         self.inserted |= later.inserted
         self.crashed |= later.crashed
         self.buried |= later.buried
-        self.given = max(self.given, later.given)
-        for number in later.finished:
-            self.finish(number)
+        self.highest_id = max(self.highest_id, later.highest_id)
+        for event_id in later.finished:
+            self.finish(event_id)
         for letter in later.dropped:
             self.drop(*letter)
 

@@ -1,12 +1,12 @@
-"""The file of a journal: an SQLite database, its tables, and what is checked before it is trusted.
+"""The file of a journal: an SQLite database, its tables, and the checks before it is trusted.
 
-Each method runs in the caller's thread and may take as long as the disk does; one thread at a time.
+Every method blocks the calling thread for as long as the disk takes. One thread at a time uses a file.
 """
 
 import os
 import sqlite3
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from time import time
 from typing import Any, Final
@@ -15,7 +15,7 @@ from urllib.parse import quote
 from event_collector.handlers.attempt import Attempt
 from event_collector.journal.changes import Changes
 from event_collector.journal.lock import JournalLock
-from event_collector.journal.record import Letter, Record, encode_progress, make_record
+from event_collector.journal.stored_event import StoredEvent, StoredLetter, StoredProgress
 from event_collector.journal.write_ahead_log import survey
 from event_collector.values.errors import JournalError
 
@@ -24,13 +24,13 @@ __all__ = ["JournalFile"]
 APPLICATION_ID: Final = 0x65764A4E  # "evJN"
 SCHEMA_VERSION: Final = 1
 FREE_PAGES: Final = 256
-"""Pages of a file that may be unused before they are given back: 1 MiB."""
+"""Unused pages that a file keeps: 1 MiB."""
 LOG_BYTES: Final = 4 * 1024 * 1024
-"""What is left of the write-ahead log once all of it is in the database."""
+"""Size to which SQLite truncates the write-ahead log once all of it is in the database."""
 
 _TABLES = """
 CREATE TABLE event (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, -- never given twice
+    id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice
     schema TEXT NOT NULL,
     body BLOB NOT NULL,
     checksum INTEGER NOT NULL,
@@ -56,12 +56,11 @@ CREATE TABLE dead_letter (
 );
 CREATE TABLE journal (name TEXT NOT NULL);
 """
-_RECORD = "id, schema, body, checksum, accepted, expires, progress, crashes"
-_INSERT = f"INSERT INTO event ({_RECORD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - only names are put in
-_LETTER = "id, collector, schema, body, checksum, accepted, expires, attempts, reason, error, trace, time"
+_EVENT = "id, schema, body, accepted, expires, progress, crashes, checksum"
+_INSERT = f"INSERT INTO event ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants only
+_LETTER = "id, schema, body, accepted, expires, checksum, collector, attempts, reason, error, trace, time"
 _BURY = f"INSERT OR REPLACE INTO dead_letter ({_LETTER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-_GIVE = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'event'"
-_DROP = "DELETE FROM dead_letter WHERE id = ? AND collector = ?"
+_ADVANCE = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'event'"
 
 
 class JournalFile:
@@ -69,12 +68,12 @@ class JournalFile:
 
     Args:
         path: of the file.
-        create: whether to make it where it is missing.
+        create: create the file if it does not exist.
         synchronous: "full" or "normal"; see Journal.
-        read_only: look only; does not need the lock.
+        read_only: open without the lock, for reading only.
 
     Raises:
-        JournalError: it cannot be used; the message says why and what to do. The file has not been touched then.
+        JournalError: the file cannot be used; the message says why and what to do. The file was not changed.
 
     """
 
@@ -87,70 +86,70 @@ class JournalFile:
         self._lock = None if read_only else JournalLock(path)
         self._db: sqlite3.Connection | None = None
         self.is_torn = False
-        """Whether the log ended in the middle of a transaction, as after a loss of power: what it held was not
-        acknowledged, or a bit of it has changed since."""
+        """Whether the log ended within a transaction, as after a loss of power. Either that transaction was not
+        acknowledged, or one of its bits has changed since."""
         try:
             self._open(synchronous, read_only)
         except BaseException as exc:
             self.abandon()
             if isinstance(exc, (sqlite3.Error, OSError)) and not isinstance(exc, JournalError):
-                raise JournalError(f"the journal {path} cannot be opened: {reason_of(exc)}") from exc
+                raise JournalError(f"the journal {path} cannot be opened: {_reason_of(exc)}") from exc
             raise
 
     def _open(self, synchronous: str, read_only: bool) -> None:
         _check_place(self.path)
         if not os.path.lexists(self.path):
-            _make(self.path)
+            _create(self.path)
         _check_identity(self.path)
-        if not read_only:  # else somebody may be writing to the log at this moment
+        if not read_only:  # a program with the lock may be writing to the log now
             self._check_log()
-        self._db = connect(self.path, "ro" if read_only else "rw")
-        self.db.execute("PRAGMA trusted_schema = OFF")
-        self.db.execute("PRAGMA cell_size_check = ON")
+        self._db = _connect(self.path, "ro" if read_only else "rw")
+        self._db.execute("PRAGMA trusted_schema = OFF")
+        self._db.execute("PRAGMA cell_size_check = ON")
         self._check_content()
         if not read_only:
-            for setting in (
-                f"synchronous = {synchronous}",
-                "fullfsync = ON",
-                "checkpoint_fullfsync = ON",
-                f"journal_size_limit = {LOG_BYTES}",
-            ):
-                self.db.execute(f"PRAGMA {setting}")
-            self._see_that_it_can_be_written()
-        row = self.db.execute("SELECT name FROM journal").fetchone()
-        if row is None:
-            raise damaged(self.path, "its name is missing")
-        self.name = str(row[0])
-        """What tells this journal from all others: eight hexadecimal digits."""
+            self._db.execute(f"PRAGMA synchronous = {synchronous}")
+            self._db.execute("PRAGMA fullfsync = ON")
+            self._db.execute("PRAGMA checkpoint_fullfsync = ON")
+            self._db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
+            self._check_writable()
 
     def _check_log(self) -> None:
-        found = survey(self.path)
-        if found.damaged:
-            raise damaged(self.path, "its write-ahead log has transactions that cannot be read any more")
-        self.is_torn = found.unreadable > 0
+        log = survey(self.path)
+        if log.is_damaged:
+            raise _damaged(self.path, "its write-ahead log has transactions that cannot be read any more")
+        self.is_torn = log.unreadable > 0
 
     def _check_content(self) -> None:
-        """Look for damage; SQLite finds what does not fit together, the checksums of records the rest."""
+        """Check the structure of the database. The checksums of events cover their content."""
         try:
             problems = [str(row[0]) for row in self.db.execute("PRAGMA quick_check(3)")]
         except sqlite3.DatabaseError as exc:
-            if is_code(exc, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY):
+            if _has_code(exc, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY):
                 raise
-            raise damaged(self.path, str(exc)) from exc
+            raise _damaged(self.path, str(exc)) from exc
         if problems != ["ok"]:
-            raise damaged(self.path, "; ".join(problems).replace("\n", " "))
+            raise _damaged(self.path, "; ".join(problems).replace("\n", " "))
 
-    def _see_that_it_can_be_written(self) -> None:
+    def _check_writable(self) -> None:
         try:
             self.db.execute("BEGIN IMMEDIATE")
             self.db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             self.db.execute("COMMIT")
         except sqlite3.Error as exc:
-            raise JournalError(f"the journal {self.path} cannot be written: {reason_of(exc)}") from exc
+            raise self._not_written(exc) from exc
+
+    def _not_written(self, exc: Exception) -> JournalError:
+        return JournalError(f"the journal {self.path} cannot be written: {_reason_of(exc)}")
 
     @property
     def db(self) -> sqlite3.Connection:
-        """The connection."""
+        """The connection.
+
+        Raises:
+            JournalError: the file is closed.
+
+        """
         if self._db is None:
             raise JournalError(f"the journal {self.path} is closed")
         return self._db
@@ -158,24 +157,26 @@ class JournalFile:
     # Reading
 
     def last_id(self) -> int:
-        """Return the highest id ever given."""
+        """Return the highest id that was ever used; 0 for none."""
         row = self.db.execute(
             "SELECT max((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'event'), "
             "(SELECT coalesce(max(id), 0) FROM event), (SELECT coalesce(max(id), 0) FROM dead_letter))"
         ).fetchone()
         return int(row[0])
 
-    def events(self) -> Iterator[Record]:
-        """Yield the unfinished events, in the order in which they were accepted."""
-        yield from map(_record, self.db.execute(f"SELECT {_RECORD} FROM event ORDER BY id"))  # noqa: S608
+    def events(self) -> Iterator[StoredEvent]:
+        """Yield the unfinished events in the order of their ids."""
+        for row in self.db.execute(f"SELECT {_EVENT} FROM event ORDER BY id"):  # noqa: S608
+            crashes = row[6] if isinstance(row[6], int) else 0  # a damaged row may have any type here
+            yield StoredEvent._make(row)._replace(crashes=crashes)
 
-    def dead_letters(self) -> Iterator[Letter]:
-        """Yield the dead letters, in the order in which their events were accepted."""
+    def dead_letters(self) -> Iterator[StoredLetter]:
+        """Yield the dead letters in the order of the ids of their events."""
         for row in self.db.execute(f"SELECT {_LETTER} FROM dead_letter ORDER BY id, collector"):  # noqa: S608
-            yield Letter(Record(row[0], *row[2:7]), row[1], *row[7:])
+            yield StoredLetter(StoredEvent(*row[:5])._replace(checksum=row[5]), *row[6:])
 
     def counts(self) -> tuple[int, int]:
-        """Return how many unfinished events and dead letters there are."""
+        """Return the numbers of unfinished events and of dead letters."""
         row = self.db.execute(
             "SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM dead_letter)"
         ).fetchone()
@@ -184,10 +185,10 @@ class JournalFile:
     # Writing
 
     def apply(self, changes: Changes) -> None:
-        """Write all of it, or nothing; on the disk when this returns.
+        """Write all changes in one transaction, which is durable when this returns.
 
         Raises:
-            JournalError: nothing of it was written.
+            JournalError: none of the changes was written.
 
         """
         db = self.db
@@ -201,42 +202,41 @@ class JournalFile:
                     db.execute("ROLLBACK")
                 raise
         except (sqlite3.Error, OverflowError) as exc:
-            raise JournalError(f"the journal {self.path} cannot be written: {reason_of(exc)}") from exc
+            raise self._not_written(exc) from exc
 
-    def replay(self, letters: Iterable[Letter]) -> int:
-        """Make dead letters events again, of the one collector that failed; return how many there were."""
-        changes, number = Changes(), self.last_id()
+    def replay(self, letters: Iterable[StoredLetter]) -> int:
+        """Turn dead letters into events for the collector that failed; return their number."""
+        changes, event_id = Changes(), self.last_id()
         for letter in letters:
-            number += 1
-            record = letter.record
-            progress = encode_progress({letter.collector: Attempt()}) if letter.collector else None
-            changes.inserted[number] = make_record(
-                number, record.schema, record.body, time(), progress=progress
-            )
-            changes.drop(record.id, letter.collector)
+            event_id += 1
+            old = letter.event
+            progress = StoredProgress({letter.collector: Attempt()}).encode() if letter.collector else None
+            event = StoredEvent(event_id, old.schema, old.body, time(), progress=progress)
+            changes.inserted[event_id] = event.sealed()
+            changes.drop(old.id, letter.collector)
         self.apply(changes)
         return len(changes.inserted)
 
-    def tidy(self, *, all_of_it: bool = False) -> None:
-        """Give unused pages back to the file system, when they are many; never fails."""
+    def tidy(self, *, completely: bool = False) -> None:
+        """Return unused pages to the file system if there are many. Never fails."""
         try:
             free = int(self.db.execute("PRAGMA freelist_count").fetchone()[0])
-            if free > (0 if all_of_it else FREE_PAGES):
-                # Not execute(), which gives back one page and leaves it at that.
+            if free > (0 if completely else FREE_PAGES):
+                # execute() would return one page only.
                 self.db.executescript("PRAGMA incremental_vacuum")
-            if all_of_it:
+            if completely:
                 self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error:
-            return  # a full disk, or a reader in the way: the file is larger than it need be, and sound
+            return  # a full disk or a reader: the file stays larger than necessary, and sound
 
     def close(self) -> None:
-        """Close it; what is in the log goes into the database."""
+        """Move the log into the database and close the file."""
         if self._db is not None and self._lock is not None:
-            self.tidy(all_of_it=True)
+            self.tidy(completely=True)
         self.abandon()
 
     def abandon(self) -> None:
-        """Close it as it is."""
+        """Close the file without tidying."""
         db, self._db = self._db, None
         if db is not None:
             db.close()
@@ -246,83 +246,75 @@ class JournalFile:
 
 
 def _apply(db: sqlite3.Connection, changes: Changes) -> None:
-    if changes.inserted:
-        db.executemany(_INSERT, changes.inserted.values())
-    if changes.attempted:
-        db.executemany(
+    steps: tuple[tuple[str, Collection[tuple[Any, ...]]], ...] = (
+        (_INSERT, changes.inserted.values()),
+        (
             "UPDATE event SET progress = ? WHERE id = ?",
-            [(progress, number) for number, progress in changes.attempted.items()],
-        )
-    if changes.crashed:
-        db.executemany(
+            [(progress, event_id) for event_id, progress in changes.attempted.items()],
+        ),
+        (
             "UPDATE event SET crashes = crashes + 1 WHERE id = ?",
-            [(number,) for number in changes.crashed],
-        )
-    if changes.buried:
-        db.executemany(_BURY, map(_letter_row, changes.buried.values()))
-    if changes.finished:
-        db.executemany("DELETE FROM event WHERE id = ?", [(number,) for number in changes.finished])
-    if changes.dropped:
-        db.executemany(_DROP, changes.dropped)
-    if changes.given and not db.execute(_GIVE, (changes.given,)).rowcount:
-        db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)", (changes.given,))
+            [(event_id,) for event_id in changes.crashed],
+        ),
+        (_BURY, [_letter_row(letter) for letter in changes.buried.values()]),
+        ("DELETE FROM event WHERE id = ?", [(event_id,) for event_id in changes.finished]),
+        ("DELETE FROM dead_letter WHERE id = ? AND collector = ?", changes.dropped),
+    )
+    for statement, rows in steps:
+        if rows:
+            db.executemany(statement, rows)
+    if changes.highest_id and not db.execute(_ADVANCE, (changes.highest_id,)).rowcount:
+        db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)", (changes.highest_id,))
 
 
-def _letter_row(letter: Letter) -> tuple[Any, ...]:
-    record = letter.record
-    return (record.id, letter.collector, *record[1:6], *letter[2:])
-
-
-def _record(row: tuple[Any, ...]) -> Record:
-    number, schema, body, check, accepted, expires, progress, crashes = row
-    crashes = crashes if isinstance(crashes, int) else 0  # as all of these, it may have changed
-    return Record(number, schema, body, check, accepted, expires, progress, crashes)
+def _letter_row(letter: StoredLetter) -> tuple[Any, ...]:
+    return (*letter.event[:5], letter.event.checksum, *letter[1:])
 
 
 def _check_place(path: str) -> None:
-    """Refuse what is no file of this user."""
+    """Refuse a path that is not a regular file of this user, or cannot become one."""
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
-        raise JournalError(f"the journal {path} cannot be made: there is no folder {folder}")
+        raise JournalError(f"the journal {path} cannot be created: there is no folder {folder}")
     try:
         status = os.lstat(path)
     except FileNotFoundError:
         if os.path.lexists(f"{path}-wal"):
             raise JournalError(
-                f"there is a log {path}-wal of a journal that is not there: put the journal back beside it, or "
-                f"remove the log, and with it the events that it holds"
+                f"the journal {path} is missing, but its log {path}-wal exists: restore the journal, or remove the log "
+                f"and with it the events in it"
             ) from None
         return
     if not stat.S_ISREG(status.st_mode):
         kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no file"
-        raise JournalError(f"{path} is {kind}: a journal is a file of its own; give the path of one")
+        raise JournalError(f"{path} is {kind}: a journal is a regular file; give the path of one")
     if hasattr(os, "geteuid") and status.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0:
         raise JournalError(
-            f"{path} belongs to another user, uid {status.st_uid}: it cannot be this one's journal"
+            f"{path} belongs to another user, uid {status.st_uid}: give the path of another file"
         )
 
 
 def _check_identity(path: str) -> None:
-    """Refuse what is not a journal, before a connection that may write could change it.
+    """Refuse a file that is not a journal before a connection that may write opens it.
 
-    SQLite itself reads the header: a file that is opened and closed here would take the locks from a database that
-    this process uses already, if that is what the path was mistaken for.
+    SQLite reads the header, not open(): closing a file that this process also uses as a database would release the
+    locks of that database.
     """
     if os.path.getsize(path) == 0:
-        raise JournalError(f"{path} is empty, and no journal: remove it to begin a new one")
+        raise JournalError(f"{path} is empty, and no journal: remove it to start a new one")
     try:
-        with closing(connect(path, "ro")) as db:
+        with closing(_connect(path, "ro")) as db:
             application, version = (
                 db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
             )
     except sqlite3.DatabaseError as exc:
-        if is_code(exc, sqlite3.SQLITE_NOTADB):
+        if _has_code(exc, sqlite3.SQLITE_NOTADB):
             raise JournalError(
                 f"{path} is no journal, or its beginning is damaged: it is no SQLite database. Give the path of "
                 f"another file"
             ) from exc
-        if is_code(exc, sqlite3.SQLITE_CORRUPT):
-            raise damaged(path, str(exc)) from exc
+        if _has_code(exc, sqlite3.SQLITE_CORRUPT):
+            raise _damaged(path, str(exc)) from exc
         raise
     if application != APPLICATION_ID:
         raise JournalError(f"{path} is no journal but the database of another program: give another path")
@@ -333,21 +325,21 @@ def _check_identity(path: str) -> None:
         )
 
 
-def connect(path: str, mode: str) -> sqlite3.Connection:
-    """Connect to an existing database, for "ro" or "rw"; used by one thread at a time."""
+def _connect(path: str, mode: str) -> sqlite3.Connection:
+    """Connect to an existing database in mode "ro" or "rw"; one thread at a time uses the connection."""
     db = sqlite3.connect(
         f"file:{quote(os.path.abspath(path))}?mode={mode}",
         uri=True, isolation_level=None, check_same_thread=False, timeout=5.0,
     )  # fmt: skip
-    # A flipped bit in a text must not be an error of SQLite's module: the checksum of the record tells of it.
+    # A flipped bit must not make reading fail: the checksum of the event reports it.
     db.text_factory = lambda data: data.decode(errors="replace")
     return db
 
 
-def _make(path: str) -> None:
-    """Make an empty journal, under another name until it is whole: a crash leaves none, or all of it."""
+def _create(path: str) -> None:
+    """Create an empty journal under a temporary name, so that a crash leaves either no journal or a complete one."""
     new = f"{path}-new"
-    if os.path.lexists(new):  # of a crash on the way; whoever has the lock may remove it
+    if os.path.lexists(new):  # left by a crash; the holder of the lock may remove it
         os.unlink(new)
     os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     db = sqlite3.connect(new, isolation_level=None)
@@ -374,7 +366,7 @@ def _sync_folder(path: str) -> None:
         os.close(fd)
 
 
-def damaged(path: str, what: str) -> JournalError:
+def _damaged(path: str, what: str) -> JournalError:
     """Return the error of a damaged journal."""
     return JournalError(
         f"the journal {path} is damaged: {what}. Nothing was changed. Move it aside and keep it: "
@@ -382,15 +374,15 @@ def damaged(path: str, what: str) -> JournalError:
     )
 
 
-def reason_of(exc: BaseException) -> str:
-    """Return in words why SQLite or the system refused."""
+def _reason_of(exc: BaseException) -> str:
+    """Return the reason of SQLite or of the system as text."""
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror
     text = str(exc)
-    if isinstance(exc, sqlite3.OperationalError) and is_code(exc, sqlite3.SQLITE_READONLY):
+    if isinstance(exc, sqlite3.OperationalError) and _has_code(exc, sqlite3.SQLITE_READONLY):
         return f"{text}: neither the file nor its folder may be read-only"
     return text
 
 
-def is_code(exc: sqlite3.Error, *codes: int) -> bool:
+def _has_code(exc: sqlite3.Error, *codes: int) -> bool:
     return getattr(exc, "sqlite_errorcode", -1) & 0xFF in codes

@@ -1,9 +1,11 @@
-"""The recorder of a journal: what a queue tells it goes to the writer, and what an earlier queue left comes back."""
+"""The recorder of a journal: writes what happens to the events of a queue, and queues recovered events."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Mapping
 from copy import copy
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import astuple
 
 from event_collector.dispatch.recording import Recording
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
@@ -11,148 +13,35 @@ from event_collector.events.event import CollectorEvent
 from event_collector.events.event_ids import event_ids
 from event_collector.handlers.attempt import Attempt
 from event_collector.handlers.collector import Collector
-from event_collector.handlers.retry import QUARANTINED
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal import Journal
-from event_collector.journal.record import (
-    Letter,
-    Progress,
-    Record,
-    RecordCodec,
-    decode_progress,
-    encode_progress,
-    make_record,
-)
+from event_collector.journal.journal_codec import JournalCodec
+from event_collector.journal.recovered import Recovered, Unfinished
 from event_collector.journal.running_page import RunningPage
+from event_collector.journal.stored_event import StoredEvent, StoredLetter, StoredProgress
 from event_collector.journal.writer import Writer
-from event_collector.remote.remote_exceptions import text_of
 from event_collector.values.clock import clock
-from event_collector.values.errors import EncodeError, JournalError, PayloadTypeError
-from event_collector.values.payload import Payload
+from event_collector.values.errors import EncodeError, JournalError
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["JournalRecorder", "Recovered", "Unfinished"]
+__all__ = ["JournalRecorder"]
 
-UNDECODABLE: Final = "undecodable"
-UNDELIVERABLE: Final = "undeliverable"
-PLAUSIBLE: Final = 2**40
-"""Ids that one program may have given; a page of running events that says more was written by somebody else."""
-FEW: Final = 20
-"""Events that are named in a log line; the others are only counted."""
-
-
-class Unfinished(NamedTuple):
-    """An event of an earlier program that is to run again."""
-
-    record: Record
-    payload: Payload[Any]
-    progress: Progress
-    """Of the collectors that it still goes to; of none: it goes to all that its payload goes to."""
-
-
-class Recovered:
-    """What earlier programs left in a journal.
-
-    Args:
-        file: the journal; what cannot run again becomes a dead letter of it.
-        codec: decodes it.
-        keys: of the collectors that there are.
-        max_crashes: how many programs may die with one event.
-        page: has the events that handlers had when the last program died.
-
-    """
-
-    def __init__(
-        self, file: JournalFile, codec: RecordCodec, keys: Set[str], max_crashes: int, page: RunningPage
-    ) -> None:
-        self._codec, self._keys, self._max_crashes = codec, keys, max_crashes
-        self._running = page.left
-        self._changes = Changes()
-        if page.highest < file.last_id() + PLAUSIBLE:
-            self._changes.given = page.highest
-        self.is_torn = file.is_torn
-        self.unfinished: list[Unfinished] = []
-        self.buried: list[tuple[int, str]] = []
-        """Events that cannot be run again, each with the reason."""
-        for record in file.events():
-            self._take(record)
-        file.apply(self._changes)
-        self.last_id = file.last_id()
-        self.letters: list[DeadLetter] = []
-        self.unreadable = 0
-        """Dead letters that cannot be decoded; they stay in the file."""
-        for letter in file.dead_letters():
-            self._take_letter(letter)
-
-    def _take(self, record: Record) -> None:
-        crashes = record.crashes + (record.id in self._running)
-        if record.id in self._running:
-            self._changes.crashed.add(record.id)
-            record = record._replace(crashes=crashes)
-        try:
-            payload = self._codec.decode(record)
-            progress = Progress({}) if record.progress is None else decode_progress(record.progress)
-        except Exception as exc:  # PayloadTypeError, or a progress that is damaged
-            self._bury(record, "", 0, UNDECODABLE, text_of(exc))
-            self._changes.finish(record.id)
-            return
-        if crashes >= self._max_crashes:
-            self._bury(
-                record, "", crashes, QUARANTINED, f"{crashes} programs died while a handler had this event"
-            )
-            self._changes.finish(record.id)
-            return
-        for key in progress.attempts.keys() - self._keys:
-            attempt = progress.attempts.pop(key)
-            error = f"there is no collector {key!r} any more. {attempt.error}".strip()
-            self._bury(record, key, attempt.made, UNDELIVERABLE, error)
-        if record.progress is not None and not progress.attempts:
-            self._changes.finish(record.id)
-            return
-        self.unfinished.append(Unfinished(record, payload, progress))
-
-    def _bury(self, record: Record, collector: str, attempts: int, reason: str, error: str) -> None:
-        self.buried.append((record.id, reason))
-        self._changes.bury(Letter(record, collector, attempts, reason, error, "", clock.wall()))
-
-    def _take_letter(self, letter: Letter) -> None:
-        try:
-            payload = self._codec.decode(letter.record)
-        except PayloadTypeError:
-            self.unreadable += 1
-            return
-        self.letters.append(DeadLetter(letter.record.id, letter.collector, payload, *letter[2:]))
-
-
-class _Next:
-    """A waiter that goes on when an event is done, unless the queue has given it up."""
-
-    def __init__(self, event: CollectorEvent, go_on: Callable[[], None]) -> None:
-        self._event, self._go_on = event, go_on
-
-    def done(self) -> bool:
-        """Return False: it wants to hear of the event's end."""
-        return False
-
-    def set_result(self, _result: None, /) -> None:
-        """The event is done."""
-        results = self._event.get_result() or ()
-        if not any(isinstance(result, Error) and isinstance(result.err, QueueShutDown) for result in results):
-            self._go_on()
+LISTED: Final = 20
+"""Events that a log line lists; further ones are only counted."""
 
 
 class JournalRecorder:
-    """Keeps the record of one queue while it runs; see `event_collector.events.recorder.Recorder`.
+    """The Recorder of one queue with a journal; see `event_collector.events.recorder`.
 
     Args:
-        journal: its settings.
-        collectors: of the queue, by key; they name the types of payloads.
-        log: hears of what went wrong.
+        journal: the journal and its settings.
+        collectors: of the queue, by key. Their payload types can be stored.
+        log: receives recovered events and errors.
 
     Raises:
         ConfigError: a payload type cannot be stored.
@@ -162,14 +51,14 @@ class JournalRecorder:
     def __init__(self, journal: Journal, collectors: Mapping[str, Collector], log: Any) -> None:
         self._journal, self._log = journal, log
         self._keys = frozenset(collectors)
-        types = [*_types_of(collectors.values()), *journal.types]
-        self._codec = RecordCodec(types, journal.max_payload_bytes)
+        types = [collector.asked_type() for collector in collectors.values()]
+        self._codec = JournalCodec([*types, *journal.types], journal.max_payload_bytes)
         self._writer: Writer | None = None
         self._page: RunningPage | None = None
         self._is_open = False
         self._recording: Recording
         self._parked = Changes()
-        """What the queue tells while it does not run: dead letters that are dropped. For the next start."""
+        """Dead letters that were dropped while the queue did not run; written at the next start."""
 
     # Start and end
 
@@ -177,18 +66,20 @@ class JournalRecorder:
         """Open the file and return what earlier programs left in it.
 
         Raises:
-            JournalError: it cannot be used; the message says why.
+            JournalError: the journal cannot be used; the message says why.
 
         """
         journal = self._journal
         parked, self._parked = self._parked, Changes()
-        self._writer = Writer(lambda: JournalFile(journal.path, synchronous=journal.synchronous), self._tell)
+        self._writer = Writer(
+            lambda: JournalFile(journal.path, synchronous=journal.synchronous), self._log_trouble
+        )
 
         def recover(file: JournalFile) -> Recovered:
             file.apply(parked)
             page = self._page = _open_page(journal.path)
             recovered = Recovered(file, self._codec, self._keys, journal.max_crashes, page)
-            page.forget()
+            page.clear()
             return recovered
 
         await self._writer.open()
@@ -203,51 +94,57 @@ class JournalRecorder:
         self._recording = recording
 
     def restore(self, recovered: Recovered, letters: DeadLetters) -> None:
-        """Queue what is to run again, and take events from now on. The dispatcher is open."""
-        self._report(recovered)
+        """Queue the unfinished events, and accept events from now on. The dispatcher is open."""
+        self._log_recovered(recovered)
         event_ids.reserve(recovered.last_id)
         self._journal.recorder = self
         self._is_open = True
         for letter in recovered.letters:
             if letter not in letters:
                 letters.restore(letter)
-        doubtful = max(1, self._journal.max_crashes - 1)
-        suspects = deque(one for one in recovered.unfinished if one.record.crashes >= doubtful)
-        for unfinished in recovered.unfinished:
-            if unfinished.record.crashes < doubtful:
-                self._replay(unfinished)
-        self._replay_alone(suspects)
+        suspicious = max(1, self._journal.max_crashes - 1)
+        suspects = deque(event for event in recovered.unfinished if event.stored.crashes >= suspicious)
+        for event in recovered.unfinished:
+            if event.stored.crashes < suspicious:
+                self._replay(event)
+        self._replay_suspects(suspects)
 
     def _replay(self, unfinished: Unfinished) -> CollectorEvent:
-        record, payload, progress = unfinished
-        payload._note(event_id=record.id)
+        stored, payload, progress = unfinished
+        payload._note(event_id=stored.id)
         now = clock.wall()
         event = self._recording.recover(
-            record.id,
+            stored.id,
             payload,
             progress.attempts,
-            deadline=None if record.expires is None else clock.now() + (record.expires - now),
+            deadline=None if stored.expires is None else clock.now() + (stored.expires - now),
             delay=0.0 if progress.due is None else progress.due - now,
         )
         if self._journal.on_replay is not None:
             self._journal.on_replay(event)
         return event
 
-    def _replay_alone(self, suspects: deque[Unfinished]) -> None:
-        """Run events one after the other: of several that were in handlers whenever a program died, one did it."""
+    def _replay_suspects(self, suspects: deque[Unfinished]) -> None:
+        """Run events one after the other: if several were in handlers when programs died, one of them did it."""
         while suspects and self._is_open and not self._recording.is_giving_up:
             event = self._replay(suspects.popleft())
             if not event.is_done():
-                event.add_waiter(_Next(event, lambda: self._replay_alone(suspects)))
+                event.on_done(lambda event: self._after_suspect(event, suspects))
                 return
+
+    def _after_suspect(self, event: CollectorEvent, suspects: deque[Unfinished]) -> None:
+        """Run the next suspect, unless the queue has given up this one."""
+        results = event.get_result() or ()
+        if not any(isinstance(result, Error) and isinstance(result.err, QueueShutDown) for result in results):
+            self._replay_suspects(suspects)
 
     async def close(self) -> None:
         """Write what is left and close the file."""
         self._is_open, self._journal.recorder = False, None
         is_written = True
         if self._writer is not None:
-            if self._page is not None and self._page.highest:
-                self._changes.given = self._page.highest
+            if self._page is not None and self._page.highest_id:
+                self._changes.highest_id = self._page.highest_id
             await self._writer.close()
             is_written = self._writer.trouble is None
             self._writer = None
@@ -255,12 +152,12 @@ class JournalRecorder:
             self._page.close(keep=not is_written)
             self._page = None
 
-    def _report(self, recovered: Recovered) -> None:
+    def _log_recovered(self, recovered: Recovered) -> None:
         path = self._journal.path
         if recovered.is_torn:
             self._log.warning("the journal ends within a transaction, which is lost", path=path)
         if recovered.buried:
-            first = [f"{number}: {reason}" for number, reason in recovered.buried[:FEW]]
+            first = [f"{event_id}: {reason}" for event_id, reason in recovered.buried[:LISTED]]
             self._log.error(
                 "events of the journal cannot run again and are dead letters now",
                 path=path, count=len(recovered.buried), first=first,
@@ -272,21 +169,20 @@ class JournalRecorder:
         if recovered.unfinished:
             self._log.info("events of the journal run again", path=path, count=len(recovered.unfinished))
 
-    def _tell(self, trouble: JournalError | None, missed: int) -> None:
+    def _log_trouble(self, trouble: JournalError | None, missed: int) -> None:
+        path = self._journal.path
         if trouble is None:
-            self._log.warning(
-                "the journal can be written again", path=self._journal.path, events_missed=missed
-            )
+            self._log.warning("the journal can be written again", path=path, events_missed=missed)
         else:
-            self._log.error("the journal cannot be written", path=self._journal.path, reason=str(trouble))
+            self._log.error("the journal cannot be written", path=path, reason=str(trouble))
 
-    # What the queue tells
+    # Recorder
 
     def accept(self, event: CollectorEvent) -> "asyncio.Future[None]":
-        """Write the event; the future is done when it is safe.
+        """Write the event; the future is done when it is in the file.
 
         Raises:
-            EncodeError: it cannot be stored.
+            EncodeError: the payload cannot be stored.
             JournalError: the journal is not open.
 
         """
@@ -295,42 +191,44 @@ class JournalRecorder:
                 f"the journal {self._journal.path} is not open: a queue with a journal takes events while it runs only"
             )
         schema, body = self._codec.encode(event.payload)
-        event.payload = copy(event.payload)  # the sender may send his again, as another event
+        event.payload = copy(event.payload)  # the sender may send the same payload again, as another event
         event.payload._note(event_id=event.id)
         if self._page is not None:
-            self._page.give(event.id)
+            self._page.record_id(event.id)
         now, course, expires, progress = clock.wall(), event.course, None, None
         if course is not None:
             expires = None if course.deadline is None else now + (course.deadline - clock.now())
-            progress = encode_progress({key: Attempt() for key in course.only}) if course.only else None
-        return self._writer.append(make_record(event.id, schema, body, now, expires, progress))
+            if course.only:
+                progress = StoredProgress({key: Attempt() for key in course.only}).encode()
+        return self._writer.append(StoredEvent(event.id, schema, body, now, expires, progress).sealed())
 
     def withdrawn(self, event: CollectorEvent) -> None:
-        """Forget the event."""
+        """Delete an event that was not accepted."""
         self._changes.finish(event.id)
 
     def started(self, event: CollectorEvent) -> None:
-        """Note that a handler has it."""
+        """Note that a handler has the event."""
         if self._page is not None:
             self._page.begin(event.id)
 
     def retrying(self, event: CollectorEvent, attempts: Mapping[str, Attempt], delay: float) -> None:
-        """Note what was tried."""
+        """Store the attempts so far, and when the next one is due."""
         self._end(event)
-        self._changes.attempt(event.id, encode_progress(attempts, clock.wall() + delay))
+        progress = StoredProgress(dict(attempts), clock.wall() + delay)
+        self._changes.attempt(event.id, progress.encode())
 
     def finished(self, event: CollectorEvent) -> None:
-        """Strike the event out, or leave that to the program."""
+        """Delete a finished event, unless the program acknowledges it later."""
         self._end(event)
-        if not self._journal.by_hand:
+        if not self._journal.needs_acknowledgement:
             self._changes.finish(event.id)
 
-    def done_with(self, event: CollectorEvent) -> None:
-        """Strike the event out."""
+    def acknowledge(self, event: CollectorEvent) -> None:
+        """Delete a finished event."""
         self._changes.finish(event.id)
 
     def dead_letter_added(self, letter: DeadLetter) -> None:
-        """Keep a dead letter; one whose value was changed so that it cannot be encoded any more is only logged."""
+        """Store a dead letter. If its value has changed so that it cannot be encoded, it is only logged."""
         try:
             schema, body = self._codec.encode(letter.payload)
         except EncodeError as exc:
@@ -338,21 +236,11 @@ class JournalRecorder:
                 "a dead letter cannot be stored in the journal", event_id=letter.id, reason=str(exc)
             )
             return
-        record = make_record(letter.id, schema, body, letter.time)
-        self._changes.bury(
-            Letter(
-                record,
-                letter.collector,
-                letter.attempts,
-                letter.reason,
-                letter.error,
-                letter.trace,
-                letter.time,
-            )
-        )
+        event = StoredEvent(letter.id, schema, body, letter.time).sealed()
+        self._changes.bury(StoredLetter(event, letter.collector, *astuple(letter)[3:]))
 
     def dead_letter_removed(self, letter: DeadLetter) -> None:
-        """Forget a dead letter."""
+        """Delete a dead letter."""
         self._changes.drop(letter.id, letter.collector)
 
     def _end(self, event: CollectorEvent) -> None:
@@ -361,7 +249,7 @@ class JournalRecorder:
 
     @property
     def _changes(self) -> Changes:
-        return self._parked if self._writer is None else self._writer.note()
+        return self._parked if self._writer is None else self._writer.next_changes()
 
 
 def _open_page(path: str) -> RunningPage:
@@ -371,8 +259,3 @@ def _open_page(path: str) -> RunningPage:
         raise JournalError(
             f"the journal {path} cannot be opened: {exc.strerror or exc}: {exc.filename}"
         ) from exc
-
-
-def _types_of(collectors: Iterable[Collector]) -> list[Any]:
-    """Return what the collectors say that payload values are."""
-    return [collector.asked_type() for collector in collectors]

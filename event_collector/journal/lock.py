@@ -1,7 +1,7 @@
 """The lock of a journal: one program at a time, and none after the death of its holder.
 
-The kernel holds the lock for the process, so SIGKILL frees it too. It lies on a file of its own beside the journal,
-which stays: to remove it would let two processes lock two files of one name. The file tells who holds it.
+The kernel holds the lock for the process, so SIGKILL frees it, too. The lock file stays beside the journal: if it were
+removed, two processes could lock two files of the same name. It contains the pid of the holder.
 """
 
 import os
@@ -19,41 +19,40 @@ else:
 __all__ = ["JournalLock"]
 
 SUFFIX: Final = "-lock"
-_OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 _held: set[str] = set()
-"""The lock files that this process holds: the kernel would grant it the same lock twice, and take both back when one
-is closed. Written by the threads of journals, one at a time."""
+"""Lock files that this process holds. The kernel would grant a process the same lock twice, and release both when one
+is closed. Written by the threads of journals under `_guard`."""
 _guard: Final = threading.Lock()
 
 
 class JournalLock:
-    """The right to write to one journal; held from the beginning.
+    """The exclusive right to write to one journal, acquired at once.
 
     Args:
         path: of the journal.
 
     Raises:
-        JournalError: another process, or another queue of this one, holds it; or its file cannot be written.
+        JournalError: another process, or another queue of this one, holds the lock, or its file cannot be written.
 
     """
 
     def __init__(self, path: str) -> None:
         self._path = os.path.realpath(path) + SUFFIX
         with _guard:
-            self._fd = self._take(path)
+            self._fd = self._acquire(path)
             _held.add(self._path)
         os.ftruncate(self._fd, 0)
         os.lseek(self._fd, 0, os.SEEK_SET)
         os.write(self._fd, b"%d\n" % os.getpid())
 
-    def _take(self, path: str) -> int:
+    def _acquire(self, path: str) -> int:
         if self._path in _held:
             raise JournalError(
                 f"the journal {path} is in use by another queue of this process, pid {os.getpid()}"
             )
         try:
-            fd = os.open(self._path, _OPEN, 0o600)
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
         except OSError as exc:
             raise JournalError(
                 f"the journal {path} cannot be locked: {exc.strerror}: {self._path}. It needs a folder that exists "
@@ -71,18 +70,19 @@ class JournalLock:
         return fd
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         with _guard:
-            os.close(self._fd)  # first: it would take the lock from whoever of this process had it meanwhile
+            # Close first: closing later would also release the lock of a queue of this process that acquired it.
+            os.close(self._fd)
             _held.discard(self._path)
 
 
 def _lock(fd: int) -> None:
     if sys.platform == "win32":
-        os.lseek(fd, 1 << 30, os.SEEK_SET)  # beyond the text, which others could not read otherwise
+        os.lseek(fd, 1 << 30, os.SEEK_SET)  # beyond the pid, which others could not read otherwise
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
     else:
-        # A lock of the process, not of the open file: workers that are forked from it must not keep it alive.
+        # A lock of the process, not of the open file: forked workers must not keep it.
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

@@ -1,7 +1,7 @@
-"""What the write-ahead log of a journal holds, before SQLite reads it.
+"""Survey of a journal's write-ahead log before SQLite reads it.
 
-SQLite ends its reading at the first frame whose checksum is wrong, and says nothing: right for the torn end of a
-transaction that nobody was told of, and wrong for a flipped bit before others that were acknowledged. Format:
+SQLite stops at the first frame with a wrong checksum and reports nothing. That is right for the torn end of a
+transaction that was never acknowledged, and wrong for a flipped bit before acknowledged transactions. Format:
 https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 """
 
@@ -14,67 +14,64 @@ __all__ = ["LogSurvey", "survey"]
 
 HEADER: Final = 32
 FRAME_HEADER: Final = 24
-_MAGIC: Final = 0x377F0682  # its last bit tells the byte order of the checksums
+_MAGIC: Final = 0x377F0682
+"""The last bit is the byte order of the checksums."""
 
 
 class LogSurvey(NamedTuple):
-    """What was found."""
+    """Transactions in a write-ahead log."""
 
     transactions: int = 0
-    """Whole ones, which SQLite will read."""
+    """Number of complete transactions, which SQLite reads."""
     unreadable: int = 0
-    """Ends of transactions behind the first broken frame, which it will not."""
-    header_broken: bool = False
-    """Whether it will read none, although there are some."""
+    """Number of commits after the first broken frame, which SQLite ignores."""
+    is_header_broken: bool = False
+    """Whether SQLite ignores all frames."""
 
     @property
-    def damaged(self) -> bool:
-        """Whether acknowledged events are lost. One unreadable transaction may be one that never was.
+    def is_damaged(self) -> bool:
+        """Whether acknowledged events are lost. A single unreadable transaction may never have been acknowledged.
 
         Each transaction is on the disk before the next begins, so a loss of power can tear the last one only.
         """
-        return self.header_broken or self.unreadable > 1
+        return self.is_header_broken or self.unreadable > 1
 
 
 def survey(path: str) -> LogSurvey:
-    """Look at the log of the database at `path`; changes nothing.
+    """Read the log of the database at `path`; changes nothing.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the log cannot be read.
 
     """
     log = Path(f"{path}-wal")
-    if not os.path.lexists(log):
-        return LogSurvey()
-    data = log.read_bytes()
+    data = log.read_bytes() if os.path.lexists(log) else b""
     if len(data) < HEADER:
         return LogSurvey()
     magic, _format, page_size, _checkpoints = struct.unpack_from(">4I", data)
     order = ">" if magic & 1 else "<"
-    size = FRAME_HEADER + page_size
     checksum = _checksum(data[: HEADER - 8], order, (0, 0))
     if magic & ~1 != _MAGIC or checksum != struct.unpack_from(">2I", data, HEADER - 8):
-        return LogSurvey(header_broken=len(data) > HEADER)
-    return _survey_frames(data, size, order, checksum)
+        return LogSurvey(is_header_broken=len(data) > HEADER)
+    return _survey_frames(data, FRAME_HEADER + page_size, order, checksum)
 
 
 def _survey_frames(data: bytes, size: int, order: str, checksum: tuple[int, int]) -> LogSurvey:
     salts = data[16:24]
     transactions = unreadable = 0
-    whole = True
+    is_whole = True
     for begin in range(HEADER, len(data) - size + 1, size):
         if data[begin + 8 : begin + 16] != salts:
-            if whole:
-                # Frames of an earlier round follow, all of them in the database; or a bit of these salts flipped.
-                whole = False
+            # Frames of an earlier round, which are all in the database; or a bit of these salts has flipped.
+            is_whole = False
             continue
-        if whole:
+        if is_whole:
             checksum = _checksum(data[begin : begin + 8], order, checksum)
             checksum = _checksum(data[begin + FRAME_HEADER : begin + size], order, checksum)
-            whole = checksum == struct.unpack_from(">2I", data, begin + 16)
+            is_whole = checksum == struct.unpack_from(">2I", data, begin + 16)
         is_commit = data[begin + 4 : begin + 8] != b"\0\0\0\0"
-        transactions += is_commit and whole
-        unreadable += is_commit and not whole
+        transactions += is_commit and is_whole
+        unreadable += is_commit and not is_whole
     return LogSurvey(transactions, unreadable)
 
 

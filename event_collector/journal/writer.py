@@ -1,12 +1,12 @@
-"""The writer: the thread that has the file of a journal, and the batches that it writes.
+"""The writer: the thread that owns the file of a journal, and the batches that it writes.
 
-    event loop:  append(), note() -> changes ---hand over---> thread: one transaction, one wait for the disk
-                      ^                                          |
-                      +------------- the senders are told -------+
+    event loop:  append(), next_changes() --> batch ---hand over---> thread: one transaction, one wait for the disk
+                      ^                                                 |
+                      +------------- futures of the senders ------------+
 
-All that happens while the thread is busy with one batch goes into the next, so that many senders share one wait for
-the disk. What nobody waits for waits a little for company. The thread gets a batch and gives it back: nothing of it is
-shared.
+Changes that arrive while the thread writes a batch go into the next batch, so that many senders share one wait for the
+disk. Changes without a sender wait a little for others. The event loop owns a batch before and after the thread has it;
+they never share one.
 """
 
 import asyncio
@@ -17,41 +17,41 @@ from typing import Any, Final, TypeVar
 
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
-from event_collector.journal.record import Record
+from event_collector.journal.stored_event import StoredEvent
 from event_collector.values.errors import JournalError
 
 __all__ = ["Writer"]
 
 T = TypeVar("T")
 
-COMPANY: Final = 0.05
-"""Seconds that a change nobody waits for may wait for others: more saves writing, and is run again after a crash."""
+LINGER: Final = 0.05
+"""Seconds that a change without a sender waits for others. More saves writes, and repeats more work after a crash."""
 RETRY: Final = 1.0
-"""Seconds between two tries of a journal that cannot be written."""
+"""Seconds between two attempts to write a journal that cannot be written."""
 TIDY_EVERY: Final = 256
-"""Batches between two looks for unused pages."""
+"""Batches between two checks for unused pages."""
 
 
-class _Batch:
-    """What is written at once. It belongs to the event loop, except while the thread has it."""
+class _WriteBatch:
+    """Changes of one transaction. Owned by the event loop, except while the thread has it."""
 
     __slots__ = ("changes", "refused", "senders")
 
     def __init__(self) -> None:
         self.changes = Changes()
         self.senders: dict[int, asyncio.Future[None]] = {}
-        """Who waits, by event."""
+        """Futures of the senders, by event."""
         self.refused: dict[int, JournalError] = {}
-        """Written by the thread: the events that could not be written, if others could."""
+        """Events that could not be written although others could. Written by the thread."""
 
 
 class Writer:
-    """Writes to one journal.
+    """Writes one journal.
 
     Args:
-        open_file: opens it; called in the thread.
-        on_trouble: told of the error when writing begins to fail, and None when it succeeds again; and how many events
-            could not be written until then.
+        open_file: opens the file; called in the thread.
+        on_trouble: called with the error when writing begins to fail, and with None when it succeeds again; its second
+            argument is the number of events that could not be written in between.
 
     """
 
@@ -60,19 +60,19 @@ class Writer:
     ) -> None:
         self._open_file, self._on_trouble = open_file, on_trouble
         self._loop = asyncio.get_running_loop()
-        self._batch = _Batch()
-        self._busy = False
+        self._batch = _WriteBatch()
+        self._is_busy = False
         self._due: asyncio.Handle | None = None
-        """Will hand over the batch; None while there is none, or the thread is busy."""
-        self._due_now = False
-        """Whether it will at the end of this turn of the loop."""
+        """Call that hands over the batch; None if there is none, or the thread is busy."""
+        self._is_due_now = False
+        """Whether that call comes at the end of this turn of the loop."""
         self._idle: asyncio.Future[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self.trouble: JournalError | None = None
-        """Why the last batch could not be written; None if it was."""
+        """Error of the last batch; None if it was written."""
         self._missed = 0
-        """How many events could not be written since writing began to fail."""
-        self._file: JournalFile | None = None  # by the thread, as well as the next
+        """Number of events that could not be written since writing began to fail."""
+        self._file: JournalFile | None = None  # written by the thread, and so is the next one
         self._batches = 0
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="event journal", daemon=True)
@@ -83,7 +83,7 @@ class Writer:
         """Start the thread and open the file.
 
         Raises:
-            JournalError: it cannot be opened.
+            JournalError: the file cannot be opened.
 
         """
         self._thread.start()
@@ -94,51 +94,59 @@ class Writer:
             raise
 
     async def call(self, function: Callable[[JournalFile], T]) -> T:
-        """Return what a function of the file returns, which runs in the thread."""
+        """Run a function of the file in the thread and return its value."""
         return await self._run(lambda: function(self._opened))
 
-    def append(self, record: Record) -> "asyncio.Future[None]":
-        """Put a record into the next batch; the future is done when it is on the disk, or fails with JournalError."""
+    def append(self, event: StoredEvent) -> "asyncio.Future[None]":
+        """Add an event to the next batch.
+
+        The future is done when the event is on the disk; it fails with JournalError if the event cannot be written.
+        """
         written = self._loop.create_future()
-        self._batch.changes.inserted[record.id] = record
-        self._batch.senders[record.id] = written
+        self._batch.changes.inserted[event.id] = event
+        self._batch.senders[event.id] = written
         self._schedule(now=True)
         return written
 
-    def note(self) -> Changes:
-        """Return the changes of the next batch, to be added to at once. Nobody waits for these."""
+    def next_changes(self) -> Changes:
+        """Return the changes of the next batch, for adding changes without a sender before the next await."""
         self._schedule(now=False)
         return self._batch.changes
 
     async def close(self) -> None:
-        """Write what is left, and close the file. Cancelled, it goes on; call it again to see the end."""
+        """Write what is left and close the file. Cancellation does not stop this; a second call waits for its end."""
         if self._closing is None:
             self._closing = asyncio.Task(self._close(), loop=self._loop, name="end of the event journal")
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        await self._see_idle()
+        await self._wait_idle()
         if self._batch.changes:
             self._hand_over()
-            await self._see_idle()
+            await self._wait_idle()
         if self._due is not None:
             self._due.cancel()
         closed = self._run(self._close_file)
         self._jobs.put(None)
         await closed
 
-    async def _see_idle(self) -> None:
-        while self._busy:
+    async def _wait_idle(self) -> None:
+        while self._is_busy:
             self._idle = self._loop.create_future()
             await self._idle
 
-    def _schedule(self, *, now: bool, wait: float = COMPANY) -> None:
-        """Hand over in a while, or at the end of this turn of the loop: all that is sent in it shares a batch."""
-        if self._busy or self._due_now or self._closing is not None or (self._due is not None and not now):
+    def _schedule(self, *, now: bool, wait: float = LINGER) -> None:
+        """Hand over the batch after `wait` seconds, or at the end of this turn: all events of a turn share a batch."""
+        if (
+            self._is_busy
+            or self._is_due_now
+            or self._closing is not None
+            or (self._due is not None and not now)
+        ):
             return
         if self._due is not None:
             self._due.cancel()
-        self._due_now = now
+        self._is_due_now = now
         self._due = (
             self._loop.call_soon(self._hand_over) if now else self._loop.call_later(wait, self._hand_over)
         )
@@ -146,40 +154,35 @@ class Writer:
     def _hand_over(self) -> None:
         if self._due is not None:
             self._due.cancel()
-            self._due, self._due_now = None, False
-        if self._busy or not self._batch.changes:
+            self._due, self._is_due_now = None, False
+        if self._is_busy or not self._batch.changes:
             return
-        batch, self._batch = self._batch, _Batch()
-        self._busy = True
+        batch, self._batch = self._batch, _WriteBatch()
+        self._is_busy = True
         self._jobs.put(lambda: self._write(batch))
 
-    def _written(self, batch: _Batch, error: JournalError | None) -> None:
-        """A batch is on the disk, or is not."""
-        self._busy = False
-        for number, sender in batch.senders.items():
-            problem = error or batch.refused.get(number)
+    def _written(self, batch: _WriteBatch, error: JournalError | None) -> None:
+        """Take a batch back from the thread. `error` says why none of it was written."""
+        self._is_busy = False
+        for event_id, sender in batch.senders.items():
+            problem = error or batch.refused.get(event_id)
             self._missed += problem is not None
-            if sender.done():
-                continue
-            if problem is None:
-                sender.set_result(None)
-            else:
-                sender.set_exception(JournalError(*problem.args))
+            _settle(sender, None if problem is None else JournalError(*problem.args), None)
         if error is not None:
-            for number in batch.senders:
-                batch.changes.inserted.pop(number, None)  # their senders know
+            for event_id in batch.senders:
+                batch.changes.inserted.pop(event_id, None)  # their senders have the error
             batch.changes.precede(self._batch.changes)
             self._batch.changes = batch.changes
-        self._tell(error or next(iter(batch.refused.values()), None))
+        self._note_trouble(error or next(iter(batch.refused.values()), None))
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
         if self._batch.changes:
-            self._schedule(now=bool(self._batch.senders), wait=COMPANY if self.trouble is None else RETRY)
+            self._schedule(now=bool(self._batch.senders), wait=LINGER if self.trouble is None else RETRY)
 
-    def _tell(self, trouble: JournalError | None) -> None:
-        changed = (trouble is None) is not (self.trouble is None)
+    def _note_trouble(self, trouble: JournalError | None) -> None:
+        has_changed = (trouble is None) is not (self.trouble is None)
         self.trouble = trouble
-        if changed:
+        if has_changed:
             self._on_trouble(trouble, self._missed)
         if trouble is None:
             self._missed = 0
@@ -218,7 +221,7 @@ class Writer:
         if file is not None:
             file.close()
 
-    def _write(self, batch: _Batch) -> None:
+    def _write(self, batch: _WriteBatch) -> None:
         error: JournalError | None = None
         try:
             _write(self._opened, batch)
@@ -235,36 +238,36 @@ class Writer:
     def _post(self, call: Callable[..., None], *args: Any) -> None:
         try:
             self._loop.call_soon_threadsafe(call, *args)
-        except RuntimeError:  # the loop is closed: nobody waits any more
+        except RuntimeError:  # the loop is closed, and its tasks with it
             return
 
 
-def _settle(done: "asyncio.Future[Any]", exc: Exception | None, value: Any) -> None:
-    if done.done():
+def _settle(future: "asyncio.Future[Any]", error: Exception | None, value: Any) -> None:
+    if future.done():  # cancelled
         return
-    if exc is not None:
-        done.set_exception(exc)
+    if error is not None:
+        future.set_exception(error)
     else:
-        done.set_result(value)
+        future.set_result(value)
 
 
-def _write(file: JournalFile, batch: _Batch) -> None:
-    """Write a batch; if that fails, each of its events on its own, so that one that is too large fails alone."""
+def _write(file: JournalFile, batch: _WriteBatch) -> None:
+    """Write a batch. If that fails, write each of its events alone, so that one that is too large fails alone."""
     try:
         file.apply(batch.changes)
     except JournalError as exc:
         if len(batch.senders) < 2:
             raise
-        rest, batch.changes.inserted = batch.changes.inserted, {}
+        events, batch.changes.inserted = batch.changes.inserted, {}
         try:
             file.apply(batch.changes)
         except JournalError:
-            batch.changes.inserted = rest
+            batch.changes.inserted = events
             raise exc from None
-        for number, record in rest.items():
+        for event_id, event in events.items():
             alone = Changes()
-            alone.inserted[number] = record
+            alone.inserted[event_id] = event
             try:
                 file.apply(alone)
             except JournalError as problem:
-                batch.refused[number] = problem
+                batch.refused[event_id] = problem

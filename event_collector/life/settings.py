@@ -1,16 +1,30 @@
-"""The settings of a queue: one table of what may be set, in which range, and what it means when it is not."""
+"""The options of a queue: one table that gives validation, documentation and the test of the signature.
 
-import math
+To add an option, add a row here and a parameter to `CollectorQueue.__init__`. The suite compares the two, the Args
+section of the class and the table in docs/reference.md, and prints what they should say.
+"""
+# ruff: noqa: RUF009 - option() describes a field as dataclasses.field() does
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.events.capacity import DROP_NEWEST, DROP_OLDEST, WAIT
-from event_collector.events.event import QueueType
+from event_collector.events.event import DEFAULT_PRIORITY, QueueType
+from event_collector.handlers.collector import CollectorList
+from event_collector.handlers.router import Router, SimpleRouter
+from event_collector.life.option import REQUIRED, Number, Option, Range, option, options_of
 from event_collector.values.errors import ConfigError
+from event_collector_workers.autoscaler import ScalingLaw
 from event_collector_workers.limits import WorkerLimits
 
-__all__ = ["Settings"]
+if TYPE_CHECKING:
+    import os
+
+    from event_collector.journal.journal import Journal
+
+__all__ = ["OPTIONS", "Settings"]
 
 DEFAULT_MIN_CONSUMERS: Final = 1
 DEFAULT_MAX_CONSUMERS: Final = 100_000
@@ -26,109 +40,184 @@ CONSUMER_SHUTDOWN_TIMEOUT: Final = 10.0
 MAX_DEAD_LETTERS: Final = 1000
 WORKER_STARTUP_TIMEOUT: Final = 60.0
 
-START_METHODS = ("forkserver", "spawn", "fork")
-OVERFLOW_POLICIES = (WAIT, DROP_OLDEST, DROP_NEWEST)
 
-
-@dataclass
+@dataclass(frozen=True)
 class Settings:
-    """What CollectorQueue was given, made sound; the meaning of each is told there.
+    """Checked options of one queue. The fields are the rows of the table, in the order of the parameters."""
 
-    Raises:
-        ConfigError: a value cannot be used; the message names the parameter.
+    collectors: CollectorList = option(
+        REQUIRED, "Collectors that events are delivered to. Each has a unique key."
+    )
+    router: type[Router] = option(SimpleRouter, "Class that routes payloads to collectors.")
+    autoscale: bool = option(
+        True, "Size both pools by need. If False, their sizes are always `max_consumers` and `max_workers`."
+    )
+    min_consumers: int = option(
+        DEFAULT_MIN_CONSUMERS,
+        "Lower bound of the number of consumers, which is the number of events that may be in handlers at once.",
+        Number(Range.RAISED, least=1, whole=True),
+    )
+    max_consumers: int = option(
+        DEFAULT_MAX_CONSUMERS,
+        "Upper bound of the number of consumers.",
+        Number(Range.RAISED, floor="min_consumers", whole=True),
+    )
+    wip_margin: float = option(
+        WIP_MARGIN,
+        "Spare room when the number of consumers grows, as a ratio: 0.15 for 15 percent.",
+        Number(Range.RAISED, least=0.0),
+    )
+    monitor_interval: float = option(
+        MONITOR_INTERVAL,
+        "Time between two measurements of the load while there is work. Below 0.05 it only adds cost.",
+        Number(Range.RAISED, least=0.005, unit="seconds"),
+    )
+    report_interval: float = option(
+        REPORT_INTERVAL, "Time between two log lines with the metrics. 0 for none.", Number(unit="seconds")
+    )
+    avg_load_interval: float = option(
+        AVG_LOAD_INTERVAL,
+        "Time over which the load is averaged. It also sets the patience of scaling down: 60 is the normal "
+        "patience, 6 a tenth of it.",
+        Number(Range.RAISED, least=1.0, unit="seconds"),
+    )
+    metrics_collector_window_size: float = option(
+        METRICS_COLLECTOR_WINDOW_SIZE,
+        "Time over which rates are computed.",
+        Number(Range.LEAST, least=1, unit="seconds"),
+    )
+    metrics_warmup_interval: float = option(
+        METRICS_WARMUP_INTERVAL, "Time after the start during which rates are 0.", Number(unit="seconds")
+    )
+    event_service_data_window_size: int = option(
+        EVENT_SERVICE_DATA_WINDOW_SIZE,
+        "Number of events over which times are averaged.",
+        Number(Range.LEAST, least=1, whole=True),
+    )
+    metrics_history_size: int = option(
+        METRICS_HISTORY_SIZE,
+        "Number of samples that are kept for averages and rates.",
+        Number(Range.LEAST, least=1, whole=True),
+    )
+    queue_type: QueueType = option(
+        QueueType.FIFO, "Order in which events leave the queue.", example="QueueType.FIFO"
+    )
+    default_priority: float = option(
+        DEFAULT_PRIORITY, "Priority of payloads without one, in a PRIORITY queue.", Number()
+    )
+    consumer_shutdown_timeout: float = option(
+        CONSUMER_SHUTDOWN_TIMEOUT,
+        "Time in which a shutdown finishes the accepted events. After it handlers are cancelled, and every event "
+        "that is left ends with Error(QueueShutDown). 0 or less for no limit.",
+        Number(unit="seconds"),
+    )
+    logging: bool = option(True, "Write log lines.")
+    min_workers: int = option(
+        0,
+        "Number of worker processes that are kept when there is nothing to do.",
+        Number(Range.RAISED, least=0, whole=True),
+    )
+    max_workers: int | None = option(
+        None,
+        "Upper bound of the number of worker processes. None for one per CPU that this machine or container grants.",
+        Number(Range.RAISED, least=1, floor="min_workers", whole=True),
+    )
+    max_threads: int = option(
+        64,
+        'Upper bound of the number of threads for collectors of mode "thread".',
+        Number(Range.LEAST, least=1),
+    )
+    start_method: str | None = option(
+        None,
+        "How worker processes start. None for the best method of the platform.",
+        choices=("forkserver", "spawn", "fork"),
+    )
+    max_events_per_worker: int | None = option(
+        None,
+        "Replace a worker process after this many events, to contain leaks. None for no limit. A process that is "
+        "replaced, for this or another limit, serves until the new one is ready.",
+        Number(Range.COUNT, whole=True),
+    )
+    max_worker_age: float | None = option(
+        None,
+        "Replace a worker process that has served for this time. None for no limit.",
+        Number(Range.POSITIVE, unit="seconds"),
+    )
+    max_worker_memory: int | None = option(
+        None,
+        "Replace a worker process whose own memory (USS) is larger than this after an event. Checked once a second "
+        "at most. None for no limit.",
+        Number(Range.COUNT, unit="bytes", whole=True),
+    )
+    worker_startup_timeout: float = option(
+        WORKER_STARTUP_TIMEOUT,
+        "Time in which a worker process starts and opens its collectors. A slower one is killed.",
+        Number(Range.POSITIVE, unit="seconds"),
+    )
+    max_queue_size: int = option(
+        0,
+        "Number of events that may wait for a handler or for another attempt. `send()` waits while there are as "
+        "many. 0 for no limit.",
+        Number(Range.RAISED, least=0, whole=True),
+    )
+    law: ScalingLaw | None = option(None, "Law that sizes the pools. None for the built-in law.")
+    log: Any = option(None, "A structlog logger. None for a logger of the queue.")
+    overflow: str = option(
+        WAIT,
+        "Policy for an event that is sent when `max_queue_size` events wait. "
+        '"wait": `send()` waits, and `send_nowait()` raises QueueFull. '
+        '"drop_newest": the event ends with EventDropped at once. '
+        '"drop_oldest": the event that has waited longest ends with EventDropped; in a PRIORITY queue it is the '
+        "oldest of the least urgent ones, which may be the new event. "
+        "Events that wait for another attempt are not dropped; if they fill the queue, the new event is.",
+        choices=(WAIT, DROP_OLDEST, DROP_NEWEST),
+    )
+    max_dead_letters: int = option(
+        MAX_DEAD_LETTERS,
+        "Number of dead letters that are kept. A new one then replaces the oldest.",
+        Number(Range.RAISED, least=0, whole=True),
+    )
+    journal: "Journal | str | os.PathLike[str] | None" = option(
+        None,
+        "A Journal, or the path of its file. It holds accepted events until they are finished, so that they survive "
+        "the program: the next start runs unfinished events again, with the same `event.id`.",
+    )
+    worker_limits: WorkerLimits | None = option(
+        None,
+        "Resources that each worker process may use. None for no limits.",
+        example="WorkerLimits(open_files=100)",
+    )
+    monitor: "str | os.PathLike[str] | None" = option(
+        None,
+        "Path of a Unix socket for watching the queue while it runs, open to this user only. None for no socket. "
+        "The socket of a dead program is replaced. The socket is removed at the end.",
+    )
 
-    """
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Settings":
+        """Return the checked settings.
 
-    autoscale: bool
-    min_consumers: int
-    max_consumers: int
-    wip_margin: float
-    monitor_interval: float
-    report_interval: float
-    avg_load_interval: float
-    metrics_collector_window_size: float
-    metrics_warmup_interval: float
-    event_service_data_window_size: int
-    metrics_history_size: int
-    queue_type: QueueType
-    default_priority: float
-    consumer_shutdown_timeout: float
-    min_workers: int
-    max_workers: int | None
-    max_threads: int
-    max_queue_size: int
-    start_method: str | None
-    overflow: str
-    max_dead_letters: int
-    worker_limits: WorkerLimits | None
-    max_events_per_worker: int | None = None
-    max_worker_age: float | None = None
-    max_worker_memory: int | None = None
-    worker_startup_timeout: float = WORKER_STARTUP_TIMEOUT
+        Args:
+            values: of all options, by name. Other names are ignored.
 
-    def __post_init__(self) -> None:
-        for name in ("min_consumers", "max_consumers", "wip_margin", "monitor_interval", "report_interval",
-                     "avg_load_interval", "metrics_warmup_interval", "default_priority", "min_workers",
-                     "max_queue_size", "consumer_shutdown_timeout", "max_dead_letters"):  # fmt: skip
-            self._number(name)
-        for name in ("metrics_collector_window_size", "event_service_data_window_size",
-                     "metrics_history_size", "max_threads"):  # fmt: skip
-            self._number(name)
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)!r}")
-        if not isinstance(self.queue_type, QueueType):
-            raise ConfigError(f"queue_type takes a QueueType such as QueueType.FIFO, not {self.queue_type!r}")
-        if self.start_method is not None and self.start_method not in START_METHODS:
-            raise ConfigError(f"start_method is one of {START_METHODS} or None, not {self.start_method!r}")
-        for name in ("max_events_per_worker", "max_worker_memory"):
-            self._positive(name, whole=True)
-        for name in ("max_worker_age", "worker_startup_timeout"):
-            self._positive(name)
-        if self.worker_limits is not None and not isinstance(self.worker_limits, WorkerLimits):
-            raise ConfigError(
-                f"worker_limits takes a WorkerLimits such as WorkerLimits(open_files=100), not {self.worker_limits!r}"
-            )
-        self._raise_to_least()
-        if self.overflow not in OVERFLOW_POLICIES:
-            raise ConfigError(f"overflow is one of {OVERFLOW_POLICIES}, not {self.overflow!r}")
-        if self.overflow != WAIT and not self.max_queue_size:
-            raise ConfigError(f"overflow={self.overflow!r} needs a bound: give max_queue_size= too")
+        Raises:
+            ConfigError: a value is not accepted; the message names the option.
 
-    def _positive(self, name: str, *, whole: bool = False) -> None:
-        """A finite number above 0, at least 1 of what is counted; None means no limit."""
-        value: Any = getattr(self, name)
-        if value is None and name != "worker_startup_timeout":
-            return
-        self._number(name)
-        if whole and math.isfinite(value) and value == int(value) >= 1:
-            setattr(self, name, int(value))
-        elif whole or not 0 < value < math.inf:
-            raise ConfigError(
-                f"{name} must be {'a whole number, at least 1' if whole else 'more than 0, and finite'}, not {value!r}"
-            )
-
-    def _number(self, name: str) -> None:
-        value: Any = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
-            raise ConfigError(f"{name} takes a number, not {value!r}")
-
-    def _raise_to_least(self) -> None:
-        """Values below what makes sense are raised to it."""
-        self.min_consumers = max(1, int(self.min_consumers))
-        self.max_consumers = max(self.min_consumers, int(self.max_consumers))
-        self.wip_margin = max(0.0, self.wip_margin)
-        self.monitor_interval = max(0.005, self.monitor_interval)
-        self.avg_load_interval = max(1.0, self.avg_load_interval)
-        self.min_workers = max(0, int(self.min_workers))
-        if self.max_workers is not None:
-            self._number("max_workers")
-            self.max_workers = max(1, self.min_workers, int(self.max_workers))
-        self.event_service_data_window_size = int(self.event_service_data_window_size)
-        self.metrics_history_size = int(self.metrics_history_size)
-        self.max_queue_size = max(0, int(self.max_queue_size))
-        self.max_dead_letters = max(0, int(self.max_dead_letters))
+        """
+        checked: dict[str, Any] = {}
+        for row in OPTIONS:
+            floor = checked[row.number.floor] if row.number is not None and row.number.floor else None
+            checked[row.name] = row.checked(values[row.name], floor)
+        settings = cls(**checked)
+        if settings.overflow != WAIT and not settings.max_queue_size:
+            raise ConfigError(f"overflow={settings.overflow!r} needs a bound: give max_queue_size= too")
+        return settings
 
     @property
     def limits(self) -> ConsumerLimits:
         """The bounds of the number of consumers."""
         return ConsumerLimits(self.min_consumers, self.max_consumers, self.autoscale)
+
+
+OPTIONS: Final[tuple[Option, ...]] = options_of(Settings)
+"""The table, in the order of the parameters of CollectorQueue."""

@@ -12,19 +12,22 @@ from event_collector import Payload
 from event_collector.handlers.attempt import Attempt
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
-from event_collector.journal.record import Letter, Record, RecordCodec, encode_progress, make_record
+from event_collector.journal.journal_codec import JournalCodec
+from event_collector.journal.stored_event import StoredEvent, StoredLetter, StoredProgress
 
 BOUND = 30.0
 TRACE = "Traceback (most recent call last)"
 
 
-def record(number: int, value: Any) -> Record:
-    schema, body = RecordCodec([], 1_000_000).encode(Payload(value))
-    return make_record(number, schema, body, 1_000_000_000.0 + number)
+def record(number: int, value: Any) -> StoredEvent:
+    schema, body = JournalCodec([], 1_000_000).encode(Payload(value))
+    return StoredEvent(number, schema, body, 1_000_000_000.0 + number).sealed()
 
 
-def letter(number: int, collector: str, value: Any = "lost") -> Letter:
-    return Letter(record(number, value), collector, 3, "exhausted", "ValueError: no", TRACE, 1_000_000_100.0)
+def letter(number: int, collector: str, value: Any = "lost") -> StoredLetter:
+    return StoredLetter(
+        record(number, value), collector, 3, "exhausted", "ValueError: no", TRACE, 1_000_000_100.0
+    )
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def path(tmp_path: Path) -> Path:
     file = JournalFile(str(path))
     changes = Changes()
     changes.inserted = {1: record(1, {"number": 1}), 4: record(4, b"\x00\xff")}
-    changes.attempt(4, encode_progress({"bill": Attempt(2, "OSError: busy", 0)}, 1_000_000_500.0))
+    changes.attempt(4, StoredProgress({"bill": Attempt(2, "OSError: busy", 0)}, 1_000_000_500.0).encode())
     for one in (letter(2, "bill"), letter(2, "stock"), letter(3, "bill", "\x1b[31mred\n")):
         changes.bury(one)
     file.apply(changes)

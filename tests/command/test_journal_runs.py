@@ -76,9 +76,10 @@ def file_of_values(journal: Path, seconds: float) -> None:
     """Have the handlers of the events in a journal wait no longer."""
     from event_collector import Payload
     from event_collector.journal.file import JournalFile
-    from event_collector.journal.record import RecordCodec, make_record
+    from event_collector.journal.journal_codec import JournalCodec
+    from event_collector.journal.stored_event import StoredEvent
 
-    codec = RecordCodec([], 1_000_000)
+    codec = JournalCodec([], 1_000_000)
     file = JournalFile(str(journal))
     for record in list(file.events()):
         payload = codec.decode(record)
@@ -87,7 +88,7 @@ def file_of_values(journal: Path, seconds: float) -> None:
         schema, body = codec.encode(changed)
         file.db.execute(
             "UPDATE event SET body = ?, checksum = ? WHERE id = ?",
-            (body, make_record(record.id, schema, body, record.accepted).checksum, record.id),
+            (body, StoredEvent(record.id, schema, body, record.accepted).sealed().checksum, record.id),
         )
     file.close()
 

@@ -22,6 +22,7 @@ import event_collector_workers
 from event_collector.data import Payload
 from event_collector.remote.codec import PayloadDecoder, encode_payload
 from event_collector_workers.autoscaler import Tuning
+from tests.docs.options import reference_table
 from tests.docs.pages import (
     PAGES,
     ROOT,
@@ -244,6 +245,12 @@ def test_the_reference_shows_what_a_collector_takes() -> None:
     ]
     assert shown is not None
     assert shown[1] == str(inspect.Signature(plain))
+
+
+def test_the_reference_shows_the_options_of_a_queue() -> None:
+    """The table of docs/reference.md is made of the table that checks the options."""
+    wanted = reference_table()
+    assert f"\n\n{wanted}\n\n" in reference(), f"the table should be\n{wanted}"
 
 
 def reference() -> str:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from event_collector import CollectorEvent, Journal
@@ -11,9 +11,12 @@ from event_collector.events.event_ids import event_ids
 from event_collector.journal import journal_recorder as recorder
 from event_collector.journal import writer
 from event_collector.journal.file import JournalFile
-from event_collector.journal.journal_recorder import JournalRecorder, Recovered
+from event_collector.journal.journal_recorder import JournalRecorder
 from event_collector.values.refusals import QueueShutDown
 from tests.event_collector.simulation import Silence, Simulation
+
+if TYPE_CHECKING:
+    from event_collector.journal.recovered import Recovered
 
 MAX_CRASHES = 3
 WALL = 1_000_000_000.0

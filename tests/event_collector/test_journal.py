@@ -29,8 +29,8 @@ from event_collector import (
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.events.event_ids import event_ids
 from event_collector.journal.file import JournalFile
-from event_collector.journal.record import decode_progress, encode_progress, make_record
 from event_collector.journal.running_page import RunningPage
+from event_collector.journal.stored_event import StoredEvent, StoredProgress
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -85,8 +85,8 @@ def make_due(path: Path) -> None:
     """Have the next attempts of all events be due now."""
     file = file_of(path)
     for record in list(file.events()):
-        attempts = decode_progress(record.progress or b"").attempts
-        file.db.execute("UPDATE event SET progress = ?", (encode_progress(attempts, 0.0),))
+        attempts = StoredProgress.decode(record.progress).attempts
+        file.db.execute("UPDATE event SET progress = ?", (StoredProgress(attempts, 0.0).encode(),))
     file.abandon()
 
 
@@ -292,7 +292,9 @@ async def test_a_deadline_goes_on_while_no_program_runs(path: Path) -> None:
         await until(lambda: len(trace.seen) == 1)
     file = file_of(path)
     _, last = file.events()
-    expired = make_record(last.id, last.schema, last.body, last.accepted, (last.expires or 0.0) - 7200.0)
+    expired = StoredEvent(
+        last.id, last.schema, last.body, last.accepted, (last.expires or 0.0) - 7200.0
+    ).sealed()
     changed = expired.expires, expired.checksum, last.id
     file.db.execute("UPDATE event SET expires = ?, checksum = ? WHERE id = ?", changed)
     file.abandon()

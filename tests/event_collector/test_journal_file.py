@@ -15,8 +15,8 @@ from event_collector import JournalError
 from event_collector.handlers.attempt import Attempt
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
-from event_collector.journal.record import Letter, Record, decode_progress, encode_progress, make_record
 from event_collector.journal.running_page import SIZE, SLOTS, RunningPage
+from event_collector.journal.stored_event import StoredEvent, StoredLetter, StoredProgress
 
 
 @pytest.fixture
@@ -24,12 +24,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "events.journal"
 
 
-def record(number: int, body: bytes = b"body") -> Record:
-    return make_record(number, "builtins.int", body, 1000.0 + number)
+def record(number: int, body: bytes = b"body") -> StoredEvent:
+    return StoredEvent(number, "builtins.int", body, 1000.0 + number).sealed()
 
 
-def letter(number: int, collector: str = "orders") -> Letter:
-    return Letter(record(number), collector, 3, "exhausted", "ValueError: no", "Traceback", 5000.0)
+def letter(number: int, collector: str = "orders") -> StoredLetter:
+    return StoredLetter(record(number), collector, 3, "exhausted", "ValueError: no", "Traceback", 5000.0)
 
 
 def write(file: JournalFile, *numbers: int, body: bytes = b"body") -> None:
@@ -61,30 +61,30 @@ def test_what_was_written_is_there_after_the_file_was_closed(file: JournalFile, 
     write(file, 3, 1, 2)
     changes = Changes()
     changes.finish(2)
-    changes.attempt(3, encode_progress({"orders": Attempt(2, "ValueError: no", 1)}, 77.0))
+    changes.attempt(3, StoredProgress({"orders": Attempt(2, "ValueError: no", 1)}, 77.0).encode())
     file.apply(changes)
     file.close()
     again = JournalFile(str(path))
     first, third = again.events()
     assert first == record(1)
     assert third == record(3)._replace(progress=third.progress)
-    assert decode_progress(third.progress or b"") == ({"orders": Attempt(2, "ValueError: no", 1)}, 77.0)
+    assert StoredProgress.decode(third.progress) == ({"orders": Attempt(2, "ValueError: no", 1)}, 77.0)
     again.close()
 
 
 def test_the_running_page_survives_whoever_wrote_it(path: Path) -> None:
     """The next one finds the events that had begun and not ended; a page that was closed leaves nothing."""
     page = RunningPage(str(path))
-    assert page.left == frozenset()
+    assert page.interrupted == frozenset()
     for number in (7, 8, 2**63, 8):
         page.begin(number)
     page.end(8)
     page.end(99)
     page.begin(9)
     again = RunningPage(str(path))  # while the first is as it was when its program died
-    assert again.left == {7, 9, 2**63}
-    again.forget()
-    assert RunningPage(str(path)).left == frozenset()
+    assert again.interrupted == {7, 9, 2**63}
+    again.clear()
+    assert RunningPage(str(path)).interrupted == frozenset()
     again.close()
     assert list(path.parent.iterdir()) == []
 
@@ -92,13 +92,13 @@ def test_the_running_page_survives_whoever_wrote_it(path: Path) -> None:
 def test_the_running_page_tells_the_highest_id(path: Path) -> None:
     """Until it is forgotten, or the program ends in good order; if that could not be written, the page stays."""
     page = RunningPage(str(path))
-    page.give(41)
+    page.record_id(41)
     again = RunningPage(str(path))
-    assert (again.highest, again.left) == (41, frozenset())
+    assert (again.highest_id, again.interrupted) == (41, frozenset())
     again.close(keep=True)
-    assert RunningPage(str(path)).highest == 41
-    page.forget()
-    assert RunningPage(str(path)).highest == 0
+    assert RunningPage(str(path)).highest_id == 41
+    page.clear()
+    assert RunningPage(str(path)).highest_id == 0
     page.close()
     assert list(path.parent.iterdir()) == []
 
@@ -111,7 +111,7 @@ def test_more_events_than_the_running_page_has_room_for_are_no_error(path: Path)
     for number in range(1, SLOTS + 11):
         page.end(number)
     page.begin(5)
-    assert RunningPage(str(path)).left == {5}
+    assert RunningPage(str(path)).interrupted == {5}
     page.close()
 
 
@@ -119,7 +119,7 @@ def test_a_short_or_foreign_running_page_is_filled_up(path: Path) -> None:
     """What another program or a full disk has left cannot hurt; a symbolic link is refused."""
     file = Path(f"{path}-running")
     file.write_bytes(b"abc")
-    assert len(RunningPage(str(path)).left) == 1
+    assert len(RunningPage(str(path)).interrupted) == 1
     assert file.stat().st_size == SIZE
     file.unlink()
     file.symlink_to(path)
@@ -173,7 +173,7 @@ def test_a_replayed_dead_letter_is_an_event_of_its_collector_alone(file: Journal
     assert event.id > 7
     assert event.is_sound
     assert event.body == b"body"
-    assert decode_progress(event.progress or b"") == ({"orders": Attempt()}, None)
+    assert StoredProgress.decode(event.progress) == ({"orders": Attempt()}, None)
 
 
 def test_a_changed_record_is_not_sound(file: JournalFile) -> None:
@@ -367,7 +367,7 @@ def test_a_folder_is_refused(path: Path) -> None:
 def test_a_log_without_its_journal_is_refused(path: Path) -> None:
     """A new database would swallow the events of an old one's log."""
     Path(f"{path}-wal").write_bytes(b"log")
-    refused(path, "there is a log .* of a journal that is not there")
+    refused(path, "is missing, but its log .*-wal exists")
 
 
 def test_a_read_only_file_is_refused_at_the_start(file: JournalFile, path: Path) -> None:

@@ -83,7 +83,7 @@ class Durability(Reliability):
 
     @property
     def recovered(self) -> dict[int, Any]:
-        return {unfinished.record.id: unfinished for unfinished in self.simulation.recovered.unfinished}
+        return {unfinished.stored.id: unfinished for unfinished in self.simulation.recovered.unfinished}
 
     @property
     def pending(self) -> set[int]:
@@ -121,7 +121,7 @@ class Durability(Reliability):
             unfinished is None
             or self.options["queue_type"] is not QueueType.FIFO
             or self.goes_to.get(self.known.numbers[event]) != key
-            or unfinished.record.crashes >= MAX_CRASHES - 1
+            or unfinished.stored.crashes >= MAX_CRASHES - 1
             or unfinished.progress.due is not None
         ):
             return
@@ -328,7 +328,7 @@ class Durability(Reliability):
 
     def check_replays(self) -> None:
         """They are queued in the order in which they were accepted; those that may end the program come last."""
-        suspects = {number for number, one in self.recovered.items() if one.record.crashes >= MAX_CRASHES - 1}
+        suspects = {number for number, one in self.recovered.items() if one.stored.crashes >= MAX_CRASHES - 1}
         replayed = [number for number in self.replayed if number not in suspects]
         assert replayed == sorted(self.recovered.keys() - suspects)
         alone = [number for number in self.replayed if number in suspects]
@@ -355,7 +355,7 @@ class Durability(Reliability):
             left, letters, *_ = self.end(abort=False)
             file = JournalFile(self.path)
             assert {record.id for record in file.events()} <= left
-            assert {(letter.record.id, letter.collector) for letter in file.dead_letters()} == letters
+            assert {(letter.event.id, letter.collector) for letter in file.dead_letters()} == letters
             file.close()
         finally:
             self.simulation.close()

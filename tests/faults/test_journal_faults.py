@@ -17,14 +17,15 @@ import pytest
 from event_collector import JournalError, Payload, PayloadTypeError
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
-from event_collector.journal.record import Letter, RecordCodec, make_record
+from event_collector.journal.journal_codec import JournalCodec
+from event_collector.journal.stored_event import StoredEvent, StoredLetter
 from event_collector.journal.write_ahead_log import survey
 
 BOMB = 666_666
 PROGRAM = Path(__file__).with_name("journal_program.py")
 ROOT = Path(__file__).parents[2]
 BOUND = 60.0
-CODEC = RecordCodec([], 1_000_000)
+CODEC = JournalCodec([], 1_000_000)
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def filled(path: Path, count: int, *, crash: bool) -> None:
     for number in range(1, count + 1):
         changes = Changes()
         schema, body = CODEC.encode(Payload({"number": number, "text": "x" * (number * 37 % 300)}))
-        changes.inserted[number] = make_record(number, schema, body, 0.0)
+        changes.inserted[number] = StoredEvent(number, schema, body, 0.0).sealed()
         file.apply(changes)
     if not crash:
         file.close()
@@ -244,7 +245,7 @@ def test_an_event_that_ends_the_program_at_once_is_found_out(
     assert told.accepted <= told.ran.keys()
     file = JournalFile(str(path))
     (letter,) = file.dead_letters()
-    assert (letter.reason, CODEC.decode(letter.record).value) == ("quarantined", BOMB)
+    assert (letter.reason, CODEC.decode(letter.event).value) == ("quarantined", BOMB)
     file.close()
 
 
@@ -285,8 +286,8 @@ def test_replaying_dead_letters_twice_with_a_crash_runs_each_once(path: Path) ->
     changes = Changes()
     for number in (1, 2, 3):
         schema, body = CODEC.encode(Payload(number))
-        record = make_record(number, schema, body, 0.0)
-        changes.bury(Letter(record, "work", 1, "exhausted", "ValueError: no", "", 0.0))
+        record = StoredEvent(number, schema, body, 0.0).sealed()
+        changes.bury(StoredLetter(record, "work", 1, "exhausted", "ValueError: no", "", 0.0))
     file.apply(changes)
     assert file.replay(list(file.dead_letters())) == 3
     file.abandon()  # as after a crash

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from event_collector import ConfigError, Delivery, EncodeError, Payload, PayloadTypeError
-from event_collector.journal.record import Record, RecordCodec, decode_untyped, make_record
+from event_collector.journal.journal_codec import JournalCodec, decode_untyped
+from event_collector.journal.stored_event import StoredEvent
 
 LIMIT = 1_000_000
 NAIVE = datetime(2026, 1, 2)  # noqa: DTZ001 - one without a time zone has to travel, too
@@ -46,13 +47,13 @@ class Colour(Enum):
 Number = NewType("Number", Order)
 
 
-def stored(codec: RecordCodec, payload: Payload[Any]) -> Record:
+def stored(codec: JournalCodec, payload: Payload[Any]) -> StoredEvent:
     schema, body = codec.encode(payload)
-    return make_record(1, schema, body, 0.0)
+    return StoredEvent(1, schema, body, 0.0).sealed()
 
 
 def there_and_back(value: Any, *types: Any) -> Any:
-    codec = RecordCodec(types, LIMIT)
+    codec = JournalCodec(types, LIMIT)
     return codec.decode(stored(codec, Payload(value))).value
 
 
@@ -104,7 +105,7 @@ def test_several_types_of_one_class_are_tried_in_turn() -> None:
 
 def test_where_a_payload_was_to_go_comes_back() -> None:
     """Delivery, keys, topics, priority."""
-    codec = RecordCodec([], LIMIT)
+    codec = JournalCodec([], LIMIT)
     sent = Payload(1, Delivery.KEY, ["a", "b"], ["c"], 2.5)
     back = codec.decode(stored(codec, sent))
     assert repr(back) == repr(sent)
@@ -138,23 +139,23 @@ def test_deep_nesting_is_refused_and_does_not_crash() -> None:
     with pytest.raises(EncodeError, match="recursion"):
         there_and_back(deep)
     body = b"\x95" + b"\x91" * 100_000 + b"\xc0" + b"\x00\x90\x90\xc0"
-    record = make_record(1, "builtins.list", body, 0.0)
+    record = StoredEvent(1, "builtins.list", body, 0.0).sealed()
     with pytest.raises(PayloadTypeError, match=r"event 1 does not decode as builtins\.list any more"):
-        RecordCodec([], LIMIT).decode(record)
+        JournalCodec([], LIMIT).decode(record)
     while deep:  # take it apart by hand: its own end would recurse
         deep = deep.pop()
 
 
 def test_a_payload_that_is_too_long_is_refused() -> None:
     """The message has both numbers."""
-    codec = RecordCodec([], 1000)
-    with pytest.raises(EncodeError, match="takes 1,009 bytes, and the journal stores no more than 1,000"):
+    codec = JournalCodec([], 1000)
+    with pytest.raises(EncodeError, match="takes 1,009 bytes, and the limit of the journal is 1,000"):
         codec.encode(Payload(b"x" * 1000))
 
 
 def test_what_no_longer_fits_its_type_is_told() -> None:
     """The message has the path to the field."""
-    record = stored(RecordCodec([Order], LIMIT), Payload(Order(1, ["a"])))
+    record = stored(JournalCodec([Order], LIMIT), Payload(Order(1, ["a"])))
 
     class Order2(msgspec.Struct):
         number: str
@@ -164,21 +165,21 @@ def test_what_no_longer_fits_its_type_is_told() -> None:
         PayloadTypeError,
         match=r"does not decode as .*\.Order any more: Expected `str`, got `int` - at `\$.number`",
     ):
-        RecordCodec([Order2], LIMIT).decode(record)
+        JournalCodec([Order2], LIMIT).decode(record)
 
 
 def test_a_type_that_is_no_longer_named_is_told() -> None:
     """It is not looked for: nothing is imported for a name in a file."""
-    record = stored(RecordCodec([Order], LIMIT), Payload(Order(1)))
+    record = stored(JournalCodec([Order], LIMIT), Payload(Order(1)))
     with pytest.raises(PayloadTypeError, match=r"is a .*\.Order, which no collector names any more"):
-        RecordCodec([], LIMIT).decode(record)
+        JournalCodec([], LIMIT).decode(record)
 
 
 def test_a_damaged_record_is_told() -> None:
     """A flipped bit makes no event."""
-    record = stored(RecordCodec([], LIMIT), Payload("hello"))
+    record = stored(JournalCodec([], LIMIT), Payload("hello"))
     with pytest.raises(PayloadTypeError, match="event 1 is damaged in the journal: its checksum is wrong"):
-        RecordCodec([], LIMIT).decode(record._replace(body=record.body.replace(b"h", b"j")))
+        JournalCodec([], LIMIT).decode(record._replace(body=record.body.replace(b"h", b"j")))
 
 
 def test_a_type_that_msgspec_does_not_know_is_refused_at_the_start() -> None:
@@ -187,9 +188,9 @@ def test_a_type_that_msgspec_does_not_know_is_refused_at_the_start() -> None:
     class Odd:
         def __init__(self, x: int) -> None: ...
 
-    assert RecordCodec([Odd], LIMIT)  # msgspec decides when it meets a value
+    assert JournalCodec([Odd], LIMIT)  # msgspec decides when it meets a value
     with pytest.raises(ConfigError, match="the journal cannot store payloads of type"):
-        RecordCodec(
+        JournalCodec(
             [
                 dict[str, Order] | list[Order] | int,
                 type("T", (msgspec.Struct,), {"__annotations__": {"a": "Nowhere"}}),
@@ -201,9 +202,9 @@ def test_a_type_that_msgspec_does_not_know_is_refused_at_the_start() -> None:
 @given(st.binary(max_size=200))
 def test_no_bytes_make_it_do_anything_but_refuse(body: bytes) -> None:
     """Whatever stands in a file, decoding it gives a payload or a PayloadTypeError."""
-    codec = RecordCodec([Order, list[Order]], LIMIT)
+    codec = JournalCodec([Order, list[Order]], LIMIT)
     for schema in ("builtins.list", f"{__name__}.Order", "os.system"):
-        record = make_record(1, schema, body, 0.0)
+        record = StoredEvent(1, schema, body, 0.0).sealed()
         try:
             assert isinstance(codec.decode(record), Payload)
         except PayloadTypeError:

@@ -1,0 +1,183 @@
+"""The codec of a journal: payloads as msgpack, with the name of the value's class.
+
+The collectors decide which types values are decoded into. A name in the file never leads to an import or a call.
+"""
+
+import types
+import typing
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from event_collector.journal.stored_event import StoredEvent
+from event_collector.remote.remote_exceptions import text_of
+from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError
+from event_collector.values.payload import Delivery, Payload
+
+__all__ = ["JournalCodec", "decode_untyped"]
+
+PLAIN: Final = (
+    type(None), bool, int, float, str, bytes, bytearray, list, tuple, dict, set, frozenset,
+    datetime, date, time, timedelta, Decimal, UUID,
+)  # fmt: skip
+"""Classes that every program has."""
+
+_encode: Final[Callable[[Any], bytes]] = msgspec.msgpack.Encoder().encode
+
+
+class _Body(msgspec.Struct, array_like=True):
+    """A payload. Other versions may write fewer or more fields."""
+
+    value: msgspec.Raw
+    delivery: int = 0
+    keys: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    priority: int | float | None = None
+    origin: int | None = None
+
+
+_decode_body: Final[Callable[[bytes], _Body]] = msgspec.msgpack.Decoder(_Body).decode
+
+
+def decode_untyped(event: StoredEvent) -> Payload[Any]:
+    """Return the payload of an event with its value as plain msgpack data.
+
+    Raises:
+        Exception: the body is damaged.
+
+    """
+    return _payload_of(event.body, msgspec.msgpack.decode)
+
+
+def _payload_of(data: bytes, decode: Callable[[Any], Any]) -> Payload[Any]:
+    body = _decode_body(data)
+    payload = Payload(decode(body.value), Delivery(body.delivery), body.keys, body.topics, body.priority)
+    if body.origin is not None:
+        payload._note(origin=body.origin)
+    return payload
+
+
+class JournalCodec:
+    """Encodes and decodes payloads.
+
+    Args:
+        types: types of values besides plain data.
+        max_bytes: upper bound of the length of an encoded payload.
+
+    Raises:
+        ConfigError: msgspec cannot decode one of the types.
+
+    """
+
+    def __init__(self, types: Iterable[Any], max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._decoders: dict[str, list[Callable[[Any], Any]]] = {}
+        self._schemas: dict[type, str] = {}
+        for kind in types:
+            for member in _members_of(kind):
+                self._register(member)
+        for plain in PLAIN:
+            if plain not in self._schemas:
+                self._register(plain)
+
+    def _register(self, kind: Any) -> None:
+        value_class = _class_of(kind)
+        if value_class is None:
+            return
+        try:
+            decode = msgspec.msgpack.Decoder(kind).decode
+        except Exception as exc:
+            raise ConfigError(f"the journal cannot store payloads of type {kind!r}: {exc}") from exc
+        schema = self._schemas[value_class] = f"{value_class.__module__}.{value_class.__qualname__}"
+        self._decoders.setdefault(schema, []).append(decode)
+
+    def encode(self, payload: Payload[Any]) -> tuple[str, bytes]:
+        """Return the schema and the bytes of a payload.
+
+        Raises:
+            EncodeError: the value cannot be encoded, could not be decoded again, or is too long.
+
+        """
+        value = payload.value
+        schema = self._schemas.get(type(value))
+        if schema is None:
+            raise EncodeError(
+                f"the journal could not give back a payload of type {type(value).__qualname__}: no collector names "
+                f"that type. Annotate a handler with it (payload: Payload[{type(value).__name__}]), or list it in "
+                f"Journal(types=[...])"
+            )
+        try:
+            raw, origin = msgspec.Raw(_encode(value)), payload._headers.origin
+            keys, topics = tuple(payload.keys), tuple(payload.topics)
+            body = _encode(_Body(raw, payload.delivery.value, keys, topics, payload.priority, origin))
+        except Exception as exc:
+            raise EncodeError(
+                f"the journal cannot store the payload of type {type(value).__qualname__}: {text_of(exc)}. Send what "
+                f"msgspec encodes (dict, list, str, bytes, numbers, dataclass, msgspec.Struct, attrs)"
+            ) from exc
+        if len(body) > self._max_bytes:
+            raise EncodeError(
+                f"the payload takes {len(body):,} bytes, and the limit of the journal is {self._max_bytes:,}: "
+                f"Journal(max_payload_bytes=...)"
+            )
+        return schema, body
+
+    def decode(self, event: StoredEvent) -> Payload[Any]:
+        """Return the payload of an event.
+
+        Raises:
+            PayloadTypeError: the event is damaged, or no type fits it any more; the message says why.
+
+        """
+        if not event.is_sound:
+            raise PayloadTypeError(f"event {event.id} is damaged in the journal: its checksum is wrong")
+        decoders = self._decoders.get(event.schema)
+        if decoders is None:
+            raise PayloadTypeError(
+                f"event {event.id} is a {event.schema}, which no collector names any more: it cannot be decoded"
+            )
+        try:
+            return _payload_of(event.body, partial(_decode_first, decoders))
+        except Exception as exc:  # validation code of the type may raise anything
+            raise PayloadTypeError(
+                f"event {event.id} does not decode as {event.schema} any more: {text_of(exc)}"
+            ) from exc
+
+
+def _decode_first(decoders: list[Callable[[Any], Any]], raw: msgspec.Raw) -> Any:
+    """Return the value of the first decoder that fits; the error of the last one is raised if none does."""
+    for decode in decoders[:-1]:
+        try:
+            return decode(raw)
+        except Exception:  # noqa: S112 - the next decoder may fit
+            continue
+    return decoders[-1](raw)
+
+
+def _members_of(kind: Any) -> Iterable[Any]:
+    """Yield the members of a union, or the type itself; nothing for Any."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        for member in typing.get_args(kind):
+            yield from _members_of(member)
+    elif kind is not Any:
+        yield kind
+
+
+def _class_of(kind: Any) -> type | None:
+    """Return the class of the values of a type; None if they have no class in common."""
+    while True:
+        if typing.get_origin(kind) is typing.Annotated:
+            kind = typing.get_args(kind)[0]
+        elif hasattr(kind, "__supertype__"):
+            kind = kind.__supertype__
+        elif typing.is_typeddict(kind):
+            return dict
+        elif typing.get_origin(kind) is not None:
+            kind = typing.get_origin(kind)
+        else:
+            return kind if isinstance(kind, type) else None
