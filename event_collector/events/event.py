@@ -1,6 +1,7 @@
 """An event that was sent: a place where its results will be."""
 
 import asyncio
+from collections.abc import Callable
 from contextvars import Context as ContextVars
 from enum import Enum
 from typing import Any, Protocol
@@ -29,6 +30,23 @@ class Waiter(Protocol):
 
     def set_result(self, result: None, /) -> None:
         """Wake it."""
+
+
+class Callback:
+    """A waiter that calls a function when its event is done."""
+
+    __slots__ = ("_call", "_event")
+
+    def __init__(self, event: "CollectorEvent", call: "Callable[[CollectorEvent], object]") -> None:
+        self._event, self._call = event, call
+
+    def done(self) -> bool:
+        """Return False: it is to be called."""
+        return False
+
+    def set_result(self, _result: None, /) -> None:
+        """Call the function."""
+        self._call(self._event)
 
 
 class QueueType(Enum):
@@ -142,6 +160,17 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
             self._waiters[waiter] = None
         else:
             self._waiters = {self._waiters: None, waiter: None}
+
+    def on_done(self, call: "Callable[[CollectorEvent], object]") -> Waiter:
+        """Have `call(event)` called when the event is done, which it must not be yet.
+
+        Returns:
+            What `remove_waiter()` takes to have it not called.
+
+        """
+        waiter = Callback(self, call)
+        self.add_waiter(waiter)
+        return waiter
 
     def remove_waiter(self, waiter: "Waiter") -> None:
         """Forget a waiter; one that is not there, or no longer, is no error."""
