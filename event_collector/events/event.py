@@ -37,7 +37,7 @@ class Callback:
 
     __slots__ = ("_call", "_event")
 
-    def __init__(self, event: "CollectorEvent", call: "Callable[[CollectorEvent], object]") -> None:
+    def __init__(self, event: "CollectorEvent", call: Callable[["CollectorEvent"], object]) -> None:
         self._event, self._call = event, call
 
     def done(self) -> bool:
@@ -161,7 +161,7 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
         else:
             self._waiters = {self._waiters: None, waiter: None}
 
-    def on_done(self, call: "Callable[[CollectorEvent], object]") -> Waiter:
+    def on_done(self, call: Callable[["CollectorEvent"], object]) -> Waiter:
         """Have `call(event)` called when the event is done, which it must not be yet.
 
         Returns:

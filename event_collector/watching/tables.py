@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-__all__ = ["columns", "duration", "printable", "short", "size"]
+__all__ = ["columns", "duration", "plural", "printable", "short", "size"]
 
 
 def duration(seconds: float) -> str:
@@ -42,3 +42,8 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def printable(text: str) -> str:
     """Return text with whatever could control a terminal written out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def plural(number: int, noun: str) -> str:
+    """Return a number and a noun, the noun in the plural unless the number is 1."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
