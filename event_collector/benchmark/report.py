@@ -93,19 +93,7 @@ def make_report(
     found: Sequence[Measured], *, target: str, name: str, key: str, command: str, environment: Environment,
     seconds: float, settled: bool,
 ) -> Report:  # fmt: skip
-    """Judge the measurements and return the report.
-
-    Args:
-        found: the contenders.
-        target: MODULE:OBJECT.
-        name: name of the handler, for the lines of Python.
-        key: key of the collector.
-        command: the command line.
-        environment: where the measurement ran.
-        seconds: its duration.
-        settled: see `Report`.
-
-    """
+    """Judge the measurements and return the report; `name` and `key` are those of the handler and its collector."""
     recommendation = recommend(found)
     if environment.load > environment.cpus:
         recommendation.warnings.append(

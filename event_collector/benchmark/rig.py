@@ -38,12 +38,7 @@ TRANSFERRED_EVENTS = 50
 
 
 def as_contender(collector: Collector, contender: Contender) -> Collector:
-    """Return a copy of a collector that runs in the mode of the contender.
-
-    Raises:
-        ConfigError: its handler cannot run in this mode.
-
-    """
+    """Return a copy of a collector that runs in the mode of the contender; raises ConfigError if it cannot."""
     processor = _awaitable(collector.processor) if contender.rewritten else collector.handler
     return Collector(
         collector.key,
@@ -66,14 +61,7 @@ def _awaitable(processor: Processor) -> Processor:
 
 
 class Rig:
-    """Measures one contender.
-
-    Args:
-        collector: the collector of the handler.
-        contender: how it runs.
-        values: returns a number of new values for payloads.
-
-    """
+    """Measures one contender of a collector; `values` returns a number of new values for payloads."""
 
     def __init__(
         self, collector: Collector, contender: Contender, values: Callable[[int], Sequence[Any]]
@@ -92,12 +80,7 @@ class Rig:
         )  # fmt: skip
 
     async def open(self) -> Readiness:
-        """Start the queue. A handler that runs on the event loop is profiled before.
-
-        Raises:
-            Exception: the queue does not start.
-
-        """
+        """Start the queue; raises its error if it does not start. A handler on the event loop is profiled before."""
         profile = await self._profile() if self._contender.mode == COROUTINE else None
         await self._queue.init_queue()
         transfer = await self._measure_transfer() if self._contender.mode == PROCESS else None

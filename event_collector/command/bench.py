@@ -18,9 +18,8 @@ from event_collector.benchmark.figures import Contender, Measured
 from event_collector.benchmark.rendering import render_page, render_text
 from event_collector.benchmark.report import Environment, Report, make_report
 from event_collector.benchmark.trial import GRACE, Subject, Trial, contenders_of, worker_counts
-from event_collector.command.bench_subject import Assignment, SubjectProcess
+from event_collector.command.bench_subject import Assignment, PayloadValues, SubjectProcess
 from event_collector.command.files import take_standard_streams, write_all
-from event_collector.command.ndjson import InputLine, LineDecoder, LineSplitter, UnknownType
 from event_collector.command.options import (
     UsageError,
     add_command,
@@ -36,6 +35,7 @@ from event_collector.handlers.collector import Collector, common_payload_type
 from event_collector.handlers.signature import describe
 from event_collector.life.interruption import SIGNALS, exit_status
 from event_collector.values.errors import ConfigError
+from event_collector.values.json_values import UnknownType
 from event_collector_workers.machine.probe import granted_cpus, memory_limit
 
 __all__ = ["add_parser"]
@@ -46,7 +46,6 @@ MAX_BYTES = 64 * 1024 * 1024
 """Bytes of payloads, as JSON, in memory at once: those of the input, and those of one round."""
 MEMORY_SHARE = 0.15
 """The share of the memory of this machine or container at which a contender is stopped."""
-CHUNK = 256 * 1024
 MILLISECONDS = 1000
 
 DESCRIPTION = """\
@@ -136,12 +135,7 @@ def _counts(text: str) -> list[int]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit status.
-
-    Raises:
-        UsageError: the options, the handler or the payloads cannot work.
-
-    """
+    """Run the subcommand and return its exit status; raises UsageError."""
     if options.html is not None:
         _check_writable(options.html)
     stdin, stdout = take_standard_streams()
@@ -247,35 +241,36 @@ def _payloads(options: argparse.Namespace, stdin: int | None) -> list[str]:
 
 
 def _read_lines(path: str, stdin: int | None) -> list[str]:
+    """Return the first lines that are not empty, within MAX_LINES and MAX_BYTES."""
     if path == "-" and stdin is None:
         raise UsageError("standard input is closed")
-    splitter, read = LineSplitter(MAX_BYTES), 0
     lines: list[str] = []
+    left = MAX_BYTES
     try:
         with open(stdin if path == "-" and stdin is not None else path, "rb") as file:
-            while read < MAX_BYTES and len(lines) < MAX_LINES and (chunk := file.read(CHUNK)):
-                read += len(chunk)
-                lines += map(_text, splitter.feed(chunk))
-            if not file.read(1):
-                lines += map(_text, splitter.finish())
+            for number in range(1, MAX_LINES + 1):
+                line = file.readline(left + 1)
+                left -= len(line)
+                if not line or left < 0:
+                    break
+                if line.strip():
+                    lines.append(_decode(line, number))
     except OSError as exc:
         raise UsageError(f"cannot read {path}: {exc.strerror}") from None
-    return [line for line in lines if line.strip()][:MAX_LINES]
+    return lines
 
 
-def _text(line: InputLine) -> str:
+def _decode(line: bytes, number: int) -> str:
     try:
-        return (line.data or b"").decode()
+        return line.removesuffix(b"\n").decode()
     except UnicodeDecodeError as exc:
-        raise UsageError(f"line {line.number} is not JSON: {exc}") from None
+        raise UsageError(f"line {number} is not JSON: {exc}") from None
 
 
 def _check_payloads(lines: list[str], line_type: Any) -> None:
     """Reject payloads that do not fit the handler: the benchmark would measure their errors."""
     try:
-        decode = LineDecoder(line_type, MAX_BYTES)
-        for number, line in enumerate(lines, 1):
-            decode(InputLine(number, line.encode(), len(line)))
+        PayloadValues(lines, line_type)(len(lines))
     except (ValueError, TypeError, UnknownType) as exc:
         raise UsageError(f"payloads: {exc}") from None
 

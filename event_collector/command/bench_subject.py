@@ -29,7 +29,7 @@ from event_collector.command.target import collector_of, find
 from event_collector.handlers.collector import common_payload_type
 from event_collector.values.errors import ConfigError
 
-__all__ = ["Assignment", "SubjectProcess", "serve"]
+__all__ = ["Assignment", "PayloadValues", "SubjectProcess", "serve"]
 
 T = TypeVar("T")
 
@@ -53,17 +53,10 @@ class Assignment(msgspec.Struct):
 
 
 class SubjectProcess:
-    """The parent's end: a `Subject` in a process of its own.
+    """The parent's end: a `Subject` in its own process, which must be ready within `timeout` seconds.
 
-    The process has its own session: Ctrl-C reaches only the parent, which ends it.
-
-    Args:
-        assignment: what it measures.
-        timeout: seconds until it must be ready.
-
-    Raises:
-        SubjectFailed: it cannot measure this.
-
+    The process has its own session: Ctrl-C reaches only the parent, which ends it. The constructor raises
+    SubjectFailed if the process cannot measure the contender.
     """
 
     def __init__(self, assignment: Assignment, timeout: float) -> None:

@@ -62,12 +62,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit status.
-
-    Raises:
-        UsageError: the command line has no path of a socket.
-
-    """
+    """Run the subcommand and return its exit status; raises UsageError."""
     report = _check(path_of(options.path), options.timeout, alive=options.alive)
     with contextlib.suppress(BrokenPipeError):
         print(msgspec.json.encode(report).decode(), flush=True)

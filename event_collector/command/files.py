@@ -76,12 +76,7 @@ class InputFile:
 
     @classmethod
     def open(cls, path: str, stdin: int | None) -> "InputFile":
-        """Open a path; "-" is standard input, at the descriptor `stdin`, None if it is closed.
-
-        Raises:
-            UsageError: the file cannot be opened, or is a directory.
-
-        """
+        """Open a path; "-" is standard input, at the descriptor `stdin`, None if it is closed."""
         if path == "-" and stdin is None:
             raise UsageError("standard input is closed")
         try:
@@ -94,12 +89,7 @@ class InputFile:
             raise UsageError(f"cannot read {name}: {exc.strerror}") from None
 
     async def read(self) -> bytes:
-        """Return the next bytes, at least one; none at the end.
-
-        Raises:
-            OSError: reading failed.
-
-        """
+        """Return the next bytes, at least one; none at the end. Raises OSError."""
         return await self._thread.run(os.read, self._fd, CHUNK)
 
 
@@ -112,12 +102,9 @@ class OutputFile:
         self.is_terminal = os.isatty(fd)
 
     async def write(self, data: bytes) -> None:
-        """Write all of the data. Cancellation does not stop the write.
+        """Write all of the data; raises OSError, or BrokenPipeError if the reader has closed the pipe.
 
-        Raises:
-            BrokenPipeError: the reader has closed the pipe.
-            OSError: writing failed.
-
+        Cancellation does not stop the write.
         """
         await self._thread.run(write_all, self._fd, data)
 

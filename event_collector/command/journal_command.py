@@ -71,12 +71,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit status.
-
-    Raises:
-        UsageError: the options cannot work, or the journal cannot be used.
-
-    """
+    """Run the subcommand and return its exit status; raises UsageError."""
     changing = options.action in ("replay", "drop")
     if changing and not (options.ids or options.collector or options.all):
         raise UsageError(f"say which to {options.action}: --id N, --collector KEY or --all")

@@ -48,12 +48,7 @@ class Acknowledgements:
                 self._late.append(line.event.id)
 
     def close(self) -> None:
-        """Acknowledge the rest, after the end of the queue.
-
-        Raises:
-            JournalError: the journal cannot be written.
-
-        """
+        """Acknowledge the rest, after the end of the queue; raises JournalError."""
         if not self._late:
             return
         changes = Changes()
@@ -65,32 +60,12 @@ class Acknowledgements:
 
 
 class LineRun:
-    """A `QueueRun` over lines.
-
-    Args:
-        queue: a queue that runs.
-        source: the input.
-        output: where results go.
-        splitter: cuts the input into lines.
-        decoder: makes values of lines.
-        window: the lines in flight.
-        fail_fast: whether to stop at the first failed line, in the order of the output.
-        acknowledgements: tells the journal which lines are written; None without a journal.
-
-    """
+    """A `QueueRun` over lines. With `fail_fast`, it stops at the first failed line, in the order of the output."""
 
     def __init__(
-        self,
-        queue: CollectorQueue,
-        source: InputFile,
-        output: RunOutput,
-        *,
-        splitter: LineSplitter,
-        decoder: LineDecoder,
-        window: LineWindow,
-        fail_fast: bool,
-        acknowledgements: Acknowledgements | None = None,
-    ) -> None:
+        self, queue: CollectorQueue, source: InputFile, output: RunOutput, *, splitter: LineSplitter, decoder: LineDecoder,
+        window: LineWindow, fail_fast: bool, acknowledgements: Acknowledgements | None = None,
+    ) -> None:  # fmt: skip
         self.queue, self.output = queue, output
         self._source, self._splitter, self._decoder, self._window = source, splitter, decoder, window
         self._tally = output.tally

@@ -22,16 +22,7 @@ __all__ = ["MessageRun"]
 
 
 class MessageRun:
-    """A `QueueRun` over messages.
-
-    Args:
-        queue: a queue that runs.
-        source: where messages come from.
-        output: where results go.
-        until_empty: whether to end when no more messages come.
-        settings: further arguments of the feed.
-
-    """
+    """A `QueueRun` over messages; `settings` are further arguments of the feed."""
 
     def __init__(
         self, queue: CollectorQueue, source: Source, output: RunOutput, *, until_empty: bool, **settings: Any

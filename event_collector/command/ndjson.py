@@ -80,15 +80,9 @@ class LineSplitter:
 
 
 class LineDecoder:
-    """Decodes lines into values.
+    """Decodes lines into values of `line_type`, Any included; `max_bytes` is the limit of the splitter, for errors.
 
-    Args:
-        line_type: the type of every line: one that msgspec knows, or Any.
-        max_bytes: the limit that too long lines exceeded, for their error.
-
-    Raises:
-        UnknownType: msgspec cannot decode into the type.
-
+    The constructor raises UnknownType if msgspec cannot decode into the type.
     """
 
     def __init__(self, line_type: Any, max_bytes: int) -> None:
@@ -124,13 +118,9 @@ class LineEncoder:
     def results(
         self, number: int | str | None, results: ResultList, *, replayed: bool = False
     ) -> tuple[bytes, bool]:
-        """Return the line of an event, and whether it failed, that is, whether any of its results is an error.
+        """Return the line of an event, and whether any of its results is an error.
 
-        Args:
-            number: number of the line of input, or id of the message; None if the event has neither.
-            results: results of the event.
-            replayed: whether the input belongs to an earlier run.
-
+        `number` is the number of the line of input, or the id of the message; None if the event has neither.
         """
         head = b'{"id":%b%b' % (self._encode(number), b',"replayed":true' if replayed else b"")
         outcomes = [self._outcome(result) for result in results]

@@ -1,10 +1,12 @@
 """Command-line options: value types, options that subcommands share, and the error for wrong usage."""
 
 import argparse
-import asyncio
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio  # health probes do without it
 
 __all__ = [
     "UsageError",
@@ -71,13 +73,8 @@ def duration(text: str) -> float:
     return seconds
 
 
-def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return the factory of the event loop that `--loop` selects; None for the default loop of asyncio.
-
-    Raises:
-        UsageError: uvloop is selected and not installed.
-
-    """
+def loop_factory(name: str) -> "Callable[[], asyncio.AbstractEventLoop] | None":
+    """Return the factory of the event loop that `--loop` selects; None for the default loop of asyncio."""
     if name == "asyncio":
         return None
     try:

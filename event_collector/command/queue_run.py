@@ -136,14 +136,9 @@ class RunOutput:
     def encode(
         self, name: int | str | None, event: CollectorEvent | None, error: Exception | None, *, replayed: bool = False
     ) -> tuple[bytes, bool]:  # fmt: skip
-        """Return the line of an event, or of the error in its place, and whether it failed.
+        """Return the line of a finished event, or of the error in its place, and whether it failed.
 
-        Args:
-            name: number of the line of input, or id of the message.
-            event: a finished event, if there was one.
-            error: the reason why there was none.
-            replayed: whether the input belongs to an earlier run.
-
+        `name` is the number of the line of input, or the id of the message.
         """
         results = None if event is None else event.get_result()
         if event is None or results is None:
@@ -152,13 +147,7 @@ class RunOutput:
         return self._encoder.results(name, results, replayed=replayed)
 
     async def write(self, data: bytes) -> None:
-        """Write lines.
-
-        Raises:
-            BrokenPipeError: the reader has closed the pipe.
-            OSError: writing failed.
-
-        """
+        """Write lines; raises OSError, or BrokenPipeError if the reader has closed the pipe."""
         with self.progress.aside() if self._file.is_terminal else contextlib.nullcontext():
             await self._file.write(data)
 

@@ -53,12 +53,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit status.
-
-    Raises:
-        UsageError: the options, or the target, cannot work.
-
-    """
+    """Run the subcommand and return its exit status; raises UsageError."""
     stdin, stdout = take_standard_streams()
     logs.configure(options.log_level)
     factory = loop_factory(options.loop)

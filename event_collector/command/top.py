@@ -71,12 +71,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit status.
-
-    Raises:
-        UsageError: the command line has no path of a socket.
-
-    """
+    """Run the subcommand and return its exit status; raises UsageError."""
     path = path_of(options.path)
     signal.signal(signal.SIGTERM, _exit)  # an exception, so that the terminal is restored
     try:
@@ -110,30 +105,21 @@ class SnapshotDisplay(Protocol):
         """Display the last snapshot, which came `silence` seconds ago."""
 
 
-class _TextDisplay:
-    """Writes a page of plain text for each new snapshot."""
+class _PlainDisplay:
+    """Prints each new snapshot, as a line of JSON or as a page of text."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
         self._last: Snapshot | None = None
 
     def show(self, snapshot: Snapshot, silence: float) -> None:
         if snapshot is self._last:
             return
-        separator = "" if self._last is None else "\n"
-        self._last = snapshot
-        print(separator + "\n".join(line.text for line in page(snapshot)), flush=True)
-
-
-class _JsonDisplay:
-    """Writes a line of JSON for each new snapshot."""
-
-    def __init__(self) -> None:
-        self._last: Snapshot | None = None
-
-    def show(self, snapshot: Snapshot, silence: float) -> None:
-        if snapshot is not self._last:
-            self._last = snapshot
+        is_first, self._last = self._last is None, snapshot
+        if self._as_json:
             print(msgspec.json.encode(snapshot).decode(), flush=True)
+        else:
+            print(*([] if is_first else [""]), *(line.text for line in page(snapshot)), sep="\n", flush=True)
 
 
 class _ScreenDisplay:
@@ -156,13 +142,11 @@ class _ScreenDisplay:
 def _display(options: argparse.Namespace) -> Iterator[SnapshotDisplay]:
     """Yield the display that suits standard output, and restore the terminal."""
     is_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
-    if options.json:
-        yield _JsonDisplay()
-    elif options.once or not is_terminal:
-        yield _TextDisplay()
+    if options.json or options.once or not is_terminal:
+        yield _PlainDisplay(as_json=options.json)
     elif importlib.util.find_spec("rich") is None:
         _say(f"the full-screen display needs rich: {install_line('top')}")
-        yield _TextDisplay()
+        yield _PlainDisplay(as_json=False)
     else:
         screen = _ScreenDisplay()
         with screen.live:

@@ -1,4 +1,4 @@
-"""URLs of sources, as the command takes them."""
+"""Sources from URLs, as `event-collector run --source` takes them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -16,15 +16,15 @@ REDIS: Final = {"group": str, "field": str, "claim_after": float, "dead_letters"
 
 
 def open_url(url: str) -> Source:
-    """Return the source that a URL names; it is not connected yet.
+    """Return the source of a URL; it is not connected.
 
     `nats://host:4222/STREAM` or `tls://...`, several servers as `nats://a:4222,b:4222/STREAM`, with the parameters
     `consumer`, `subject`, `ack_wait`, `dead_letters` of JetStreamSource and `credentials`, the path of a .creds file.
     `redis://host:6379/STREAM` or `rediss://...`, with the parameters `group`, `field`, `claim_after`, `dead_letters` of
-    RedisStreamSource and `db`. User and password stand before the host, `user:password@`, as in other URLs.
+    RedisStreamSource and `db`. `user:password@` may precede the host.
 
     Raises:
-        ConfigError: it is no such URL, or what it needs is not installed. The message has no password.
+        ConfigError: the URL is invalid, or its client is not installed. The message has no password.
 
     """
     try:
@@ -60,7 +60,7 @@ def _redis(parts: SplitResult, stream: str, given: dict[str, Any]) -> Source:
 
 
 def _parameters(parts: SplitResult, known: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
-    """Return the parameters of a URL, read as what each is."""
+    """Return the parameters of a URL, converted to their types."""
     given = {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name not in known:
