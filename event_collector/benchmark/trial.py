@@ -7,6 +7,7 @@ from typing import Protocol
 from event_collector.benchmark import concurrency
 from event_collector.benchmark.figures import Contender, Measured, Readiness, RoundOrder, RoundResult
 from event_collector.benchmark.recommendation import FEW_ROUNDS, profile_of
+from event_collector.watching.tables import size
 
 __all__ = ["Subject", "SubjectFailed", "Trial", "contenders_of", "worker_counts"]
 
@@ -195,7 +196,7 @@ class Trial:
         self._overhead += max(0.0, self.used - begun - result.seconds)
         memory = result.own_memory + result.worker_memory
         if memory > self._max_memory:
-            raise SubjectFailed(f"stopped when its memory had reached {memory / 1e6:,.0f} MB")
+            raise SubjectFailed(f"stopped when its memory had reached {size(memory)}")
         return result
 
     def _drop(self, measured: Measured, reason: str) -> None:

@@ -15,7 +15,6 @@ from event_collector.command.files import InputFile
 from event_collector.command.line_window import LineWindow, PendingLine
 from event_collector.command.ndjson import InputLine, LineDecoder, LineSplitter
 from event_collector.command.queue_run import RunOutput, end_tasks
-from event_collector.events.event import CollectorEvent
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal import Journal
@@ -63,8 +62,8 @@ class LineRun:
     """A `QueueRun` over lines. With `fail_fast`, it stops at the first failed line, in the order of the output."""
 
     def __init__(
-        self, queue: CollectorQueue, source: InputFile, output: RunOutput, *, splitter: LineSplitter, decoder: LineDecoder,
-        window: LineWindow, fail_fast: bool, acknowledgements: Acknowledgements | None = None,
+        self, queue: CollectorQueue, source: InputFile, output: RunOutput, *, splitter: LineSplitter,
+        decoder: LineDecoder, window: LineWindow, fail_fast: bool, acknowledgements: Acknowledgements | None = None,
     ) -> None:  # fmt: skip
         self.queue, self.output = queue, output
         self._source, self._splitter, self._decoder, self._window = source, splitter, decoder, window
@@ -151,11 +150,6 @@ class LineRun:
 
     def _complain_of_reading(self, exc: Exception) -> None:
         self._tally.complain(f"stopped reading after line {self._tally.read:,}: {exc}")
-
-    def replay(self, events: Iterable[CollectorEvent]) -> None:
-        """Write the output of events of an earlier run too; those that come before the first line precede it."""
-        for event in events:
-            self._window.replay(event.payload._headers.origin).attach(event)
 
     # Output
 

@@ -88,9 +88,9 @@ class LineWindow:
             await self._room
         return self._add(PendingLine(self, number, size))
 
-    def replay(self, number: int | None) -> PendingLine:
-        """Add a line of an earlier run, without regard to room: its event is in the queue already."""
-        return self._add(PendingLine(self, number, 0, is_replayed=True))
+    def replay(self, event: CollectorEvent) -> None:
+        """Add the line of an event of an earlier run, without regard to room: the queue has its event already."""
+        self._add(PendingLine(self, event.payload._headers.origin, 0, is_replayed=True)).attach(event)
 
     def _add(self, line: PendingLine) -> PendingLine:
         self._inside[line] = None
@@ -146,6 +146,10 @@ class LineWindow:
     def numbers(self) -> list[int]:
         """Return the numbers of this run's lines inside, in input order."""
         return [line.number for line in self._inside if line.number is not None and not line.is_replayed]
+
+    def last_number(self) -> int:
+        """Return the highest line number inside, replayed lines included; 0 if there is none."""
+        return max((line.number or 0 for line in self._inside), default=0)
 
     def __len__(self) -> int:
         """Return the number of lines inside, replayed ones included."""

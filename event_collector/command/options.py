@@ -2,11 +2,11 @@
 
 import argparse
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import asyncio  # health probes do without it
+if TYPE_CHECKING:  # a health probe does not import asyncio
+    import asyncio
+    from collections.abc import Callable
 
 __all__ = [
     "UsageError",

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +19,6 @@ from event_collector.command.progress import make_display
 from event_collector.command.queue_run import QueueRun, RunOutput, Tally, drive
 from event_collector.command.run_options import LINES_IN_FLIGHT, MAX_ATTEMPTS, add_options
 from event_collector.command.target import DEFAULT_QUEUE_SIZE, find, make_queue
-from event_collector.events.event import CollectorEvent
 from event_collector.handlers.collector import common_payload_type
 from event_collector.handlers.retry import Retry
 from event_collector.journal.journal import Journal
@@ -86,20 +85,17 @@ async def _process(
     """Start the queue, process the input, end the queue, report, and return the exit status."""
     interruption = Interruption()
     interruption.install()
-    earlier = _EarlierRun()
-    journal = _make_journal(options.journal, earlier)
+    window = LineWindow(_in_flight(options), MAX_BYTES, ordered=not options.unordered)
+    journal = _make_journal(options.journal, window)
     opened = await _unless_interrupted(interruption, _open(options, found, journal))
     if opened is None:
         return _status(interruption, failed=True)
     queue, decoder = opened
     acknowledgements = None if journal is None else Acknowledgements(journal)
-    run: QueueRun
-    if isinstance(source, InputFile):
-        run = line_run = _make_line_run(options, queue, source, file, decoder, acknowledgements)
-        _report_earlier_run(earlier.events, quiet=options.quiet)
-        earlier.hand_to(line_run.replay)
-    else:
-        run = _make_message_run(options, queue, source, file)
+    run = _make_run(options, queue, source, file, window, decoder, acknowledgements)
+    if len(window) and not options.quiet:
+        events = plural(len(window), "event")
+        _say(f"{events} of an earlier run first; the last line that it took was {window.last_number():,}")
     interruption.before_exit = lambda: _leave_at_once(run)
     try:
         await drive(run, interruption, options.drain_timeout)
@@ -115,32 +111,11 @@ async def _process(
     return _status(interruption, failed=bool(tally.failed or tally.complaint or run.cut_short()))
 
 
-class _EarlierRun:
-    """The events that an earlier run has left in the journal: those of the start, then further ones one by one."""
-
-    def __init__(self) -> None:
-        self.events: list[CollectorEvent] = []
-        self._take: Callable[[list[CollectorEvent]], None] | None = None
-
-    def add(self, event: CollectorEvent) -> None:
-        """Note an event that is processed again."""
-        if self._take is None:
-            self.events.append(event)
-        else:
-            self._take([event])
-
-    def hand_to(self, take: Callable[[list[CollectorEvent]], None]) -> None:
-        """Pass all events to `take`, and later ones as they come."""
-        self._take = take
-        take(self.events)
-        self.events = []
-
-
-def _make_journal(path: str | None, earlier: _EarlierRun) -> Journal | None:
+def _make_journal(path: str | None, window: LineWindow) -> Journal | None:
     if path is None:
         return None
     try:
-        return Journal(path, acknowledge=True, on_replay=earlier.add)
+        return Journal(path, acknowledge=True, on_replay=window.replay)
     except ConfigError as exc:
         raise UsageError(f"--journal: {exc}") from None
 
@@ -188,47 +163,28 @@ async def _shut_down(queue: CollectorQueue, acknowledgements: Acknowledgements |
     return None
 
 
-def _make_line_run(
-    options: argparse.Namespace, queue: CollectorQueue, source: InputFile, file: OutputFile, decoder: LineDecoder,
-    acknowledgements: Acknowledgements | None,
-) -> LineRun:  # fmt: skip
-    return LineRun(
-        queue,
-        source,
-        _make_output(options, queue, file, source.total),
-        splitter=LineSplitter(options.max_line_bytes),
-        decoder=decoder,
-        window=LineWindow(_in_flight(options), MAX_BYTES, ordered=not options.unordered),
-        fail_fast=options.fail_fast,
-        acknowledgements=acknowledgements,
-    )
-
-
-def _make_message_run(
-    options: argparse.Namespace, queue: CollectorQueue, source: "Source", file: OutputFile
-) -> QueueRun:
+def _make_run(
+    options: argparse.Namespace, queue: CollectorQueue, source: "InputFile | Source", file: OutputFile,
+    window: LineWindow, decoder: LineDecoder, acknowledgements: Acknowledgements | None,
+) -> QueueRun:  # fmt: skip
+    total = source.total if isinstance(source, InputFile) else None
+    encoder = LineEncoder(several=len(queue.collectors) > 1, tracebacks=options.traceback)
+    progress = make_display(total, quiet=options.quiet, interval=options.progress_interval)
+    output = RunOutput(file, encoder, Tally(), progress)
+    if isinstance(source, InputFile):
+        return LineRun(
+            queue, source, output, splitter=LineSplitter(options.max_line_bytes), decoder=decoder, window=window,
+            fail_fast=options.fail_fast, acknowledgements=acknowledgements,
+        )  # fmt: skip
     # A run over lines does not import these.
     from event_collector.command.message_run import MessageRun
     from event_collector.sources.payloads import JsonPayloads
 
     return MessageRun(
-        queue,
-        source,
-        _make_output(options, queue, file, None),
-        until_empty=options.until_empty,
-        retry=Retry(max_attempts=options.max_attempts or MAX_ATTEMPTS),
-        max_in_flight=_in_flight(options),
-        max_bytes=MAX_BYTES,
-        to_payload=JsonPayloads(queue.collectors.values(), options.max_line_bytes),
-    )
-
-
-def _make_output(
-    options: argparse.Namespace, queue: CollectorQueue, file: OutputFile, total: int | None
-) -> RunOutput:
-    encoder = LineEncoder(several=len(queue.collectors) > 1, tracebacks=options.traceback)
-    progress = make_display(total, quiet=options.quiet, interval=options.progress_interval)
-    return RunOutput(file, encoder, Tally(), progress)
+        queue, source, output, until_empty=options.until_empty,
+        retry=Retry(max_attempts=options.max_attempts or MAX_ATTEMPTS), max_in_flight=_in_flight(options),
+        max_bytes=MAX_BYTES, to_payload=JsonPayloads(queue.collectors.values(), options.max_line_bytes),
+    )  # fmt: skip
 
 
 def _in_flight(options: argparse.Namespace) -> int:
@@ -265,13 +221,6 @@ def _read_url(text: str) -> str:
     except (OSError, UnicodeError) as exc:
         reason = getattr(exc, "strerror", None) or exc
         raise UsageError(f"--source: cannot read {text[1:]}: {reason}") from None
-
-
-def _report_earlier_run(events: list[CollectorEvent], *, quiet: bool) -> None:
-    if events and not quiet:
-        last = max(event.payload._headers.origin or 0 for event in events)
-        number = plural(len(events), "event")
-        _say(f"{number} of an earlier run first; the last line that it took was {last:,}")
 
 
 def _report(run: QueueRun, interruption: Interruption, *, quiet: bool) -> None:

@@ -2,12 +2,18 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.sources.jetstream_pull import Puller
-from event_collector.sources.source import PATIENCE, BrokerMessage, check_hold
+from event_collector.sources.source import (
+    PATIENCE,
+    BrokerMessage,
+    check_hold,
+    describe_error,
+    translate_errors,
+)
 from event_collector.values.errors import ConfigError, SourceError
 from event_collector.values.extras import import_extra
 
@@ -94,7 +100,7 @@ class JetStreamSource:
         """
         self._client = await self._connect()
         try:
-            async with self._translated("cannot be read"):
+            with self._translated("cannot be read"):
                 self._jetstream = self._client.jetstream()
                 self.hold = await self._find_consumer(self._jetstream)
                 await self._find_dead_letters(self._jetstream)
@@ -132,7 +138,7 @@ class JetStreamSource:
         with suppress(Exception):
             await client.close()
         raise SourceError(
-            f"the NATS server of stream {self._stream!r} cannot be reached: {_describe(reason)}. "
+            f"the NATS server of stream {self._stream!r} cannot be reached: {describe_error(reason)}. "
             f"Is it running, and are address and credentials right?"
         )
 
@@ -177,33 +183,33 @@ class JetStreamSource:
     async def fetch(self, most: int) -> list[BrokerMessage]:
         """Return up to `most` messages as soon as there is one; an empty list after a second."""
         client, puller = self._opened()
-        async with self._translated("gives no messages"):
+        with self._translated("gives no messages"):
             if puller.problem is not None:
                 # The consumer may have been deleted, or its leader may be gone.
                 await self._find_consumer(client.jetstream())
                 puller.problem = None
             taken = await puller.take(most, PATIENCE)
             if not taken and not client.is_connected:
-                raise SourceError(f"there is no connection to the server: {_describe(self._last_error)}")
+                raise SourceError(f"there is no connection to the server: {describe_error(self._last_error)}")
             if not taken and puller.problem is not None:
                 raise SourceError(f"the server said: {puller.problem}")
             return [_message(msg) for msg in taken]
 
     async def extend(self, messages: Sequence[BrokerMessage]) -> None:
         """Restart the ack_wait of the messages."""
-        async with self._translated("cannot be told"):
+        with self._translated("cannot be told"):
             for message in messages:
                 await message.handle.in_progress()
 
     async def acknowledge(self, messages: Sequence[BrokerMessage]) -> None:
         """Acknowledge the messages."""
-        async with self._translated("cannot be told"):
+        with self._translated("cannot be told"):
             for message in messages:
                 await message.handle.ack()
 
     async def retry(self, message: BrokerMessage, delay: float) -> None:
         """Have the server deliver the message again in `delay` seconds."""
-        async with self._translated("cannot be told"):
+        with self._translated("cannot be told"):
             await message.handle.nak(delay)
 
     async def bury(self, message: BrokerMessage, reason: str, error: str) -> None:
@@ -223,7 +229,7 @@ class JetStreamSource:
             "Subject": message.subject, "Deliveries": str(message.deliveries),
         }  # fmt: skip
         headers |= {f"Event-Collector-{name}": value for name, value in details.items()}
-        async with self._translated("takes no dead letter"):
+        with self._translated("takes no dead letter"):
             # The server closes the connection at a larger message.
             fits = len(message.data) + _size(headers) <= client.max_payload
             await jetstream.publish(self._dead_letters, message.data, headers=headers if fits else None)
@@ -237,7 +243,7 @@ class JetStreamSource:
     async def hand_back(self) -> None:
         """Stop deliveries, and have what was delivered and not fetched delivered to others at once."""
         _, puller = self._opened()
-        async with self._translated("cannot be told"):
+        with self._translated("cannot be told"):
             for msg in await puller.close():
                 await msg.nak()
 
@@ -257,15 +263,9 @@ class JetStreamSource:
             raise SourceError("the source is not open")
         return self._client, self._puller
 
-    @asynccontextmanager
-    async def _translated(self, what: str) -> AsyncIterator[None]:
-        """Raise errors of nats-py as SourceError."""
-        try:
-            yield
-        except (self._nats.errors.Error, OSError, TimeoutError) as exc:
-            if isinstance(exc, SourceError):
-                raise
-            raise SourceError(f"stream {self._stream!r} {what}: {_describe(exc)}") from exc
+    def _translated(self, what: str) -> AbstractContextManager[None]:
+        errors = (self._nats.errors.Error, OSError, TimeoutError)
+        return translate_errors(errors, f"stream {self._stream!r} {what}")
 
     async def _on_error(self, exc: Exception) -> None:
         self._last_error = exc
@@ -301,9 +301,3 @@ def _size(headers: dict[str, str]) -> int:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:MAX_TEXT]
-
-
-def _describe(reason: object) -> str:
-    """Return the text of an error, or its class if it has no text."""
-    text = str(reason).removeprefix("nats: ")
-    return text if text and reason is not None else type(reason).__name__

@@ -3,14 +3,14 @@
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from event_collector.sources.source import PATIENCE, BrokerMessage, check_hold
+from event_collector.sources.source import PATIENCE, BrokerMessage, check_hold, translate_errors
 from event_collector.values.errors import ConfigError, SourceError
 from event_collector.values.extras import import_extra
 
@@ -94,7 +94,7 @@ class RedisStreamSource:
                 f"the URL of stream {self._stream!r} is none of a Redis server: {exc}"
             ) from None
         try:
-            async with self._translated("cannot be reached"):
+            with self._translated("cannot be reached"):
                 await self._make_group(self._client)
         except BaseException:
             await self.close()
@@ -110,7 +110,7 @@ class RedisStreamSource:
     async def fetch(self, most: int) -> list[BrokerMessage]:
         """Return up to `most` entries as soon as there is one; an empty list after a second."""
         client = self._opened()
-        async with self._translated("gives no entries"):
+        with self._translated("gives no entries"):
             try:
                 if monotonic() >= self._next_claim and (claimed := await self._claim(client, most)):
                     return claimed
@@ -168,13 +168,13 @@ class RedisStreamSource:
     async def _claim_as(self, messages: Sequence[BrokerMessage], idle: int) -> None:
         client = self._opened()
         numbers: list[Any] = [message.place for message in messages]
-        async with self._translated("cannot be told"):
+        with self._translated("cannot be told"):
             await client.xclaim(self._stream, self._group, self._consumer, 0, numbers, idle=idle, justid=True)
 
     async def acknowledge(self, messages: Sequence[BrokerMessage]) -> None:
         """Acknowledge the entries; they stay in the stream."""
         client = self._opened()
-        async with self._translated("cannot be told"):
+        with self._translated("cannot be told"):
             await client.xack(self._stream, self._group, *(message.place for message in messages))
 
     async def bury(self, message: BrokerMessage, reason: str, error: str) -> None:
@@ -185,10 +185,11 @@ class RedisStreamSource:
             "deliveries": message.deliveries,
         }  # fmt: skip
         fields = {**message.handle, **{f"event-collector-{name}": value for name, value in details.items()}}
-        async with self._translated("takes no dead letter"), client.pipeline(transaction=True) as pipe:
-            _queue(pipe.xadd(self._dead_letters, fields))
-            _queue(pipe.xack(self._stream, self._group, message.place))
-            await pipe.execute()
+        with self._translated("takes no dead letter"):
+            async with client.pipeline(transaction=True) as pipe:
+                _queue(pipe.xadd(self._dead_letters, fields))
+                _queue(pipe.xack(self._stream, self._group, message.place))
+                await pipe.execute()
 
     def interrupt(self) -> None:
         """Do nothing: the server may have answered an interrupted read, whose entries would wait to be claimed."""
@@ -215,13 +216,9 @@ class RedisStreamSource:
             raise SourceError("the source is not open")
         return self._client
 
-    @asynccontextmanager
-    async def _translated(self, what: str) -> AsyncIterator[None]:
-        """Raise errors of redis-py as SourceError."""
-        try:
-            yield
-        except (self._errors.RedisError, OSError) as exc:
-            raise SourceError(f"stream {self._stream!r} {what}: {exc or type(exc).__name__}") from exc
+    def _translated(self, what: str) -> AbstractContextManager[None]:
+        errors = (self._errors.RedisError, OSError)
+        return translate_errors(errors, f"stream {self._stream!r} {what}")
 
 
 def _entries(read: Any) -> list[StreamEntry]:

@@ -1,13 +1,22 @@
 """The interface of a broker to a feed: messages, and the calls that settle them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 import msgspec
 
-from event_collector.values.errors import ConfigError
+from event_collector.values.errors import ConfigError, SourceError
 
-__all__ = ["PATIENCE", "BrokerMessage", "Message", "Source", "check_hold"]
+__all__ = [
+    "PATIENCE",
+    "BrokerMessage",
+    "Message",
+    "Source",
+    "check_hold",
+    "describe_error",
+    "translate_errors",
+]
 
 PATIENCE: Final = 1.0
 """Maximum seconds that `fetch()` waits for a message, and so delays the end of a feed."""
@@ -124,3 +133,20 @@ def check_hold(what: str, seconds: Any) -> None:
         or not MIN_HOLD <= seconds <= MAX_HOLD
     ):
         raise ConfigError(f"{what} takes a number of seconds from {MIN_HOLD} on, not {seconds!r}")
+
+
+@contextmanager
+def translate_errors(errors: tuple[type[BaseException], ...], text: str) -> Iterator[None]:
+    """Raise errors of a client library as SourceError; its message is `text` and the error."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except errors as exc:
+        raise SourceError(f"{text}: {describe_error(exc)}") from exc
+
+
+def describe_error(error: object) -> str:
+    """Return the text of an error, or its class if it has no text."""
+    text = str(error).removeprefix("nats: ")
+    return text if text and error is not None else type(error).__name__
