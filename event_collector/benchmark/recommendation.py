@@ -18,7 +18,7 @@ BLOCK = 0.01
 REWRITE_BLOCK = 0.001
 """The same for a plain handler, which would have to be rewritten."""
 FAILURES = 0.05
-"""How far the share of failed events may exceed that of the best contender."""
+"""The allowed excess of the share of failed events over that of the best contender."""
 FEW_ROUNDS = 5
 """Rounds from which an interval is meaningful."""
 BY_FAR = 0.6

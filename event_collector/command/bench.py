@@ -207,14 +207,14 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 
 def _progress_of(display: ProgressDisplay, seconds: float) -> Callable[[Sequence[Measured], str], None]:
     """Return a callback of the trial that displays its progress: the share of the time that is used."""
-    began = shown = monotonic()
+    began = last = monotonic()
 
     def show(field: Sequence[Measured], _step: str) -> None:
-        nonlocal shown
+        nonlocal last
         now = monotonic()
-        if now - shown < display.interval:
+        if now - last < display.interval:
             return
-        shown = now
+        last = now
         used = now - began
         events = sum(one.events for one in field)
         failed = sum(round(one.failures * one.events) for one in field)

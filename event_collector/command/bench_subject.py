@@ -42,7 +42,7 @@ TAIL = 2000
 
 
 class Assignment(msgspec.Struct):
-    """What a process measures."""
+    """The task of a process."""
 
     target: str
     """MODULE:OBJECT."""

@@ -13,7 +13,7 @@ BAR_INTERVAL = 0.1
 
 
 class ProgressCounts(NamedTuple):
-    """How far a run is."""
+    """The progress of a run."""
 
     events: int
     """Events that finished."""

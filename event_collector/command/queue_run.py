@@ -22,7 +22,7 @@ __all__ = ["QueueRun", "RunOutput", "Tally", "drive", "end_tasks", "name_lines"]
 
 NANOSECONDS = 1e9
 GRACE = 1.0
-"""Seconds for writing the output of given-up events. A reader that takes longer does not get it."""
+"""Seconds for writing the output of given-up events. A slower reader loses it."""
 NAMED_RANGES = 8
 """Ranges of line numbers that are named; the lines of further ranges are only counted."""
 

@@ -40,7 +40,7 @@ LINES_ONLY = {
     "--journal": "the broker keeps what is not finished",
     "--fail-fast": "a message that fails is delivered again, perhaps elsewhere",
 }
-"""What cannot be combined with --source, and why."""
+"""Options that cannot be combined with --source, and the reasons."""
 
 MAX_BYTES = 32 * 1024 * 1024
 """Bytes of input in flight, which bounds the memory when lines are long."""

@@ -137,7 +137,7 @@ class Feed:
 
         """
         if self._intake is not None:
-            raise ConfigError("a feed runs once: make another one")
+            raise ConfigError("a feed runs only once: create a new Feed")
         await self._source.open()
         self._intake = asyncio.create_task(self._take_in(until_empty), name="feed intake")
         settler = asyncio.create_task(self._settle(), name="feed settler")
@@ -342,7 +342,9 @@ class Feed:
     def _warn(self, exc: SourceError) -> None:
         """Log the first failure of the source after a success."""
         if not self._has_failed:
-            self._log.warning("the source cannot be told; messages may be delivered again", reason=str(exc))
+            self._log.warning(
+                "the source cannot settle messages; they may be delivered again", reason=str(exc)
+            )
         self._has_failed = True
 
     # Heartbeat

@@ -192,24 +192,24 @@ class JetStreamSource:
             if not taken and not client.is_connected:
                 raise SourceError(f"there is no connection to the server: {describe_error(self._last_error)}")
             if not taken and puller.problem is not None:
-                raise SourceError(f"the server said: {puller.problem}")
+                raise SourceError(f"the server answered: {puller.problem}")
             return [_message(msg) for msg in taken]
 
     async def extend(self, messages: Sequence[BrokerMessage]) -> None:
         """Restart the ack_wait of the messages."""
-        with self._translated("cannot be told"):
+        with self._translated("cannot be updated"):
             for message in messages:
                 await message.handle.in_progress()
 
     async def acknowledge(self, messages: Sequence[BrokerMessage]) -> None:
         """Acknowledge the messages."""
-        with self._translated("cannot be told"):
+        with self._translated("cannot be updated"):
             for message in messages:
                 await message.handle.ack()
 
     async def retry(self, message: BrokerMessage, delay: float) -> None:
         """Have the server deliver the message again in `delay` seconds."""
-        with self._translated("cannot be told"):
+        with self._translated("cannot be updated"):
             await message.handle.nak(delay)
 
     async def bury(self, message: BrokerMessage, reason: str, error: str) -> None:
@@ -243,7 +243,7 @@ class JetStreamSource:
     async def hand_back(self) -> None:
         """Stop deliveries, and have what was delivered and not fetched delivered to others at once."""
         _, puller = self._opened()
-        with self._translated("cannot be told"):
+        with self._translated("cannot be updated"):
             for msg in await puller.close():
                 await msg.nak()
 

@@ -11,7 +11,7 @@ AHEAD: Final = 0.25
 """Seconds of work that may wait. More keeps messages from idle programs; less leaves this one idle while it fetches,
 which may take a tenth of a second over a network."""
 SHARE: Final = 4
-"""One message may wait per so many in handlers: slow handlers give no rate for long, and many may run at once."""
+"""One message may wait per this number in handlers: slow handlers give no rate for long, and many may run at once."""
 LEAST: Final = 2
 """Messages that may always wait: enough for a fast handler to show its rate, too few to matter with a slow one."""
 

@@ -64,8 +64,8 @@ class RedisStreamSource:
     ) -> None:
         self._redis = import_extra("redis.asyncio", "redis")
         self._errors = import_extra("redis.exceptions", "redis")
-        names: dict[str, Any] = {"stream": stream, "group": group, "field": field}
-        for what, name in names.items():
+        parameters: dict[str, Any] = {"stream": stream, "group": group, "field": field}
+        for what, name in parameters.items():
             if not isinstance(name, str) or not name:
                 raise ConfigError(f"RedisStreamSource: the name of a {what} is a string, not {name!r}")
         check_hold("RedisStreamSource(claim_after=...)", claim_after)
@@ -168,13 +168,13 @@ class RedisStreamSource:
     async def _claim_as(self, messages: Sequence[BrokerMessage], idle: int) -> None:
         client = self._opened()
         numbers: list[Any] = [message.place for message in messages]
-        with self._translated("cannot be told"):
+        with self._translated("cannot be updated"):
             await client.xclaim(self._stream, self._group, self._consumer, 0, numbers, idle=idle, justid=True)
 
     async def acknowledge(self, messages: Sequence[BrokerMessage]) -> None:
         """Acknowledge the entries; they stay in the stream."""
         client = self._opened()
-        with self._translated("cannot be told"):
+        with self._translated("cannot be updated"):
             await client.xack(self._stream, self._group, *(message.place for message in messages))
 
     async def bury(self, message: BrokerMessage, reason: str, error: str) -> None:
