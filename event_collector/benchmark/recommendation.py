@@ -177,9 +177,7 @@ def _describe_bound(chosen: Measured, bound: Bound) -> str:
             return f"bound by what the handler waits for, with {chosen.in_flight:,} events at once"
         case Bound.SERIALIZATION:
             moved = 0 if chosen.transfer is None else chosen.transfer.size
-            return (
-                f"bound by serialization: {moved:,} bytes per event, to the worker and back; send less data"
-            )
+            return f"bound by serialization: {moved:,} bytes per event, to the worker and back: send less"
         case Bound.LOOP:
             return (
                 "bound by the event loop, which dispatches events: the handler is small compared with that; give it "

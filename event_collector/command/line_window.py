@@ -72,9 +72,8 @@ class LineWindow:
     def __init__(self, max_lines: int, max_bytes: int, *, ordered: bool) -> None:
         self._max_lines, self._max_bytes = max_lines, max_bytes
         self._inside: dict[PendingLine, None] = {}  # in input order
-        self._leaving: deque[PendingLine] = (
-            deque()
-        )  # in the order of leaving; unordered: only those that are ready
+        # In the order of leaving; unordered: only lines that are ready.
+        self._leaving: deque[PendingLine] = deque()
         self._ordered = ordered
         self._bytes = 0
         self._closed = False

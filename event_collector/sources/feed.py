@@ -111,9 +111,8 @@ class Feed:
         # Written by the settler:
         self._owed: list[BrokerMessage] = []  # acknowledgements that failed and are tried again
         self._last_retry = 0.0  # when the last failed message is delivered again
-        self._has_failed = (
-            False  # the last call that settles or extends has failed; written by all three tasks
-        )
+        # Written by all three tasks:
+        self._has_failed = False  # the last call that settles or extends has failed
         self._news = asyncio.Event()  # for the settler
         self._room = asyncio.Event()  # for the intake
 
@@ -137,7 +136,7 @@ class Feed:
 
         """
         if self._intake is not None:
-            raise ConfigError("a feed runs only once: create a new Feed")
+            raise ConfigError("a feed runs once: make another one")
         await self._source.open()
         self._intake = asyncio.create_task(self._take_in(until_empty), name="feed intake")
         settler = asyncio.create_task(self._settle(), name="feed settler")
@@ -176,9 +175,8 @@ class Feed:
             return
         finally:
             try:
-                await (
-                    self._source.hand_back()
-                )  # before messages are released, which would be delivered here again
+                # Before messages are released, which would be delivered here again.
+                await self._source.hand_back()
             except SourceError as exc:
                 self._warn(exc)
             finally:
