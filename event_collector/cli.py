@@ -9,13 +9,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status.
 
     Args:
-        arguments: what follows the command's name; None for those of this process.
+        arguments: arguments of the command; None for those of this process.
 
     Raises:
-        SystemExit: after --help and --version (0), and for arguments that make no sense (2).
+        SystemExit: after --help and --version (status 0), and for invalid arguments (status 2).
 
     """
-    # Worker processes import this module too, as that of the program's main script, and need nothing of the rest.
+    # Worker processes import this module too, as the main module of the program, and need no other.
     from event_collector.command.program import run_command
 
     return run_command(arguments)

@@ -11,8 +11,7 @@ from bench.reporting import plots, tables
 from bench.reporting.guard import Bound
 from bench.reporting.records import Run
 from event_collector.benchmark.document import bars, document, section, table
-from event_collector.benchmark.recommendation import duration
-from event_collector.benchmark.table import short
+from event_collector.watching.tables import duration, short
 
 __all__ = ["markdown", "page"]
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from bench.reporting.records import Result, Run, ratio
-from event_collector.benchmark.recommendation import duration, size
-from event_collector.benchmark.table import short
+from event_collector.watching.tables import duration, short, size
 
 __all__ = ["HEAD", "OTHERS_HEAD", "SCALING_HEAD", "others", "overview", "rows", "scaling_rows"]
 

@@ -1,1 +1,1 @@
-"""Which mode suits a handler: measured, judged and shown. Programs import the library, not this."""
+"""The comparison of modes: measures a handler in each, recommends one, and reports why. Programs do not import this."""

@@ -1,70 +1,68 @@
-"""How many events at once: which numbers are worth a try, and which of them is enough."""
+"""Decisions about concurrency: numbers of events in flight to try, the best of them, and how many workers."""
 
 import math
 from collections.abc import Mapping
 
-__all__ = ["crowd", "knee", "steps"]
+__all__ = ["knee", "numbers_to_try", "saturating_workers"]
 
 FACTOR = 4
 ENOUGH = 0.9
-"""The share of the greatest throughput that is enough: more events at once than it takes only wait longer."""
-TOP = {"coroutine": 1024, "thread": 256}
-"""Events at once beyond which nothing is tried."""
-CREDIT = 64
-"""Events at once for each worker process beyond which nothing is tried."""
-TRAVEL = 0.01
-"""Seconds of work in the hands of each worker process beyond which nothing is tried."""
-COMPUTING = 1.0
-"""Seconds of computing at once beyond which nothing is tried where one core does it all."""
-TRY = 0.1
-"""Seconds that a try takes at least."""
-CROWD = 8
-"""Worker processes for each CPU beyond which nothing is tried."""
+"""The share of the maximum throughput that is enough: with more events in flight, latency grows for little gain."""
+MAX_IN_FLIGHT = {"coroutine": 1024, "thread": 256}
+"""Upper limit of events in flight."""
+MAX_PER_WORKER = 64
+"""Upper limit of events in flight per worker process."""
+MAX_WORK_PER_WORKER = 0.01
+"""Upper limit of the work in flight per worker process, in seconds."""
+MAX_COMPUTING = 1.0
+"""Upper limit of the CPU time in flight, in seconds, in modes that use one core."""
+MIN_TRY = 0.1
+"""Minimum duration of a try, in seconds."""
+MAX_WORKERS_PER_CPU = 8
 
 
-def steps(mode: str, workers: int, service: float, busy: float, seconds: float) -> list[int]:
-    """Return numbers of events at once to try after 1, in ascending order, at least one.
+def numbers_to_try(mode: str, workers: int, service: float, busy: float, seconds: float) -> list[int]:
+    """Return numbers of events in flight to try after 1, in ascending order, at least one.
 
     Args:
         mode: coroutine, thread or process.
-        workers: worker processes, in that mode.
-        service: seconds of one event that is alone, above 0.
-        busy: the share of that in which a CPU was busy for it.
-        seconds: how long it may take altogether; a try takes twice the time of an event, at least `TRY`.
+        workers: worker processes, in mode process.
+        service: seconds of an event that is alone, above 0.
+        busy: the share of that time in which the event kept a CPU busy.
+        seconds: time for all tries; a try takes twice the time of an event, at least `MIN_TRY`.
 
     """
     if mode == "process":
-        # A worker runs one at a time: the others only hide how long they travel.
+        # A worker runs one event at a time; further events in flight hide the transfer time.
         number = 2 * workers
-        top = workers * min(CREDIT, max(2, round(TRAVEL / service)))
+        top = workers * min(MAX_PER_WORKER, max(2, round(MAX_WORK_PER_WORKER / service)))
     else:
         computing = max(1e-9, service * busy)
-        number = FACTOR if FACTOR * computing < COMPUTING else 2
-        top = max(number, min(TOP[mode], round(COMPUTING / computing)))
-    found = [number]
-    while found[-1] < top:
-        found.append(min(top, found[-1] * FACTOR))
-    tries = max(1, int(seconds / max(2 * service, TRY)))
-    # Without time for all: the greatest tell most.
-    return found[-tries:]
+        number = FACTOR if FACTOR * computing < MAX_COMPUTING else 2
+        top = max(number, min(MAX_IN_FLIGHT[mode], round(MAX_COMPUTING / computing)))
+    numbers = [number]
+    while numbers[-1] < top:
+        numbers.append(min(top, numbers[-1] * FACTOR))
+    tries = max(1, int(seconds / max(2 * service, MIN_TRY)))
+    # If the time does not suffice for all, the largest numbers are the most informative.
+    return numbers[-tries:]
 
 
 def knee(rates: Mapping[int, float], *, least: int = 1) -> int:
-    """Return the least number of events at once with which the throughput is nearly the greatest seen.
+    """Return the smallest number of events in flight whose throughput is close to the maximum.
 
     Args:
-        rates: events per second by number of events at once, at least one of them for `least` or more.
-        least: smaller numbers do not count, such as less than one for each worker.
+        rates: events per second by events in flight; at least one number is `least` or more.
+        least: smaller numbers do not count, such as fewer than one per worker.
 
     """
-    able = {number: rate for number, rate in rates.items() if number >= least}
-    return min(number for number, rate in able.items() if rate >= ENOUGH * max(able.values()))
+    eligible = {number: rate for number, rate in rates.items() if number >= least}
+    return min(number for number, rate in eligible.items() if rate >= ENOUGH * max(eligible.values()))
 
 
-def crowd(cpus: int, busy: float) -> int:
-    """Return how many worker processes keep the CPUs busy when each is so for a share of its time.
+def saturating_workers(cpus: int, busy: float) -> int:
+    """Return how many worker processes keep the CPUs busy if each computes for a share `busy` of its time.
 
-    N = CPUs * (1 + wait / compute): Goetz et al., Java Concurrency in Practice, 2006, section 8.2. Not more than 8 for
-    each CPU.
+    N = CPUs * (1 + wait / compute): Goetz et al., Java Concurrency in Practice, 2006, section 8.2. At most 8 per CPU.
     """
-    return min(CROWD * cpus, math.ceil(cpus / max(busy, 1 / CROWD)))
+    return min(MAX_WORKERS_PER_CPU * cpus, math.ceil(cpus / max(busy, 1 / MAX_WORKERS_PER_CPU)))

@@ -1,44 +1,43 @@
-"""The diagnosis: what keeps a contender from going faster."""
+"""The bottleneck of a contender."""
 
 from enum import Enum
 
-from event_collector.benchmark.figures import Profile
-from event_collector.benchmark.measured import Measured
+from event_collector.benchmark.figures import HandlerProfile, Measured
 
 __all__ = ["Bound", "bound_of", "computes"]
 
 SATURATED = 0.75
-"""The share of its time from which on a process counts as busy all the time; the rest are gaps between rounds."""
+"""The share of time from which a process counts as always busy; the rest are gaps between rounds."""
 WAITS = 0.5
-"""The share of a handler's time from which on it is one that waits."""
+"""The share of a handler's time from which it counts as waiting."""
 BYTES_PER_SECOND = 2e9
-"""What copying a value through a socket is taken to cost; the order of magnitude of memory with cold caches."""
+"""Assumed speed of copying a value through a socket: the order of magnitude of memory with cold caches."""
 
 
 class Bound(Enum):
-    """What the throughput hangs on."""
+    """The resource that limits the throughput."""
 
     CPU = "CPU"
-    """The handler's own computing."""
+    """The computing of the handler."""
     IO = "IO"
-    """What the handler waits for."""
+    """The waiting of the handler."""
     LOOP = "the loop"
-    """Handing out events and results, which one thread of the program does."""
+    """The dispatching of events and results, in one thread of the program."""
     SERIALIZATION = "serialization"
-    """Carrying values to worker processes and back."""
+    """The transfer of values to worker processes and back."""
 
 
-def computes(profile: Profile | None) -> bool | None:
-    """Return whether the handler spends its time on a CPU; None when nobody knows."""
+def computes(profile: HandlerProfile | None) -> bool | None:
+    """Return whether the handler spends most of its time on a CPU; None if unknown."""
     return None if profile is None or profile.wall <= 0 else profile.cpu > WAITS * profile.wall
 
 
-def bound_of(measured: Measured, profile: Profile | None) -> Bound:
-    """Return what bound a contender in its rounds.
+def bound_of(measured: Measured, profile: HandlerProfile | None) -> Bound:
+    """Return the bottleneck of a contender in its rounds.
 
     Args:
-        measured: it, with at least one round.
-        profile: the handler by itself, if anybody knows.
+        measured: a contender with at least one round.
+        profile: the handler by itself, if known.
 
     """
     workers = measured.contender.workers
@@ -54,6 +53,6 @@ def bound_of(measured: Measured, profile: Profile | None) -> Bound:
     if handler >= 0.5 * total:
         return Bound.CPU
     carried = 0.0
-    if workers and measured.freight is not None:
-        carried = measured.freight.seconds + 2 * measured.freight.size / BYTES_PER_SECOND
+    if workers and measured.transfer is not None:
+        carried = measured.transfer.seconds + 2 * measured.transfer.size / BYTES_PER_SECOND
     return Bound.SERIALIZATION if carried >= 0.5 * (total - handler) else Bound.LOOP

@@ -1,4 +1,4 @@
-"""A page of HTML that needs nothing beside it: for screens of any width, light and dark, and for paper."""
+"""Building blocks of a self-contained HTML page, for screens of any width, light and dark, and for paper."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -59,7 +59,7 @@ def section(heading: str, *parts: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of texts, which scrolls by itself where the screen is narrow."""
+    """Return a table of texts, which scrolls on narrow screens."""
     top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     lines = ("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return (
@@ -70,7 +70,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def bars(values: Sequence[tuple[str, float, float, float, str]]) -> str:
-    """Return a bar for each of (label, value, low, high, text), the interval from low to high drawn upon it."""
+    """Return a bar for each (label, value, low, high, text), with the interval from low to high drawn on it."""
     most = max((high for _, _, _, high, _ in values), default=0.0) or 1.0
     parts = []
     for label, value, low, high, text in values:

@@ -1,8 +1,22 @@
-"""The figures of a comparison: who is compared, what is asked of them, and what they answer. Seconds and bytes."""
+"""The figures of a comparison: the contenders, the rounds, and what was measured of each. Seconds and bytes."""
+
+from statistics import median
+from typing import Any
 
 import msgspec
 
-__all__ = ["Contender", "Freight", "Opening", "Order", "Profile", "Round"]
+from event_collector.benchmark.estimate import Estimate, estimate, memory_growth
+from event_collector.watching.tables import plural
+
+__all__ = [
+    "Contender",
+    "HandlerProfile",
+    "Measured",
+    "Readiness",
+    "RoundOrder",
+    "RoundResult",
+    "TransferCost",
+]
 
 
 class Contender(msgspec.Struct, frozen=True):
@@ -13,31 +27,29 @@ class Contender(msgspec.Struct, frozen=True):
     workers: int = 0
     """Worker processes; 0 in the other modes."""
     rewritten: bool = False
-    """A plain handler run on the event loop, as it would be if it were written as `async def`."""
+    """Whether a plain handler runs on the event loop, as if it were written as `async def`."""
 
     @property
     def label(self) -> str:
-        """Its name in tables."""
+        """Name of the contender in tables."""
         if self.rewritten:
             return "coroutine, if async def"
-        if self.mode != "process":
-            return self.mode
-        return f"process, {self.workers} worker{'' if self.workers == 1 else 's'}"
+        return f"process, {plural(self.workers, 'worker')}" if self.mode == "process" else self.mode
 
 
-class Order(msgspec.Struct, frozen=True):
-    """What one round is to be."""
+class RoundOrder(msgspec.Struct, frozen=True):
+    """The parameters of one round."""
 
     in_flight: int
-    """Events sent and not yet finished, all the time."""
+    """Events in flight at any time."""
     events: int
-    """How many are sent at most."""
+    """Maximum number of events."""
     seconds: float
-    """After so much time no more are sent; those sent are finished."""
+    """No event is sent after this time; events in flight are finished."""
 
 
-class Round(msgspec.Struct, frozen=True):
-    """What one round has shown. CPU times and waits are those of all its events together."""
+class RoundResult(msgspec.Struct, frozen=True):
+    """The figures of one round. CPU times and waiting times are sums over all its events."""
 
     in_flight: int
     events: int
@@ -45,22 +57,22 @@ class Round(msgspec.Struct, frozen=True):
     seconds: float
     """From the first event sent to the last one finished."""
     p50: float
-    """The median time from sending an event to its end."""
+    """Median time from sending an event to its end."""
     p99: float
     own_cpu: float
     """CPU seconds of the program itself."""
     worker_cpu: float
     """CPU seconds of its worker processes."""
     own_queued: float
-    """Seconds in which the program was ready to run, and the machine ran something else; 0 where nobody knows."""
+    """Seconds in which the program was runnable and waited for a CPU; 0 if the platform does not report them."""
     worker_queued: float
     own_memory: int
-    """Bytes that only the program has, after the round."""
+    """Private memory of the program after the round."""
     worker_memory: int
     lag: float
-    """The longest time for which another task of the event loop was kept waiting."""
+    """Longest delay of another task of the event loop."""
     error: str | None = None
-    """The first failure, in words."""
+    """Text of the first failure."""
 
     @property
     def rate(self) -> float:
@@ -68,32 +80,118 @@ class Round(msgspec.Struct, frozen=True):
         return self.events / self.seconds if self.seconds > 0 else 0.0
 
 
-class Profile(msgspec.Struct, frozen=True):
-    """The handler by itself, on an event loop, one event after the other; medians."""
+class HandlerProfile(msgspec.Struct, frozen=True):
+    """Times of the handler by itself, on an event loop, one event at a time; medians."""
 
     events: int
     wall: float
-    """From its call to its end, without the time in which it was interrupted."""
+    """From the call to the end, without preemption by other programs."""
     cpu: float
     block: float
-    """The longest time within it for which the event loop could do nothing else."""
+    """Longest time for which an event blocks the event loop."""
     worst: float
-    """The same of the event with the longest."""
+    """The maximum of the same over all events."""
 
 
-class Freight(msgspec.Struct, frozen=True):
-    """What it takes to carry the values of one event to a worker process and back."""
+class TransferCost(msgspec.Struct, frozen=True):
+    """The cost of carrying the values of one event to a worker process and back."""
 
     seconds: float
-    """To encode and decode them."""
+    """Time to encode and decode them."""
     size: int
-    """Bytes, there and back."""
+    """Bytes, both ways."""
 
 
-class Opening(msgspec.Struct, frozen=True):
-    """What one who is to be measured tells at first."""
+class Readiness(msgspec.Struct, frozen=True):
+    """The first answer of the process that measures a contender."""
 
     refusal: str | None = None
-    """Why the handler cannot run this way; None if it can."""
-    profile: Profile | None = None
-    freight: Freight | None = None
+    """The reason why the handler cannot run this way; None if it can."""
+    profile: HandlerProfile | None = None
+    transfer: TransferCost | None = None
+
+
+class Measured(msgspec.Struct):
+    """One contender with all that was measured of it.
+
+    Attributes:
+        contender: the contender.
+        rounds: the rounds that count; rounds of the same index were run one after the other, for all contenders.
+        tries: events per second by events in flight, from the search for the best number.
+        alone: seconds of an event that is alone; 0 if unknown.
+        busy_alone: the share of that time in which the event kept a CPU busy.
+        profile: the handler by itself; only of contenders that run it on the event loop.
+        transfer: cost of carrying its values; only of worker processes.
+        refusal: the reason why there are no rounds, or no more.
+
+    """
+
+    contender: Contender
+    rounds: list[RoundResult] = msgspec.field(default_factory=list)
+    tries: dict[int, float] = msgspec.field(default_factory=dict)
+    alone: float = 0.0
+    busy_alone: float = 0.0
+    profile: HandlerProfile | None = None
+    transfer: TransferCost | None = None
+    refusal: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Name of the contender in tables."""
+        return self.contender.label
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be judged: it was not refused, and some events succeeded."""
+        return self.refusal is None and any(one.events > one.failed for one in self.rounds)
+
+    @property
+    def rates(self) -> list[float]:
+        """Events per second of each round."""
+        return [one.rate for one in self.rounds]
+
+    @property
+    def rate(self) -> Estimate:
+        """Events per second."""
+        return estimate(self.rates)
+
+    @property
+    def in_flight(self) -> int:
+        """Events in flight in the rounds."""
+        return self.rounds[-1].in_flight
+
+    @property
+    def events(self) -> int:
+        """Events of all rounds."""
+        return sum(one.events for one in self.rounds)
+
+    @property
+    def failures(self) -> float:
+        """The share of events that failed."""
+        return sum(one.failed for one in self.rounds) / max(1, self.events)
+
+    @property
+    def error(self) -> str | None:
+        """Text of the first failure."""
+        return next((one.error for one in self.rounds if one.error is not None), None)
+
+    @property
+    def growth(self) -> float | None:
+        """Bytes by which memory grows per event; None if it does not."""
+        memory = [one.own_memory + one.worker_memory for one in self.rounds]
+        return memory_growth(memory, [one.events for one in self.rounds])
+
+    def median(self, name: str) -> float:
+        """Return the median of one figure over the rounds."""
+        values: list[Any] = [getattr(one, name) for one in self.rounds]
+        return float(median(values))
+
+    def per_event(self, *names: str) -> float:
+        """Return the sum of these figures over all rounds, per event."""
+        total = sum(getattr(one, name) for one in self.rounds for name in names)
+        return float(total) / max(1, self.events)
+
+    def busy(self, process: str) -> float:
+        """Return how many CPUs the process, "own" or "worker", used or waited for on average."""
+        used = sum(getattr(one, f"{process}_cpu") + getattr(one, f"{process}_queued") for one in self.rounds)
+        return float(used) / max(1e-9, sum(one.seconds for one in self.rounds))

@@ -1,4 +1,4 @@
-"""The gauge: CPU time, the wait for a CPU, and memory of this process and its descendants."""
+"""CPU time, time of waiting for a CPU, and memory of this process and its descendants."""
 
 import os
 import time
@@ -7,22 +7,22 @@ from typing import NamedTuple
 
 import psutil
 
-__all__ = ["Gauge", "Reading"]
+__all__ = ["Gauge", "GaugeReading"]
 
 NANOSECONDS = 1e9
 
 
-class Reading(NamedTuple):
-    """What was used up to one instant."""
+class GaugeReading(NamedTuple):
+    """Seconds used until one instant."""
 
     own_cpu: float
     own_queued: float
     worker_cpu: float
     worker_queued: float
 
-    def __sub__(self, other: "Reading") -> "Reading":
-        # A descendant that has ended takes its counters along.
-        return Reading(*(max(0.0, mine - its) for mine, its in zip(self, other, strict=True)))
+    def __sub__(self, other: "GaugeReading") -> "GaugeReading":
+        # The counters of a descendant that has ended are lost.
+        return GaugeReading(*(max(0.0, mine - its) for mine, its in zip(self, other, strict=True)))
 
 
 class Gauge:
@@ -31,16 +31,16 @@ class Gauge:
     def __init__(self) -> None:
         self._self = psutil.Process()
 
-    def read(self) -> Reading:
-        """Return the counters of this instant."""
+    def read(self) -> GaugeReading:
+        """Return the current counters."""
         cpu = queued = 0.0
         for child in self._self.children(recursive=True):
             spent, waited = _counters(child)
             cpu, queued = cpu + spent, queued + waited
-        return Reading(time.process_time(), _schedule(os.getpid())[1], cpu, queued)
+        return GaugeReading(time.process_time(), _schedule(os.getpid())[1], cpu, queued)
 
     def memory(self) -> tuple[int, int]:
-        """Return the bytes that only this process has, and those of its descendants."""
+        """Return the private bytes of this process, and those of its descendants."""
         return _memory(self._self), sum(map(_memory, self._self.children(recursive=True)))
 
 
@@ -56,13 +56,13 @@ def _counters(process: psutil.Process) -> tuple[float, float]:
 
 
 def _schedule(pid: int) -> tuple[float, float]:
-    """Return seconds on a CPU and seconds of waiting for one, of all threads; zeros where Linux does not tell."""
+    """Return the seconds on a CPU and of waiting for one, over all threads; zeros without Linux's schedstat."""
     spent = waited = 0.0
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
             run, wait, _ = (task / "schedstat").read_text().split()
             spent, waited = spent + int(run) / NANOSECONDS, waited + int(wait) / NANOSECONDS
-    except (OSError, ValueError):  # another platform, a kernel without it, a thread that has just ended
+    except (OSError, ValueError):  # no /proc, a kernel without schedstat, a thread that has just ended
         return spent, waited
     return spent, waited
 
@@ -70,5 +70,5 @@ def _schedule(pid: int) -> tuple[float, float]:
 def _memory(process: psutil.Process) -> int:
     try:
         return int(process.memory_full_info().uss)
-    except psutil.Error:  # it has just ended, or is not ours to look at
+    except psutil.Error:  # it has just ended, or belongs to another user
         return 0

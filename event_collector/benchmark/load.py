@@ -1,4 +1,4 @@
-"""The load on a queue that is measured: so many events in flight, all the time."""
+"""The load on a measured queue: a constant number of events in flight, and the lag of the event loop under it."""
 
 import asyncio
 from collections.abc import Iterable
@@ -9,68 +9,55 @@ from event_collector.events.event import CollectorEvent
 from event_collector.publisher import EventPublisher
 from event_collector.values.payload import Payload
 
-__all__ = ["Lag", "Load"]
+__all__ = ["LagProbe", "LoadGenerator"]
 
 TICK = 0.02
-"""Seconds between two looks: each costs the program some 50 microseconds."""
+"""Seconds between two measurements of the lag; each costs about 50 microseconds."""
 
 
-class Load:
-    """Sends an event whenever one has ended.
-
-    Args:
-        publisher: of the queue.
-        in_flight: events sent and not yet finished.
-
-    """
+class LoadGenerator:
+    """Keeps `in_flight` events in flight: sends an event whenever one has ended."""
 
     def __init__(self, publisher: EventPublisher, in_flight: int) -> None:
-        self._publisher = publisher
-        self._in_flight = in_flight
+        self._publisher, self._in_flight = publisher, in_flight
         self._running = 0
-        self._news: asyncio.Future[None] | None = None
+        self._end: asyncio.Future[None] | None = None  # of any event
 
     async def run(self, values: Iterable[Any], seconds: float) -> list[CollectorEvent]:
         """Send values until there are no more or the time is over; return the events, all of them finished."""
         events: list[CollectorEvent] = []
-        end = perf_counter() + seconds
+        deadline = perf_counter() + seconds
         for value in values:
-            while self._running >= self._in_flight:
-                await self._wait()
-            if events and perf_counter() >= end:
+            await self._wait_until_below(self._in_flight)
+            if events and perf_counter() >= deadline:
                 break
             event = await self._publisher.send(Payload(value))
             events.append(event)
             if not event.is_done():
                 self._running += 1
-                event.add_waiter(self)
-        while self._running:
-            await self._wait()
+                event.on_done(self._on_done)
+        await self._wait_until_below(1)
         return events
 
-    async def _wait(self) -> None:
-        self._news = asyncio.get_running_loop().create_future()
-        await self._news
+    async def _wait_until_below(self, number: int) -> None:
+        while self._running >= number:
+            self._end = asyncio.get_running_loop().create_future()
+            await self._end
 
-    def done(self) -> bool:
-        """Return False: it wants to hear of every event's end."""
-        return False
-
-    def set_result(self, _result: None, /) -> None:
-        """One of the events is done."""
+    def _on_done(self, _event: CollectorEvent) -> None:
         self._running -= 1
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+        if self._end is not None and not self._end.done():
+            self._end.set_result(None)
 
 
-class Lag:
-    """Another task of the loop, which notes for how long it was kept from running."""
+class LagProbe:
+    """A task of the event loop that measures how late it is woken."""
 
     def __init__(self) -> None:
         self.longest = 0.0
 
     async def watch(self) -> None:
-        """Note it until cancelled."""
+        """Measure until cancelled."""
         due = perf_counter() + TICK
         try:
             while True:

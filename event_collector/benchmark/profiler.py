@@ -1,14 +1,16 @@
-"""The profiler: how long a handler takes by itself, how much of that it computes, and for how long it blocks."""
+"""The cost of one event: times of its handler by itself, and the transfer of its values."""
 
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from statistics import median
 from time import perf_counter, thread_time
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from event_collector.benchmark.figures import Profile
-from event_collector.handlers.collector import Processor
+from event_collector.benchmark.figures import HandlerProfile, TransferCost
+from event_collector.handlers.collector import Collector, Processor
+from event_collector.remote.codec import PayloadDecoder, ReplyDecoder, encode_payload, encode_result
 from event_collector.values.context import Context
 from event_collector.values.payload import Payload
+from event_collector.values.results import Error, Result
 
 try:
     from resource import RUSAGE_THREAD, getrusage
@@ -17,7 +19,7 @@ except ImportError:  # Linux has both; macOS lacks the first, Windows the module
 else:
     _getrusage = getrusage
 
-__all__ = ["Profiler"]
+__all__ = ["Profiler", "measure_transfer"]
 
 T = TypeVar("T")
 
@@ -29,29 +31,24 @@ class _Times(NamedTuple):
 
 
 class Profiler:
-    """A handler that runs another one and takes its times; for one event at a time.
-
-    Args:
-        processor: a handler whose outcome can be awaited.
-
-    """
+    """A handler that runs another, asynchronous one and measures it; for one event at a time."""
 
     def __init__(self, processor: Processor) -> None:
         self._processor = processor
         self._times: list[_Times] = []
 
     async def __call__(self, payload: Payload[Any], ctx: Context) -> Any:
-        """Run it."""
+        """Run the handler."""
         steps = _Steps(lambda: self._processor(payload, ctx))
         begun = perf_counter()
         try:
             return await steps
         finally:
-            wall = perf_counter() - begun - steps.disturbed
+            wall = perf_counter() - begun - steps.preempted
             self._times.append(_Times(max(wall, steps.cpu), steps.cpu, steps.block))
 
-    async def profile(self) -> Profile | None:
-        """Return what was found, less what taking the times costs; None before the first event has ended."""
+    async def profile(self) -> HandlerProfile | None:
+        """Return the profile, without the overhead of measuring; None if no event has ended."""
         if not self._times:
             return None
         warm = self._times[1:] or self._times
@@ -63,7 +60,7 @@ class Profiler:
             max(0.0, median(values) - less) for values, less in zip(zip(*warm, strict=True), own, strict=True)
         )
         worst = max(0.0, max(times.block for times in warm) - own.block)
-        return Profile(len(warm), max(wall, cpu), cpu, block, worst)
+        return HandlerProfile(len(warm), max(wall, cpu), cpu, block, worst)
 
 
 async def _nothing(_payload: Payload[Any], _ctx: Context) -> None:
@@ -71,17 +68,17 @@ async def _nothing(_payload: Payload[Any], _ctx: Context) -> None:
 
 
 class _Steps(Generic[T]):
-    """Awaits what a call returns, and takes the time of each step between two waits.
+    """Awaits the result of a call, and measures each step between two waits.
 
-    A step that takes longer than its CPU time, and never gave up the CPU by itself, was interrupted: by other programs,
-    or by the host of a virtual machine. That time is not the handler's.
+    A step that takes longer than its CPU time without a voluntary context switch was preempted, by another program or
+    by the host of a virtual machine. That time is not counted as the handler's.
     """
 
     def __init__(self, call: Callable[[], Awaitable[T]]) -> None:
         self._call = call
         self.cpu = 0.0
         self.block = 0.0
-        self.disturbed = 0.0
+        self.preempted = 0.0
 
     def __await__(self) -> Generator[Any, Any, T]:
         begun = _instant()
@@ -112,7 +109,7 @@ class _Steps(Generic[T]):
         now = _instant()
         wall, cpu = now.wall - begun.wall, now.cpu - begun.cpu
         if now.waits == begun.waits:
-            self.disturbed += max(0.0, wall - cpu)
+            self.preempted += max(0.0, wall - cpu)
             wall = min(wall, cpu)
         self.cpu += cpu
         self.block = max(self.block, wall)
@@ -122,10 +119,28 @@ class _Instant(NamedTuple):
     wall: float
     cpu: float
     waits: float
-    """How often this thread has given up the CPU by itself; never the same twice where nobody counts that."""
+    """Voluntary context switches of this thread; where these are not counted, a number that always changes."""
 
 
 def _instant() -> _Instant:
     wall = perf_counter()
     waits = _getrusage(RUSAGE_THREAD).ru_nvcsw if _getrusage is not None else wall
     return _Instant(wall, thread_time(), waits)
+
+
+def measure_transfer(collector: Collector, pairs: Sequence[tuple[Any, Result[Any]]]) -> TransferCost | None:
+    """Return the median cost over values and their results; None if no result is a success."""
+    decode_payload = PayloadDecoder(collector.payload_type, collector.key)
+    decode_reply = ReplyDecoder(collector.result_type, collector.key)
+    seconds, sizes = [], []
+    for value, result in pairs:
+        if isinstance(result, Error):
+            continue
+        begun = perf_counter()
+        request = encode_payload(Payload(value), collector.key)
+        decode_payload(*request)
+        reply = encode_result(result.value, collector.key)
+        decode_reply(*reply)
+        seconds.append(perf_counter() - begun)
+        sizes.append(sum(len(part) for part in (*request, *reply) if part is not None))
+    return TransferCost(median(seconds), round(median(sizes))) if seconds else None

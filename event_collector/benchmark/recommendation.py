@@ -1,4 +1,4 @@
-"""The recommendation: which of the contenders a program should use, and why. A function of what was measured."""
+"""The recommendation of one contender, with its reasons and with warnings. A pure function of the measurements."""
 
 from collections.abc import Sequence
 
@@ -6,52 +6,49 @@ import msgspec
 
 from event_collector.benchmark.diagnosis import Bound, bound_of, computes
 from event_collector.benchmark.estimate import Estimate, paired_ratio
-from event_collector.benchmark.figures import Contender, Profile
-from event_collector.benchmark.measured import Measured
-from event_collector.watching.tables import duration, size
+from event_collector.benchmark.figures import Contender, HandlerProfile, Measured
+from event_collector.watching.tables import duration, plural, size
 
 __all__ = ["Recommendation", "profile_of", "ratio_to", "recommend"]
 
 AS_GOOD = 0.9
-"""The share of the greatest throughput from which on other things decide."""
+"""The share of the maximum throughput from which other criteria decide."""
 BLOCK = 0.01
-"""Seconds for which a handler may keep the event loop from everything else before that counts against it."""
+"""Seconds for which a handler may block the event loop before this counts against it."""
 REWRITE_BLOCK = 0.001
-"""The same of a plain handler that would have to be rewritten to run there."""
+"""The same for a plain handler, which would have to be rewritten."""
 FAILURES = 0.05
-"""How much larger than elsewhere the share of failed events may be."""
+"""The allowed excess of the share of failed events over that of the best contender."""
 FEW_ROUNDS = 5
-"""Rounds from which on an interval means something."""
+"""Rounds from which an interval is meaningful."""
 BY_FAR = 0.6
-"""The same as `AS_GOOD` with fewer rounds than that; two workers are still told from one."""
+"""The same as `AS_GOOD` with fewer rounds; it still separates two workers from one."""
 
 
 class Recommendation(msgspec.Struct):
-    """What to do."""
+    """The recommended contender, and why."""
 
     contender: Contender | None
-    """None when there is nothing to recommend."""
+    """None if no contender can be recommended."""
     consumers: int | None
-    """Events in handlers at once beyond which nothing is gained; None where that is not to be set."""
+    """Events in handlers at once that are enough; None if the setting does not apply."""
     reasons: list[str]
     warnings: list[str]
     bound: Bound | None = None
     as_good: list[Contender] = msgspec.field(default_factory=list)
-    """Other contenders whose throughput does not differ enough to tell, or to matter."""
+    """Other contenders whose throughput does not differ significantly, or not enough to matter."""
 
 
 def recommend(field: Sequence[Measured]) -> Recommendation:
-    """Return what to do, judging by all contenders together.
+    """Return the recommendation.
 
-    The one with the greatest throughput, unless others are as good within the noise or within a tenth: among these
-    one that leaves the event loop free, then the simplest.
+    The contender with the maximum throughput is recommended. If others are as good, within the noise or a tenth, one
+    that does not block the event loop is preferred, then the simplest.
     """
     usable = [one for one in field if one.usable]
     warnings = _failures(field)
     if not usable:
-        return Recommendation(
-            None, None, ["no mode had events that succeeded: nothing can be told"], warnings
-        )
+        return Recommendation(None, None, ["no mode had events that succeeded"], warnings)
     profile = profile_of(field)
     least = min(one.failures for one in usable)
     sound = [
@@ -66,25 +63,25 @@ def recommend(field: Sequence[Measured]) -> Recommendation:
         contender=chosen.contender,
         consumers=_consumers(chosen, profile, bound),
         reasons=_reasons(chosen, best, usable, profile, bound),
-        warnings=[*warnings, *_cautions(chosen, usable, field)],
+        warnings=[*warnings, *_blocking(chosen, usable), *_leaks(field), *_too_few_rounds(usable)],
         bound=bound,
         as_good=[one.contender for one in peers if one is not chosen],
     )
 
 
-def profile_of(field: Sequence[Measured]) -> Profile | None:
-    """Return what is known of the handler by itself."""
+def profile_of(field: Sequence[Measured]) -> HandlerProfile | None:
+    """Return the profile of the handler by itself, if known."""
     return next((one.profile for one in field if one.profile is not None), None)
 
 
 def ratio_to(one: Measured, other: Measured) -> Estimate:
-    """Return by how much the throughput of one exceeds the other's, judged by rounds taken side by side."""
+    """Return the ratio of two throughputs, by rounds that were run one after the other."""
     return paired_ratio(one.rates, other.rates)
 
 
 def _is_as_good(one: Measured, best: Measured) -> bool:
     ratio = ratio_to(one, best)
-    # The interval of few rounds is no interval: then only a difference by far counts.
+    # The interval of few rounds is too narrow: then only a large difference counts.
     return ratio.median >= (AS_GOOD if ratio.rounds >= FEW_ROUNDS else BY_FAR) or ratio.high >= 1.0
 
 
@@ -92,8 +89,8 @@ def _blocking_rewrite(one: Measured) -> bool:
     return one.contender.rewritten and (one.profile is None or one.profile.block > REWRITE_BLOCK)
 
 
-def _preference(one: Measured, profile: Profile | None, *, leaks: bool) -> tuple[bool, bool, int, int]:
-    """Return what is compared among contenders that are equally fast; the least is preferred."""
+def _preference(one: Measured, profile: HandlerProfile | None, *, leaks: bool) -> tuple[bool, bool, int, int]:
+    """Return the sort key among contenders that are equally fast; the smallest is preferred."""
     contender = one.contender
     blocks = one.profile is not None and one.profile.block > BLOCK
     order = (
@@ -103,21 +100,22 @@ def _preference(one: Measured, profile: Profile | None, *, leaks: bool) -> tuple
     return blocks, leaks and not contained, order.get(contender.mode, 2), contender.workers
 
 
-def _consumers(chosen: Measured, profile: Profile | None, bound: Bound) -> int | None:
+def _consumers(chosen: Measured, profile: HandlerProfile | None, bound: Bound) -> int | None:
     waits = bound is Bound.IO if profile is None else not computes(profile)
     return chosen.in_flight if waits and chosen.contender.mode != "process" else None
 
 
 def _reasons(
-    chosen: Measured, best: Measured, usable: list[Measured], profile: Profile | None, bound: Bound
+    chosen: Measured, best: Measured, usable: list[Measured], profile: HandlerProfile | None, bound: Bound
 ) -> list[str]:
-    reasons = [
-        text for text in (_nature(profile), _comparison(chosen, best, usable), _fewer(chosen, usable)) if text
-    ]
-    return [*reasons, _what_bound(chosen, bound)]
+    reasons = (
+        _describe_handler(profile), _comparison(chosen, best, usable), _scaling(chosen, usable),
+        _describe_bound(chosen, bound),
+    )  # fmt: skip
+    return [text for text in reasons if text]
 
 
-def _nature(profile: Profile | None) -> str | None:
+def _describe_handler(profile: HandlerProfile | None) -> str | None:
     if profile is None:
         return None
     share = min(1.0, profile.cpu / profile.wall) if profile.wall else 1.0
@@ -157,8 +155,7 @@ def _advantage(chosen: Measured, best: Measured) -> str:
     )
 
 
-def _fewer(chosen: Measured, usable: list[Measured]) -> str | None:
-    """Say what the workers brought."""
+def _scaling(chosen: Measured, usable: list[Measured]) -> str | None:
     crews = sorted((one for one in usable if one.contender.workers), key=lambda one: one.contender.workers)
     if chosen.contender.mode != "process" or len(crews) < 2 or crews[0] is chosen:
         return None
@@ -166,7 +163,7 @@ def _fewer(chosen: Measured, usable: list[Measured]) -> str | None:
     return f"{chosen.label} has {_times(ratio)} the events/s of {crews[0].label}"
 
 
-def _what_bound(chosen: Measured, bound: Bound) -> str:
+def _describe_bound(chosen: Measured, bound: Bound) -> str:
     mode = chosen.contender.mode
     match bound:
         case Bound.CPU if mode == "process":
@@ -179,12 +176,12 @@ def _what_bound(chosen: Measured, bound: Bound) -> str:
         case Bound.IO:
             return f"bound by what the handler waits for, with {chosen.in_flight:,} events at once"
         case Bound.SERIALIZATION:
-            size = 0 if chosen.freight is None else chosen.freight.size
-            return f"bound by serialization: {size:,} bytes for each event, to the worker and back; send less of them"
+            moved = 0 if chosen.transfer is None else chosen.transfer.size
+            return f"bound by serialization: {moved:,} bytes per event, to the worker and back: send less"
         case Bound.LOOP:
             return (
-                "bound by the event loop, which hands out events: the handler is small beside that; give it more to "
-                "do at once, such as a list of values in one event"
+                "bound by the event loop, which dispatches events: the handler is small compared with that; give it "
+                "more work per event, such as a list of values"
             )
 
 
@@ -196,10 +193,6 @@ def _failures(field: Sequence[Measured]) -> list[str]:
         elif one.rounds and one.failures > 0:
             found.append(f"{one.label}: {one.failures:.1%} of the events failed, the first with {one.error}")
     return found
-
-
-def _cautions(chosen: Measured, usable: list[Measured], field: Sequence[Measured]) -> list[str]:
-    return [*_blocking(chosen, usable), *_leaks(field), *_too_few(usable)]
 
 
 def _blocking(chosen: Measured, usable: list[Measured]) -> list[str]:
@@ -225,19 +218,17 @@ def _blocking(chosen: Measured, usable: list[Measured]) -> list[str]:
 def _leaks(field: Sequence[Measured]) -> list[str]:
     return [
         f"{one.label}: memory grows by {size(one.growth)} with each event, by {size(1e6 * one.growth)} in a million: "
-        f"the handler keeps what it should let go"
+        f"the handler leaks memory"
         for one in field
         if one.growth is not None
     ]
 
 
-def _too_few(usable: list[Measured]) -> list[str]:
+def _too_few_rounds(usable: list[Measured]) -> list[str]:
     rounds = min(len(one.rounds) for one in usable)
     if rounds >= FEW_ROUNDS:
         return []
-    return [
-        f"only {rounds} round{'' if rounds == 1 else 's'}: intervals are not to be trusted; give more --seconds"
-    ]
+    return [f"only {plural(rounds, 'round')}: the intervals are unreliable; use a larger --seconds"]
 
 
 def _times(ratio: float) -> str:

@@ -1,4 +1,4 @@
-"""The report of a comparison: all that was found, in a form that prints, draws and travels as JSON."""
+"""The report of a comparison: all figures and the recommendation, as structures that are also its JSON."""
 
 import os
 import platform
@@ -8,14 +8,14 @@ import msgspec
 
 from event_collector.benchmark.diagnosis import bound_of
 from event_collector.benchmark.estimate import Estimate
-from event_collector.benchmark.measured import Measured
+from event_collector.benchmark.figures import Measured
 from event_collector.benchmark.recommendation import Recommendation, profile_of, ratio_to, recommend
 
-__all__ = ["Machine", "Report", "Row", "Scaling", "make_report"]
+__all__ = ["Environment", "Report", "Row", "Scaling", "make_report"]
 
 
-class Machine(msgspec.Struct, frozen=True):
-    """Where it was measured."""
+class Environment(msgspec.Struct, frozen=True):
+    """The machine and the interpreter of the measurement."""
 
     system: str
     python: str
@@ -23,16 +23,16 @@ class Machine(msgspec.Struct, frozen=True):
     cpus: int
     """CPUs granted to this program, by affinity and control groups, rounded up."""
     load: float
-    """Processes that were ready to run just before, as the system counts them over a minute."""
+    """Load average of the last minute, before the run."""
 
     @classmethod
-    def here(cls, loop: str, cpus: int) -> "Machine":
-        """Return that of this process."""
+    def here(cls, loop: str, cpus: int) -> "Environment":
+        """Return the environment of this process."""
         return cls(platform.platform(), platform.python_version(), loop, cpus, os.getloadavg()[0])
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One contender. Times in seconds for each event, memory in bytes; None where there is nothing to tell."""
+    """One contender. Times in seconds per event, memory in bytes; None if unknown."""
 
     label: str
     mode: str
@@ -44,7 +44,7 @@ class Row(msgspec.Struct, frozen=True):
     in_flight: int | None = None
     rate: Estimate | None = None
     alone: float | None = None
-    """The median time of an event that is alone."""
+    """Median time of an event that is alone."""
     p50: float | None = None
     p99: float | None = None
     own_cpu: float | None = None
@@ -60,61 +60,50 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Scaling(msgspec.Struct, frozen=True):
-    """What a number of worker processes brought."""
+    """The gain of a number of worker processes."""
 
     workers: int
     speedup: Estimate
-    """Throughput, as a multiple of that of the least number of workers."""
+    """Throughput, as a multiple of that of the smallest number of workers."""
     efficiency: float
-    """The speed-up for each worker, 1.0 being ideal."""
+    """Speed-up per worker; 1.0 is ideal."""
     serial: float | None
-    """The share of the work that is not done side by side, if Amdahl's law holds: the metric of Karp and Flatt, 1990.
-    None for one worker, and where the least number is not 1."""
+    """The serial share of the work by Amdahl's law: the metric of Karp and Flatt, 1990. None for one worker, and if the
+    smallest number is not 1."""
 
 
 class Report(msgspec.Struct):
-    """All of it."""
+    """The result of a comparison."""
 
     target: str
     command: str
-    machine: Machine
+    machine: Environment
     seconds: float
-    """How long it took."""
+    """Duration of the comparison."""
     settled: bool
-    """Whether it ended because the figures were sure, and not because the time was over."""
+    """Whether it ended because the figures were precise, and not because the time was over."""
     rows: list[Row]
     scaling: list[Scaling]
     recommendation: Recommendation
     code: list[str]
-    """The lines to write, in order."""
+    """The recommended lines of Python."""
 
 
 def make_report(
-    found: Sequence[Measured], *, target: str, name: str, key: str, command: str, machine: Machine, seconds: float,
-    settled: bool,
+    found: Sequence[Measured], *, target: str, name: str, key: str, command: str, environment: Environment,
+    seconds: float, settled: bool,
 ) -> Report:  # fmt: skip
-    """Judge what was found and put it together.
-
-    Args:
-        found: the contenders.
-        target: MODULE:OBJECT.
-        name: the handler's, for the code to write.
-        key: the collector's.
-        command: how this was called.
-        machine: where.
-        seconds: how long it took.
-        settled: see `Report`.
-
-    """
+    """Judge the measurements and return the report; `name` and `key` are those of the handler and its collector."""
     recommendation = recommend(found)
-    if machine.load > machine.cpus:
+    if environment.load > environment.cpus:
         recommendation.warnings.append(
-            f"the machine was busy already: {machine.load:.1f} processes for {machine.cpus} CPUs, just before"
+            f"the machine was busy before the run (load {environment.load:.1f} on {environment.cpus} CPUs): repeat "
+            f"when it is idle"
         )
     profile = profile_of(found)
     rows = [_row(one, bound_of(one, profile).value if one.usable else None) for one in found]
     code = _code(recommendation, name, key)
-    return Report(target, command, machine, seconds, settled, rows, _scaling(found), recommendation, code)
+    return Report(target, command, environment, seconds, settled, rows, _scaling(found), recommendation, code)
 
 
 def _row(one: Measured, bound: str | None) -> Row:

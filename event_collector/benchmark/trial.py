@@ -1,70 +1,64 @@
-"""The trial: all contenders, measured in turn, until the figures are sure or the time is over."""
+"""The trial: measures all contenders in turn, until the figures are precise or the time is over."""
 
 import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from event_collector.benchmark import concurrency
-from event_collector.benchmark.figures import Contender, Opening, Order, Round
-from event_collector.benchmark.measured import Measured
+from event_collector.benchmark.figures import Contender, Measured, Readiness, RoundOrder, RoundResult
 from event_collector.benchmark.recommendation import FEW_ROUNDS, profile_of
+from event_collector.watching.tables import size
 
-__all__ = ["Subject", "SubjectFailed", "Trial", "contenders_of", "crews"]
+__all__ = ["Subject", "SubjectFailed", "Trial", "contenders_of", "worker_counts"]
 
-SURE = 0.03
-"""The half-width of the interval of a throughput, as a share of it, from which on more rounds are not needed."""
+PRECISE = 0.03
+"""The half-width of the interval of a throughput, as a share of it, that needs no more rounds."""
 SEARCH = 0.3
-"""The share of the time that may be spent on finding how many events at once are enough."""
-LEAST_ROUNDS = 3
-"""Rounds for which half as much time again is taken, if they are short."""
+"""The share of the time for the search for the number of events in flight."""
+MIN_ROUNDS = 3
+"""Short rounds that are completed even if they take up to 1.5 times the time."""
 ROUNDS = 8
-"""Rounds that the rest of the time is shared out to, at first."""
+"""Rounds among which the rest of the time is divided at first."""
 WORTHWHILE = 0.001
-"""Seconds that an event must take for workers to be worth their waiting."""
+"""Seconds that an event must take for more workers than CPUs to be tried."""
 GAIN = 1.1
-"""By how much the throughput must rise for even more events at once to be tried."""
-LONGEST = 1.0
-SHORTEST = 0.1
+"""The rise of the throughput from which the search goes on."""
+MAX_ROUND = 1.0
+MIN_ROUND = 0.1
+"""Seconds of a round."""
 MAX_EVENTS = 50_000
-"""Events of one round: their values are made before it begins."""
+"""Upper limit of the events of one round, whose values are created before it begins."""
 UNLIMITED = 1e9
-"""Seconds of a round that only its number of events ends."""
+"""Seconds of a round that ends by its number of events only."""
 GRACE = 10.0
-"""Seconds an answer may take beyond the end of the time."""
+"""Seconds an answer may take after the end of the time."""
 
 
 class SubjectFailed(Exception):
-    """A contender cannot be measured, or no more; the text says why."""
+    """A contender cannot be measured, or no longer; the text says why."""
 
 
 class Subject(Protocol):
     """One contender, ready to be measured."""
 
-    opening: Opening
+    readiness: Readiness
 
-    def round(self, order: Order, timeout: float) -> Round:
+    def round(self, order: RoundOrder, timeout: float) -> RoundResult:
         """Run one round.
 
         Raises:
-            SubjectFailed: there is no answer within `timeout` seconds, or an end instead.
+            SubjectFailed: it does not answer within `timeout` seconds, or has ended.
 
         """
 
     def close(self, *, at_once: bool = False) -> None:
-        """End it."""
+        """End the subject; `at_once` without an orderly end of its queue."""
 
 
 def contenders_of(
     *, asynchronous: bool, workers: Sequence[int], modes: Sequence[str] = ()
 ) -> list[Contender]:
-    """Return the ways a handler can run.
-
-    Args:
-        asynchronous: whether it is an `async def`.
-        workers: numbers of worker processes.
-        modes: only these; none for all.
-
-    """
+    """Return the contenders of a handler, for each of these numbers of workers; only those in `modes`, if not empty."""
     ways = [Contender("coroutine", rewritten=not asynchronous)]
     if not asynchronous:
         ways.append(Contender("thread"))
@@ -72,8 +66,8 @@ def contenders_of(
     return [one for one in ways if not modes or one.mode in modes]
 
 
-def crews(cpus: int) -> list[int]:
-    """Return numbers of worker processes that show how the handler scales: one, a quarter of the CPUs, all."""
+def worker_counts(cpus: int) -> list[int]:
+    """Return numbers of worker processes that show how a handler scales: one, a quarter of the CPUs, all of them."""
     return sorted({1, math.ceil(cpus / 4), cpus})
 
 
@@ -81,15 +75,14 @@ class Trial:
     """Measures contenders.
 
     Args:
-        open_subject: makes one ready; may raise SubjectFailed.
-        seconds: how long it may take.
-        events: events of each round; None for as many as take a while.
-        max_events: at most so many, since their values have to be in memory.
-        max_memory: bytes at which a contender is stopped, before it hurts the machine.
-        cpus: CPUs granted. A handler that waits in its worker is measured with more workers than these as well.
-            0: only as told.
-        clock: tells the seconds.
-        show: is called now and then with the contenders so far and a word on what is done.
+        open_subject: prepares a contender; may raise SubjectFailed.
+        seconds: time limit.
+        events: events of each round; None to choose by their duration.
+        max_events: upper limit of the events of a round, whose values are in memory.
+        max_memory: bytes at which a contender is stopped.
+        cpus: CPUs granted. A handler that waits is also measured with more workers than CPUs; 0 to disable this.
+        clock: returns the time in seconds.
+        show: called at each step with the contenders so far and the name of the step.
 
     """
 
@@ -110,25 +103,25 @@ class Trial:
         self._clock, self._show = clock, show
         self._seconds = seconds
         self._max_memory = max_memory
-        self._starting = 0.0  # seconds for which subjects became ready
-        self._asked, self._beside = 0, 0.0  # rounds, and the seconds that they took beside what they measured
+        self._starting = 0.0  # seconds of preparing subjects
+        self._asked, self._overhead = 0, 0.0  # rounds, and the seconds they took outside of the measurement
         self._began = clock()
         self._field: list[tuple[Measured, Subject]] = []
         self._found: list[Measured] = []
         self.settled = False
-        """Whether it ended because the figures were sure."""
+        """Whether the trial ended because the figures were precise."""
 
     @property
     def found(self) -> list[Measured]:
-        """The contenders, with what was measured so far."""
+        """The contenders with what was measured so far."""
         return self._found
 
     def run(self, contenders: Sequence[Contender]) -> list[Measured]:
-        """Measure them and return what was found."""
+        """Measure the contenders and return the results."""
         try:
             for number, contender in enumerate(contenders):
                 self._enter(contender, len(contenders) - number)
-            self._enter_crowd()
+            self._enter_more_workers()
             self._measure()
         except BaseException:
             self._close(at_once=True)
@@ -149,7 +142,7 @@ class Trial:
         return self._seconds * share - self.used
 
     def _enter(self, contender: Contender, waiting: int) -> None:
-        """Make a contender ready and find out how many events at once are enough for it."""
+        """Prepare a contender and search for the number of events in flight that is enough for it."""
         measured = Measured(contender)
         self._found.append(measured)
         self._show(self._found, f"starting {measured.label}")
@@ -161,7 +154,7 @@ class Trial:
             return
         finally:
             self._starting += self.used - begun
-        measured.profile, measured.freight = subject.opening.profile, subject.opening.freight
+        measured.profile, measured.transfer = subject.readiness.profile, subject.readiness.transfer
         self._field.append((measured, subject))
         try:
             self._search(measured, subject, max(0.0, self._left(SEARCH) + self._starting) / waiting)
@@ -170,39 +163,41 @@ class Trial:
 
     def _search(self, measured: Measured, subject: Subject, seconds: float) -> None:
         end = self.used + seconds
-        first = self._ask(subject, Order(1, 1, 0.0))  # it warms up what is lazy
+        first = self._ask(subject, RoundOrder(1, 1, 0.0))  # a warm-up
         pause = max(0.02, min(0.15, seconds / 6))
-        alone = self._ask(subject, Order(1, self._number(first.rate, 1, pause), pause))
-        alone = self._ask(subject, Order(1, self._number(alone.rate, 1, pause), pause))
+        alone = self._ask(subject, RoundOrder(1, self._number(first.rate, 1, pause), pause))
+        alone = self._ask(subject, RoundOrder(1, self._number(alone.rate, 1, pause), pause))
         measured.alone = alone.p50
         measured.tries[1] = alone.rate
         busy = min(1.0, (alone.own_cpu + alone.worker_cpu) / alone.seconds)
         measured.busy_alone = 1.0 if alone.failed else busy
-        if measured.profile is not None and measured.profile.wall:  # what blocks the loop runs one at a time
+        if measured.profile is not None and measured.profile.wall:  # blocking steps run one at a time
             busy = max(busy, min(1.0, measured.profile.block / measured.profile.wall))
         contender, idle = measured.contender, 0
-        for number in concurrency.steps(contender.mode, contender.workers, alone.p50, busy, end - self.used):
+        for number in concurrency.numbers_to_try(
+            contender.mode, contender.workers, alone.p50, busy, end - self.used
+        ):
             self._show(self._found, f"{measured.label}, {number} at once")
             rate = max(measured.tries.values())
-            # Twice as many as are in flight at once, at least: the first and the last are not like the others.
+            # At least twice the events in flight: the first and the last events of a round are not typical.
             events = max(2 * number, self._number(rate, number, pause))
-            measured.tries[number] = self._ask(subject, Order(number, events, LONGEST)).rate
+            measured.tries[number] = self._ask(subject, RoundOrder(number, events, MAX_ROUND)).rate
             idle = idle + 1 if measured.tries[number] < GAIN * rate else 0
-            if idle == 2:  # one alone may be bad luck
+            if idle == 2:  # a single one may be noise
                 break
 
     def _number(self, rate: float, in_flight: int, seconds: float) -> int:
         return max(in_flight, min(self._max_events, math.ceil(1.2 * rate * seconds)))
 
-    def _ask(self, subject: Subject, order: Order) -> Round:
+    def _ask(self, subject: Subject, order: RoundOrder) -> RoundResult:
         begun = self.used
-        found = subject.round(order, max(0.0, self._left()) + GRACE)
+        result = subject.round(order, max(0.0, self._left()) + GRACE)
         self._asked += 1
-        self._beside += max(0.0, self.used - begun - found.seconds)
-        memory = found.own_memory + found.worker_memory
+        self._overhead += max(0.0, self.used - begun - result.seconds)
+        memory = result.own_memory + result.worker_memory
         if memory > self._max_memory:
-            raise SubjectFailed(f"stopped when its memory had reached {memory / 1e6:,.0f} MB")
-        return found
+            raise SubjectFailed(f"stopped when its memory had reached {size(memory)}")
+        return result
 
     def _drop(self, measured: Measured, reason: str) -> None:
         measured.refusal = reason
@@ -210,23 +205,23 @@ class Trial:
             self._field.remove(entry)
             entry[1].close()
 
-    def _enter_crowd(self) -> None:
-        """Add more workers than CPUs where workers wait for most of their time."""
+    def _enter_more_workers(self) -> None:
+        """Add a contender with more workers than CPUs if workers wait for most of their time."""
         full = next((one for one, _ in self._field if one.contender.workers == self._cpus), None)
         if full is None or self._left(SEARCH) + self._starting <= 0:
             return
         profile = profile_of(self._found)
-        # Without a look at the handler: a worker that has an event all the time is idle while that waits.
+        # Without a profile: a worker that always has an event is idle while its handler waits.
         busy = full.busy_alone if profile is None or not profile.wall else profile.cpu / profile.wall
-        workers = concurrency.crowd(self._cpus, busy)
+        workers = concurrency.saturating_workers(self._cpus, busy)
         if workers > 1.5 * self._cpus and full.alone > WORTHWHILE:
             self._enter(Contender("process", workers=workers), 1)
 
     def _measure(self) -> None:
-        share = max(0.0, self._left()) / ROUNDS / max(1, len(self._field)) - self._beside / max(
+        share = max(0.0, self._left()) / ROUNDS / max(1, len(self._field)) - self._overhead / max(
             1, self._asked
         )
-        pause, number = max(SHORTEST, min(LONGEST, share)), 0
+        pause, number = max(MIN_ROUND, min(MAX_ROUND, share)), 0
         while self._field and not self._is_done(pause, number):
             turn = number % len(self._field)
             for measured, subject in [*self._field[turn:], *self._field[:turn]]:
@@ -237,19 +232,19 @@ class Trial:
                     self._drop(measured, str(exc))
             number += 1
 
-    def _order(self, measured: Measured, seconds: float) -> Order:
+    def _order(self, measured: Measured, seconds: float) -> RoundOrder:
         number = concurrency.knee(measured.tries, least=max(1, measured.contender.workers))
         events = self._events or max(2 * number, self._number(max(measured.tries.values()), number, seconds))
-        return Order(number, events, UNLIMITED if self._events else seconds)
+        return RoundOrder(number, events, UNLIMITED if self._events else seconds)
 
     def _is_done(self, pause: float, number: int) -> bool:
         if number == 0:
             return False
-        # A round takes as long as the last one did, unless it is cut short.
+        # A round is expected to take as long as the last one.
         longest = sum(one.rounds[-1].seconds for one, _ in self._field if one.rounds)
-        if number < LEAST_ROUNDS and longest < self._seconds / 2 and self._left() > -self._seconds / 2:
-            return False  # a busy machine made the search long: a little more time makes the difference
+        if number < MIN_ROUNDS and longest < self._seconds / 2 and self._left() > -self._seconds / 2:
+            return False  # on a busy machine the search takes long; a few more rounds are worth the time
         if self._left() < max(longest, pause * len(self._field) / 2):
             return True
-        self.settled = number > FEW_ROUNDS and all(one.rate.half_width <= SURE for one, _ in self._field)
+        self.settled = number > FEW_ROUNDS and all(one.rate.half_width <= PRECISE for one, _ in self._field)
         return self.settled

@@ -1,1 +1,1 @@
-"""The parts of the event-collector command. Programs import the library, not this."""
+"""The subcommands of event-collector, from options to exit status. Programs import the library, not this."""

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import math
-import os
 import shlex
 import signal
 import sys
@@ -15,142 +14,218 @@ from typing import Any
 
 import msgspec
 
-from event_collector.benchmark.figures import Contender
-from event_collector.benchmark.measured import Measured
-from event_collector.benchmark.report import Machine, Report, make_report
-from event_collector.benchmark.subject import Assignment, SubjectProcess
-from event_collector.benchmark.table import render
-from event_collector.benchmark.trial import GRACE, Subject, Trial, contenders_of, crews
-from event_collector.benchmark.web_page import render_page
-from event_collector.command.bench_options import add_options
-from event_collector.command.files import take_standard_streams
-from event_collector.command.loops import loop_factory
-from event_collector.command.ndjson import Line, LineDecoder, LineSplitter, UnknownType
-from event_collector.command.progress import Progress, make_progress
+from event_collector.benchmark.figures import Contender, Measured
+from event_collector.benchmark.rendering import render_page, render_text
+from event_collector.benchmark.report import Environment, Report, make_report
+from event_collector.benchmark.trial import GRACE, Subject, Trial, contenders_of, worker_counts
+from event_collector.command.bench_subject import Assignment, PayloadValues, SubjectProcess
+from event_collector.command.files import take_standard_streams, write_all
+from event_collector.command.options import (
+    UsageError,
+    add_command,
+    add_loop,
+    add_progress_interval,
+    count,
+    duration,
+    loop_factory,
+)
+from event_collector.command.progress import ProgressCounts, ProgressDisplay, make_display
 from event_collector.command.target import collector_of, find
-from event_collector.command.usage import UsageError
 from event_collector.handlers.collector import Collector, common_payload_type
 from event_collector.handlers.signature import describe
 from event_collector.life.interruption import SIGNALS, exit_status
 from event_collector.values.errors import ConfigError
+from event_collector.values.json_values import UnknownType
 from event_collector_workers.machine.probe import granted_cpus, memory_limit
 
 __all__ = ["add_parser"]
 
-SUBJECT = (sys.executable, "-m", "event_collector.command.bench_subject")
+SECONDS = 20.0
 MAX_LINES = 10_000
 MAX_BYTES = 64 * 1024 * 1024
 """Bytes of payloads, as JSON, in memory at once: those of the input, and those of one round."""
 MEMORY_SHARE = 0.15
-"""The share of the memory of this machine or container at which one of the modes is stopped."""
-CHUNK = 256 * 1024
+"""The share of the memory of this machine or container at which a contender is stopped."""
 MILLISECONDS = 1000
+
+DESCRIPTION = """\
+Run a handler in each mode it can run in, side by side, and recommend one: mode, worker processes, events at once, and
+the lines of code. Each mode runs in its own process; the modes take turns until the figures are precise enough or the
+time is over.
+
+MODULE:OBJECT is a handler, a Collector, or a function without parameters that returns one, as for `run`. It runs many
+times on real payloads: side effects happen. A plain handler is also measured as it would be if it were written as
+`async def`.
+"""
+
+EPILOG = """\
+columns:
+  events/s      median of the rounds, with the 95 percent interval of a bootstrap
+  at once       events in flight: the smallest number whose throughput is close to the maximum
+  p50, p99      time from sending an event to its result, at that number
+  CPU/event     CPU time of the program and, in the next column, of its worker processes
+  memory        private memory of the program and its worker processes
+  bound by      CPU, IO (the handler waits), the loop (dispatching events), serialization
+
+exit status:
+  0  there is a recommendation    2    wrong usage
+  1  there is none                130  ended by Ctrl-C
+
+examples:
+  event-collector bench handlers:handle --input events.ndjson
+  event-collector bench src/parse.py:parse --payload '{"n": 7}' --workers 1,2,4,8 --html report.html
+"""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the subcommand."""
-    add_options(subparsers).set_defaults(run=run)
+    parser = add_command(
+        subparsers, "bench", help="find out which mode and how many workers suit a handler",
+        description=DESCRIPTION, epilog=EPILOG,
+    )  # fmt: skip
+    parser.add_argument("target", metavar="MODULE:OBJECT", help="the handler")
+    _add_payloads(
+        parser.add_argument_group("payloads (one of these)").add_mutually_exclusive_group(required=True)
+    )
+    _add_measuring(parser.add_argument_group("what is measured"))
+    _add_output(parser.add_argument_group("output"))
+    parser.set_defaults(run=run)
+
+
+def _add_payloads(group: Any) -> None:
+    group.add_argument(
+        "--input", metavar="FILE",
+        help="newline-delimited JSON, each line a payload; its first 10,000 lines are used repeatedly; '-' is "
+        "standard input",
+    )  # fmt: skip
+    group.add_argument(
+        "--payload", metavar="JSON", action="append", help="a payload; repeat the option for several payloads"
+    )
+
+
+def _add_measuring(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--seconds", metavar="N", type=duration, default=SECONDS,
+        help="approximate time limit (default: %(default)g); ends earlier when the figures are precise enough",
+    )  # fmt: skip
+    group.add_argument(
+        "--mode", dest="modes", action="append", choices=("coroutine", "thread", "process"),
+        help="measure only this mode; may be repeated",
+    )  # fmt: skip
+    group.add_argument(
+        "--workers", metavar="N,N", type=_counts,
+        help="numbers of worker processes (default: 1, a quarter of the CPUs granted, all of them; more if the "
+        "handler waits)",
+    )  # fmt: skip
+    group.add_argument(
+        "--count", metavar="N", type=count, help="events of each round (default: chosen by their duration)"
+    )
+    add_loop(group)
+
+
+def _add_output(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--json", action="store_true", help="print all figures as JSON instead of a table")
+    group.add_argument("--html", metavar="FILE", help="also write a self-contained HTML page")
+    group.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    add_progress_interval(group)
+
+
+def _counts(text: str) -> list[int]:
+    return sorted({count(part.strip()) for part in text.split(",")})
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit status.
-
-    Raises:
-        UsageError: what was asked for cannot work.
-
-    """
+    """Run the subcommand and return its exit status; raises UsageError."""
     if options.html is not None:
         _check_writable(options.html)
     stdin, stdout = take_standard_streams()
-    loop_factory(options.loop)
-    given = _given(find(options.target), options.target)
+    loop_name = "asyncio" if loop_factory(options.loop) is None else "uvloop"
+    collector = _find_collector(options.target)
     lines = _payloads(options, stdin)
-    _check(lines, common_payload_type([given]))
+    _check_payloads(lines, common_payload_type([collector]))
     cpus = max(1, math.ceil(granted_cpus()))
     contenders = contenders_of(
-        asynchronous=given.asynchronous, workers=options.workers or crews(cpus), modes=options.modes or ()
+        asynchronous=collector.asynchronous,
+        workers=options.workers or worker_counts(cpus),
+        modes=options.modes or (),
     )
     if not contenders:
         raise UsageError(f"{options.target} is an `async def`, which cannot run in mode thread")
-    machine = Machine.here(_loop_name(options.loop), cpus)
-    trial, number = _try(options, lines, contenders, 0 if options.workers else cpus)
+    environment = Environment.here(loop_name, cpus)
+    trial, number = _measure(options, lines, contenders, 0 if options.workers else cpus)
     report = make_report(
-        trial.found, target=options.target, name=describe(given.handler).rpartition(".")[2], key=given.key,
-        command=_command_line(), machine=machine, seconds=trial.used, settled=trial.settled,
+        trial.found, target=options.target, name=describe(collector.handler).rpartition(".")[2], key=collector.key,
+        command=shlex.join(["event-collector", *sys.argv[1:]]), environment=environment, seconds=trial.used,
+        settled=trial.settled,
     )  # fmt: skip
-    _give_out(report, options, stdout)
+    _write_report(report, options, stdout)
     if number is not None:
         return exit_status(number)
     return 0 if report.recommendation.contender is not None else 1
 
 
-def _try(
+def _measure(
     options: argparse.Namespace, lines: list[str], contenders: list[Contender], cpus: int
 ) -> tuple[Trial, int | None]:
-    """Measure; return the trial, and the signal that has cut it short."""
+    """Run the trial; return it, and the signal that has cut it short."""
 
     def open_subject(contender: Contender) -> Subject:
-        timeout = max(GRACE, options.seconds)
-        return SubjectProcess(SUBJECT, Assignment(options.target, contender, lines, options.loop), timeout)
+        assignment = Assignment(options.target, contender, lines, options.loop)
+        return SubjectProcess(assignment, max(GRACE, options.seconds))
 
-    budget = round(options.seconds * MILLISECONDS)
-    progress = make_progress(budget, quiet=options.quiet, interval=options.progress_interval)
+    total = round(options.seconds * MILLISECONDS)
+    display = make_display(total, quiet=options.quiet, interval=options.progress_interval)
     average = sum(map(len, lines)) / len(lines)
     trial = Trial(
         open_subject, seconds=options.seconds, events=options.count, cpus=cpus, clock=monotonic,
         max_events=math.ceil(MAX_BYTES / max(1.0, average)), max_memory=(memory_limit() or math.inf) * MEMORY_SHARE,
-        show=_shower(progress, options.seconds),
+        show=_progress_of(display, options.seconds),
     )  # fmt: skip
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
     try:
         trial.run(contenders)
-    except _Stopped as stopped:
+    except _SignalReceived as received:
         print("event-collector bench: stopped; what was measured until then:", file=sys.stderr)
-        return trial, stopped.number
+        return trial, received.number
     finally:
-        progress.close()
+        display.close()
     return trial, None
 
 
-class _Stopped(BaseException):
-    """A signal asked for the end."""
-
+class _SignalReceived(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)  # the next one ends the process at once
-    raise _Stopped(number)
+    signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
+    raise _SignalReceived(number)
 
 
-class _Standing:
-    """What the progress shows: of the time that there is, how much is used."""
+def _progress_of(display: ProgressDisplay, seconds: float) -> Callable[[Sequence[Measured], str], None]:
+    """Return a callback of the trial that displays its progress: the share of the time that is used."""
+    began = last = monotonic()
 
-    def __init__(self, field: Sequence[Measured], used: float, seconds: float) -> None:
-        self.events = sum(one.events for one in field)
-        self.failed = sum(round(one.failures * one.events) for one in field)
-        self.rate = self.events / used if used > 0 else 0.0
-        self.done = round(min(used, seconds) * MILLISECONDS)
-
-
-def _shower(progress: Progress, seconds: float) -> Callable[[Sequence[Measured], str], None]:
-    began = shown = monotonic()
-
-    def show(field: Sequence[Measured], _doing: str) -> None:
-        nonlocal shown
+    def show(field: Sequence[Measured], _step: str) -> None:
+        nonlocal last
         now = monotonic()
-        if now - shown >= progress.interval:
-            shown = now
-            progress.show(_Standing(field, now - began, seconds))
+        if now - last < display.interval:
+            return
+        last = now
+        used = now - began
+        events = sum(one.events for one in field)
+        failed = sum(round(one.failures * one.events) for one in field)
+        rate = events / used if used > 0 else 0.0
+        display.show(ProgressCounts(events, failed, rate, round(min(used, seconds) * MILLISECONDS)))
 
     return show
 
 
-def _given(found: Any, reference: str) -> Collector:
+def _find_collector(reference: str) -> Collector:
+    found = find(reference)
     try:
         return asyncio.run(collector_of(found, reference))
     except ConfigError as exc:
@@ -159,44 +234,43 @@ def _given(found: Any, reference: str) -> Collector:
 
 def _payloads(options: argparse.Namespace, stdin: int | None) -> list[str]:
     """Return the payloads as JSON, at least one."""
-    if options.payload:
-        return list(options.payload)
-    lines = _read(options.input, stdin)
+    lines = list(options.payload or ()) or _read_lines(options.input, stdin)
     if not lines:
         raise UsageError(f"{options.input} has no lines")
     return lines
 
 
-def _read(path: str, stdin: int | None) -> list[str]:
+def _read_lines(path: str, stdin: int | None) -> list[str]:
+    """Return the first lines that are not empty, within MAX_LINES and MAX_BYTES."""
     if path == "-" and stdin is None:
         raise UsageError("standard input is closed")
-    splitter, read = LineSplitter(MAX_BYTES), 0
     lines: list[str] = []
+    left = MAX_BYTES
     try:
         with open(stdin if path == "-" and stdin is not None else path, "rb") as file:
-            while read < MAX_BYTES and len(lines) < MAX_LINES and (chunk := file.read(CHUNK)):
-                read += len(chunk)
-                lines += [_text(line) for line in splitter.feed(chunk)]
-            if not file.read(1):
-                lines += [_text(line) for line in splitter.finish()]
+            for number in range(1, MAX_LINES + 1):
+                line = file.readline(left + 1)
+                left -= len(line)
+                if not line or left < 0:
+                    break
+                if line.strip():
+                    lines.append(_decode(line, number))
     except OSError as exc:
         raise UsageError(f"cannot read {path}: {exc.strerror}") from None
-    return [line for line in lines if line.strip()][:MAX_LINES]
+    return lines
 
 
-def _text(line: Line) -> str:
+def _decode(line: bytes, number: int) -> str:
     try:
-        return (line.data or b"").decode()
+        return line.removesuffix(b"\n").decode()
     except UnicodeDecodeError as exc:
-        raise UsageError(f"line {line.number} is not JSON: {exc}") from None
+        raise UsageError(f"line {number} is not JSON: {exc}") from None
 
 
-def _check(lines: list[str], line_type: Any) -> None:
-    """Refuse payloads that the handler does not take: their errors would be measured."""
+def _check_payloads(lines: list[str], line_type: Any) -> None:
+    """Reject payloads that do not fit the handler: the benchmark would measure their errors."""
     try:
-        decode = LineDecoder(line_type, MAX_BYTES)
-        for number, line in enumerate(lines, 1):
-            decode(Line(number, line.encode(), len(line)))
+        PayloadValues(lines, line_type)(len(lines))
     except (ValueError, TypeError, UnknownType) as exc:
         raise UsageError(f"payloads: {exc}") from None
 
@@ -209,21 +283,11 @@ def _check_writable(path: str) -> None:
         raise UsageError(f"cannot write {path}: {exc.strerror}") from None
 
 
-def _give_out(report: Report, options: argparse.Namespace, stdout: int) -> None:
+def _write_report(report: Report, options: argparse.Namespace, stdout: int) -> None:
     if options.html is not None:
         Path(options.html).write_text(render_page(report), encoding="utf-8")
-    text = msgspec.json.format(msgspec.json.encode(report)).decode() if options.json else render(report)
-    view = memoryview(f"{text}\n".encode())
+    text = msgspec.json.format(msgspec.json.encode(report)).decode() if options.json else render_text(report)
     try:
-        while view:
-            view = view[os.write(stdout, view) :]
-    except BrokenPipeError:  # nobody reads it
+        write_all(stdout, f"{text}\n".encode())
+    except BrokenPipeError:  # the reader has closed the pipe
         return
-
-
-def _loop_name(choice: str) -> str:
-    return "asyncio" if loop_factory(choice) is None else "uvloop"
-
-
-def _command_line() -> str:
-    return " ".join(["event-collector", *map(shlex.quote, sys.argv[1:])])

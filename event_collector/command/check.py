@@ -1,4 +1,4 @@
-"""`event-collector check`: whether a queue is well, for health probes."""
+"""`event-collector check`: the health of a running queue, for health probes."""
 
 import argparse
 import contextlib
@@ -8,30 +8,30 @@ from typing import Any, Final
 import msgspec
 
 from event_collector.command.monitor_client import MonitorClient, Unreachable, add_path, path_of
-from event_collector.command.usage import duration
+from event_collector.command.options import add_command, duration
 from event_collector.watching.snapshot import EventCounts, Snapshot
 
 __all__ = ["add_parser"]
 
 TIMEOUT: Final = 1.0
-"""Seconds, as those of a Kubernetes probe unless it says otherwise."""
+"""Seconds; the default of a Kubernetes probe."""
 
 DESCRIPTION = """\
-Ask a running queue how it is: one line of JSON, and an exit status for health probes. The queue has been made with
+Check the health of a running queue: one line of JSON, and an exit status for health probes. The queue was made with
 monitor=PATH, or run with `event-collector run --monitor PATH`.
 
-It is well if it takes events and its event loop answers in time. A queue that is starting or ending is not, unless
---alive asks for less; nor is one whose worker processes die again and again.
+A queue is healthy if it accepts events and its event loop answers in time. A queue that is starting or ending is not
+healthy, unless --alive is given, nor is one whose worker processes die repeatedly.
 """
 
 EPILOG = """\
 exit status:
-  0  it is well      1  it is not, or it cannot be reached      2  the command was asked for something that cannot work
+  0  healthy      1  not healthy, or not reachable      2  wrong usage
 """
 
 
-class Verdict(msgspec.Struct, omit_defaults=True):
-    """What is written."""
+class HealthReport(msgspec.Struct, omit_defaults=True):
+    """The health of a queue, as it is written."""
 
     ok: bool
     state: str | None = None
@@ -39,69 +39,59 @@ class Verdict(msgspec.Struct, omit_defaults=True):
     queue: str | None = None
     pid: int | None = None
     seconds: float | None = None
-    """From the question to the answer."""
+    """Seconds until the queue answered."""
     events: EventCounts | None = None
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "check",
-        help="ask a running queue how it is, for health probes",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(
+        subparsers, "check", help="check the health of a running queue, for health probes",
+        description=DESCRIPTION, epilog=EPILOG,
+    )  # fmt: skip
     add_path(parser)
     parser.add_argument(
         "--timeout", metavar="SECONDS", type=duration, default=TIMEOUT,
-        help="how long it may take to answer (default: %(default)g)",
+        help="seconds in which the queue must answer (default: %(default)g)",
     )  # fmt: skip
     parser.add_argument(
         "--alive", action="store_true",
-        help="for liveness probes: it is well if it answers, also while it is starting or ending",
+        help="for liveness probes: any queue that answers is healthy, also while it is starting or ending",
     )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit status.
-
-    Raises:
-        UsageError: no socket was named.
-
-    """
-    verdict = _ask(path_of(options.path), options.timeout, alive=options.alive)
+    """Run the subcommand and return its exit status; raises UsageError."""
+    report = _check(path_of(options.path), options.timeout, alive=options.alive)
     with contextlib.suppress(BrokenPipeError):
-        print(msgspec.json.encode(verdict).decode(), flush=True)
-    return int(not verdict.ok)
+        print(msgspec.json.encode(report).decode(), flush=True)
+    return int(not report.ok)
 
 
-def _ask(path: str, timeout: float, *, alive: bool) -> Verdict:
+def _check(path: str, timeout: float, *, alive: bool) -> HealthReport:
     began = monotonic()
     try:
         with contextlib.closing(MonitorClient(path, timeout)) as client:
             snapshot = client.next(max(0.0, began + timeout - monotonic()))
     except Unreachable as exc:
-        return Verdict(ok=False, reason=str(exc))
+        return HealthReport(ok=False, reason=str(exc))
     except EOFError:
-        return Verdict(ok=False, reason=f"{path}: the connection was closed without an answer")
+        return HealthReport(ok=False, reason=f"{path}: the connection was closed without an answer")
     if snapshot is None:
-        return Verdict(
+        return HealthReport(
             ok=False,
             reason=f"{path}: no answer within {timeout:g} s: its event loop is blocked, or the program is stopped",
         )
     return judge(snapshot, monotonic() - began, alive=alive)
 
 
-def judge(snapshot: Snapshot, seconds: float, *, alive: bool = False) -> Verdict:
-    """Return whether a queue is well; `alive`: whether it is at least there."""
-    reason = None
-    if not alive and snapshot.state != "running":
-        reason = f"the queue is {snapshot.state}"
-    elif not alive:
-        reason = snapshot.problem
-    return Verdict(
+def judge(snapshot: Snapshot, seconds: float, *, alive: bool = False) -> HealthReport:
+    """Return the health of a queue; with `alive`, any queue that answers is healthy."""
+    reason = snapshot.problem if snapshot.state == "running" else f"the queue is {snapshot.state}"
+    if alive:
+        reason = None
+    return HealthReport(
         ok=reason is None,
         state=snapshot.state,
         reason=reason,

@@ -9,20 +9,20 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from event_collector.command.usage import UsageError
+from event_collector.command.options import UsageError
 
-__all__ = ["Sink", "Source", "take_standard_streams"]
+__all__ = ["InputFile", "OutputFile", "take_standard_streams", "write_all"]
 
 CHUNK = 256 * 1024
-"""Bytes asked for at once: a thread is woken for each, which costs some 100 microseconds."""
+"""Bytes of one read. Each read wakes a thread, which costs about 100 microseconds."""
 
 T = TypeVar("T")
 
 
-class Lane:
-    """A thread for the blocking calls on one file, one after the other.
+class _FileThread:
+    """A thread for the blocking calls on one file, in order.
 
-    A thread of our own, since one of an executor that is stuck in a call would hold up the end of the program.
+    It is a daemon: a thread of an executor that is stuck in a call would hold up the end of the program.
     """
 
     def __init__(self, name: str) -> None:
@@ -30,7 +30,7 @@ class Lane:
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     async def run(self, call: Callable[..., T], *args: Any) -> T:
-        """Return what the call returns. Cancelled, the call goes on, unheard."""
+        """Return the result of the call. Cancellation does not stop the call; its outcome is dropped."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
@@ -38,9 +38,9 @@ class Lane:
             try:
                 value = call(*args)
             except Exception as exc:
-                _tell(loop, done, done.set_exception, exc)
+                _settle(loop, done, done.set_exception, exc)
             else:
-                _tell(loop, done, done.set_result, value)
+                _settle(loop, done, done.set_result, value)
 
         self._calls.put(work)
         return await done
@@ -50,41 +50,33 @@ class Lane:
             self._calls.get()()
 
 
-def _tell(loop: asyncio.AbstractEventLoop, done: "asyncio.Future[Any]", tell: Any, outcome: Any) -> None:
+def _settle(
+    loop: asyncio.AbstractEventLoop, done: "asyncio.Future[Any]", set_outcome: Any, outcome: Any
+) -> None:
     def settle() -> None:
         if not done.done():
-            tell(outcome)
+            set_outcome(outcome)
 
     try:
         loop.call_soon_threadsafe(settle)
-    except RuntimeError:  # the loop is closed: nobody waits any more
+    except RuntimeError:  # the loop is closed, so nothing waits for the outcome
         return
 
 
-class Source:
-    """A file or stream to read.
-
-    Args:
-        fd: its descriptor.
-
-    """
+class InputFile:
+    """A file or stream to read, by its descriptor."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._lane = Lane("input")
+        self._thread = _FileThread("input")
         status = os.fstat(fd)
-        regular = stat.S_ISREG(status.st_mode)
-        self.total = max(0, status.st_size - os.lseek(fd, 0, os.SEEK_CUR)) if regular else None
-        """How many bytes there are to read; None for a stream."""
+        is_regular = stat.S_ISREG(status.st_mode)
+        self.total = max(0, status.st_size - os.lseek(fd, 0, os.SEEK_CUR)) if is_regular else None
+        """Bytes left to read; None for a stream."""
 
     @classmethod
-    def open(cls, path: str, stdin: int | None) -> "Source":
-        """Open a path; "-" is standard input, at the descriptor `stdin`, None if it is closed.
-
-        Raises:
-            UsageError: it cannot be opened, or is a directory.
-
-        """
+    def open(cls, path: str, stdin: int | None) -> "InputFile":
+        """Open a path; "-" is standard input, at the descriptor `stdin`, None if it is closed."""
         if path == "-" and stdin is None:
             raise UsageError("standard input is closed")
         try:
@@ -93,55 +85,42 @@ class Source:
                 raise UsageError(f"{path} is a directory")
             return cls(fd)
         except OSError as exc:
-            raise UsageError(
-                f"cannot read {'standard input' if path == '-' else path}: {exc.strerror}"
-            ) from None
+            name = "standard input" if path == "-" else path
+            raise UsageError(f"cannot read {name}: {exc.strerror}") from None
 
     async def read(self) -> bytes:
-        """Return the bytes that come next, at least one; none at the end.
-
-        Raises:
-            OSError: reading failed.
-
-        """
-        return await self._lane.run(os.read, self._fd, CHUNK)
+        """Return the next bytes, at least one; none at the end. Raises OSError."""
+        return await self._thread.run(os.read, self._fd, CHUNK)
 
 
-class Sink:
-    """A file or stream to write.
-
-    Args:
-        fd: its descriptor.
-
-    """
+class OutputFile:
+    """A file or stream to write, by its descriptor."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._lane = Lane("output")
+        self._thread = _FileThread("output")
         self.is_terminal = os.isatty(fd)
 
     async def write(self, data: bytes) -> None:
-        """Write all of it. Cancelled, the write goes on, unheard.
+        """Write all of the data; raises OSError, or BrokenPipeError if the reader has closed the pipe.
 
-        Raises:
-            BrokenPipeError: nobody reads any more.
-            OSError: writing failed.
-
+        Cancellation does not stop the write.
         """
-        await self._lane.run(_write_all, self._fd, data)
+        await self._thread.run(write_all, self._fd, data)
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of the data, blocking."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
 
 def take_standard_streams() -> tuple[int | None, int]:
-    """Return descriptors of standard input (None if it is closed) and output that handlers do not have.
+    """Return private descriptors of standard input (None if it is closed) and standard output.
 
-    What handlers print goes to standard error from now on, where it cannot garble the output, and they find
-    nothing to read; both holds in worker processes too.
+    From now on handlers, also in worker processes, read nothing from standard input, and what they print goes to
+    standard error, where it cannot garble the output.
 
     Raises:
         UsageError: standard output is closed.

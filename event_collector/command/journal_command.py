@@ -1,4 +1,4 @@
-"""`event-collector journal`: look into the journal of a queue, run its dead letters again, or drop what is in it."""
+"""`event-collector journal`: lists, replays and drops the records of a journal."""
 
 import argparse
 import sys
@@ -9,29 +9,29 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from event_collector.command.usage import UsageError, count
+from event_collector.command.options import UsageError, add_command, count
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal_codec import decode_untyped
-from event_collector.journal.stored_event import StoredEvent, StoredLetter, StoredProgress
+from event_collector.journal.stored_event import StoredEvent, StoredLetter
 from event_collector.values.errors import JournalError
-from event_collector.watching.tables import printable
+from event_collector.watching.tables import plural, printable
 
 __all__ = ["add_parser"]
 
 ACTIONS = ("list", "count", "replay", "drop")
 WIDTH = 200
-"""Characters of a line of text for people; the rest is in --json."""
+"""Characters of a line of text; --json has the rest."""
 
 DESCRIPTION = """\
 Look into the journal of a queue: its unfinished events, which run at the next start, and its dead letters.
 
-  list     write a line for each (if no ACTION is given)
-  count    write how many there are
-  replay   make dead letters events again: they run at the next start, under new ids, for the collector that failed
+  list     write one line for each (the default)
+  count    write their numbers
+  replay   turn dead letters into events, which run at the next start, under new ids, for the collector that failed
   drop     delete dead letters, or unfinished events with --unfinished
 
-list and count may be used while a queue runs with the journal; replay and drop may not.
+list and count work while a queue uses the journal; replay and drop do not.
 """
 
 EPILOG = """\
@@ -45,13 +45,10 @@ examples:
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "journal",
-        help="look into a journal, run its dead letters again",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(
+        subparsers, "journal", help="look into a journal, run its dead letters again",
+        description=DESCRIPTION, epilog=EPILOG,
+    )  # fmt: skip
     parser.add_argument("path", metavar="PATH", help="the journal")
     parser.add_argument(
         "action",
@@ -61,26 +58,21 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         default="list",
         help="list, count, replay or drop",
     )
-    which = parser.add_argument_group("which of them")
-    kind = which.add_mutually_exclusive_group()
+    selection = parser.add_argument_group("selection")
+    kind = selection.add_mutually_exclusive_group()
     kind.add_argument("--dead", action="store_true", help="dead letters only")
     kind.add_argument("--unfinished", action="store_true", help="unfinished events only")
-    which.add_argument(
-        "--id", metavar="N", type=count, action="append", dest="ids", help="of this event; may be repeated"
+    selection.add_argument(
+        "--id", metavar="N", type=count, action="append", dest="ids", help="this event; may be repeated"
     )
-    which.add_argument("--collector", metavar="KEY", help="dead letters of this collector")
-    which.add_argument("--all", action="store_true", help="replay or drop all of them")
+    selection.add_argument("--collector", metavar="KEY", help="dead letters of this collector")
+    selection.add_argument("--all", action="store_true", help="replay or drop all of them")
     parser.add_argument("--json", action="store_true", help="write a line of JSON for each")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit status.
-
-    Raises:
-        UsageError: what was asked for cannot work.
-
-    """
+    """Run the subcommand and return its exit status; raises UsageError."""
     changing = options.action in ("replay", "drop")
     if changing and not (options.ids or options.collector or options.all):
         raise UsageError(f"say which to {options.action}: --id N, --collector KEY or --all")
@@ -95,14 +87,12 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(str(exc)) from None
 
 
-class _Choice(NamedTuple):
-    """What was chosen of a journal."""
-
+class _Selection(NamedTuple):
     events: list[StoredEvent]
     letters: list[StoredLetter]
 
 
-def _chosen(file: JournalFile, options: argparse.Namespace) -> _Choice:
+def _select(file: JournalFile, options: argparse.Namespace) -> _Selection:
     ids = set(options.ids or ())
     events = [] if options.dead or options.collector else [e for e in file.events() if not ids or e.id in ids]
     letters = [
@@ -110,18 +100,18 @@ def _chosen(file: JournalFile, options: argparse.Namespace) -> _Choice:
         for letter in (() if options.unfinished else file.dead_letters())
         if (not ids or letter.event.id in ids) and options.collector in (None, letter.collector)
     ]
-    return _Choice(events, letters)
+    return _Selection(events, letters)
 
 
 def _list(file: JournalFile, options: argparse.Namespace) -> int:
-    events, letters = _chosen(file, options)
-    _write(_lines(map(_of_event, events), as_json=options.json))
-    _write(_lines(map(_of_letter, letters), as_json=options.json))
+    events, letters = _select(file, options)
+    _write(_lines(map(_describe_event, events), as_json=options.json))
+    _write(_lines(map(_describe_letter, letters), as_json=options.json))
     return 0
 
 
 def _count(file: JournalFile, options: argparse.Namespace) -> int:
-    events, letters = _chosen(file, options)
+    events, letters = _select(file, options)
     counts = {"unfinished": len(events), "dead": len(letters)}
     _write(
         [msgspec.json.encode(counts).decode()]
@@ -132,19 +122,19 @@ def _count(file: JournalFile, options: argparse.Namespace) -> int:
 
 
 def _replay(file: JournalFile, options: argparse.Namespace) -> int:
-    letters = _chosen(file, options).letters
-    _refuse_missing(options, (letter.event.id for letter in letters))
+    letters = _select(file, options).letters
+    _check_ids(options, (letter.event.id for letter in letters))
     number = file.replay(letters)
-    return _tell(
-        options, "replayed", number, f"{_many(number, 'dead letter')} will run again at the next start"
+    return _report(
+        options, "replayed", number, f"{plural(number, 'dead letter')} will run again at the next start"
     )
 
 
 def _drop(file: JournalFile, options: argparse.Namespace) -> int:
-    events, letters = _chosen(file, options)
+    events, letters = _select(file, options)
     if not options.unfinished:
         events = []
-    _refuse_missing(options, [*(event.id for event in events), *(letter.event.id for letter in letters)])
+    _check_ids(options, [*(event.id for event in events), *(letter.event.id for letter in letters)])
     changes = Changes()
     for event in events:
         changes.finish(event.id)
@@ -153,10 +143,10 @@ def _drop(file: JournalFile, options: argparse.Namespace) -> int:
     file.apply(changes)
     what = "unfinished event" if options.unfinished else "dead letter"
     number = len(events) + len(letters)
-    return _tell(options, "dropped", number, f"{_many(number, what)} dropped")
+    return _report(options, "dropped", number, f"{plural(number, what)} dropped")
 
 
-def _refuse_missing(options: argparse.Namespace, found: Iterable[int]) -> None:
+def _check_ids(options: argparse.Namespace, found: Iterable[int]) -> None:
     missing = sorted(set(options.ids or ()) - set(found))
     if missing:
         what = "unfinished event" if options.unfinished else "dead letter"
@@ -165,15 +155,15 @@ def _refuse_missing(options: argparse.Namespace, found: Iterable[int]) -> None:
         )
 
 
-def _tell(options: argparse.Namespace, what: str, number: int, text: str) -> int:
+def _report(options: argparse.Namespace, what: str, number: int, text: str) -> int:
     _write([msgspec.json.encode({what: number}).decode() if options.json else text])
     return 0
 
 
-def _of_event(event: StoredEvent) -> dict[str, Any]:
+def _describe_event(event: StoredEvent) -> dict[str, Any]:
     try:
         attempts, due = StoredProgress.decode(event.progress)
-    except ValueError:  # damaged: the next start will say so
+    except ValueError:  # damaged: the next start reports it
         attempts, due = StoredProgress({})
     return {
         "state": "unfinished",
@@ -187,7 +177,7 @@ def _of_event(event: StoredEvent) -> dict[str, Any]:
     }
 
 
-def _of_letter(letter: StoredLetter) -> dict[str, Any]:
+def _describe_letter(letter: StoredLetter) -> dict[str, Any]:
     return {
         "state": "dead",
         "id": letter.event.id,
@@ -202,20 +192,20 @@ def _of_letter(letter: StoredLetter) -> dict[str, Any]:
 
 
 def _payload(record: StoredEvent) -> dict[str, Any]:
-    """Return what was sent, as far as it can be told without its type."""
-    told: dict[str, Any] = {"type": record.schema}
+    """Return the payload, as far as it can be decoded without its type."""
+    fields: dict[str, Any] = {"type": record.schema}
     if not record.is_sound:
-        return told | {"damaged": True}
+        return fields | {"damaged": True}
     try:
         payload = decode_untyped(record)
         if (line := payload._headers.origin) is not None:
-            told["line"] = line
-        told["value"] = msgspec.Raw(msgspec.json.encode(payload.value))
-    except Exception as exc:  # what msgpack can tell and JSON cannot
-        told["value"] = None
-        told["bytes"] = len(record.body)
-        told["problem"] = str(exc)
-    return told
+            fields["line"] = line
+        fields["value"] = msgspec.Raw(msgspec.json.encode(payload.value))
+    except Exception as exc:  # msgpack has values that JSON has not
+        fields["value"] = None
+        fields["bytes"] = len(record.body)
+        fields["problem"] = str(exc)
+    return fields
 
 
 def _lines(entries: Iterable[dict[str, Any]], *, as_json: bool) -> Iterator[str]:
@@ -224,13 +214,12 @@ def _lines(entries: Iterable[dict[str, Any]], *, as_json: bool) -> Iterator[str]
 
 
 def _text(entry: dict[str, Any]) -> str:
-    """Return a line for people: nothing that was stored can control their terminal."""
+    """Return a line of text. Control characters are escaped, so that a payload cannot control the terminal."""
     parts = [entry["state"], str(entry["id"])]
     if entry["state"] == "dead":
         parts += [entry["collector"] or "-", entry["reason"], entry["died"]]
     else:
-        tried = sum(entry["attempts"].values())
-        parts += [entry["accepted"], f"{_many(tried, 'attempt')}"]
+        parts += [entry["accepted"], plural(sum(entry["attempts"].values()), "attempt")]
     parts += [entry["type"], "damaged" if "damaged" in entry else bytes(entry["value"] or b"?").decode()]
     if entry["error"]:
         parts.append(f"({entry['error']})")
@@ -244,7 +233,7 @@ def _write(lines: Iterable[str]) -> None:
             print(line)
         sys.stdout.flush()
     except BrokenPipeError:
-        sys.stdout = None  # the interpreter would flush it once more
+        sys.stdout = None  # else the interpreter flushes it at exit
         raise SystemExit(0) from None
 
 
@@ -253,7 +242,3 @@ def _time(seconds: float) -> str:
         return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
     except (OverflowError, ValueError, OSError):
         return str(seconds)
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,4 +1,4 @@
-"""Where the command's log lines go, and what they look like."""
+"""Log lines of the command: format and destination."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class _StandardError:
-    """Standard error as it is at the moment of writing: a progress bar takes its place for a while."""
+    """Standard error at the moment of writing: a progress bar replaces `sys.stderr` for a while."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)
@@ -24,8 +24,8 @@ class _StandardError:
         sys.stderr.flush()
 
 
-class _Gate:
-    """The first of the processors, which lets lines through until it is closed."""
+class _Silencer:
+    """The first processor of structlog: drops every line once it is closed."""
 
     closed = False
 
@@ -37,19 +37,19 @@ class _Gate:
         return event
 
 
-_gate = _Gate()
+_silencer = _Silencer()
 
 
 def silence() -> None:
-    """Write no more lines: nobody is interested in the rest."""
-    _gate.closed = True
+    """Drop all log lines from now on."""
+    _silencer.closed = True
 
 
 def configure(level: str) -> None:
-    """Have structlog write lines from `level` up to standard error, those of the queue among them."""
+    """Have structlog write lines from `level` up to standard error, those of the queue included."""
     structlog.configure(
         processors=[
-            _gate,
+            _silencer,
             structlog.contextvars.merge_contextvars,
             add_event_context,
             structlog.processors.add_log_level,
@@ -59,5 +59,5 @@ def configure(level: str) -> None:
             ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(_StandardError()),  # type: ignore[arg-type]  # asks for a TextIO
+        logger_factory=structlog.PrintLoggerFactory(_StandardError()),  # type: ignore[arg-type]  # wants a TextIO
     )

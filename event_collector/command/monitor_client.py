@@ -1,4 +1,4 @@
-"""The other end of a queue's socket: connects to it, and reads one snapshot after the other."""
+"""The client of a queue's monitor socket: connects to it and reads snapshots."""
 
 import argparse
 import os
@@ -7,37 +7,37 @@ import stat
 from time import monotonic, sleep
 from typing import Final
 
-from event_collector.command.usage import UsageError
+from event_collector.command.options import UsageError
 from event_collector.watching.snapshot import Snapshot, decode_snapshot
 
 __all__ = ["MonitorClient", "Unreachable", "add_path", "path_of"]
 
 PATH_VARIABLE: Final = "EVENT_COLLECTOR_MONITOR"
-"""The environment variable that names the socket where the command line does not."""
-LONGEST: Final = 64 * 1024 * 1024
-"""Bytes of a snapshot, at most: what sends more is no queue."""
+"""The environment variable with the default path of the socket."""
+MAX_SNAPSHOT: Final = 64 * 1024 * 1024
+"""Bytes of a snapshot, at most: a peer that sends more is not a queue."""
 CHUNK: Final = 64 * 1024
 
 
 class Unreachable(Exception):
-    """There is no queue at a path, or it does not answer: one line for the user."""
+    """No queue answers at the path: one line for the user."""
 
 
 def add_path(parser: argparse.ArgumentParser) -> None:
-    """Add the operand that names the socket."""
+    """Add the operand PATH."""
     parser.add_argument(
         "path", metavar="PATH", nargs="?", help=f"the socket of the queue (default: ${PATH_VARIABLE})"
     )
 
 
-def path_of(given: str | None) -> str:
-    """Return the path of the socket to look at.
+def path_of(operand: str | None) -> str:
+    """Return the path of the socket: the operand, or else the environment variable.
 
     Raises:
-        UsageError: nobody has named one.
+        UsageError: neither is set.
 
     """
-    path = given or os.environ.get(PATH_VARIABLE)
+    path = operand or os.environ.get(PATH_VARIABLE)
     if not path:
         raise UsageError(
             f"name the socket of the queue, the PATH of its monitor= or --monitor, here or in ${PATH_VARIABLE}"
@@ -49,11 +49,11 @@ class MonitorClient:
     """A connection to the socket of a queue.
 
     Args:
-        path: of the socket.
-        timeout: seconds to be let in, at most.
+        path: path of the socket.
+        timeout: seconds that connecting may take.
 
     Raises:
-        Unreachable: nobody listens there, or not to this user.
+        Unreachable: no queue listens there, or this user may not connect.
 
     """
 
@@ -62,7 +62,7 @@ class MonitorClient:
             raise Unreachable("this platform has no Unix sockets")
         self._path = path
         self._received = bytearray()
-        self._looked_at = 0
+        self._searched = 0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._connect(monotonic() + timeout)
@@ -75,18 +75,18 @@ class MonitorClient:
         self._socket.close()
 
     def next(self, timeout: float) -> Snapshot | None:
-        """Return the next snapshot; None when there is none within so many seconds.
+        """Return the next snapshot; None if there is none within `timeout` seconds.
 
         Raises:
-            EOFError: the queue has ended.
-            Unreachable: what was sent is no snapshot.
+            EOFError: the queue has closed the connection.
+            Unreachable: the peer did not send a snapshot.
 
         """
         deadline = monotonic() + timeout
         while (line := self._take_line()) is None:
-            if len(self._received) > LONGEST:
+            if len(self._received) > MAX_SNAPSHOT:
                 raise Unreachable(
-                    f"{self._path}: it sends a line of more than {LONGEST:,} bytes: this is no queue"
+                    f"{self._path}: it sends a line of more than {MAX_SNAPSHOT:,} bytes: this is no queue"
                 )
             left = deadline - monotonic()
             if left <= 0:
@@ -107,13 +107,13 @@ class MonitorClient:
             raise Unreachable(f"{self._path}: {exc}") from None
 
     def _take_line(self) -> bytes | None:
-        end = self._received.find(b"\n", self._looked_at)
+        end = self._received.find(b"\n", self._searched)
         if end < 0:
-            self._looked_at = len(self._received)
+            self._searched = len(self._received)
             return None
         line = bytes(self._received[:end])
         del self._received[: end + 1]
-        self._looked_at = 0
+        self._searched = 0
         return line
 
     def _connect(self, deadline: float) -> None:
@@ -121,7 +121,7 @@ class MonitorClient:
             self._socket.settimeout(max(0.001, deadline - monotonic()))
             try:
                 return self._socket.connect(self._path)
-            except (BlockingIOError, TimeoutError):  # many wait to be let in
+            except (BlockingIOError, TimeoutError):  # the backlog of the listener is full
                 if monotonic() >= deadline:
                     raise Unreachable(f"{self._path}: the program does not answer") from None
                 sleep(0.01)

@@ -1,34 +1,43 @@
-"""Newline-delimited JSON: lines out of chunks of bytes, values out of lines, results into lines."""
+"""Newline-delimited JSON: splits bytes into lines, decodes lines, and encodes results as lines."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
+from event_collector.remote.remote_exceptions import text_of
 from event_collector.values.errors import EncodeError
 from event_collector.values.json_values import InvalidJSON, JsonDecoder, UnknownType
 from event_collector.values.results import Error, Result, ResultList
 
-__all__ = ["InvalidJSON", "Line", "LineDecoder", "LineEncoder", "LineSplitter", "LineTooLong", "UnknownType"]
+__all__ = [
+    "InputLine",
+    "InvalidJSON",
+    "LineDecoder",
+    "LineEncoder",
+    "LineSplitter",
+    "LineTooLong",
+    "UnknownType",
+]
 
 
 class LineTooLong(ValueError):
-    """A line of input is longer than allowed; its contents were not kept."""
+    """A line of input exceeds the allowed length; its content was not kept."""
 
 
-class Line(NamedTuple):
+class InputLine(NamedTuple):
     """One line of input."""
 
     number: int
-    """Its number in the input, the first one being 1."""
+    """Position in the input; the first line has number 1."""
     data: bytes | None
-    """Its bytes without the newline; None when there were more than allowed."""
+    """The line without its newline; None if it is too long."""
     size: int
-    """How many bytes of input it took, its newline included."""
+    """Bytes of input, the newline included."""
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines and numbers them. Of a line, no more than `max_bytes` are kept."""
+    """Splits a stream of bytes into numbered lines. It keeps at most `max_bytes` bytes of a line."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -36,8 +45,8 @@ class LineSplitter:
         self._begun = bytearray()
         self._begun_size = 0
 
-    def feed(self, chunk: bytes) -> Iterator[Line]:
-        """Yield the lines that end in the next chunk."""
+    def feed(self, chunk: bytes) -> Iterator[InputLine]:
+        """Yield the lines that end in this chunk."""
         first, *others = chunk.split(b"\n")
         self._extend(first)
         if not others:
@@ -46,10 +55,10 @@ class LineSplitter:
         last = others.pop()
         for data in others:
             self._number += 1
-            yield Line(self._number, data if len(data) <= self._max_bytes else None, len(data) + 1)
+            yield InputLine(self._number, data if len(data) <= self._max_bytes else None, len(data) + 1)
         self._extend(last)
 
-    def finish(self) -> Iterator[Line]:
+    def finish(self) -> Iterator[InputLine]:
         """Yield the last line, if the input does not end with a newline."""
         if self._begun_size:
             yield self._end(newline=0)
@@ -61,36 +70,30 @@ class LineSplitter:
         else:
             self._begun.clear()
 
-    def _end(self, newline: int) -> Line:
+    def _end(self, newline: int) -> InputLine:
         self._number += 1
         data = bytes(self._begun) if self._begun_size <= self._max_bytes else None
-        line = Line(self._number, data, self._begun_size + newline)
+        line = InputLine(self._number, data, self._begun_size + newline)
         self._begun.clear()
         self._begun_size = 0
         return line
 
 
 class LineDecoder:
-    """Makes values of lines.
+    """Decodes lines into values of `line_type`, Any included; `max_bytes` is the limit of the splitter, for errors.
 
-    Args:
-        line_type: what every line must be: a type that msgspec knows, or Any.
-        max_bytes: the length that too long lines exceeded, for their error.
-
-    Raises:
-        UnknownType: msgspec cannot decode into the type.
-
+    The constructor raises UnknownType if msgspec cannot decode into the type.
     """
 
     def __init__(self, line_type: Any, max_bytes: int) -> None:
         self._decode = JsonDecoder(line_type, "line")
         self._max_bytes = max_bytes
 
-    def __call__(self, line: Line) -> Any:
+    def __call__(self, line: InputLine) -> Any:
         """Return the value.
 
         Raises:
-            LineTooLong, InvalidJSON, PayloadTypeError: there is none; the message says where in the line.
+            LineTooLong, InvalidJSON, PayloadTypeError: the line has no valid value; the message says where.
 
         """
         if line.data is None:
@@ -99,11 +102,11 @@ class LineDecoder:
 
 
 class LineEncoder:
-    """Makes lines of results.
+    """Encodes results as lines.
 
     Args:
-        several: whether the queue has several collectors, so that results stand in a list.
-        tracebacks: whether error objects hold the traceback of their exception.
+        several: whether the queue has several collectors, so that a line has a list of results.
+        tracebacks: whether error objects include the traceback of their exception.
 
     """
 
@@ -115,13 +118,9 @@ class LineEncoder:
     def results(
         self, number: int | str | None, results: ResultList, *, replayed: bool = False
     ) -> tuple[bytes, bool]:
-        """Return the line of an event, and whether it failed: whether any of its results is an error.
+        """Return the line of an event, and whether any of its results is an error.
 
-        Args:
-            number: of the line of input, or what a message is known by; None if there was none.
-            results: what became of it.
-            replayed: whether that was the input of an earlier run.
-
+        `number` is the number of the line of input, or the id of the message; None if the event has neither.
         """
         head = b'{"id":%b%b' % (self._encode(number), b',"replayed":true' if replayed else b"")
         outcomes = [self._outcome(result) for result in results]
@@ -135,7 +134,7 @@ class LineEncoder:
         return b'%b,"results":[%b]}\n' % (head, b",".join(members)), failed
 
     def error(self, number: int | str | None, exc: Exception) -> bytes:
-        """Return the line of a line of input, or a message, that never became an event."""
+        """Return the line of an input that never became an event."""
         return b'{"id":%b,%b}\n' % (self._encode(number), self._error(Error(exc)))
 
     def _outcome(self, result: Result[Any]) -> tuple[bytes, bool]:
@@ -149,15 +148,16 @@ class LineEncoder:
             return self._error(Error(refusal)), True
 
     def _error(self, error: Error[Any]) -> bytes:
-        err, fields = error.err, {}
-        if isinstance(err, BaseException):
-            fields = {"type": type(err).__name__, "message": _text(err)}
-        else:
-            fields = {"type": "Error", "message": _text(err)}
-            if not isinstance(err, str) and self._can_encode(err):
-                fields["value"] = err
+        err = error.err
+        is_exception = isinstance(err, BaseException)
+        fields: dict[str, Any] = {
+            "type": type(err).__name__ if is_exception else "Error",
+            "message": text_of(err),
+        }
+        if not is_exception and not isinstance(err, str) and self._can_encode(err):
+            fields["value"] = err
         if self._tracebacks and error.details and "trace" in error.details:
-            fields["traceback"] = _text(error.details["trace"])
+            fields["traceback"] = text_of(error.details["trace"])
         return b'"error":' + self._encode(fields)
 
     def _can_encode(self, value: Any) -> bool:
@@ -166,11 +166,3 @@ class LineEncoder:
         except Exception:
             return False
         return True
-
-
-def _text(value: Any) -> str:
-    try:
-        text = str(value)
-    except Exception:  # a broken __str__ must not cost the event its line
-        return "(its text could not be made)"
-    return text.encode(errors="backslashreplace").decode()

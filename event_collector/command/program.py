@@ -1,76 +1,53 @@
-"""The command line as a whole: its parser, its subcommands, and how it reports what it was asked wrongly."""
+"""The command line as a whole: parser, subcommands, and the report of wrong usage."""
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from event_collector.command.usage import UsageError
+from event_collector.command.options import UsageError
 
 __all__ = ["run_command"]
 
 PROGRAM = "event-collector"
 DISTRIBUTION = "event-collector-hybrid"
-
-
-def _add_run(subparsers: Any) -> None:
-    from event_collector.command.run import add_parser
-
-    add_parser(subparsers)
-
-
-def _add_bench(subparsers: Any) -> None:
-    from event_collector.command.bench import add_parser
-
-    add_parser(subparsers)
-
-
-def _add_journal(subparsers: Any) -> None:
-    from event_collector.command.journal_command import add_parser
-
-    add_parser(subparsers)
-
-
-def _add_top(subparsers: Any) -> None:
-    from event_collector.command.top import add_parser
-
-    add_parser(subparsers)
-
-
-def _add_check(subparsers: Any) -> None:
-    from event_collector.command.check import add_parser
-
-    add_parser(subparsers)
-
-
-COMMANDS: dict[str, Callable[[Any], None]] = {
-    "run": _add_run,
-    "bench": _add_bench,
-    "journal": _add_journal,
-    "top": _add_top,
-    "check": _add_check,
-}
-"""Adds the parser of a subcommand. Its default `run` is called with the options and returns the exit status.
-
-Only the module of the subcommand that was named is imported: health probes run a command every few seconds."""
-
+COMMANDS = ("run", "bench", "journal", "top", "check")
 INTERRUPTED = 130
 
 
-class Parser(argparse.ArgumentParser):
+def _add_command(name: str, subparsers: Any) -> None:
+    """Add the parser of a subcommand. Its default `run` takes the options and returns the exit status.
+
+    Only the module of the subcommand is imported: health probes run `check` every few seconds.
+    """
+    match name:
+        case "run":
+            from event_collector.command.run import add_parser
+        case "bench":
+            from event_collector.command.bench import add_parser
+        case "journal":
+            from event_collector.command.journal_command import add_parser
+        case "top":
+            from event_collector.command.top import add_parser
+        case _:
+            from event_collector.command.check import add_parser
+    add_parser(subparsers)
+
+
+class CommandParser(argparse.ArgumentParser):
     """A parser whose errors are one line, and whose last operand may follow options."""
 
     last_operand: str | None = None
-    """The name of an operand that may be left out, and is None then."""
+    """The name of an optional operand."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and exit with status 2."""
+        """Print the error and exit with status 2."""
         self.exit(2, f"{self.prog}: {message} (try {self.prog} --help)\n")
 
     def parse_known_args(  # type: ignore[override]  # one signature for the overloads of argparse
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse as argparse does, which takes an operand for left out once it has met an option."""
+        """Parse as argparse does, except that argparse takes an operand as missing once it has met an option."""
         options, rest = super().parse_known_args(args, namespace)
         if self.last_operand is None or not rest:
             return options, rest
@@ -81,51 +58,46 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_command(arguments: Sequence[str] | None) -> int:
-    """Parse the arguments, run the subcommand they name, and return the exit status."""
-    given = sys.argv[1:] if arguments is None else arguments
-    options = _make_parser(given).parse_args(given)
+    """Parse the arguments, run the subcommand, and return the exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    options = _make_parser(words).parse_args(words)
     try:
         status: int = options.run(options)
     except UsageError as exc:
         print(f"{PROGRAM} {options.command}: {exc}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:  # before the subcommand took care of signals itself
+    except KeyboardInterrupt:  # before the subcommand installed its own signal handlers
         return INTERRUPTED
     return status
 
 
-def _make_parser(arguments: Sequence[str]) -> Parser:
-    parser = Parser(
+def _make_parser(arguments: Sequence[str]) -> CommandParser:
+    parser = CommandParser(
         prog=PROGRAM,
         description="Process events with coroutines and worker processes.",
-        epilog=f"'{PROGRAM} COMMAND --help' tells all about a command.",
+        epilog=f"'{PROGRAM} COMMAND --help' describes a command and its options.",
     )
     parser.add_argument("--version", action=_ShowVersion)
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    named = next((argument for argument in arguments if not argument.startswith("-")), None)
-    for command in [named] if named in COMMANDS else COMMANDS:
-        COMMANDS[command](subparsers)
+    selected = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name in [selected] if selected in COMMANDS else COMMANDS:
+        _add_command(name, subparsers)
     return parser
 
 
 class _ShowVersion(argparse.Action):
-    """Prints the version, which takes a while to find out, and ends."""
+    """Prints the version and exits. The version is looked up only then, because the look-up is slow."""
 
     def __init__(self, option_strings: Sequence[str], dest: str) -> None:
-        super().__init__(
-            option_strings, argparse.SUPPRESS, nargs=0, help="show program's version number and exit"
-        )
+        help_text = "show program's version number and exit"
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help_text)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        """Do so."""
-        print(f"{PROGRAM} {_version()}")
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            text = version(DISTRIBUTION)
+        except PackageNotFoundError:  # a source tree that was not installed
+            text = "(not installed)"
+        print(f"{PROGRAM} {text}")
         parser.exit()
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:  # a source tree that was not installed
-        return "(not installed)"

@@ -4,17 +4,16 @@ import argparse
 from typing import Any
 
 from event_collector.command.logs import LEVELS
-from event_collector.command.usage import count, duration
+from event_collector.command.options import add_command, add_loop, add_progress_interval, count, duration
 
-__all__ = ["LINES_AT_ONCE", "add_options"]
+__all__ = ["LINES_IN_FLIGHT", "MAX_ATTEMPTS", "add_options"]
 
-LINES_AT_ONCE = 2000
-"""Lines in the works unless said otherwise: enough for a thousand handlers that wait, and as many events for them."""
+LINES_IN_FLIGHT = 2000
+"""Default of --in-flight: enough for a thousand handlers that wait, and as many queued events."""
 MAX_LINE_BYTES = 16 * 1024 * 1024
 DRAIN_TIMEOUT = 10.0
-PROGRESS_INTERVAL = 5.0
 MAX_ATTEMPTS = 5
-"""How often a message is delivered unless said otherwise."""
+"""Default of --max-attempts."""
 
 DESCRIPTION = """\
 Process newline-delimited JSON: each line of the input is the payload of one event, each event gives one line of
@@ -22,26 +21,26 @@ output. Empty lines are skipped.
 
 MODULE:OBJECT is what processes the events: a handler, `(value) -> result` or `(payload, ctx) -> result`, a
 Collector, a list of them, a CollectorQueue, or a function without parameters (plain or async) that returns one of
-these. MODULE is a name as in `import`, looked up in the current directory too, or the path of a .py file. Where the
-handler says which type it takes (`order: Order`, or `payload: Payload[Order]`), lines are checked against it and
-decoded straight into it.
+these. MODULE is a name as in `import`, also looked up in the current directory, or the path of a .py file. If the
+handler declares the type of its values (`order: Order`, or `payload: Payload[Order]`), lines are validated against
+it and decoded into it.
 """
 
 EPILOG = """\
-output, where ID is the number of the input line, the first one being 1:
+output, where ID is the number of the input line, starting at 1:
   {"id":ID,"ok":VALUE}                             the handler's result
   {"id":ID,"error":{"type":...,"message":...}}     it failed, or the line is not JSON, too long, of the wrong type
-  {"id":ID,"results":[{"collector":KEY,"ok":...},  with several collectors: what each of them made of it
+  {"id":ID,"results":[{"collector":KEY,"ok":...},  with several collectors: the result of each
                       {"collector":KEY,"error":{...}}]}
   {"id":ID,"replayed":true,...}                    with --journal: a line of an earlier run, and its number there
-  With --source: ID is that of the message in its stream. What handlers print goes to standard error.
+  With --source, ID is the id of the message in its stream. Handlers print to standard error.
 
 signals:
-  Ctrl-C or SIGTERM end the reading; events under way are finished for --drain-timeout seconds, the rest is given
-  up and named, or given back to the source. A second signal ends the program at once.
+  Ctrl-C or SIGTERM stop the reading. Events in flight have --drain-timeout seconds to finish; the rest is given up
+  and reported, or given back to the source. A second signal ends the program at once.
 
 exit status:
-  0  every event succeeded               2    the command was asked for something that cannot work
+  0  every event succeeded               2    wrong usage
   1  events failed, or the run did       130  ended by Ctrl-C (143 by SIGTERM)
 
 examples:
@@ -54,48 +53,44 @@ examples:
 
 def add_options(subparsers: "argparse._SubParsersAction[Any]") -> Any:
     """Add the parser of the subcommand and return it."""
-    parser: Any = subparsers.add_parser(
-        "run",
-        help="process newline-delimited JSON with a handler, a collector or a queue",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(
+        subparsers, "run", help="process newline-delimited JSON with a handler, a collector or a queue",
+        description=DESCRIPTION, epilog=EPILOG,
+    )  # fmt: skip
     parser.add_argument("target", metavar="MODULE:OBJECT", help="what processes the events")
     parser.add_argument(
         "input", metavar="FILE", nargs="?", help="the input; '-', the default, is standard input"
     )
     parser.last_operand = "input"
     _add_handlers(parser.add_argument_group("how a handler runs"))
-    _add_queue(parser.add_argument_group("how much runs at once (a CollectorQueue says so itself)"))
+    _add_queue(
+        parser.add_argument_group(
+            "how much runs at once (not for a CollectorQueue, which has its own settings)"
+        )
+    )
     _add_streams(parser.add_argument_group("input and output"))
     _add_source(parser.add_argument_group("messages of a broker, in place of lines"))
     _add_program(parser.add_argument_group("the program"))
     return parser
 
 
-def _add_handlers(group: "argparse._ArgumentGroup") -> None:
+def _add_handlers(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--mode",
-        choices=("auto", "coroutine", "thread", "process", "adaptive"),
-        help="where it runs; auto, the default: on the event loop if it is `async def`, else in worker processes; "
-        "adaptive: here or there, as its events turn out",
-    )
+        "--mode", choices=("auto", "coroutine", "thread", "process", "adaptive"),
+        help="where the handler runs; auto, the default: on the event loop if it is `async def`, else in worker "
+        "processes; adaptive: on the event loop or in worker processes, depending on how long its events take",
+    )  # fmt: skip
     group.add_argument(
-        "--dask",
-        metavar="ADDRESS",
-        help="in the workers of the Dask cluster whose scheduler has this address, such as tcp://host:8786; they need "
-        "event_collector and MODULE",
-    )
+        "--dask", metavar="ADDRESS",
+        help="run in the workers of the Dask cluster whose scheduler has this address, such as tcp://host:8786; the "
+        "workers need event_collector and MODULE",
+    )  # fmt: skip
     group.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=duration,
-        help="how long it may take for one event (default: no limit)",
+        "--timeout", metavar="SECONDS", type=duration, help="time limit of one event (default: no limit)"
     )
 
 
-def _add_queue(group: "argparse._ArgumentGroup") -> None:
+def _add_queue(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--consumers", metavar="N", type=count, help="at most N events in handlers")
     group.add_argument(
         "--workers", metavar="N", type=count, help="at most N worker processes (default: the CPUs granted)"
@@ -111,31 +106,27 @@ def _add_queue(group: "argparse._ArgumentGroup") -> None:
         help="at most N events that wait for a handler (default: 1000)",
     )
     group.add_argument(
-        "--journal",
-        metavar="PATH",
-        help="a file that has the lines that were read and are not written out yet: those that an earlier run has left "
+        "--journal", metavar="PATH",
+        help="a file that keeps the lines that were read and are not yet written; the lines that an earlier run left "
         "there are processed first",
-    )
+    )  # fmt: skip
     group.add_argument(
-        "--monitor",
-        metavar="PATH",
-        help="a Unix socket to make, at which `event-collector top` and `check` can watch the run",
-    )
+        "--monitor", metavar="PATH",
+        help="create a Unix socket through which `event-collector top` and `check` can watch the run",
+    )  # fmt: skip
 
 
-def _add_streams(group: "argparse._ArgumentGroup") -> None:
+def _add_streams(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--unordered",
-        action="store_true",
+        "--unordered", action="store_true",
         help="write results as events finish, not in the order of the input",
-    )
+    )  # fmt: skip
     group.add_argument(
-        "--fail-fast",
-        action="store_true",
-        help="stop at the first failed event: its line is the last of the output, what else is under way is given up",
-    )
+        "--fail-fast", action="store_true",
+        help="stop at the first failed event: its line is the last of the output, and events in flight are given up",
+    )  # fmt: skip
     group.add_argument(
-        "--traceback", action="store_true", help="put the traceback of a handler's exception into its error"
+        "--traceback", action="store_true", help="include the traceback of a handler's exception in its error"
     )
     group.add_argument(
         "--max-line-bytes", metavar="N", type=count, default=MAX_LINE_BYTES,
@@ -143,17 +134,17 @@ def _add_streams(group: "argparse._ArgumentGroup") -> None:
     )  # fmt: skip
     group.add_argument(
         "--in-flight", metavar="N", type=count,
-        help="at most N lines that are read and not yet written out, which bounds the memory "
-        f"(default: {LINES_AT_ONCE}, or --consumers plus --queue-size if that is more)",
+        help="at most N lines that are read and not yet written, which bounds the memory "
+        f"(default: {LINES_IN_FLIGHT}, or --consumers plus --queue-size if that is more)",
     )  # fmt: skip
 
 
-def _add_source(group: "argparse._ArgumentGroup") -> None:
+def _add_source(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--source", metavar="URL",
         help="nats://HOST:PORT/STREAM, or redis://HOST:PORT/STREAM: each message is the payload of an event, and is "
-        "acknowledged when its line of output is written; any number of these commands share a stream. @PATH: the URL "
-        "is in that file",
+        "acknowledged when its line of output is written; any number of these commands share a stream. @PATH reads "
+        "the URL from a file",
     )  # fmt: skip
     group.add_argument(
         "--max-attempts", metavar="N", type=count,
@@ -162,27 +153,19 @@ def _add_source(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
         "--until-empty",
         action="store_true",
-        help="end when no more messages come; otherwise a signal ends it",
+        help="end when no more messages come (default: run until a signal)",
     )
 
 
-def _add_program(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "-q", "--quiet", action="store_true", help="no progress and no summary, only what went wrong"
-    )
-    group.add_argument(
-        "--progress-interval", metavar="SECONDS", type=duration, default=PROGRESS_INTERVAL,
-        help="between two lines of progress, where there is no terminal for a bar (default: %(default)g)",
-    )  # fmt: skip
+def _add_program(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary, only problems")
+    add_progress_interval(group)
     group.add_argument(
         "--drain-timeout", metavar="SECONDS", type=duration, default=DRAIN_TIMEOUT,
-        help="how long the first signal lets events finish (default: %(default)g)",
+        help="seconds that events have to finish after the first signal (default: %(default)g)",
     )  # fmt: skip
-    group.add_argument(
-        "--loop", choices=("auto", "asyncio", "uvloop"), default="auto",
-        help="the event loop; auto, the default: uvloop if it is installed",
-    )  # fmt: skip
+    add_loop(group)
     group.add_argument(
         "--log-level", choices=LEVELS, default="warning",
-        help="what of the queue's log goes to standard error (default: %(default)s)",
+        help="lowest level of the queue's log lines on standard error (default: %(default)s)",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What MODULE:OBJECT names: found, imported, and made into a queue."""
+"""The target of a command, MODULE:OBJECT: imports it and makes a queue of it."""
 
 import importlib
 import inspect
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from event_collector.command.usage import UsageError
+from event_collector.command.options import UsageError
 from event_collector.handlers.collector import Collector
 from event_collector.queue import CollectorQueue
 from event_collector.values.errors import ConfigError
@@ -17,21 +17,22 @@ from event_collector.values.errors import ConfigError
 __all__ = ["collector_of", "find", "make_queue"]
 
 HANDLER_OPTIONS = ("mode", "dask", "timeout")
-"""What a Collector says itself."""
+"""Options that a Collector has as parameters."""
 QUEUE_OPTIONS = ("consumers", "queue_size", "workers", "min_workers", "start_method", "journal", "monitor")
-"""What a CollectorQueue says itself."""
+"""Options that a CollectorQueue has as parameters."""
 DEFAULT_QUEUE_SIZE = 1000
-"""Events that may wait: enough to keep handlers busy, few enough to keep memory small."""
+"""Events that may wait for a handler: enough to keep handlers busy, few enough to bound memory."""
 
 
 def find(reference: str) -> Any:
-    """Import MODULE, from the current directory too, and return its OBJECT.
+    """Import MODULE and return its OBJECT.
 
-    MODULE is a name as in `import`, or the path of a .py file, which is imported under the name it has in its
-    package. Its folder goes to the front of `sys.path`, where worker processes find it as well.
+    MODULE is a name as in `import`, also looked up in the current directory, or the path of a .py file, which is
+    imported under the name it has in its package. The folder goes to the front of `sys.path`, which worker processes
+    inherit.
 
     Raises:
-        UsageError: there is no such module or object, or importing it fails.
+        UsageError: the module or object does not exist, or its import fails.
 
     """
     place, colon, path = reference.rpartition(":")
@@ -59,13 +60,13 @@ async def make_queue(found: Any, reference: str, options: Mapping[str, Any]) -> 
     """Return the queue of a handler, a Collector, several, a CollectorQueue, or a function that returns one.
 
     Args:
-        found: that object; a function without parameters is called, and awaited if need be.
-        reference: its name, for the collector's key and for errors.
-        options: those of HANDLER_OPTIONS and QUEUE_OPTIONS, None where not given (`journal` is a Journal, `dask` an
+        found: the target; a function without parameters is called, and awaited if it is asynchronous.
+        reference: MODULE:OBJECT, for the key of the collector and for errors.
+        options: values of HANDLER_OPTIONS and QUEUE_OPTIONS, None where not given (`journal` is a Journal, `dask` an
             executor), and `drain_timeout`.
 
     Raises:
-        UsageError: it is nothing of that, or it says itself what an option says.
+        UsageError: the target is none of these, or has an option as a parameter of its own.
         ConfigError: the library refuses it.
 
     """
@@ -92,7 +93,7 @@ async def collector_of(found: Any, reference: str) -> Collector:
     """Return the one collector of what `make_queue()` takes.
 
     Raises:
-        UsageError: it is nothing of that, or there are several.
+        UsageError: the target is none of these, or has several collectors.
         ConfigError: the library refuses it.
 
     """
@@ -105,24 +106,21 @@ async def collector_of(found: Any, reference: str) -> Collector:
 
 
 def _new_queue(collectors: list[Collector], options: Mapping[str, Any]) -> CollectorQueue:
-    given = {
+    parameters = {
         "max_consumers": options["consumers"],
         "max_workers": options["workers"],
-        "min_workers": options["min_workers"],
-        "start_method": options["start_method"],
-        "journal": options["journal"],
-        "monitor": options["monitor"],
+        **{name: options[name] for name in ("min_workers", "start_method", "journal", "monitor")},
     }
     return CollectorQueue(
         collectors,
         max_queue_size=options["queue_size"] or DEFAULT_QUEUE_SIZE,
         consumer_shutdown_timeout=options["drain_timeout"],
-        **{name: value for name, value in given.items() if value is not None},
+        **{name: value for name, value in parameters.items() if value is not None},
     )
 
 
 def _locate(place: str) -> tuple[str, Path]:
-    """Return the name of a file's module, and the folder that it is imported from."""
+    """Return the module name of a file, and the folder it is imported from."""
     file = Path(place).resolve()
     if not file.is_file():
         raise UsageError(f"there is no file {place}")
@@ -147,10 +145,12 @@ def _import(module: str) -> Any:
 def _failed(doing: str, exc: Exception) -> str:
     text = f"{doing} failed: {type(exc).__name__}: {exc}"
     frames = traceback.extract_tb(exc.__traceback__)
-    theirs = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]
-    if not theirs or isinstance(exc, SyntaxError):
+    user_frames = [
+        frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename
+    ]
+    if not user_frames or isinstance(exc, SyntaxError):
         return text
-    return f"{text} ({os.path.relpath(theirs[-1].filename)}, line {theirs[-1].lineno})"
+    return f"{text} ({os.path.relpath(user_frames[-1].filename)}, line {user_frames[-1].lineno})"
 
 
 def _is_file_of(module: Any, file: Path) -> bool:
@@ -169,7 +169,7 @@ async def _call(factory: Callable[[], Any], reference: str) -> Any:
 
 
 def _is_factory(found: Any) -> bool:
-    """Return whether it is called for what it returns: it takes no arguments, and not those of a handler."""
+    """Return whether the target is a function that returns a target: callable without arguments, and no handler."""
     return (
         callable(found)
         and not isinstance(found, (Collector, CollectorQueue))
@@ -181,7 +181,7 @@ def _is_factory(found: Any) -> bool:
 def _accepts(function: Callable[..., Any], arguments: int) -> bool:
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # built in, without a signature to read
+    except (TypeError, ValueError):  # a built-in function without a signature
         return arguments == 2
     try:
         signature.bind(*range(arguments))
@@ -191,9 +191,10 @@ def _accepts(function: Callable[..., Any], arguments: int) -> bool:
 
 
 def _refuse(options: Mapping[str, Any], names: tuple[str, ...], kind: str, reference: str) -> None:
-    given = [f"--{name.replace('_', '-')}" for name in names if options[name] is not None]
-    if given:
-        raise UsageError(f"{reference} is a {kind}, which says itself what {' and '.join(given)} would say")
+    """Refuse options that the target has as parameters of its own."""
+    refused = " and ".join(f"--{name.replace('_', '-')}" for name in names if options[name] is not None)
+    if refused:
+        raise UsageError(f"{reference} is a {kind}: set {refused} there, not on the command line")
 
 
 def _article(found: Any) -> str:

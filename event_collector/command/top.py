@@ -1,4 +1,4 @@
-"""`event-collector top`: a running queue, live in the terminal."""
+"""`event-collector top`: a live page about a running queue, in the terminal."""
 
 import argparse
 import contextlib
@@ -6,31 +6,43 @@ import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from time import monotonic
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
 import msgspec
 
 from event_collector.command.monitor_client import MonitorClient, Unreachable, add_path, path_of
-from event_collector.command.top_page import page
+from event_collector.command.options import add_command
 from event_collector.values.extras import install_line
+from event_collector.watching.figures import FIGURES, Subject
 from event_collector.watching.snapshot import Snapshot
+from event_collector.watching.tables import UNKNOWN, columns, printable, text_of
 
-__all__ = ["add_parser"]
+__all__ = ["WARNING", "StyledLine", "add_parser", "page"]
 
-LET_IN: Final = 5.0
-"""Seconds to be let in."""
-ONCE: Final = 15.0
-"""Seconds to wait for the two snapshots of which the second has rates."""
+CONNECT_TIMEOUT: Final = 5.0
+ONCE_TIMEOUT: Final = 15.0
+"""Seconds to wait for two snapshots; only the second one has rates."""
 REFRESH: Final = 1.0
-"""Seconds after which the screen is drawn anew, whether there is news or not."""
+"""Seconds between two drawings of the screen, with or without a new snapshot."""
+
+PLAIN: Final = ""
+HEAD: Final = "bold"
+WARNING: Final = "bold red"
+
+DECISIONS: Final = 5
+"""Decisions that are shown, the last ones."""
+SILENCE: Final = 3.0
+"""Seconds without a snapshot after which the page warns."""
 
 DESCRIPTION = """\
-Show a running queue: events, collectors, worker processes, and the last decisions about their number. The queue
-has been made with monitor=PATH, or run with `event-collector run --monitor PATH`.
+Show a running queue: events, collectors, worker processes, and the last scaling decisions. The queue was made with
+monitor=PATH, or run with `event-collector run --monitor PATH`.
 
-On a terminal it fills the screen, once a second, until Ctrl-C. Elsewhere, and with --once, it writes plain text.
+On a terminal the page fills the screen and is redrawn every second, until Ctrl-C. Elsewhere, and with --once, the
+command writes plain text.
 """
 
 EPILOG = """\
@@ -43,87 +55,72 @@ examples:
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "top",
-        help="show a running queue, live",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = add_command(
+        subparsers, "top", help="show a running queue, live", description=DESCRIPTION, epilog=EPILOG
     )
     add_path(parser)
-    parser.add_argument("--once", action="store_true", help="show it once, and end")
+    parser.add_argument("--once", action="store_true", help="show the queue once, and exit")
     parser.add_argument("--json", action="store_true", help="write a line of JSON for each snapshot")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the subcommand and return its exit status.
-
-    Raises:
-        UsageError: no socket was named.
-
-    """
+    """Run the subcommand and return its exit status; raises UsageError."""
     path = path_of(options.path)
-    signal.signal(signal.SIGTERM, _end)  # by an exception, so that the terminal is given back
+    signal.signal(signal.SIGTERM, _exit)  # an exception, so that the terminal is restored
     try:
-        with contextlib.closing(MonitorClient(path, LET_IN)) as client, _display(options) as display:
-            ended = _once(client, display) if options.once else _follow(client, display)
+        with contextlib.closing(MonitorClient(path, CONNECT_TIMEOUT)) as client, _display(options) as display:
+            if options.once:
+                _show_once(client, display)
+            else:
+                _say(_follow(client, display))
     except Unreachable as exc:
-        return _complain(str(exc))
-    except KeyboardInterrupt:  # the way to end it
+        _say(str(exc))
+        return 1
+    except KeyboardInterrupt:  # the regular end
         return 0
     except BrokenPipeError:
-        sys.stdout = None  # the interpreter would flush it once more
-        return 0
-    if ended is not None:
-        print(f"event-collector top: {ended}", file=sys.stderr)
+        sys.stdout = None  # else the interpreter flushes it at exit
     return 0
 
 
-def _end(number: int, _frame: object) -> NoReturn:
+def _exit(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _complain(text: str) -> int:
+def _say(text: str) -> None:
     print(f"event-collector top: {text}", file=sys.stderr)
-    return 1
 
 
-class Display(Protocol):
-    """Shows snapshots."""
-
-    def show(self, snapshot: Snapshot, silence: float) -> None:
-        """Show the last snapshot, which came `silence` seconds ago."""
-
-
-class _Text:
-    """Plain text, one page after the other: only news."""
-
-    def __init__(self) -> None:
-        self._shown: Snapshot | None = None
+class SnapshotDisplay(Protocol):
+    """Displays snapshots."""
 
     def show(self, snapshot: Snapshot, silence: float) -> None:
-        if snapshot is self._shown:
+        """Display the last snapshot, which came `silence` seconds ago."""
+
+
+class _PlainDisplay:
+    """Prints each new snapshot, as a line of JSON or as a page of text."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._last: Snapshot | None = None
+
+    def show(self, snapshot: Snapshot, silence: float) -> None:
+        if snapshot is self._last:
             return
-        apart = "" if self._shown is None else "\n"
-        self._shown = snapshot
-        print(apart + "\n".join(line.text for line in page(snapshot)), flush=True)
-
-
-class _Json(_Text):
-    """A line of JSON for each."""
-
-    def show(self, snapshot: Snapshot, silence: float) -> None:
-        if snapshot is not self._shown:
-            self._shown = snapshot
+        is_first, self._last = self._last is None, snapshot
+        if self._as_json:
             print(msgspec.json.encode(snapshot).decode(), flush=True)
+        else:
+            print(*([] if is_first else [""]), *(line.text for line in page(snapshot)), sep="\n", flush=True)
 
 
-class _Screen:
-    """The whole terminal, given back at the end."""
+class _ScreenDisplay:
+    """Fills the terminal, and restores it at the end."""
 
     def __init__(self) -> None:
-        # rich takes a while to import, and not everybody has it.
+        # rich is optional, and slow to import.
         from rich.live import Live
 
         self.live = Live(screen=True, auto_refresh=False, vertical_overflow="ellipsis")
@@ -136,28 +133,28 @@ class _Screen:
 
 
 @contextlib.contextmanager
-def _display(options: argparse.Namespace) -> Iterator[Display]:
-    """Return what suits standard output, and leave the terminal as it was."""
+def _display(options: argparse.Namespace) -> Iterator[SnapshotDisplay]:
+    """Yield the display that suits standard output, and restore the terminal."""
     is_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
-    if options.json:
-        yield _Json()
-    elif options.once or not is_terminal:
-        yield _Text()
+    if options.json or options.once or not is_terminal:
+        yield _PlainDisplay(as_json=options.json)
     elif importlib.util.find_spec("rich") is None:
-        print(
-            f"event-collector top: for a screen of its own it needs rich: {install_line('top')}",
-            file=sys.stderr,
-        )
-        yield _Text()
+        _say(f"the full-screen display needs rich: {install_line('top')}")
+        yield _PlainDisplay(as_json=False)
     else:
-        screen = _Screen()
+        screen = _ScreenDisplay()
         with screen.live:
             yield screen
 
 
-def _once(client: MonitorClient, display: Display) -> str | None:
-    """Show one snapshot, one with rates if there is one in time; return what there is to say."""
-    deadline, last = monotonic() + ONCE, None
+def _show_once(client: MonitorClient, display: SnapshotDisplay) -> None:
+    """Show one snapshot, if possible one with rates.
+
+    Raises:
+        Unreachable: no snapshot came in time.
+
+    """
+    deadline, last = monotonic() + ONCE_TIMEOUT, None
     while last is None or last.elapsed is None:
         try:
             snapshot = client.next(max(0.0, deadline - monotonic()))
@@ -167,31 +164,104 @@ def _once(client: MonitorClient, display: Display) -> str | None:
             break
         last = snapshot
     if last is None:
-        raise Unreachable(f"no answer within {ONCE:g} s: its event loop is blocked, or it is stopped")
+        raise Unreachable(
+            f"no answer within {ONCE_TIMEOUT:g} s: the event loop of the queue is blocked, or the program is stopped"
+        )
     display.show(last, 0.0)
-    return None
 
 
-def _follow(client: MonitorClient, display: Display) -> str:
-    """Show what comes until nothing comes any more; return why."""
+def _follow(client: MonitorClient, display: SnapshotDisplay) -> str:
+    """Show snapshots until the connection is closed; return the reason."""
     last: Snapshot | None = None
     came = monotonic()
     while True:
         try:
             snapshot = client.next(REFRESH)
         except EOFError:
-            return _farewell(last)
+            return _describe_end(last)
         if snapshot is not None:
             last, came = snapshot, monotonic()
         if last is not None:
             display.show(last, monotonic() - came)
 
 
-def _farewell(last: Snapshot | None) -> str:
+def _describe_end(last: Snapshot | None) -> str:
     if last is None:
         return "the connection was closed before anything was shown"
     errors = sum(one.errors for one in last.collectors)
     done = f"{last.events.ended:,} events finished, {errors:,} errors"
     if last.state == "stopped":
         return f"{last.queue} of pid {last.pid} has ended: {done}"
-    return f"the program, pid {last.pid}, is gone, or has let this viewer go; when last seen: {done}"
+    return f"the program, pid {last.pid}, is gone, or has closed the connection; when last seen: {done}"
+
+
+class StyledLine(NamedTuple):
+    """A line of the page, with the style it has on a screen: PLAIN, HEAD or WARNING."""
+
+    text: str
+    style: str = PLAIN
+
+
+def page(snapshot: Snapshot, silence: float = 0.0) -> list[StyledLine]:
+    """Return the page about a snapshot that came `silence` seconds ago."""
+    return [StyledLine(printable(line.text), line.style) for line in _lines(snapshot, silence)]
+
+
+def _lines(snapshot: Snapshot, silence: float) -> Iterator[StyledLine]:
+    events = snapshot.events
+    clock = datetime.fromtimestamp(snapshot.time).astimezone().strftime("%H:%M:%S")
+    yield StyledLine(
+        f"{snapshot.queue}  {snapshot.state}  pid {snapshot.pid}  CPU {text_of(snapshot.cpu, '{cpu}')}  {clock}",
+        HEAD,
+    )
+    if silence > SILENCE:
+        yield StyledLine(
+            f"no answer for {silence:.0f} s: its event loop is blocked, or it is stopped", WARNING
+        )
+    if snapshot.problem is not None:
+        yield StyledLine(snapshot.problem, WARNING)
+    yield StyledLine(
+        f"events: {events.accepted:,} accepted = {events.finished:,} finished + {events.in_handlers:,} in handlers + "
+        f"{events.queued:,} queued + {events.scheduled:,} scheduled + {events.dead:,} dead; {events.dropped:,} dropped"
+    )
+    yield StyledLine(
+        f"per second: {_rate(snapshot.arrival_rate)} in, {_rate(snapshot.departure_rate)} out; load {snapshot.load:.2f}"
+    )
+    yield StyledLine(
+        f"consumers: {snapshot.consumers:,}, wanted {snapshot.target_consumers:,}; "
+        f"workers: {snapshot.workers_ready:,}, wanted {snapshot.target_workers:,}, died {snapshot.worker_restarts:,}"
+    )
+    collectors = [(one, (one.key, one.place)) for one in snapshot.collectors]
+    yield from _table("collector", ("collector", "runs in"), collectors)
+    if snapshot.decisions:
+        yield StyledLine("")
+        yield StyledLine("last decisions", HEAD)
+        for one in reversed(snapshot.decisions[-DECISIONS:]):
+            yield StyledLine(f"{one.subject} {one.before} -> {one.after}: {one.reason}")
+    if snapshot.workers:
+        workers = [
+            (one, (UNKNOWN if one.pid is None else str(one.pid), one.state)) for one in snapshot.workers
+        ]
+        yield from _table("worker", ("worker", "state"), workers)
+
+
+def _table(
+    subject: Subject, head: Sequence[str], rows: Sequence[tuple[object, Sequence[str]]]
+) -> Iterator[StyledLine]:
+    """Yield a table of collectors or workers, each with its first cells; the other columns are figures."""
+    shown = [
+        (heading, read, figure.unit)
+        for figure in FIGURES
+        if figure.subject == subject
+        for heading, read in figure.columns()
+    ]
+    headings = (*head, *(heading for heading, _, _ in shown))
+    cells = [(*first, *(text_of(read(one), unit) for _, read, unit in shown)) for one, first in rows]
+    yield StyledLine("")
+    top, *others = columns(headings, cells).splitlines()
+    yield StyledLine(top, HEAD)
+    yield from map(StyledLine, others)
+
+
+def _rate(rate: float | None) -> str:
+    return text_of(rate, "{event}/s")

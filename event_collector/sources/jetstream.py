@@ -1,13 +1,19 @@
-"""JetStreamSource: messages of a NATS JetStream stream, by a durable consumer that any number of programs share."""
+"""Messages of a NATS JetStream stream, through a durable consumer that any number of programs share."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.sources.jetstream_pull import Puller
-from event_collector.sources.source import PATIENCE, Message, check_hold
+from event_collector.sources.source import (
+    PATIENCE,
+    BrokerMessage,
+    check_hold,
+    describe_error,
+    translate_errors,
+)
 from event_collector.values.errors import ConfigError, SourceError
 from event_collector.values.extras import import_extra
 
@@ -20,41 +26,41 @@ __all__ = ["JetStreamSource"]
 
 CONNECT_TIMEOUT: Final = 10.0
 MAX_WAITING: Final = 20_000
-"""Requests that the consumer keeps: one of each program, and what is left of one before. The server's own default, 512,
-would turn away the five hundred and thirteenth program; it cannot be changed later."""
+"""Pull requests that the consumer keeps, about one per program. The server's default of 512 would limit the number of
+programs, and it cannot be changed later."""
 NO_LIMIT: Final = -1
 MAX_TEXT: Final = 1000
 """Characters of an error in a header."""
 _NAME: Final = re.compile(r"[^\s.*>/\\]+")
 _OWN_HEADERS: Final = ("nats-",)
-"""What the server acts upon, and must not with a copy."""
+"""Headers that the server interprets; a dead letter must not carry them."""
 
 
 class JetStreamSource:
     """Messages of a JetStream stream.
 
-    The stream has to be there: how long it keeps messages, and how many copies, is not for its readers to decide. The
-    durable consumer is made if it is not there yet, with explicit acknowledgement and no bound on deliveries or on what
-    is pending, since feeds see to these; an existing one is used as it is. Dead letters are published to a subject of
-    their own with all headers of the message and `Event-Collector-Reason`, `-Error`, `-Stream`, `-Sequence`,
-    `-Subject` and `-Deliveries`. If no stream takes that subject, one is made.
+    The stream must exist: its retention and its replicas are not for its readers to decide. The durable consumer is
+    created if it does not exist, with explicit acknowledgement and without limits on deliveries and on pending
+    messages, because feeds enforce these; an existing consumer is not changed. Dead letters are published to a
+    separate subject, with all headers of the message and `Event-Collector-Reason`, `-Error`, `-Stream`, `-Sequence`,
+    `-Subject` and `-Deliveries`. If no stream has that subject, one is created.
 
-    The id of a message is its `Nats-Msg-Id`, by which the server drops what a publisher sends twice within the
-    `duplicate_window` of the stream; without one it is its number in the stream.
+    The id of a message is its `Nats-Msg-Id`, by which the server also drops copies within the `duplicate_window` of
+    the stream; without that header it is the sequence number in the stream.
 
     Args:
-        servers: URLs such as "nats://host:4222" or "tls://host:4222", of one server or of several of a cluster.
-        stream: its name.
-        consumer: the name of the durable consumer: programs with the same one share its messages.
-        subject: only messages under this subject, wildcards allowed; None for all. Of an existing consumer it must be
-            the same.
-        ack_wait: seconds without a word after which the server delivers a message to another program, at least 0.1.
-            A program that is killed, or whose event loop is blocked for longer, loses its messages to others.
+        servers: URLs such as "nats://host:4222" or "tls://host:4222", of one server or of several in a cluster.
+        stream: name of the stream.
+        consumer: name of the durable consumer; programs with the same consumer share its messages.
+        subject: only messages under this subject, wildcards allowed; None for all. It must match that of an existing
+            consumer.
+        ack_wait: seconds without an extension after which the server delivers a message to another program, at least
+            0.1. A program that is killed, or whose event loop is blocked for longer, loses its messages to others.
         dead_letters: the subject of dead letters; `dead.STREAM` if not given.
-        options: for `nats.connect()`: `user_credentials`, `tls`, `token` and others.
+        options: arguments of `nats.connect()`: `user_credentials`, `tls`, `token` and others.
 
     Raises:
-        ConfigError: nats-py is not installed, or a name or number cannot be.
+        ConfigError: nats-py is not installed, or a name or number is invalid.
 
     """
 
@@ -86,15 +92,15 @@ class JetStreamSource:
         self._last_error: Exception | None = None
 
     async def open(self) -> None:
-        """Connect, make the durable consumer and the stream of dead letters if they are not there.
+        """Connect; create the durable consumer and the stream of dead letters if they do not exist.
 
         Raises:
-            SourceError: no server can be reached, there is no such stream, or the server refuses.
+            SourceError: no server can be reached, the stream does not exist, or the server refuses.
 
         """
         self._client = await self._connect()
         try:
-            async with self._translated("cannot be read"):
+            with self._translated("cannot be read"):
                 self._jetstream = self._client.jetstream()
                 self.hold = await self._find_consumer(self._jetstream)
                 await self._find_dead_letters(self._jetstream)
@@ -105,13 +111,13 @@ class JetStreamSource:
             raise
 
     async def _connect(self) -> "Client":
-        """Connect to any of the servers; nats-py itself would try for ever."""
+        """Connect to any of the servers within `CONNECT_TIMEOUT`; nats-py itself would try for ever."""
         client: Client = self._nats.NATS()
         self._failed = asyncio.get_running_loop().create_future()
         settings = {"name": "event-collector", "max_reconnect_attempts": -1, "reconnect_time_wait": 0.5}
-        told = {"error_cb": self._on_error, "disconnected_cb": self._on_disconnected}
+        callbacks = {"error_cb": self._on_error, "disconnected_cb": self._on_disconnected}
         connecting = asyncio.create_task(
-            client.connect(self._servers, **{**settings, **self._options, **told})
+            client.connect(self._servers, **{**settings, **self._options, **callbacks})
         )
         try:
             both: set[asyncio.Future[Any]] = {connecting, self._failed}
@@ -132,12 +138,12 @@ class JetStreamSource:
         with suppress(Exception):
             await client.close()
         raise SourceError(
-            f"the NATS server of stream {self._stream!r} cannot be reached: {_said(reason)}. "
+            f"the NATS server of stream {self._stream!r} cannot be reached: {describe_error(reason)}. "
             f"Is it running, and are address and credentials right?"
         )
 
     async def _find_consumer(self, jetstream: "JetStreamContext") -> float:
-        """Make the durable consumer, or check the one that is there; return its ack_wait."""
+        """Create the durable consumer, or check the existing one; return its ack_wait."""
         from nats.js.api import AckPolicy, ConsumerConfig
         from nats.js.errors import NotFoundError
 
@@ -174,75 +180,75 @@ class JetStreamSource:
         except NotFoundError:
             await jetstream.add_stream(name=f"{self._stream}_DEAD", subjects=[self._dead_letters])
 
-    async def fetch(self, most: int) -> list[Message]:
-        """Return up to `most` messages, at least one, as soon as there are any; none after a second."""
+    async def fetch(self, most: int) -> list[BrokerMessage]:
+        """Return up to `most` messages as soon as there is one; an empty list after a second."""
         client, puller = self._opened()
-        async with self._translated("gives no messages"):
+        with self._translated("gives no messages"):
             if puller.problem is not None:
-                # The consumer may have been deleted, or the server that led it may be gone.
+                # The consumer may have been deleted, or its leader may be gone.
                 await self._find_consumer(client.jetstream())
                 puller.problem = None
             taken = await puller.take(most, PATIENCE)
             if not taken and not client.is_connected:
-                raise SourceError(f"there is no connection to the server: {_said(self._last_error)}")
+                raise SourceError(f"there is no connection to the server: {describe_error(self._last_error)}")
             if not taken and puller.problem is not None:
-                raise SourceError(f"the server said: {puller.problem}")
+                raise SourceError(f"the server answered: {puller.problem}")
             return [_message(msg) for msg in taken]
 
-    async def extend(self, messages: Sequence[Message]) -> None:
-        """Have the server wait longer."""
-        async with self._translated("cannot be told"):
+    async def extend(self, messages: Sequence[BrokerMessage]) -> None:
+        """Restart the ack_wait of the messages."""
+        with self._translated("cannot be updated"):
             for message in messages:
                 await message.handle.in_progress()
 
-    async def acknowledge(self, messages: Sequence[Message]) -> None:
-        """Have the server never deliver these again."""
-        async with self._translated("cannot be told"):
+    async def acknowledge(self, messages: Sequence[BrokerMessage]) -> None:
+        """Acknowledge the messages."""
+        with self._translated("cannot be updated"):
             for message in messages:
                 await message.handle.ack()
 
-    async def retry(self, message: Message, delay: float) -> None:
-        """Have the server deliver it again, in `delay` seconds."""
-        async with self._translated("cannot be told"):
+    async def retry(self, message: BrokerMessage, delay: float) -> None:
+        """Have the server deliver the message again in `delay` seconds."""
+        with self._translated("cannot be updated"):
             await message.handle.nak(delay)
 
-    async def bury(self, message: Message, reason: str, error: str) -> None:
-        """Publish it as a dead letter, and then have the server never deliver it again."""
+    async def bury(self, message: BrokerMessage, reason: str, error: str) -> None:
+        """Publish the message as a dead letter, then terminate its delivery."""
         client, _ = self._opened()
         jetstream, stream = self._jetstream, self._stream
         if jetstream is None:
             raise SourceError("the source is closed")
-        # Two deliveries of one message make one dead letter.
-        kept = {
+        headers = {
             key: value for key, value in message.headers.items() if not key.lower().startswith(_OWN_HEADERS)
         }
-        kept["Nats-Msg-Id"] = f"{stream}:{message.place}"
-        told = {
+        headers["Nats-Msg-Id"] = (
+            f"{stream}:{message.place}"  # two deliveries of a message make one dead letter
+        )
+        details = {
             "Reason": reason, "Error": _one_line(error), "Stream": stream, "Sequence": message.place,
             "Subject": message.subject, "Deliveries": str(message.deliveries),
         }  # fmt: skip
-        headers = kept | {f"Event-Collector-{name}": value for name, value in told.items()}
-        async with self._translated("takes no dead letter"):
-            fits = (
-                len(message.data) + _size(headers) <= client.max_payload
-            )  # else the server closes the connection
+        headers |= {f"Event-Collector-{name}": value for name, value in details.items()}
+        with self._translated("takes no dead letter"):
+            # The server closes the connection at a larger message.
+            fits = len(message.data) + _size(headers) <= client.max_payload
             await jetstream.publish(self._dead_letters, message.data, headers=headers if fits else None)
             await message.handle.term()
 
     def interrupt(self) -> None:
-        """Have `fetch()` return at once."""
+        """Make a running `fetch()` return at once."""
         if self._puller is not None:
             self._puller.interrupt()
 
     async def hand_back(self) -> None:
-        """Have the server deliver nothing more here, and at once to others what was delivered and not fetched."""
+        """Stop deliveries, and have what was delivered and not fetched delivered to others at once."""
         _, puller = self._opened()
-        async with self._translated("cannot be told"):
+        with self._translated("cannot be updated"):
             for msg in await puller.close():
                 await msg.nak()
 
     async def close(self) -> None:
-        """Disconnect, once the server has been told everything."""
+        """Flush the connection, then disconnect."""
         client, self._client, self._jetstream, self._puller = self._client, None, None, None
         if client is None:
             return
@@ -257,15 +263,9 @@ class JetStreamSource:
             raise SourceError("the source is not open")
         return self._client, self._puller
 
-    @asynccontextmanager
-    async def _translated(self, what: str) -> AsyncIterator[None]:
-        """Raise the errors of nats-py as SourceError."""
-        try:
-            yield
-        except (self._nats.errors.Error, OSError, TimeoutError) as exc:
-            if isinstance(exc, SourceError):
-                raise
-            raise SourceError(f"stream {self._stream!r} {what}: {_said(exc)}") from exc
+    def _translated(self, what: str) -> AbstractContextManager[None]:
+        errors = (self._nats.errors.Error, OSError, TimeoutError)
+        return translate_errors(errors, f"stream {self._stream!r} {what}")
 
     async def _on_error(self, exc: Exception) -> None:
         self._last_error = exc
@@ -274,13 +274,13 @@ class JetStreamSource:
 
     async def _on_disconnected(self) -> None:
         if self._puller is not None:
-            self._puller.lost()
+            self._puller.forget_requests()
 
 
-def _message(msg: "Msg") -> Message:
+def _message(msg: "Msg") -> BrokerMessage:
     metadata, headers = msg.metadata, msg.headers or {}
     place = str(metadata.sequence.stream)
-    return Message(
+    return BrokerMessage(
         id=headers.get("Nats-Msg-Id") or place, place=place, data=msg.data, deliveries=metadata.num_delivered,
         subject=msg.subject, headers=headers, handle=msg,
     )  # fmt: skip
@@ -294,16 +294,10 @@ def _check_name(what: str, name: object) -> None:
 
 
 def _size(headers: dict[str, str]) -> int:
-    """Return how many bytes headers take in a message."""
+    """Return the size of headers in a message, in bytes."""
     line = len("NATS/1.0\r\n") + len("\r\n")
     return line + sum(len(f"{key}: {value}\r\n".encode()) for key, value in headers.items())
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:MAX_TEXT]
-
-
-def _said(reason: object) -> str:
-    """Return what an error says, or of which kind it is where it says nothing."""
-    text = str(reason).removeprefix("nats: ")
-    return text if text and reason is not None else type(reason).__name__

@@ -1,9 +1,9 @@
-"""Pull requests: how messages of a JetStream consumer get here, as many as were asked for and no more.
+"""Pull requests to a JetStream consumer, for as many messages as were asked for and no more.
 
-A request is for a number of messages and lasts for a while; the server answers it with a message at a time, as they
-come. `fetch()` of nats-py waits until a request is fulfilled or over: with few messages the first of them would wait
-for the last. Here a message is handed on at once, and what is left of the request stays. The protocol is that of the
-NATS architecture decision record 37 (JetStream Simplification).
+A request asks for a number of messages and expires; the server answers with one message at a time, as they arrive.
+`fetch()` of nats-py waits until a request is fulfilled or expires, which would delay the first of few messages. Here
+each message is returned at once, and the request stays open. The protocol is that of the NATS architecture decision
+record 37 (JetStream Simplification).
 """
 
 import asyncio
@@ -20,24 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["Puller"]
 
 EXPIRES: Final = 10.0
-"""Seconds that a request lasts: an idle program asks the server no more often."""
+"""Seconds until a request expires; an idle program sends one request in this time."""
 OVERDUE: Final = 2.0
-"""Seconds after which a request of which nothing is heard any more is given up: its server may be gone."""
+"""Seconds after its expiry until a request without an answer is given up: its server may be gone."""
 
 NO_MESSAGES, TIMED_OUT, CONFLICT, HEARTBEAT = "404", "408", "409", "100"
 OVER: Final = ("Message Size Exceeds MaxBytes", "Batch Completed")
-"""What a status 409 says where it only ends a request."""
+"""Descriptions of a status 409 that only ends a request."""
 
 
 class Puller:
-    """Asks a consumer for messages, and keeps those that have come until they are taken.
-
-    Args:
-        client: a connection.
-        stream, consumer: whose messages.
+    """Requests messages of a consumer, and keeps those that have arrived until they are taken.
 
     Attributes:
-        problem: what the server said when it had no such consumer, or none for now; written by it, cleared by `take()`.
+        problem: the answer of a server that has no such consumer, or none for now. The source clears it.
 
     """
 
@@ -46,19 +42,19 @@ class Puller:
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._inbox = client.new_inbox()
         self._arrived: deque[Msg] = deque()
-        self._asked = 0  # messages that are asked for and have not come
-        self._until = 0.0  # when all requests are over
+        self._asked = 0  # messages that were requested and have not arrived
+        self._until = 0.0  # when all requests have expired
         self._news = asyncio.Event()
         self._subscription: Subscription | None = None
         self._interrupted = False
         self.problem: str | None = None
 
     async def open(self) -> None:
-        """Begin to listen."""
+        """Subscribe to the answers."""
         self._subscription = await self._client.subscribe(self._inbox, cb=self._on_message)
 
     async def take(self, most: int, patience: float) -> "list[Msg]":
-        """Return up to `most` messages, as soon as there are any; none when there are none in so many seconds."""
+        """Return up to `most` messages as soon as there is one; an empty list after `patience` seconds."""
         if not self._arrived:
             await self._ask(most)
             try:
@@ -71,7 +67,7 @@ class Puller:
         return [self._arrived.popleft() for _ in range(min(most, len(self._arrived)))]
 
     async def _ask(self, most: int) -> None:
-        """Ask for more where less than half of what is wanted is on its way."""
+        """Request more messages if less than half of `most` are outstanding."""
         now = monotonic()
         if now > self._until:
             self._asked = 0
@@ -83,12 +79,12 @@ class Puller:
         await self._client.publish(self._subject, json.dumps(request).encode(), reply=self._inbox)
 
     def interrupt(self) -> None:
-        """Have `take()` wait no longer, now and from now on."""
+        """Make `take()` return at once, now and later."""
         self._interrupted = True
         self._news.set()
 
-    def lost(self) -> None:
-        """The connection was lost, and all requests with it."""
+    def forget_requests(self) -> None:
+        """Note that the connection was lost, and all requests with it."""
         self._asked = 0
         self._news.set()
 
@@ -104,17 +100,19 @@ class Puller:
     def _on_status(self, status: str, headers: dict[str, str]) -> None:
         left = headers.get("Nats-Pending-Messages", "")
         self._asked = max(0, self._asked - int(left)) if left.isdecimal() else 0
-        said = headers.get("Description", "")
-        if status in (NO_MESSAGES, TIMED_OUT) or (status == CONFLICT and said in OVER):
+        description = headers.get("Description", "")
+        if status in (NO_MESSAGES, TIMED_OUT) or (status == CONFLICT and description in OVER):
             return
-        self.problem = f"{status} {said}".strip() if said else f"{status}, nobody answers for JetStream"
+        self.problem = (
+            f"{status} {description}".strip() if description else f"{status}, nobody answers for JetStream"
+        )
 
     async def close(self) -> "list[Msg]":
-        """Stop listening, by which the server drops all requests, and return what has come and was not taken."""
+        """Unsubscribe, which cancels all requests, and return the messages that have arrived and were not taken."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await subscription.unsubscribe()
-            await self._client.flush()  # what was on its way is here now
+            await self._client.flush()  # messages that were on the way have arrived
         left = list(self._arrived)
         self._arrived.clear()
         return left

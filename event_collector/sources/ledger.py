@@ -1,33 +1,33 @@
-"""The ledger of a feed: which messages are held, and what became of the others."""
+"""The ledger of a feed: the messages it holds, the fate of the others, and recently finished ids."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
 
 from event_collector.events.event import CollectorEvent
-from event_collector.sources.duplicates import DuplicateWindow
 from event_collector.sources.settlement import Settlement
-from event_collector.sources.source import Message
+from event_collector.sources.source import BrokerMessage
 
-__all__ = ["FeedCounts", "Finished", "Held", "Ledger"]
+__all__ = ["DuplicateWindow", "FeedCounts", "Finished", "HeldMessage", "Ledger"]
 
 REMEMBERED: Final = 100_000
-"""Ids in the window of duplicates: some ten megabytes."""
+"""Ids in the window of duplicates, about ten megabytes."""
 
 
 class FeedCounts(msgspec.Struct, frozen=True):
-    """What became of the messages of one feed: fetched = held + all of the others.
+    """Counts of the messages of one feed: fetched = held + the sum of the others.
 
     Attributes:
         fetched: deliveries that were fetched.
-        held: those that are not settled yet.
-        acknowledged: done with.
-        retried: to be delivered again, since a handler failed.
+        held: messages that are not settled yet.
+        acknowledged: messages that succeeded.
+        retried: messages that will be delivered again, because a handler failed.
         buried: dead letters.
-        released: given back because the feed ended.
-        duplicates: of a message that is held, or that was done with a short while ago; not run again.
-        unsettled: the source could not be told: they are delivered again.
+        released: messages given back because the feed ended.
+        duplicates: deliveries of a message that is held, or that was finished a short while ago; not run again.
+        unsettled: messages that the source could not settle; they are delivered again.
 
     """
 
@@ -42,91 +42,88 @@ class FeedCounts(msgspec.Struct, frozen=True):
 
 
 class Finished(msgspec.Struct, frozen=True, eq=False):
-    """A message that is done with, for good or for bad.
+    """A message that succeeded, or failed for good.
 
     Attributes:
         message: the message.
         settlement: its fate.
-        event: what it became; None if it was malformed, or lost.
-        error: why there was no event; None if there was one.
+        event: its event; None if the message was malformed or lost.
+        error: the reason why there was no event; None if there was one.
 
     """
 
-    message: Message
+    message: BrokerMessage
     settlement: Settlement
     event: CollectorEvent | None = None
     error: Exception | None = None
 
 
-class Held:
-    """A message in the works; as a waiter of its event it hears of the end.
+class HeldMessage:
+    """A message that is not settled.
 
     Args:
         message: the message, in its last delivery.
-        now: when it was delivered, by the clock of the feed.
-        on_done: is called with it when there is nothing more to wait for.
+        now: the time of its delivery, by the clock of the feed.
+        on_done: called once with this object, when its settlement is known or its event is done.
 
     """
 
     __slots__ = ("_on_done", "error", "event", "message", "settlement", "touched")
 
-    def __init__(self, message: Message, now: float, on_done: Callable[["Held"], None]) -> None:
+    def __init__(self, message: BrokerMessage, now: float, on_done: Callable[["HeldMessage"], None]) -> None:
         self.message, self._on_done = message, on_done
         self.touched = now
         """When it was delivered or extended."""
         self.event: CollectorEvent | None = None
         self.error: Exception | None = None
         self.settlement: Settlement | None = None
-        """Where it is clear without an event."""
+        """The settlement of a message without an event."""
 
-    def sent(self, event: CollectorEvent) -> None:
-        """The message became an event."""
+    def attach(self, event: CollectorEvent) -> None:
+        """Note the event of the message."""
         self.event = event
         if event.is_done():
             self._on_done(self)
         else:
-            event.add_waiter(self)
+            event.on_done(self._event_done)
 
-    def settled(self, settlement: Settlement, error: Exception | None = None) -> None:
-        """There is no event to wait for."""
-        self.settlement, self.error = settlement, error
+    def _event_done(self, _event: CollectorEvent) -> None:
         self._on_done(self)
 
-    def done(self) -> bool:
-        """Return False: it wants to hear of the event's end."""
-        return False
-
-    def set_result(self, _result: None, /) -> None:
-        """The event is done."""
+    def settle(self, settlement: Settlement, error: Exception | None = None) -> None:
+        """Note the settlement of a message that has no event."""
+        self.settlement, self.error = settlement, error
         self._on_done(self)
 
 
 class Ledger:
-    """Messages, from their delivery to what the source was told.
+    """The messages of a feed, from their delivery to their settlement.
 
     Args:
-        duplicate_window: seconds for which the id of a message that is done with is remembered.
-        on_done: is called with each that is held when there is nothing more to wait for.
+        duplicate_window: seconds for which the id of a finished message is remembered.
+        on_done: see `HeldMessage`.
 
     """
 
-    def __init__(self, duplicate_window: float, on_done: Callable[[Held], None]) -> None:
-        self.held: dict[str, Held] = {}
-        """By the ids of messages."""
+    def __init__(self, duplicate_window: float, on_done: Callable[[HeldMessage], None]) -> None:
+        self.held: dict[str, HeldMessage] = {}
+        """By message id."""
         self.bytes = 0
-        """Of their data."""
+        """Bytes of data of the held messages."""
         self._window = DuplicateWindow(duplicate_window, REMEMBERED)
         self._counts = dict.fromkeys(FeedCounts.__struct_fields__, 0)
         self._on_done = on_done
 
     def counts(self) -> FeedCounts:
-        """Return what became of the messages, until now."""
+        """Return the current counts."""
         return FeedCounts(**{**self._counts, "held": len(self.held)})
 
-    def enter(self, messages: Iterable[Message], now: float) -> tuple[list[Held], list[Message]]:
-        """Take these in; return those that are to run, and duplicates that can be acknowledged.
+    def enter(
+        self, messages: Iterable[BrokerMessage], now: float
+    ) -> tuple[list[HeldMessage], list[BrokerMessage]]:
+        """Add deliveries; return the messages to run, and duplicates to acknowledge.
 
-        Of a message that is held, the new delivery takes the place of the old one, which the source has given up.
+        The new delivery of a held message replaces the old one, which the source has given up.
         """
         fresh, duplicates = [], []
         for message in messages:
@@ -138,22 +135,52 @@ class Ledger:
             elif held is not None or self._window.has(message.id, now):
                 duplicates.append(message)
             else:
-                held = self.held[message.id] = Held(message, now, self._on_done)
+                held = self.held[message.id] = HeldMessage(message, now, self._on_done)
                 self.bytes += len(message.data)
                 fresh.append(held)
         return fresh, duplicates
 
-    def remember(self, message: Message, now: float) -> None:
-        """Note that it is done with: when it comes again, it is a duplicate."""
+    def remember(self, message: BrokerMessage, now: float) -> None:
+        """Note that the message is finished: a later delivery is a duplicate."""
         self._window.add(message.id, now)
 
-    def told(self, messages: Sequence[Message], counted_as: str) -> None:
-        """The source knows what becomes of these, or cannot be told: they are not held any more."""
-        self._counts[counted_as] += len(messages)
+    def release(self, messages: Sequence[BrokerMessage], fate: str) -> None:
+        """Stop holding messages, and count them under `fate`, a field of `FeedCounts`."""
+        self._counts[fate] += len(messages)
         for message in messages:
             held = self.held.get(message.id)
-            if (
-                held is not None and held.message.place == message.place
-            ):  # else a duplicate of one that is held
+            if held is not None and held.message.place == message.place:  # else a duplicate of a held one
                 del self.held[message.id]
                 self.bytes -= len(message.data)
+
+
+class DuplicateWindow:
+    """Ids, each remembered for a while.
+
+    Args:
+        seconds: how long an id is remembered; 0 disables the window.
+        most: maximum number of ids; the oldest is forgotten first.
+
+    """
+
+    def __init__(self, seconds: float, most: int) -> None:
+        self._seconds, self._most = seconds, most
+        self._ends: OrderedDict[str, float] = OrderedDict()  # the oldest first
+
+    def add(self, id_: str, now: float) -> None:
+        """Remember an id from now on."""
+        if self._seconds <= 0:
+            return
+        ends = self._ends
+        ends[id_] = now + self._seconds
+        ends.move_to_end(id_)
+        while ends and (len(ends) > self._most or next(iter(ends.values())) <= now):
+            ends.popitem(last=False)
+
+    def has(self, id_: str, now: float) -> bool:
+        """Return whether the id is remembered."""
+        end = self._ends.get(id_)
+        return end is not None and now < end
+
+    def __len__(self) -> int:
+        return len(self._ends)

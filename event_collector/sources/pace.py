@@ -1,4 +1,4 @@
-"""Pace: how fast messages are settled here, and so how many may wait here while other programs could have them."""
+"""The pace of a feed: the rate of settled messages, and how many may wait here while other programs could run them."""
 
 from math import exp
 from typing import Final
@@ -6,34 +6,34 @@ from typing import Final
 __all__ = ["Pace"]
 
 SPAN: Final = 1.0
-"""Seconds over which the rate is an average."""
+"""Time constant of the average, in seconds."""
 AHEAD: Final = 0.25
-"""Seconds of work that may wait: more keeps messages from programs that are free, less leaves this one without any
-while it asks for more, which over a network may take a tenth of a second."""
+"""Seconds of work that may wait. More keeps messages from idle programs; less leaves this one idle while it fetches,
+which may take a tenth of a second over a network."""
 SHARE: Final = 4
-"""One message may wait for so many in handlers: slow handlers give no rate for long, and many may run at once."""
+"""One message may wait per this number in handlers: slow handlers give no rate for long, and many may run at once."""
 LEAST: Final = 2
-"""Messages that may wait in any case: a fast handler shows soon what it can do, a slow one keeps few from others."""
+"""Messages that may always wait: enough for a fast handler to show its rate, too few to matter with a slow one."""
 
 
 class Pace:
-    """An average of the rate, which decays exponentially."""
+    """An exponentially decaying average of the rate."""
 
     def __init__(self) -> None:
         self._sum = 0.0
         self._at = 0.0
 
     def note(self, settled: int, now: float) -> None:
-        """So many messages were settled; `now` is in seconds and never goes back."""
+        """Add a number of settled messages; `now` is in seconds and never decreases."""
         self._sum = self._sum_at(now) + settled
         self._at = now
 
     def rate(self, now: float) -> float:
-        """Return the messages a second."""
+        """Return messages per second."""
         return self._sum_at(now) / SPAN
 
     def ahead(self, now: float, busy: int) -> int:
-        """Return how many messages may wait for a handler, while so many are in one."""
+        """Return how many messages may wait for a handler while `busy` are in handlers."""
         return max(LEAST, busy // SHARE, int(AHEAD * self.rate(now)))
 
     def _sum_at(self, now: float) -> float:

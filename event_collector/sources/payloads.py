@@ -1,11 +1,11 @@
-"""Payloads of messages: JSON of the type that the collectors ask for."""
+"""Payloads of messages: JSON of the type that the collectors declare."""
 
 from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Any
 
 from event_collector.handlers.collector import Collector, common_payload_type
-from event_collector.sources.source import Message
+from event_collector.sources.source import BrokerMessage
 from event_collector.values.json_values import JsonDecoder
 from event_collector.values.payload import Payload
 
@@ -13,15 +13,15 @@ __all__ = ["JsonPayloads", "MessageTooLong", "from_message"]
 
 
 class MessageTooLong(ValueError):
-    """A message is longer than allowed."""
+    """A message exceeds the allowed length."""
 
 
 class JsonPayloads:
-    """Makes payloads of messages whose data is JSON.
+    """Decodes messages whose data is JSON into payloads.
 
     Args:
-        collectors: they say which type the values have.
-        max_bytes: longer messages are refused.
+        collectors: the collectors, whose common payload type the values must have.
+        max_bytes: limit of the data of a message.
 
     Raises:
         UnknownType: JSON cannot be decoded into the type.
@@ -32,11 +32,11 @@ class JsonPayloads:
         self._decode = JsonDecoder(common_payload_type(collectors), "message")
         self._max_bytes = max_bytes
 
-    def __call__(self, message: Message) -> Payload[Any]:
+    def __call__(self, message: BrokerMessage) -> Payload[Any]:
         """Return the payload.
 
         Raises:
-            MessageTooLong, InvalidJSON, PayloadTypeError: there is none; the text says where in the message.
+            MessageTooLong, InvalidJSON, PayloadTypeError: the message has no valid payload; the text says where.
 
         """
         if len(message.data) > self._max_bytes:
@@ -44,8 +44,8 @@ class JsonPayloads:
         return Payload(self._decode(message.data, message.place))
 
 
-def from_message(to_payload: Callable[[Message], Payload[Any]], message: Message) -> Payload[Any]:
-    """Return the payload of a message, which tells its id and the number of its delivery."""
-    payload = copy(to_payload(message))  # that may be one that it gives more than once
+def from_message(to_payload: Callable[[BrokerMessage], Payload[Any]], message: BrokerMessage) -> Payload[Any]:
+    """Return the payload of a message, with the message id and the number of the delivery."""
+    payload = copy(to_payload(message))  # `to_payload` may return one object several times
     payload._note(message_id=message.id, attempt=max(1, message.deliveries))
     return payload

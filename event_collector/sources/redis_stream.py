@@ -1,16 +1,16 @@
-"""RedisStreamSource: entries of a Redis stream, by a consumer group that any number of programs share."""
+"""Entries of a Redis stream, through a consumer group that any number of programs share."""
 
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from event_collector.sources.source import PATIENCE, Message, check_hold
+from event_collector.sources.source import PATIENCE, BrokerMessage, check_hold, translate_errors
 from event_collector.values.errors import ConfigError, SourceError
 from event_collector.values.extras import import_extra
 
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
 __all__ = ["RedisStreamSource"]
 
 CLAIM_INTERVAL: Final = 1.0
-"""Seconds between two looks for entries that nobody has extended."""
+"""Seconds between two attempts to claim entries whose hold has expired."""
 MESSAGE_ID: Final = "message-id"
 
-Entry: TypeAlias = "tuple[bytes, Mapping[bytes, bytes] | None]"
+StreamEntry: TypeAlias = "tuple[bytes, Mapping[bytes, bytes] | None]"
 
 
 class RedisStreamSource:
     """Entries of a Redis stream (Redis 6.2 or later).
 
-    The consumer group is made if it is not there, from the beginning of the stream. An entry that no program has
-    extended for `claim_after` seconds is claimed by another one. Acknowledged entries stay in the stream: to trim it,
-    with `XADD ... MAXLEN`, is for who writes it. Dead letters are entries of another stream, with all fields of the
-    entry and `event-collector-reason`, `-error`, `-stream`, `-id` and `-deliveries`. Redis keeps its stream in memory
-    and may lose the last second of it, or what a replica has not got yet: that depends on how it is set up.
+    The consumer group is created if it does not exist, from the beginning of the stream. An entry that no program has
+    extended for `claim_after` seconds is claimed by another program. Acknowledged entries stay in the stream; its
+    writers trim it, with `XADD ... MAXLEN`. Dead letters are entries of another stream, with all fields of the entry
+    and `event-collector-reason`, `-error`, `-stream`, `-id` and `-deliveries`. Redis keeps its stream in memory:
+    depending on its configuration, it may lose the last second, or entries that were not replicated.
 
     Args:
-        url: such as "redis://host:6379/0" or "rediss://user:password@host:6379".
-        stream: its key.
-        group: the name of the consumer group: programs with the same one share its entries.
+        url: URL such as "redis://host:6379/0" or "rediss://user:password@host:6379".
+        stream: key of the stream.
+        group: name of the consumer group; programs with the same group share its entries.
         field: the field with the data. An entry without it is a JSON object of its fields, all of them strings. The
-            field `message-id`, if there is one, is the id of the message; otherwise the id of the entry is.
-        claim_after: seconds without a word after which an entry goes to another program, at least 0.1. None waits
-            longer for being delivered again.
-        dead_letters: the key of the stream of dead letters; `STREAM:dead` if not given.
-        options: for `redis.asyncio.Redis.from_url()`.
+            field `message-id`, if there is one, is the id of the message; otherwise it is the id of the entry.
+        claim_after: seconds without an extension after which an entry goes to another program, at least 0.1. This is
+            also the maximum delay of a retry.
+        dead_letters: key of the stream of dead letters; `STREAM:dead` if not given.
+        options: arguments of `redis.asyncio.Redis.from_url()`.
 
     Raises:
-        ConfigError: redis is not installed, or a name or number cannot be.
+        ConfigError: redis is not installed, or a name or number is invalid.
 
     """
 
@@ -64,8 +64,8 @@ class RedisStreamSource:
     ) -> None:
         self._redis = import_extra("redis.asyncio", "redis")
         self._errors = import_extra("redis.exceptions", "redis")
-        names: dict[str, Any] = {"stream": stream, "group": group, "field": field}
-        for what, name in names.items():
+        parameters: dict[str, Any] = {"stream": stream, "group": group, "field": field}
+        for what, name in parameters.items():
             if not isinstance(name, str) or not name:
                 raise ConfigError(f"RedisStreamSource: the name of a {what} is a string, not {name!r}")
         check_hold("RedisStreamSource(claim_after=...)", claim_after)
@@ -81,7 +81,7 @@ class RedisStreamSource:
         self._cursor: Any = "0-0"
 
     async def open(self) -> None:
-        """Connect, and make the consumer group if it is not there.
+        """Connect, and create the consumer group if it does not exist.
 
         Raises:
             SourceError: the server cannot be reached, or refuses.
@@ -94,7 +94,7 @@ class RedisStreamSource:
                 f"the URL of stream {self._stream!r} is none of a Redis server: {exc}"
             ) from None
         try:
-            async with self._translated("cannot be reached"):
+            with self._translated("cannot be reached"):
                 await self._make_group(self._client)
         except BaseException:
             await self.close()
@@ -107,10 +107,10 @@ class RedisStreamSource:
             if "BUSYGROUP" not in str(exc):
                 raise
 
-    async def fetch(self, most: int) -> list[Message]:
-        """Return up to `most` entries, at least one, as soon as there are any; none after a second."""
+    async def fetch(self, most: int) -> list[BrokerMessage]:
+        """Return up to `most` entries as soon as there is one; an empty list after a second."""
         client = self._opened()
-        async with self._translated("gives no entries"):
+        with self._translated("gives no entries"):
             try:
                 if monotonic() >= self._next_claim and (claimed := await self._claim(client, most)):
                     return claimed
@@ -120,12 +120,12 @@ class RedisStreamSource:
             except self._errors.ResponseError as exc:
                 if "NOGROUP" not in str(exc):
                     raise
-                await self._make_group(client)  # somebody has deleted the stream
+                await self._make_group(client)  # the stream was deleted
                 return []
         return [self._message(entry, 1) for entry in _entries(read)]
 
-    async def _claim(self, client: "Redis", most: int) -> list[Message]:
-        """Take over what nobody has extended. Without more of that, look again after a while only."""
+    async def _claim(self, client: "Redis", most: int) -> list[BrokerMessage]:
+        """Claim entries whose hold has expired; when there are no more, wait for CLAIM_INTERVAL."""
         self._cursor, entries, *_ = await client.xautoclaim(
             self._stream,
             self._group,
@@ -136,66 +136,69 @@ class RedisStreamSource:
         )
         if self._cursor in (b"0-0", "0-0"):
             self._next_claim = monotonic() + CLAIM_INTERVAL
-        there = [entry for entry in entries if entry[1] is not None]
-        if not there:
+        present = [entry for entry in entries if entry[1] is not None]  # others were trimmed
+        if not present:
             return []
         async with client.pipeline(transaction=False) as pipe:
-            for number, _ in there:
+            for number, _ in present:
                 _queue(pipe.xpending_range(self._stream, self._group, min=number, max=number, count=1))
             pending = await pipe.execute()
         return [
             self._message(entry, found[0]["times_delivered"] if found else 1)
-            for entry, found in zip(there, pending, strict=True)
+            for entry, found in zip(present, pending, strict=True)
         ]
 
-    def _message(self, entry: Entry, deliveries: int) -> Message:
+    def _message(self, entry: StreamEntry, deliveries: int) -> BrokerMessage:
         number, raw = entry[0].decode(), dict(entry[1] or {})
         fields = {_text(key): _text(value) for key, value in raw.items() if key != self._field}
         data = raw.get(self._field)
-        return Message(
+        return BrokerMessage(
             id=fields.get(MESSAGE_ID, number), place=number, deliveries=deliveries, subject=self._stream,
             data=msgspec.json.encode(fields) if data is None else data, headers=fields, handle=raw,
         )  # fmt: skip
 
-    async def extend(self, messages: Sequence[Message]) -> None:
-        """Hold them for longer: an entry that is claimed, by whoever has it already, counts as fresh."""
+    async def extend(self, messages: Sequence[BrokerMessage]) -> None:
+        """Hold the entries for longer: claiming an entry resets its idle time, also if this program has it."""
         await self._claim_as(messages, 0)
 
-    async def retry(self, message: Message, delay: float) -> None:
-        """Have it claimed in `delay` seconds, by making it look as old as it is to be."""
+    async def retry(self, message: BrokerMessage, delay: float) -> None:
+        """Have the entry claimed in `delay` seconds, by setting its idle time."""
         await self._claim_as([message], max(0, int((self.hold - delay) * 1000)))
 
-    async def _claim_as(self, messages: Sequence[Message], idle: int) -> None:
+    async def _claim_as(self, messages: Sequence[BrokerMessage], idle: int) -> None:
         client = self._opened()
         numbers: list[Any] = [message.place for message in messages]
-        async with self._translated("cannot be told"):
+        with self._translated("cannot be updated"):
             await client.xclaim(self._stream, self._group, self._consumer, 0, numbers, idle=idle, justid=True)
 
-    async def acknowledge(self, messages: Sequence[Message]) -> None:
-        """Have the group forget them; they stay in the stream."""
+    async def acknowledge(self, messages: Sequence[BrokerMessage]) -> None:
+        """Acknowledge the entries; they stay in the stream."""
         client = self._opened()
-        async with self._translated("cannot be told"):
+        with self._translated("cannot be updated"):
             await client.xack(self._stream, self._group, *(message.place for message in messages))
 
-    async def bury(self, message: Message, reason: str, error: str) -> None:
-        """Add it to the dead letters and have the group forget it, both or neither."""
+    async def bury(self, message: BrokerMessage, reason: str, error: str) -> None:
+        """Add the entry to the dead letters and acknowledge it, in one transaction."""
         client = self._opened()
-        told = {"reason": reason, "error": error, "stream": self._stream, "id": message.place,
-                "deliveries": message.deliveries}  # fmt: skip
-        fields = {**message.handle, **{f"event-collector-{name}": value for name, value in told.items()}}
-        async with self._translated("takes no dead letter"), client.pipeline(transaction=True) as pipe:
-            _queue(pipe.xadd(self._dead_letters, fields))
-            _queue(pipe.xack(self._stream, self._group, message.place))
-            await pipe.execute()
+        details = {
+            "reason": reason, "error": error, "stream": self._stream, "id": message.place,
+            "deliveries": message.deliveries,
+        }  # fmt: skip
+        fields = {**message.handle, **{f"event-collector-{name}": value for name, value in details.items()}}
+        with self._translated("takes no dead letter"):
+            async with client.pipeline(transaction=True) as pipe:
+                _queue(pipe.xadd(self._dead_letters, fields))
+                _queue(pipe.xack(self._stream, self._group, message.place))
+                await pipe.execute()
 
     def interrupt(self) -> None:
-        """Leave it: a read that is cut short may have been answered, and its entries would wait to be claimed."""
+        """Do nothing: the server may have answered an interrupted read, whose entries would wait to be claimed."""
 
     async def hand_back(self) -> None:
-        """Do nothing: what was delivered was fetched."""
+        """Do nothing: everything that was delivered was fetched."""
 
     async def close(self) -> None:
-        """Disconnect. What was delivered and not settled is claimed by others after `claim_after` seconds."""
+        """Disconnect. Others claim unsettled entries after `claim_after` seconds."""
         client, self._client = self._client, None
         if client is None:
             return
@@ -203,7 +206,7 @@ class RedisStreamSource:
             pending = await client.xpending_range(
                 self._stream, self._group, min="-", max="+", count=1, consumername=self._consumer
             )
-            if not pending:  # else its entries would be forgotten with it
+            if not pending:  # deleting a consumer deletes its pending entries
                 await client.xgroup_delconsumer(self._stream, self._group, self._consumer)
         with suppress(self._errors.RedisError, OSError):
             await client.aclose()
@@ -213,17 +216,13 @@ class RedisStreamSource:
             raise SourceError("the source is not open")
         return self._client
 
-    @asynccontextmanager
-    async def _translated(self, what: str) -> AsyncIterator[None]:
-        """Raise the errors of redis-py as SourceError."""
-        try:
-            yield
-        except (self._errors.RedisError, OSError) as exc:
-            raise SourceError(f"stream {self._stream!r} {what}: {exc or type(exc).__name__}") from exc
+    def _translated(self, what: str) -> AbstractContextManager[None]:
+        errors = (self._errors.RedisError, OSError)
+        return translate_errors(errors, f"stream {self._stream!r} {what}")
 
 
-def _entries(read: Any) -> list[Entry]:
-    """Return the entries of what was read: a list of streams, or with the protocol of Redis 6 a dict of them."""
+def _entries(read: Any) -> list[StreamEntry]:
+    """Return the entries of an answer: a list of streams, or a dict of them with protocol version 3."""
     if not read:
         return []
     if isinstance(read, dict):
@@ -232,7 +231,7 @@ def _entries(read: Any) -> list[Entry]:
 
 
 def _queue(_command: object) -> None:
-    """Take what a pipeline returns for a command that it runs later: itself, whatever its annotations say."""
+    """Drop the value of a pipeline method. It is the pipeline, although the annotations say a coroutine."""
 
 
 def _text(value: bytes) -> str:

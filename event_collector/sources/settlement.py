@@ -1,4 +1,4 @@
-"""Settlement: what a broker is told of a message whose event is done, as a pure decision."""
+"""The settlement of a message after its event: acknowledge, retry, bury or release, as a pure decision."""
 
 from collections.abc import Container
 from enum import Enum
@@ -16,47 +16,45 @@ __all__ = ["LOST", "MALFORMED", "Fate", "Settlement", "settle"]
 MALFORMED: Final = "malformed"
 """The reason of a message that could not become an event."""
 LOST: Final = "lost"
-"""The reason of a message that was delivered again and again, while nobody told what became of it."""
+"""The reason of a message that was delivered too often and never settled."""
 
 
 class Fate(Enum):
-    """What becomes of a delivered message."""
+    """The fate of a delivered message."""
 
     ACKNOWLEDGED = "acknowledged"
-    """It is done with."""
+    """It succeeded, and is never delivered again."""
     RETRIED = "retried"
-    """It is delivered again, after a while."""
+    """It is delivered again after a delay."""
     BURIED = "buried"
-    """It is a dead letter."""
+    """It becomes a dead letter."""
     RELEASED = "released"
-    """It is delivered again at once: this program ends."""
+    """It is delivered again at once, because this program ends."""
 
 
 class Settlement(NamedTuple):
-    """The fate of a message."""
+    """The fate of a message, with its details."""
 
     fate: Fate
     delay: float = 0.0
     """Seconds, for RETRIED."""
     reason: str = ""
-    """For BURIED: why."""
+    """The reason, for BURIED."""
     error: str = ""
-    """For RETRIED and BURIED: how it failed, as text."""
+    """The error as text, for RETRIED and BURIED."""
 
 
 def settle(
     results: ResultList, deliveries: int, policy: Retry, *, retried_here: Container[str | None], chance: float
 ) -> Settlement:
-    """Return what becomes of a message.
-
-    It is delivered again if that may help any of its collectors.
+    """Return the settlement of a message. It is retried if that may help any of its collectors.
 
     Args:
-        results: of its event.
-        deliveries: of the message, this one included.
-        policy: how often a message is delivered, and when.
-        retried_here: the keys of collectors with a policy of their own: their errors are final.
-        chance: a random number from 0 to 1.
+        results: results of its event.
+        deliveries: number of deliveries of the message, this one included.
+        policy: number and delay of deliveries.
+        retried_here: keys of collectors that have retried already, by their own policy: their errors are final.
+        chance: a random number from 0 to 1, for the jitter.
 
     """
     errors = [result for result in results if isinstance(result, Error)]
@@ -65,7 +63,7 @@ def settle(
     if any(isinstance(error.err, QueueShutDown) for error in errors):
         return Settlement(Fate.RELEASED)
     verdicts = [
-        (EXHAUSTED, 0.0) if error.key in retried_here else _judge(error, deliveries, policy, chance)
+        (EXHAUSTED, 0.0) if error.key in retried_here else _decide(error, deliveries, policy, chance)
         for error in errors
     ]
     waits = [delay for reason, delay in verdicts if reason is None]
@@ -75,6 +73,6 @@ def settle(
     return Settlement(Fate.BURIED, reason=str(verdicts[0][0]), error=error_text(errors[0].err))
 
 
-def _judge(error: Error[Any], deliveries: int, policy: Retry, chance: float) -> tuple[str | None, float]:
+def _decide(error: Error[Any], deliveries: int, policy: Retry, chance: float) -> tuple[str | None, float]:
     verdict = decide(policy, Attempt(deliveries), error.err, chance=chance, left=inf)
     return verdict.reason, verdict.delay

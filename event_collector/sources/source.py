@@ -1,33 +1,42 @@
-"""What a feed asks of a broker: messages, and a way to say what became of each."""
+"""The interface of a broker to a feed: messages, and the calls that settle them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 import msgspec
 
-from event_collector.values.errors import ConfigError
+from event_collector.values.errors import ConfigError, SourceError
 
-__all__ = ["PATIENCE", "Message", "Source", "check_hold"]
+__all__ = [
+    "PATIENCE",
+    "BrokerMessage",
+    "Message",
+    "Source",
+    "check_hold",
+    "describe_error",
+    "translate_errors",
+]
 
 PATIENCE: Final = 1.0
-"""Seconds that `fetch()` waits for a message at most: a feed that is to end is held up for no longer."""
+"""Maximum seconds that `fetch()` waits for a message, and so delays the end of a feed."""
 
-SHORTEST: Final = 0.1
-LONGEST: Final = 1e9
-"""Seconds: some thirty years."""
+MIN_HOLD: Final = 0.1
+MAX_HOLD: Final = 1e9
+"""Seconds, about thirty years."""
 
 
-class Message(msgspec.Struct, eq=False, kw_only=True):
+class BrokerMessage(msgspec.Struct, eq=False, kw_only=True):
     """One delivery of a message.
 
     Attributes:
-        id: the same at each delivery, and for what its publisher has sent twice under one id.
-        place: where it is in its stream: the same at each delivery, of no two messages.
-        data: its contents.
-        deliveries: how often it was delivered, this time included; 1 is the first time.
-        subject: under which it was published; the name of the stream where there are no subjects.
-        headers: what else its publisher has said.
-        handle: what its source knows it by.
+        id: identifies the message: the same at each delivery, and for copies published under one id.
+        place: position in the stream: the same at each delivery, and unique.
+        data: the contents.
+        deliveries: number of deliveries, this one included; the first is 1.
+        subject: the subject it was published under; the name of the stream if the broker has no subjects.
+        headers: further headers of the publisher.
+        handle: the object by which its source identifies it.
 
     """
 
@@ -40,15 +49,19 @@ class Message(msgspec.Struct, eq=False, kw_only=True):
     handle: Any = None
 
 
+Message = BrokerMessage
+"""The name for applications: `event_collector.sources.Message`."""
+
+
 class Source(Protocol):
     """A stream of messages that several programs share: each message is delivered to one of them, at least once.
 
-    A delivered message is held by this program until the source is told what became of it, or until it has heard
-    nothing of it for a while: then the broker delivers it again, to this program or to another. All methods are called
-    by one feed, in the thread of the event loop. `fetch()` is never called while it runs; the others may be.
+    This program holds a delivered message until it is settled, or until its hold expires: then the broker delivers it
+    again, to this program or to another. One feed calls all methods, in the thread of the event loop. `fetch()` is
+    never called while it runs; the others may be.
 
     Attributes:
-        name: for log lines and errors; without passwords.
+        name: name for log lines and errors, without passwords.
         hold: seconds for which a message is held after its delivery, and after each `extend()`.
 
     """
@@ -57,50 +70,50 @@ class Source(Protocol):
     hold: float
 
     async def open(self) -> None:
-        """Connect, and make sure that the stream is there.
+        """Connect, and check that the stream exists.
 
         Raises:
-            SourceError: it cannot be reached, or is not there; nothing is left open.
+            SourceError: the broker cannot be reached, or the stream does not exist; nothing is left open.
 
         """
 
-    async def fetch(self, most: int) -> Sequence[Message]:
-        """Return up to `most` messages, at least one, as soon as there are any; none after PATIENCE seconds.
+    async def fetch(self, most: int) -> Sequence[BrokerMessage]:
+        """Return up to `most` messages as soon as there is one; an empty list after PATIENCE seconds.
 
-        Cancelled, what was delivered meanwhile is not lost: it is returned later, or delivered again.
+        Cancellation loses no message: what was delivered meanwhile is returned later, or delivered again.
 
         Raises:
-            SourceError: there is no connection, or no such stream any more. To call it again later may help.
+            SourceError: there is no connection, or the stream is gone. A later call may succeed.
 
         """
 
-    async def extend(self, messages: Sequence[Message]) -> None:
-        """Hold them for another `hold` seconds."""
+    async def extend(self, messages: Sequence[BrokerMessage]) -> None:
+        """Hold the messages for another `hold` seconds."""
 
-    async def acknowledge(self, messages: Sequence[Message]) -> None:
-        """Have them never delivered again: they are done with."""
+    async def acknowledge(self, messages: Sequence[BrokerMessage]) -> None:
+        """Settle messages that succeeded: they are never delivered again."""
 
-    async def retry(self, message: Message, delay: float) -> None:
-        """Have it delivered again, in `delay` seconds: to this program or to another."""
+    async def retry(self, message: BrokerMessage, delay: float) -> None:
+        """Have the message delivered again in `delay` seconds, to this program or to another."""
 
-    async def bury(self, message: Message, reason: str, error: str) -> None:
-        """Keep it as a dead letter, and only then have it never delivered again: it has failed for good.
+    async def bury(self, message: BrokerMessage, reason: str, error: str) -> None:
+        """Store the message as a dead letter; only then settle it, so that it is never delivered again.
 
         Args:
-            message: which.
-            reason: one of those of a dead letter, or "malformed".
-            error: how it failed, as text.
+            message: a message that failed for good.
+            reason: a reason of dead letters, or "malformed" or "lost".
+            error: the error as text.
 
         """
 
     def interrupt(self) -> None:
-        """Have a `fetch()` under way return at once, if that can be had."""
+        """Make a running `fetch()` return at once, if the broker allows it."""
 
     async def hand_back(self) -> None:
-        """Have nothing more delivered to this program, and give back what was delivered and not fetched.
+        """Stop deliveries to this program, and give back what was delivered and not fetched.
 
-        No `fetch()` follows. This and the four above raise SourceError when the broker cannot be told: messages are
-        delivered again then.
+        No `fetch()` follows. This method and `extend()`, `acknowledge()`, `retry()` and `bury()` raise SourceError if
+        the broker cannot be reached; the messages are then delivered again.
         """
 
     async def close(self) -> None:
@@ -108,15 +121,32 @@ class Source(Protocol):
 
 
 def check_hold(what: str, seconds: Any) -> None:
-    """Refuse a time for which a message cannot be held; `what` is its name in the error.
+    """Check the seconds for which a message is held; `what` names them in the error.
 
     Raises:
-        ConfigError: it is no number, or so short that nobody could be heard of in time.
+        ConfigError: not a number, or too short to extend messages in time.
 
     """
     if (
         isinstance(seconds, bool)
         or not isinstance(seconds, (int, float))
-        or not SHORTEST <= seconds <= LONGEST
+        or not MIN_HOLD <= seconds <= MAX_HOLD
     ):
-        raise ConfigError(f"{what} takes a number of seconds from {SHORTEST} on, not {seconds!r}")
+        raise ConfigError(f"{what} takes a number of seconds from {MIN_HOLD} on, not {seconds!r}")
+
+
+@contextmanager
+def translate_errors(errors: tuple[type[BaseException], ...], text: str) -> Iterator[None]:
+    """Raise errors of a client library as SourceError; its message is `text` and the error."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except errors as exc:
+        raise SourceError(f"{text}: {describe_error(exc)}") from exc
+
+
+def describe_error(error: object) -> str:
+    """Return the text of an error, or its class if it has no text."""
+    text = str(error).removeprefix("nats: ")
+    return text if text and error is not None else type(error).__name__

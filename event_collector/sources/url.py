@@ -1,4 +1,4 @@
-"""URLs of sources, as the command takes them."""
+"""Sources from URLs, as `event-collector run --source` takes them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -16,15 +16,15 @@ REDIS: Final = {"group": str, "field": str, "claim_after": float, "dead_letters"
 
 
 def open_url(url: str) -> Source:
-    """Return the source that a URL names; it is not connected yet.
+    """Return the source of a URL; it is not connected.
 
     `nats://host:4222/STREAM` or `tls://...`, several servers as `nats://a:4222,b:4222/STREAM`, with the parameters
     `consumer`, `subject`, `ack_wait`, `dead_letters` of JetStreamSource and `credentials`, the path of a .creds file.
     `redis://host:6379/STREAM` or `rediss://...`, with the parameters `group`, `field`, `claim_after`, `dead_letters` of
-    RedisStreamSource and `db`. User and password stand before the host, `user:password@`, as in other URLs.
+    RedisStreamSource and `db`. `user:password@` may precede the host.
 
     Raises:
-        ConfigError: it is no such URL, or what it needs is not installed. The message has no password.
+        ConfigError: the URL is invalid, or its client is not installed. The message has no password.
 
     """
     try:
@@ -41,40 +41,40 @@ def open_url(url: str) -> Source:
     return _redis(parts, stream, _parameters(parts, REDIS))
 
 
-def _jetstream(parts: SplitResult, stream: str, given: dict[str, Any]) -> Source:
+def _jetstream(parts: SplitResult, stream: str, parameters: dict[str, Any]) -> Source:
     from event_collector.sources.jetstream import JetStreamSource
 
     login, at, hosts = parts.netloc.rpartition("@")
     servers = [f"{parts.scheme}://{login}{at}{host}" for host in hosts.split(",")]
-    credentials = given.pop("credentials", None)
+    credentials = parameters.pop("credentials", None)
     return JetStreamSource(
-        servers, stream, options={"user_credentials": credentials} if credentials else None, **given
+        servers, stream, options={"user_credentials": credentials} if credentials else None, **parameters
     )
 
 
-def _redis(parts: SplitResult, stream: str, given: dict[str, Any]) -> Source:
+def _redis(parts: SplitResult, stream: str, parameters: dict[str, Any]) -> Source:
     from event_collector.sources.redis_stream import RedisStreamSource
 
-    url = f"{parts.scheme}://{parts.netloc}/{given.pop('db', 0)}"
-    return RedisStreamSource(url, stream, **given)
+    url = f"{parts.scheme}://{parts.netloc}/{parameters.pop('db', 0)}"
+    return RedisStreamSource(url, stream, **parameters)
 
 
 def _parameters(parts: SplitResult, known: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
-    """Return the parameters of a URL, read as what each is."""
-    given = {}
+    """Return the parameters of a URL, converted to their types."""
+    parameters = {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name not in known:
             raise ConfigError(
                 f"the URL of the source has the parameter {name!r}; there are {', '.join(known)}"
             )
         try:
-            given[name] = known[name](text)
+            parameters[name] = known[name](text)
         except ValueError:
             raise ConfigError(f"the URL of the source has {name}={text!r}, which is no number") from None
-    return given
+    return parameters
 
 
 def _without_password(parts: SplitResult) -> str:
     login, at, hosts = parts.netloc.rpartition("@")
-    shown = f"{login.partition(':')[0]}:***@{hosts}" if at and ":" in login else parts.netloc
-    return parts._replace(netloc=shown).geturl()
+    public = f"{login.partition(':')[0]}:***@{hosts}" if at and ":" in login else parts.netloc
+    return parts._replace(netloc=public).geturl()

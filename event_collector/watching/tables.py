@@ -5,7 +5,7 @@ from typing import Final
 
 from event_collector.watching.figures import Unit
 
-__all__ = ["UNKNOWN", "columns", "duration", "printable", "short", "size", "text_of"]
+__all__ = ["UNKNOWN", "columns", "duration", "plural", "printable", "short", "size", "text_of"]
 
 UNKNOWN: Final = "-"
 
@@ -55,3 +55,8 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def printable(text: str) -> str:
     """Return text with control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def plural(number: int, noun: str) -> str:
+    """Return a number and a noun, the noun in the plural unless the number is 1."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -2,8 +2,15 @@
 
 from collections.abc import Callable, Sequence
 
-from event_collector.benchmark.figures import Contender, Freight, Opening, Order, Profile, Round
-from event_collector.benchmark.measured import Measured
+from event_collector.benchmark.figures import (
+    Contender,
+    HandlerProfile,
+    Measured,
+    Readiness,
+    RoundOrder,
+    RoundResult,
+    TransferCost,
+)
 from event_collector.benchmark.trial import SubjectFailed
 
 COROUTINE = Contender("coroutine")
@@ -15,31 +22,33 @@ def process(workers: int) -> Contender:
     return Contender("process", workers=workers)
 
 
-WAITING = Profile(events=10, wall=0.02, cpu=0.0001, block=0.0001, worst=0.0002)
-COMPUTING = Profile(events=10, wall=0.02, cpu=0.0199, block=0.0199, worst=0.02)
-TINY = Profile(events=100, wall=2e-6, cpu=1.5e-6, block=2e-6, worst=5e-6)
+WAITING = HandlerProfile(events=10, wall=0.02, cpu=0.0001, block=0.0001, worst=0.0002)
+COMPUTING = HandlerProfile(events=10, wall=0.02, cpu=0.0199, block=0.0199, worst=0.02)
+TINY = HandlerProfile(events=100, wall=2e-6, cpu=1.5e-6, block=2e-6, worst=5e-6)
 
 
-def a_round(rate: float, **fields: float | str | None) -> Round:
+def a_round(rate: float, **fields: float | str | None) -> RoundResult:
     events = int(fields.pop("events", 1000) or 0)
     figures = {
         "in_flight": 4, "failed": 0, "p50": 0.01, "p99": 0.02, "own_cpu": 0.1, "worker_cpu": 0.0,
         "own_queued": 0.0, "worker_queued": 0.0, "own_memory": 30_000_000, "worker_memory": 0, "lag": 0.001,
     }  # fmt: skip
-    return Round(events=events, seconds=events / rate, **{**figures, **fields})  # type: ignore[arg-type]
+    return RoundResult(events=events, seconds=events / rate, **{**figures, **fields})  # type: ignore[arg-type]
 
 
 def measured(
     contender: Contender,
     rates: Sequence[float] | float,
     *,
-    profile: Profile | None = None,
-    freight: Freight | None = None,
+    profile: HandlerProfile | None = None,
+    transfer: TransferCost | None = None,
     **fields: float | str | None,
 ) -> Measured:
     """Return what six rounds, or those given, would have shown."""
     given = [rates] * 6 if isinstance(rates, (int, float)) else rates
-    return Measured(contender, [a_round(rate, **fields) for rate in given], profile=profile, freight=freight)
+    return Measured(
+        contender, [a_round(rate, **fields) for rate in given], profile=profile, transfer=transfer
+    )
 
 
 class Clock:
@@ -86,15 +95,17 @@ class Model:
 class PretendedSubject:
     def __init__(self, model: Model, contender: Contender) -> None:
         self.model, self.contender = model, contender
-        self.orders: list[Order] = []
+        self.orders: list[RoundOrder] = []
         self.closed: bool | None = None
         whole = model.wait + model.cpu
         block = whole if contender.rewritten else model.cpu
-        profile = Profile(10, whole, model.cpu, block, block) if contender.mode == "coroutine" else None
-        self.opening = Opening(profile=profile)
+        profile = (
+            HandlerProfile(10, whole, model.cpu, block, block) if contender.mode == "coroutine" else None
+        )
+        self.readiness = Readiness(profile=profile)
         model.open.append(self)
 
-    def round(self, order: Order, timeout: float) -> Round:
+    def round(self, order: RoundOrder, timeout: float) -> RoundResult:
         assert self.closed is None
         assert timeout > 0
         self.orders.append(order)
@@ -107,7 +118,7 @@ class PretendedSubject:
         self.model.clock.now += seconds
         cpu = events * self.model.cpu
         own, worker = (0.0, cpu) if self.contender.workers else (cpu, 0.0)
-        return Round(
+        return RoundResult(
             order.in_flight, events, 0, seconds, order.in_flight / rate, order.in_flight / rate, own, worker,
             0.0, 0.0, 30_000_000, 0, 0.001,
         )  # fmt: skip

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from event_collector.benchmark.concurrency import crowd, knee, steps
+from event_collector.benchmark.concurrency import knee, numbers_to_try, saturating_workers
 
 modes = st.sampled_from(["coroutine", "thread", "process"])
 
@@ -15,7 +15,7 @@ def test_what_is_tried_grows_and_is_bounded(
     mode: str, workers: int, service: float, busy: float, seconds: float
 ) -> None:
     """There is always something to try, in ascending order, and never without bound."""
-    tried = steps(mode, workers, service, busy, seconds)
+    tried = numbers_to_try(mode, workers, service, busy, seconds)
     assert tried
     assert tried == sorted(set(tried))
     assert tried[-1] <= {"coroutine": 1024, "thread": 256, "process": 64 * workers}[mode]
@@ -28,11 +28,11 @@ def test_what_is_tried_grows_and_is_bounded(
 
 def test_handlers_that_wait_are_tried_with_many_and_those_that_compute_with_few() -> None:
     """What waits for 20 ms may fill a thousand places; what computes for 200 ms gets a handful."""
-    assert steps("coroutine", 0, 0.02, 0.001, 10.0)[-1] == 1024
-    assert steps("coroutine", 0, 0.2, 1.0, 10.0)[-1] <= 8
-    assert steps("thread", 0, 0.02, 0.001, 10.0)[-1] == 256
-    assert steps("process", 2, 0.02, 1.0, 10.0) == [4]
-    assert steps("process", 2, 0.00005, 1.0, 10.0)[-1] == 128
+    assert numbers_to_try("coroutine", 0, 0.02, 0.001, 10.0)[-1] == 1024
+    assert numbers_to_try("coroutine", 0, 0.2, 1.0, 10.0)[-1] <= 8
+    assert numbers_to_try("thread", 0, 0.02, 0.001, 10.0)[-1] == 256
+    assert numbers_to_try("process", 2, 0.02, 1.0, 10.0) == [4]
+    assert numbers_to_try("process", 2, 0.00005, 1.0, 10.0)[-1] == 128
 
 
 @settings(deadline=None)
@@ -52,4 +52,4 @@ def test_knee_ignores_less_than_one_for_each_worker() -> None:
 @pytest.mark.parametrize(("busy", "workers"), [(1.0, 2), (0.5, 4), (0.25, 8), (0.0, 16), (0.001, 16)])
 def test_crowd_fills_the_cpus_up_to_a_bound(busy: float, workers: int) -> None:
     """CPUs divided by the share of time that is computed, and no more than eight for each."""
-    assert crowd(2, busy) == workers
+    assert saturating_workers(2, busy) == workers

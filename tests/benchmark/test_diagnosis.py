@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from event_collector.benchmark.diagnosis import Bound, bound_of
-from event_collector.benchmark.figures import Contender, Freight, Profile
+from event_collector.benchmark.figures import Contender, HandlerProfile, TransferCost
 
 from .hand_made import COMPUTING, COROUTINE, THREAD, TINY, WAITING, measured, process
 
@@ -24,9 +24,9 @@ CASES = {
     "no profile, waits": (measured(process(2), 98.0, own_cpu=0.01, worker_cpu=0.1), None, Bound.IO),
     "does nothing": (measured(COROUTINE, 1e5, own_cpu=0.0099), TINY, Bound.LOOP),
     "does nothing in workers": (
-        measured(process(2), 1e5, own_cpu=0.0099, worker_cpu=0.008, freight=Freight(2e-6, 40)), TINY, Bound.LOOP),
+        measured(process(2), 1e5, own_cpu=0.0099, worker_cpu=0.008, transfer=TransferCost(2e-6, 40)), TINY, Bound.LOOP),
     "carries a lot": (
-        measured(process(2), 100.0, events=100, own_cpu=0.6, worker_cpu=0.6, freight=Freight(0.01, 10_000_000)),
+        measured(process(2), 100.0, events=100, own_cpu=0.6, worker_cpu=0.6, transfer=TransferCost(0.01, 10_000_000)),
         TINY, Bound.SERIALIZATION),
 }  # fmt: skip
 
@@ -45,7 +45,7 @@ def test_slow_machine_does_not_change_the_diagnosis(cpu: float, slowdown: float)
     busy = measured(
         COROUTINE, 1 / (cpu * slowdown), events=10, own_cpu=10 * cpu, own_queued=10 * cpu * (slowdown - 1)
     )
-    assert bound_of(busy, Profile(5, cpu, cpu, cpu, cpu)) is Bound.CPU
+    assert bound_of(busy, HandlerProfile(5, cpu, cpu, cpu, cpu)) is Bound.CPU
 
 
 @settings(deadline=None)
@@ -60,5 +60,5 @@ def test_there_is_always_a_diagnosis(
     contender: Contender, own: float, worker: float, wall: float, cpu: float
 ) -> None:
     """Figures of any size have one."""
-    one = measured(contender, 100.0, own_cpu=own, worker_cpu=worker, freight=Freight(wall, 10))
-    assert isinstance(bound_of(one, Profile(1, max(wall, cpu), cpu, cpu, cpu)), Bound)
+    one = measured(contender, 100.0, own_cpu=own, worker_cpu=worker, transfer=TransferCost(wall, 10))
+    assert isinstance(bound_of(one, HandlerProfile(1, max(wall, cpu), cpu, cpu, cpu)), Bound)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from event_collector.benchmark.growth import growth
+from event_collector.benchmark.estimate import memory_growth
 
 MB = 1_000_000
 
@@ -18,14 +18,14 @@ def test_leak_is_told_with_its_size(leak: int, seed: int) -> None:
     noise = random.Random(seed)
     events = [1000] * 8
     memory = [80 * MB, *(40 * MB + leak * 1000 * n + noise.randrange(leak * 50) for n in range(7))]
-    assert growth(memory, events) == pytest.approx(leak, rel=0.1)
+    assert memory_growth(memory, events) == pytest.approx(leak, rel=0.1)
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(-2 * MB, 2 * MB), min_size=1, max_size=20))
 def test_noise_is_no_leak(noise: list[int]) -> None:
     """Memory that goes up and down by a little does not grow."""
-    assert growth([40 * MB + part for part in noise], [1000] * len(noise)) is None
+    assert memory_growth([40 * MB + part for part in noise], [1000] * len(noise)) is None
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,4 @@ def test_noise_is_no_leak(noise: list[int]) -> None:
 )
 def test_what_does_not_grow_steadily_is_no_leak(memory: list[int]) -> None:
     """Caches that fill up once, single steps and falling memory are not taken for leaks."""
-    assert growth(memory, [1000] * len(memory)) is None
+    assert memory_growth(memory, [1000] * len(memory)) is None

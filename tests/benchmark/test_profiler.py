@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from event_collector import Context, Payload
-from event_collector.benchmark.figures import Profile
+from event_collector.benchmark.figures import HandlerProfile
 from event_collector.benchmark.profiler import Profiler
 
 SPINNERS = 8
@@ -22,7 +22,7 @@ def compute(seconds: float) -> None:
         pass
 
 
-async def profile_of(handler: Any, events: int = 6) -> Profile:
+async def profile_of(handler: Any, events: int = 6) -> HandlerProfile:
     profiler = Profiler(handler)
     for number in range(events):
         assert await profiler(Payload(number), Context()) == number

@@ -8,14 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from event_collector.benchmark.diagnosis import Bound
-from event_collector.benchmark.figures import Contender, Profile
-from event_collector.benchmark.measured import Measured
+from event_collector.benchmark.figures import Contender, HandlerProfile, Measured
 from event_collector.benchmark.recommendation import Recommendation, recommend
-from event_collector.benchmark.report import Machine, make_report
+from event_collector.benchmark.report import Environment, make_report
 
 from .hand_made import COMPUTING, COROUTINE, REWRITTEN, THREAD, TINY, WAITING, a_round, measured, process
 
-BLOCKS_WAITING = Profile(events=10, wall=0.03, cpu=0.0001, block=0.03, worst=0.031)
+BLOCKS_WAITING = HandlerProfile(events=10, wall=0.03, cpu=0.0001, block=0.03, worst=0.031)
 
 KNOWN = {
     "async, waits": (
@@ -47,15 +46,16 @@ KNOWN = {
         [measured(REWRITTEN, 300_000, profile=TINY), measured(THREAD, 10_000), measured(process(2), 150_000)],
         REWRITTEN, None),
     "plain, would block the loop, though fast": (
-        [measured(REWRITTEN, 200, profile=Profile(9, 0.005, 0.005, 0.005, 0.006)), measured(THREAD, 120),
+        [measured(REWRITTEN, 200, profile=HandlerProfile(9, 0.005, 0.005, 0.005, 0.006)), measured(THREAD, 120),
          measured(process(1), 150)],
         process(1), None),
     "plain, both": (
-        [measured(REWRITTEN, 19, profile=Profile(9, 0.052, 0.002, 0.052, 0.06)), measured(THREAD, 430, in_flight=64),
+        [measured(REWRITTEN, 19, profile=HandlerProfile(9, 0.052, 0.002, 0.052, 0.06)),
+         measured(THREAD, 430, in_flight=64),
          measured(process(2), 38), measured(process(16), 300)],
         THREAD, 64),
     "plain, both, many CPUs": (
-        [measured(REWRITTEN, 19, profile=Profile(9, 0.052, 0.012, 0.052, 0.06)), measured(THREAD, 80),
+        [measured(REWRITTEN, 19, profile=HandlerProfile(9, 0.052, 0.012, 0.052, 0.06)), measured(THREAD, 80),
          measured(process(32), 600)],
         process(32), None),
     "all as good, waits": (
@@ -76,7 +76,7 @@ def test_known_answers(case: str) -> None:
 
 def lines(field: Sequence[Measured]) -> list[str]:
     return make_report(
-        field, target="shop:total", name="total", key="total", command="", machine=Machine("", "", "", 2, 0.0),
+        field, target="shop:total", name="total", key="total", command="", environment=Environment("", "", "", 2, 0.0),
         seconds=1.0, settled=True,
     ).code  # fmt: skip
 

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from event_collector.benchmark.figures import Contender, Order, Round
-from event_collector.benchmark.measured import Measured
+from event_collector.benchmark.figures import Contender, Measured, RoundOrder, RoundResult
 from event_collector.benchmark.recommendation import recommend
-from event_collector.benchmark.trial import Trial, contenders_of, crews
+from event_collector.benchmark.trial import Trial, contenders_of, worker_counts
 
 from .hand_made import COROUTINE, REWRITTEN, THREAD, Clock, Model, PretendedSubject, process
 
@@ -36,7 +35,12 @@ def test_contenders_are_what_the_handler_can_run_as() -> None:
     assert ASYNC == [COROUTINE, process(1), process(2)]
     assert PLAIN == [REWRITTEN, THREAD, process(1), process(2)]
     assert contenders_of(asynchronous=False, workers=[2], modes=["process"]) == [process(2)]
-    assert [crews(1), crews(2), crews(8), crews(64)] == [[1], [1, 2], [1, 2, 8], [1, 16, 64]]
+    assert [worker_counts(1), worker_counts(2), worker_counts(8), worker_counts(64)] == [
+        [1],
+        [1, 2],
+        [1, 2, 8],
+        [1, 16, 64],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +139,7 @@ def test_count_of_events_is_kept() -> None:
 
 
 class Greedy(PretendedSubject):
-    def round(self, order: Order, timeout: float) -> Round:
+    def round(self, order: RoundOrder, timeout: float) -> RoundResult:
         assert order.events <= max(500, 2 * order.in_flight)
         return super().round(order, timeout)
 

@@ -156,7 +156,7 @@ def test_a_queue_says_itself_where_its_journal_is(journal: Path) -> None:
     """As with the other options."""
     done = run("--journal", str(journal), target="make_queue", stdin=events(1))
     assert done.returncode == 2
-    assert "is a CollectorQueue, which says itself what --journal would say" in done.stderr
+    assert "is a CollectorQueue: set --journal there, not on the command line" in done.stderr
 
 
 def test_a_journal_that_cannot_be_had_is_told_before_anything_is_read(tmp_path: Path) -> None:

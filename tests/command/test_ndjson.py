@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from event_collector import Error, Ok, PayloadTypeError, ResultList
 from event_collector.command.ndjson import (
+    InputLine,
     InvalidJSON,
-    Line,
     LineDecoder,
     LineEncoder,
     LineSplitter,
@@ -23,7 +23,7 @@ from event_collector.command.ndjson import (
 TEXT = st.lists(st.sampled_from([b"", b"a", b"bcd", b"\n", b"\n\n", b"\r\n", b"0123456789"])).map(b"".join)
 
 
-def split(chunks: list[bytes], max_bytes: int = 1000) -> list[Line]:
+def split(chunks: list[bytes], max_bytes: int = 1000) -> list[InputLine]:
     splitter = LineSplitter(max_bytes)
     lines = [line for chunk in chunks for line in splitter.feed(chunk)]
     return [*lines, *splitter.finish()]
@@ -52,7 +52,7 @@ def test_too_long_line_is_not_kept() -> None:
     for _ in range(1000):
         assert list(splitter.feed(b"x" * 1000)) == []
     assert len(splitter._begun) <= 10
-    assert list(splitter.feed(b"\nok\n")) == [Line(1, None, 1_000_001), Line(2, b"ok", 3)]
+    assert list(splitter.feed(b"\nok\n")) == [InputLine(1, None, 1_000_001), InputLine(2, b"ok", 3)]
 
 
 @dataclass
@@ -78,12 +78,12 @@ def test_line_that_holds_no_payload_is_an_error_that_names_it(
 ) -> None:
     """The error says which line it is, what is wrong with it and where."""
     with pytest.raises(error, match=words):
-        LineDecoder(line_type, 99)(Line(7, data, 100))
+        LineDecoder(line_type, 99)(InputLine(7, data, 100))
 
 
 def test_line_becomes_the_type_that_is_asked_for() -> None:
     """A line is decoded straight into the payload type, whitespace around it ignored."""
-    assert LineDecoder(Order, 99)(Line(1, b' {"n":1}\r', 10)) == Order(1)
+    assert LineDecoder(Order, 99)(InputLine(1, b' {"n":1}\r', 10)) == Order(1)
 
 
 def test_type_that_json_cannot_be_decoded_into_is_refused() -> None:

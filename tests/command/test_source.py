@@ -113,12 +113,12 @@ def test_a_reader_that_goes_away_ends_it(server: Server) -> None:
     [
         (("--source", "kafka://host/topic"), "--source: 'kafka://host/topic' is no source"),
         (("--source", "@nowhere"), "cannot read nowhere: No such file"),
-        (("--source", "nats://host/S", "lines.ndjson"), "FILE cannot be had with --source"),
+        (("--source", "nats://host/S", "lines.ndjson"), "FILE cannot be combined with --source"),
         (
             ("--source", "nats://host/S", "--journal", "j"),
-            "--journal cannot be had with --source: the broker keeps",
+            "--journal cannot be combined with --source: the broker keeps",
         ),
-        (("--source", "nats://host/S", "--fail-fast"), "--fail-fast cannot be had with --source"),
+        (("--source", "nats://host/S", "--fail-fast"), "--fail-fast cannot be combined with --source"),
         (("--until-empty",), "--until-empty is for runs with --source"),
         (("--max-attempts", "3"), "--max-attempts is for runs with --source"),
     ],

@@ -18,7 +18,7 @@ import pytest
 from event_collector import Collector, CollectorQueue, Context, Payload
 from event_collector.command.check import judge
 from event_collector.command.program import run_command
-from event_collector.command.top_page import WARNING, page
+from event_collector.command.top import WARNING, page
 from event_collector.watching.snapshot import (
     CollectorSnapshot,
     Decision,

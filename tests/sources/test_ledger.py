@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_collector.sources.duplicates import DuplicateWindow
-from event_collector.sources.ledger import FeedCounts, Held, Ledger
+from event_collector.sources.ledger import DuplicateWindow, FeedCounts, HeldMessage, Ledger
 from event_collector.sources.pace import LEAST, Pace
 
 from .sample_source import make
@@ -23,17 +22,17 @@ steps = st.lists(
 def test_the_counts_add_up(script: list[tuple[str, int, str]]) -> None:
     """fetched = held + all of the others, after any deliveries, duplicates and ends; bytes are of what is held."""
     ledger = Ledger(1000.0, lambda held: None)
-    running: list[Held] = []
+    running: list[HeldMessage] = []
     for now, (what, number, id_) in enumerate(script):
         if what == "enter":
             fresh, duplicates = ledger.enter([make(number, "x" * number, id_=id_)], float(now))
-            ledger.told(duplicates, "duplicates")
+            ledger.release(duplicates, "duplicates")
             running += fresh
         elif running:
             held = running.pop(number % len(running))
             if what == "acknowledged":
                 ledger.remember(held.message, float(now))
-            ledger.told([held.message], what)
+            ledger.release([held.message], what)
         counts = ledger.counts()
         others = sum(getattr(counts, name) for name in FeedCounts.__struct_fields__) - counts.fetched
         assert counts.fetched == others

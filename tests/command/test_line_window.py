@@ -3,32 +3,32 @@
 import asyncio
 
 from event_collector import CollectorEvent, Payload, ResultList
-from event_collector.command.input_window import Entry, Window
+from event_collector.command.line_window import LineWindow, PendingLine
 
 
-def finish(*entries: Entry) -> None:
-    for entry in entries:
-        if entry.event is not None:
-            entry.event.set_result(ResultList())
+def finish(*lines: PendingLine) -> None:
+    for line in lines:
+        if line.event is not None:
+            line.event.set_result(ResultList())
 
 
-async def send(window: Window, number: int, size: int = 1) -> Entry:
-    entry = await window.enter(number, size)
-    entry.sent(CollectorEvent(number, Payload(number)))
-    return entry
+async def send(window: LineWindow, number: int, size: int = 1) -> PendingLine:
+    line = await window.enter(number, size)
+    line.attach(CollectorEvent(number, Payload(number)))
+    return line
 
 
-def taken(window: Window) -> list[int]:
-    entries = []
-    while (entry := window.take()) is not None:
-        entries.append(entry)
-    window.leave(entries)
-    return [entry.number for entry in entries]
+def taken(window: LineWindow) -> list[int]:
+    lines = []
+    while (line := window.take()) is not None:
+        lines.append(line)
+    window.leave(lines)
+    return [line.number for line in lines]
 
 
 async def test_lines_leave_in_the_order_of_the_input() -> None:
     """A finished line waits for those before it."""
-    window = Window(10, 1000, ordered=True)
+    window = LineWindow(10, 1000, ordered=True)
     first, second, third = [await send(window, number) for number in (1, 2, 3)]
     finish(third, second)
     assert taken(window) == []
@@ -38,7 +38,7 @@ async def test_lines_leave_in_the_order_of_the_input() -> None:
 
 async def test_unordered_lines_leave_as_they_are_finished() -> None:
     """Without order nothing waits for a slow line."""
-    window = Window(10, 1000, ordered=False)
+    window = LineWindow(10, 1000, ordered=False)
     first, second, third = [await send(window, number) for number in (1, 2, 3)]
     finish(third, first)
     assert taken(window) == [3, 1]
@@ -48,9 +48,9 @@ async def test_unordered_lines_leave_as_they_are_finished() -> None:
 
 async def test_refused_line_takes_its_turn_like_the_others() -> None:
     """A line that never became an event is ready at once, and keeps its place."""
-    window = Window(10, 1000, ordered=True)
+    window = LineWindow(10, 1000, ordered=True)
     first = await send(window, 1)
-    (await window.enter(2, 1)).refused(ValueError())
+    (await window.enter(2, 1)).refuse(ValueError())
     assert taken(window) == []
     finish(first)
     assert taken(window) == [1, 2]
@@ -58,7 +58,7 @@ async def test_refused_line_takes_its_turn_like_the_others() -> None:
 
 async def test_line_waits_for_room() -> None:
     """A full window lets the next line in when one has left, not when it is finished."""
-    window = Window(2, 1000, ordered=True)
+    window = LineWindow(2, 1000, ordered=True)
     first, _ = await send(window, 1), await send(window, 2)
     third = asyncio.create_task(window.enter(3, 1))
     finish(first)
@@ -72,7 +72,7 @@ async def test_line_waits_for_room() -> None:
 
 async def test_bytes_are_bounded_too_and_a_large_line_goes_alone() -> None:
     """Lines wait until their bytes have room; one that is larger than all room waits for an empty window."""
-    window = Window(100, 10, ordered=True)
+    window = LineWindow(100, 10, ordered=True)
     small = await send(window, 1, 6)
     large = asyncio.create_task(window.enter(2, 500))
     await asyncio.sleep(0)
@@ -84,11 +84,11 @@ async def test_bytes_are_bounded_too_and_a_large_line_goes_alone() -> None:
 
 async def test_outlet_hears_of_lines_and_of_the_end() -> None:
     """wait() returns True for something to take, and False when the window is closed and empty."""
-    window = Window(10, 1000, ordered=True)
-    entry = await send(window, 1)
+    window = LineWindow(10, 1000, ordered=True)
+    line = await send(window, 1)
     waiting = asyncio.create_task(window.wait())
     await asyncio.sleep(0)
-    finish(entry)
+    finish(line)
     assert await waiting
     window.close()
     assert await window.wait()
@@ -98,7 +98,7 @@ async def test_outlet_hears_of_lines_and_of_the_end() -> None:
 
 async def test_withdrawn_line_leaves_no_gap() -> None:
     """A line that could not be sent is as if it had not been read."""
-    window = Window(10, 1000, ordered=True)
+    window = LineWindow(10, 1000, ordered=True)
     window.withdraw(await window.enter(1, 1))
     finish(await send(window, 2))
     assert taken(window) == [2]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from event_collector.command.tally import ranges
+from event_collector.command.queue_run import name_lines
 
 
 @pytest.mark.parametrize(
@@ -18,14 +18,14 @@ from event_collector.command.tally import ranges
 )
 def test_line_numbers_are_told_as_ranges(numbers: list[int], text: str) -> None:
     """Neighbours are joined, and of many ranges the first ones are named."""
-    assert ranges(numbers) == text
+    assert name_lines(numbers) == text
 
 
 @settings(deadline=None)
 @given(st.sets(st.integers(1, 60), min_size=1))
 def test_ranges_cover_exactly_the_given_lines(numbers: set[int]) -> None:
     """Every number is named or counted among the rest, and no other."""
-    words = ranges(numbers).removeprefix("lines ").removeprefix("line ")
+    words = name_lines(numbers).removeprefix("lines ").removeprefix("line ")
     named, _, rest = words.partition(" and ")
     covered: set[int] = set()
     for span in named.split(", "):

@@ -1,0 +1,110 @@
+"""The report as text for a terminal, and as a page of HTML."""
+
+from html import escape
+
+from event_collector.benchmark.document import bars, document, section, table
+from event_collector.benchmark.report import Report, Row
+from event_collector.watching.tables import columns, duration, plural, short, size
+
+__all__ = ["render_page", "render_text"]
+
+HEAD = (
+    "mode", "events/s", "95% interval", "at once", "p50", "p99", "CPU/event", "in workers", "memory", "bound by",
+)  # fmt: skip
+SCALING_HEAD = ("workers", "speed-up", "95% interval", "efficiency", "serial share")
+NOTHING = "-"
+
+
+def render_text(report: Report) -> str:
+    """Return the report as text."""
+    parts = [columns(HEAD, [_cells(row) for row in report.rows])]
+    if report.scaling:
+        parts.append(columns(SCALING_HEAD, _scaling_cells(report)))
+    reasons = [f"  - {reason}" for reason in _reasons(report)]
+    warnings = [f"  ! {warning}" for warning in report.recommendation.warnings]
+    code = [f"    {line}" for line in report.code]
+    parts.append("\n".join([_headline(report), *reasons, *warnings, *code]))
+    return "\n\n".join(parts)
+
+
+def render_page(report: Report) -> str:
+    """Return the report as a page of HTML."""
+    drawn = [
+        (row.label, row.rate.median, row.rate.low, row.rate.high, f"{short(row.rate.median)} events/s")
+        for row in report.rows
+        if row.rate is not None
+    ]
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in _reasons(report))
+    warnings = "".join(f'<li class="warn">{escape(text)}</li>' for text in report.recommendation.warnings)
+    code = f"<pre>{escape(chr(10).join(report.code))}</pre>" if report.code else ""
+    parts = [
+        section(_headline(report), f"<ul>{reasons}{warnings}</ul>", code),
+        section("Throughput", bars(drawn), table(HEAD, [_cells(row) for row in report.rows])),
+    ]
+    if report.scaling:
+        parts.append(section("Workers", table(SCALING_HEAD, _scaling_cells(report))))
+    return document(f"Modes of {report.target}", [*parts, _method(report)])
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """Return the cells of a contender, below HEAD."""
+    if row.rate is None or row.p50 is None or row.p99 is None:
+        return (row.label, *[NOTHING] * 9)
+    return (
+        row.label,
+        short(row.rate.median),
+        f"{short(row.rate.low)} to {short(row.rate.high)}",
+        f"{row.in_flight:,}",
+        duration(row.p50),
+        duration(row.p99),
+        duration(row.own_cpu or 0.0),
+        duration(row.worker_cpu or 0.0) if row.workers else NOTHING,
+        size((row.own_memory or 0) + (row.worker_memory or 0)),
+        row.bound or NOTHING,
+    )
+
+
+def _scaling_cells(report: Report) -> list[tuple[str, ...]]:
+    """Return the cells of the scaling, below SCALING_HEAD."""
+    return [
+        (
+            str(one.workers),
+            f"{one.speedup.median:.2f}",
+            f"{one.speedup.low:.2f} to {one.speedup.high:.2f}",
+            f"{one.efficiency:.0%}",
+            NOTHING if one.serial is None else f"{one.serial:.0%}",
+        )
+        for one in report.scaling
+    ]
+
+
+def _headline(report: Report) -> str:
+    """Return the recommendation in one line."""
+    contender, consumers = report.recommendation.contender, report.recommendation.consumers
+    if contender is None:
+        return "No recommendation"
+    as_async = ", written as async def" if contender.rewritten else ""
+    workers = f", {plural(contender.workers, 'worker')}" if contender.workers else ""
+    at_once = f", {consumers:,} events at once" if consumers is not None else ""
+    return f"Recommended: mode {contender.mode}{as_async}{workers}{at_once}"
+
+
+def _reasons(report: Report) -> list[str]:
+    advice = report.recommendation
+    names = ", ".join(one.label for one in advice.as_good)
+    return [*advice.reasons, *([f"about as fast, within the noise or a tenth: {names}"] if names else [])]
+
+
+def _method(report: Report) -> str:
+    machine = report.machine
+    end = "until the intervals were narrow" if report.settled else "until the time was over"
+    rounds = plural(max((row.rounds for row in report.rows), default=0), "round")
+    return section(
+        "How it was measured",
+        f"<p>Each mode ran in its own process, in turn, {rounds}, {report.seconds:.1f} s in all, {end}. Figures are "
+        "medians; intervals are 95 percent, by bootstrap. Latency is the time from sending an event to its end, with "
+        "as many events at once as the table says.</p>",
+        f"<p>{escape(machine.system)}, Python {escape(machine.python)}, {escape(machine.loop)}, {machine.cpus} CPUs "
+        f"granted, load {machine.load:.2f}</p>",
+        f"<pre>{escape(report.command)}</pre>",
+    )

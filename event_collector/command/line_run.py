@@ -1,0 +1,207 @@
+"""A run over lines: an intake sends lines to the queue, and results are written in the order of the lines.
+
+    input -> intake -> queue -> window -> output
+
+The run is over when the input has ended and all output is written, or for a reason to stop.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import closing
+from typing import Any
+
+from event_collector.command.files import InputFile
+from event_collector.command.line_window import LineWindow, PendingLine
+from event_collector.command.ndjson import InputLine, LineDecoder, LineSplitter
+from event_collector.command.queue_run import RunOutput, end_tasks
+from event_collector.journal.changes import Changes
+from event_collector.journal.file import JournalFile
+from event_collector.journal.journal import Journal
+from event_collector.queue import CollectorQueue
+from event_collector.values.errors import JournalError
+from event_collector.values.payload import Payload
+from event_collector.values.refusals import QueueShutDown
+
+__all__ = ["Acknowledgements", "LineRun"]
+
+CHUNK = 256 * 1024
+"""Bytes of one write, about. Each write wakes a thread, which then waits for the interpreter lock."""
+
+
+class Acknowledgements:
+    """Tells the journal of a run which events are written out: only these may be forgotten."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._late: list[int] = []  # written after the end of the queue, which closes the journal
+
+    def acknowledge(self, lines: Iterable[PendingLine]) -> None:
+        """Acknowledge written lines, except those that the queue gave up: these stay in the journal."""
+        for line in lines:
+            if line.event is None or line.was_given_up():
+                continue
+            try:
+                self._journal.acknowledge(line.event)
+            except JournalError:
+                self._late.append(line.event.id)
+
+    def close(self) -> None:
+        """Acknowledge the rest, after the end of the queue; raises JournalError."""
+        if not self._late:
+            return
+        changes = Changes()
+        for number in self._late:
+            changes.finish(number)
+        journal = self._journal
+        with closing(JournalFile(journal.path, create=False, synchronous=journal.synchronous)) as file:
+            file.apply(changes)
+
+
+class LineRun:
+    """A `QueueRun` over lines. With `fail_fast`, it stops at the first failed line, in the order of the output."""
+
+    def __init__(
+        self, queue: CollectorQueue, source: InputFile, output: RunOutput, *, splitter: LineSplitter,
+        decoder: LineDecoder, window: LineWindow, fail_fast: bool, acknowledgements: Acknowledgements | None = None,
+    ) -> None:  # fmt: skip
+        self.queue, self.output = queue, output
+        self._source, self._splitter, self._decoder, self._window = source, splitter, decoder, window
+        self._tally = output.tally
+        self._fail_fast = fail_fast
+        self._acknowledgements = acknowledgements
+        self._intake: asyncio.Task[None] | None = None
+        self._sends: set[asyncio.Task[None]] = set()
+        self._has_failed_fast = False
+
+    async def process(self) -> None:
+        """Process the input to its end, or until `stop()` and what was read by then is finished."""
+        intake = self._intake = asyncio.create_task(self._take_in(), name="intake")
+        try:
+            await self._write_out()
+        finally:
+            await end_tasks(intake, *self._sends)
+            self._tally.unwritten = self._window.numbers()
+
+    def stop(self) -> None:
+        """Read nothing more."""
+        if self._intake is not None:
+            self._intake.cancel()
+
+    def has_unfinished(self) -> bool:
+        """Return whether lines were read whose output is not written."""
+        return len(self._window) > 0
+
+    # Intake
+
+    async def _take_in(self) -> None:
+        try:
+            async with contextlib.aclosing(self._lines()) as lines:
+                async for line in lines:
+                    if line.data is None or line.data.strip():
+                        await self._take(line)
+        except (QueueShutDown, OSError) as exc:
+            self._complain_of_reading(exc)
+        finally:
+            self._window.close()
+
+    async def _lines(self) -> AsyncGenerator[InputLine, None]:
+        while chunk := await self._source.read():
+            for line in self._splitter.feed(chunk):
+                yield line
+        for line in self._splitter.finish():
+            yield line
+
+    async def _take(self, line: InputLine) -> None:
+        pending = await self._window.enter(line.number, line.size)
+        try:
+            payload = Payload(self._decoder(line))
+        except (ValueError, TypeError) as exc:
+            pending.refuse(exc)
+        else:
+            if self._acknowledgements is None:
+                await self._send(pending, payload)
+            else:
+                self._send_beside(pending, payload, line.number)
+        self._tally.read = line.number
+
+    async def _send(self, pending: PendingLine, payload: Payload[Any]) -> None:
+        try:
+            pending.attach(await self.queue.get_publisher().send(payload))
+        except BaseException:
+            self._window.withdraw(pending)
+            raise
+
+    def _send_beside(self, pending: PendingLine, payload: Payload[Any], number: int) -> None:
+        """Send in a task: events that are sent at the same time share one sync of the disk."""
+        payload._note(origin=number)
+        sending = asyncio.create_task(self._send_to_journal(pending, payload), name=f"line {number}")
+        self._sends.add(sending)
+        sending.add_done_callback(self._sends.discard)
+
+    async def _send_to_journal(self, pending: PendingLine, payload: Payload[Any]) -> None:
+        try:
+            pending.attach(await self.queue.get_publisher().send(payload))
+        except Exception as exc:
+            pending.refuse(exc)
+            if isinstance(exc, JournalError):
+                self._complain_of_reading(exc)
+                self.stop()
+
+    def _complain_of_reading(self, exc: Exception) -> None:
+        self._tally.complain(f"stopped reading after line {self._tally.read:,}: {exc}")
+
+    # Output
+
+    async def _write_out(self) -> None:
+        with self._tally.catch_output_errors():
+            while not self._has_failed_fast and await self._window.wait():
+                lines, data = self._encode_ready()
+                await self.output.write(data)
+                self._window.leave(lines)
+                if self._acknowledgements is not None:
+                    self._acknowledgements.acknowledge(lines)
+                self._tally.bytes_done += sum(line.size for line in lines)
+
+    def _encode_ready(self) -> tuple[list[PendingLine], bytes]:
+        """Take lines that are ready, up to about `CHUNK` bytes of output, or up to a failed one with `fail_fast`."""
+        lines, data = [], bytearray()
+        while len(data) < CHUNK and not self._has_failed_fast and (line := self._window.take()) is not None:
+            lines.append(line)
+            encoded, failed = self._encode(line)
+            data += encoded
+            self._has_failed_fast = failed and self._fail_fast
+        return lines, bytes(data)
+
+    def _encode(self, line: PendingLine) -> tuple[bytes, bool]:
+        """Return the output of a line, and whether it failed; a line that the queue gave up counts as neither."""
+        data, failed = self.output.encode(line.number, line.event, line.error, replayed=line.is_replayed)
+        if not line.was_given_up():
+            self._tally.count(failed=failed)
+            return data, failed
+        if line.number is not None and not line.is_replayed:  # a replayed line has no number in this run
+            self._tally.given_up.append(line.number)
+        return data, False
+
+    # Report
+
+    def stopped(self) -> str:
+        """Return a text that says where a signal has stopped the run."""
+        unfinished = self._tally.unfinished()
+        return f"after line {self._tally.read:,}{f'; {unfinished}' if unfinished else ', all finished'}"
+
+    def stopped_at_once(self) -> str:
+        """Return the same for the second signal."""
+        return f"after line {self._tally.read:,}; not finished: {len(self._window.numbers()):,} lines"
+
+    def cut_short(self) -> str:
+        """Return a text that says why the run ended early without a signal; empty if it did not."""
+        unfinished = self._tally.unfinished()
+        if not self._has_failed_fast:
+            return unfinished
+        text = f"stopped at the first failed event, having read {self._tally.read:,} lines"
+        return f"{text}; {unfinished}" if unfinished else text
+
+    def summary(self) -> str:
+        """Return the summary of the run."""
+        return self._tally.summary(self.queue)

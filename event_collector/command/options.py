@@ -1,0 +1,87 @@
+"""Command-line options: value types, options that subcommands share, and the error for wrong usage."""
+
+import argparse
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # a health probe does not import asyncio
+    import asyncio
+    from collections.abc import Callable
+
+__all__ = [
+    "UsageError",
+    "add_command",
+    "add_loop",
+    "add_progress_interval",
+    "count",
+    "duration",
+    "loop_factory",
+]
+
+PROGRESS_INTERVAL = 5.0
+
+
+class UsageError(Exception):
+    """The command was used wrongly: reported in one line, exit status 2."""
+
+
+def add_command(
+    subparsers: "argparse._SubParsersAction[Any]", name: str, *, help: str, description: str, epilog: str  # noqa: A002
+) -> Any:  # fmt: skip
+    """Add the parser of a subcommand, whose texts keep their line breaks, and return it."""
+    return subparsers.add_parser(
+        name, help=help, description=description, epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+
+
+def add_loop(group: Any) -> None:
+    """Add `--loop`."""
+    group.add_argument(
+        "--loop", choices=("auto", "asyncio", "uvloop"), default="auto",
+        help="the event loop; auto, the default: uvloop if it is installed",
+    )  # fmt: skip
+
+
+def add_progress_interval(group: Any) -> None:
+    """Add `--progress-interval`."""
+    group.add_argument(
+        "--progress-interval", metavar="SECONDS", type=duration, default=PROGRESS_INTERVAL,
+        help="seconds between progress lines when no bar is shown (default: %(default)g)",
+    )  # fmt: skip
+
+
+def count(text: str) -> int:
+    """Return an integer of at least 1."""
+    try:
+        number = int(text.replace("_", ""))
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"takes a whole number of at least 1, not {text!r}")
+    return number
+
+
+def duration(text: str) -> float:
+    """Return a finite number of seconds above 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"takes a number of seconds above 0, not {text!r}")
+    return seconds
+
+
+def loop_factory(name: str) -> "Callable[[], asyncio.AbstractEventLoop] | None":
+    """Return the factory of the event loop that `--loop` selects; None for the default loop of asyncio."""
+    if name == "asyncio":
+        return None
+    try:
+        import uvloop  # not available on every platform
+    except ImportError:
+        if name == "uvloop":
+            raise UsageError("--loop uvloop: uvloop is not installed") from None
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
