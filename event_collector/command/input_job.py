@@ -146,7 +146,7 @@ class Job:
 
     def _send_beside(self, entry: Entry, payload: Payload[Any], number: int) -> None:
         """Send beside the lines that follow: those that are sent together share a wait for the disk."""
-        payload._note(origin=number)
+        payload._update_headers(origin=number)
         sending = asyncio.create_task(self._send_to_journal(entry, payload), name=f"line {number}")
         self._sends.add(sending)
         sending.add_done_callback(self._sends.discard)

@@ -28,5 +28,5 @@ class Attempt(msgspec.Struct, frozen=True):
 def later(payload: Payload[Any], attempt: Attempt) -> Payload[Any]:
     """Return the payload for the attempt after this one, a copy: one that was sent may be sent elsewhere, too."""
     again = copy(payload)
-    again._note(attempt=attempt.made + 1, last_error=attempt.error if attempt.made else None)
+    again._update_headers(attempt=attempt.made + 1, last_error=attempt.error if attempt.made else None)
     return again

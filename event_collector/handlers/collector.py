@@ -19,7 +19,8 @@ from event_collector.handlers.value_handler import ValueHandler
 from event_collector.values.clock import clock
 from event_collector.values.context import Context
 from event_collector.values.errors import ConfigError
-from event_collector.values.payload import Payload, names
+from event_collector.values.payload import Payload, to_strings
+from event_collector.values.results import Keyed
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -77,7 +78,7 @@ class Tier(Protocol):
         """Run the handler there and return its outcome, or raise its exception."""
 
 
-class Collector(Generic[P, R]):
+class Collector(Keyed[R], Generic[P, R]):
     """A handler with everything it needs. `Collector[Order, Receipt]` takes an Order and gives a Receipt.
 
     Args:
@@ -167,7 +168,7 @@ class Collector(Generic[P, R]):
             ValueHandler(self.handler) if takes_value(self.handler, f"collector {key!r}") else self.handler
         )
         """What is called with a payload and the context."""
-        self.topics = names(f"collector {key!r}: topics", topics)
+        self.topics = to_strings(f"collector {key!r}: topics", topics)
         self.ctx = ctx if ctx is not None else Context()
         self.lifecycle = lifecycle
         self.timeout = timeout

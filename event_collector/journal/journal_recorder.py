@@ -215,7 +215,7 @@ class JournalRecorder:
 
     def _replay(self, unfinished: Unfinished, dispatcher: Dispatcher) -> CollectorEvent:
         record, payload, progress = unfinished
-        payload._note(event_id=record.id)
+        payload._update_headers(event_id=record.id)
         now = clock.wall()
         event = dispatcher.recover(
             record.id,
@@ -291,7 +291,7 @@ class JournalRecorder:
             )
         schema, body = self._codec.encode(event.payload)
         event.payload = copy(event.payload)  # the sender may send his again, as another event
-        event.payload._note(event_id=event.id)
+        event.payload._update_headers(event_id=event.id)
         if self._page is not None:
             self._page.give(event.id)
         now, course, expires, progress = clock.wall(), event.course, None, None

@@ -155,7 +155,7 @@ def decode_untyped(record: Record) -> Payload[Any]:
 def _payload(body: _Body, decode: Callable[[Any], Any]) -> Payload[Any]:
     payload = Payload(decode(body.value), Delivery(body.delivery), body.keys, body.topics, body.priority)
     if body.origin is not None:
-        payload._note(origin=body.origin)
+        payload._update_headers(origin=body.origin)
     return payload
 
 

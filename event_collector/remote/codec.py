@@ -189,7 +189,7 @@ class PayloadDecoder:
 
 def _addressed(value: Any, address: _Address) -> Payload[Any]:
     payload = Payload(value, Delivery(address.delivery), address.keys, address.topics, address.priority)
-    payload._note(
+    payload._update_headers(
         attempt=address.attempt,
         last_error=address.last_error,
         event_id=address.event_id,

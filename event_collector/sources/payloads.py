@@ -47,5 +47,5 @@ class JsonPayloads:
 def from_message(to_payload: Callable[[Message], Payload[Any]], message: Message) -> Payload[Any]:
     """Return the payload of a message, which tells its id and the number of its delivery."""
     payload = copy(to_payload(message))  # that may be one that it gives more than once
-    payload._note(message_id=message.id, attempt=max(1, message.deliveries))
+    payload._update_headers(message_id=message.id, attempt=max(1, message.deliveries))
     return payload
