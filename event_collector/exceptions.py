@@ -1,4 +1,4 @@
-"""Every error that event_collector raises or puts into a result."""
+"""Every error that event_collector raises or stores in a result."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # These two need asyncio, which a worker process has no other reason to import.
+    # These two import asyncio, which most worker processes do not need.
     if name not in ("QueueFull", "QueueShutDown"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from event_collector.values import refusals

@@ -5,11 +5,12 @@ Only the API is used: without an SDK that the application sets up, everything he
 
 import asyncio
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from event_collector.handlers.collector import COROUTINE, THREAD, Collector
+from event_collector.handlers.collector import COROUTINE, THREAD, Collector, Process
 from event_collector.handlers.running_event import running_event
 from event_collector.remote.trace_context import CARRIER
 from event_collector.values.errors import ConfigError
@@ -71,16 +72,13 @@ def instrument(
     )
     for collector in queue.collectors.values():
         _instrumented.add(collector)
-        traced = _traced(collector, tracer, durations)
-        collector.process = traced  # type: ignore[assignment, method-assign]  # seen by DeliveryPlan
+        collector.wrap_process(partial(_traced, collector, tracer, durations))
     _Instruments(queue, meter)
 
 
-def _traced(
-    collector: Collector, tracer: Tracer, durations: Histogram
-) -> Callable[[Payload[Any]], Coroutine[Any, Any, Any]]:
-    """Return what processes a payload in the collector within a span."""
-    process, key, is_here = collector.process, collector.key, _is_here
+def _traced(collector: Collector, tracer: Tracer, durations: Histogram, process: Process) -> Process:
+    """Return a wrapper of the collector's process() that runs it within a span."""
+    key, is_here = collector.key, _is_here
     common = {
         "messaging.system": SYSTEM,
         "messaging.operation.name": "process",

@@ -103,7 +103,7 @@ class Rig:
     async def _profile(self) -> Profile | None:
         collector = as_contender(self._given, self._contender)
         profiler = Profiler(collector.processor)
-        collector.processor = profiler
+        collector.replace_processor(collector.processor, profiler)
         async with self._make_queue(collector) as queue:
             await Load(queue.get_publisher(), 1).run(self._values(PROFILED), PROFILE_SECONDS)
         return await profiler.profile()

@@ -85,9 +85,9 @@ class Settlement(DispatcherState):
     def _note_wait(self, results: ResultList, seconds: float) -> None:
         self.count_errors(results)
         for result in results:
-            waits = None if self.waits is None else self.waits.get(result.key)
-            if waits is not None:  # a router of the application's own may answer what it likes
-                waits.append(seconds)
+            collector = self.plan.collectors.get(result.key or "")
+            if collector is not None:  # a custom router may return results with other keys
+                collector.usage.waited(seconds)
 
     def count_errors(self, results: ResultList) -> None:
         """Note which collectors have failed; where there is one, those who call `settle()` do so."""
@@ -96,7 +96,7 @@ class Settlement(DispatcherState):
                 isinstance(result, Error)
                 and (failed := self.plan.collectors.get(result.key or "")) is not None
             ):
-                failed.usage.errors += 1
+                failed.usage.failed()
 
     def conclude(self, event: "CollectorEvent", results: ResultList, *, on_record: bool = True) -> None:
         """An event has left its handlers, or what it waited in, for good. Not `on_record`: the next start has it."""

@@ -1,10 +1,10 @@
-"""The time limit of a handler."""
+"""The time limits of handlers on the event loop and in threads."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
-from event_collector.handlers.signature import overdue as too_late
+from event_collector.handlers.signature import describe_timeout
 from event_collector.values.clock import clock
 from event_collector.values.errors import HandlerTimeout
 
@@ -12,7 +12,7 @@ __all__ = ["LAG", "overdue", "within"]
 
 
 class TimeLimited(Protocol):
-    """A collector, as far as its time limit goes."""
+    """The attributes of a collector that its time limit needs."""
 
     @property
     def key(self) -> str: ...
@@ -23,21 +23,21 @@ class TimeLimited(Protocol):
 
 
 def overdue(collector: TimeLimited) -> HandlerTimeout:
-    """Return the error of a handler that ran longer than its collector allows."""
-    return HandlerTimeout(too_late(collector.key, collector.handler, collector.timeout))
+    """Return the error of a handler that exceeded its collector's timeout."""
+    return HandlerTimeout(describe_timeout(collector.key, collector.handler, collector.timeout))
 
 
 async def within(collector: TimeLimited, outcome: Awaitable[Any]) -> Any:
-    """Await a handler's outcome for as long as its collector allows.
+    """Await a handler's outcome for at most the collector's timeout.
 
     Raises:
-        HandlerTimeout: it took longer, and was cancelled.
+        HandlerTimeout: the handler took longer and was cancelled.
 
     """
     if collector.timeout is None:
         return await outcome
     limit = asyncio.timeout(None)
-    patience = _Patience(limit, collector.timeout)
+    timer = _LoopTimer(limit, collector.timeout)
     try:
         async with limit:
             return await outcome
@@ -45,36 +45,36 @@ async def within(collector: TimeLimited, outcome: Awaitable[Any]) -> Any:
         if not limit.expired():
             raise
     finally:
-        patience.end()
-        # They know the task, whose result will hold the exception, whose traceback holds this frame: a cycle.
-        del limit, patience
+        timer.cancel()
+        # Breaks a reference cycle: timer, task, its exception, traceback, this frame.
+        del limit, timer
     raise overdue(collector)
 
 
 LAG: Final = 0.5
-"""Seconds. A time limit that is looked at later than this was missed because the program stood still, frozen or with
-its event loop blocked: the handlers get as much time again, or all of them would be over theirs at once."""
+"""Seconds. A timer that fires later than this was delayed by a frozen program or a blocked event loop. The handler then
+gets the full time again; otherwise all handlers would time out at once."""
 
 
-class _Patience:
-    """Lets a time limit expire after so many seconds in which the event loop ran."""
+class _LoopTimer:
+    """Expires a time limit after `seconds` in which the event loop ran."""
 
     def __init__(self, limit: asyncio.Timeout, seconds: float) -> None:
         self._limit = limit
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
-        self._begin()
+        self._start()
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         self._due = clock.now() + self._seconds
-        self._timer = self._loop.call_later(self._seconds, self._look)
+        self._timer = self._loop.call_later(self._seconds, self._fire)
 
-    def _look(self) -> None:
+    def _fire(self) -> None:
         if clock.now() - self._due > LAG:
-            self._begin()
+            self._start()
         else:
             self._limit.reschedule(self._loop.time())
 
-    def end(self) -> None:
-        """Let nothing expire any more."""
+    def cancel(self) -> None:
+        """Stop the timer."""
         self._timer.cancel()

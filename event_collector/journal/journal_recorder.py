@@ -370,4 +370,4 @@ def _open_page(path: str) -> RunningPage:
 
 def _types_of(collectors: Iterable[Collector]) -> list[Any]:
     """Return what the collectors say that payload values are."""
-    return [collector.asked_type() for collector in collectors]
+    return [collector.required_type() for collector in collectors]

@@ -284,8 +284,7 @@ class Monitor:
         self._worker_needed = workers.outstanding > 0 or dispatcher.remote_queued > 0
         alone = len(self._collectors) == 1 and not self._collectors[0].is_batched
         if alone:  # all events are its own, and counted already
-            usage = self._collectors[0].usage
-            usage.completions, usage.wall = dispatcher.attempts, dispatcher.service_total
+            self._collectors[0].usage.set_totals(dispatcher.attempts, dispatcher.service_total)
         elapsed, self._looked = now - self._looked, now
         self._accounts.look(elapsed, self._lag, workers.cpu, workers.delay)
         self._shares.look(elapsed, self._accounts.by_key.values())

@@ -114,7 +114,7 @@ class ResultList(list[Result[Any]]):
 
     @property
     def results(self) -> list[Result[Any]]:
-        """This object itself."""
+        """The list itself."""
         return self
 
     def first(self) -> Result[Any]:

@@ -19,8 +19,9 @@ from types import CodeType, CoroutineType, FrameType, GeneratorType, coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from event_collector.events.event import CollectorEvent
+from event_collector.handlers.frames import hide_modules, strip_frames
 from event_collector.handlers.mismatch import explain_mismatch
-from event_collector.handlers.running_event import RunningEvent
+from event_collector.handlers.running_event import RunningEvent, register_finder
 from event_collector.values.clock import clock
 from event_collector.values.payload import Delivery
 from event_collector.values.refusals import QueueShutDown
@@ -120,7 +121,7 @@ class Consumer(Coroutine[Any, None, None]):
                     outcome = yield from steps
                     if type(outcome) is not Ok or outcome.key is not None:
                         if type(outcome) is Error:
-                            direct.usage.errors += 1
+                            direct.usage.errors += 1  # Usage.failed()
                         outcome = as_result(outcome, direct.key)
                     outcome.key = direct.key
                     results = new_list(ResultList)
@@ -273,16 +274,12 @@ class Consumer(Coroutine[Any, None, None]):
                 )
             if self.error is not None:
                 return ResultList((Error(self.error),))
-        # Without the frames of this module: they say nothing to the reader, and would close reference cycles.
-        trace = exc.__traceback__
-        while trace is not None and trace.tb_frame.f_globals is globals():
-            trace = trace.tb_next
-        exc.__traceback__ = trace
+        strip_frames(exc)
         direct, route = self._dispatcher.direct, self._dispatcher.route
         func, key = (direct.process, direct.key) if direct is not None else (route, None)
         if direct is not None:
             explain_mismatch(exc, direct, event.payload)
-            direct.usage.errors += 1
+            direct.usage.failed()
         return ResultList((failure(exc, func, (event.payload,), {}, key),))
 
     def running_event(self) -> RunningEvent | None:
@@ -296,6 +293,19 @@ class Consumer(Coroutine[Any, None, None]):
         """Cancel the handler; its event ends with `error`, unless the handler answers first."""
         self.error = error
         self.task.cancel()
+
+
+def _find_running_event() -> RunningEvent | None:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop runs in this thread
+        return None
+    consumer = None if task is None else task.get_coro()
+    return consumer.running_event() if isinstance(consumer, Consumer) else None
+
+
+register_finder(_find_running_event)
+hide_modules(__name__)
 
 
 class _FirstParking:

@@ -67,7 +67,7 @@ class Line:
         body, _ = encode_payload(payload, collector.key, running_id(), inline=True)
         entry = _Entry(body, asyncio.get_running_loop().create_future(), _is_suspect(payload))
         self.waiting.append(entry)
-        collector.usage.running += 1
+        collector.usage.began()
         try:
             self.feed.wake()
             return self._decode(await entry.outcome, None)
@@ -76,7 +76,7 @@ class Line:
                 self.feed.withdraw()
             raise
         finally:
-            collector.usage.running -= 1
+            collector.usage.left()
 
     def take(self, free: int | None) -> list[_Entry]:
         """Return the events of the next task; none if all that waited were withdrawn."""
@@ -246,7 +246,7 @@ class Feed:
             return
         line.limit = next_limit(line.limit, ran, sum(reply.seconds), self.adapter.latency)
         for entry, answer, seconds in zip(batch.entries, reply.replies, reply.seconds, strict=False):
-            line.collector.usage.finished(seconds)
+            line.collector.usage.took(seconds)
             if not entry.outcome.done():
                 entry.outcome.set_result(answer)
         line.waiting.extendleft(reversed(batch.entries[ran:]))
@@ -316,7 +316,7 @@ def _crashed(key: str, worker: str) -> WorkerCrashed:
 def _fail(line: Line, entries: Sequence[_Entry], error: BaseException) -> None:
     for entry in entries:
         if not entry.outcome.done():
-            line.collector.usage.finished(0.0)
+            line.collector.usage.took(0.0)
             entry.outcome.set_exception(_another(error))
 
 

@@ -35,18 +35,12 @@ class CollectorTask:
     def settle(self) -> None:
         """Let the dispatcher have the events that have ended."""
         ended, self.ended = self.ended, []
-        usage, seconds = self.collector.usage, [elapsed for _, _, elapsed in ended]
-        usage.running -= len(ended)
-        usage.completions += len(ended)
-        usage.wall += sum(seconds)
-        if usage.times is not None:
-            usage.times.extend(seconds)
+        self.collector.usage.ended_together([elapsed for _, _, elapsed in ended])
         self._dispatcher.finish(ended)
 
     def called(self, elapsed: float) -> None:
         """Note that a call has taken so many seconds in a worker."""
-        self.collector.usage.running -= 1
-        self.collector.usage.finished(elapsed)
+        self.collector.usage.ended(elapsed)
 
     def refuse(self, event: Any, error: BaseException) -> None:
         """End an event that no worker has got."""
