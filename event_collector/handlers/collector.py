@@ -238,7 +238,8 @@ class Collector(Keyed[R], Generic[P, R]):
 
     def wrap_process(self, wrap: Callable[[Process], Process]) -> None:
         """Replace `process()` by a wrapper of it, through which all events of the collector then go."""
-        self.process = wrap(self.process)  # type: ignore[method-assign, assignment]  # DeliveryPlan takes no shortcut then
+        # DeliveryPlan notices that, and takes no shortcuts around it.
+        self.process = wrap(self.process)  # type: ignore[method-assign, assignment]
 
     async def process(self, payload: "Payload[P]") -> Any:
         """Process one payload in the collector's mode and return the outcome of the handler.

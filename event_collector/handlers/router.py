@@ -21,7 +21,7 @@ TopicHandlerDict: TypeAlias = dict[str, set[Collector]]
 
 
 class Router(ABC):
-    """Selects and runs the collectors of each payload. A subclass implements custom routing: `CollectorQueue(router=...)`.
+    """Selects and runs the collectors of each payload. Pass a subclass to `CollectorQueue(router=...)` to customize it.
 
     Args:
         collectors: the queue's collectors by key, in the order of their registration.

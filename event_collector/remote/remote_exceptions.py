@@ -77,7 +77,7 @@ def presentable(exc: BaseException) -> BaseException:
     StopIteration becomes a RuntimeError, as it does when it leaves a coroutine. An exception that would end this
     program, such as SystemExit, becomes a RemoteError: it concerns only the thread or process that raised it.
     """
-    if isinstance(exc, StopIteration):
+    if issubclass(type(exc), StopIteration):  # not isinstance(): __class__ may be a property that raises
         replacement: Exception = RuntimeError(f"handler raised StopIteration: {text_of(exc)}")
     elif isinstance(exc, Exception) or _full_name(exc) in _NOT_EXCEPTIONS:
         return exc
