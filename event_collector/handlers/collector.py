@@ -8,6 +8,7 @@ from event_collector.handlers.lifecycle import LifecycleManager
 from event_collector.handlers.retry import Retry
 from event_collector.handlers.signature import (
     describe,
+    describe_timeout,
     is_asynchronous,
     payload_type_of,
     result_type_of,
@@ -18,7 +19,7 @@ from event_collector.handlers.usage import Usage
 from event_collector.handlers.value_handler import ValueHandler
 from event_collector.values.clock import clock
 from event_collector.values.context import Context
-from event_collector.values.errors import ConfigError
+from event_collector.values.errors import ConfigError, HandlerTimeout
 from event_collector.values.payload import Payload, to_strings
 from event_collector.values.results import Keyed
 
@@ -37,13 +38,7 @@ else:
     P = TypeVar("P", covariant=True)
     R = TypeVar("R", covariant=True)
 
-__all__ = [
-    "Collector",
-    "CollectorDict",
-    "CollectorList",
-    "LifecycleManager",
-    "Processor",
-]
+__all__ = ["Collector", "CollectorDict", "CollectorList", "HandlerTier", "LifecycleManager", "Processor"]
 
 Process: TypeAlias = Callable[[Payload[Any]], Coroutine[Any, Any, Any]]
 """The type of `Collector.process`."""
@@ -219,7 +214,7 @@ class Collector(Keyed[R], Generic[P, R]):
         if tier is not None and self._tier is not None:
             raise ConfigError(
                 f"collector {self.key!r} with mode={self.mode!r} belongs to another running queue: "
-                f"make a Collector of its own for each queue"
+                f"make a separate Collector for each queue"
             )
         self._tier = tier
 
@@ -279,7 +274,15 @@ class Collector(Keyed[R], Generic[P, R]):
                 f"collector {self.key!r}: {describe(self.handler)} returned {type(outcome).__name__}, "
                 f"which cannot be awaited: {ALTERNATIVES}"
             )
-        return await outcome if self.timeout is None else await within(self, outcome)
+        return await outcome if self.timeout is None else await self.limit(outcome)
+
+    async def limit(self, outcome: Awaitable[Any]) -> Any:
+        """Await the outcome of the handler for at most `timeout` seconds, then cancel it and raise HandlerTimeout."""
+        return await within(outcome, self.timeout, self.timeout_error)
+
+    def timeout_error(self) -> HandlerTimeout:
+        """Return the error of a handler that exceeded the timeout."""
+        return HandlerTimeout(describe_timeout(self.key, self.handler, self.timeout))
 
     def __repr__(self) -> str:
         return f"<Collector key={self.key} mode={self.mode} ctx={self.ctx!r}>"
@@ -291,11 +294,11 @@ CollectorList: TypeAlias = Sequence[Collector]
 
 def _check(key: Any, processor: Any, timeout: Any, retry: Any) -> None:
     if not isinstance(key, str) or not key:
-        raise ConfigError(f"a collector's key is a string that is not empty, not {key!r}")
+        raise ConfigError(f"a collector's key is a non-empty string, not {key!r}")
     if isinstance(processor, Collector):
         raise ConfigError(
-            f"collector {key!r}: its processor is a Collector already, {processor!r}: give the queue that one, or "
-            f"make another of its .handler"
+            f"collector {key!r}: its processor is already a Collector, {processor!r}: pass that one to the queue, or "
+            f"make a new Collector of its .handler"
         )
     if not callable(processor):
         raise ConfigError(f"collector {key!r}: the processor must be callable, not {processor!r}")

@@ -25,7 +25,9 @@ def strip_frames(exc: BaseException) -> None:
 
 
 def stack_text(frame: FrameType | None) -> str:
-    """Return the stack of a thread in the form of a traceback, from the handler's first frame on."""
+    """Return the stack of a thread in the form of a traceback, from the handler's first frame on; empty without one."""
+    if frame is None:  # walk_stack() would walk the stack of its caller
+        return ""
     frames = [each for each, _ in traceback.walk_stack(frame)]
     count = next((n for n, each in enumerate(frames) if _is_hidden(each)), len(frames))
     if not count:

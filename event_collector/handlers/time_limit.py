@@ -2,42 +2,27 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from event_collector.handlers.signature import describe_timeout
 from event_collector.values.clock import clock
 from event_collector.values.errors import HandlerTimeout
 
-__all__ = ["LAG", "overdue", "within"]
+__all__ = ["LAG", "within"]
 
 
-class TimeLimited(Protocol):
-    """The attributes of a collector that its time limit needs."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def handler(self) -> Callable[..., Any]: ...
-    @property
-    def timeout(self) -> float | None: ...
-
-
-def overdue(collector: TimeLimited) -> HandlerTimeout:
-    """Return the error of a handler that exceeded its collector's timeout."""
-    return HandlerTimeout(describe_timeout(collector.key, collector.handler, collector.timeout))
-
-
-async def within(collector: TimeLimited, outcome: Awaitable[Any]) -> Any:
-    """Await a handler's outcome for at most the collector's timeout.
+async def within(
+    outcome: Awaitable[Any], seconds: float | None, timeout_error: Callable[[], HandlerTimeout]
+) -> Any:
+    """Await a handler's outcome for at most `seconds`; None for no limit.
 
     Raises:
-        HandlerTimeout: the handler took longer and was cancelled.
+        HandlerTimeout: the handler took longer and was cancelled; made by `timeout_error`.
 
     """
-    if collector.timeout is None:
+    if seconds is None:
         return await outcome
     limit = asyncio.timeout(None)
-    timer = _LoopTimer(limit, collector.timeout)
+    timer = _LoopTimer(limit, seconds)
     try:
         async with limit:
             return await outcome
@@ -48,7 +33,7 @@ async def within(collector: TimeLimited, outcome: Awaitable[Any]) -> Any:
         timer.cancel()
         # Breaks a reference cycle: timer, task, its exception, traceback, this frame.
         del limit, timer
-    raise overdue(collector)
+    raise timeout_error()
 
 
 LAG: Final = 0.5

@@ -19,7 +19,7 @@ from event_collector.remote.remote_exceptions import (
 )
 from event_collector.remote.trace_context import CARRIER
 from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError
-from event_collector.values.payload import NO_HEADERS, Delivery, Payload
+from event_collector.values.payload import NO_HEADERS, Delivery, Headers, Payload
 from event_collector.values.results import Error, Ok, Result, exception_text
 
 __all__ = [
@@ -55,15 +55,9 @@ class _Address(msgspec.Struct, array_like=True):
     """The attributes of a payload besides its value."""
 
     delivery: int = 0
-    keys: tuple[str, ...] = ()
-    topics: tuple[str, ...] = ()
-    priority: Any = None  # an int stays an int
-    attempt: int = 1
-    last_error: str | None = None
-    event_id: int | None = None
+    headers: Headers = NO_HEADERS
     carrier: Mapping[str, str] | None = None
     """The OpenTelemetry trace; see `trace_context`."""
-    message_id: str | None = None
 
 
 class _Envelope(msgspec.Struct, Generic[T], array_like=True):
@@ -114,27 +108,11 @@ def encode_payload(
         blob = _large(value) if type(value) in _BYTES and not inline else None
         carrier = CARRIER.get() if traced else None
         is_plain = payload._headers is NO_HEADERS and payload.delivery is _BROADCAST and carrier is None
+        address = None if is_plain else _Address(payload.delivery.value, payload._headers, carrier)
         # A tuple is encoded like an _Envelope, but is created faster.
-        return _encode(
-            (None if blob is not None else value, None if is_plain else _address(payload, carrier), number)
-        ), blob
+        return _encode((None if blob is not None else value, address, number)), blob
     except Exception as exc:
         raise _cannot_encode("payload", value, key, exc) from exc
-
-
-def _address(payload: Payload[Any], carrier: Mapping[str, str] | None) -> _Address:
-    headers = payload._headers
-    return _Address(
-        payload.delivery.value,
-        headers.keys,
-        headers.topics,
-        headers.priority,
-        headers.attempt,
-        headers.last_error,
-        headers.event_id,
-        carrier,
-        headers.message_id,
-    )
 
 
 class PayloadDecoder:
@@ -175,7 +153,8 @@ class PayloadDecoder:
             self.envelope, address = envelope, envelope.address
             if address is None:
                 return Payload(value)
-            payload, self.carrier = _addressed(value, address), address.carrier
+            payload, self.carrier = Payload(value, Delivery(address.delivery)), address.carrier
+            payload._headers = address.headers
             return payload
         except Exception as exc:  # the type may have a `__post_init__` that raises anything
             raise PayloadTypeError(
@@ -186,17 +165,6 @@ class PayloadDecoder:
         """Return the carrier of the last payload and remove it."""
         carrier, self.carrier = self.carrier, None
         return carrier or {}
-
-
-def _addressed(value: Any, address: _Address) -> Payload[Any]:
-    payload = Payload(value, Delivery(address.delivery), address.keys, address.topics, address.priority)
-    payload._update_headers(
-        attempt=address.attempt,
-        last_error=address.last_error,
-        event_id=address.event_id,
-        message_id=address.message_id,
-    )
-    return payload
 
 
 def encode_result(outcome: Any, key: str, *, inline: bool = False) -> Parts:

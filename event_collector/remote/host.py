@@ -79,7 +79,7 @@ class Host:
         envelope = self._decode.envelope
         if envelope is None:
             return None
-        attempt = 1 if envelope.address is None else envelope.address.attempt
+        attempt = 1 if envelope.address is None else envelope.address.headers.attempt
         return RunningEvent(envelope.number or None, self._setup.key, attempt, os.getpid())
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from time import thread_time
 from typing import Final
 
 from event_collector.handlers.collector import ADAPTIVE, COROUTINE, PROCESS, Collector
-from event_collector.sizing.step_samples import Sample, StepSampler
+from event_collector.sizing.step_samples import NO_TIME, Sample, StepSampler
 from event_collector.tiers.adaptive import AdaptiveTier
 from event_collector_workers.machine import run_delay
 
@@ -24,10 +24,10 @@ WORTH_SAMPLING: Final = 0.25
 """Minimum busy share of the event loop for which handlers are sampled."""
 
 LATE: Final = 0.002
-"""Minimum lag of the event loop, in seconds, for which handlers are sampled even if its CPU time is low: they block."""
+"""Minimum lag of the event loop, in seconds, for which handlers are sampled even at low CPU time: they may block."""
 
 OVERHEAD: Final = 0.0001
-"""Maximum overhead of the queue per sampled event, in seconds. More CPU time of the loop is attributed to the program."""
+"""Maximum overhead of the queue per sampled event, in seconds. The rest of the loop's time is the program's."""
 
 
 class Account:
@@ -76,7 +76,7 @@ class Account:
             self._mean, self._weight = None, 0.0
 
     def add(self, cpu: float, delay: float) -> None:
-        """Note what the fresh events took; no more than they lasted."""
+        """Add times of the fresh events, limited to their time in the handler."""
         cpu = min(max(0.0, cpu), self.fresh_wall)
         self.cpu += cpu
         self.delay += min(max(0.0, delay), self.fresh_wall - cpu)
@@ -90,13 +90,14 @@ class Account:
         """Return the sum for the fresh events: measured for those with a sample, the mean for the others."""
         for sample in samples:
             self._weight = min(MEMORY, self._weight + 1.0)
-            self._mean = _mixed(self._mean or sample, sample, 1.0 / self._weight)
+            share = 1.0 / self._weight
+            self._mean = NO_TIME.plus(self._mean or sample, 1.0 - share).plus(sample, share)
         if self._mean is None:
             return None
-        total = Sample(0.0, 0.0, 0.0)
-        for sample in samples[: self.fresh]:
-            total = _sum(total, sample, 1)
-        return _sum(total, self._mean, self.fresh - min(len(samples), self.fresh))
+        total, measured = NO_TIME, samples[: self.fresh]
+        for sample in measured:
+            total = total.plus(sample)
+        return total.plus(self._mean, self.fresh - len(measured))
 
 
 class TimeAccounts:
@@ -181,7 +182,7 @@ class TimeAccounts:
         return total
 
     def _share_workers(self) -> None:
-        """Attribute the time of the workers in proportion to the time of ended events, which run one at a time there."""
+        """Attribute the time of the workers in proportion to the handler time of ended events."""
         there = [account for account in self.by_key.values() if account.collector.place == PROCESS]
         wall = sum(account.fresh_wall for account in there)
         cpu = min(self._pending_cpu, wall)
@@ -200,13 +201,3 @@ def _open(collector: Collector, adaptive: AdaptiveTier | None) -> Account:
     if collector.mode == ADAPTIVE and adaptive is not None:
         return Account(collector, StepSampler(collector, partial(adaptive.examine, collector)))
     return Account(collector, StepSampler(collector) if collector.mode == COROUTINE else None)
-
-
-def _mixed(mean: Sample, sample: Sample, weight: float) -> Sample:
-    return _sum(_sum(Sample(0.0, 0.0, 0.0), mean, 1.0 - weight), sample, weight)
-
-
-def _sum(total: Sample, sample: Sample, times: float) -> Sample:
-    return Sample(
-        total.cpu + times * sample.cpu, total.held + times * sample.held, total.steps + times * sample.steps
-    )

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from event_collector.handlers.collector import Collector, Processor
 
-__all__ = ["Sample", "StepSampler"]
+__all__ = ["NO_TIME", "Sample", "StepSampler"]
 
 KEPT: Final = 256
 """Maximum number of samples that are kept until `take()`."""
@@ -25,6 +25,13 @@ class Sample(NamedTuple):
     cpu: float
     held: float
     steps: float
+
+    def plus(self, other: "Sample", times: float = 1.0) -> "Sample":
+        """Return the sum of this sample and `times` times the other."""
+        return Sample(*(mine + times * its for mine, its in zip(self, other, strict=True)))
+
+
+NO_TIME: Final = Sample(0.0, 0.0, 0.0)
 
 
 class StepSampler:

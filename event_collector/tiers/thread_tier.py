@@ -10,7 +10,6 @@ from typing import Any, Final
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.running_event import RunningEvent, register_finder, running_event
 from event_collector.handlers.signature import describe
-from event_collector.handlers.time_limit import within
 from event_collector.remote.remote_exceptions import presentable
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
@@ -53,7 +52,7 @@ class ThreadTier:
             raise
         self._running.add(future)
         future.add_done_callback(lambda _: _in_loop(loop, self._ended, future))
-        return await within(collector, asyncio.wrap_future(future))
+        return await collector.limit(asyncio.wrap_future(future))
 
     def close(self) -> None:
         """End the threads. Those still in a handler, after its timeout or cancellation, end with it."""

@@ -65,12 +65,12 @@ def _check_delivery(delivery: object) -> None:
         raise ConfigError(f"delivery takes a Delivery such as Delivery.KEY, not {delivery!r}")
 
 
-class Headers(msgspec.Struct, frozen=True):
+class Headers(msgspec.Struct, frozen=True, array_like=True):
     """The attributes of a payload besides its value and its delivery; see the properties of Payload."""
 
     keys: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
-    priority: float | None = None
+    priority: int | float | None = None  # not float alone: msgspec would decode an int as a float
     attempt: int = 1
     last_error: str | None = None
     event_id: int | None = None

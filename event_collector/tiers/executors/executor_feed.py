@@ -18,7 +18,6 @@ import msgspec
 
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.running_event import running_id
-from event_collector.handlers.time_limit import overdue
 from event_collector.remote.batch_host import BatchReply, decode_reply
 from event_collector.remote.codec import ReplyDecoder, encode_payload
 from event_collector.remote.setup import seal
@@ -277,7 +276,7 @@ class Feed:
                 batch.timer = self._loop.call_later(bound, self._give_up, batch)
 
     def _give_up(self, batch: _Batch) -> None:
-        late = overdue(batch.line.collector)
+        late = batch.line.collector.timeout_error()
         late.add_note("its process did not answer")
         _fail(batch.line, batch.entries, late)
         batch.cancel()

@@ -5,7 +5,6 @@ from typing import Any
 
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.handlers.collector import Collector
-from event_collector.handlers.time_limit import overdue
 from event_collector.remote.codec import ReplyDecoder
 from event_collector.values.errors import EventCancelled
 from event_collector.values.payload import Payload
@@ -50,7 +49,7 @@ class CollectorTask:
     def explain(self, error: BaseException) -> BaseException:
         """Return an error of the pool in the words of the queue; other errors stay as they are."""
         if isinstance(error, JobTimeout):
-            late = overdue(self.collector)
+            late = self.collector.timeout_error()
             late.__cause__ = error
             return late
         if isinstance(error, JobCancelled):
