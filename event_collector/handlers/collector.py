@@ -158,7 +158,7 @@ class Collector(Keyed[R], Generic[P, R]):
         self.home = self.mode if self.mode != ADAPTIVE else COROUTINE if self.asynchronous else THREAD
         """The mode in which it runs, or starts if it is adaptive."""
         self.place = self.home
-        """The mode in which the next event runs; only `move()` changes it, for adaptive collectors."""
+        """The mode in which the next event runs; only `move_to()` changes it, for adaptive collectors."""
         self.is_batched = self.executor is not None and not runs_in_threads(self.executor)
         """Whether it runs in the processes of an executor, which get events in batches."""
         remote = self.mode in (PROCESS, ADAPTIVE) or self.is_batched
@@ -218,7 +218,7 @@ class Collector(Keyed[R], Generic[P, R]):
             )
         self._tier = tier
 
-    def move(self, place: str) -> None:
+    def move_to(self, place: str) -> None:
         """Run events that begin from now on in another mode."""
         self.place = place
 
@@ -248,9 +248,8 @@ class Collector(Keyed[R], Generic[P, R]):
 
         """
         if self.place == PROCESS or self.is_batched:
-            return await self._attached().run(
-                self, payload
-            )  # that tier counts the time in the handler, without waits
+            # The tier counts the time in the handler itself, without the wait for a worker.
+            return await self._attached().run(self, payload)
         usage, begin = self.usage, clock.now()
         usage.began()
         try:
@@ -274,9 +273,9 @@ class Collector(Keyed[R], Generic[P, R]):
                 f"collector {self.key!r}: {describe(self.handler)} returned {type(outcome).__name__}, "
                 f"which cannot be awaited: {ALTERNATIVES}"
             )
-        return await outcome if self.timeout is None else await self.limit(outcome)
+        return await outcome if self.timeout is None else await self.within_timeout(outcome)
 
-    async def limit(self, outcome: Awaitable[Any]) -> Any:
+    async def within_timeout(self, outcome: Awaitable[Any]) -> Any:
         """Await the outcome of the handler for at most `timeout` seconds, then cancel it and raise HandlerTimeout."""
         return await within(outcome, self.timeout, self.timeout_error)
 

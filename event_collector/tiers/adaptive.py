@@ -45,7 +45,7 @@ class AdaptiveTier:
         self._travelling: set[str] = set()  # keys of those that have had an event whose values could travel
         self._staying: set[str] = set()
         for collector in collectors:
-            collector.move(collector.home)
+            collector.move_to(collector.home)
 
     async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
         """Run the handler in a worker or a thread, and return its outcome."""
@@ -90,7 +90,7 @@ class AdaptiveTier:
 
     def _move(self, collector: Collector, tier: Tier, reason: str) -> Change:
         before, before_tier = collector.place, _tier(collector)
-        collector.move(PROCESS if tier is Tier.PROCESS else collector.home)
+        collector.move_to(PROCESS if tier is Tier.PROCESS else collector.home)
         self._log.info(
             "collector moved", collector=collector.key, before=before, after=collector.place, reason=reason
         )

@@ -52,7 +52,7 @@ class ThreadTier:
             raise
         self._running.add(future)
         future.add_done_callback(lambda _: _in_loop(loop, self._ended, future))
-        return await collector.limit(asyncio.wrap_future(future))
+        return await collector.within_timeout(asyncio.wrap_future(future))
 
     def close(self) -> None:
         """End the threads. Those still in a handler, after its timeout or cancellation, end with it."""

@@ -68,7 +68,7 @@ class ExecutorTier:
         line = self._lines.get(collector)
         if line is None:
             future = call_in_thread(_executor_of(collector), collector, payload)
-            return await collector.limit(asyncio.wrap_future(future))
+            return await collector.within_timeout(asyncio.wrap_future(future))
         return await line.run(payload)
 
     # What the monitor asks for
