@@ -1,4 +1,4 @@
-"""Payloads, results and contexts: what is sent and what comes back."""
+"""Payloads, results and contexts."""
 
 from event_collector.values.context import Context
 from event_collector.values.payload import Delivery, Payload

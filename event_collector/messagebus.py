@@ -1,4 +1,4 @@
-"""Messages and commands about a queue, and the bus that carries them to whoever registered for them."""
+"""Messages and commands about a queue, and the bus that dispatches them to their handlers."""
 
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
@@ -10,11 +10,11 @@ __all__ = ["BusEvent", "BusEventHandler", "BusEventQueue", "Command", "Message",
 
 
 class Message:
-    """Something that happened: any number of handlers may want to know."""
+    """The base of events, each dispatched to any number of handlers."""
 
 
 class Command:
-    """Something to be done: one handler does it."""
+    """The base of requests, each dispatched to one handler."""
 
 
 BusEvent: TypeAlias = Message | Command
@@ -23,10 +23,10 @@ BusEventHandler: TypeAlias = Callable[[Any, BusEventQueue], Awaitable[None]]
 
 
 class MessageBus:
-    """Carries messages to all of their handlers, in the order of registration, and a command to its one.
+    """Dispatches messages to all their handlers, in the order of registration, and commands to their only handler.
 
-    A handler is `async (event, queue)`; what it appends to the deque `queue` is dispatched after it. A
-    handler that raises is logged and keeps nobody else from being called.
+    A handler is `async (event, queue)`. Messages and commands that it appends to the deque `queue` are dispatched next.
+    An exception of a handler is logged; the other handlers are called all the same.
     """
 
     def __init__(
@@ -43,25 +43,25 @@ class MessageBus:
         self._log = log if log is not None else structlog.get_logger()
 
     def add_msg_handler(self, msg: type[Message], handler: BusEventHandler) -> None:
-        """Call `handler` for every message of this class, after those registered before it."""
+        """Register a handler for the messages of exactly this class."""
         self.msg_handlers[msg].append(handler)
 
     def del_msg_handler(self, msg: type[Message]) -> None:
-        """Forget all handlers of this message; none registered is no error."""
+        """Remove all handlers of this message; a no-op if there is none."""
         self.msg_handlers.pop(msg, None)
 
     def add_cmd_handler(self, cmd: type[Command], handler: BusEventHandler) -> None:
-        """Let `handler` carry out this command, in place of the one before."""
+        """Register the handler of this command, replacing the previous one."""
         self.cmd_handlers[cmd] = handler
 
     def del_cmd_handler(self, cmd: type[Command]) -> None:
-        """Forget the handler of this command; none registered is no error."""
+        """Remove the handler of this command; a no-op if there is none."""
         self.cmd_handlers.pop(cmd, None)
 
     async def dispatch(self, evt: BusEvent) -> None:
-        """Call the handlers of `evt`, then those of whatever they queued, until nothing is left.
+        """Call the handlers of `evt`, then those of the events that they appended, until the queue is empty.
 
-        Without a handler nothing happens. Cancelling it stops between or inside handlers.
+        A no-op without a handler. Cancellation reaches the handler that runs and ends the dispatch.
         """
         queue: BusEventQueue = deque([evt])
         while queue:
@@ -72,12 +72,12 @@ class MessageBus:
                 await self.handle_msg(event, queue)
 
     async def handle_msg(self, evt: Message, queue: BusEventQueue) -> None:
-        """Call every handler of this message, and only those of its own class."""
+        """Call the handlers of this message's class; those of its base classes are not called."""
         for handler in tuple(self.msg_handlers.get(type(evt), ())):
             await self._call(handler, evt, queue)
 
     async def handle_cmd(self, evt: Command, queue: BusEventQueue) -> None:
-        """Call the one handler of this command, if there is one."""
+        """Call the handler of this command, if there is one."""
         handler = self.cmd_handlers.get(type(evt))
         if handler is not None:
             await self._call(handler, evt, queue)

@@ -5,12 +5,12 @@ Only the API is used: nothing is recorded unless the application sets up an SDK.
 
 import asyncio
 import weakref
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from event_collector.handlers.collector import COROUTINE, THREAD, Collector
+from event_collector.handlers.collector import COROUTINE, THREAD, Collector, Process
 from event_collector.handlers.running_event import running_event
 from event_collector.remote.trace_context import CARRIER
 from event_collector.values.errors import ConfigError
@@ -73,16 +73,13 @@ def instrument(
     )
     for collector in queue.collectors.values():
         _instrumented.add(collector)
-        traced = _traced(collector, tracer, durations)
-        collector.process = traced  # type: ignore[assignment, method-assign]  # seen by DeliveryPlan
+        collector.wrap_process(partial(_traced, collector, tracer, durations))
     _Instruments(queue, meter)
 
 
-def _traced(
-    collector: Collector, tracer: Tracer, durations: Histogram
-) -> Callable[[Payload[Any]], Coroutine[Any, Any, Any]]:
-    """Return a `Collector.process` that runs the collector's own within a span."""
-    process, key = collector.process, collector.key
+def _traced(collector: Collector, tracer: Tracer, durations: Histogram, process: Process) -> Process:
+    """Return a wrapper of the collector's process() that runs it within a span."""
+    key = collector.key
     common = {
         "messaging.system": SYSTEM,
         "messaging.operation.name": "process",

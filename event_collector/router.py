@@ -1,4 +1,4 @@
-"""Routers: which collectors a payload reaches."""
+"""Routers: they select the collectors of a payload."""
 
 from event_collector.handlers.router import CollectorSet, Router, SimpleRouter, TopicHandlerDict
 

@@ -93,7 +93,7 @@ class Rig:
     async def _profile(self) -> HandlerProfile | None:
         collector = as_contender(self._original, self._contender)
         profiler = Profiler(collector.processor)
-        collector.processor = profiler
+        collector.replace_processor(collector.processor, profiler)
         async with self._make_queue(collector) as queue:
             await LoadGenerator(queue.get_publisher(), 1).run(self._values(PROFILED_EVENTS), PROFILE_SECONDS)
         return await profiler.profile()

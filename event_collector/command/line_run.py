@@ -134,7 +134,7 @@ class LineRun:
 
     def _send_beside(self, pending: PendingLine, payload: Payload[Any], number: int) -> None:
         """Send in a task: events that are sent at the same time share one sync of the disk."""
-        payload._note(origin=number)
+        payload._update_headers(origin=number)
         sending = asyncio.create_task(self._send_to_journal(pending, payload), name=f"line {number}")
         self._sends.add(sending)
         sending.add_done_callback(self._sends.discard)

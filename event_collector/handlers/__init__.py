@@ -1,1 +1,1 @@
-"""What a handler is, whom a payload reaches, and when a failed attempt is tried again."""
+"""Handlers: their signature, their collector, the routing of payloads to them, and the retry of failed attempts."""

@@ -1,4 +1,4 @@
-"""Attempts: what the collectors of an event have tried so far, and what is kept of it for the next attempt."""
+"""Attempts: the failed attempts of a collector with an event, and the payload of the next attempt."""
 
 from copy import copy
 from typing import Any
@@ -11,12 +11,12 @@ __all__ = ["Attempt", "later"]
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """How far one collector has come with one event.
+    """The failed attempts of one collector with one event.
 
     Attributes:
-        made: attempts that were made, and failed.
-        error: how the last one failed, as text: the class of the exception and what it says.
-        crashes: how many of them ended their worker process.
+        made: number of attempts, all of which failed.
+        error: class and message of the last exception.
+        crashes: number of attempts that ended their worker process.
 
     """
 
@@ -26,7 +26,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 def later(payload: Payload[Any], attempt: Attempt) -> Payload[Any]:
-    """Return the payload for the attempt after this one, a copy: one that was sent may be sent elsewhere, too."""
+    """Return a copy of the payload for the next attempt; the sender may send the original elsewhere."""
     again = copy(payload)
-    again._note(attempt=attempt.made + 1, last_error=attempt.error if attempt.made else None)
+    again._update_headers(attempt=attempt.made + 1, last_error=attempt.error if attempt.made else None)
     return again

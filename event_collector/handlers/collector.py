@@ -1,13 +1,14 @@
-"""A collector: a handler under a key, with its context, its topics, and where it runs."""
+"""Collectors: a handler with its key, topics, context and lifecycle, and the place where it runs."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpack, overload
 
+from event_collector.handlers.lifecycle import LifecycleManager
 from event_collector.handlers.retry import Retry
 from event_collector.handlers.signature import (
     describe,
+    describe_timeout,
     is_asynchronous,
     payload_type_of,
     result_type_of,
@@ -18,8 +19,9 @@ from event_collector.handlers.usage import Usage
 from event_collector.handlers.value_handler import ValueHandler
 from event_collector.values.clock import clock
 from event_collector.values.context import Context
-from event_collector.values.errors import ConfigError
-from event_collector.values.payload import Payload, names
+from event_collector.values.errors import ConfigError, HandlerTimeout
+from event_collector.values.payload import Payload, to_strings
+from event_collector.values.results import Keyed
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -36,21 +38,13 @@ else:
     P = TypeVar("P", covariant=True)
     R = TypeVar("R", covariant=True)
 
-__all__ = [
-    "Collector",
-    "CollectorDict",
-    "CollectorList",
-    "LifecycleManager",
-    "Processor",
-]
+__all__ = ["Collector", "CollectorDict", "CollectorList", "HandlerTier", "LifecycleManager", "Processor"]
+
+Process: TypeAlias = Callable[[Payload[Any]], Coroutine[Any, Any, Any]]
+"""The type of `Collector.process`."""
 
 Processor: TypeAlias = Callable[[Payload[Any], Context], Any]
-"""A handler: takes a payload and its collector's context, returns a Result, any other value, or one to await."""
-
-LifecycleManager: TypeAlias = Callable[
-    [Context], AbstractAsyncContextManager[Any] | AbstractContextManager[Any]
-]
-"""Takes the collector's context, returns a context manager: entered before the first event, left after the last."""
+"""Takes a payload and the collector's context, returns a Result, any other value, or an awaitable of either."""
 
 COROUTINE: Final = "coroutine"
 THREAD: Final = "thread"
@@ -59,56 +53,54 @@ EXECUTOR: Final = "executor"
 ADAPTIVE: Final = "adaptive"
 _MODES = ("auto", COROUTINE, THREAD, PROCESS, ADAPTIVE)
 
-THREE_WAYS_OUT: Final = (
+ALTERNATIVES: Final = (
     "write it as `async def`, give it mode='thread' if it waits for IO, or mode='process' if it needs the CPU"
 )
 
 
 def runs_in_threads(executor: Executor) -> bool:
-    """Return whether the executor's jobs run in this interpreter, where nothing needs to be encoded."""
+    """Return whether the executor's jobs run in this interpreter, so that payloads need no encoding."""
     # InterpreterPoolExecutor (Python 3.14) is a ThreadPoolExecutor whose threads share no objects.
     return isinstance(executor, ThreadPoolExecutor) and type(executor).__name__ != "InterpreterPoolExecutor"
 
 
-class Tier(Protocol):
-    """Where handlers run that are not coroutines of the event loop."""
+class HandlerTier(Protocol):
+    """Runs handlers outside the event loop."""
 
     async def run(self, collector: "Collector", payload: Payload[Any]) -> Any:
-        """Run the handler there and return its outcome, or raise its exception."""
+        """Run the handler and return its outcome, or raise its exception."""
 
 
-class Collector(Generic[P, R]):
-    """A handler with everything it needs. `Collector[Order, Receipt]` takes an Order and gives a Receipt.
+class Collector(Keyed[R], Generic[P, R]):
+    """A handler and its configuration. `Collector[Order, Receipt]` takes an Order and returns a Receipt.
 
     Args:
-        key: its name within the queue, not empty.
-        processor: the handler, `async def` or plain: `(value) -> result`, or `(payload, ctx) -> result`. One that can
-            be called with two arguments gets the payload and the context.
-        topics: the topics it is subscribed to, for TOPIC delivery.
-        ctx: what handler and lifecycle share; a context of its own when not given. In worker processes every
-            worker has a copy.
-        lifecycle: opens and closes what the handler needs, such as a connection it puts into `ctx`. It runs
+        key: unique name within the queue, not empty.
+        processor: the handler, `async def` or plain: `(value) -> result`, or `(payload, ctx) -> result`. A handler that
+            can be called with two arguments receives the payload and the context.
+        topics: the topics that it is subscribed to, for TOPIC delivery.
+        ctx: the context that handler and lifecycle share; a new one by default. Each worker process has a copy.
+        lifecycle: opens and closes the resources of the handler, such as a connection that it stores in `ctx`. It runs
             once in the program, or once in each worker process; with mode "adaptive" in both.
-        mode: "coroutine" (on the event loop), "thread" (plain `def` that waits), "process" (in worker
-            processes), any `concurrent.futures.Executor`, "auto": coroutine for `async def`, else process; or
-            "adaptive": on the event loop (a plain `def`: in threads) or in worker processes, as the queue finds
-            out what its events take.
-        payload_type: what the payload value is decoded into in a worker: a type that msgspec knows. By
-            default the handler's own annotation, `Payload[Order]`, or `Order` of one that takes the value alone.
-        result_type: what the result value is decoded into when it comes back from a worker; by default
-            the handler's annotation, `-> Receipt` or `-> Result[Receipt]`.
-        timeout: seconds a handler may take for one event, more than 0; None for no limit. A coroutine is
-            cancelled, a worker process killed; of a thread, which cannot be stopped, the result is dropped.
-        retry: how often and when an event is tried again whose handler failed; None: never.
+        mode: "coroutine": on the event loop; "thread": in a thread, for a plain `def` that waits; "process": in worker
+            processes; a `concurrent.futures.Executor`; "auto": coroutine for `async def`, else process; "adaptive":
+            on the event loop (a plain `def`: in threads) or in worker processes, depending on the measured load.
+        payload_type: the type into which a worker process decodes the payload's value; msgspec must support it. The
+            default is the handler's annotation: Order for `Payload[Order]`, or for a value annotated `Order`.
+        result_type: the type into which the result of a worker process is decoded. The default is the handler's
+            annotation: Receipt for `-> Receipt` and `-> Result[Receipt]`.
+        timeout: seconds that the handler may take for one event, more than 0; None for no limit. A coroutine is then
+            cancelled and a worker process is killed. A thread cannot be stopped: its result is dropped.
+        retry: the policy for failed attempts; None for no retry.
 
     Raises:
-        ConfigError: an empty key; a processor that is not callable, or cannot be called with one value, nor with a
-            payload and a context, or leaves open which of the two; or a mode that does not suit the handler.
+        ConfigError: the key is empty; the processor is not callable, does not have one of the two forms, or it is
+            ambiguous which one; or the mode does not suit the handler.
 
     """
 
     if TYPE_CHECKING:
-        # In this order: what can be awaited would match the last as well, and a Result the one before.
+        # The order matters: the last overload matches awaitables too, and the second one awaitable Results.
         @overload
         def __init__(
             self,
@@ -143,31 +135,17 @@ class Collector(Generic[P, R]):
         timeout: float | None = None,
         retry: Retry | None = None,
     ) -> None:
-        if not _is_name(key):
-            raise ConfigError(f"a collector's key is a string that is not empty, not {key!r}")
-        if isinstance(processor, Collector):
-            raise ConfigError(
-                f"collector {key!r}: its processor is a Collector already, {processor!r}: give the queue that one, or "
-                f"make another of its .handler"
-            )
-        if not callable(processor):
-            raise ConfigError(f"collector {key!r}: the processor must be callable, not {processor!r}")
-        if timeout is not None and not timeout > 0:
-            raise ConfigError(f"collector {key!r}: timeout is a number of seconds above 0, not {timeout!r}")
-        if retry is not None and not isinstance(retry, Retry):
-            raise ConfigError(
-                f"collector {key!r}: retry takes a Retry, such as Retry(max_attempts=5), not {retry!r}"
-            )
+        _check(key, processor, timeout, retry)
         self.key = key
         self.handler: Callable[..., Any] = (
             processor.handler if isinstance(processor, ValueHandler) else processor
         )
-        """The function as it was given."""
+        """The handler itself."""
         self.processor: Any = (
             ValueHandler(self.handler) if takes_value(self.handler, f"collector {key!r}") else self.handler
         )
-        """What is called with a payload and the context."""
-        self.topics = names(f"collector {key!r}: topics", topics)
+        """Called with a payload and the context: the handler, an adapter of it, or a stand-in that measures it."""
+        self.topics = to_strings(f"collector {key!r}: topics", topics)
         self.ctx = ctx if ctx is not None else Context()
         self.lifecycle = lifecycle
         self.timeout = timeout
@@ -176,21 +154,20 @@ class Collector(Generic[P, R]):
         self.executor = mode if isinstance(mode, Executor) else None
         self.mode = self._resolve(mode)
         self.automatic = mode == "auto"
-        """Whether it was left to the library where the handler runs."""
+        """Whether mode="auto" was chosen."""
         self.home = self.mode if self.mode != ADAPTIVE else COROUTINE if self.asynchronous else THREAD
-        """Where it runs, or an adaptive one begins to."""
+        """The mode in which it runs, or starts if it is adaptive."""
         self.place = self.home
-        """Where its events run that begin now; of an adaptive one its tier writes it."""
+        """The mode in which the next event runs; only `move_to()` changes it, for adaptive collectors."""
         self.is_batched = self.executor is not None and not runs_in_threads(self.executor)
-        """Whether it runs in the processes of an executor."""
+        """Whether it runs in the processes of an executor, which get events in batches."""
         remote = self.mode in (PROCESS, ADAPTIVE) or self.is_batched
         self.payload_type = payload_type or (payload_type_of(self.handler) if remote else Any)
         self.result_type = result_type or (result_type_of(self.handler) if remote else Any)
         self.setup: bytes | None = None
-        """What the workers of an adaptive collector get: as it was before its lifecycle first opened anything here."""
+        """The setup for worker processes if it is adaptive, pickled before its lifecycle first ran in this process."""
         self.usage = Usage()
-        """Written wherever its events end, by the thread of the event loop."""
-        self._tier: Tier | None = None
+        self._tier: HandlerTier | None = None
 
     def _resolve(self, mode: str | Executor) -> str:
         if isinstance(mode, Executor):
@@ -203,7 +180,7 @@ class Collector(Generic[P, R]):
         if mode == COROUTINE and not self.asynchronous and _is_plain_function(self.handler):
             raise ConfigError(
                 f"collector {self.key!r}: {name} is a plain function and would block the event loop: "
-                f"{THREE_WAYS_OUT}"
+                f"{ALTERNATIVES}"
             )
         if mode == THREAD and self.asynchronous:
             raise ConfigError(
@@ -212,57 +189,77 @@ class Collector(Generic[P, R]):
             )
         return mode
 
-    def asked_type(self) -> Any:
-        """Return the type of value that is asked for, also where nothing is decoded into it; Any for none.
+    def required_type(self) -> Any:
+        """Return the type of payload value that the handler requires, even if values are not decoded into it.
+
+        It is Any without an annotation.
 
         Raises:
-            ConfigError: the handler's annotation names something that cannot be found at run time.
+            ConfigError: the handler's annotation cannot be resolved at run time.
 
         """
         return self.payload_type if self.payload_type is not Any else payload_type_of(self.handler)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the handler, here and now, as the function that it was before its decorator."""
+        """Call the handler directly, as if it had no decorator."""
         return self.handler(*args, **kwargs)
 
-    def attach(self, tier: Tier | None) -> None:
-        """Say where the handler runs while its queue does; None when the queue has stopped.
+    def attach(self, tier: HandlerTier | None) -> None:
+        """Set the tier that runs the handler while the queue runs; None when the queue has stopped.
 
         Raises:
-            ConfigError: another running queue has it.
+            ConfigError: the collector belongs to another running queue.
 
         """
         if tier is not None and self._tier is not None:
             raise ConfigError(
                 f"collector {self.key!r} with mode={self.mode!r} belongs to another running queue: "
-                f"make a Collector of its own for each queue"
+                f"make a separate Collector for each queue"
             )
         self._tier = tier
 
-    async def process(self, payload: "Payload[P]") -> Any:
-        """Run the handler on one payload, wherever it runs, and return what it returned.
+    def move_to(self, place: str) -> None:
+        """Run events that begin from now on in another mode."""
+        self.place = place
 
-        An exception of the handler is raised here, also from a thread or a worker process. Cancelling it
-        cancels the handler: a coroutine gets CancelledError, a worker process is killed and replaced.
+    def keep_setup(self, setup: bytes) -> None:
+        """Store the setup for worker processes."""
+        self.setup = setup
+
+    def replace_processor(self, current: Processor, replacement: Processor) -> None:
+        """Replace the processor if it still is `current`; a processor that the application has set stays."""
+        if self.processor is current:
+            self.processor = replacement
+
+    def wrap_process(self, wrap: Callable[[Process], Process]) -> None:
+        """Replace `process()` by a wrapper of it, through which all events of the collector then go."""
+        # DeliveryPlan notices that, and takes no shortcuts around it.
+        self.process = wrap(self.process)  # type: ignore[method-assign, assignment]
+
+    async def process(self, payload: "Payload[P]") -> Any:
+        """Process one payload in the collector's mode and return the outcome of the handler.
+
+        An exception of the handler is raised here, also from a thread or a worker process. Cancellation cancels the
+        handler: a coroutine gets CancelledError, a worker process is killed and replaced.
 
         Raises:
-            HandlerTimeout: it took longer than `timeout`.
-            ConfigError: it does not run on the event loop, and no running queue has the collector.
+            HandlerTimeout: the handler took longer than `timeout`.
+            ConfigError: the handler does not run on the event loop, and the collector belongs to no running queue.
 
         """
         if self.place == PROCESS or self.is_batched:
-            return await self._attached().run(self, payload)  # counts the worker's time, not the wait for it
+            # The tier counts the time in the handler itself, without the wait for a worker.
+            return await self._attached().run(self, payload)
         usage, begin = self.usage, clock.now()
-        usage.running += 1
+        usage.began()
         try:
             if self.place == COROUTINE:
                 return await self._call(payload)
             return await self._attached().run(self, payload)
         finally:
-            usage.running -= 1
-            usage.finished(clock.now() - begin)
+            usage.ended(clock.now() - begin)
 
-    def _attached(self) -> Tier:
+    def _attached(self) -> HandlerTier:
         if self._tier is None:
             raise ConfigError(
                 f"collector {self.key!r} runs in mode={self.mode!r}, which only a running CollectorQueue provides"
@@ -272,8 +269,19 @@ class Collector(Generic[P, R]):
     async def _call(self, payload: Payload[Any]) -> Any:
         outcome = self.processor(payload, self.ctx)
         if not hasattr(outcome, "__await__"):
-            raise not_awaitable(self, outcome)
-        return await outcome if self.timeout is None else await within(self, outcome)
+            raise ConfigError(
+                f"collector {self.key!r}: {describe(self.handler)} returned {type(outcome).__name__}, "
+                f"which cannot be awaited: {ALTERNATIVES}"
+            )
+        return await outcome if self.timeout is None else await self.within_timeout(outcome)
+
+    async def within_timeout(self, outcome: Awaitable[Any]) -> Any:
+        """Await the outcome of the handler for at most `timeout` seconds, then cancel it and raise HandlerTimeout."""
+        return await within(outcome, self.timeout, self.timeout_error)
+
+    def timeout_error(self) -> HandlerTimeout:
+        """Return the error of a handler that exceeded the timeout."""
+        return HandlerTimeout(describe_timeout(self.key, self.handler, self.timeout))
 
     def __repr__(self) -> str:
         return f"<Collector key={self.key} mode={self.mode} ctx={self.ctx!r}>"
@@ -283,16 +291,22 @@ CollectorDict: TypeAlias = Mapping[str, Collector]
 CollectorList: TypeAlias = Sequence[Collector]
 
 
-def not_awaitable(collector: Collector, outcome: object) -> ConfigError:
-    """Return the error of a coroutine collector whose handler turned out to be a plain one."""
-    return ConfigError(
-        f"collector {collector.key!r}: {describe(collector.handler)} returned {type(outcome).__name__}, "
-        f"which cannot be awaited: {THREE_WAYS_OUT}"
-    )
-
-
-def _is_name(key: object) -> bool:
-    return isinstance(key, str) and bool(key)
+def _check(key: Any, processor: Any, timeout: Any, retry: Any) -> None:
+    if not isinstance(key, str) or not key:
+        raise ConfigError(f"a collector's key is a non-empty string, not {key!r}")
+    if isinstance(processor, Collector):
+        raise ConfigError(
+            f"collector {key!r}: its processor is already a Collector, {processor!r}: pass that one to the queue, or "
+            f"make a new Collector of its .handler"
+        )
+    if not callable(processor):
+        raise ConfigError(f"collector {key!r}: the processor must be callable, not {processor!r}")
+    if timeout is not None and not timeout > 0:
+        raise ConfigError(f"collector {key!r}: timeout is a number of seconds above 0, not {timeout!r}")
+    if retry is not None and not isinstance(retry, Retry):
+        raise ConfigError(
+            f"collector {key!r}: retry takes a Retry, such as Retry(max_attempts=5), not {retry!r}"
+        )
 
 
 def _is_plain_function(processor: Callable[..., Any]) -> bool:
@@ -300,6 +314,6 @@ def _is_plain_function(processor: Callable[..., Any]) -> bool:
 
 
 def common_payload_type(collectors: Iterable[Collector[Any, Any]]) -> Any:
-    """Return the type that values from outside are decoded into: what all collectors ask for, Any where they differ."""
-    asked = [collector.asked_type() for collector in collectors]
-    return asked[0] if asked and all(one == asked[0] for one in asked) else Any
+    """Return the payload type that all collectors require, Any if they differ."""
+    types = [collector.required_type() for collector in collectors]
+    return types[0] if types and all(each == types[0] for each in types) else Any

@@ -1,4 +1,4 @@
-"""What can be known beforehand of where payloads go, so that most events need no router."""
+"""The delivery plan: routing decisions made in advance, so that most events need no router."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,8 +16,8 @@ _BROADCAST = Delivery.BROADCAST
 class DeliveryPlan:
     """The router of a queue and the shortcuts around it.
 
-    Shortcuts need a SimpleRouter as it is: a subclass, or another router, sees every payload. A plan holds for
-    as long as no adaptive collector moves.
+    There are shortcuts for an unmodified SimpleRouter only: any other router, subclasses of SimpleRouter included,
+    sees every payload. A plan is valid until an adaptive collector moves.
 
     Args:
         router: the queue's router.
@@ -34,21 +34,21 @@ class DeliveryPlan:
             router.select if isinstance(router, SimpleRouter) and type(router) is SimpleRouter else None
         )
         self.any_remote = bool(remote)
-        """Whether any payload may reach a worker process."""
+        """Whether some payloads go to a worker process."""
         self._all_remote = self._select is None or len(remote) == len(everyone)
         only = everyone[0] if self._select is not None and len(everyone) == 1 else None
         self.direct: Collector | None = None
-        """The one collector that every broadcast goes to, when calling its handler is all there is to do."""
-        if only is not None and _needs_no_care(only):
+        """The only collector, if its events need nothing but a call of the handler."""
+        if only is not None and _is_direct(only):
             self.direct = only
         self._only_remote = only if only is not None and _is_job(only) else None
 
     def knows(self, collector: object) -> bool:
-        """Return whether this very collector is one of the queue's."""
+        """Return whether this object is one of the queue's collectors."""
         return any(collector is own for own in self._everyone)
 
     def is_remote(self, payload: Payload[Any]) -> bool:
-        """Return whether a worker process is needed for this payload."""
+        """Return whether this payload goes to a worker process, or may go to one."""
         if payload.delivery is _BROADCAST or self._all_remote or self._select is None:
             return self.any_remote
         return any(collector.place == PROCESS for collector in self._select(payload))
@@ -60,18 +60,18 @@ class DeliveryPlan:
             if isinstance(result, Error):
                 is_failed = True
                 if (collector := self.collectors.get(result.key or "")) is not None:
-                    collector.usage.errors += 1
+                    collector.usage.failed()
         return is_failed
 
     def sole_key(self, payload: Payload[Any]) -> str | None:
-        """Return the key of the collector of a payload that goes to one and no other, as far as is known."""
+        """Return the key of the collector of a payload that is known to go to exactly one; else None."""
         if len(self._everyone) == 1:
             return self._everyone[0].key
         selected = [] if self._select is None else self._select(payload)
         return selected[0].key if len(selected) == 1 else None
 
     def sole_remote(self, payload: Payload[Any]) -> Collector | None:
-        """Return the collector of a payload that goes to one worker process and nowhere else."""
+        """Return the collector of a payload that goes to exactly one, which runs in worker processes; else None."""
         if self._select is None:
             return None
         if payload.delivery is _BROADCAST:
@@ -80,21 +80,21 @@ class DeliveryPlan:
         return selected[0] if len(selected) == 1 and _is_job(selected[0]) else None
 
 
-def _needs_no_care(collector: Collector) -> bool:
-    """Return whether calling the handler is all that the collector's process() would do."""
+def _is_direct(collector: Collector) -> bool:
+    """Return whether the collector's process() would do nothing but call the handler."""
     return (
         collector.mode == COROUTINE
         and collector.asynchronous
         and collector.timeout is None
-        and _is_as_made(collector)
+        and _is_unmodified(collector)
     )
 
 
 def _is_job(collector: Collector) -> bool:
-    """Return whether a worker process, and nothing here, has to do with its events."""
-    return collector.place == PROCESS and _is_as_made(collector)
+    """Return whether the collector's events run in worker processes without a call of its process() here."""
+    return collector.place == PROCESS and _is_unmodified(collector)
 
 
-def _is_as_made(collector: Collector) -> bool:
+def _is_unmodified(collector: Collector) -> bool:
     """Return whether the collector's process() is neither overridden nor replaced."""
     return getattr(collector.process, "__func__", None) is Collector.process

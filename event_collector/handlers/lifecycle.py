@@ -7,16 +7,19 @@ from typing import Any, TypeAlias
 from event_collector.values.context import Context
 from event_collector.values.errors import ConfigError
 
-__all__ = ["Lifecycles", "Manager", "make_manager", "raise_all"]
+__all__ = ["LifecycleManager", "Lifecycles", "Manager", "make_manager", "raise_all"]
 
 Manager: TypeAlias = AbstractAsyncContextManager[Any] | AbstractContextManager[Any]
 
+LifecycleManager: TypeAlias = Callable[[Context], Manager]
+"""Takes the collector's context, returns a context manager: entered before the first event, left after the last."""
 
-def make_manager(lifecycle: Callable[[Context], Any], ctx: Context) -> Manager:
-    """Return the context manager that `lifecycle(ctx)` makes; one that is both is used as an asynchronous one.
+
+def make_manager(lifecycle: LifecycleManager, ctx: Context) -> Manager:
+    """Return the context manager that `lifecycle(ctx)` returns. The asynchronous protocol takes precedence.
 
     Raises:
-        ConfigError: it makes something else, as a generator function that lacks its decorator does.
+        ConfigError: it returns something else, as a generator function without its decorator does.
 
     """
     manager = lifecycle(ctx)
@@ -29,16 +32,16 @@ def make_manager(lifecycle: Callable[[Context], Any], ctx: Context) -> Manager:
 
 
 class Lifecycles:
-    """The lifecycles that were entered and not yet left."""
+    """The open lifecycles of a queue."""
 
     def __init__(self) -> None:
         self._entered: list[Manager] = []
 
-    async def enter(self, lifecycle: Callable[[Context], Any], ctx: Context) -> None:
-        """Enter the context manager that `lifecycle(ctx)` returns, asynchronous or plain.
+    async def enter(self, lifecycle: LifecycleManager, ctx: Context) -> None:
+        """Enter the context manager that `lifecycle(ctx)` returns.
 
         Raises:
-            ConfigError: it returns no context manager.
+            ConfigError: it returns something else.
 
         """
         manager = make_manager(lifecycle, ctx)
@@ -49,11 +52,11 @@ class Lifecycles:
         self._entered.append(manager)
 
     async def leave(self) -> list[Exception]:
-        """Leave all, the last entered first, each whatever happens to the others; return their errors.
+        """Leave all lifecycles in reverse order and return their errors; an error does not keep the others open.
 
-        A cancellation is for the one that is being left; it goes on with the next.
+        Cancellation interrupts the lifecycle that is being left; the next ones are left as usual.
         """
-        # Not at the top: a worker imports this module too, and may have no use for asyncio.
+        # Not at the top: worker processes import this module, and most need no asyncio.
         from asyncio import CancelledError
 
         errors: list[Exception] = []
@@ -77,7 +80,7 @@ class Lifecycles:
 
 
 def raise_all(message: str, errors: list[Exception]) -> None:
-    """Raise the one error, or an ExceptionGroup of several."""
+    """Raise the error if there is one, or an ExceptionGroup of several."""
     if len(errors) == 1:
         raise errors[0]
     if errors:

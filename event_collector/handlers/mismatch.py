@@ -1,8 +1,8 @@
-"""Values of another type than their handler asks for, where nothing checks them: told when the handler has failed."""
+"""Type mismatches of unchecked payloads: a note for the exception that they cause in a handler."""
 
 from typing import Any
 
-from event_collector.handlers.collector import PROCESS, Collector, runs_in_threads
+from event_collector.handlers.collector import PROCESS, Collector
 from event_collector.handlers.signature import classes_of, describe, type_name
 from event_collector.values.payload import Payload
 
@@ -10,42 +10,42 @@ __all__ = ["explain_mismatch"]
 
 
 def explain_mismatch(exc: BaseException, collector: Collector, payload: Payload[Any]) -> None:
-    """Add a note to an exception of a handler that its payload's value may have caused, being of another type.
+    """Add a note to an AttributeError or TypeError of a handler if the payload's value has a wrong type. Never raises.
 
-    In worker processes values are decoded into the type and checked; here they arrive as they were sent, and to check
-    each would cost each its time.
+    Worker processes decode values into the handler's type, which checks them. In this process values arrive unchecked,
+    because a check would cost time for each event.
     """
-    if not isinstance(exc, (AttributeError, TypeError)) or _decodes(collector):
-        return
     try:
-        asked = collector.asked_type()
-        if _fits(payload.value, asked):
+        if (
+            not isinstance(exc, (AttributeError, TypeError))
+            or collector.place == PROCESS
+            or collector.is_batched
+        ):
+            return
+        required = collector.required_type()
+        if _fits(payload.value, required):
             return
         note = (
             f"collector {collector.key!r}: the payload's value is of type {type(payload.value).__name__}, but "
-            f"{describe(collector.handler)} asks for {type_name(asked)}; on the event loop and in "
+            f"{describe(collector.handler)} asks for {type_name(required)}; on the event loop and in "
             f"threads values arrive as they were sent, unchecked"
         )
-        if note not in getattr(exc, "__notes__", ()):  # one exception may be raised again and again
+        if note not in getattr(exc, "__notes__", ()):  # an exception object may be raised repeatedly
             exc.add_note(note)
-    except Exception:  # an annotation that cannot be resolved, a class with odd checks: no note, and no harm
+    except Exception:
+        # An unresolvable annotation, a class with unusual checks, an exception that takes no notes (a frozen
+        # dataclass): the event keeps its error without the note.
         return
 
 
-def _decodes(collector: Collector) -> bool:
-    return collector.place == PROCESS or not (
-        collector.executor is None or runs_in_threads(collector.executor)
-    )
-
-
-def _fits(value: Any, asked: Any) -> bool:
-    """Return whether a value may be of a type, as far as its class tells."""
+def _fits(value: Any, required: Any) -> bool:
+    """Return whether the class of a value permits a type."""
     try:
         return any(
             not isinstance(kind, type)
             or isinstance(value, kind)
             or (kind is float and isinstance(value, int))
-            for kind in classes_of(asked)
+            for kind in classes_of(required)
         )
-    except TypeError:  # a TypedDict, or a protocol that is for type checkers only
+    except TypeError:  # a TypedDict, or a protocol that is not runtime_checkable
         return True

@@ -1,4 +1,4 @@
-"""Retry: how often and when a collector tries an event again, as a pure decision."""
+"""Retry policies: pure decisions whether and when a failed event is tried again."""
 
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -23,34 +23,34 @@ QUARANTINED: Final = "quarantined"
 DEADLINE: Final = "deadline"
 
 LONGEST: Final = 100 * 365.25 * 86400.0
-"""Seconds: a wait that ends in a hundred years is a mistake, or infinite, which no timer takes."""
+"""Maximum delay in seconds, 100 years. Timers accept no infinite delay."""
 
 CRASHES: Final = 2
-"""Worker processes that one event may end in one collector before it is quarantined: one may have been chance."""
+"""Number of worker crashes with one event after which a collector quarantines it. One crash may be a coincidence."""
 
 _HOPELESS: Final = (ConfigError, EncodeError, PayloadTypeError, EventCancelled, DeadlineExceeded)
-"""Errors that come back, or that were asked for: no policy retries them."""
+"""Errors that no policy retries: they would occur again, or the application requested them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often and when a collector tries an event again whose handler has failed.
+    """The retry policy of a collector: exponential backoff with jitter.
 
-    The wait after n failed attempts is exponential, with jitter: at most `min(max_backoff, backoff * 2 ** (n - 1))`
-    seconds, and with jitter=1 any time from 0 to that with equal chance ("full jitter": Marc Brooker, Exponential
-    Backoff And Jitter, AWS Architecture Blog, 2015), so that events which failed together do not come back together.
+    The delay after n failed attempts is at most `min(max_backoff, backoff * 2 ** (n - 1))` seconds. With jitter=1 it
+    is uniformly distributed from 0 to that value ("full jitter": Marc Brooker, Exponential Backoff And Jitter, AWS
+    Architecture Blog, 2015), so that events that failed together are not retried together.
 
     Args:
-        max_attempts: how often the handler is called for one event, the first time included, at least 1. With 1
-            nothing is retried, and what fails becomes a dead letter at once.
-        backoff: seconds that the first wait takes at most, 0 or more.
-        max_backoff: seconds that any wait takes at most, at least `backoff`.
-        jitter: how much of a wait is left to chance, from 0 (none) to 1 (all of it).
-        on: the exception class that is retried, or several. An Error that a handler returns counts as the exception
-            in it.
+        max_attempts: maximum number of calls of the handler for one event, including the first; at least 1. With 1 an
+            event that fails becomes a dead letter immediately.
+        backoff: maximum delay after the first attempt, in seconds, 0 or more.
+        max_backoff: maximum delay after any attempt, in seconds, at least `backoff`.
+        jitter: random share of the delay, from 0 (none) to 1 (all of it).
+        on: the exception class that is retried, or a tuple of classes. An Error that a handler returns is treated like
+            the exception that it contains.
 
     Raises:
-        ConfigError: a value is out of its range.
+        ConfigError: a value is out of range.
 
     """
 
@@ -72,33 +72,33 @@ class Retry:
             raise ConfigError(f"Retry(on=...) takes an exception class or a tuple of them, not {self.on!r}")
 
     def delay(self, failures: int, chance: float) -> float:
-        """Return the seconds to wait after so many failed attempts.
+        """Return the delay in seconds.
 
         Args:
-            failures: attempts that have failed, at least 1.
+            failures: number of failed attempts, at least 1.
             chance: a random number from 0 to 1.
 
         """
-        # 2.0 ** 1024 overflows; a backoff doubled a thousand times is above any maximum.
+        # 2.0 ** 1024 overflows. A backoff that is doubled a thousand times exceeds any maximum.
         window = min(self.max_backoff, self.backoff * 2.0 ** min(failures - 1, 1000))
         return window * (1.0 - self.jitter * (1.0 - chance))
 
 
 class Verdict(NamedTuple):
-    """What becomes of an event whose attempt has failed: another one in `delay` seconds, or none for `reason`."""
+    """The decision on an event whose attempt has failed: another attempt after `delay` seconds, or a dead letter."""
 
     delay: float
     reason: str | None = None
-    """One of those of a dead letter; None when there is another attempt."""
+    """The reason of the dead letter; None if there is another attempt."""
 
 
 def decide(policy: Retry, attempt: Attempt, error: object, *, chance: float, left: float) -> Verdict:
-    """Return whether a collector tries an event again, and when.
+    """Decide whether and when a collector tries an event again.
 
     Args:
-        policy: of the collector.
-        attempt: all that were made, the one that has just failed included.
-        error: what it failed with: mostly an exception.
+        policy: the collector's.
+        attempt: the failed attempts so far, including the last one.
+        error: the error of the last attempt; usually an exception.
         chance: a random number from 0 to 1.
         left: seconds until the deadline of the event; infinite without one.
 
@@ -111,9 +111,9 @@ def decide(policy: Retry, attempt: Attempt, error: object, *, chance: float, lef
         return Verdict(0.0, NOT_RETRIED)
     if attempt.made >= policy.max_attempts:
         return Verdict(0.0, EXHAUSTED)
-    wanted = error.delay if isinstance(error, RetryLater) else None
-    delay = policy.delay(attempt.made, chance) if wanted is None else wanted
-    # The pool's own error tells when it tries another worker: before that none is there.
+    requested = error.delay if isinstance(error, RetryLater) else None
+    delay = policy.delay(attempt.made, chance) if requested is None else requested
+    # PoolBroken.retry_in: until then the pool starts no worker.
     delay = max(delay, getattr(error, "retry_in", 0.0))
     return Verdict(0.0, DEADLINE) if delay >= left else Verdict(delay)
 

@@ -1,31 +1,27 @@
-"""How a payload finds its collectors, and how their results become one list."""
+"""Routers: select the collectors of a payload, run them, and return their results as one list."""
 
 import asyncio
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from event_collector.handlers.collector import Collector, CollectorDict
 from event_collector.handlers.mismatch import explain_mismatch
-from event_collector.handlers.running_event import TASKS, RunningEvent, running_event
+from event_collector.handlers.running_event import RunningEvent, register_finder, running_event
 from event_collector.handlers.unreached import Unreached
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.results import Error, Ok, Result, ResultList, as_result, failure
 
-__all__ = ["CollectorSet", "Router", "SimpleRouter", "TopicHandlerDict"]
+__all__ = ["CollectorSet", "Router", "SimpleRouter", "TopicHandlerDict", "is_handler_task", "process"]
 
 CollectorSet: TypeAlias = Collection[Collector]
 TopicHandlerDict: TypeAlias = dict[str, set[Collector]]
 
 
-HANDLER_TASKS: "WeakKeyDictionary[asyncio.Task[Any], Router]" = WeakKeyDictionary()
-"""The tasks in which a router runs handlers beside each other: none of them may wait for the end of its queue."""
-
-
 class Router(ABC):
-    """Hands a payload to collectors. Give a subclass to `CollectorQueue(router=...)` to decide it yourself.
+    """Selects and runs the collectors of each payload. Pass a subclass to `CollectorQueue(router=...)` to customize it.
 
     Args:
         collectors: the queue's collectors by key, in the order of their registration.
@@ -39,25 +35,25 @@ class Router(ABC):
     async def handle_event(self, payload: Payload[Any]) -> ResultList:
         """Process the payload and return the results.
 
-        An exception becomes the event's one Error. When it is cancelled, what it awaits is cancelled too.
+        An exception becomes the only Error of the event. Cancelling the event cancels this coroutine.
         """
 
 
 class SimpleRouter(Router):
-    """Delivers as the payload says: to every collector, to those with its keys, or to those of its topics.
+    """Routes by the payload's delivery: to every collector, by key, or by topic.
 
-    Several collectors of one payload run concurrently; the results stand in the order of registration.
+    The collectors of one payload run concurrently; their results are in the order of registration.
     """
 
     _unreached = Unreached()
-    """Answers for payloads that reach nobody; its queue gives it one that logs."""
+    """Makes the results of payloads that reach no collector; the queue replaces it by one that logs."""
 
     def __init__(self, collectors: CollectorDict | None = None) -> None:
         super().__init__(collectors)
         self.topic_handlers: TopicHandlerDict = self.get_topic_handlers(self.collectors)
 
     def get_topic_handlers(self, collectors: CollectorDict) -> TopicHandlerDict:
-        """Return which collectors listen to which topic."""
+        """Return the collectors subscribed to each topic."""
         handlers: TopicHandlerDict = defaultdict(set)
         for collector in collectors.values():
             for topic in collector.topics:
@@ -65,7 +61,7 @@ class SimpleRouter(Router):
         return handlers
 
     def select(self, payload: Payload[Any]) -> list[Collector]:
-        """Return the collectors that this payload goes to, each once, in the order of registration."""
+        """Return the collectors of this payload, each once, in the order of registration."""
         if payload.delivery is Delivery.BROADCAST:
             return list(self.collectors.values())
         if payload.delivery is Delivery.KEY:
@@ -75,50 +71,51 @@ class SimpleRouter(Router):
         return [collector for collector in self.collectors.values() if collector in reached]
 
     async def handle_event(self, payload: Payload[Any]) -> ResultList:
-        """Process the payload in every collector it goes to; none is no error: an empty ResultList."""
+        """Process the payload in its collectors. Without any the ResultList is empty."""
         selected = self.select(payload)
-        if selected:  # no variable for the results: exception, traceback, frame would form a cycle with it
+        if selected:  # no variable for the results: result, exception, traceback, frame would form a cycle
             return await self.async_collector_process(payload, selected)
         return await self.async_collector_process(payload, selected) or self._unreached.results(
             payload, self.collectors
         )
 
     async def async_collector_process(self, payload: Payload[Any], collectors: CollectorSet) -> ResultList:
-        """Process the payload in these collectors concurrently; one that fails does not hide the others."""
+        """Process the payload in these collectors concurrently; the failure of one does not affect the others."""
         if len(collectors) == 1:
             (collector,) = collectors
             return self.gather_results([await process(collector, payload)])
         return await self.process_each([(collector, payload) for collector in collectors])
 
     async def process_each(self, deliveries: Sequence[tuple[Collector, Payload[Any]]]) -> ResultList:
-        """Have each of these collectors process the payload beside it, all of them concurrently."""
+        """Process each payload in its collector, all concurrently, each in a task."""
         event = running_event()
-        number = None if event is None else event.event_id
-        tasks = [asyncio.create_task(self._process_beside(*delivery, number)) for delivery in deliveries]
+        event_id = None if event is None else event.event_id
+        tasks = [asyncio.create_task(self._process_in_task(*delivery, event_id)) for delivery in deliveries]
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         return self.gather_results(
             [
                 failure(outcome, collector.process, (payload,), {}, collector.key)
-                if isinstance(outcome, BaseException)  # a handler that cancelled itself
+                if isinstance(outcome, BaseException)  # the handler cancelled itself
                 else outcome
                 for (collector, payload), outcome in zip(deliveries, outcomes, strict=True)
             ]
         )
 
-    async def _process_beside(self, collector: Collector, payload: Payload[Any], number: int | None) -> Any:
-        self._enter_task(RunningEvent(number, collector.key, payload.attempt))
+    async def _process_in_task(
+        self, collector: Collector, payload: Payload[Any], event_id: int | None
+    ) -> Any:
+        self._enter_task(RunningEvent(event_id, collector.key, payload.attempt))
         return await process(collector, payload)
 
     def _enter_task(self, event: RunningEvent) -> None:
-        # By the task itself: a task factory may run its first step before anybody else knows it. And not above,
-        # where a variable with the task would close a cycle: task, result, exception, traceback, frame.
+        # Called in the task: an eager task runs its first step before create_task() returns. A separate method,
+        # because a variable in the caller would close a cycle: task, result, exception, traceback, frame.
         task = asyncio.current_task()
         if task is not None:
-            HANDLER_TASKS[task] = self
-            TASKS[task] = event
+            _handler_tasks[task] = _HandlerTask(self, event)
 
     def gather_results(self, results: Sequence[Any]) -> ResultList:
-        """Return what the collectors answered as a ResultList."""
+        """Return the outcomes of the collectors as a ResultList."""
         return ResultList(_as_result(result) for result in results)
 
 
@@ -128,8 +125,35 @@ def _as_result(outcome: Any) -> Result:
     return outcome if isinstance(outcome, (Ok, Error)) else Ok(outcome)
 
 
+class _HandlerTask(NamedTuple):
+    """A task in which a router runs one of several handlers of an event. Must not reference the task."""
+
+    router: Router
+    event: RunningEvent
+
+
+_handler_tasks: "WeakKeyDictionary[asyncio.Task[Any], _HandlerTask]" = WeakKeyDictionary()
+
+
+def is_handler_task(task: "asyncio.Task[Any]", router: Router) -> bool:
+    """Return whether a router runs a handler in this task, which therefore cannot wait for the end of the queue."""
+    return task in _handler_tasks and _handler_tasks[task].router is router
+
+
+def _find_running_event() -> RunningEvent | None:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop runs in this thread
+        return None
+    found = None if task is None else _handler_tasks.get(task)
+    return None if found is None else found.event
+
+
+register_finder(_find_running_event)
+
+
 async def process(collector: Collector, payload: Payload[Any]) -> Any:
-    """Return the Result of one collector; its exceptions become an Error, CancelledError passes."""
+    """Return the Result of one collector. An exception becomes an Error; CancelledError propagates."""
     try:
         outcome = await collector.process(payload)
     except Exception as exc:

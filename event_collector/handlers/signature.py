@@ -1,4 +1,4 @@
-"""What a handler is, found by looking at it: coroutine function or plain, and which types it speaks of."""
+"""The signature of a handler: coroutine function or plain, its parameters, and the types of payload and result."""
 
 import functools
 import inspect
@@ -14,11 +14,12 @@ from event_collector.values.results import Error, Ok
 __all__ = [
     "classes_of",
     "describe",
+    "describe_timeout",
     "is_asynchronous",
-    "overdue",
     "payload_type_of",
     "result_type_of",
     "takes_value",
+    "type_name",
 ]
 
 _NOTHING: Any = inspect.Parameter.empty
@@ -27,20 +28,20 @@ TWO_FORMS: Final = "with one value or with a payload and its context: write `(va
 
 
 def describe(processor: Callable[..., Any]) -> str:
-    """Return the name of a handler for logs and errors."""
+    """Return the name of a handler, for logs and errors."""
     return getattr(processor, "__qualname__", None) or repr(processor)
 
 
-def overdue(key: str, processor: Callable[..., Any], timeout: float | None) -> str:
-    """Return what there is to say of a handler that ran longer than its collector allows."""
+def describe_timeout(key: str, processor: Callable[..., Any], timeout: float | None) -> str:
+    """Return the message of HandlerTimeout."""
     return f"collector {key!r}: {describe(processor)} took longer than its timeout of {timeout} s"
 
 
 def is_asynchronous(processor: Callable[..., Any]) -> bool:
-    """Return whether calling the handler gives something to await.
+    """Return whether the handler returns an awaitable.
 
-    Coroutine functions are recognised under functools.partial and functools.wraps, as bound methods and as
-    the `__call__` of an object; anything else only by a return annotation such as Awaitable[Result].
+    Coroutine functions are recognised within functools.partial and functools.wraps, as bound methods and as the
+    `__call__` of an object; other callables only by a return annotation such as Awaitable[Result].
     """
     call = _function(processor)
     if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(inspect.unwrap(call)):
@@ -49,84 +50,80 @@ def is_asynchronous(processor: Callable[..., Any]) -> bool:
 
 
 def takes_value(processor: Callable[..., Any], owner: str) -> bool:
-    """Return whether a handler takes the value alone, rather than the payload and the context.
+    """Return whether a handler takes the value alone, and not the payload and the context.
 
     Args:
-        processor: the handler. One that can be called with two arguments gets payload and context.
-        owner: whose handler it is, for errors.
+        processor: the handler. If it can be called with two arguments, it takes payload and context.
+        owner: the collector, for errors.
 
     Raises:
-        ConfigError: it can be called with neither one argument nor two, or leaves open what they are to be.
+        ConfigError: it can be called with neither one argument nor two, or its form is ambiguous.
 
     """
     signature = _signature(processor)
     if signature is None:
         return False
-    forwards = _is_wrapper(processor) and not _passes_on(
-        processor
-    )  # it has parameters of its own, and knows why
-    said = f"{owner}: {describe(processor)}{_without_annotations(signature)}"
-    place = describe(processor).split(".")[-2:]
-    if (
-        "self" in signature.parameters
-        and inspect.isfunction(processor)
-        and place[:-1] not in ([], ["<locals>"])
-    ):
+    # A wrapper with parameters of its own has the annotations of the function it wraps: they do not apply to it.
+    annotated = not _is_wrapper(processor) or _takes_any_arguments(processor)
+    handler = f"{owner}: {describe(processor)}{_without_annotations(signature)}"
+    path = describe(processor).split(".")[-2:]
+    is_method = inspect.isfunction(processor) and path[:-1] not in ([], ["<locals>"])
+    if is_method and "self" in signature.parameters:
         raise ConfigError(
-            f"{said} is a method without its object: give the bound method, {'(...).'.join(place)}"
+            f"{handler} is a method without its object: give the bound method, {'(...).'.join(path)}"
         )
     if not _binds(signature, 1) and not _binds(signature, 2):
         raise ConfigError(
-            f"{said} cannot be a handler, which is called {TWO_FORMS}; bind the rest with functools.partial"
+            f"{handler} cannot be a handler, which is called {TWO_FORMS}; bind the rest with functools.partial"
         )
     first, second = _first_two(signature)
     if _binds(signature, 2):
-        if not forwards:
-            _refuse_ambiguity(processor, first, second, said)
+        if annotated:
+            _refuse_ambiguity(processor, first, second, handler)
         return False
-    if not forwards and _names(_annotated(processor, first), Payload):
+    if annotated and _mentions(_annotated(processor, first), Payload):
         raise ConfigError(
-            f"{said} takes a payload without the context: write `({first.name}: Payload[...], ctx: Context)`, or "
+            f"{handler} takes a payload without the context: write `({first.name}: Payload[...], ctx: Context)`, or "
             f"annotate {first.name} with the type of the value, which a handler of one parameter gets"
         )
     return True
 
 
-def _refuse_ambiguity(processor: Callable[..., Any], first: Any, second: Any, said: str) -> None:
-    """Raise ConfigError if a handler that would get payload and context seems to expect something else."""
+def _refuse_ambiguity(processor: Callable[..., Any], first: Any, second: Any, handler: str) -> None:
+    """Raise ConfigError if the parameters of a handler may not be meant for the payload and the context."""
     annotation = _annotated(processor, first)
     if _rules_out(annotation, Payload):
-        shown = type_name(annotation)
+        name = type_name(annotation)
         raise ConfigError(
-            f"{said} takes two arguments, so it gets the payload and the context, but the first is annotated "
-            f"{shown}: write `({first.name}: Payload[{shown}], ctx: Context)`, whose value is {first.name}.value, "
-            f"or take the value alone, `({first.name}: {shown})`"
+            f"{handler} takes two arguments, so it gets the payload and the context, but the first is annotated "
+            f"{name}: write `({first.name}: Payload[{name}], ctx: Context)`, whose value is {first.name}.value, "
+            f"or take the value alone, `({first.name}: {name})`"
         )
-    if second.default is _NOTHING or _names(_annotated(processor, second), Context):
+    if second.default is _NOTHING or _mentions(_annotated(processor, second), Context):
         return
     if second.default is not None or _rules_out(_annotated(processor, second), Context):
         raise ConfigError(
-            f"{said} leaves open whether {second.name!r} is the context: annotate it as Context, or write `*, "
+            f"{handler} leaves open whether {second.name!r} is the context: annotate it as Context, or write `*, "
             f"{second.name}` for a handler that takes the value alone"
         )
 
 
 def payload_type_of(processor: Callable[..., Any]) -> Any:
-    """Return Order for a handler whose first parameter is annotated `Payload[Order]`, else Any.
+    """Return the payload type of a handler: Order for the annotation `Payload[Order]` of the first parameter, else Any.
 
-    Of one that takes the value alone, the first parameter's annotation is the type.
+    For a handler that takes the value alone, it is the annotation of the first parameter.
 
     Raises:
-        ConfigError: the annotation names something that cannot be found at run time.
+        ConfigError: the annotation cannot be resolved at run time.
 
     """
     signature = _signature(processor)
-    if signature is None or not signature.parameters:  # built in, without a signature to read
+    if signature is None or not signature.parameters:  # a built-in function without a signature
         return Any
-    told = inspect.signature(processor)  # of a wrapper, what it wraps: that has the annotations
-    annotation = _annotated(processor, _first_two(told)[0]) if told.parameters else _NOTHING
-    alone = not _binds(signature, 2) and not _names(annotation, Payload)
-    if isinstance(annotation, str) and (alone or (_names(annotation, Payload) and "[" in annotation)):
+    wrapped = inspect.signature(processor)  # follows wrappers to the function that has the annotations
+    annotation = _annotated(processor, _first_two(wrapped)[0]) if wrapped.parameters else _NOTHING
+    alone = not _binds(signature, 2) and not _mentions(annotation, Payload)
+    if isinstance(annotation, str) and (alone or (_mentions(annotation, Payload) and "[" in annotation)):
         raise ConfigError(
             f"the annotation {annotation!r} of handler {describe(processor)} cannot be resolved at run time: "
             f"import its names outside of `if TYPE_CHECKING:`, or pass payload_type= to the Collector"
@@ -137,9 +134,9 @@ def payload_type_of(processor: Callable[..., Any]) -> Any:
 
 
 def result_type_of(processor: Callable[..., Any]) -> Any:
-    """Return Receipt for a handler annotated `-> Ok[Receipt]`, `-> Result[Receipt]` or `-> Receipt`, else Any.
+    """Return the result type: Receipt for `-> Ok[Receipt]`, `-> Result[Receipt]` or `-> Receipt`, else Any.
 
-    Within `Awaitable[...]` or `Coroutine[...]` the same counts.
+    `Awaitable[...]` and `Coroutine[...]` around the annotation are ignored.
     """
     annotation = _annotation(_function(processor), "return")
     if _is_awaitable(annotation):
@@ -157,19 +154,19 @@ def _function(processor: Callable[..., Any]) -> Callable[..., Any]:
         processor = processor.func
     if inspect.isroutine(processor) or inspect.isclass(processor):
         return processor
-    return processor.__call__  # type: ignore[operator,no-any-return]  # an object: its bound method
+    return processor.__call__  # type: ignore[operator,no-any-return]  # the bound method of an object
 
 
 def _signature(processor: Callable[..., Any]) -> inspect.Signature | None:
-    """Return how it can be called, without what a partial has bound; None of what is built in and does not tell.
+    """Return the signature without the arguments that a partial binds; None for a built-in function without one.
 
-    That is its own signature, which may differ from that of a function it wraps. One that takes whatever comes can be
-    called as the wrapped one can.
+    A wrapper may have another signature than the function it wraps, and its own one counts. A wrapper that takes any
+    arguments has the signature of the wrapped function.
     """
     try:
-        told = inspect.signature(processor)
-        if _passes_on(processor) and (_binds(told, 1) or _binds(told, 2)):
-            return told
+        wrapped = inspect.signature(processor)
+        if _takes_any_arguments(processor) and (_binds(wrapped, 1) or _binds(wrapped, 2)):
+            return wrapped
         return inspect.signature(processor, follow_wrapped=False)
     except (TypeError, ValueError):
         return None
@@ -180,8 +177,8 @@ def _is_wrapper(processor: Callable[..., Any]) -> bool:
     return inspect.unwrap(call) is not call
 
 
-def _passes_on(processor: Callable[..., Any]) -> bool:
-    """Return whether it takes any number of arguments."""
+def _takes_any_arguments(processor: Callable[..., Any]) -> bool:
+    """Return whether it has a parameter like `*args`."""
     own = inspect.signature(processor, follow_wrapped=False)
     return any(parameter.kind is parameter.VAR_POSITIONAL for parameter in own.parameters.values())
 
@@ -200,7 +197,7 @@ def _binds(signature: inspect.Signature, arguments: int) -> bool:
 
 
 def _first_two(signature: inspect.Signature) -> tuple[inspect.Parameter, inspect.Parameter]:
-    """Return the parameters that two positional arguments would reach; one is both if it takes any number."""
+    """Return the parameters of two positional arguments, which may be the same one, like `*args`."""
     first, *others = signature.parameters.values()
     return first, others[0] if others and first.kind is not first.VAR_POSITIONAL else first
 
@@ -209,19 +206,19 @@ def _annotated(processor: Callable[..., Any], parameter: inspect.Parameter) -> A
     return _annotation(_function(processor), parameter.name)
 
 
-def _names(annotation: Any, kind: type) -> bool:
-    """Return whether an annotation asks for a `kind`; as text, by its name."""
+def _mentions(annotation: Any, kind: type) -> bool:
+    """Return whether an annotation contains `kind` or a subclass; an annotation that is text, by name."""
     if isinstance(annotation, str):
         return annotation.partition("[")[0].endswith(kind.__name__)
     return any(isinstance(one, type) and issubclass(one, kind) for one in classes_of(annotation))
 
 
 def _rules_out(annotation: Any, kind: type) -> bool:
-    """Return whether an annotation asks for what a `kind` cannot be."""
+    """Return whether no instance of `kind` can fit an annotation."""
     return all(
         isinstance(one, type)
-        and one not in (_NOTHING, Any)  # both are classes, the second from Python 3.11 on
-        and not getattr(one, "_is_protocol", False)  # most cannot be asked for their subclasses
+        and one not in (_NOTHING, Any)  # both are classes
+        and not getattr(one, "_is_protocol", False)  # most do not support issubclass()
         and not issubclass(one, kind)
         and not issubclass(kind, one)
         for one in classes_of(annotation)
@@ -229,7 +226,7 @@ def _rules_out(annotation: Any, kind: type) -> bool:
 
 
 def classes_of(annotation: Any) -> list[Any]:
-    """Return the classes that an annotation names, without their arguments; other things as they are."""
+    """Return the members of an annotation, without type arguments: its classes, and forms that are no classes."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     members = get_args(annotation) if _is_union(annotation) else (annotation,)
@@ -237,7 +234,7 @@ def classes_of(annotation: Any) -> list[Any]:
 
 
 def _annotation(call: Callable[..., Any], name: str) -> Any:
-    """Return one annotation, evaluated; as text when it cannot be, so that the others do not matter."""
+    """Return one evaluated annotation, or its text if it cannot be resolved. Other annotations need not resolve."""
     function = inspect.unwrap(call)
     function = getattr(function, "__func__", function)
     annotation = getattr(function, "__annotations__", {}).get(name, _NOTHING)
@@ -268,5 +265,5 @@ def _is_union(annotation: Any) -> bool:
 
 
 def type_name(value_type: Any) -> str:
-    """Return what an error calls a type."""
+    """Return the name of a type in error messages."""
     return value_type.__qualname__ if isinstance(value_type, type) else str(value_type)

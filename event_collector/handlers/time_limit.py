@@ -1,43 +1,28 @@
-"""The time limit of a handler."""
+"""The time limits of handlers on the event loop and in threads."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from event_collector.handlers.signature import overdue as too_late
 from event_collector.values.clock import clock
 from event_collector.values.errors import HandlerTimeout
 
-__all__ = ["LAG", "overdue", "within"]
+__all__ = ["LAG", "within"]
 
 
-class TimeLimited(Protocol):
-    """A collector, as far as its time limit goes."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def handler(self) -> Callable[..., Any]: ...
-    @property
-    def timeout(self) -> float | None: ...
-
-
-def overdue(collector: TimeLimited) -> HandlerTimeout:
-    """Return the error of a handler that ran longer than its collector allows."""
-    return HandlerTimeout(too_late(collector.key, collector.handler, collector.timeout))
-
-
-async def within(collector: TimeLimited, outcome: Awaitable[Any]) -> Any:
-    """Await a handler's outcome for as long as its collector allows.
+async def within(
+    outcome: Awaitable[Any], seconds: float | None, timeout_error: Callable[[], HandlerTimeout]
+) -> Any:
+    """Await a handler's outcome for at most `seconds`; None for no limit.
 
     Raises:
-        HandlerTimeout: it took longer, and was cancelled.
+        HandlerTimeout: the handler took longer and was cancelled; made by `timeout_error`.
 
     """
-    if collector.timeout is None:
+    if seconds is None:
         return await outcome
     limit = asyncio.timeout(None)
-    patience = _Patience(limit, collector.timeout)
+    timer = _LoopTimer(limit, seconds)
     try:
         async with limit:
             return await outcome
@@ -45,36 +30,36 @@ async def within(collector: TimeLimited, outcome: Awaitable[Any]) -> Any:
         if not limit.expired():
             raise
     finally:
-        patience.end()
-        # They know the task, whose result will hold the exception, whose traceback holds this frame: a cycle.
-        del limit, patience
-    raise overdue(collector)
+        timer.cancel()
+        # Breaks a reference cycle: timer, task, its exception, traceback, this frame.
+        del limit, timer
+    raise timeout_error()
 
 
 LAG: Final = 0.5
-"""Seconds. A time limit that is looked at later than this was missed because the program stood still, frozen or with
-its event loop blocked: the handlers get as much time again, or all of them would be over theirs at once."""
+"""Seconds. A timer that fires later than this was delayed by a frozen program or a blocked event loop. The handler then
+gets the full time again; otherwise all handlers would time out at once."""
 
 
-class _Patience:
-    """Lets a time limit expire after so many seconds in which the event loop ran."""
+class _LoopTimer:
+    """Expires a time limit after `seconds` in which the event loop ran."""
 
     def __init__(self, limit: asyncio.Timeout, seconds: float) -> None:
         self._limit = limit
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
-        self._begin()
+        self._start()
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         self._due = clock.now() + self._seconds
-        self._timer = self._loop.call_later(self._seconds, self._look)
+        self._timer = self._loop.call_later(self._seconds, self._fire)
 
-    def _look(self) -> None:
+    def _fire(self) -> None:
         if clock.now() - self._due > LAG:
-            self._begin()
+            self._start()
         else:
             self._limit.reschedule(self._loop.time())
 
-    def end(self) -> None:
-        """Let nothing expire any more."""
+    def cancel(self) -> None:
+        """Stop the timer."""
         self._timer.cancel()

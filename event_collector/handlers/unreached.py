@@ -1,67 +1,60 @@
-"""What becomes of a payload that reaches no collector: results that say why, and one line in the log."""
+"""The results of payloads that reach no collector, with the reason, and the warnings about them."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from event_collector.handlers.collector import Collector
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.results import ResultList
 
-if TYPE_CHECKING:
-    from event_collector.handlers.collector import Collector
-
 __all__ = ["Unreached", "reason"]
 
-TOLD: Final = 100
-"""Sets of keys that are logged, at most: whoever makes them up would fill the memory."""
+MAX_WARNINGS: Final = 100
+"""Maximum number of key sets that are logged and remembered; bounds the memory that a sender can use."""
 
 
 class Unreached:
     """Makes the results of payloads that reach no collector.
 
     Args:
-        log: gets a line when keys are at fault, once for the same keys; None for no lines. Topics that nobody is
-            subscribed to are no fault.
+        log: receives one warning for each set of unknown keys; None disables warnings. Topics without subscribers
+            are normal and not logged.
 
     """
 
     def __init__(self, log: Any = None) -> None:
         self._log = log
-        self._told: set[tuple[str, ...]] = set()
+        self._logged: set[tuple[str, ...]] = set()
 
-    def results(self, payload: Payload[Any], collectors: "Mapping[str, Collector]") -> ResultList:
-        """Return the results of this payload."""
+    def results(self, payload: Payload[Any], collectors: Mapping[str, Collector]) -> ResultList:
+        """Return an empty ResultList with the reason, and log it if it is new."""
         why = reason(payload, collectors)
         keys = payload._headers.keys
-        if payload.delivery is Delivery.KEY and keys not in self._told and len(self._told) < TOLD:
-            self._told.add(keys)
+        if payload.delivery is Delivery.KEY and keys not in self._logged and len(self._logged) < MAX_WARNINGS:
+            self._logged.add(keys)
             if self._log is not None:
                 self._log.warning("an event reached no collector", reason=why)
         return ResultList.none(why)
 
 
-def reason(payload: Payload[Any], collectors: "Mapping[str, Collector]") -> str:
+def reason(payload: Payload[Any], collectors: Mapping[str, Collector]) -> str:
     """Return why a payload reaches none of the collectors."""
     if not collectors:
         return "no collector was reached: the queue has none"
     if payload.delivery is Delivery.KEY:
-        asked, has, there = payload.keys, "has the key", set(collectors)
+        wanted, relation, existing = payload.keys, "has the key", set(collectors)
     else:
-        asked, has, there = payload.topics, "is subscribed to", _topics(collectors.values())
-    if not asked:
+        topics = {topic for collector in collectors.values() for topic in collector.topics}
+        wanted, relation, existing = payload.topics, "is subscribed to", topics
+    if not wanted:
         return f"no collector was reached: the payload has delivery={payload.delivery}, and names none"
-    return f"no collector was reached: none {has} {_listed(asked, 'or')}; there {_listed_or_none(there)}"
+    if not existing:
+        there = "are none"
+    else:
+        there = f"{'is' if len(existing) == 1 else 'are'} {_enumerate(sorted(existing), 'and')}"
+    return f"no collector was reached: none {relation} {_enumerate(wanted, 'or')}; there {there}"
 
 
-def _topics(collectors: "Iterable[Collector]") -> set[str]:
-    return {topic for collector in collectors for topic in collector.topics}
-
-
-def _listed_or_none(names: set[str]) -> str:
-    if not names:
-        return "are none"
-    return f"{'is' if len(names) == 1 else 'are'} {_listed(sorted(names), 'and')}"
-
-
-def _listed(names: Iterable[str], word: str) -> str:
-    *most, last = map(repr, names)
-    return f"{', '.join(most)} {word} {last}" if most else last
+def _enumerate(items: Iterable[str], conjunction: str) -> str:
+    *most, last = map(repr, items)
+    return f"{', '.join(most)} {conjunction} {last}" if most else last

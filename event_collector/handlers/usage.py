@@ -1,46 +1,76 @@
-"""What the handler of one collector has taken so far."""
+"""Usage: counts and times of the handler of one collector."""
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from typing_extensions import TypeVar
-
-    # Covariant, so that a list of several collectors is a list of collectors for every type checker.
-    P = TypeVar("P", default=Any, covariant=True)
-    R = TypeVar("R", default=Any, covariant=True)
-else:
-    from typing import TypeVar
-
-    P = TypeVar("P", covariant=True)
-    R = TypeVar("R", covariant=True)
+from collections.abc import Sequence
 
 __all__ = ["Usage"]
 
 
 class Usage:
-    """What the handler of one collector has taken so far, in all; times in seconds."""
+    """Counts and times of the handler of one collector, since the collector was made; times in seconds.
+
+    All methods are called in the thread of the event loop, and only they write the fields.
+
+    Attributes:
+        running: attempts in the handler now.
+        completions: attempts that have ended.
+        errors: attempts that have failed.
+        wall: time of all ended attempts.
+        times: time of each of the last attempts; None unless `keep()` was called.
+        waits: time from sending to the end of each of the last events; None unless `keep()` was called.
+
+    """
 
     __slots__ = ("completions", "errors", "running", "times", "waits", "wall")
 
     def __init__(self) -> None:
-        self.completions = 0
-        self.errors = 0
-        """Attempts that failed; counted where their results reach the dispatcher."""
-        self.running = 0
+        self.running = self.completions = self.errors = 0
         self.wall = 0.0
         self.times: deque[float] | None = None
-        """Seconds of the last events, where a queue with several collectors keeps them."""
         self.waits: deque[float] | None = None
-        """Seconds from sending to the end of the last events, likewise."""
 
     def keep(self, events: int) -> None:
-        """Keep the times of the last so many events, and forget the earlier ones."""
+        """Keep the times of the last `events` events from now on."""
         self.times, self.waits = deque(maxlen=events), deque(maxlen=events)
 
-    def finished(self, wall: float) -> None:
-        """Note one event that took `wall` seconds."""
+    def began(self) -> None:
+        """Count an attempt that begins."""
+        self.running += 1
+
+    def left(self) -> None:
+        """Count an attempt that is no longer running, whether it has ended or was withdrawn."""
+        self.running -= 1
+
+    def took(self, seconds: float) -> None:
+        """Count the time of an attempt that has ended."""
         self.completions += 1
-        self.wall += wall
+        self.wall += seconds
         if self.times is not None:
-            self.times.append(wall)
+            self.times.append(seconds)
+
+    def ended(self, seconds: float) -> None:
+        """Count an attempt that is no longer running, and its time."""
+        self.running -= 1
+        self.took(seconds)
+
+    def ended_together(self, seconds: Sequence[float]) -> None:
+        """Do what `ended()` does for several attempts."""
+        count = len(seconds)
+        self.running -= count
+        self.completions += count
+        self.wall += sum(seconds)
+        if self.times is not None:
+            self.times.extend(seconds)
+
+    def failed(self) -> None:
+        """Count an attempt that failed."""
+        self.errors += 1
+
+    def waited(self, seconds: float) -> None:
+        """Keep the time from the sending of an event to its end, after `keep()`."""
+        if self.waits is not None:
+            self.waits.append(seconds)
+
+    def set_totals(self, completions: int, wall: float) -> None:
+        """Replace the totals by those of the queue, which counts the events of its only collector itself."""
+        self.completions, self.wall = completions, wall

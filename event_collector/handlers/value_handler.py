@@ -1,4 +1,4 @@
-"""A handler that takes the value alone, called as one that takes the payload and the context."""
+"""The adapter of handlers that take the value alone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +10,7 @@ __all__ = ["ValueHandler"]
 
 
 class ValueHandler:
-    """Calls `handler(value)` for `(payload, ctx)`. A worker process gets a copy, so it is picklable if the handler is.
-
-    Args:
-        handler: what is called.
-
-    """
+    """Calls `handler(value)` when it is called with a payload and a context. Picklable if the handler is."""
 
     __slots__ = ("handler",)
 
@@ -23,5 +18,5 @@ class ValueHandler:
         self.handler = handler
 
     def __call__(self, payload: Payload[Any], ctx: Context) -> Any:
-        """Return what the handler does: its outcome, or what is to be awaited for it."""
+        """Return the handler's outcome, which may be awaitable."""
         return self.handler(payload._value)

@@ -58,7 +58,7 @@ def _payload_of(data: bytes, decode: Callable[[Any], Any]) -> Payload[Any]:
     body = _decode_body(data)
     payload = Payload(decode(body.value), Delivery(body.delivery), body.keys, body.topics, body.priority)
     if body.origin is not None:
-        payload._note(origin=body.origin)
+        payload._update_headers(origin=body.origin)
     return payload
 
 

@@ -51,7 +51,7 @@ class JournalRecorder:
     def __init__(self, journal: Journal, collectors: Mapping[str, Collector], log: Any) -> None:
         self._journal, self._log = journal, log
         self._keys = frozenset(collectors)
-        types = [collector.asked_type() for collector in collectors.values()]
+        types = [collector.required_type() for collector in collectors.values()]
         self._codec = JournalCodec([*types, *journal.types], journal.max_payload_bytes)
         self._writer: Writer | None = None
         self._page: RunningPage | None = None
@@ -111,7 +111,7 @@ class JournalRecorder:
 
     def _replay(self, unfinished: Unfinished) -> CollectorEvent:
         stored, payload, progress = unfinished
-        payload._note(event_id=stored.id)
+        payload._update_headers(event_id=stored.id)
         now = clock.wall()
         event = self._recording.recover(
             stored.id,
@@ -192,7 +192,7 @@ class JournalRecorder:
             )
         schema, body = self._codec.encode(event.payload)
         event.payload = copy(event.payload)  # the sender may send the same payload again, as another event
-        event.payload._note(event_id=event.id)
+        event.payload._update_headers(event_id=event.id)
         if self._page is not None:
             self._page.record_id(event.id)
         now, course, expires, progress = clock.wall(), event.course, None, None

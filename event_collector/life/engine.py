@@ -20,7 +20,7 @@ from event_collector.events.dead_letters import DeadLetters
 from event_collector.handlers.collector import COROUTINE, THREAD, Collector
 from event_collector.handlers.delivery import DeliveryPlan
 from event_collector.handlers.lifecycle import Lifecycles, raise_all
-from event_collector.handlers.router import HANDLER_TASKS, Router
+from event_collector.handlers.router import Router, is_handler_task
 from event_collector.life.open_tiers import Tiers, insist
 from event_collector.life.scaling import make_law
 from event_collector.life.settings import Settings
@@ -214,7 +214,7 @@ class Engine:
         """Return whether start or end wait for this task, so that it cannot wait for them."""
         if task is None:
             return False
-        in_handler = HANDLER_TASKS.get(task) is self._router or self._dispatcher.is_in_handler(task)
+        in_handler = is_handler_task(task, self._router) or self._dispatcher.is_in_handler(task)
         return in_handler or task is self._keeper or task in self._reports
 
     def _take_errors(self) -> list[Exception]:

@@ -1,1 +1,1 @@
-"""A collector in another process: encoding, exceptions, the worker's side."""
+"""Collectors in other processes: their setup, the encoding of what crosses the boundary, and the worker's side."""

@@ -1,11 +1,11 @@
-"""A batch of events in a process of an executor: opened there, run one after the other, closed at the end.
+"""Batches of events in the processes of an executor.
 
-What comes in is the setup of a collector and encoded payloads; what goes out is one message, whatever goes wrong: an
-exception that cannot be pickled, or SystemExit, would break some executors.
+The input is the setup of a collector and encoded payloads. The output is always one encoded reply: an exception that
+cannot be pickled, or SystemExit, would break some executors.
 
-    the thread of the executor -- no timeout --> the handlers
-                               -- timeout -----> a runner, a thread of ours: the handlers
-                                                 the executor's thread only watches, and answers without it
+    executor's thread -- no timeout --> runs the handlers
+                      -- timeout -----> watches a runner, a second thread, which runs the handlers;
+                                        replies without it when a handler takes too long
 """
 
 import sys
@@ -17,23 +17,25 @@ from typing import Any
 
 import msgspec
 
+from event_collector.handlers.frames import hide_modules, stack_text
 from event_collector.remote.codec import encode_raised
-from event_collector.remote.host import Host, open_host, stack_of, trace_of
-from event_collector.values.errors import HandlerTimeout
+from event_collector.remote.host import Host, open_host
 
 __all__ = ["BatchReply", "close_hosts", "decode_reply", "encode_reply", "run_batch"]
 
-PATIENCE = 5.0
-"""Seconds that the closing of a collector waits for the batch that it is in."""
+hide_modules(__name__)
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds that closing a collector waits for its running batch."""
 
 
 class BatchReply(msgspec.Struct, array_like=True, frozen=True):
-    """What became of a batch: of its first events, one reply each. The others were not begun.
+    """The outcome of a batch: one reply for each event that was begun, in order. The events after these were not begun.
 
     Attributes:
-        replies: encoded as a worker's.
-        seconds: what each handler took.
-        begun_by: who had begun the batch before, and is gone; empty otherwise. Then nothing of it was run here.
+        replies: encoded like the replies of a worker.
+        seconds: time of each event in the handler.
+        begun_by: the lost process that began this batch earlier, or empty. If set, nothing was run here.
 
     """
 
@@ -47,75 +49,69 @@ decode_reply: Callable[[bytes], BatchReply] = msgspec.msgpack.Decoder(BatchReply
 
 
 def run_batch(name: str, setup: bytes, bodies: list[bytes], timeout: float | None) -> bytes:
-    """Run encoded payloads in any process, as a job for a `concurrent.futures.Executor`; return a BatchReply.
+    """Run encoded payloads as a job of a `concurrent.futures.Executor`, in any process; return an encoded BatchReply.
+
+    The collector is opened for its first event in each thread that runs batches, and closed when the process ends or
+    by `close_hosts()`. A handler that exceeds its timeout is cancelled if it awaits something. Otherwise it runs on in
+    its thread, its result is dropped, and later events get a new thread. The rest of its batch is not begun.
 
     Args:
-        name: of the setup; what is opened here is kept under it.
-        setup: of the collector.
-        bodies: the payloads.
+        name: the name of the setup, for `close_hosts()`.
+        setup: the setup of the collector.
+        bodies: the encoded payloads.
         timeout: seconds that the handler may take for each; None for no limit.
-
-    The collector is opened at its first event in this process (in each thread of it, for executors whose processes
-    have several), and closed when the process ends, or by `close_hosts()`. A handler over its time cannot be stopped
-    unless it awaits something: it runs on in its thread, unheard, and events that follow get another. What was behind
-    it in its batch is not begun.
 
     """
     try:
-        return encode_reply(_place(name, setup, timeout is not None).run(bodies, timeout or 0.0))
-    except BaseException as exc:  # it could not be opened: the error of each event
-        raised = encode_raised(exc, trace_of(exc))
+        return encode_reply(_open(name, setup, timeout is not None).run(bodies, timeout or 0.0))
+    except BaseException as exc:  # the collector cannot be opened: each event gets the error
+        raised = encode_raised(exc)
         return encode_reply(BatchReply([raised] * len(bodies), [0.0] * len(bodies)))
 
 
 def close_hosts(name: str) -> None:
-    """Leave the lifecycles of a setup that were entered in this process."""
+    """Close the collectors of a setup that are open in this process."""
     with _lock:
-        places = _opened.pop(name, [])
-    for place in places:
-        place.finalize()
+        finalizers = _finalizers.pop(name, [])
+    for finalize in finalizers:
+        finalize()
 
 
-class _Place:
-    """A collector that is open for one thread of the executor."""
+class _DirectHost:
+    """A collector whose handlers run in the executor's thread."""
+
+    closed = False
 
     def __init__(self, setup: bytes) -> None:
-        from multiprocessing.util import Finalize  # atexit is not run in the processes of multiprocessing
-
-        self.closed = False
         self._busy = threading.Lock()
         self._host = open_host(setup)
-        self.finalize: Callable[[], Any] = Finalize(None, self._close, exitpriority=1)
 
     def run(self, bodies: list[bytes], timeout: float) -> BatchReply:
-        """Run the payloads, one after the other, without a limit."""
+        """Run the payloads one after the other. There is no time limit."""
         with self._busy:
-            done = [_run_one(self._host, body) for body in bodies]
-        return _reply(done)
+            return _reply([_run_one(self._host, body) for body in bodies])
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Leave the lifecycle when the running batch has ended; it stays open if that takes too long."""
         self.closed = True
-        if self._busy.acquire(timeout=PATIENCE):  # else its handler does not end
+        if self._busy.acquire(timeout=CLOSE_TIMEOUT):
             try:
                 self._host.close()
             finally:
                 self._busy.release()
 
 
-class _WatchedPlace:
-    """A collector that is open for one thread of the executor, in a runner; after a timeout in the next one."""
+class _WatchedHost:
+    """A collector whose handlers run in a runner, which is replaced after a timeout."""
 
     closed = False
 
     def __init__(self, setup: bytes) -> None:
-        from multiprocessing.util import Finalize
-
         self._setup = setup
         self._runner: _Runner | None = None
-        self.finalize: Callable[[], Any] = Finalize(None, self._close, exitpriority=1)
 
     def run(self, bodies: list[bytes], timeout: float) -> BatchReply:
-        """Run the payloads, one after the other, up to one that takes too long."""
+        """Run the payloads one after the other, until one takes longer than `timeout` seconds."""
         if self._runner is None:
             self._runner = _Runner(self._setup)
         runner = self._runner
@@ -127,17 +123,18 @@ class _WatchedPlace:
                 return reply
         return runner.reply()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Leave the lifecycle when the running batch has ended."""
         self.closed = True
         if self._runner is not None:
             self._runner.close()
 
 
 class _Runner:
-    """A thread with a collector that is open in it.
+    """A thread that runs the handlers of a collector.
 
-    What the two threads share is written under the lock: else an event could be taken for late that has just ended,
-    and the next one would get its timeout.
+    The lock guards the end of an event against a concurrent timeout: the event that has just ended must not be reported
+    as late, nor the next one get its timeout.
     """
 
     def __init__(self, setup: bytes) -> None:
@@ -154,41 +151,46 @@ class _Runner:
         self._thread.start()
 
     def begin(self, bodies: list[bytes]) -> None:
-        """Have a batch run."""
+        """Start a batch."""
         self.ended.clear()
         self._done = []
         self._jobs.put(bodies)
 
     def left(self, timeout: float) -> float:
-        """Return the seconds until the handler that runs is over its time; to open a collector has no limit."""
+        """Return the seconds until the running handler times out. Opening the collector has no limit."""
         began = self._began
         return timeout if began is None else max(0.0, began + timeout - perf_counter())
 
     def reply(self) -> BatchReply:
-        """Return what became of the batch, all of which has run."""
+        """Return the outcome of a batch that has ended.
+
+        Raises:
+            BaseException: the collector cannot be opened.
+
+        """
         if self._error is not None:
             error, self._error = self._error, None
             raise error
         return _reply(self._done)
 
     def abandon(self, timeout: float) -> BatchReply | None:
-        """Go on without the handler that runs; return what was done, and its timeout. None if it is not late."""
+        """Abandon the running handler and return the outcome of the batch with its timeout; None if it is not late."""
         with self._lock:
             host = self._host
             if host is None or self._began is None or self.left(timeout) > 0.0:
                 return None
             self._abandoned = True
-        late = HandlerTimeout(host.overdue(timeout))
+        late = host.timeout_error(timeout)
         frame = sys._current_frames().get(self._thread.ident or 0)
-        trace = f"{stack_of(frame)}HandlerTimeout: {late}\n"
+        trace = f"{stack_text(frame)}HandlerTimeout: {late}\n"
         host.interrupt()
         self._jobs.put(None)
         return _reply([*self._done, (encode_raised(late, trace), timeout)])
 
     def close(self) -> None:
-        """Have it end, and leave the lifecycle."""
+        """Leave the lifecycle and end the thread."""
         self._jobs.put(None)
-        self._thread.join(PATIENCE)
+        self._thread.join(CLOSE_TIMEOUT)
 
     def _serve(self) -> None:
         while (bodies := self._jobs.get()) is not None:
@@ -213,12 +215,12 @@ class _Runner:
 
 
 def _run_one(host: Host, body: bytes) -> tuple[bytes, float]:
-    """Return the reply to a payload, and the seconds that its handler took."""
+    """Return the reply to a payload and the seconds in the handler."""
     began = perf_counter()
     try:
         answer = host.run(body, None, inline=True)[0]
     except SystemExit as exc:
-        answer = encode_raised(exc, trace_of(exc))
+        answer = encode_raised(exc)
     return answer, perf_counter() - began
 
 
@@ -226,26 +228,29 @@ def _reply(done: list[tuple[bytes, float]]) -> BatchReply:
     return BatchReply([answer for answer, _ in done], [seconds for _, seconds in done])
 
 
-class _Places(threading.local):
-    """What a thread of an executor's process has opened, by name, and whether it is watched."""
+class _Thread(threading.local):
+    """The collectors that a thread has opened, by name of the setup and whether they are watched."""
 
     def __init__(self) -> None:
-        self.open: dict[tuple[str, bool], _Place | _WatchedPlace] = {}
+        self.open: dict[tuple[str, bool], _DirectHost | _WatchedHost] = {}
 
 
-_places = _Places()
+_thread = _Thread()
 _lock = threading.Lock()
-_opened: dict[str, list[_Place | _WatchedPlace]] = {}
-"""All that is open in this process, whichever thread has opened it; under the lock."""
+_finalizers: dict[str, list[Callable[[], Any]]] = {}
+"""The finalizers of the collectors that any thread of this process has opened; guarded by the lock."""
 
 
-def _place(name: str, setup: bytes, watched: bool) -> _Place | _WatchedPlace:
-    place = _places.open.get((name, watched))
-    if place is None or place.closed:
-        place = _WatchedPlace(setup) if watched else _Place(setup)
-        # Workers outlive queues, which leave closed ones behind.
-        _places.open = {each: known for each, known in _places.open.items() if not known.closed}
-        _places.open[name, watched] = place
+def _open(name: str, setup: bytes, watched: bool) -> _DirectHost | _WatchedHost:
+    """Return the collector of this thread; open it if necessary."""
+    host = _thread.open.get((name, watched))
+    if host is None or host.closed:
+        from multiprocessing.util import Finalize  # the processes of multiprocessing do not run atexit
+
+        host = _WatchedHost(setup) if watched else _DirectHost(setup)
+        # Processes of executors outlive queues: forget the hosts of earlier ones.
+        _thread.open = {key: each for key, each in _thread.open.items() if not each.closed}
+        _thread.open[name, watched] = host
         with _lock:
-            _opened.setdefault(name, []).append(place)
-    return place
+            _finalizers.setdefault(name, []).append(Finalize(None, host.close, exitpriority=1))
+    return host

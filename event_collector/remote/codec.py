@@ -1,6 +1,6 @@
-"""What crosses the process boundary: payloads one way, results the other, as msgspec msgpack.
+"""The encoding of payloads and results that cross the process boundary: msgpack by msgspec.
 
-Nothing here executes what it reads; how exceptions travel is told in `remote_exceptions`.
+Decoding executes no code from the data. `remote_exceptions` encodes exceptions.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
+from event_collector.handlers.frames import strip_frames
 from event_collector.handlers.signature import type_name
 from event_collector.remote.remote_exceptions import (
     ExceptionParts,
@@ -18,8 +19,8 @@ from event_collector.remote.remote_exceptions import (
 )
 from event_collector.remote.trace_context import CARRIER
 from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError
-from event_collector.values.payload import NO_HEADERS, Delivery, Payload
-from event_collector.values.results import Error, Ok, Result
+from event_collector.values.payload import NO_HEADERS, Delivery, Headers, Payload
+from event_collector.values.results import Error, Ok, Result, exception_text
 
 __all__ = [
     "BLOB",
@@ -32,18 +33,18 @@ __all__ = [
 ]
 
 BLOB = 65_536
-"""Bytes from which on a value that is bytes travels beside its frame, uncopied. Below, a frame of its own costs more
-than the copy."""
+"""Minimum size in bytes of a bytes value that travels in a separate frame, uncopied. For smaller values the separate
+frame costs more than the copy."""
 
 T = TypeVar("T")
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Parts: TypeAlias = tuple[bytes, Buffer | None]
-"""An encoded value, and the large bytes that travel beside it."""
+"""An encoded value, and the large bytes of a separate frame."""
 
 _BYTES = frozenset((bytes, bytearray, memoryview))
 PLAIN = frozenset((dict, list, tuple, str, int, float, bool, type(None)))
-"""What handlers return most; nothing of it is a Result, can be awaited, or travels beside its frame."""
+"""The most frequent result types. None of them is a Result, is awaitable, or needs a separate frame."""
 
 _BROADCAST = Delivery.BROADCAST
 
@@ -51,31 +52,25 @@ _encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 
 
 class _Address(msgspec.Struct, array_like=True):
-    """What there is of a payload besides its value: where it was to go, and what was tried."""
+    """The attributes of a payload besides its value."""
 
     delivery: int = 0
-    keys: tuple[str, ...] = ()
-    topics: tuple[str, ...] = ()
-    priority: Any = None  # an int stays an int
-    attempt: int = 1
-    last_error: str | None = None
-    event_id: int | None = None
+    headers: Headers = NO_HEADERS
     carrier: Mapping[str, str] | None = None
-    """The trace that it belongs to; see `trace_context`."""
-    message_id: str | None = None
+    """The OpenTelemetry trace; see `trace_context`."""
 
 
 class _Envelope(msgspec.Struct, Generic[T], array_like=True):
-    """A payload on the wire. `value` is None when it travels beside. Most have no address: a first attempt for all."""
+    """An encoded payload. `value` is None if it is in a separate frame. A broadcast without headers has no address."""
 
     value: T
     address: _Address | None = None
     number: int = 0
-    """The id of the event, for log lines of the worker."""
+    """The id of the event, for the worker's log lines."""
 
 
 class _Success(msgspec.Struct, Generic[T], array_like=True, tag=0):
-    """What a handler returned; encoded as a tuple, which is made faster."""
+    """The value that a handler returned. Encoded as a tuple, which is faster."""
 
     value: T
 
@@ -85,7 +80,7 @@ class _Value(msgspec.Struct, array_like=True, tag=1):
 
 
 class _Failure(msgspec.Struct, array_like=True, tag=1):
-    """An Error that the handler returned, or an exception that left it (`raised`)."""
+    """An Error that the handler returned, or an exception that it raised."""
 
     err: ExceptionParts | _Value
     details: Any
@@ -98,11 +93,11 @@ def encode_payload(
     """Encode a payload for the collector `key`.
 
     Args:
-        payload: what to encode.
-        key: of the collector, for errors.
+        payload: the payload.
+        key: the key of the collector, for errors.
         number: the id of the event, for log lines.
-        inline: keep large bytes within.
-        traced: whether it belongs to the trace of the calling context, if there is one.
+        inline: whether large bytes are encoded in the same frame.
+        traced: whether to add the carrier of the calling context, if there is one.
 
     Raises:
         EncodeError: msgspec cannot encode the value.
@@ -113,47 +108,31 @@ def encode_payload(
         blob = _large(value) if type(value) in _BYTES and not inline else None
         carrier = CARRIER.get() if traced else None
         is_plain = payload._headers is NO_HEADERS and payload.delivery is _BROADCAST and carrier is None
-        # A tuple is encoded like an _Envelope, and made faster.
-        return _encode(
-            (None if blob is not None else value, None if is_plain else _address(payload, carrier), number)
-        ), blob
+        address = None if is_plain else _Address(payload.delivery.value, payload._headers, carrier)
+        # A tuple is encoded like an _Envelope, but is created faster.
+        return _encode((None if blob is not None else value, address, number)), blob
     except Exception as exc:
         raise _cannot_encode("payload", value, key, exc) from exc
 
 
-def _address(payload: Payload[Any], carrier: Mapping[str, str] | None) -> _Address:
-    headers = payload._headers
-    return _Address(
-        payload.delivery.value,
-        headers.keys,
-        headers.topics,
-        headers.priority,
-        headers.attempt,
-        headers.last_error,
-        headers.event_id,
-        carrier,
-        headers.message_id,
-    )
-
-
 class PayloadDecoder:
-    """Rebuilds payloads in a worker, validated against the type that the handler asks for.
+    """Decodes payloads in a worker, and validates their values.
 
     Args:
-        payload_type: that type; Any takes values as they come.
-        key: of the collector, for errors.
+        payload_type: the type of the values; Any disables the validation.
+        key: the key of the collector, for errors.
 
     Raises:
-        ConfigError: msgspec does not know such a type.
+        ConfigError: msgspec does not support the type.
 
     """
 
     def __init__(self, payload_type: Any, key: str) -> None:
         self._type, self._key = payload_type, key
         self.envelope: _Envelope[Any] | None = None
-        """What was decoded last, until whoever works on it clears it."""
+        """The last decoded envelope; the caller resets it to None when the event has ended."""
         self.carrier: Mapping[str, str] | None = None
-        """The trace that it belongs to, until that is taken."""
+        """The carrier of the last payload, until `take_carrier()`."""
         self._decode: Callable[[Buffer], _Envelope[Any]] = _decoder("payload", _Envelope, payload_type, key)
         self._decode_beside = msgspec.msgpack.Decoder(_Envelope[Any]).decode
 
@@ -161,7 +140,7 @@ class PayloadDecoder:
         """Return the payload.
 
         Raises:
-            PayloadTypeError: its value does not fit the type; the message names the field.
+            PayloadTypeError: the value does not have the type; the message contains the field.
 
         """
         try:
@@ -174,35 +153,30 @@ class PayloadDecoder:
             self.envelope, address = envelope, envelope.address
             if address is None:
                 return Payload(value)
-            payload, self.carrier = _addressed(value, address), address.carrier
+            payload, self.carrier = Payload(value, Delivery(address.delivery)), address.carrier
+            payload._headers = address.headers
             return payload
-        except Exception as exc:  # also what a type's own checks raise
+        except Exception as exc:  # the type may have a `__post_init__` that raises anything
             raise PayloadTypeError(
                 f"collector {self._key!r}: the payload does not fit {type_name(self._type)}: {text_of(exc)}"
             ) from exc
 
     def take_carrier(self) -> Mapping[str, str]:
-        """Return the trace, once."""
+        """Return the carrier of the last payload and remove it."""
         carrier, self.carrier = self.carrier, None
         return carrier or {}
 
 
-def _addressed(value: Any, address: _Address) -> Payload[Any]:
-    payload = Payload(value, Delivery(address.delivery), address.keys, address.topics, address.priority)
-    payload._note(
-        attempt=address.attempt,
-        last_error=address.last_error,
-        event_id=address.event_id,
-        message_id=address.message_id,
-    )
-    return payload
-
-
 def encode_result(outcome: Any, key: str, *, inline: bool = False) -> Parts:
-    """Encode what a handler returned: Ok, Error, or any other value; `inline` keeps large bytes within.
+    """Encode the outcome of a handler: Ok, Error, or any other value.
+
+    Args:
+        outcome: the outcome.
+        key: the key of the collector, for errors.
+        inline: whether large bytes are encoded in the same frame.
 
     Raises:
-        EncodeError: msgspec cannot encode it.
+        EncodeError: msgspec cannot encode the value.
 
     """
     if type(outcome) in PLAIN:
@@ -218,8 +192,17 @@ def encode_result(outcome: Any, key: str, *, inline: bool = False) -> Parts:
         raise _cannot_encode("result", value, key, exc) from exc
 
 
-def encode_raised(exc: BaseException, trace: str) -> bytes:
-    """Encode an exception that left a handler; `trace` is its traceback as text. Never fails."""
+def encode_raised(exc: BaseException, trace: str | None = None) -> bytes:
+    """Encode an exception that a handler raised. Never raises.
+
+    Args:
+        exc: the exception.
+        trace: its traceback as text; None for that of the exception, from the handler's first frame on.
+
+    """
+    if trace is None:
+        strip_frames(exc)
+        trace = exception_text(exc)
     return _encode(_Failure(take_apart(exc, trace), None, raised=True))
 
 
@@ -232,14 +215,14 @@ def _encode_error(error: Error[Any], key: str) -> bytes:
 
 
 class ReplyDecoder:
-    """Turns the reply of a worker into the handler's outcome.
+    """Decodes replies of workers into outcomes of handlers.
 
     Args:
-        result_type: what a success is decoded into; Any takes values as they come.
-        key: of the collector, for errors.
+        result_type: the type of the values; Any disables the validation.
+        key: the key of the collector.
 
     Raises:
-        ConfigError: msgspec does not know such a type.
+        ConfigError: msgspec does not support the type.
 
     """
 
@@ -251,12 +234,11 @@ class ReplyDecoder:
         self._decode_beside = msgspec.msgpack.Decoder(_Success[Any]).decode
 
     def __call__(self, body: Buffer, blob: Buffer | None) -> Result[Any]:
-        """Return the Ok or Error that the handler returned, as of that collector.
+        """Return the Ok or Error of the handler, with the collector's key.
 
         Raises:
-            EncodeError: the reply does not fit the result type, or is no reply at all.
-            BaseException: the exception that left the handler, with the worker's traceback as its cause; as a
-                RuntimeError if it is a StopIteration, like one that leaves a coroutine.
+            EncodeError: the value does not have the result type, or the reply is invalid.
+            BaseException: the handler's exception, with the worker's traceback as its cause; see `presentable()`.
 
         """
         try:
@@ -276,11 +258,11 @@ class ReplyDecoder:
             return Error(err, reply.details, key=self._key)
         if isinstance(err, BaseException):
             raise presentable(err)
-        raise EncodeError(f"collector {self._key!r}: its worker raised what is no exception")
+        raise EncodeError(f"collector {self._key!r}: its worker sent an exception that is none")
 
 
 def _decoder(what: str, frame: Any, value_type: Any, key: str, *others: Any) -> Callable[[Buffer], Any]:
-    """Return what decodes a frame around a value of that type, or one of the other frames."""
+    """Return the decoder of a frame with a value of that type, or of one of the other frames."""
     try:
         # Generic subscription with a run-time type is beyond static typing.
         frames: Any = frame if value_type is Any else frame[value_type]

@@ -1,52 +1,54 @@
-"""The side of a collector that lives in a worker process: its handler, its context, its lifecycle.
+"""A collector in a worker process: its handler, its context, its lifecycle.
 
-A worker gets a *setup*: the handler and what belongs to it, pickled by the program itself, once per worker. Events
-and results are msgpack.
+The program pickles a *setup*, which contains the handler, once per worker. Payloads and results are msgpack.
 """
 
 import os
 import pickle
-import traceback
+import threading
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import Context as ContextVars
-from types import FrameType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
+from event_collector.handlers.frames import hide_modules
 from event_collector.handlers.lifecycle import make_manager
-from event_collector.handlers.running_event import THREAD, RunningEvent
-from event_collector.handlers.signature import overdue
+from event_collector.handlers.running_event import RunningEvent, register_finder
+from event_collector.handlers.signature import describe_timeout
+from event_collector.handlers.value_handler import ValueHandler
 from event_collector.remote.codec import PLAIN, Buffer, Parts, PayloadDecoder, encode_raised, encode_result
-from event_collector.remote.setup import _Setup
+from event_collector.remote.setup import Setup
 from event_collector.remote.trace_context import with_trace
+from event_collector.values.errors import HandlerTimeout
 from event_collector.values.payload import Payload
 from event_collector_workers.limits import explain
 
 if TYPE_CHECKING:
     from event_collector.remote.host_loop import HostLoop
 
-__all__ = ["Host", "open_host", "stack_of", "trace_of"]
+__all__ = ["Host", "open_host"]
 
 
 def open_host(setup: bytes) -> "Host":
-    """Open the collector of a setup in this process."""
+    """Open the collector of a pickled setup in this process."""
     return Host(pickle.loads(setup))  # noqa: S301 - written by seal() in the program that started this worker
 
 
 class Host:
-    """One collector, opened in this process: its lifecycle entered, its handler ready.
+    """An open collector: its lifecycle is entered and its handler ready. It belongs to the thread that opens it.
 
     Raises:
-        Exception: what its lifecycle raises when it is entered.
+        Exception: entering the lifecycle failed.
 
     """
 
-    def __init__(self, setup: _Setup) -> None:
+    def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._processor, self._ctx, self._asynchronous = setup.processor, setup.ctx, setup.asynchronous
         self._decode = PayloadDecoder(setup.payload_type, setup.key)
         self._loop: HostLoop | None = None
         self._manager: AbstractContextManager[Any] | None = None
-        THREAD.hosts.add(self)
+        _thread.hosts.add(self)
         self._is_entered = False
         try:
             self._enter()
@@ -55,7 +57,12 @@ class Host:
             raise
 
     def run(self, body: Buffer, blob: bytes | None, *, inline: bool = False) -> Parts:
-        """Process one encoded payload and return the encoded result. Only SystemExit comes out of it."""
+        """Process one encoded payload and return the encoded result or exception.
+
+        Raises:
+            SystemExit: the handler raised it.
+
+        """
         try:
             payload = self._decode(body, blob)
             return encode_result(self._call(payload), self._setup.key, inline=inline)
@@ -63,20 +70,20 @@ class Host:
             raise
         except BaseException as exc:
             explain(exc)
-            return encode_raised(exc, trace_of(exc)), None
+            return encode_raised(exc), None
         finally:
             self._decode.envelope = None
 
     def running_event(self) -> RunningEvent | None:
-        """Return the event that its handler works on."""
+        """Return the event that the handler processes; None if it is idle."""
         envelope = self._decode.envelope
         if envelope is None:
             return None
-        attempt = 1 if envelope.address is None else envelope.address.attempt
+        attempt = 1 if envelope.address is None else envelope.address.headers.attempt
         return RunningEvent(envelope.number or None, self._setup.key, attempt, os.getpid())
 
     def close(self) -> None:
-        """Leave the lifecycle, and end the event loop if there is one."""
+        """Leave the lifecycle and close the event loop, if there is one."""
         manager, self._manager = self._manager, None
         loop, self._loop = self._loop, None
         try:
@@ -86,19 +93,20 @@ class Host:
             if loop is not None:
                 loop.close()
 
-    def overdue(self, timeout: float) -> str:
-        """Return what there is to say of a handler that takes longer than `timeout` seconds."""
+    def timeout_error(self, timeout: float) -> HandlerTimeout:
+        """Return the error of a handler that takes longer than `timeout` seconds."""
         processor = self._setup.processor
-        return overdue(self._setup.key, getattr(processor, "handler", processor), timeout)
+        handler = getattr(processor, "handler", processor)
+        return HandlerTimeout(describe_timeout(self._setup.key, handler, timeout))
 
     def interrupt(self) -> None:
-        """Cancel the coroutine that runs, from another thread; a plain function cannot be."""
+        """Cancel the running coroutine, from another thread; a no-op for a plain function."""
         loop = self._loop
         if loop is not None:
             loop.interrupt()
 
     def _call(self, payload: Payload[Any]) -> Any:
-        # Every event has context variables of its own: what one handler sets, the next must not see.
+        # Each event has its own context variables: the next event must not see the changes of this one.
         variables = ContextVars() if self._decode.carrier is None else with_trace(self._decode.take_carrier())
         if self._setup.lifecycle is not None:
             self._check_lifecycle()
@@ -122,7 +130,7 @@ class Host:
         self._is_entered = True
 
     def _check_lifecycle(self) -> None:
-        """Enter a lifecycle that has ended by itself again; one event pays for it, so that it is seen."""
+        """Enter a lifecycle that has ended by itself again; the event fails, so that this does not go unnoticed."""
         if not self._is_entered:
             self._enter()
         elif self._loop is not None and self._loop.lifecycle_ended:
@@ -133,7 +141,7 @@ class Host:
             ) from error
 
     def _event_loop(self) -> "HostLoop":
-        """Return the loop of this collector's coroutines; asyncio is imported only where one is needed."""
+        """Return the event loop of this collector. asyncio is imported only if a loop is needed."""
         if self._loop is None:
             from event_collector.remote.host_loop import HostLoop
 
@@ -141,32 +149,23 @@ class Host:
         return self._loop
 
 
-_OURS = (
-    __name__,
-    "event_collector.remote.host_loop",
-    "event_collector.handlers.value_handler",
-    "event_collector.remote.batch_host",
-    "asyncio.base_events",
-    "asyncio.runners",
-    "asyncio.events",
-)
+class _Thread(threading.local):
+    """The collectors that a thread has opened; at most one of them processes an event."""
+
+    def __init__(self) -> None:
+        self.hosts: WeakSet[Host] = WeakSet()
 
 
-def trace_of(exc: BaseException) -> str:
-    """Return the traceback as text, from the handler's first frame on."""
-    trace = exc.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__name__") in _OURS:
-        trace = trace.tb_next
-    try:
-        return "".join(traceback.format_exception(type(exc), exc, trace))
-    except Exception:  # an exception with odd parts
-        return "".join(traceback.format_tb(trace))
+_thread = _Thread()
 
 
-def stack_of(frame: FrameType | None) -> str:
-    """Return where a thread is, as the text of a traceback, from the handler's first frame on."""
-    frames = [each for each, _ in traceback.walk_stack(frame)]
-    ours = next((n for n, each in enumerate(frames) if each.f_globals.get("__name__") in _OURS), len(frames))
-    if not ours:
-        return ""
-    return "".join(["Traceback (most recent call last):\n", *traceback.format_stack(frame, ours)])
+def _find_running_event() -> RunningEvent | None:
+    for host in _thread.hosts:
+        event = host.running_event()
+        if event is not None:
+            return event
+    return None
+
+
+register_finder(_find_running_event)
+hide_modules(__name__, ValueHandler.__module__)

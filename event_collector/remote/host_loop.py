@@ -1,7 +1,7 @@
-"""The event loop of one collector in a worker process: its coroutines, and its asynchronous lifecycle.
+"""The event loop of one collector in a worker process, for its coroutines and its asynchronous lifecycle.
 
-The loop runs while one of these does: at the lifecycle's two ends, and for each event of an `async def` handler.
-One task, the *keeper*, enters the lifecycle and leaves it, as task groups and timeouts within it require.
+The loop runs only while the lifecycle is entered or left, and during each event of an `async def` handler.
+One task, the *keeper*, enters and leaves the lifecycle, because task groups and timeouts require a single task.
 """
 
 import asyncio
@@ -11,11 +11,15 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import Context as ContextVars
 from typing import Any
 
+from event_collector.handlers.frames import hide_modules
+
 __all__ = ["HostLoop"]
+
+hide_modules(__name__, asyncio.BaseEventLoop.__module__, asyncio.Runner.__module__, asyncio.Handle.__module__)
 
 
 class HostLoop:
-    """Runs coroutines in a process that otherwise has no event loop."""
+    """Runs coroutines in a thread without an event loop."""
 
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
@@ -25,7 +29,12 @@ class HostLoop:
         self._running: asyncio.Task[Any] | None = None
 
     def enter(self, manager: AbstractAsyncContextManager[Any]) -> None:
-        """Enter a lifecycle; its error, if it cannot be, is raised here."""
+        """Enter a lifecycle.
+
+        Raises:
+            Exception: entering it failed.
+
+        """
         entered = self._loop.create_future()
         keeper = self._loop.create_task(self._keep(manager, entered), name="lifecycle")
         self._loop.run_until_complete(asyncio.wait((keeper, entered), return_when=asyncio.FIRST_COMPLETED))
@@ -34,7 +43,7 @@ class HostLoop:
         self._keeper = keeper
 
     def run(self, call: Callable[[], Awaitable[Any]], variables: ContextVars) -> Any:
-        """Await what `call()` returns, in a task with these context variables, and return the outcome."""
+        """Await `call()` in a task with these context variables and return the outcome."""
         task = self._running = self._loop.create_task(_await(call), context=variables)
         try:
             return self._loop.run_until_complete(task)
@@ -43,33 +52,33 @@ class HostLoop:
             if not task.done():  # the handler has stopped the loop
                 task.cancel()
             elif not task.cancelled():
-                task.exception()  # retrieved: KeyboardInterrupt and SystemExit come out of the loop by themselves
+                task.exception()  # marks it retrieved: the loop itself raises KeyboardInterrupt and SystemExit
 
     def interrupt(self) -> None:
-        """Cancel the coroutine that runs, if one does; called by another thread."""
+        """Cancel the running coroutine, if there is one; called by another thread."""
         task = self._running
         if task is not None:
-            with contextlib.suppress(RuntimeError):  # it ended meanwhile, and the loop with it
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 self._loop.call_soon_threadsafe(task.cancel)
 
     @property
     def lifecycle_ended(self) -> bool:
-        """Whether the lifecycle has ended by itself, as it does when a task of a group within it fails."""
+        """Whether the lifecycle has ended by itself, for example because a task of its task group failed."""
         return self._keeper is not None and self._keeper.done()
 
     def forget_lifecycle(self) -> BaseException | None:
-        """Make room for another lifecycle; return what ended this one."""
+        """Remove the lifecycle that has ended; return the exception that ended it."""
         keeper, self._keeper = self._keeper, None
         if keeper is None or keeper.cancelled():
             return None
         return keeper.exception()
 
     def close(self) -> None:
-        """Leave the lifecycle, cancel the tasks that handlers have left behind, and close the loop."""
+        """Leave the lifecycle, cancel the remaining tasks of handlers, and close the loop."""
         with self._runner:
             if self._keeper is not None:
                 self._leaving.set()
-                with contextlib.suppress(asyncio.CancelledError):  # one that ends like this has ended, too
+                with contextlib.suppress(asyncio.CancelledError):  # the lifecycle has ended all the same
                     self._loop.run_until_complete(self._keeper)
 
     async def _keep(self, manager: AbstractAsyncContextManager[Any], entered: "asyncio.Future[None]") -> None:

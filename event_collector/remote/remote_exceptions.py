@@ -1,8 +1,8 @@
-"""Exceptions on the wire: taken apart where they were raised, put together where they are needed.
+"""Exceptions on the wire: taken apart in the worker, put together in the program.
 
-They travel as data: the class by name, what the constructor takes, the attributes, notes, and the traceback as text.
-An exception is put together as its own class only when this program has imported that class already, it is an
-`Exception`, and it comes out with the text it had; otherwise it is a RemoteError that names it.
+They travel as data: the name of the class, the arguments of the constructor, attributes, notes, and the traceback as
+text. An exception is rebuilt as its own class only if this program has already imported the class, the class is an
+`Exception`, and the text is the same; otherwise it is replaced by a RemoteError with its class and text.
 """
 
 import sys
@@ -18,15 +18,15 @@ from event_collector.values.errors import RemoteError, RemoteTraceback
 
 __all__ = ["ExceptionParts", "error_text", "presentable", "put_together", "take_apart", "text_of"]
 
-_AS_THEY_ARE: Final = (type(None), bool, int, float, str, bytes)
+_PLAIN: Final = (type(None), bool, int, float, str, bytes)
 _CONTAINERS: Final = (tuple, set, frozenset)
 _SCALARS: Final = (bytearray, datetime, date, time, timedelta, Decimal, UUID)
 _KINDS: Final = (*_CONTAINERS, *_SCALARS)
 _EXCEPTION: Final = len(_KINDS)
-"""The number that marks an exception; those below it mark what msgpack by itself would give another type."""
+"""The extension code of an exception. Lower codes are indices of `_KINDS`, whose types msgpack does not preserve."""
 
 _NOT_EXCEPTIONS: Final = frozenset({("asyncio.exceptions", "CancelledError")})
-"""Those that may be put together although they are no `Exception`: a queue handles them as results."""
+"""Classes that are rebuilt although they are no `Exception`: a queue handles them as results."""
 
 _encode: Final[Callable[[Any], bytes]] = msgspec.msgpack.Encoder().encode
 
@@ -40,12 +40,15 @@ class ExceptionParts(msgspec.Struct, array_like=True, tag=0):
     notes: tuple[str, ...]
     trace: str
     construction: bytes | None
-    """Arguments of the constructor and attributes; None when they cannot be had exactly."""
+    """Arguments of the constructor, and attributes; None if they cannot be encoded exactly."""
 
 
 def take_apart(exc: BaseException, trace: str = "") -> ExceptionParts:
-    """Return the parts of an exception, whatever is odd about it; `trace` is its traceback as text."""
-    notes = getattr(exc, "__notes__", None)
+    """Return the parts of any exception; `trace` is its traceback as text."""
+    try:
+        notes = getattr(exc, "__notes__", None)
+    except Exception:  # a property of its class
+        notes = None
     return ExceptionParts(
         *_full_name(exc),
         text_of(exc),
@@ -56,53 +59,54 @@ def take_apart(exc: BaseException, trace: str = "") -> ExceptionParts:
 
 
 def put_together(parts: ExceptionParts) -> BaseException:
-    """Return the exception, or a RemoteError in its place; its cause is the traceback where there is one."""
+    """Return the exception, or a RemoteError in its place. Its cause is the traceback, if there is one."""
     exc = _rebuilt(parts)
     if exc is None:
         exc = RemoteError(f"{parts.module}.{parts.qualname}: {parts.text}")
-    for note in parts.notes:
-        exc.add_note(note)
+    # Not by assignment, which a frozen dataclass refuses.
+    if parts.notes:
+        BaseException.__setattr__(exc, "__notes__", list(parts.notes))
     if parts.trace:
-        exc.__cause__ = RemoteTraceback(parts.trace)
+        BaseException.__setattr__(exc, "__cause__", RemoteTraceback(parts.trace))
     return exc
 
 
 def presentable(exc: BaseException) -> BaseException:
-    """Return what leaves a handler elsewhere as something that a coroutine may let out here.
+    """Return an exception of a handler in another thread or process in a form that a coroutine here can raise.
 
-    A StopIteration becomes a RuntimeError, as when it leaves a coroutine. What would end this program, such as
-    SystemExit, becomes a RemoteError: it was meant for the thread or process that raised it.
+    StopIteration becomes a RuntimeError, as it does when it leaves a coroutine. An exception that would end this
+    program, such as SystemExit, becomes a RemoteError: it concerns only the thread or process that raised it.
     """
-    if isinstance(exc, StopIteration):
-        shown: Exception = RuntimeError(f"handler raised StopIteration: {text_of(exc)}")
+    if issubclass(type(exc), StopIteration):  # not isinstance(): __class__ may be a property that raises
+        replacement: Exception = RuntimeError(f"handler raised StopIteration: {text_of(exc)}")
     elif isinstance(exc, Exception) or _full_name(exc) in _NOT_EXCEPTIONS:
         return exc
     else:
-        shown = RemoteError(f"{'.'.join(_full_name(exc))}: {text_of(exc)}")
-    shown.__cause__ = exc
-    return shown
+        replacement = RemoteError(f"{'.'.join(_full_name(exc))}: {text_of(exc)}")
+    replacement.__cause__ = exc
+    return replacement
 
 
 def text_of(value: object) -> str:
-    """Return the text of an exception or note, such that it can be encoded."""
+    """Return the text of an exception or note in a form that can be encoded."""
     try:
         return _encodable(str(value))
-    except Exception:  # a broken __str__ must not cost the event its error
+    except Exception:  # its __str__ is broken
         return "(its text could not be made)"
 
 
 def error_text(error: object) -> str:
-    """Return an error as text: for an exception the name of its class and what it says."""
+    """Return the text of an error, for an exception preceded by the name of its class."""
+    text = text_of(error)
     if not isinstance(error, BaseException):
-        return text_of(error)
-    said = text_of(error)
-    return f"{type(error).__qualname__}: {said}" if said else type(error).__qualname__
+        return text
+    return f"{type(error).__qualname__}: {text}" if text else type(error).__qualname__
 
 
 def _full_name(exc: BaseException) -> tuple[str, str]:
     """Return module and qualified name of an exception's class."""
     cls = type(exc)
-    # In a worker the program's main module has another name.
+    # multiprocessing imports the main module of the program under this name.
     module = "__main__" if cls.__module__ == "__mp_main__" else str(cls.__module__)
     return _encodable(module), _encodable(cls.__qualname__)
 
@@ -112,10 +116,11 @@ def _encodable(text: str) -> str:
 
 
 def _construction(exc: BaseException) -> bytes | None:
-    """Encode what `pickle` would call the constructor with, and the attributes that can be encoded."""
+    """Encode the arguments that `pickle` would pass to the constructor, and the attributes that can be encoded."""
     try:
-        made_by, args, *rest = _reduced(exc)
-        if made_by is not type(exc):
+        reduced = exc.__reduce_ex__(2)
+        maker, args, *rest = reduced if isinstance(reduced, tuple) else (None, ())
+        if maker is not type(exc):
             args = exc.args
         attributes = rest[0] if rest and isinstance(rest[0], dict) else {}
         kept = {
@@ -124,11 +129,6 @@ def _construction(exc: BaseException) -> bytes | None:
         return _encode(_exact([list(args), kept]))
     except Exception:
         return None
-
-
-def _reduced(exc: BaseException) -> tuple[Any, ...]:
-    reduced = exc.__reduce_ex__(2)
-    return reduced if isinstance(reduced, tuple) else (None, ())
 
 
 def _is_encodable(value: Any) -> bool:
@@ -140,18 +140,18 @@ def _is_encodable(value: Any) -> bool:
 
 
 def _exact(value: Any) -> Any:
-    """Return the value in a form that comes back as it was, type for type.
+    """Return the value in a form that is decoded to the same value with the same types.
 
     Raises:
-        TypeError: There is none.
+        TypeError: there is no such form.
 
     """
     kind = type(value)
-    if kind in _AS_THEY_ARE:
+    if kind in _PLAIN:
         return value
     if kind is list:
         return [_exact(item) for item in value]
-    if kind is dict and all(type(name) in _AS_THEY_ARE for name in value):
+    if kind is dict and all(type(name) in _PLAIN for name in value):
         return {name: _exact(item) for name, item in value.items()}
     if kind in _CONTAINERS:
         return _extension(_KINDS.index(kind), [_exact(item) for item in value])
@@ -159,7 +159,7 @@ def _exact(value: Any) -> Any:
         return _extension(_KINDS.index(kind), value)
     if isinstance(value, BaseException):
         return _extension(_EXCEPTION, take_apart(value))
-    raise TypeError(f"{kind.__name__} would come back as something else")
+    raise TypeError(f"{kind.__name__} would be decoded as another type")
 
 
 def _extension(kind: int, value: Any) -> msgspec.msgpack.Ext:
@@ -187,14 +187,14 @@ def _rebuilt(parts: ExceptionParts) -> BaseException | None:
         vars(exc).update((name, value) for name, value in attributes.items() if _is_plain_name(name))
     except Exception:  # an odd constructor
         return None
-    # The same letters are enough: sets come back in another order.
+    # Compares sorted letters, because sets are decoded in another order.
     return exc if type(exc) is cls and sorted(text_of(exc)) == sorted(parts.text) else None
 
 
 def _known_class(parts: ExceptionParts) -> type[BaseException] | None:
-    """Return the class, if this program has it and may make one of it.
+    """Return the exception class, if this program has imported it and may instantiate it.
 
-    Nothing is imported and no attribute is computed: that would run code that a worker has named.
+    Imports nothing and computes no attribute: that would run code by a name that comes from a worker.
     """
     found: Any = sys.modules.get(parts.module)
     for name in parts.qualname.split("."):

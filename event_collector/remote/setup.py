@@ -1,4 +1,4 @@
-"""The setup of a collector: its handler and what belongs to it, pickled by the program, once per worker."""
+"""The setup of a collector: handler, context and lifecycle, pickled by the program for its workers."""
 
 import io
 import pickle
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from event_collector.handlers.lifecycle import LifecycleManager
 from event_collector.remote.codec import PayloadDecoder
 from event_collector.values.context import Context
 from event_collector.values.errors import ConfigError
@@ -19,29 +20,31 @@ from event_collector.values.errors import ConfigError
 if TYPE_CHECKING:
     from event_collector.handlers.collector import Collector
 
-__all__ = ["AT_THE_TOP", "is_decorated", "seal"]
+__all__ = ["Setup", "is_decorated", "seal"]
 
-AT_THE_TOP: Final = "define it at the top level of a module"
+REMEDY: Final = "define it at the top level of a module"
 
 
-class _Setup(NamedTuple):
+class Setup(NamedTuple):
+    """The attributes of a collector that a worker needs."""
+
     key: str
     processor: Callable[..., Any]
     asynchronous: bool
     ctx: Context
-    lifecycle: Callable[[Context], Any] | None
+    lifecycle: LifecycleManager | None
     payload_type: Any
 
 
 def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
-    """Return the setup of a collector, for its workers.
+    """Return the pickled setup of a collector.
 
     Args:
-        collector: what they are to run.
-        shares_main: whether they import this program's main module, as processes do that it has started.
+        collector: the collector.
+        shares_main: whether the workers import the main module of this program, as its child processes do.
 
     Raises:
-        ConfigError: something of it cannot be had in another process; the message says what and why.
+        ConfigError: a worker process cannot load a part of the collector; the message names it and the reason.
 
     """
     key, processor = collector.key, collector.processor
@@ -53,18 +56,18 @@ def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
     check("payload_type", collector.payload_type)
     for name in collector.ctx:
         check(f"context value {name!r}", collector.ctx[name], "open it in the collector's lifecycle")
-    PayloadDecoder(collector.payload_type, key)  # refuses here what it would refuse in every worker
+    PayloadDecoder(collector.payload_type, key)  # raises here what it would raise in each worker
     pickler = _SetupPickler()
     pickler.dump(
-        _Setup(
+        Setup(
             key, processor, collector.asynchronous, collector.ctx, collector.lifecycle, collector.payload_type
         )
     )
     return pickler.written()
 
 
-def _check(key: str, main: str | None, instead: str, what: str, value: Any, remedy: str = AT_THE_TOP) -> None:
-    """Raise ConfigError if a worker process could not get `value`; `main` is the main module, if it cannot be had."""
+def _check(key: str, main: str | None, instead: str, what: str, value: Any, remedy: str = REMEDY) -> None:
+    """Raise ConfigError if a worker process cannot load `value`; `main` describes a main module it cannot import."""
     if value is None:
         return
     pickler = _SetupPickler()
@@ -72,8 +75,8 @@ def _check(key: str, main: str | None, instead: str, what: str, value: Any, reme
         pickler.dump(value)
     except Exception as exc:
         raise ConfigError(
-            f"collector {key!r} runs in worker processes, but its {what} cannot be had there: {_reason(value, exc)}: "
-            f"{remedy}, or {instead}"
+            f"collector {key!r} runs in worker processes, but its {what} cannot be loaded there: "
+            f"{_reason(value, exc)}: {remedy}, or {instead}"
         ) from exc
     if pickler.needs_main and main is not None:
         raise ConfigError(
@@ -83,7 +86,7 @@ def _check(key: str, main: str | None, instead: str, what: str, value: Any, reme
 
 
 class _SetupPickler(pickle.Pickler):
-    """Pickles what types are made of, too, and finds out whether the main module is needed to have it all back."""
+    """A pickler that supports constraints of msgspec, and detects objects that are defined in the main module."""
 
     def __init__(self) -> None:
         self._file = io.BytesIO()
@@ -91,7 +94,7 @@ class _SetupPickler(pickle.Pickler):
         self.needs_main = False
 
     def reducer_override(self, obj: Any) -> Any:
-        """Pickle constraints of msgspec, and what a decorator made a Collector of; look at classes and functions."""
+        """Pickle constraints of msgspec, and functions that a decorator has replaced by their Collector."""
         if isinstance(obj, msgspec.Meta):
             return _meta, ({name: getattr(obj, name) for name in _META if getattr(obj, name) is not None},)
         if isinstance(obj, (type, FunctionType)) and obj.__module__ == "__main__":
@@ -101,7 +104,7 @@ class _SetupPickler(pickle.Pickler):
         return NotImplemented
 
     def written(self) -> bytes:
-        """Return the pickle."""
+        """Return the pickled bytes."""
         return self._file.getvalue()
 
 
@@ -113,7 +116,7 @@ def _meta(constraints: dict[str, Any]) -> msgspec.Meta:
 
 
 def is_decorated(function: Any) -> bool:
-    """Return whether a Collector stands where the function was defined, left there by its decorator."""
+    """Return whether the name of a function refers to its Collector, which the decorator has put there."""
     if not isinstance(function, FunctionType):
         return False
     try:
@@ -124,19 +127,19 @@ def is_decorated(function: Any) -> bool:
 
 
 def _handler_at(module: str, name: str) -> Callable[..., Any]:
-    """Return the handler of the Collector of that name."""
+    """Return the handler of the Collector with that name."""
     found: Callable[..., Any] = attrgetter(f"{name}.handler")(import_module(module))
     return found
 
 
 def _unimportable_main() -> str | None:
-    """Return what the main module is, in words, if no other process can import it."""
+    """Return a description of the main module if other processes cannot import it, else None."""
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     if spec is None:
         file = getattr(main, "__file__", None)
         return "an interactive session" if file is None or file.startswith("<") else None  # "<stdin>"
-    # multiprocessing takes a __main__.py for a program that must not be imported
+    # multiprocessing does not import a __main__.py
     return "a __main__.py" if spec.name.rpartition(".")[2] == "__main__" else None
 
 

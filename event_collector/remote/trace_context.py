@@ -1,7 +1,7 @@
-"""The trace that an event belongs to, on its way to another process.
+"""The OpenTelemetry trace of an event, for its handler in another process.
 
-A carrier is what a propagator of OpenTelemetry writes, headers as in HTTP. Nothing of OpenTelemetry is imported here
-before there is one.
+A carrier contains the headers that a propagator of OpenTelemetry writes, as in HTTP. OpenTelemetry is imported only if
+an event has one.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from contextvars import ContextVar
 __all__ = ["CARRIER", "with_trace"]
 
 CARRIER: ContextVar[Mapping[str, str] | None] = ContextVar("event_collector_carrier", default=None)
-"""What goes with the payload that is encoded within the context."""
+"""The carrier of the payload that is encoded in this context."""
 
 
 def with_trace(carrier: Mapping[str, str]) -> ContextVars:
-    """Return context variables for a handler: empty but for the trace of a carrier."""
+    """Return context variables for a handler that contain nothing but the trace of a carrier."""
     from opentelemetry import context, propagate
 
     variables = ContextVars()

@@ -1,4 +1,4 @@
-"""Whose time it was: what each collector's handler has taken of the CPUs and of the event loop, and had to wait."""
+"""CPU time and waiting time of each collector's handler."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,45 +7,48 @@ from time import thread_time
 from typing import Final
 
 from event_collector.handlers.collector import ADAPTIVE, COROUTINE, PROCESS, Collector
-from event_collector.sizing.step_samples import Sample, StepSampler
+from event_collector.sizing.step_samples import NO_TIME, Sample, StepSampler
 from event_collector.tiers.adaptive import AdaptiveTier
 from event_collector_workers.machine import run_delay
 
 __all__ = ["Account", "TimeAccounts"]
 
 EVENTS_A_LOOK: Final = 8
-"""Events of a collector that are sampled from one look of the monitor to the next. More follow a changed handler
-sooner, and cost more."""
+"""Events of a collector that are sampled between two looks of the monitor. More samples detect a changed handler
+earlier, and cost more."""
 
 MEMORY: Final = 10.0
-"""Samples that the mean for the events in between is averaged over, as a rule."""
+"""Number of samples in the moving average that is used for the events without a sample."""
 
 WORTH_SAMPLING: Final = 0.25
-"""Busy share of the loop above which it matters which collector it is busy with."""
+"""Minimum busy share of the event loop for which handlers are sampled."""
 
 LATE: Final = 0.002
-"""Seconds that what is due has to wait on the loop, above which it matters as well: blocking shows here."""
+"""Minimum lag of the event loop, in seconds, for which handlers are sampled even at low CPU time: they may block."""
 
 OVERHEAD: Final = 0.0001
-"""Seconds of the queue's own work that may be counted for a sampled event. What the loop does beyond that is the
-program's."""
+"""Maximum overhead of the queue per sampled event, in seconds. The rest of the loop's time is the program's."""
 
 
 class Account:
-    """One collector; seconds in all so far."""
+    """The times of one collector, in seconds.
+
+    Attributes:
+        collector: the collector.
+        cpu: total CPU time.
+        delay: total time in which handlers were ready to run, but waited for the event loop or for a CPU.
+        fresh: events that have ended since the last look.
+        fresh_wall: time of these events in the handler.
+        sampled: sum of the samples of these events, those without a sample estimated; None without sampling.
+        preempted: time of their steps in which the thread of the loop was ready to run, but had no CPU.
+
+    """
 
     def __init__(self, collector: Collector, sampler: StepSampler | None) -> None:
         self.collector = collector
-        self.cpu = 0.0
-        self.delay = 0.0
-        """Ready to run, but not running: behind other work on the loop, or on the machine's CPUs."""
+        self.cpu = self.delay = self.fresh_wall = self.preempted = 0.0
         self.fresh = 0
-        """Events that have ended since the last look."""
-        self.fresh_wall = 0.0
         self.sampled: Sample | None = None
-        """What the fresh events took together; None where no samples are taken."""
-        self.preempted = 0.0
-        """How much of their time in steps the loop's thread had no CPU, although it was ready to run."""
         self._sampler = sampler
         self._place = collector.place
         self._completions, self._wall = collector.usage.completions, collector.usage.wall
@@ -55,9 +58,9 @@ class Account:
             sampler.arm(EVENTS_A_LOOK)
 
     def observe(self, *, worthwhile: bool) -> None:
-        """Count what has ended since the last look, and have samples of what follows taken where it is worthwhile."""
+        """Count the events that have ended since the last look, and sample the next ones if it is worthwhile."""
         usage, collector, sampler = self.collector.usage, self.collector, self._sampler
-        # They fall when another queue, whose counters begin anew, goes on with a collector.
+        # The counters decrease when another queue, which starts at zero, continues with the collector.
         self.fresh, self._completions = max(0, usage.completions - self._completions), usage.completions
         self.fresh_wall, self._wall = max(0.0, usage.wall - self._wall), usage.wall
         if self._place != collector.place:
@@ -73,60 +76,58 @@ class Account:
             self._mean, self._weight = None, 0.0
 
     def add(self, cpu: float, delay: float) -> None:
-        """Note what the fresh events took; no more than they lasted."""
+        """Add times of the fresh events, limited to their time in the handler."""
         cpu = min(max(0.0, cpu), self.fresh_wall)
         self.cpu += cpu
         self.delay += min(max(0.0, delay), self.fresh_wall - cpu)
 
     def stop(self) -> None:
-        """Have no more samples taken."""
+        """Stop sampling."""
         if self._sampler is not None:
             self._sampler.disarm()
 
     def _estimate(self, samples: list[Sample]) -> Sample | None:
-        """Return what the fresh events took: the sampled ones as measured, the others as the mean says."""
+        """Return the sum for the fresh events: measured for those with a sample, the mean for the others."""
         for sample in samples:
             self._weight = min(MEMORY, self._weight + 1.0)
-            self._mean = _mixed(self._mean or sample, sample, 1.0 / self._weight)
+            share = 1.0 / self._weight
+            self._mean = NO_TIME.plus(self._mean or sample, 1.0 - share).plus(sample, share)
         if self._mean is None:
             return None
-        total = Sample(0.0, 0.0, 0.0)
-        for sample in samples[: self.fresh]:
-            total = _sum(total, sample, 1)
-        return _sum(total, self._mean, self.fresh - min(len(samples), self.fresh))
+        total, measured = NO_TIME, samples[: self.fresh]
+        for sample in measured:
+            total = total.plus(sample)
+        return total.plus(self._mean, self.fresh - len(measured))
 
 
 class TimeAccounts:
-    """The accounts of a queue's collectors, kept by the monitor at each of its looks.
+    """The accounts of a queue's collectors. The monitor updates them with `look()`.
 
     Args:
-        collectors: of the queue.
-        adaptive: where the adaptive ones are; None when there are none.
+        collectors: the collectors of the queue.
+        adaptive: the tier of the adaptive ones; None if there are none.
 
     """
 
     def __init__(self, collectors: Sequence[Collector], adaptive: AdaptiveTier | None) -> None:
         self.by_key = {collector.key: _open(collector, adaptive) for collector in collectors}
         self.loop_busy = 0.0
-        """Seconds for which the interpreter was busy: its loop, and adaptive handlers in its threads.
-
-        A loop that has work and no CPU is as full as one that has both.
-        """
+        """Seconds for which the event loop, or adaptive handlers in threads, were on a CPU or ready to be."""
         self._thread = get_native_id()
         self._loop_cpu = thread_time()
         self._loop_delay = run_delay(self._thread) or 0.0
         self._workers_cpu = self._workers_delay = 0.0
-        # Of events that have not ended yet: many are longer than from one look to the next.
+        # Times not yet attributed to events: many events take longer than the interval between two looks.
         self._pending_cpu = self._pending_delay = 0.0
 
     def look(self, elapsed: float, lag: float, workers_cpu: float, workers_delay: float) -> None:
-        """Bring all accounts up to date.
+        """Update all accounts.
 
         Args:
             elapsed: seconds since the last look.
-            lag: seconds that what is due waits on the loop for its turn.
-            workers_cpu: seconds that all workers have been on a CPU so far.
-            workers_delay: seconds that they were ready to be.
+            lag: seconds that a callback of the event loop waits for its turn.
+            workers_cpu: total seconds that all workers were on a CPU.
+            workers_delay: total seconds that they were ready to run, but waited for a CPU.
 
         """
         cpu = thread_time()
@@ -144,12 +145,12 @@ class TimeAccounts:
         self._share_workers()
 
     def stop(self) -> None:
-        """Have no more samples taken."""
+        """Stop sampling."""
         for account in self.by_key.values():
             account.stop()
 
     def _share_loop(self, spent: float, preempted: float, lag: float) -> None:
-        """Share the loop's CPU time out: to sampled collectors what is known, to the others by number of events."""
+        """Attribute the loop's CPU time: to sampled collectors by their samples, to the others by number of events."""
         here = [account for account in self.by_key.values() if account.collector.place == COROUTINE]
         known = sum(account.sampled.cpu for account in here if account.sampled is not None)
         held = sum(account.sampled.held for account in here if account.sampled is not None)
@@ -167,12 +168,12 @@ class TimeAccounts:
                 continue
             overhead = min(OVERHEAD, rest / events) * account.fresh
             account.preempted = preempted * account.sampled.held / held if held else 0.0
-            # The first step of an event begins when its service does; before each other one it waits for its turn.
+            # An event waits for the loop before each of its steps except the first.
             turns = max(0.0, account.sampled.steps - account.fresh)
             account.add(scale * account.sampled.cpu + overhead, turns * lag + account.preempted)
 
     def _share_threads(self) -> float:
-        """Count the CPU time of adaptive handlers in threads, and return it: they share one interpreter."""
+        """Attribute and return the CPU time of adaptive handlers in threads, which share the interpreter."""
         total = 0.0
         for account in self.by_key.values():
             if account.sampled is not None and account.collector.place != COROUTINE:
@@ -181,7 +182,7 @@ class TimeAccounts:
         return total
 
     def _share_workers(self) -> None:
-        """Share the workers' time out by the time that ended events spent there, where they run one at a time."""
+        """Attribute the time of the workers in proportion to the handler time of ended events."""
         there = [account for account in self.by_key.values() if account.collector.place == PROCESS]
         wall = sum(account.fresh_wall for account in there)
         cpu = min(self._pending_cpu, wall)
@@ -200,13 +201,3 @@ def _open(collector: Collector, adaptive: AdaptiveTier | None) -> Account:
     if collector.mode == ADAPTIVE and adaptive is not None:
         return Account(collector, StepSampler(collector, partial(adaptive.examine, collector)))
     return Account(collector, StepSampler(collector) if collector.mode == COROUTINE else None)
-
-
-def _mixed(mean: Sample, sample: Sample, weight: float) -> Sample:
-    return _sum(_sum(Sample(0.0, 0.0, 0.0), mean, 1.0 - weight), sample, weight)
-
-
-def _sum(total: Sample, sample: Sample, times: float) -> Sample:
-    return Sample(
-        total.cpu + times * sample.cpu, total.held + times * sample.held, total.steps + times * sample.steps
-    )

@@ -1,4 +1,4 @@
-"""The share of the event loop that each collector's handler takes over time; reports the one that takes too much."""
+"""The share of the event loop that each handler holds, and the warning about a handler that holds too much."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -8,43 +8,41 @@ from event_collector.sizing.handler_time import Account
 __all__ = ["LoopShares"]
 
 SPAN: Final = 10.0
-"""Seconds of activity over which a share is taken. Shorter would accuse a handler of a short rush."""
+"""Seconds of activity over which a share is measured. With a shorter span a short burst would cause a warning."""
 
 HOG: Final = 0.5
-"""Share of the loop that is reported: above it everybody else waits as long as this handler runs."""
+"""Minimum share of the loop that is reported. Above it, all other handlers wait longer than this one runs."""
 
 WORTHWHILE: Final = 0.0002
-"""Seconds on the loop, per event, below which a worker would cost more than it saves."""
+"""Minimum seconds on the loop per event that are reported. Below it, a worker process would cost more than it saves."""
 
 
 class LoopShares:
-    """Reports each handler once that holds the loop for most of the time, where mode "auto" put it there.
+    """Warns once about each handler that holds the event loop most of the time, if mode="auto" chose the loop for it.
 
     Args:
-        log: where reports go.
+        log: receives the warnings.
 
     """
 
     def __init__(self, log: Any) -> None:
         self._log = log
         self._reported: set[str] = set()
-        self._since: dict[str, tuple[float, float, int]] = {}  # held, on a CPU or ready for one, events
+        self._since: dict[
+            str, tuple[float, float, int]
+        ] = {}  # seconds held, seconds on a CPU or ready for one, events
         self._span = 0.0
 
     def look(self, elapsed: float, accounts: Iterable[Account]) -> None:
-        """Take in what the accounts say after `elapsed` seconds of activity."""
+        """Add the readings of the accounts after `elapsed` seconds of activity."""
         self._span += elapsed
         for account in accounts:
             collector = account.collector
             if not (collector.automatic and collector.asynchronous) or account.sampled is None:
                 continue
             held, cpu, events = self._since.get(collector.key, (0.0, 0.0, 0))
-            taken = account.sampled
-            self._since[collector.key] = (
-                held + taken.held,
-                cpu + taken.cpu + account.preempted,
-                events + account.fresh,
-            )
+            held, cpu = held + account.sampled.held, cpu + account.sampled.cpu + account.preempted
+            self._since[collector.key] = held, cpu, events + account.fresh
         if self._span >= SPAN:
             for key, (held, cpu, events) in self._since.items():
                 self._judge(key, held, cpu, events)
@@ -68,7 +66,7 @@ class LoopShares:
 
 
 def _remedy(key: str, computing: float) -> str:
-    if computing < 0.5:  # it sleeps, or waits for something, without await
+    if computing < 0.5:
         return (
             f"it waits without `await`: use an asynchronous library, or write the handler as a plain `def` and "
             f"Collector({key!r}, ..., mode='thread')"

@@ -266,8 +266,7 @@ class Monitor:
         self._worker_needed = workers.outstanding > 0 or figures.remote_queued > 0
         alone = len(self._collectors) == 1 and not self._collectors[0].is_batched
         if alone:  # all events are its own, and counted already
-            usage = self._collectors[0].usage
-            usage.completions, usage.wall = figures.attempts, figures.service_total
+            self._collectors[0].usage.set_totals(figures.attempts, figures.service_total)
         elapsed, self._looked = now - self._looked, now
         self._accounts.look(elapsed, self._lag, workers.cpu, workers.delay)
         self._shares.look(elapsed, self._accounts.by_key.values())

@@ -1,8 +1,8 @@
-"""Samples of what a handler's steps take: CPU time, time for which the loop is held, and how many there are.
+"""Samples of the steps of a handler: their number, their CPU time, and the time for which they hold the event loop.
 
-A *step* is what a coroutine runs from one wait to the next. To measure each of every event would cost more than
-many handlers do. So a sampler stands in for the handler of its collector for the few events that are due, and
-steps aside again: events in between, and queues that ask for no samples, pay nothing.
+A *step* is the code that a coroutine runs between two waits. Measuring all steps would cost more than many handlers do.
+Therefore a stand-in replaces the collector's processor for the few events that are sampled. Other events, and queues
+without sampling, pay nothing.
 """
 
 import functools
@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 
 from event_collector.handlers.collector import Collector, Processor
 
-__all__ = ["Sample", "StepSampler"]
+__all__ = ["NO_TIME", "Sample", "StepSampler"]
 
 KEPT: Final = 256
-"""Samples kept until they are taken; more would be of no use."""
+"""Maximum number of samples that are kept until `take()`."""
 
 
 class Sample(NamedTuple):
@@ -26,39 +26,44 @@ class Sample(NamedTuple):
     held: float
     steps: float
 
+    def plus(self, other: "Sample", times: float = 1.0) -> "Sample":
+        """Return the sum of this sample and `times` times the other."""
+        return Sample(*(mine + times * its for mine, its in zip(self, other, strict=True)))
+
+
+NO_TIME: Final = Sample(0.0, 0.0, 0.0)
+
 
 class StepSampler:
     """Samples the events of one collector, on the event loop or in threads.
 
     Args:
-        collector: whose `processor` it stands in for while samples are due.
-        examine: called with the payload and the outcome of each sampled event that returns, there where it ran.
+        collector: the collector, whose processor is replaced while samples are due.
+        examine: called with payload and outcome of each sampled event that returns, in the thread of the handler.
 
     """
 
     def __init__(self, collector: Collector, examine: Callable[[Any, Any], None] | None = None) -> None:
         self._collector = collector
-        processor = collector.processor  # the stand-in of another queue's sampler, if that is at it right now
+        processor = collector.processor  # may be the stand-in of another queue's sampler
         self._handler: Processor = getattr(processor, "sampled_handler", processor)
         self._stand_in = self._make_stand_in(self._handler)
         self._examine = examine
         self._due = 0
-        # Appended to by whichever thread runs the handler, emptied by the loop's: both are atomic.
+        # The thread of the handler appends, the thread of the event loop removes; both operations are atomic.
         self._samples: deque[Sample] = deque(maxlen=KEPT)
 
     def arm(self, events: int) -> None:
-        """Sample the next so many events; a handler that somebody has exchanged is left alone."""
-        if self._collector.processor is self._handler:
-            self._collector.processor = self._stand_in
+        """Sample the next `events` events, unless the application has replaced the processor."""
+        self._collector.replace_processor(self._handler, self._stand_in)
         self._due = events
 
     def disarm(self) -> None:
-        """Step aside."""
-        if self._collector.processor is self._stand_in:
-            self._collector.processor = self._handler
+        """Stop sampling."""
+        self._collector.replace_processor(self._stand_in, self._handler)
 
     def take(self) -> list[Sample]:
-        """Return the samples that have come in, and forget them."""
+        """Return and remove the samples."""
         return [self._samples.popleft() for _ in range(len(self._samples))]
 
     def _make_stand_in(self, handler: Processor) -> Processor:
@@ -84,7 +89,7 @@ class StepSampler:
 
 
 class _Sampled:
-    """Awaits what a handler gave, and measures each step of it."""
+    """Awaits the awaitable of a handler and measures each step."""
 
     __slots__ = ("_awaitable", "_cpu", "_ended", "_held", "_steps")
 
@@ -113,16 +118,16 @@ class _Sampled:
             return stop.value
 
     def close(self) -> None:
-        """End it without having awaited it, as a thread does, which cannot."""
+        """Close the awaitable, which was never awaited, to avoid the warning of a coroutine."""
         if hasattr(self._awaitable, "close"):
-            self._awaitable.close()  # else a coroutine would complain
+            self._awaitable.close()
 
     def _step(self, proceed: Callable[[Any], Any], value: Any) -> Any:
         began, cpu = monotonic(), thread_time()
         try:
             return proceed(value)
         finally:
-            del value  # an exception whose traceback holds this frame: it would form a cycle
+            del value  # breaks a reference cycle: an exception, its traceback, this frame
             self._cpu += thread_time() - cpu
             self._held += monotonic() - began
             self._steps += 1

@@ -47,5 +47,5 @@ class JsonPayloads:
 def from_message(to_payload: Callable[[BrokerMessage], Payload[Any]], message: BrokerMessage) -> Payload[Any]:
     """Return the payload of a message, with the message id and the number of the delivery."""
     payload = copy(to_payload(message))  # `to_payload` may return one object several times
-    payload._note(message_id=message.id, attempt=max(1, message.deliveries))
+    payload._update_headers(message_id=message.id, attempt=max(1, message.deliveries))
     return payload

@@ -7,8 +7,7 @@ they began; those that wait go where the collector is when their turn comes.
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from event_collector.handlers.collector import PROCESS, Collector
-from event_collector.handlers.collector import Tier as CollectorTier
+from event_collector.handlers.collector import PROCESS, Collector, HandlerTier
 from event_collector.remote.codec import encode_payload, encode_result
 from event_collector.values.errors import ConfigError, EncodeError
 from event_collector.values.payload import Payload
@@ -34,8 +33,8 @@ class AdaptiveTier:
     def __init__(
         self,
         collectors: Sequence[Collector],
-        workers: CollectorTier,
-        threads: CollectorTier | None,
+        workers: HandlerTier,
+        threads: HandlerTier | None,
         redirect: Callable[[], None],
         log: Any,
     ) -> None:
@@ -46,7 +45,7 @@ class AdaptiveTier:
         self._travelling: set[str] = set()  # keys of those that have had an event whose values could travel
         self._staying: set[str] = set()
         for collector in collectors:
-            collector.place = collector.home
+            collector.move_to(collector.home)
 
     async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
         """Run the handler in a worker or a thread, and return its outcome."""
@@ -91,7 +90,7 @@ class AdaptiveTier:
 
     def _move(self, collector: Collector, tier: Tier, reason: str) -> Change:
         before, before_tier = collector.place, _tier(collector)
-        collector.place = PROCESS if tier is Tier.PROCESS else collector.home
+        collector.move_to(PROCESS if tier is Tier.PROCESS else collector.home)
         self._log.info(
             "collector moved", collector=collector.key, before=before, after=collector.place, reason=reason
         )

@@ -1,15 +1,15 @@
 """Handlers in threads: those of the queue, and how to call one in the threads of an executor."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, Final
 
 from event_collector.handlers.collector import Collector
-from event_collector.handlers.running_event import THREAD, RunningEvent, running_event
+from event_collector.handlers.running_event import RunningEvent, register_finder, running_event
 from event_collector.handlers.signature import describe
-from event_collector.handlers.time_limit import within
 from event_collector.remote.remote_exceptions import presentable
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
@@ -52,7 +52,7 @@ class ThreadTier:
             raise
         self._running.add(future)
         future.add_done_callback(lambda _: _in_loop(loop, self._ended, future))
-        return await within(collector, asyncio.wrap_future(future))
+        return await collector.within_timeout(asyncio.wrap_future(future))
 
     def close(self) -> None:
         """End the threads. Those still in a handler, after its timeout or cancellation, end with it."""
@@ -64,6 +64,16 @@ class ThreadTier:
         self._free.release()
 
 
+class _Thread(threading.local):
+    """The event in the handler of a thread."""
+
+    event: RunningEvent | None = None
+
+
+_thread = _Thread()
+register_finder(lambda: _thread.event)
+
+
 def call_in_thread(executor: Executor, collector: Collector, payload: Payload[Any]) -> "Future[Any]":
     """Have a thread of the executor run the handler; nothing that would end this program comes out of it."""
     call = executor.submit(copy_context().run, _call_plain, collector, payload, running_event())
@@ -73,7 +83,7 @@ def call_in_thread(executor: Executor, collector: Collector, payload: Payload[An
 
 def _call_plain(collector: Collector, payload: Payload[Any], event: RunningEvent | None) -> Any:
     """Run a handler in a thread; let out only what a future, and the coroutine that awaits it, can take."""
-    THREAD.event = event
+    _thread.event = event
     try:
         outcome = collector.processor(payload, collector.ctx)
     except BaseException as exc:
@@ -82,7 +92,7 @@ def _call_plain(collector: Collector, payload: Payload[Any], event: RunningEvent
             raise
         raise shown from exc
     finally:
-        THREAD.event = None
+        _thread.event = None
     if hasattr(outcome, "__await__"):
         if hasattr(outcome, "close"):
             outcome.close()  # a coroutine that is not awaited complains

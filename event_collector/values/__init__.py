@@ -1,1 +1,1 @@
-"""What is sent and what comes back: payloads, results, contexts, errors. This room knows no other."""
+"""The values that travel: payloads, contexts, results, errors, and the clock. This room imports no other."""

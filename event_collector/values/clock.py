@@ -1,4 +1,4 @@
-"""The clock of all queues: one object that tells the time, and whose source of time tests exchange."""
+"""The clock of all queues, whose source of time tests can replace."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,10 +9,10 @@ __all__ = ["Clock", "TimeSource", "clock"]
 
 
 class TimeSource:
-    """Real time. A subclass may tell another one; see `event_collector.testing.ManualClock`."""
+    """Real time. Subclasses simulate time; see `event_collector.testing.ManualClock`."""
 
     least_pause: float = 0.0
-    """Seconds between two looks of what looks regularly, at least."""
+    """Minimum interval of periodic work, in seconds."""
 
     def monotonic(self) -> float:
         """Return the seconds of a clock that never goes back."""
@@ -23,26 +23,26 @@ class TimeSource:
         return time.time()
 
     def ending(self) -> AbstractContextManager[None]:
-        """Return what a queue enters while it ends."""
+        """Return a context manager that a queue enters while it shuts down."""
         return nullcontext()
 
     def watch(self, call: Any) -> None:
-        """Note that a thread got a call, a future or a job, whose end the event loop will hear of."""
+        """Register a future or job that another thread completes and the event loop will process."""
 
     def forget(self, job: Any) -> None:
-        """Note that the event loop has heard of the end of a job; futures tell that themselves."""
+        """Unregister a job whose completion the event loop has processed; futures unregister themselves."""
 
 
 REAL_TIME: Final = TimeSource()
 
 
 class Clock:
-    """Tells the time of whatever source is in use.
+    """Tells the time of its source.
 
     Attributes:
-        now: returns the seconds of a clock that never goes back. Look it up at each call: a test exchanges it.
+        now: returns the seconds of a clock that never goes back. Look it up at each call: `using()` replaces it.
         wall: returns the seconds since the epoch.
-        source: what is in use.
+        source: the source in use.
 
     """
 
@@ -56,12 +56,12 @@ class Clock:
         self._use(REAL_TIME)
 
     def read(self) -> float:
-        """Return what `now()` does, for those who keep a function and not the clock."""
+        """Return `now()`. Unlike `now`, this method can be stored: it follows changes of the source."""
         return self.now()
 
     @contextmanager
     def using(self, source: TimeSource) -> Iterator[None]:
-        """Tell the time of another source within this context."""
+        """Use another source of time within this context."""
         before = self.source
         self._use(source)
         try:
@@ -71,7 +71,7 @@ class Clock:
 
     def _use(self, source: TimeSource) -> None:
         self.source = source
-        if source is REAL_TIME:  # every event asks: without a call in between
+        if source is REAL_TIME:  # each event reads the clock several times: save one call
             self.now, self.wall = time.monotonic, time.time
         else:
             self.now, self.wall = source.monotonic, source.wall

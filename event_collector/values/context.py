@@ -1,4 +1,4 @@
-"""Contexts: what a collector's handler and lifecycle share."""
+"""The context that the handler and the lifecycle of a collector share."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -9,11 +9,11 @@ __all__ = ["Context", "Record"]
 
 
 class Context:
-    """What a collector's handler and lifecycle share: names with values, as attributes or as items."""
+    """Named values that a collector's handler and lifecycle share, accessible as attributes and as items."""
 
     def __init__(self, data: Record | None = None) -> None:
         if data is not None:
-            self.__dict__ = data  # the very dict: its owner sees what handlers put there
+            self.__dict__ = data  # not a copy: the caller sees what handlers store
 
     if TYPE_CHECKING:
 

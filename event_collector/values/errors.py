@@ -1,4 +1,4 @@
-"""Every error that event_collector raises, or puts into a result."""
+"""Every error that event_collector raises or stores in a result."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class EventCollectorException(Exception):
 
 
 class ConfigError(EventCollectorException, ValueError):
-    """A collector, payload or queue was described in a way that cannot work."""
+    """The configuration of a collector, payload or queue is invalid."""
 
 
 class HandlerTimeout(EventCollectorException, TimeoutError):
@@ -35,11 +35,11 @@ class HandlerTimeout(EventCollectorException, TimeoutError):
 
 
 class DeadlineExceeded(EventCollectorException, TimeoutError):
-    """An event waited past its deadline; its handler was not called, or not called again."""
+    """The deadline of an event passed before its handler was called, or called again."""
 
 
 class EventCancelled(EventCollectorException):
-    """The event was cancelled, with `event.cancel()`."""
+    """The event was cancelled by `event.cancel()`."""
 
 
 class EventDropped(EventCollectorException):
@@ -47,64 +47,62 @@ class EventDropped(EventCollectorException):
 
 
 class ExecutorLost(EventCollectorException, ConnectionError):
-    """The executor of a collector is gone, or withdrew the event."""
+    """The executor of a collector is gone or cancelled the event."""
 
 
 class RetryLater(EventCollectorException):
-    """Raised by a handler to be called again with this event, if its collector has `retry=` and attempts are left.
+    """Raised by a handler to request another attempt, if its collector has `retry=` and attempts are left.
 
     Args:
-        message: why, for the log and for the next attempt.
-        delay: seconds to wait, 0 or more; None for the wait of the collector's policy.
+        message: the reason, for the log and for `last_error` of the next attempt.
+        delay: seconds until the next attempt, 0 or more; None uses the retry policy of the collector.
 
     Raises:
-        ConfigError: `delay` is not such a number.
+        ConfigError: `delay` is out of range.
 
     """
 
     delay: float | None = None
 
     def __init__(self, message: str = "", *, delay: float | None = None) -> None:
-        # Not an argument of the exception: it travels as an attribute, through pickle and from a worker.
+        # `delay` is not in `args`: pickle and the codec carry it as an attribute.
         super().__init__(message)
-        given: Any = delay
-        if given is not None and not (type(given) in (int, float) and 0 <= given < 1e9):
-            raise ConfigError(
-                f"RetryLater(delay=...) takes seconds from 0 on, less than 30 years, not {delay!r}"
-            )
+        value: Any = delay
+        if value is not None and not (type(value) in (int, float) and 0 <= value < 1e9):
+            raise ConfigError(f"RetryLater(delay=...) takes seconds from 0 to 30 years, not {delay!r}")
         self.delay = delay
 
 
 class Reject(EventCollectorException):
-    """Raised by a handler that will never succeed with this event: it is not called again, whatever `retry=` says."""
+    """Raised by a handler that can never process this event: it is not called again, even with `retry=`."""
 
 
 class EncodeError(EventCollectorException, TypeError):
-    """A payload or a result holds a value that cannot cross the process boundary."""
+    """A payload or a result contains a value that cannot cross the process boundary."""
 
 
 class JournalError(EventCollectorException, OSError):
-    """A journal cannot be used, or an event could not be made durable and was not accepted."""
+    """A journal is unusable, or an event was not accepted because it could not be stored."""
 
 
 class MonitorError(EventCollectorException, OSError):
-    """The socket of `monitor=` cannot be made, or another program has it."""
+    """The socket of `monitor=` cannot be created or belongs to another program."""
 
 
 class SourceError(EventCollectorException, ConnectionError):
-    """A source of messages cannot be reached, or refuses what it is asked."""
+    """A source of messages is unreachable or refuses a request."""
 
 
 class PayloadTypeError(EventCollectorException, TypeError):
-    """A payload does not fit the type that its handler asks for."""
+    """A payload does not match the type that its handler requires."""
 
 
 class RemoteError(EventCollectorException):
-    """An exception from a worker that could not be rebuilt here; its text names the original."""
+    """An exception of a worker that cannot be rebuilt in this process; the text contains its class and message."""
 
 
 class RemoteTraceback(EventCollectorException):
-    """The traceback of a handler in a worker, as text: the `__cause__` of the error it belongs to."""
+    """The traceback of a handler in a worker, as text; the `__cause__` of the handler's exception."""
 
     def __str__(self) -> str:
         return "\n" + "".join(str(part) for part in self.args)

@@ -1,4 +1,4 @@
-"""Extras: optional parts of the package that need another distribution, and the error where that is missing."""
+"""Extras: optional parts of the package that need more distributions, and the errors when these are missing."""
 
 from importlib import import_module
 from typing import Any
@@ -16,15 +16,15 @@ def install_line(extra: str) -> str:
 
 
 def missing(extra: str, needed: str) -> ImportError:
-    """Return the error of a module that was imported without the distribution that it needs."""
+    """Return the error of a module whose required distribution is not installed."""
     return ImportError(f"event_collector.{extra} needs {needed}: {install_line(extra)}")
 
 
 def import_extra(module: str, extra: str) -> Any:
-    """Return a module that comes with an extra.
+    """Import and return a module of an extra.
 
     Raises:
-        ConfigError: it is not installed; the message has the command that installs it.
+        ConfigError: it is not installed; the message contains the command that installs it.
 
     """
     try:

@@ -1,4 +1,4 @@
-"""JSON from outside: values of a type, or an error that says what does not fit and where."""
+"""JSON from files and brokers, decoded into a type."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ __all__ = ["InvalidJSON", "JsonDecoder", "UnknownType"]
 
 
 class InvalidJSON(ValueError):
-    """What came from outside is not JSON."""
+    """The input is not JSON."""
 
 
 class UnknownType(TypeError):
-    """The payload type is nothing that JSON can be decoded into."""
+    """msgspec cannot decode JSON into the payload type."""
 
 
 class JsonDecoder:
-    """Makes values of JSON.
+    """Decodes JSON.
 
     Args:
-        payload_type: what every value must be: a type that msgspec knows, or Any.
-        noun: what the JSON is, for errors, in the singular: "line".
+        payload_type: the type of every value: one that msgspec supports, or Any.
+        noun: the kind of input in error messages, singular, such as "line".
 
     Raises:
         UnknownType: msgspec cannot decode into the type.
@@ -37,10 +37,13 @@ class JsonDecoder:
         self._noun = noun
 
     def __call__(self, data: bytes, name: object) -> Any:
-        """Return the value; `name` tells the JSON from others, in errors.
+        """Return the decoded value; `name` identifies the input in error messages.
 
         Raises:
-            InvalidJSON, PayloadTypeError: there is none; the message says where.
+            InvalidJSON: `data` is not JSON.
+            PayloadTypeError: the value does not have the type.
+
+        Both messages contain the position.
 
         """
         try:

@@ -1,4 +1,4 @@
-"""Payloads: the value that was sent, and where it goes."""
+"""Payloads: a value and the collectors that it is addressed to."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -14,23 +14,21 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     T = TypeVar("T", default=Any)
-    E = TypeVar("E", default=Any)
 else:
     from typing import TypeVar
 
     T = TypeVar("T")
-    E = TypeVar("E")
 
-__all__ = ["NO_HEADERS", "Delivery", "Headers", "Payload", "names"]
+__all__ = ["NO_HEADERS", "Delivery", "Headers", "Payload", "to_strings"]
 
 
 class Delivery(Enum):
-    """Which collectors a payload goes to."""
+    """The addressing of a payload."""
 
     BROADCAST = 0
     """Every collector."""
     KEY = 1
-    """The collectors that the payload's `keys` name."""
+    """The collectors whose key is in the payload's `keys`."""
     TOPIC = 2
     """The collectors subscribed to any of the payload's `topics`."""
 
@@ -38,21 +36,21 @@ class Delivery(Enum):
 _BROADCAST = Delivery.BROADCAST
 
 
-def names(what: str, value: Iterable[object] | None) -> tuple[str, ...]:
-    """Return a sequence of strings as a tuple; `what` is its name in the error.
+def to_strings(parameter: str, value: Iterable[object] | None) -> tuple[str, ...]:
+    """Return a tuple of strings, empty for None; `parameter` is its name in error messages.
 
     Raises:
-        ConfigError: for a bare string, which would be taken letter by letter, and for anything but strings.
+        ConfigError: `value` is a bare string, which would be split into letters, or contains other objects.
 
     """
     if value is None:
         return ()
     if isinstance(value, str):
-        raise ConfigError(f"{what} takes a list of strings, not the string {value!r}: write [{value!r}]")
-    given = tuple(value)
-    strings = tuple(name for name in given if isinstance(name, str))
-    if len(strings) != len(given):
-        raise ConfigError(f"{what} takes a list of strings, not {list(given)!r}")
+        raise ConfigError(f"{parameter} takes a list of strings, not the string {value!r}: write [{value!r}]")
+    items = tuple(value)
+    strings = tuple(item for item in items if isinstance(item, str))
+    if len(strings) != len(items):
+        raise ConfigError(f"{parameter} takes a list of strings, not {list(items)!r}")
     return strings
 
 
@@ -67,37 +65,37 @@ def _check_delivery(delivery: object) -> None:
         raise ConfigError(f"delivery takes a Delivery such as Delivery.KEY, not {delivery!r}")
 
 
-class Headers(msgspec.Struct, frozen=True):
-    """What is known of a payload besides its value and its delivery; see the properties of Payload."""
+class Headers(msgspec.Struct, frozen=True, array_like=True):
+    """The attributes of a payload besides its value and its delivery; see the properties of Payload."""
 
     keys: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
-    priority: float | None = None
+    priority: int | float | None = None  # not float alone: msgspec would decode an int as a float
     attempt: int = 1
     last_error: str | None = None
     event_id: int | None = None
     message_id: str | None = None
     origin: int | None = None
-    """The line of input that it was, if the command sent it; a journal keeps it."""
+    """Line number in the input of the command; stored in a journal."""
 
 
 NO_HEADERS = Headers()
-"""Most payloads share these."""
+"""Shared by all payloads that have none."""
 
 
 class Payload(Generic[T]):
-    """What a handler receives: the value that was sent, and where it was to go.
+    """A value and the collectors that it is addressed to.
 
     Args:
-        value: the value itself; a coroutine handler gets this very object, a worker process a decoded copy.
+        value: any object. A handler in this process receives the object itself, a worker process a decoded copy.
         delivery: BROADCAST to every collector, KEY to those in `keys`, TOPIC to the subscribers of `topics`.
-        keys: collector keys for KEY delivery; unknown ones are skipped.
+        keys: collector keys for KEY delivery; unknown keys are ignored.
         topics: topics for TOPIC delivery.
-        priority: the lowest goes first in a PRIORITY queue; None means the queue's `default_priority`.
+        priority: position in a PRIORITY queue, lowest first; None uses the queue's `default_priority`.
 
     Raises:
-        ConfigError: for keys or topics that are no list of strings, an unknown delivery, or a priority that
-            is no number.
+        ConfigError: `keys` or `topics` is not a list of strings, `delivery` is not a Delivery, or `priority` is not
+            a number.
 
     """
 
@@ -119,75 +117,78 @@ class Payload(Generic[T]):
             self._headers = NO_HEADERS
         else:
             self._headers = Headers(
-                names("Payload keys", keys), names("Payload topics", topics), _checked_priority(priority)
+                to_strings("Payload keys", keys),
+                to_strings("Payload topics", topics),
+                _checked_priority(priority),
             )
 
     @property
     def value(self) -> T:
-        """The value that was sent; it cannot be replaced."""
+        """The value; read-only."""
         return self._value
 
     @property
     def keys(self) -> list[str]:
-        """The keys of the collectors it is meant for, with KEY delivery."""
+        """Collector keys for KEY delivery."""
         return list(self._headers.keys)
 
     @keys.setter
     def keys(self, keys: Sequence[str]) -> None:
-        self._note(keys=names("Payload keys", keys))
+        self._update_headers(keys=to_strings("Payload keys", keys))
 
     @property
     def topics(self) -> list[str]:
-        """The topics it is published under, with TOPIC delivery."""
+        """Topics for TOPIC delivery."""
         return list(self._headers.topics)
 
     @topics.setter
     def topics(self, topics: Sequence[str]) -> None:
-        self._note(topics=names("Payload topics", topics))
+        self._update_headers(topics=to_strings("Payload topics", topics))
 
     @property
     def priority(self) -> float | None:
-        """Its place in a PRIORITY queue, lowest first; None for the queue's default."""
+        """Position in a PRIORITY queue, lowest first; None for the queue's default."""
         return self._headers.priority
 
     @priority.setter
     def priority(self, priority: float | None) -> None:
-        self._note(priority=_checked_priority(priority))
+        self._update_headers(priority=_checked_priority(priority))
 
     @property
     def attempt(self) -> int:
-        """The number of this attempt of the handler: 1, or more where the collector has `retry=` and failed before."""
+        """The number of this attempt, from 1; greater only for a collector with `retry=`."""
         return self._headers.attempt
 
     @property
     def last_error(self) -> str | None:
-        """How the attempt before failed: the class of the exception and what it says; None in the first attempt."""
+        """Class and message of the exception of the previous attempt; None in the first attempt."""
         return self._headers.last_error
 
     @property
     def event_id(self) -> int | None:
-        """The id of its event in a queue with a journal, None in others: the same whenever the event is run again.
+        """The id of the event in a queue with a journal, None in other queues.
 
-        Within one journal no two events have the same: a handler that must not take effect twice can tell by it.
+        It is unique within the journal and stays the same when the event runs again, so that a handler can be
+        idempotent.
         """
         return self._headers.event_id
 
     @property
     def message_id(self) -> str | None:
-        """The id of the message that it came in, from a source such as JetStreamSource; None elsewhere.
+        """The id of the message from a source such as JetStreamSource; None for other payloads.
 
-        The same whenever the message is delivered again, here or on another machine: a handler that must not take
-        effect twice can tell by it.
+        It stays the same when the message is delivered again, here or on another machine, so that a handler can be
+        idempotent.
         """
         return self._headers.message_id
 
     def set_delivery(
         self, delivery: Delivery, keys: Sequence[str] | None = None, topics: Sequence[str] | None = None
     ) -> None:
-        """Say anew which collectors it goes to; keys and topics that are not given stay.
+        """Change the delivery, and the keys and topics that are not None.
 
         Raises:
-            ConfigError: for keys or topics that are no list of strings, or an unknown delivery.
+            ConfigError: as for the arguments of Payload.
 
         """
         _check_delivery(delivery)
@@ -198,15 +199,15 @@ class Payload(Generic[T]):
         self.delivery = delivery
 
     def set_priority(self, priority: float | None) -> None:
-        """Give it another place in a PRIORITY queue; events already sent keep theirs.
+        """Change the priority; events already sent keep theirs.
 
         Raises:
-            ConfigError: if it is not a number, or not a number that can be ordered (NaN).
+            ConfigError: `priority` is not a number or is NaN.
 
         """
         self.priority = priority
 
-    def _note(self, **headers: Any) -> None:
+    def _update_headers(self, **headers: Any) -> None:
         self._headers = replace(self._headers, **headers)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""The errors of a queue that takes no more events; each is also the one that asyncio's own queues raise."""
+"""The errors of a queue that accepts no events; each is a subclass of the corresponding error of asyncio."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from event_collector.values.errors import EventCollectorException
 
 __all__ = ["QueueFull", "QueueShutDown", "another"]
 
-# Since Python 3.13; before, a queue of asyncio cannot be shut down.
+# New in Python 3.13.
 _AsyncioShutDown: type[Exception] = getattr(asyncio, "QueueShutDown", Exception)
 
 
@@ -15,9 +15,9 @@ class QueueFull(EventCollectorException, asyncio.QueueFull):
 
 
 class QueueShutDown(EventCollectorException, _AsyncioShutDown):  # type: ignore[valid-type,misc]
-    """The queue no longer takes events, or gave up this one when its shutdown ran out of time."""
+    """The queue accepts no more events, or its shutdown timed out before this event had finished."""
 
 
 def another(error: QueueShutDown) -> QueueShutDown:
-    """Return an error that says the same: one that is raised again and again would keep every traceback."""
+    """Return a copy: an exception object that is raised repeatedly would accumulate tracebacks."""
     return QueueShutDown(*error.args)

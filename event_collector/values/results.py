@@ -1,4 +1,4 @@
-"""The values that travel: payloads on their way to handlers, results on their way back."""
+"""Results: the outcome of a handler, and the list of results of an event."""
 
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -9,25 +9,31 @@ import msgspec
 
 from event_collector.values.context import Record
 
-__all__ = ["Error", "Ok", "Record", "Result", "ResultList", "abind"]
+__all__ = ["Error", "Keyed", "Ok", "Record", "Result", "ResultList", "abind"]
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
-    from event_collector.handlers.collector import Collector
-
     T = TypeVar("T", default=Any)
     E = TypeVar("E", default=Any)
+    R = TypeVar("R", default=Any, covariant=True)
 else:
     from typing import TypeVar
 
     T = TypeVar("T")
     E = TypeVar("E")
+    R = TypeVar("R", covariant=True)
+
+
+class Keyed(Generic[R]):
+    """The base of Collector: an object whose results have this key and values of type R."""
+
+    key: str
 
 
 class _FromCollector(msgspec.Struct, eq=False, kw_only=True):
     key: str | None = None
-    """The key of the collector whose handler gave this result; None outside a queue."""
+    """The key of the collector that produced this result; None outside a queue."""
 
 
 class Ok(_FromCollector, Generic[T], eq=False):
@@ -55,8 +61,8 @@ class Ok(_FromCollector, Generic[T], eq=False):
 class Error(_FromCollector, Generic[E], eq=False):
     """The result of a handler that failed. In a `match` statement: `case Error(err)`.
 
-    `err` is the exception, or whatever the handler put there. `details` of an exception that left a handler
-    has the keys func, args, kwargs, exc and trace (the traceback as text).
+    `err` is the exception that the handler raised, or the object that it passed to Error. For a raised exception
+    `details` has the keys func, args, kwargs, exc and trace (the traceback as text).
     """
 
     err: E
@@ -76,7 +82,7 @@ class Error(_FromCollector, Generic[E], eq=False):
         return True
 
     def unwrap(self) -> NoReturn:
-        """Raise the exception; anything else is raised as a RuntimeError with its text."""
+        """Raise `err` if it is an exception, else a RuntimeError with its text."""
         if isinstance(self.err, BaseException):
             raise self.err
         raise RuntimeError(str(self.err))
@@ -86,48 +92,51 @@ class Error(_FromCollector, Generic[E], eq=False):
 
 
 Result = Ok[T] | Error[Any]
-"""What a handler answers: `Result`, or `Result[Receipt]`, in an annotation."""
+"""The return annotation of a handler: `Result`, or `Result[Receipt]`."""
 
 
 class ResultList(list[Result[Any]]):
-    """The results of one event, one for each collector it reached, in the order of their registration."""
+    """The results of one event: one for each collector it reached, in the order of registration."""
 
     __slots__ = ("_reason",)
 
-    _reason: str  # why there is none; most have some, and no reason
+    _reason: str  # why the list is empty; set by none() only
 
     def __init__(self, results: Iterable[Result[Any]] | None = None) -> None:
         super().__init__(results or ())
 
     @classmethod
     def none(cls, reason: str) -> "ResultList":
-        """Return an empty list whose `first()` is an Error that says why."""
+        """Return an empty list whose `first()` is Error(reason)."""
         empty = cls()
         empty._reason = reason
         return empty
 
     @property
     def results(self) -> list[Result[Any]]:
-        """The results as a list: this object itself."""
+        """The list itself."""
         return self
 
     def first(self) -> Result[Any]:
-        """Return the first result; an Error when no collector was reached."""
+        """Return the first result, or an Error if no collector was reached."""
         if self:
             return super().__getitem__(0)
         return Error(getattr(self, "_reason", "result list is empty: no collector was reached"))
 
     @overload
-    def of(self, collector: "Collector[Any, T]") -> "Result[T]": ...
+    def of(self, collector: Keyed[T]) -> "Result[T]": ...
     @overload
     def of(self, collector: str) -> Result[Any]: ...
-    def of(self, collector: "Collector[Any, Any] | str") -> Result[Any]:
-        """Return the result of one collector, which is given itself or by its key; of the collector's type.
+    def of(self, collector: Keyed[Any] | str) -> Result[Any]:
+        """Return the result of a collector, with the collector's result type for type checkers.
 
-        The Error of an event that ended before it reached a collector is that of each.
+        An event that ended before it reached a collector has one Error, which is returned for every collector.
+
+        Args:
+            collector: the Collector or its key.
 
         Raises:
-            LookupError: it has no result here.
+            LookupError: the list has no result of this collector.
 
         """
         wanted = collector if isinstance(collector, str) else collector.key
@@ -158,32 +167,32 @@ class ResultList(list[Result[Any]]):
         return ResultList((*self, *other))
 
     def copy(self) -> "ResultList":
-        """Return another ResultList of the same results."""
+        """Return a shallow copy."""
         return ResultList(self)
 
 
 def as_result(outcome: Any, key: str | None) -> Result[Any]:
-    """Return what a handler returned as a Result that names its collector; any other value v is Ok(v)."""
-    if type(outcome) is Ok and outcome.key is None:  # most are
+    """Return the outcome of a handler as a Result with the collector's key; a value v that is no Result as Ok(v)."""
+    if type(outcome) is Ok and outcome.key is None:  # the most frequent case
         outcome.key = key
         return outcome
     if not isinstance(outcome, (Ok, Error)):
         return Ok(outcome, key=key)
-    shared = outcome.key is not None and outcome.key != key  # one object, returned by several collectors
+    shared = outcome.key is not None and outcome.key != key  # several collectors returned one object
     result: Result[Any] = copy(outcome) if shared else outcome
     result.key = key
     return result
 
 
 def single(result: Result[Any]) -> ResultList:
-    """Return the ResultList of one result; twice as fast as calling the class."""
+    """Return the ResultList of one result, in half the time of calling the class."""
     results = new_list(ResultList)
     results.append(result)
     return results
 
 
 new_list = ResultList.__new__
-"""`new_list(ResultList)` is an empty one, at half the price of `ResultList()`: for what every event passes through."""
+"""`new_list(ResultList)` returns an empty ResultList in half the time of `ResultList()`; for the hot path."""
 
 
 def failure(
@@ -193,24 +202,25 @@ def failure(
     kwargs: Record,
     key: str | None = None,
 ) -> Error[BaseException]:
-    """Return the Error of an exception that left `func(*args, **kwargs)`, with the details of both."""
-    try:
-        trace = "".join(traceback.format_exception(exc))
-    except (
-        Exception
-    ) as problem:  # an exception may say what no traceback can be made of; it counts all the same
-        trace = (
-            f"{type(exc).__qualname__}, of which no traceback can be shown: {type(problem).__qualname__}\n"
-        )
-    details = {"func": func, "args": args, "kwargs": kwargs, "exc": exc, "trace": trace}
+    """Return the Error of an exception that `func(*args, **kwargs)` raised."""
+    details = {"func": func, "args": args, "kwargs": kwargs, "exc": exc, "trace": exception_text(exc)}
     return Error(exc, details, key=key)
+
+
+def exception_text(exc: BaseException) -> str:
+    """Return the traceback of an exception as text. An exception class that breaks its formatting does no harm."""
+    try:
+        return "".join(traceback.format_exception(exc))
+    except Exception as problem:
+        frames = "".join(traceback.format_tb(exc.__traceback__))
+        return f"{frames}{type(exc).__qualname__}, which cannot be formatted: {type(problem).__qualname__}\n"
 
 
 async def abind(f: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Result[Any]:
     """Await `f(*args, **kwargs)` and return its outcome as a Result.
 
-    Ok and Error come back as they are, any other value v as Ok(v), an exception e as Error(e) with details.
-    CancelledError (like every exception that is no `Exception`) passes through.
+    Ok and Error are returned unchanged, any other value v as Ok(v), an exception e as Error(e) with details.
+    CancelledError, like every exception that is not an `Exception`, propagates.
     """
     try:
         outcome = await f(*args, **kwargs)

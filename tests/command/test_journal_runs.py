@@ -84,7 +84,7 @@ def file_of_values(journal: Path, seconds: float) -> None:
     for record in list(file.events()):
         payload = codec.decode(record)
         changed = Payload({"n": payload.value["n"], "seconds": seconds})
-        changed._note(origin=payload._headers.origin)
+        changed._update_headers(origin=payload._headers.origin)
         schema, body = codec.encode(changed)
         file.db.execute(
             "UPDATE event SET body = ?, checksum = ? WHERE id = ?",

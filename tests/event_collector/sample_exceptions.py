@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -62,6 +63,35 @@ class ExitsWhenShown(Exception):
         return str(os._exit(5))
 
 
+@dataclass(frozen=True)
+class Frozen(Exception):
+    """Refuses every assignment to an attribute, including __traceback__, __cause__ and __notes__."""
+
+    reason: str
+
+
+class FrozenType(TypeError):
+    """Refuses every assignment; a TypeError may get a note about the payload's type."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(name)
+
+
+class BrokenParts(Exception):
+    """All that a traceback consists of raises."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    @property
+    def __notes__(self) -> list[str]:  # type: ignore[override]
+        raise RuntimeError("no notes")
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        raise RuntimeError("no class")
+
+
 class Stubborn(BaseException):
     """No Exception, so nobody may expect it."""
 
@@ -111,6 +141,8 @@ RAISED: dict[str, Any] = {
     "reducible": lambda: Reducible(1, 2),
     "falsy": lambda: Falsy("falsy"),
     "hollow": lambda: Hollow("hollow"),
+    "frozen": lambda: Frozen("for good"),
+    "frozen type": lambda: FrozenType("for good"),
     "noted": noted,
     "oddly noted": oddly_noted,
     "chained": chained,

@@ -21,7 +21,7 @@ from event_collector.remote.codec import (
     encode_result,
 )
 from event_collector.remote.remote_exceptions import ExceptionParts, put_together, take_apart
-from tests.event_collector.sample_exceptions import DISGUISED, RAISED
+from tests.event_collector.sample_exceptions import DISGUISED, RAISED, BrokenParts, Frozen
 from tests.event_collector.sample_types import Order
 
 encode = msgspec.msgpack.encode
@@ -199,3 +199,24 @@ def test_every_exception_can_be_taken_apart(name: str) -> None:
     got = put_together(take_apart(sent, "the trace"))
     assert (type(got) is type(sent)) == (name in RAISED)
     assert "the trace" in str(got.__cause__)
+
+
+def test_an_exception_that_refuses_assignments_keeps_notes_and_cause() -> None:
+    """A frozen dataclass is rebuilt as itself, with the notes of the original and the trace of the worker."""
+    sent = Frozen("for good")
+    vars(sent)["__notes__"] = ["a note"]
+    got = put_together(take_apart(sent, "the trace"))
+    assert isinstance(got, Frozen)
+    assert (got.reason, got.__notes__) == ("for good", ["a note"])
+    assert "the trace" in str(got.__cause__)
+
+
+def test_an_exception_whose_parts_raise_can_be_encoded() -> None:
+    """Text, notes and class of an exception may all be broken: it is the exception of the event all the same."""
+    try:
+        raise BrokenParts
+    except BrokenParts as exc:
+        body = encode_raised(exc)
+    with pytest.raises(BrokenParts) as caught:
+        ReplyDecoder(Any, "c")(body, None)
+    assert "test_codec.py" in str(caught.value.__cause__)

@@ -372,3 +372,40 @@ async def test_an_error_in_a_setup_comes_out_of_the_start(managed: bool) -> None
     with pytest.raises(ConnectionError, match="no database"):
         await (queue.__aenter__() if managed else queue.init_queue())
     assert queue.consumer_count() == 0
+
+
+def answering(answer: str) -> Handler:
+    async def handler(payload: Payload[Any], ctx: Context) -> str:
+        return answer
+
+    return handler
+
+
+async def test_a_processor_is_replaced_only_where_it_is_the_expected_one() -> None:
+    """A stand-in takes the place of the handler, and leaves it, unless the application has set a processor."""
+    collector = Collector("c", echo)
+    stand_in, own = answering("stand-in"), answering("own")
+    collector.replace_processor(echo, stand_in)
+    assert await collector.process(Payload(1)) == "stand-in"
+    collector.processor = own
+    collector.replace_processor(stand_in, echo)
+    assert await collector.process(Payload(1)) == "own"
+
+
+async def test_a_wrapper_of_process_sees_every_payload() -> None:
+    """A wrapper calls what process() was before, which may be another wrapper."""
+    collector = Collector("c", echo_value)
+    seen: list[tuple[str, Any]] = []
+
+    def wrap(name: str, process: Any) -> Any:
+        async def wrapped(payload: Payload[Any]) -> Any:
+            seen.append((name, payload.value))
+            return await process(payload)
+
+        return wrapped
+
+    for name in ("inner", "outer"):
+        collector.wrap_process(functools.partial(wrap, name))
+    result = await result_of(collector, Payload(1))
+    assert result.unwrap() == 1
+    assert seen == [("outer", 1), ("inner", 1)]

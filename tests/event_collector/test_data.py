@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from event_collector import Error, Ok, Payload, Result, ResultList, abind
+from tests.event_collector.sample_exceptions import BrokenParts
 
 Copier = Callable[[Any], Any]
 
@@ -269,6 +270,20 @@ async def test_abind_makes_an_error_of_a_function_that_is_not_asynchronous() -> 
     result = await abind(plain)
     assert isinstance(result, Error)
     assert isinstance(result.err, TypeError)
+
+
+async def test_abind_makes_an_error_of_an_exception_whose_parts_raise() -> None:
+    """The traceback as text has the class of the exception, and where it was raised."""
+
+    async def fail() -> None:
+        raise BrokenParts
+
+    result = await abind(fail)
+    assert isinstance(result, Error)
+    assert type(result.err) is BrokenParts
+    assert result.details is not None
+    assert "BrokenParts" in result.details["trace"]
+    assert "in fail" in result.details["trace"]
 
 
 async def test_abind_lets_cancellation_through() -> None:

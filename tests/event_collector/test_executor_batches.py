@@ -1,5 +1,6 @@
 """Batches of events in executors: what travels together, what becomes of each event, and how much is in flight."""
 
+import asyncio
 import os
 import threading
 import time
@@ -178,7 +179,7 @@ async def test_a_coroutine_over_its_time_is_cancelled(places: Places) -> None:
         await assert_alive(queue, 2)
         assert isinstance(await error_of(queue, ["sleep", 3600]), HandlerTimeout)
         await assert_alive(queue, 20)
-        close_hosts(line_of(collector).name)
+        await asyncio.to_thread(close_hosts, line_of(collector).name)  # lifecycles may need an event loop
         await until(lambda: not batch_threads() - before, "the cancelled handler has ended")
 
 

@@ -8,6 +8,7 @@ import pytest
 from event_collector import Collector, Context, Error, Payload
 from event_collector.handlers.mismatch import explain_mismatch
 from tests.event_collector.modes import running
+from tests.event_collector.sample_exceptions import BrokenParts, FrozenType
 from tests.event_collector.sample_types import Order
 
 
@@ -96,3 +97,11 @@ def test_a_collector_in_worker_processes_needs_no_note() -> None:
     error = TypeError("no")
     explain_mismatch(error, Collector("orders", number_of), Payload({"number": 1}))
     assert not hasattr(error, "__notes__")
+
+
+@pytest.mark.parametrize("kind", [FrozenType, BrokenParts])
+def test_an_exception_that_takes_no_note_does_no_harm(kind: type[Exception]) -> None:
+    """The exception stays as it is, and nothing is raised."""
+    error = kind("no")
+    explain_mismatch(error, takes(int), Payload("1"))
+    assert "__notes__" not in vars(error)

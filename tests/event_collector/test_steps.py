@@ -172,8 +172,8 @@ async def test_the_time_of_workers_is_shared_by_the_time_in_them() -> None:
     """CPU time and delay of all workers go to their collectors in proportion to the time of their events."""
     collectors = [Collector("a", mixed, mode="process"), Collector("b", mixed, mode="process")]
     accounts = TimeAccounts(collectors, None)
-    collectors[0].usage.finished(3.0)
-    collectors[1].usage.finished(1.0)
+    collectors[0].usage.took(3.0)
+    collectors[1].usage.took(1.0)
     accounts.look(1.0, 0.0, 2.0, 1.0)
     accounts.look(1.0, 0.0, 2.0, 1.0)
     times = {key: (account.cpu, account.delay) for key, account in accounts.by_key.items()}
@@ -187,11 +187,10 @@ async def test_the_time_of_an_event_that_is_longer_than_a_look_is_not_lost() -> 
     account = accounts.by_key["a"]
     accounts.look(0.05, 0.0, workers_cpu=5.0, workers_delay=5.0)
     assert (account.cpu, account.delay) == (0.0, 0.0)
-    collector.usage.running = 1
+    collector.usage.began()
     for look in range(1, 5):
         accounts.look(0.05, 0.0, workers_cpu=5.0 + 0.03 * look, workers_delay=5.0 + 0.02 * look)
-    collector.usage.finished(0.2)
-    collector.usage.running = 0
+    collector.usage.ended(0.2)
     accounts.look(0.05, 0.0, workers_cpu=5.12, workers_delay=5.08)
     assert (account.cpu, account.delay) == (pytest.approx(0.12), pytest.approx(0.08))
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from event_collector import Collector, CollectorQueue, Delivery, Error, Payload, ResultList, SimpleRouter
-from event_collector.handlers.unreached import TOLD, Unreached, reason
+from event_collector.handlers.unreached import MAX_WARNINGS, Unreached, reason
 from tests.event_collector.modes import Log
 
 
@@ -102,9 +102,9 @@ def test_the_log_is_not_flooded_by_ever_new_keys() -> None:
     """What is remembered of keys is bounded, and so is what is logged."""
     log = Log()
     unreached = Unreached(log)
-    for number in range(2 * TOLD):
+    for number in range(2 * MAX_WARNINGS):
         unreached.results(Payload(1, Delivery.KEY, [str(number)]), SHOP)
-    assert len(log.lines) == TOLD
+    assert len(log.lines) == MAX_WARNINGS
 
 
 async def test_a_router_that_answers_for_nobody_is_left_alone() -> None:

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 from event_collector.handlers.collector import Collector
+from event_collector.handlers.frames import hide_modules, strip_frames
 from event_collector.handlers.mismatch import explain_mismatch
 from event_collector.handlers.running_event import RunningEvent
 from event_collector.tiers.coroutines.handler_task import IS_EAGER, HandlerTask
@@ -137,7 +138,7 @@ class CoroutineTier:
                 if type(outcome) is not Ok or outcome.key is not None:
                     is_failed = type(outcome) is Error
                     if is_failed:
-                        direct.usage.errors += 1
+                        direct.usage.failed()
                     outcome = as_result(outcome, direct.key)
                 outcome.key = direct.key
                 results = new_list(ResultList)
@@ -194,16 +195,12 @@ class CoroutineTier:
             self.loop.call_soon(_raise, exc)  # KeyboardInterrupt and the like end the loop, as from any task
         elif error is not None and isinstance(exc, asyncio.CancelledError):
             return ResultList((Error(error),))
-        # Without the frames of this module: they say nothing to the reader, and would close reference cycles.
-        trace = exc.__traceback__
-        while trace is not None and trace.tb_frame.f_globals is globals():
-            trace = trace.tb_next
-        exc = exc.with_traceback(trace)  # an exception may refuse to have its attributes set
+        strip_frames(exc)
         direct = self._direct
         func, key = (direct.process, direct.key) if direct is not None else (self._route, None)
         if direct is not None:
             explain_mismatch(exc, direct, event.payload)
-            direct.usage.errors += 1
+            direct.usage.failed()
         return ResultList((failure(exc, func, (event.payload,), {}, key),))
 
     def _reason(self, event: "CollectorEvent") -> Exception | None:
@@ -271,3 +268,6 @@ def _as_results(answer: Any) -> ResultList:
 
 def _raise(exc: BaseException) -> NoReturn:
     raise exc
+
+
+hide_modules(__name__)

@@ -18,7 +18,6 @@ import msgspec
 
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.running_event import running_id
-from event_collector.handlers.time_limit import overdue
 from event_collector.remote.batch_host import BatchReply, decode_reply
 from event_collector.remote.codec import ReplyDecoder, encode_payload
 from event_collector.remote.setup import seal
@@ -67,7 +66,7 @@ class Line:
         body, _ = encode_payload(payload, collector.key, running_id(), inline=True)
         entry = _Entry(body, asyncio.get_running_loop().create_future(), _is_suspect(payload))
         self.waiting.append(entry)
-        collector.usage.running += 1
+        collector.usage.began()
         try:
             self.feed.wake()
             return self._decode(await entry.outcome, None)
@@ -76,7 +75,7 @@ class Line:
                 self.feed.withdraw()
             raise
         finally:
-            collector.usage.running -= 1
+            collector.usage.left()
 
     def take(self, free: int | None) -> list[_Entry]:
         """Return the events of the next task; none if all that waited were withdrawn."""
@@ -246,7 +245,7 @@ class Feed:
             return
         line.limit = next_limit(line.limit, ran, sum(reply.seconds), self.adapter.latency)
         for entry, answer, seconds in zip(batch.entries, reply.replies, reply.seconds, strict=False):
-            line.collector.usage.finished(seconds)
+            line.collector.usage.took(seconds)
             if not entry.outcome.done():
                 entry.outcome.set_result(answer)
         line.waiting.extendleft(reversed(batch.entries[ran:]))
@@ -277,7 +276,7 @@ class Feed:
                 batch.timer = self._loop.call_later(bound, self._give_up, batch)
 
     def _give_up(self, batch: _Batch) -> None:
-        late = overdue(batch.line.collector)
+        late = batch.line.collector.timeout_error()
         late.add_note("its process did not answer")
         _fail(batch.line, batch.entries, late)
         batch.cancel()
@@ -316,7 +315,7 @@ def _crashed(key: str, worker: str) -> WorkerCrashed:
 def _fail(line: Line, entries: Sequence[_Entry], error: BaseException) -> None:
     for entry in entries:
         if not entry.outcome.done():
-            line.collector.usage.finished(0.0)
+            line.collector.usage.took(0.0)
             entry.outcome.set_exception(_another(error))
 
 

@@ -5,7 +5,6 @@ from concurrent.futures import Executor
 from typing import Any
 
 from event_collector.handlers.collector import Collector
-from event_collector.handlers.time_limit import within
 from event_collector.tiers.executors.executor_adapter import adapter_of
 from event_collector.tiers.executors.executor_feed import Feed, Line
 from event_collector.tiers.thread_tier import call_in_thread, no_coroutine
@@ -69,7 +68,7 @@ class ExecutorTier:
         line = self._lines.get(collector)
         if line is None:
             future = call_in_thread(_executor_of(collector), collector, payload)
-            return await within(collector, asyncio.wrap_future(future))
+            return await collector.within_timeout(asyncio.wrap_future(future))
         return await line.run(payload)
 
     # What the monitor asks for

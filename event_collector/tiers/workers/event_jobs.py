@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from event_collector.handlers.collector import Collector
-from event_collector.handlers.time_limit import overdue
 from event_collector.remote.codec import ReplyDecoder
 from event_collector.values.errors import EventCancelled
 from event_collector.values.payload import Payload
@@ -62,18 +61,12 @@ class CollectorTask:
     def settle(self) -> None:
         """Let the dispatcher have the events that have ended."""
         ended, self.ended = self.ended, []
-        usage, seconds = self.collector.usage, [elapsed for _, _, elapsed in ended]
-        usage.running -= len(ended)
-        usage.completions += len(ended)
-        usage.wall += sum(seconds)
-        if usage.times is not None:
-            usage.times.extend(seconds)
+        self.collector.usage.ended_together([elapsed for _, _, elapsed in ended])
         self._events.ended_many(ended)
 
     def called(self, elapsed: float) -> None:
         """Note that a call has taken so many seconds in a worker."""
-        self.collector.usage.running -= 1
-        self.collector.usage.finished(elapsed)
+        self.collector.usage.ended(elapsed)
 
     def refuse(self, event: Any, error: BaseException) -> None:
         """End an event that no worker has got."""
@@ -83,7 +76,7 @@ class CollectorTask:
     def explain(self, error: BaseException) -> BaseException:
         """Return an error of the pool in the words of the queue; other errors stay as they are."""
         if isinstance(error, JobTimeout):
-            late = overdue(self.collector)
+            late = self.collector.timeout_error()
             late.__cause__ = error
             return late
         if isinstance(error, JobCancelled):

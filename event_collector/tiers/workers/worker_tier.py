@@ -8,9 +8,12 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from event_collector.handlers import decorator
 from event_collector.handlers.collector import ADAPTIVE, Collector
 from event_collector.handlers.running_event import running_id
 from event_collector.remote.codec import encode_payload
+from event_collector.remote.host import open_host
+from event_collector.remote.host_loop import HostLoop
 from event_collector.remote.setup import is_decorated, seal
 from event_collector.tiers.workers.event_jobs import CallJob, CollectorTask, EventJob, Events
 from event_collector.tiers.workers.worker_reading import WorkerReading
@@ -37,7 +40,7 @@ from event_collector_workers.pool.worker_pool import (
 
 __all__ = ["WorkerTier", "pool_factory", "seal_adaptive"]
 
-HOST = "event_collector.remote.host:open_host"
+HOST = f"{open_host.__module__}:{open_host.__qualname__}"
 MEMORY_INTERVAL = 5.0
 """Seconds between two readings of the workers' memory."""
 
@@ -167,7 +170,7 @@ class WorkerTier:
         jobs: list[EventJob] = []
         for event, collector in batch:
             task, payload = self._tasks[collector], event.payload
-            collector.usage.running += 1
+            collector.usage.running += 1  # Usage.began()
             try:
                 body, blob = encode_payload(payload, task.key, event.id, traced=False)
             except Exception as exc:
@@ -193,7 +196,7 @@ class WorkerTier:
         body, blob = encode_payload(payload, collector.key, running_id())
         job = CallJob(task.number, body, blob, collector.timeout)
         job.of, job.outcome = task, asyncio.get_running_loop().create_future()
-        collector.usage.running += 1
+        collector.usage.began()
         try:
             self._pool.submit(job)
         except WorkerPoolError as exc:
@@ -280,7 +283,7 @@ def seal_adaptive(collectors: Iterable[Collector]) -> None:
     """
     for collector in collectors:
         if collector.mode == ADAPTIVE and collector.setup is None:
-            collector.setup = seal(collector)
+            collector.keep_setup(seal(collector))
 
 
 class _PoolEvents(PoolListener):
@@ -341,14 +344,12 @@ def _refuse_import_of_main(collectors: list[Collector]) -> None:
 
 def _modules_of(collectors: list[Collector]) -> list[str]:
     """Return the modules that every worker needs."""
-    modules = {"event_collector.remote.host"}
+    modules = {open_host.__module__}
     for collector in collectors:
         handler = collector.handler
         modules.add(getattr(handler, "__module__", None) or type(handler).__module__)
         if is_decorated(handler):
-            modules.add(
-                "event_collector.collector"
-            )  # which its module needs, in each worker if it is the main one
+            modules.add(decorator.__name__)  # the module of the handler imports it
         if collector.asynchronous:
-            modules.add("event_collector.remote.host_loop")
+            modules.add(HostLoop.__module__)
     return sorted(modules - {"__main__"})

@@ -1,0 +1,62 @@
+"""Tracebacks begin with the frame of the handler."""
+
+import sys
+import traceback
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from event_collector.handlers import frames
+from tests.event_collector.sample_exceptions import Frozen
+
+
+@pytest.fixture
+def call() -> Any:
+    """Return a function of a hidden module that calls its argument."""
+    module = ModuleType("hidden_caller")
+    exec(compile("def call(handler):\n    return handler()\n", "caller.py", "exec"), vars(module))
+    frames.hide_modules(module.__name__)
+    return module.call
+
+
+@pytest.mark.parametrize("make", [lambda: ValueError("no"), lambda: Frozen("no")], ids=["plain", "frozen"])
+def test_frames_above_the_handler_are_stripped(call: Any, make: Any) -> None:
+    """Those of hidden modules at the beginning go; one that the handler itself calls stays."""
+
+    def fail() -> None:
+        raise make()
+
+    def handler() -> None:
+        call(fail)
+
+    with pytest.raises(Exception, match="no") as caught:
+        call(handler)
+    error = caught.value
+    error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)  # the frame of this test
+    frames.strip_frames(error)
+    assert [frame.name for frame in traceback.extract_tb(error.__traceback__)] == ["handler", "call", "fail"]
+
+
+def test_a_traceback_of_hidden_frames_is_empty(call: Any) -> None:
+    """An exception that never reached a handler has no frames left."""
+    with pytest.raises(TypeError) as caught:
+        call(None)
+    error = caught.value
+    error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+    frames.strip_frames(error)
+    assert error.__traceback__ is None
+
+
+def test_a_stack_begins_with_the_handler(call: Any) -> None:
+    """The text of a thread's stack has the handler and what it calls; without a hidden frame it is complete."""
+
+    def handler() -> str:
+        return frames.stack_text(sys._getframe())
+
+    text = call(handler)
+    assert text.startswith("Traceback (most recent call last):\n")
+    assert "in handler" in text
+    assert "caller.py" not in text
+    assert "test_a_stack_begins_with_the_handler" in handler()
+    assert frames.stack_text(None) == ""
