@@ -9,9 +9,9 @@ from event_collector_workers.autoscaler import (
     Change,
     CollectorReading,
     FixedSize,
-    Limits,
     Readings,
     ScalingLaw,
+    ScalingLimits,
     Tier,
 )
 
@@ -38,7 +38,7 @@ def test_own_laws_fit_the_protocol() -> None:
 def test_impossible_limits_are_refused(fields: dict[str, float], named: str) -> None:
     """A limit that makes no sense is refused by its name."""
     with pytest.raises(ValueError, match=named):
-        Limits(**fields)  # type: ignore[arg-type]
+        ScalingLimits(**fields)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 0"):
         FixedSize(-1)
 

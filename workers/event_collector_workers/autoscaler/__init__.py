@@ -1,6 +1,6 @@
 """The control law of both tiers: how many consumers, how many workers, and which events run where.
 
-    law = Autoscaler(Limits(max_workers=8))
+    law = Autoscaler(ScalingLimits(max_workers=8))
     plan = law.decide(Readings(now=loop.time(), collectors=(...), ...))
 
 `decide` is pure: it knows only the readings it has been given, and keeps what it made of them.
@@ -8,7 +8,7 @@
 
 from event_collector_workers.autoscaler.demand import burst_size
 from event_collector_workers.autoscaler.law import Autoscaler
-from event_collector_workers.autoscaler.plan import Change, FixedSize, Limits, Plan, ScalingLaw
+from event_collector_workers.autoscaler.plan import Change, FixedSize, Plan, ScalingLaw, ScalingLimits
 from event_collector_workers.autoscaler.readings import (
     CollectorReading,
     MachineReading,
@@ -23,11 +23,11 @@ __all__ = [
     "Change",
     "CollectorReading",
     "FixedSize",
-    "Limits",
     "MachineReading",
     "Plan",
     "Readings",
     "ScalingLaw",
+    "ScalingLimits",
     "Tier",
     "TierReading",
     "Tuning",

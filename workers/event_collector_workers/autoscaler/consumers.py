@@ -2,9 +2,9 @@
 
 import math
 
-from event_collector_workers.autoscaler.demand import Load, cpu_cap, ladder, staffing
+from event_collector_workers.autoscaler.demand import TierLoad, cpu_cap, ladder, staffing
 from event_collector_workers.autoscaler.guard import SaturationGuard
-from event_collector_workers.autoscaler.plan import Limits
+from event_collector_workers.autoscaler.plan import ScalingLimits
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum
 
@@ -12,7 +12,7 @@ from event_collector_workers.autoscaler.window import RollingMaximum
 class ConsumerSizing:
     """Keeps the target of the coroutine tier, and how far it may grow between two decisions."""
 
-    def __init__(self, limits: Limits, tuning: Tuning, guard: SaturationGuard) -> None:
+    def __init__(self, limits: ScalingLimits, tuning: Tuning, guard: SaturationGuard) -> None:
         self._limits = limits
         self._tuning = tuning
         self._guard = guard
@@ -27,7 +27,7 @@ class ConsumerSizing:
         self.ceiling = limits.max_consumers
 
     def resize(
-        self, now: float, load: Load, busy: int, loop_share: float, idle: bool, may_shrink: bool
+        self, now: float, load: TierLoad, busy: int, loop_share: float, idle: bool, may_shrink: bool
     ) -> str:
         """Set `target` and `ceiling`; return why the target changed, or an empty text."""
         self._watch_progress(now, load)
@@ -49,7 +49,7 @@ class ConsumerSizing:
         expiry = self._wanted.relaxes()
         return max(expiry if expiry is not None else -math.inf, self._shrunk + self._pause)
 
-    def _step(self, now: float, load: Load, wanted: int, idle: bool, may_shrink: bool) -> str:
+    def _step(self, now: float, load: TierLoad, wanted: int, idle: bool, may_shrink: bool) -> str:
         guarded = max(self._limits.min_consumers, self._guarded())
         if self.target > guarded:
             self.target = int(guarded)
@@ -64,7 +64,7 @@ class ConsumerSizing:
             return f"no more were wanted for {self._wanted.span:.3g} s; {load}"
         return ""
 
-    def _cap(self, load: Load, loop_share: float) -> int:
+    def _cap(self, load: TierLoad, loop_share: float) -> int:
         """Return what max_consumers, the guard and a full loop allow together."""
         cap = min(self._limits.max_consumers, self._guarded())
         if loop_share >= self._tuning.loop_full:
@@ -87,7 +87,7 @@ class ConsumerSizing:
         wished = min(self._reach, ladder(need, self._tuning.consumer_grid))
         return min(cap, int(max(size, self._tuning.free_growth, wished)))
 
-    def _watch_progress(self, now: float, load: Load) -> None:
+    def _watch_progress(self, now: float, load: TierLoad) -> None:
         """Loosen the caps while events wait and none ends: what runs may wait for what is queued."""
         if load.completed > 0.0 or load.queued == 0.0:
             self._progress, self._relief = now, 1.0

@@ -13,7 +13,7 @@ from event_collector_workers.autoscaler.estimates import CollectorEstimate
 from event_collector_workers.autoscaler.readings import Tier
 
 
-class Load(msgspec.Struct, frozen=True, gc=False):
+class TierLoad(msgspec.Struct, frozen=True, gc=False):
     """What one tier has to do.
 
     Args:
@@ -46,7 +46,7 @@ class Load(msgspec.Struct, frozen=True, gc=False):
         return f"{text}, {self.queued:.0f} waiting" if self.queued else text
 
 
-def load_of(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mapping[str, float]) -> Load:
+def tier_load(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mapping[str, float]) -> TierLoad:
     """Add up the load of the collectors in a tier; `unrouted` says how many more events wait for each."""
     collectors = 0
     rates = mean = backlog = queued = running = completed = weights = busy = on_cpu = 0.0
@@ -74,14 +74,14 @@ def load_of(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mappin
         recent_on_cpu += weight * cpu
     service = busy / weights if weights else 0.0
     shares = _share(on_cpu, busy), _share(recent_on_cpu, recent_busy)
-    return Load(collectors, rates, mean, backlog, queued, running, completed, service, *shares)
+    return TierLoad(collectors, rates, mean, backlog, queued, running, completed, service, *shares)
 
 
 def _share(cpu: float, busy: float) -> float:
     return min(1.0, max(0.02, cpu / busy)) if busy else 1.0
 
 
-def staffing(load: Load, busy: float, spare: float, horizon: float) -> float:
+def staffing(load: TierLoad, busy: float, spare: float, horizon: float) -> float:
     """Return the consumers for a load.
 
     Args:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Collection
 
 from event_collector_workers.autoscaler.consumers import ConsumerSizing
-from event_collector_workers.autoscaler.demand import load_of
+from event_collector_workers.autoscaler.demand import tier_load
 from event_collector_workers.autoscaler.estimates import CollectorEstimate
 from event_collector_workers.autoscaler.guard import SaturationGuard
 from event_collector_workers.autoscaler.placement import Placement
-from event_collector_workers.autoscaler.plan import Change, Limits, Plan
+from event_collector_workers.autoscaler.plan import Change, Plan, ScalingLimits
 from event_collector_workers.autoscaler.readings import Readings, Tier
 from event_collector_workers.autoscaler.surroundings import Surroundings
 from event_collector_workers.autoscaler.tuning import Tuning
@@ -27,8 +27,8 @@ class Autoscaler:
 
     """
 
-    def __init__(self, limits: Limits | None = None, tuning: Tuning | None = None) -> None:
-        self._limits = limits or Limits()
+    def __init__(self, limits: ScalingLimits | None = None, tuning: Tuning | None = None) -> None:
+        self._limits = limits or ScalingLimits()
         self._tuning = tuning or Tuning()
         self._estimates: dict[str, CollectorEstimate] = {}
         self._surroundings = Surroundings(self._tuning)
@@ -104,8 +104,8 @@ class Autoscaler:
         unrouted = _spread(readings.unrouted, estimates)
         consumers, workers, around = self._consumers, self._workers, self._surroundings
         before = consumers.target, workers.target
-        on_loop = load_of(estimates, Tier.COROUTINE, unrouted)
-        in_workers = load_of(estimates, Tier.PROCESS, unrouted)
+        on_loop = tier_load(estimates, Tier.COROUTINE, unrouted)
+        in_workers = tier_load(estimates, Tier.PROCESS, unrouted)
         busy = max(0, readings.consumers.busy)
         why = consumers.resize(self._time, on_loop, busy, around.present_loop_share, self._idle, may_shrink)
         changes = [Change("consumers", before[0], consumers.target, why)] if why else []

@@ -7,7 +7,7 @@ import msgspec
 from event_collector_workers.autoscaler.readings import Readings, Tier
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class ScalingLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The bounds a plan always keeps, and how patient the law is.
 
     Args:

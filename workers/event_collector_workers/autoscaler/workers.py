@@ -4,8 +4,8 @@ import math
 
 import msgspec
 
-from event_collector_workers.autoscaler.demand import Load, cpu_cap, ladder, staffing
-from event_collector_workers.autoscaler.plan import Limits
+from event_collector_workers.autoscaler.demand import TierLoad, cpu_cap, ladder, staffing
+from event_collector_workers.autoscaler.plan import ScalingLimits
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum
 
@@ -38,7 +38,7 @@ class Budget(msgspec.Struct, frozen=True, gc=False):
 class WorkerSizing:
     """Keeps the target of the process tier."""
 
-    def __init__(self, limits: Limits, tuning: Tuning) -> None:
+    def __init__(self, limits: ScalingLimits, tuning: Tuning) -> None:
         self._limits = limits
         self._tuning = tuning
         self._wanted = RollingMaximum(tuning.worker_hold * limits.patience)
@@ -49,7 +49,7 @@ class WorkerSizing:
         self._warm = 0
 
     def resize(
-        self, now: float, load: Load, budget: Budget, startup: float, idle: bool, may_shrink: bool
+        self, now: float, load: TierLoad, budget: Budget, startup: float, idle: bool, may_shrink: bool
     ) -> str:
         """Set `target`; return why it changed, or an empty text."""
         tuning, limits = self._tuning, self._limits
@@ -78,7 +78,9 @@ class WorkerSizing:
         expiry = self._wanted.relaxes()
         return max(expiry if expiry is not None else -math.inf, self._shrunk + self._pause)
 
-    def _step(self, now: float, load: Load, budget: Budget, wanted: int, idle: bool, may_shrink: bool) -> str:
+    def _step(
+        self, now: float, load: TierLoad, budget: Budget, wanted: int, idle: bool, may_shrink: bool
+    ) -> str:
         tuning, floor = self._tuning, self._limits.min_workers
         # Growing leaves twice the room that staying does, or a reading on the edge would start and stop a
         # worker for ever.
