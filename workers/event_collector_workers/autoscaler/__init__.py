@@ -1,9 +1,9 @@
-"""The control law of both tiers: how many consumers, how many workers, and which events run where.
+"""The control law of both tiers: the number of consumers and of workers, and the tier of each collector.
 
     law = Autoscaler(ScalingLimits(max_workers=8))
     plan = law.decide(Readings(now=loop.time(), collectors=(...), ...))
 
-`decide` is pure: it knows only the readings it has been given, and keeps what it made of them.
+`decide` does no input or output. Its result depends on the readings of this call and of earlier calls only.
 """
 
 from event_collector_workers.autoscaler.demand import burst_size
@@ -17,6 +17,9 @@ from event_collector_workers.autoscaler.readings import (
     TierReading,
 )
 from event_collector_workers.autoscaler.tuning import Tuning
+
+Limits = ScalingLimits
+"""The former name of ScalingLimits, for programs that use it."""
 
 __all__ = [
     "Autoscaler",

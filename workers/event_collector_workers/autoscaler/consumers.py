@@ -1,4 +1,4 @@
-"""The size of the coroutine tier: up at once, down late, not against a full loop or a saturated back end."""
+"""The size of the coroutine tier: it grows at once and shrinks late, and a full loop or back end limits it."""
 
 import math
 
@@ -10,7 +10,7 @@ from event_collector_workers.autoscaler.window import RollingMaximum
 
 
 class ConsumerSizing:
-    """Keeps the target of the coroutine tier, and how far it may grow between two decisions."""
+    """Computes the target of the coroutine tier, and the ceiling of its growth between two decisions."""
 
     def __init__(self, limits: ScalingLimits, tuning: Tuning, guard: SaturationGuard) -> None:
         self._limits = limits
@@ -29,7 +29,7 @@ class ConsumerSizing:
     def resize(
         self, now: float, load: TierLoad, busy: int, loop_share: float, idle: bool, may_shrink: bool
     ) -> str:
-        """Set `target` and `ceiling`; return why the target changed, or an empty text."""
+        """Set `target` and `ceiling`. Return the reason of a changed target, or an empty string."""
         self._watch_progress(now, load)
         spare = max(self._tuning.consumer_safety * math.sqrt(load.mean), self._limits.margin * load.mean)
         need = 0.0 if idle else staffing(load, busy, spare, self._tuning.consumer_horizon)
@@ -41,11 +41,11 @@ class ConsumerSizing:
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing is left to be reduced."""
+        """Whether no reduction is possible."""
         return self.target <= self._limits.min_consumers
 
     def relaxes(self) -> float:
-        """Return when a reduction may become possible although nothing happens."""
+        """Return the earliest time of a reduction if nothing else happens."""
         expiry = self._wanted.relaxes()
         return max(expiry if expiry is not None else -math.inf, self._shrunk + self._pause)
 
@@ -65,7 +65,7 @@ class ConsumerSizing:
         return ""
 
     def _cap(self, load: TierLoad, loop_share: float) -> int:
-        """Return what max_consumers, the guard and a full loop allow together."""
+        """Return the smallest of the limits set by max_consumers, the guard and a full loop."""
         cap = min(self._limits.max_consumers, self._guarded())
         if loop_share >= self._tuning.loop_full:
             carried = cpu_cap(self._tuning.loop_capacity, load.recent_cpu_share)
@@ -73,22 +73,22 @@ class ConsumerSizing:
         return max(self._limits.min_consumers, int(cap))
 
     def _guarded(self) -> float:
-        """Return what the guard allows."""
+        """Return the limit set by the guard."""
         return math.inf if self._guard.cap is None else self._relief * self._guard.cap
 
     def _reachable(self, now: float, need: float, busy: int, cap: int) -> int:
         """Return how far the tier may grow until the next decision: freely while small, then by doubling.
 
-        The doubling needs a need: a backlog of very short events is gone before more consumers would help.
+        It doubles only as far as it is needed: a backlog of very short events is gone before more consumers help.
         """
         size = max(busy, self.target)
         if now - self._doubled >= min(self._service, self._tuning.doubling):
             self._doubled, self._reach = now, 2.0 * size
-        wished = min(self._reach, ladder(need, self._tuning.consumer_grid))
-        return min(cap, int(max(size, self._tuning.free_growth, wished)))
+        desired = min(self._reach, ladder(need, self._tuning.consumer_grid))
+        return min(cap, int(max(size, self._tuning.free_growth, desired)))
 
     def _watch_progress(self, now: float, load: TierLoad) -> None:
-        """Loosen the caps while events wait and none ends: what runs may wait for what is queued."""
+        """Relax the caps while events wait and none ends: running events may depend on queued ones."""
         if load.completed > 0.0 or load.queued == 0.0:
             self._progress, self._relief = now, 1.0
             self._service = load.service or self._service

@@ -1,4 +1,4 @@
-"""The control law: readings of one instant in, a plan out; no input or output, no clock, no event loop."""
+"""The built-in control law: it maps readings to a plan, without input or output, a clock or an event loop."""
 
 import math
 from collections.abc import Collection
@@ -19,11 +19,11 @@ class Autoscaler:
     """The built-in `ScalingLaw`: sizes consumers and workers, and places adaptive collectors.
 
     Args:
-        limits: bounds that every plan keeps.
-        tuning: the constants of the law.
+        limits: The bounds that every plan keeps.
+        tuning: The constants of the law.
 
-    Its state is what it has been told so far: the same readings in the same order give the same plans,
-    whatever the clock starts from. A clock that stands still or jumps back counts as no time passed.
+    The same readings in the same order give the same plans, from whatever time the clock starts. If the clock stands
+    still or jumps back, no time has passed.
 
     """
 
@@ -46,7 +46,7 @@ class Autoscaler:
         return f"Autoscaler(consumers={consumers}, workers={workers}, {self._limits!r})"
 
     def decide(self, readings: Readings) -> Plan:
-        """Answer the readings of this instant; while `draining`, keep everything as it is."""
+        """Return the plan for these readings. While `draining`, nothing changes."""
         dt = self._advance(readings.now)
         trusted = self._observe(dt, readings)
         if readings.draining:
@@ -56,10 +56,10 @@ class Autoscaler:
         return self._plan(tuple(changes), self._next_check())
 
     def _advance(self, now: float) -> float:
-        """Return the seconds that count since the last call.
+        """Advance the law's time. Return the seconds that count since the last call.
 
-        Silence while nothing was in hand is time without events. Silence with work in hand is a program that
-        was stopped or a clock that jumped, and must not let the rolling maxima forget what is needed.
+        A long interval with no event in hand is time without events. With events in hand, the program was stopped or
+        the clock jumped: then the rolling maxima must not forget the need.
         """
         last, self._clock = self._clock, now if math.isfinite(now) else self._clock
         if last is None or self._clock is None:
@@ -71,7 +71,7 @@ class Autoscaler:
         return dt
 
     def _observe(self, dt: float, readings: Readings) -> bool:
-        """Take in all readings; return whether every one of them could be used."""
+        """Process all readings. Return whether all of them were usable."""
         trusted = self._surroundings.update(dt, readings)
         known = self._estimates
         self._estimates = {}
@@ -79,12 +79,12 @@ class Autoscaler:
         for reading in readings.collectors:
             estimate = known.get(reading.key) or CollectorEstimate(reading.key, self._tuning)
             self._estimates[reading.key] = estimate
-            trusted = estimate.update(dt, reading) and trusted
-            estimate.tier = self._placement.tiers.get(reading.key, reading.tier)
+            tier = self._placement.tiers.get(reading.key, reading.tier)
+            trusted = estimate.update(dt, reading, tier) and trusted
         estimates = self._estimates.values()
         loop_share = self._surroundings.loop_share
         self._guard.update(self._time, dt, estimates, self._consumers.target, loop_share)
-        # Events that came and went before the first look show in nothing but those that were busy with them.
+        # Events that came and went before the first reading are visible only in the busy consumers and workers.
         seen = readings.unrouted or readings.consumers.busy > 0 or readings.workers.busy > 0
         if seen or any(one.queued or one.running or one.arrived for one in estimates):
             self._last_event = self._time
@@ -95,7 +95,7 @@ class Autoscaler:
         move = self._placement.decide(self._time, self._estimates.values(), self._surroundings.loop_share)
         if move is None:
             return []
-        # What is needed is reckoned for where the events will run from now on.
+        # The need is computed for the tier in which the events will run from now on.
         self._estimates[move.subject].move(self._placement.tiers[move.subject])
         return [move]
 
@@ -123,7 +123,7 @@ class Autoscaler:
         )
 
     def _next_check(self) -> float | None:
-        """Return when to ask again: soon while there is work, at the next possible reduction, else never."""
+        """Return the time of the next decision: soon with work, at the next possible reduction, or None."""
         now = self._clock or 0.0
         if not self._idle:
             return now + self._tuning.tick
@@ -132,7 +132,7 @@ class Autoscaler:
 
 
 def _spread(unrouted: int, estimates: Collection[CollectorEstimate]) -> dict[str, float]:
-    """Share events of unknown destination out among the collectors, in proportion to their arrivals."""
+    """Divide events of unknown destination among the collectors, in proportion to their arrivals."""
     if unrouted <= 0 or not estimates:
         return {}
     rates = {one.key: one.rate.value for one in estimates}

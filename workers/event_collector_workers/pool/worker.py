@@ -145,9 +145,9 @@ class Worker:
     def give(self, jobs: Sequence[Job]) -> None:
         """Hand over jobs, which run in this order. A job with a blob travels in a separate message."""
         self._given_at = monotonic()
-        in_hand, sequence = self.in_hand, self._next
+        in_hand, first = self.in_hand, self._next
         plain: list[tuple[int, bytes]] = []
-        for job in jobs:
+        for sequence, job in enumerate(jobs, first):
             in_hand[sequence] = job
             if job.blob is None:
                 plain.append((job.task, job.body))
@@ -158,9 +158,8 @@ class Worker:
                 head = encode((sequence, [(job.task, job.body)]))
                 with memoryview(job.blob) as blob:
                     self._channel.send(message(Kind.JOBS, head, blob.nbytes), job.blob)
-            sequence += 1
-        self._next = sequence
-        self._send_batch(sequence, plain)
+        self._next = first + len(jobs)
+        self._send_batch(self._next, plain)
 
     def _send_batch(self, end: int, batch: list[tuple[int, bytes]]) -> None:
         if batch:
