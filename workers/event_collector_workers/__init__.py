@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from event_collector_workers.executor.scaled_executor import ScaledProcessPoolExecutor
     from event_collector_workers.job import Job, Task, TaskSpec
     from event_collector_workers.limits import WorkerLimits
-    from event_collector_workers.pool.worker_pool import PoolListener, WorkerPool
+    from event_collector_workers.pool.listener import PoolListener
+    from event_collector_workers.pool.worker_pool import WorkerPool
     from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
 __all__ = [
@@ -51,7 +52,8 @@ _MODULES = {
     "executor.scaled_executor": "ScaledProcessPoolExecutor",
     "job": "Job Task TaskSpec",
     "limits": "WorkerLimits",
-    "pool.worker_pool": "PoolListener WorkerPool",
+    "pool.listener": "PoolListener",
+    "pool.worker_pool": "WorkerPool",
     "statistics": "PoolStatistics WorkerStatistics",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}

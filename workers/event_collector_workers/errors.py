@@ -37,8 +37,8 @@ class WorkerPoolError(EventCollectorException):
         self.pid = pid
 
 
-class WorkerCrashed(BrokenProcessPool, WorkerPoolError):
-    """The worker process ended during this job. It is unknown whether the job took effect.
+class _ProcessError(WorkerPoolError):
+    """A worker process ended.
 
     Attributes:
         exitcode: The exit status. A negative number is a signal; None if the status is unknown.
@@ -48,8 +48,16 @@ class WorkerCrashed(BrokenProcessPool, WorkerPoolError):
     exitcode: int | None = None
 
     def __init__(self, message: str = "", *, pid: int | None = None, exitcode: int | None = None) -> None:
-        WorkerPoolError.__init__(self, message, pid=pid)
+        super().__init__(message, pid=pid)
         self.exitcode = exitcode
+
+
+class WorkerCrashed(_ProcessError, BrokenProcessPool):
+    """The worker process ended during this job. It is unknown whether the job took effect."""
+
+
+class WorkerStartError(_ProcessError):
+    """A worker could not be started. The text holds the child's traceback if it left one."""
 
 
 class JobTimeout(WorkerPoolError, TimeoutError):
@@ -63,7 +71,7 @@ class JobTimeout(WorkerPoolError, TimeoutError):
     timeout: float = 0.0
 
     def __init__(self, message: str = "", *, pid: int | None = None, timeout: float = 0.0) -> None:
-        WorkerPoolError.__init__(self, message, pid=pid)
+        super().__init__(message, pid=pid)
         self.timeout = timeout
 
 
@@ -79,22 +87,7 @@ class PoolClosed(WorkerPoolError):
     """The pool is closing, closed or aborted. It accepts no job and finishes none."""
 
 
-class WorkerStartError(WorkerPoolError):
-    """A worker could not be started. The text holds the child's traceback if it left one.
-
-    Attributes:
-        exitcode: The child's exit status. A negative number is a signal; None if it did not exit.
-
-    """
-
-    exitcode: int | None = None
-
-    def __init__(self, message: str = "", *, pid: int | None = None, exitcode: int | None = None) -> None:
-        super().__init__(message, pid=pid)
-        self.exitcode = exitcode
-
-
-class PoolBroken(BrokenProcessPool, WorkerPoolError):
+class PoolBroken(WorkerPoolError, BrokenProcessPool):
     """The breaker is open: too many workers in a row have died, so jobs fail at once until it closes.
 
     Attributes:
@@ -105,7 +98,7 @@ class PoolBroken(BrokenProcessPool, WorkerPoolError):
     retry_in: float = 0.0
 
     def __init__(self, message: str = "", *, pid: int | None = None, retry_in: float = 0.0) -> None:
-        WorkerPoolError.__init__(self, message, pid=pid)
+        super().__init__(message, pid=pid)
         self.retry_in = retry_in
 
 

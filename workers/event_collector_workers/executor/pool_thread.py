@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 from event_collector_workers.errors import PoolBroken, PoolClosed, WorkerPoolError
 from event_collector_workers.executor.calls import REFERENCE, load_reply
 from event_collector_workers.job import Job, TaskSpec
-from event_collector_workers.pool.worker_pool import PoolListener, WorkerPool
+from event_collector_workers.pool.listener import PoolListener
+from event_collector_workers.pool.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -40,17 +40,12 @@ class MultiprocessingHandle:
     """A `multiprocessing` process."""
 
     def __init__(self, process: BaseProcess) -> None:
+        self.pid = process.pid or 0
         self._process = process
-        self._pid = process.pid or 0
         _alive.add(self)
 
     def __repr__(self) -> str:
-        return f"<MultiprocessingHandle pid={self._pid}>"
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._pid
+        return f"<MultiprocessingHandle pid={self.pid}>"
 
     def watch(self, loop: asyncio.AbstractEventLoop, on_exit: Callable[[int | None], None]) -> None:
         """Call `on_exit` once after the process has ended, with its exit code."""
@@ -79,7 +74,7 @@ class MultiprocessingHandle:
         # carries the exit code.
         if sys.platform == "linux" and type(self._process).__name__ != "ForkServerProcess":
             with contextlib.suppress(OSError):
-                return os.pidfd_open(self._pid)
+                return os.pidfd_open(self.pid)
         return self._process.sentinel
 
     def _forget(self) -> None:

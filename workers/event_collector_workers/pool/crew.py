@@ -17,6 +17,7 @@ import psutil
 from event_collector_workers.errors import describe_exit
 from event_collector_workers.pool.breaker import Breaker
 from event_collector_workers.pool.credit import head_start
+from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import State, Worker, WorkerEvents
 
 if TYPE_CHECKING:
@@ -55,18 +56,7 @@ class CrewEvents(WorkerEvents, Protocol):
 
 
 class Crew:
-    """Keeps the target number of workers alive. Only this class writes its fields, in the loop's thread.
-
-    Args:
-        loop: The loop in whose thread everything happens.
-        launcher: Starts the processes.
-        setup: The first message to each worker.
-        events: Receives the events of the crew and of its workers.
-        startup_timeout: Seconds that a worker may take to become ready.
-        stop_timeout: Seconds that a retired worker may take to close its tasks.
-        recycling: Limits after which a worker is replaced.
-
-    """
+    """Keeps the target number of workers alive. Only this class writes its fields, in the loop's thread."""
 
     def __init__(
         self,
@@ -94,7 +84,7 @@ class Crew:
         self._startup_timeout = startup_timeout
         self._stop_timeout = stop_timeout
         self._number = 0
-        self._retry: asyncio.TimerHandle | None = None
+        self._retry = EarliestTimer(loop, lambda _late: self.adjust())
         self._timers: dict[Worker, asyncio.TimerHandle] = {}
         self._ages: dict[Worker, asyncio.TimerHandle] = {}
         self._memory_read = 0.0
@@ -171,9 +161,7 @@ class Crew:
     def kill_all(self) -> None:
         """End every process now. Each is reported as gone."""
         self.target = 0
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        self._retry.disarm()
         for worker in self.workers:
             worker.leave()
             worker.kill()
@@ -200,7 +188,7 @@ class Crew:
     def _launch_some(self, missing: int) -> None:
         wait = self.breaker.wait(monotonic())
         if wait > 0.0:
-            self._retry_in(wait)
+            self._retry.arm(wait)
             return
         if self.breaker.is_open:
             missing = 1  # half open: one worker is the test
@@ -216,7 +204,7 @@ class Crew:
             self.last_failure = f"{type(error).__name__}: {error}"
             if self.breaker.stillborn(monotonic()):
                 self._events.on_breaker(opened=True)
-            self._retry_in(max(_RELAUNCH, self.breaker.wait(monotonic())))
+            self._retry.arm(max(_RELAUNCH, self.breaker.wait(monotonic())))
             return
         self.workers.append(worker)
         complaint = f"it was not ready within {self._startup_timeout:g} s"
@@ -232,14 +220,6 @@ class Crew:
         was_ready = worker.startup > 0.0
         if (self.breaker.crashed if was_ready else self.breaker.stillborn)(now):
             self._events.on_breaker(opened=True)
-
-    def _retry_in(self, wait: float) -> None:
-        if self._retry is None:
-            self._retry = self._loop.call_later(wait, self._on_retry)
-
-    def _on_retry(self) -> None:
-        self._retry = None
-        self.adjust()
 
     def _kill_after(self, worker: Worker, delay: float | None) -> None:
         self._cancel_timer(worker)

@@ -44,12 +44,10 @@ class Traffic:
     that holds it, or None.
 
     Args:
-        loop: The loop in whose thread everything happens.
         on_room: Called when `room` has become positive.
         on_quiet: Called when every submitted job has its outcome.
         on_quota_used: Called after jobs were handed to a worker with a quota.
         on_answers: Called after a batch of results was handed to its jobs.
-        horizon: Seconds of work that a worker may hold.
 
     """
 
@@ -279,14 +277,12 @@ class Traffic:
     def _hand_out(self) -> None:
         """Give the backlog to the workers as far as their credit goes. A survey precedes it."""
         roster, credit = self._roster, credit_for(self.service_time, self._horizon)
-        has_changed = False
         if held_up := roster.held_up(credit, self.service_time):
             for worker in held_up:
                 self._requeue(worker.take_back())
             roster.survey(self.service_time)
-            has_changed = True
-        if self._backlog:
-            has_changed = True
+        has_backlog = bool(self._backlog)
+        if has_backlog:
             for worker, share in roster.share_out(len(self._backlog), credit):
                 if worker in roster.ready:  # giving to a worker may find it, or another one, lost
                     jobs = self._next_jobs(share)
@@ -296,7 +292,7 @@ class Traffic:
         pause = roster.plan_visit(self.service_time)
         if pause is not None:
             self._visit.arm(pause)
-        if has_changed:
+        if held_up or has_backlog:
             self._offer_room()
 
     def _offer_room(self) -> None:
@@ -383,11 +379,9 @@ class Traffic:
         self.plan_turn()
 
     def _death_error(self, worker: Worker, sequence: int) -> BaseException:
-        if (error := worker.kill_error(sequence)) is not None:
-            return error
-        if self._aborted:
+        if self._aborted and not worker.was_killed_for(sequence):
             return PoolClosed("the pool was stopped while this job ran; it may have taken effect")
-        return worker.crash_error()
+        return worker.death_error(sequence)
 
     def _fail(self, job: Job, error: BaseException, elapsed: float) -> None:
         if job._place is not _WITHDRAWN:

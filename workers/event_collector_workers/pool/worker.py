@@ -75,8 +75,8 @@ class Worker:
     """A worker process and the jobs that it holds. Only this class writes its fields, in the loop's thread.
 
     Args:
-        number: Identifies the worker within its pool.
-        loop: The loop in whose thread everything happens.
+        number: The worker's number within its pool.
+        loop: The event loop.
         events: Receives the events.
         quota: Jobs that may be handed to this worker; None for no limit.
 
@@ -284,13 +284,14 @@ class Worker:
         self._channel.close()
         self.page.close()
 
-    def kill_error(self, sequence: int) -> BaseException | None:
-        """Return the error that `condemn` set for this job; None if the worker was not killed for it."""
-        reason = self._kill_reason
-        return reason.error if reason is not None and reason.sequence == sequence else None
+    def was_killed_for(self, sequence: int) -> bool:
+        """Return whether `condemn` has killed the worker for this job."""
+        return self._kill_reason is not None and self._kill_reason.sequence == sequence
 
-    def crash_error(self) -> WorkerCrashed:
-        """Return the error of a job during which the process ended by itself."""
+    def death_error(self, sequence: int) -> BaseException:
+        """Return the error of the job during which the process ended."""
+        if self._kill_reason is not None and self._kill_reason.sequence == sequence:
+            return self._kill_reason.error
         complaint = f"; {self.complaint}" if self.complaint else ""
         return WorkerCrashed(
             f"worker {self.number} (pid {self.pid}) {describe_exit(self.exitcode)} while it ran this job"

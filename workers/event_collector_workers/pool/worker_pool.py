@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from event_collector_workers.launch.start_method import check_start_method, is_i
 from event_collector_workers.machine import cpu_seconds
 from event_collector_workers.pool.credit import HORIZON
 from event_collector_workers.pool.crew import Crew, Recycling, memory_of
+from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker import State, Worker
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
@@ -42,31 +44,6 @@ _NO_GUARD = (
     "this is a worker process that is importing the program's main module. The module must not start workers while "
     'it is imported: put the code that runs the program under `if __name__ == "__main__":`'
 )
-
-
-class PoolListener:
-    """Receives the events of a pool, in the loop's thread. Override the methods of interest."""
-
-    def room(self) -> None:
-        """The pool accepts jobs again: its room was 0. Called at most once in a turn of the loop."""
-
-    def answers(self) -> None:
-        """All results of a batch have been handed to their jobs."""
-
-    def worker_started(self, pid: int, seconds: float) -> None:
-        """A worker is ready, `seconds` after its start."""
-
-    def worker_stopped(self, pid: int | None, reason: str, exitcode: int | None) -> None:
-        """A worker has ended. `reason` is "stopped" (as requested), "crashed" or "not started"."""
-
-    def worker_complained(self, pid: int | None, trace: str) -> None:
-        """A worker that was asked to stop failed to close its tasks. `trace` is its traceback."""
-
-    def breaker_opened(self, error: PoolBroken) -> None:
-        """Too many workers in a row have died. Jobs fail at once until the breaker closes."""
-
-    def breaker_closed(self) -> None:
-        """A job has finished: the pool works again."""
 
 
 class WorkerPool:
@@ -117,19 +94,27 @@ class WorkerPool:
             raise ValueError(
                 f"need 0 <= min_workers <= max_workers and 1 <= max_workers, not {min_workers}, {max_workers}"
             )
-        self._setup = WorkerSetup(os.getpid(), [(task.reference, task.argument) for task in tasks])
+        check_start_method(start_method)
+        modules = [task.reference.partition(":")[0] for task in tasks] + list(preload)
+        self._make_launcher = partial(
+            make_launcher,
+            start_method=start_method,
+            context=mp_context,
+            preload=[name for name in dict.fromkeys(modules) if name != "__main__"],
+            initialize=initialize,
+        )
+        self._make_crew = partial(
+            Crew,
+            setup=WorkerSetup(os.getpid(), [(task.reference, task.argument) for task in tasks]),
+            events=self,
+            startup_timeout=startup_timeout,
+            stop_timeout=stop_timeout,
+            recycling=Recycling(max_jobs_per_worker, max_worker_age, max_worker_memory),
+        )
         self._max_workers = max_workers
         self._min_workers = min_workers
-        check_start_method(start_method)
-        self._start_method = start_method
-        self._context = mp_context
-        self._initialize = initialize
         self._horizon = horizon
-        self._preload = tuple(preload)
         self._listener = listener or PoolListener()
-        self._recycling = Recycling(max_jobs_per_worker, max_worker_age, max_worker_memory)
-        self._startup_timeout = startup_timeout
-        self._stop_timeout = stop_timeout
         self._is_started = False
         self._is_closing = False
         self._is_closed = False
@@ -161,9 +146,7 @@ class WorkerPool:
             raise WorkerStartError(_NO_GUARD)
         self._loop = asyncio.get_running_loop()
         try:
-            self._launcher = make_launcher(
-                self._loop, self._start_method, self._context, self._preload_names(), self._initialize
-            )
+            self._launcher = self._make_launcher(self._loop)
         except OSError as error:
             raise WorkerStartError(f"a worker could not be started: {error}") from error
         self._traffic = Traffic(
@@ -174,15 +157,7 @@ class WorkerPool:
             self._listener.answers,
             self._horizon,
         )
-        self._crew = Crew(
-            self._loop,
-            self._launcher,
-            self._setup,
-            self,
-            startup_timeout=self._startup_timeout,
-            stop_timeout=self._stop_timeout,
-            recycling=self._recycling,
-        )
+        self._crew = self._make_crew(self._loop, self._launcher)
         self._is_started = True
         self._crew.resize(self._clamp(workers))
         try:
@@ -389,10 +364,6 @@ class WorkerPool:
         self._fail_if_refusing()
 
     # --- waiting
-
-    def _preload_names(self) -> list[str]:
-        modules = [reference.partition(":")[0] for reference, _ in self._setup.tasks]
-        return [name for name in dict.fromkeys([*modules, *self._preload]) if name != "__main__"]
 
     def _clamp(self, workers: int) -> int:
         return max(self._min_workers, min(workers, self._max_workers))
