@@ -87,22 +87,9 @@ def apply(limits: WorkerLimits) -> None:
 
 def explain(error: BaseException) -> None:
     """Add a note to an error of this process that names the exceeded limit, if there is one."""
-    if not _applied:
-        return
-    limits = _applied[0]
-    if isinstance(error, MemoryError) and limits.address_space is not None:
+    limits = _applied[0] if _applied else WorkerLimits()
+    number = error.errno if isinstance(error, OSError) else None
+    if (isinstance(error, MemoryError) or number == errno.ENOMEM) and limits.address_space is not None:
         error.add_note(f"a worker may map {limits.address_space} bytes of memory (address_space)")
-    elif (
-        isinstance(error, OSError)
-        and error.errno in (errno.EMFILE, errno.ENOMEM)
-        and _limit_of(error, limits)
-    ):
-        error.add_note(f"a worker may have {_limit_of(error, limits)}")
-
-
-def _limit_of(error: OSError, limits: WorkerLimits) -> str:
-    if error.errno == errno.EMFILE and limits.open_files is not None:
-        return f"{limits.open_files} files open (open_files); pid {os.getpid()}"
-    if error.errno == errno.ENOMEM and limits.address_space is not None:
-        return f"{limits.address_space} bytes of memory mapped (address_space)"
-    return ""
+    elif number == errno.EMFILE and limits.open_files is not None:
+        error.add_note(f"a worker may have {limits.open_files} files open (open_files); pid {os.getpid()}")

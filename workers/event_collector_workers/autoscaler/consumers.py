@@ -41,7 +41,7 @@ class ConsumerSizing:
 
     @property
     def at_rest(self) -> bool:
-        """Whether no reduction is possible."""
+        """True if no reduction is possible."""
         return self.target <= self._limits.min_consumers
 
     def relaxes(self) -> float:

@@ -15,19 +15,19 @@ def is_known(value: float | None) -> bool:
 class Counter:
     """The growth of a total between two readings. The total may be missing, or start again from 0."""
 
-    __slots__ = ("_last", "doubtful")
+    __slots__ = ("_last", "is_doubtful")
 
     def __init__(self) -> None:
         self._last: float | None = None
-        self.doubtful = False
+        self.is_doubtful = False
 
     def growth(self, total: float | None) -> float:
         """Return the growth since the last usable reading; 0.0 for the first and if the total is missing or fell."""
         if total is None or not is_known(total):
-            self.doubtful = True
+            self.is_doubtful = True
             return 0.0
         last, self._last = self._last, total
-        self.doubtful = last is not None and total < last
+        self.is_doubtful = last is not None and total < last
         return 0.0 if last is None or total < last else total - last
 
 
@@ -177,7 +177,7 @@ class CollectorEstimate:
         self.arrived = self._arrivals.growth(reading.arrivals)
         self.rate.add(dt, self.arrived)
         times_known = self._count_service(dt, reading)
-        return known and times_known and not self._arrivals.doubtful
+        return known and times_known and not self._arrivals.is_doubtful
 
     def _count_service(self, dt: float, reading: CollectorReading) -> bool:
         counters = (self._completions, self._wall, self._cpu, self._delay)
@@ -185,7 +185,7 @@ class CollectorEstimate:
         wall = self._wall.growth(reading.wall)
         cpu = self._cpu.growth(reading.cpu)
         delay = self._delay.growth(reading.delay)
-        known = not any(counter.doubtful for counter in counters)
+        known = not any(counter.is_doubtful for counter in counters)
         self.cpu_spent = min(cpu, wall) if wall > 0.0 else cpu
         # A negative value is an error of measurement. Errors average out only if negative ones count too.
         self.waited = wall - cpu - delay

@@ -68,9 +68,9 @@ class SaturationGuard:
         self._tolerance = tuning.guard_tolerance
         self._suspicion = 0.0
         self._suspected_at: float | None = None
-        self._settled = False
+        self._is_settled = False
         self._before = 0.0
-        self._lowered = False
+        self._was_lowered = False
         self._tried_from: tuple[float, float] | None = None
         self._next_trial = 0.0
         self._bound_at = 0.0
@@ -123,9 +123,9 @@ class SaturationGuard:
     def _watch_effect(self, now: float, running: float, cap: float) -> None:
         """Note since when at most the cap are running: only events that begin after that show its effect."""
         if running > 1.1 * cap + 1.0:
-            self._settled = False
-        elif not self._settled:
-            self._settled = True
+            self._is_settled = False
+        elif not self._is_settled:
+            self._is_settled = True
             self._restart()
         if running >= 0.8 * cap:
             self._bound_at = now
@@ -161,7 +161,7 @@ class SaturationGuard:
             self.cap = None
         elif self.cap is None:
             self._suspect(now, window, size, loop_full)
-        elif self._settled:
+        elif self._is_settled:
             self._adjust(now, window, self.cap)
 
     def _suspect(self, now: float, window: _Measurement, size: int, loop_full: bool) -> None:
@@ -195,7 +195,7 @@ class SaturationGuard:
         if self._tried_from is not None:
             self._end_trial(now, window, cap, self._tried_from)
         elif window.waiting > self._tolerance * window.best:
-            if not self._lowered or window.waiting <= self._tuning.guard_effect * self._before:
+            if not self._was_lowered or window.waiting <= self._tuning.guard_effect * self._before:
                 self._set(self._knee(now, window), window)
             elif now >= self._next_trial:
                 self._try_more(window, cap)
@@ -210,8 +210,8 @@ class SaturationGuard:
         return max(1.0, knee + math.sqrt(knee))
 
     def _set(self, cap: float, window: _Measurement) -> None:
-        self._lowered = self.cap is None or cap <= self.cap
-        self.cap, self._before, self._settled = cap, window.waiting, False
+        self._was_lowered = self.cap is None or cap <= self.cap
+        self.cap, self._before, self._is_settled = cap, window.waiting, False
 
     def _try_more(self, window: _Measurement, cap: float) -> None:
         self._tried_from = (cap, window.throughput)

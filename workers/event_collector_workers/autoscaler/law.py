@@ -39,7 +39,7 @@ class Autoscaler:
         self._clock: float | None = None
         self._time = 0.0
         self._last_event = -math.inf
-        self._idle = True
+        self._is_idle = True
 
     def __repr__(self) -> str:
         consumers, workers = self._consumers.target, self._workers.target
@@ -65,7 +65,7 @@ class Autoscaler:
         if last is None or self._clock is None:
             return 0.0
         dt = max(0.0, self._clock - last)
-        if not self._idle:
+        if not self._is_idle:
             dt = min(dt, self._tuning.stall)
         self._time += dt
         return dt
@@ -88,7 +88,7 @@ class Autoscaler:
         seen = readings.unrouted or readings.consumers.busy > 0 or readings.workers.busy > 0
         if seen or any(one.queued or one.running or one.arrived for one in estimates):
             self._last_event = self._time
-        self._idle = self._time - self._last_event >= self._tuning.idle
+        self._is_idle = self._time - self._last_event >= self._tuning.idle
         return trusted
 
     def _place(self) -> list[Change]:
@@ -107,9 +107,11 @@ class Autoscaler:
         on_loop = tier_load(estimates, Tier.COROUTINE, unrouted)
         in_workers = tier_load(estimates, Tier.PROCESS, unrouted)
         busy = max(0, readings.consumers.busy)
-        why = consumers.resize(self._time, on_loop, busy, around.present_loop_share, self._idle, may_shrink)
+        why = consumers.resize(
+            self._time, on_loop, busy, around.present_loop_share, self._is_idle, may_shrink
+        )
         changes = [Change("consumers", before[0], consumers.target, why)] if why else []
-        why = workers.resize(self._time, in_workers, around.budget, around.startup, self._idle, may_shrink)
+        why = workers.resize(self._time, in_workers, around.budget, around.startup, self._is_idle, may_shrink)
         return [*changes, Change("workers", before[1], workers.target, why)] if why else changes
 
     def _plan(self, changes: tuple[Change, ...], next_check: float | None) -> Plan:
@@ -125,7 +127,7 @@ class Autoscaler:
     def _next_check(self) -> float | None:
         """Return the time of the next decision: soon with work, at the next possible reduction, or None."""
         now = self._clock or 0.0
-        if not self._idle:
+        if not self._is_idle:
             return now + self._tuning.tick
         due = [sizing.relaxes() for sizing in (self._consumers, self._workers) if not sizing.at_rest]
         return now + max(self._tuning.idle, min(due) - self._time) if due else None

@@ -22,7 +22,7 @@ class CollectorReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     Args:
         key: The collector's name.
         tier: The present tier of its events.
-        adaptive: Whether the law may move it to the other tier.
+        adaptive: True if the law may move it to the other tier.
         arrivals: Events accepted for it so far.
         completions: Events finished so far.
         wall: Total seconds that the finished events spent in the handler.
@@ -87,7 +87,7 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         worker_memory: Bytes that only one worker uses, of the largest one; None before the first.
         unrouted: Queued events without a known collector. They count for the collectors in proportion to their
             arrivals.
-        draining: Whether the queue is being shut down. Then nothing is scaled.
+        draining: True if the queue is being shut down. Then nothing is scaled.
 
     """
 

@@ -70,7 +70,7 @@ class WorkerSizing:
 
     @property
     def at_rest(self) -> bool:
-        """Whether no reduction is possible."""
+        """True if no reduction is possible."""
         return self.target <= max(self._limits.min_workers, self._warm)
 
     def relaxes(self) -> float:

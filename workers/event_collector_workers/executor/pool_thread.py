@@ -79,7 +79,7 @@ class Call(Job):
 class PoolThread(PoolListener):
     """The thread that owns the pool and its event loop.
 
-    `_lock` guards `_incoming`, `_woken` and `_closing`. The pool thread alone writes the other fields.
+    `_lock` guards `_incoming`, `_is_woken` and `_is_closing`. The pool thread alone writes the other fields.
 
     Args:
         limit: Maximum number of workers, at least 1.
@@ -90,8 +90,8 @@ class PoolThread(PoolListener):
     def __init__(self, limit: int, **pool_options: Any) -> None:
         self._incoming: deque[Call] = deque()
         self._lock = threading.Lock()
-        self._woken = False
-        self._closing = False
+        self._is_woken = False
+        self._is_closing = False
         self._refusal: tuple[float, PoolBroken] | None = None  # `add` raises this error until this time
         self._limit = limit
         self._pool = WorkerPool(
@@ -106,7 +106,7 @@ class PoolThread(PoolListener):
         _alive.add(self)
 
     def __repr__(self) -> str:
-        state = "closing" if self._closing else "running"
+        state = "closing" if self._is_closing else "running"
         return f"<PoolThread {state} limit={self._limit} incoming={len(self._incoming)} {self._pool!r}>"
 
     # --- from any thread
@@ -123,18 +123,18 @@ class PoolThread(PoolListener):
         if refusal is not None and time.monotonic() < refusal[0]:
             raise refusal[1]
         with self._lock:
-            if self._closing:
+            if self._is_closing:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             self._incoming.append(call)
-            if self._woken:
+            if self._is_woken:
                 return
-            self._woken = True
+            self._is_woken = True
         self._post(self._pull)
 
     def shut_down(self, *, cancel: bool) -> None:
         """End after the submitted calls; with `cancel`, after the calls that workers hold."""
         with self._lock:
-            self._closing = True
+            self._is_closing = True
             spared = max(0, self._limit - self._pool.outstanding)  # as good as running: a worker is starting
             calls = list(self._incoming)[spared:] if cancel else []
         for call in calls:
@@ -185,7 +185,7 @@ class PoolThread(PoolListener):
             self._loop.run_until_complete(self._serve())
         finally:
             with self._lock:
-                self._closing = True
+                self._is_closing = True
             self._loop.close()
             self._fail_incoming(PoolClosed("the executor was shut down before this call had started"))
 
@@ -204,12 +204,12 @@ class PoolThread(PoolListener):
         """Hand the pool one call for each possible worker, then as many as it has room for. Grow it for the others."""
         pool, incoming = self._pool, self._incoming
         with self._lock:
-            self._woken = False
+            self._is_woken = False
         while incoming and (room := max(pool.room, self._limit - pool.outstanding)) > 0:
             calls = [incoming.popleft() for _ in range(min(room, len(incoming)))]
             pool.submit_all([call for call in calls if call.future.set_running_or_notify_cancel()])
         pool.grow(min(self._limit, pool.outstanding + len(incoming)))
-        if self._closing and not incoming:
+        if self._is_closing and not incoming:
             self._emptied.set()
 
     def _resize(self, limit: int) -> None:

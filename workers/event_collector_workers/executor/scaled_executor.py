@@ -70,10 +70,10 @@ class ScaledProcessPoolExecutor(Executor):
         }
         self._lock = threading.Lock()
         self._pool_thread: PoolThread | None = None
-        self._shut_down = False
+        self._is_shut_down = False
 
     def __repr__(self) -> str:
-        state = "shut down" if self._shut_down else self._pool_thread or "idle"
+        state = "shut down" if self._is_shut_down else self._pool_thread or "idle"
         return f"<ScaledProcessPoolExecutor max_workers={self._limit} {state}>"
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -150,7 +150,7 @@ class ScaledProcessPoolExecutor(Executor):
 
         """
         with self._lock:
-            self._shut_down = True
+            self._is_shut_down = True
             pool_thread = self._pool_thread
         if pool_thread is not None:
             pool_thread.shut_down(cancel=cancel_futures)
@@ -162,7 +162,7 @@ class ScaledProcessPoolExecutor(Executor):
         self, timeout: float | None, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Future[T]:
         pool_thread = self._pool_thread
-        if pool_thread is None or self._shut_down or exiting.is_set():
+        if pool_thread is None or self._is_shut_down or exiting.is_set():
             pool_thread = self._start()
         future: Future[T] = Future()
         try:
@@ -175,7 +175,7 @@ class ScaledProcessPoolExecutor(Executor):
 
     def _start(self) -> PoolThread:
         with self._lock:
-            if self._shut_down:
+            if self._is_shut_down:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             if exiting.is_set():
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")

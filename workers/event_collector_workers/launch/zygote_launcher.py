@@ -31,30 +31,30 @@ class ZygoteHandle:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._ended = False
+        self._has_ended = False
         self._exitcode: int | None = None
         self._on_exit: Callable[[int | None], None] | None = None
 
     def __repr__(self) -> str:
-        state = f"ended with {self._exitcode}" if self._ended else "alive"
+        state = f"ended with {self._exitcode}" if self._has_ended else "alive"
         return f"<ZygoteHandle pid={self.pid} {state}>"
 
     def watch(self, loop: asyncio.AbstractEventLoop, on_exit: Callable[[int | None], None]) -> None:
         """Call `on_exit` once after the process has ended, with its exit code (negative: signal; None: unknown)."""
         self._on_exit = on_exit
-        if self._ended:
+        if self._has_ended:
             loop.call_soon(on_exit, self._exitcode)
 
     def kill(self) -> None:
         """End the process with SIGKILL. A no-op if it has ended."""
-        if not self._ended and self.pid:
+        if not self._has_ended and self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
     def record_exit(self, exitcode: int | None) -> None:
         """Record that the process has ended, and call the watcher. Idempotent."""
-        if not self._ended:
-            self._ended, self._exitcode = True, exitcode
+        if not self._has_ended:
+            self._has_ended, self._exitcode = True, exitcode
             if self._on_exit is not None:
                 self._on_exit(exitcode)
 

@@ -111,8 +111,8 @@ def is_held_up(in_hand: int, age: float, service_time: float, *, begun: bool, id
         in_hand: Jobs that the worker holds.
         age: Seconds that it has been in its current job, or has held jobs without starting one.
         service_time: Seconds that a job takes.
-        begun: Whether it is in a job.
-        idle: Whether another worker has no job.
+        begun: True if it is in a job.
+        idle: True if another worker has no job.
 
     """
     if not begun:

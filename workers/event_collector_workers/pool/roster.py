@@ -38,7 +38,7 @@ class Roster:
 
     @property
     def has_idle(self) -> bool:
-        """Whether a worker has no job."""
+        """True if a worker has no job."""
         return bool(self._idle)
 
     def attach(self, worker: Worker) -> None:

@@ -74,11 +74,11 @@ class Traffic:
         self._on_quota_used = on_quota_used
         self._on_answers = on_answers
         self._horizon = horizon
-        self._aborted = False
+        self._is_aborted = False
         self._backlog: deque[Job] = deque()
         self._withdrawn = 0
-        self._turn_due = False
-        self._looking = False
+        self._is_turn_due = False
+        self._is_looking = False
         self._visit = EarliestTimer(loop, self._on_visit)
         self._deadline = EarliestTimer(loop, self._check_deadlines)
 
@@ -90,12 +90,12 @@ class Traffic:
 
     @property
     def is_idle(self) -> bool:
-        """Whether a worker has no job, and no job is waiting."""
+        """True if a worker has no job, and no job is waiting."""
         return self._roster.has_idle and not self._backlog
 
     @property
     def has_workers(self) -> bool:
-        """Whether a worker accepts jobs."""
+        """True if a worker accepts jobs."""
         return bool(self._roster.ready)
 
     @property
@@ -118,11 +118,11 @@ class Traffic:
             job._place = self
         self.submitted += len(jobs)
         self.room -= len(jobs)
-        if len(jobs) == 1 and self._roster.has_idle and not (self._backlog or self._looking):
+        if len(jobs) == 1 and self._roster.has_idle and not (self._backlog or self._is_looking):
             self._give(self._roster.pop_idle(), jobs)
             return
         self._backlog.extend(jobs)
-        if self._looking:
+        if self._is_looking:
             return  # the backlog is handed out at the end of the look
         if len(jobs) > 1:
             self._roster.survey(self.service_time)
@@ -161,7 +161,7 @@ class Traffic:
 
     def abort(self) -> None:
         """From now on, a job that ends with its worker fails with PoolClosed."""
-        self._aborted = True
+        self._is_aborted = True
 
     def close(self) -> None:
         """Cancel the timers."""
@@ -202,17 +202,17 @@ class Traffic:
 
     def plan_turn(self) -> None:
         """Look for results and hand out jobs at the end of this turn of the loop."""
-        if not (self._turn_due or self._looking):
-            self._turn_due = True
+        if not (self._is_turn_due or self._is_looking):
+            self._is_turn_due = True
             self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        if self._turn_due:  # else a look has taken place since
+        if self._is_turn_due:  # else a look has taken place since
             self.look(self._roster.attached)
 
     def look(self, workers: Iterable[Worker]) -> None:
         """Collect the available results, then hand out jobs as far as there is room."""
-        self._looking = True
+        self._is_looking = True
         for worker in workers:
             if worker.in_hand and worker.collect() and worker.held > 1:
                 # At once, or each job that ends during the rest of the look would be announced.
@@ -222,7 +222,7 @@ class Traffic:
             return
         self._roster.survey(self.service_time)
         self._offer_room()  # jobs that are submitted now are handed out with the others
-        self._looking = self._turn_due = False
+        self._is_looking = self._is_turn_due = False
         self._hand_out()
 
     def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
@@ -254,7 +254,7 @@ class Traffic:
         self._on_answers()
         if not self.outstanding:
             self._on_quiet()
-        if not self._looking:
+        if not self._is_looking:
             self._follow(len(records))
 
     def _follow(self, count: int) -> None:
@@ -268,7 +268,7 @@ class Traffic:
 
     def _rest(self) -> None:
         """End a look after which there is no job anywhere: the quick way."""
-        self._looking = self._turn_due = False
+        self._is_looking = self._is_turn_due = False
         self._roster.note_idle()
         self.room = self._roster.room_of_idle(depth_for(self.service_time, self._horizon))
 
@@ -379,7 +379,7 @@ class Traffic:
         self.plan_turn()
 
     def _death_error(self, worker: Worker, sequence: int) -> BaseException:
-        if self._aborted and not worker.was_killed_for(sequence):
+        if self._is_aborted and not worker.was_killed_for(sequence):
             return PoolClosed("the pool was stopped while this job ran; it may have taken effect")
         return worker.death_error(sequence)
 

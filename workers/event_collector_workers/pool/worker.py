@@ -111,7 +111,7 @@ class Worker:
         self._loop = loop
         self._events = events
         self._handle: Handle | None = None
-        self._killed = False
+        self._is_killed = False
         self._next = 1
         self._given_at = 0.0
         with ExitStack() as undo:  # if descriptors or memory run out, what was opened is closed
@@ -172,7 +172,7 @@ class Worker:
 
     @property
     def is_congested(self) -> bool:
-        """Whether the worker has yet to read some of its input."""
+        """True if the worker has yet to read some of its input."""
         return self._channel.has_unsent
 
     @property
@@ -272,7 +272,7 @@ class Worker:
     def kill(self, complaint: str = "") -> None:
         """End the process now. on_gone follows. A `complaint` gives the reason."""
         self.complaint = complaint or self.complaint
-        self._killed = True
+        self._is_killed = True
         if self._handle is not None:
             self._handle.kill()
         if self.state is State.READY:
@@ -310,7 +310,7 @@ class Worker:
         self._handle = outcome
         self.pid = outcome.pid
         outcome.watch(self._loop, self._on_exit)
-        if self._killed:
+        if self._is_killed:
             outcome.kill()
 
     def _on_message(self, kind: int, head: bytes, blob: bytes | None) -> None:

@@ -265,7 +265,7 @@ class WorkerPool:
 
     @property
     def is_idle(self) -> bool:
-        """Whether a worker has no job, and no job is waiting."""
+        """True if a worker has no job, and no job is waiting."""
         return self._traffic.is_idle
 
     @property

@@ -53,7 +53,7 @@ class Reader:
         self._on_message = on_message
         self._on_announced = on_announced
         self._chunk = memoryview(b"")
-        self._between = False  # whether the next byte is the first of a message
+        self._is_between = False  # whether the next byte is the first of a message
         self._parser = self._parse()
         next(self._parser)
 
@@ -64,7 +64,7 @@ class Reader:
             ProtocolError: They are no valid message.
 
         """
-        if self._between and chunk == _LOOK:  # most chunks are this message
+        if self._is_between and chunk == _LOOK:  # most chunks are this message
             self._on_message(Kind.LOOK, b"", None)
             return
         self._chunk = chunk
@@ -85,9 +85,9 @@ class Reader:
     def _parse(self) -> Generator[None, None, None]:
         while True:
             while not self._chunk:
-                self._between = True
+                self._is_between = True
                 yield
-                self._between = False
+                self._is_between = False
             header = self._cut(HEADER.size) or (yield from self._gather(HEADER.size))
             kind, size, blob_size = HEADER.unpack(header)
             if kind not in _KINDS or size > _HEAD_LIMIT or not NO_BLOB <= blob_size <= _BLOB_LIMIT:
@@ -155,20 +155,20 @@ class Channel:
         self._scratch = memoryview(mmap.mmap(-1, _SCRATCH))
         self._reader = Reader(on_message, on_announced)
         self._received = 0
-        self._garbled = False
-        self._lost = False
+        self._is_garbled = False
+        self._is_lost = False
         self.progress = 0.0
         """Monotonic seconds of the last partial write of queued output."""
         loop.add_reader(self._fd, self.receive)
 
     def __repr__(self) -> str:
-        state = "lost" if self._lost else "garbled" if self._garbled else "open"
+        state = "lost" if self._is_lost else "garbled" if self._is_garbled else "open"
         unsent = sum(map(len, self._outgoing))
         return f"<Channel {state} fd={self._fd} received={self._received} unsent={unsent}>"
 
     def send(self, head: bytes, blob: Buffer | None = None) -> None:
         """Send as much as the socket accepts now, and the rest later."""
-        if self._lost:
+        if self._is_lost:
             return
         if blob is None and not self._outgoing:
             try:
@@ -205,13 +205,13 @@ class Channel:
 
     @property
     def has_unsent(self) -> bool:
-        """Whether output is waiting for the socket to accept it."""
+        """True if output is waiting for the socket to accept it."""
         return bool(self._outgoing)
 
     def receive(self) -> None:
         """Read the available bytes, up to one turn's limit, and dispatch the messages in them."""
         budget = _TURN
-        while budget > 0 and not self._lost:
+        while budget > 0 and not self._is_lost:
             direct = self._reader.target
             # One call reads for as long as the worker keeps writing; only the size limits its duration.
             target = self._scratch if direct is None else direct[:budget]
@@ -240,7 +240,7 @@ class Channel:
 
     def receive_all(self) -> None:
         """Read everything that is available, after the process has ended."""
-        while not self._lost:
+        while not self._is_lost:
             before = self._received
             self.receive()
             if self._received == before:
@@ -254,18 +254,18 @@ class Channel:
         self._socket.close()
 
     def _advance(self, step: Callable[[Any], None], argument: int | memoryview) -> None:
-        if self._garbled:
+        if self._is_garbled:
             return
         try:
             step(argument)
         except ProtocolError as error:
-            self._garbled = True
+            self._is_garbled = True
             self._reader.close()
             self._on_lost(error)
 
     def _flush(self) -> None:
         self._write()
-        if not self._outgoing and not self._lost:
+        if not self._outgoing and not self._is_lost:
             self._loop.remove_writer(self._fd)
 
     def _write(self) -> None:
@@ -294,7 +294,7 @@ class Channel:
         self._on_lost(error)
 
     def _detach(self) -> None:
-        if not self._lost:
-            self._lost = True
+        if not self._is_lost:
+            self._is_lost = True
             self._loop.remove_reader(self._fd)
             self._loop.remove_writer(self._fd)
