@@ -97,19 +97,22 @@ async def within_a_worker(events: int) -> float:
     from event_collector.remote.codec import encode_payload
     from event_collector.remote.host import open_host
     from event_collector.remote.setup import seal
-    from event_collector_workers.child.workplace import Host, Inbox
+    from event_collector_workers.child.workplace import Inbox, Workplace
     from event_collector_workers.transport.page import ParentPage, WorkerPage, create_page_file
 
     fd = create_page_file()
     ours, theirs = socket.socketpair()
     parent, page = ParentPage(fd), WorkerPage(fd)
-    host, task = Host(theirs, Inbox(theirs), page), open_host(seal(Collector("c", process, mode="process")))
+    workplace, task = (
+        Workplace(theirs, Inbox(theirs), page),
+        open_host(seal(Collector("c", process, mode="process"))),
+    )
     body, _ = encode_payload(Payload(VALUE), "c")
     parent.promise()
 
     async def work() -> None:
         for number in range(1, events + 1):
-            host.run(number, task, body, None)
+            workplace.run(number, task, body, None)
             if number % 200 == 0:
                 parent.take()
 
@@ -173,7 +176,7 @@ def count_ours(figures: list[str], events: int) -> dict[str, float]:
         "event_collector_workers.pool.credit.USUAL_VISIT": PATIENCE / 3,
         "event_collector_workers.pool.credit.LONGEST_VISIT": PATIENCE / 3,
         "event_collector_workers.pool.credit.HELD_UP": PATIENCE,
-        "event_collector_workers.pool.traffic.HELD_UP": PATIENCE,
+        "event_collector_workers.pool.roster.HELD_UP": PATIENCE,
     }
     with ExitStack() as stack:
         # The monitor looks by the clock, which all of this makes meaningless.

@@ -12,7 +12,7 @@ from bench.autoscaler.records import Outcome
 from bench.autoscaler.simulation import Simulation
 from bench.autoscaler.unseen import unseen
 from bench.autoscaler.workloads import Workload, workloads
-from event_collector_workers.autoscaler import Autoscaler, Limits, ScalingLaw
+from event_collector_workers.autoscaler import Autoscaler, ScalingLaw, ScalingLimits
 
 OURS = "this library"
 ORACLE = "oracle"
@@ -85,7 +85,7 @@ def breaches(standing: Standing, family: str = "known") -> list[str]:
 
 
 def our_law(cores: int) -> ScalingLaw:
-    return Autoscaler(Limits(max_workers=8 * cores, max_consumers=10_000))
+    return Autoscaler(ScalingLimits(max_workers=8 * cores, max_consumers=10_000))
 
 
 def law_names() -> list[str]:

@@ -4,7 +4,7 @@ import math
 from typing import Final
 
 from event_collector.life.settings import Settings
-from event_collector_workers.autoscaler import Autoscaler, FixedSize, Limits, ScalingLaw
+from event_collector_workers.autoscaler import Autoscaler, FixedSize, ScalingLaw, ScalingLimits
 from event_collector_workers.machine import granted_cpus
 
 __all__ = ["make_law", "most_workers"]
@@ -33,7 +33,7 @@ def make_law(settings: Settings, *, process_tier: bool, adaptive: bool) -> Scali
         return FixedSize(settings.max_consumers, workers)
     # Fixed sizes still leave the choice of where adaptive collectors run.
     return Autoscaler(
-        Limits(
+        ScalingLimits(
             min_consumers=settings.max_consumers if fixed else settings.min_consumers,
             max_consumers=settings.max_consumers,
             min_workers=workers if fixed else min(settings.min_workers, workers),

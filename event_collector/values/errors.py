@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from event_collector_workers.base_error import EventCollectorException
+
 __all__ = [
     "ConfigError",
     "DeadlineExceeded",
@@ -20,10 +22,6 @@ __all__ = [
     "RetryLater",
     "SourceError",
 ]
-
-
-class EventCollectorException(Exception):
-    """The base of all errors of this package."""
 
 
 class ConfigError(EventCollectorException, ValueError):

@@ -9,7 +9,14 @@ import pytest
 
 from event_collector import Collector, CollectorQueue, Payload
 from event_collector.sizing import monitor
-from event_collector_workers.autoscaler import Autoscaler, Limits, MachineReading, Plan, Readings, Tuning
+from event_collector_workers.autoscaler import (
+    Autoscaler,
+    MachineReading,
+    Plan,
+    Readings,
+    ScalingLimits,
+    Tuning,
+)
 from event_collector_workers.machine import Machine
 from tests.event_collector.modes import BOUND, CountingSelector, Log, until
 from tests.event_collector.sample_handlers import act_async
@@ -44,9 +51,9 @@ async def test_workers_that_start_slowly_are_started_ahead_of_need(
 ) -> None:
     """Before the first event some are ready, and stay although nothing happens; where it is quick there are none."""
     grant(lambda: MachineReading(cpus=8.0))
-    law = Autoscaler(Limits(max_workers=4), Tuning(slow_start=0.45, warm_startup=0.5, idle=0.1))
+    law = Autoscaler(ScalingLimits(max_workers=4), Tuning(slow_start=0.45, warm_startup=0.5, idle=0.1))
     if lifecycle is None:
-        law = Autoscaler(Limits(max_workers=4), Tuning(slow_start=60.0, idle=0.1))
+        law = Autoscaler(ScalingLimits(max_workers=4), Tuning(slow_start=60.0, idle=0.1))
     queue = CollectorQueue(
         [Collector("c", compute, lifecycle=lifecycle)], law=law, max_workers=4, logging=False
     )

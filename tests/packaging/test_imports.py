@@ -43,7 +43,8 @@ def test_what_handlers_use_needs_no_event_loop() -> None:
         "event_collector.values",
         *(f"event_collector.values.{name}" for name in ("context", "errors", "payload", "results")),
     }
-    assert ours(modules) == {"event_collector", *rooms}
+    base = {"event_collector_workers", "event_collector_workers.base_error"}
+    assert ours(modules) == {"event_collector", *rooms, *base}
     assert modules & HEAVY <= {
         "msgspec",
         "inspect",

@@ -9,10 +9,10 @@ from event_collector_workers.autoscaler import (
     Autoscaler,
     Change,
     CollectorReading,
-    Limits,
     MachineReading,
     Plan,
     Readings,
+    ScalingLimits,
     Tier,
     TierReading,
     burst_size,
@@ -25,7 +25,7 @@ class Story:
     """One collector, one law, one clock; `goes_on` lets time pass with a given load, tick by tick."""
 
     def __init__(
-        self, limits: Limits | None = None, *, tier: Tier = Tier.PROCESS, adaptive: bool = False
+        self, limits: ScalingLimits | None = None, *, tier: Tier = Tier.PROCESS, adaptive: bool = False
     ) -> None:
         self.law = Autoscaler(limits)
         self.tier, self.adaptive = tier, adaptive
@@ -97,13 +97,13 @@ class Story:
 
 def test_before_anything_happens_the_minimum_holds_and_nothing_is_asked_for() -> None:
     """A fresh law keeps the minimum and wants no call before something happens."""
-    plan = Story(Limits(min_consumers=3, min_workers=2)).decide()
+    plan = Story(ScalingLimits(min_consumers=3, min_workers=2)).decide()
     assert (plan.consumers, plan.workers, plan.next_check, plan.changes) == (3, 2, None, ())
 
 
 def test_a_burst_before_the_first_look_counts() -> None:
     """Consumers of a burst that has come and gone before the law first hears of anything stay their time, then go."""
-    law = Autoscaler(Limits(max_consumers=1000))
+    law = Autoscaler(ScalingLimits(max_consumers=1000))
     collector = CollectorReading(
         key="work",
         tier=Tier.COROUTINE,
@@ -128,7 +128,7 @@ def test_a_burst_before_the_first_look_counts() -> None:
 
 def test_forty_waiting_events_may_run_at_once() -> None:
     """A burst may grow the coroutine tier in the same loop turn, and the next plan keeps what was grown."""
-    story = Story(Limits(max_consumers=100), tier=Tier.COROUTINE)
+    story = Story(ScalingLimits(max_consumers=100), tier=Tier.COROUTINE)
     ceiling = story.decide().consumer_ceiling
     assert burst_size(40, ceiling) >= 40
     assert story.decide(running=40).consumers >= 40
@@ -147,7 +147,7 @@ def test_a_thousand_waiting_events_that_sleep_all_run_soon() -> None:
 
 def test_waiting_events_never_starve_behind_a_cap() -> None:
     """While events wait and none ends, caps loosen: the running ones may wait for the queued ones."""
-    story = Story(Limits(max_consumers=500), tier=Tier.COROUTINE)
+    story = Story(ScalingLimits(max_consumers=500), tier=Tier.COROUTINE)
     story.goes_on(5.0, rate=900.0, cpu=0.001, loop=1.0)
     assert story.plan.consumer_ceiling < 10
     running = 0
@@ -375,7 +375,7 @@ def test_the_heaviest_handler_leaves_a_hot_loop() -> None:
 
 def test_without_workers_nothing_leaves_the_loop() -> None:
     """Where no worker is allowed, an adaptive handler stays on the loop however much it burns."""
-    story = Story(Limits(max_workers=0), tier=Tier.COROUTINE, adaptive=True)
+    story = Story(ScalingLimits(max_workers=0), tier=Tier.COROUTINE, adaptive=True)
     assert story.goes_on(3.0, rate=50.0, cpu=0.02, loop=1.0).placement == {"work": Tier.COROUTINE}
 
 

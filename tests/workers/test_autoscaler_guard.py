@@ -4,7 +4,13 @@ import math
 
 import pytest
 
-from event_collector_workers.autoscaler import Autoscaler, CollectorReading, Limits, Readings, TierReading
+from event_collector_workers.autoscaler import (
+    Autoscaler,
+    CollectorReading,
+    Readings,
+    ScalingLimits,
+    TierReading,
+)
 
 TICK = 0.05
 
@@ -13,7 +19,7 @@ class BackEnd:
     """A fluid back end: up to `capacity` events at full speed, beyond that each the slower the more there are."""
 
     def __init__(self, *, capacity: float = math.inf, collapse: float = 0.5) -> None:
-        self.law = Autoscaler(Limits(max_consumers=2000))
+        self.law = Autoscaler(ScalingLimits(max_consumers=2000))
         self.capacity, self.collapse, self.slowness = capacity, collapse, 1.0
         self.now = self.arrivals = self.completions = self.wall = 0.0
         self.running = self.queued = 0.0

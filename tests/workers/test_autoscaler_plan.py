@@ -1,17 +1,18 @@
-"""What a law answers with, what bounds it, and what it takes to write another one."""
+"""The plan of a law, the limits of a plan, and the protocol for other laws."""
 
 import subprocess
 import sys
 
 import pytest
 
+from event_collector_workers import autoscaler
 from event_collector_workers.autoscaler import (
     Change,
     CollectorReading,
     FixedSize,
-    Limits,
     Readings,
     ScalingLaw,
+    ScalingLimits,
     Tier,
 )
 
@@ -38,9 +39,14 @@ def test_own_laws_fit_the_protocol() -> None:
 def test_impossible_limits_are_refused(fields: dict[str, float], named: str) -> None:
     """A limit that makes no sense is refused by its name."""
     with pytest.raises(ValueError, match=named):
-        Limits(**fields)  # type: ignore[arg-type]
+        ScalingLimits(**fields)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 0"):
         FixedSize(-1)
+
+
+def test_the_former_name_of_the_limits_still_works() -> None:
+    """Programs that were written before the limits had a name of their own import `Limits`."""
+    assert autoscaler.Limits is ScalingLimits
 
 
 def test_a_change_reads_as_a_sentence() -> None:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from event_collector_workers.autoscaler import (
     Autoscaler,
     CollectorReading,
-    Limits,
     MachineReading,
     Plan,
     Readings,
+    ScalingLimits,
     Tier,
     TierReading,
 )
@@ -26,10 +26,10 @@ seconds = st.floats(0.0, 1000.0) | broken
 
 
 @st.composite
-def limits(draw: st.DrawFn) -> Limits:
+def limits(draw: st.DrawFn) -> ScalingLimits:
     low, spread = draw(st.integers(0, 20)), draw(st.integers(0, 500))
     least, more = draw(st.integers(0, 5)), draw(st.integers(0, 70))
-    return Limits(
+    return ScalingLimits(
         min_consumers=low,
         max_consumers=low + spread,
         min_workers=least,
@@ -83,7 +83,9 @@ readings = st.builds(
 
 @given(limits=limits(), story=st.lists(readings, max_size=20))
 @settings(deadline=None, max_examples=60)
-def test_bounds_hold_and_every_change_has_its_reason(limits: Limits, story: Sequence[Readings]) -> None:
+def test_bounds_hold_and_every_change_has_its_reason(
+    limits: ScalingLimits, story: Sequence[Readings]
+) -> None:
     """Whatever is read: sizes stay within the bounds, and differ from the plan before as the changes say."""
     law = Autoscaler(limits)
     consumers, workers = limits.min_consumers, limits.min_workers
@@ -110,7 +112,7 @@ def test_bounds_hold_and_every_change_has_its_reason(limits: Limits, story: Sequ
 @settings(deadline=None, max_examples=25)
 def test_only_adaptive_collectors_are_placed(story: Sequence[Readings]) -> None:
     """The placement names exactly the collectors that may move, and never a process where there are none."""
-    law = Autoscaler(Limits(max_workers=0))
+    law = Autoscaler(ScalingLimits(max_workers=0))
     for one in story:
         plan = law.decide(one)
         assert plan.placement.keys() == {collector.key for collector in one.collectors if collector.adaptive}
@@ -183,7 +185,7 @@ def test_more_backlog_never_means_less(
 @settings(deadline=None, max_examples=60)
 def test_memory_is_never_exceeded(limit: int, others: float, worker: float, backlog: int, ready: int) -> None:
     """However long the queue, the workers that are planned fit into the memory, or there is only one."""
-    law = Autoscaler(Limits(max_workers=100))
+    law = Autoscaler(ScalingLimits(max_workers=100))
     reading = CollectorReading(key="a", tier=Tier.PROCESS, queued=backlog)
     plan = None
     for tick in range(10):
@@ -210,7 +212,7 @@ def test_memory_is_never_exceeded(limit: int, others: float, worker: float, back
 @settings(deadline=None, max_examples=40)
 def test_idle_means_minimum_and_silence(queued: int, service: float, tier: Tier, patience: float) -> None:
     """After any burst the sizes come down to their minimum in a bounded time; then no call is asked for."""
-    law = Autoscaler(Limits(min_consumers=2, min_workers=1, patience=patience))
+    law = Autoscaler(ScalingLimits(min_consumers=2, min_workers=1, patience=patience))
     now, calls = 0.0, 0
     machine = MachineReading(cpus=8.0)
     for tick in range(20):

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 
-from event_collector_workers.child.workplace import Host, Inbox
+from event_collector_workers.child.workplace import Inbox, Workplace
 from event_collector_workers.transport.frames import Kind, Outcome, decode_records, message
 from event_collector_workers.transport.page import ParentPage, WorkerPage, create_page_file
 
@@ -52,9 +52,9 @@ def test_a_job_does_not_pay_for_a_socket_that_the_one_before_has_closed() -> Non
     fd = create_page_file()
     parent, page = ParentPage(fd), WorkerPage(fd)
     ours, theirs = socket.socketpair()
-    host, task = Host(theirs, Inbox(theirs), page), ClosesTheSocket(theirs)
-    host.run(1, task, b"first", None)
-    host.run(2, task, b"second", None)
+    workplace, task = Workplace(theirs, Inbox(theirs), page), ClosesTheSocket(theirs)
+    workplace.run(1, task, b"first", None)
+    workplace.run(2, task, b"second", None)
     assert parent.arrive()
     records = decode_records(*parent.take())
     assert [(number, outcome, body) for number, outcome, _, body in records] == [

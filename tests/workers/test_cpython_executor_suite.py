@@ -61,7 +61,7 @@ class WithContext(ScaledProcessPoolExecutor):
 
     @property
     def _broken(self) -> bool:
-        return self._engine is not None and self._engine._refusal is not None
+        return self._pool_thread is not None and self._pool_thread._refusal is not None
 
 
 class WithoutContext(WithContext):

@@ -17,10 +17,10 @@ from event_collector_workers.pool.credit import (
     depth_for,
     head_start,
     is_held_up,
-    load_of,
     room_for,
     share_out,
     visit_pause,
+    worker_load,
 )
 
 any_credit = st.integers(SHALLOWEST, DEEPEST).flatmap(
@@ -108,7 +108,7 @@ def test_jobs_are_taken_back_from_a_worker_that_is_held_up():
 @given(st.integers(0, 256), st.floats(0, 1000), st.floats(0, 100))
 def test_a_job_that_takes_long_counts_for_more(in_hand, running_for, service_time):
     """Load is at least what is in hand, and nothing when nothing is."""
-    load = load_of(in_hand, running_for, service_time)
+    load = worker_load(in_hand, running_for, service_time)
     assert load >= in_hand or running_for <= service_time
     assert (load == 0) == (in_hand == 0) or running_for > service_time
 

@@ -16,8 +16,7 @@ from event_collector_workers import (
     WorkerStartError,
 )
 from event_collector_workers.pool.worker import State
-
-from .pools import ACTOR, BOUND, Ear, balanced, call, prove_alive, running, until
+from tests.workers.pools import ACTOR, BOUND, Call, Ear, balanced, call, prove_alive, running, until
 
 
 async def test_reply_reaches_its_job_with_the_time_spent_in_the_task():
@@ -175,6 +174,19 @@ async def test_job_is_submitted_once_at_a_time():
         with pytest.raises(ValueError, match="in a pool already"):
             pool.submit(job)
         await job.result()
+
+
+async def test_refused_jobs_can_be_submitted_again():
+    """A refusal accepts none of the jobs: those before the refused one may be submitted again."""
+    async with running(1) as pool:
+        taken, first, second = call(pool, "sleep 0.01"), Call("echo 1"), Call("echo 2")
+        for jobs in ([first, taken, second], [first, second, first]):
+            with pytest.raises(ValueError, match="in a pool already"):
+                pool.submit_all(jobs)
+        assert pool.outstanding == 1
+        pool.submit_all([first, second])
+        assert [await job.result() for job in (first, second)] == ["1", "2"]
+        await taken.result()
 
 
 async def test_room_is_announced_when_it_comes_back():

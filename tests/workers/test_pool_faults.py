@@ -12,8 +12,7 @@ import psutil
 import pytest
 
 from event_collector_workers import JobCancelled, JobTimeout, PoolBroken, TaskError, WorkerCrashed, WorkerPool
-
-from .pools import BOUND, Ear, balanced, call, prove_alive, running, until
+from tests.workers.pools import BOUND, Ear, balanced, call, prove_alive, running, until
 
 
 def pids_of(pool: WorkerPool) -> list[int]:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import textwrap
 import time
 from pathlib import Path
@@ -30,8 +31,11 @@ def program(tmp_path: Path, text: str) -> list[str]:
     return [sys.executable, str(path)]
 
 
+PATHS = [str(ROOT), str(ROOT / "workers")]
+
+
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "workers")])}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(PATHS)}
 
 
 def run(command: list[str], limit: float = 60.0) -> subprocess.CompletedProcess[str]:
@@ -79,6 +83,34 @@ def test_handlers_of_the_main_module_are_found(tmp_path):
         )
     )
     assert (result.stdout, result.stderr, result.returncode) == ("HELLO\n", "", 0)
+
+
+def test_a_program_may_put_the_package_on_its_path_by_itself(tmp_path):
+    """The zygote finds the package although no environment variable leads to it."""
+    path = tmp_path / "program.py"
+    path.write_text(
+        f"import sys\nsys.path[:0] = {PATHS}\n"
+        + textwrap.dedent(ECHO)
+        + textwrap.dedent(
+            """
+            async def main():
+                pool = WorkerPool([TaskSpec("tests.workers.tasks:actor", b"")], max_workers=1)
+                await pool.start(1)
+                pool.submit(Printed(0, b"echo hello"))
+                await pool.close()
+
+            if __name__ == "__main__":
+                asyncio.run(main())
+            """
+        )
+    )
+    # Without the site module no .pth file leads to the package; the dependencies are on the path all the same.
+    dependencies = {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")}
+    result = subprocess.run(
+        [sys.executable, "-S", str(path)],
+        capture_output=True, text=True, timeout=60, check=False, env=dependencies, cwd="/",
+    )  # fmt: skip
+    assert (result.stdout, result.stderr, result.returncode) == ("hello\n", "", 0)
 
 
 @pytest.mark.parametrize("start_method", ["forkserver", "spawn"])

@@ -1,6 +1,6 @@
 """The scaled pool of worker processes.
 
-Names are loaded when they are first used: a worker imports this package too, and needs few of them.
+A name is imported when it is first used, because a worker imports this package too and needs few of its names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from event_collector_workers.executor.scaled_executor import ScaledProcessPoolExecutor
     from event_collector_workers.job import Job, Task, TaskSpec
     from event_collector_workers.limits import WorkerLimits
-    from event_collector_workers.pool.worker_pool import PoolListener, WorkerPool
+    from event_collector_workers.pool.listener import PoolListener
+    from event_collector_workers.pool.worker_pool import WorkerPool
     from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
 __all__ = [
@@ -45,21 +46,22 @@ __all__ = [
     "WorkerStatistics",
 ]
 
-_HOMES = {
+_MODULES = {
     "errors": "JobCancelled JobTimeout PoolBroken PoolClosed TaskError WorkerCrashed "
     "WorkerPoolError WorkerStartError",
     "executor.scaled_executor": "ScaledProcessPoolExecutor",
     "job": "Job Task TaskSpec",
     "limits": "WorkerLimits",
-    "pool.worker_pool": "PoolListener WorkerPool",
+    "pool.listener": "PoolListener",
+    "pool.worker_pool": "WorkerPool",
     "statistics": "PoolStatistics WorkerStatistics",
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value

@@ -1,4 +1,4 @@
-"""What a caller hands to the pool: a job, and the task that runs it in a worker."""
+"""A job, and the task that runs it in a worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Buffer = bytes | bytearray | memoryview
 
 
 class TaskSpec(msgspec.Struct, frozen=True):
-    """Names a task factory, which each worker calls once, before its first job."""
+    """Refers to a task factory, which each worker calls once, before its first job."""
 
     reference: str
     """"module:qualname" of a callable that takes `argument` and returns a `Task`."""
@@ -20,24 +20,25 @@ class TaskSpec(msgspec.Struct, frozen=True):
 
 
 class Task(Protocol):
-    """What a task factory returns: runs jobs in the worker's main thread, one at a time."""
+    """The result of a task factory. Runs jobs in the worker's main thread, one at a time."""
 
     def run(self, body: bytes | memoryview, blob: bytes | None) -> tuple[Buffer, Buffer | None]:
-        """Run one job; return the reply's body and blob. What it raises fails the job with TaskError."""
+        """Run one job and return the body and blob of the reply. An exception fails the job with TaskError."""
 
     def close(self) -> None:
-        """Called when the worker stops in an orderly way; tasks close in reverse order of opening."""
+        """Release resources when the worker stops in an orderly way. Tasks close in reverse order of opening."""
 
 
 class Job:
-    """One call of a task. Callers subclass it to receive the outcome.
+    """One call of a task. Subclasses receive the outcome.
 
-    Exactly one of `succeeded` and `failed` is called, exactly once, in the thread of the pool's event loop.
+    Either `succeeded` or `failed` is called, exactly once, in the thread of the pool's event loop.
 
     Args:
-        task: Index of the task in the pool's sequence of tasks. body: Handed to `Task.run`. blob: A large
-        value, sent beside the body without being copied; must not change until the job has ended. timeout:
-        Seconds that the task may run, counted from its start in the worker; None for no limit.
+        task: Index of the task in the pool's sequence of tasks.
+        body: Passed to `Task.run`.
+        blob: A large value, sent beside the body without a copy. It must not change until the job has ended.
+        timeout: Seconds that the task may run, counted from its start in the worker; None for no limit.
 
     """
 
@@ -50,10 +51,10 @@ class Job:
         self.body = body
         self.blob = blob
         self.timeout = timeout
-        self._place: object = None
+        self._place: object = None  # written by the pool that has the job
 
     def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
-        """Receive the reply. `elapsed`: seconds inside `Task.run`, measured in the worker."""
+        """Receive the reply. `elapsed`: seconds in `Task.run`, measured in the worker."""
 
     def failed(self, error: BaseException, elapsed: float) -> None:
-        """Receive the reason why there is no reply. `elapsed`: seconds that the task ran, or 0.0."""
+        """Receive the error. `elapsed`: seconds that the task ran, or 0.0."""

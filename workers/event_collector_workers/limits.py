@@ -1,4 +1,4 @@
-"""What one worker process may take of the machine, kept by the kernel; an exceeded limit is told by name."""
+"""Resource limits of one worker process, enforced by the kernel. Errors name the limit that was exceeded."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ import msgspec
 __all__ = ["WorkerLimits", "apply", "explain"]
 
 GRACE: Final = 5
-"""CPU seconds between the signal that ends a worker and the one that it cannot ignore."""
+"""CPU seconds between SIGXCPU, which a worker may handle, and SIGKILL."""
 
 _RESOURCES: Final = {"address_space": "RLIMIT_AS", "cpu_seconds": "RLIMIT_CPU", "open_files": "RLIMIT_NOFILE"}
 
 
 class WorkerLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Limits of each worker process; None for none. What handlers start inherits them.
+    """Limits of each worker process; None for no limit. Processes that handlers start inherit them.
 
     Attributes:
-        address_space: bytes of memory it may map, which is more than it uses. Beyond it, MemoryError.
-        cpu_seconds: of CPU time in its whole life. Beyond it, it is killed, its event ends with WorkerCrashed, and
-            another worker takes its place.
-        open_files: files and sockets it may have open at once, its own few among them. Beyond it, OSError.
+        address_space: Bytes of memory that a worker may map, which is more than it uses. Beyond it, MemoryError.
+        cpu_seconds: Seconds of CPU time in its whole life. Beyond it, the worker is killed and replaced, and its event
+            ends with WorkerCrashed.
+        open_files: Files and sockets that it may have open at once, including the few of the worker itself. Beyond
+            it, OSError.
 
     Raises:
-        ValueError: A limit is no whole number of at least 1, or this platform cannot keep it.
+        ValueError: A limit is not an integer of at least 1, or this platform cannot enforce it.
 
     """
 
@@ -42,15 +43,15 @@ class WorkerLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
                 continue
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} is a whole number of at least 1, not {value!r}")
-            if not _is_kept(resource_name):
+            if not _is_enforceable(resource_name):
                 raise ValueError(f"{name} cannot be limited on this platform, {sys.platform}")
 
     def __str__(self) -> str:
-        given = ((name, getattr(self, name)) for name in _RESOURCES)
-        return ", ".join(f"{name}={value}" for name, value in given if value is not None) or "none"
+        values = ((name, getattr(self, name)) for name in _RESOURCES)
+        return ", ".join(f"{name}={value}" for name, value in values if value is not None) or "none"
 
 
-def _is_kept(resource_name: str) -> bool:
+def _is_enforceable(resource_name: str) -> bool:
     try:
         import resource
     except ImportError:  # Windows
@@ -61,14 +62,14 @@ def _is_kept(resource_name: str) -> bool:
 
 
 _applied: list[WorkerLimits] = []
-"""Of this process; written once, at its start."""
+"""The limits of this process. `apply` writes them once, at its start."""
 
 
 def apply(limits: WorkerLimits) -> None:
     """Set the limits of this process.
 
     Raises:
-        ValueError: One is above what this process may have.
+        ValueError: A limit is above the maximum of this process.
 
     """
     import resource
@@ -85,23 +86,10 @@ def apply(limits: WorkerLimits) -> None:
 
 
 def explain(error: BaseException) -> None:
-    """Add to an error of this process which limit it comes from, if it does."""
-    if not _applied:
-        return
-    limits = _applied[0]
-    if isinstance(error, MemoryError) and limits.address_space is not None:
+    """Add a note to an error of this process that names the exceeded limit, if there is one."""
+    limits = _applied[0] if _applied else WorkerLimits()
+    number = error.errno if isinstance(error, OSError) else None
+    if (isinstance(error, MemoryError) or number == errno.ENOMEM) and limits.address_space is not None:
         error.add_note(f"a worker may map {limits.address_space} bytes of memory (address_space)")
-    elif (
-        isinstance(error, OSError)
-        and error.errno in (errno.EMFILE, errno.ENOMEM)
-        and _limit_of(error, limits)
-    ):
-        error.add_note(f"a worker may have {_limit_of(error, limits)}")
-
-
-def _limit_of(error: OSError, limits: WorkerLimits) -> str:
-    if error.errno == errno.EMFILE and limits.open_files is not None:
-        return f"{limits.open_files} files open (open_files); pid {os.getpid()}"
-    if error.errno == errno.ENOMEM and limits.address_space is not None:
-        return f"{limits.address_space} bytes of memory mapped (address_space)"
-    return ""
+    elif number == errno.EMFILE and limits.open_files is not None:
+        error.add_note(f"a worker may have {limits.open_files} files open (open_files); pid {os.getpid()}")

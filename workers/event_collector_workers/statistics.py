@@ -1,4 +1,4 @@
-"""What the pool shows of itself: frozen snapshots, taken when asked for."""
+"""Statistics of a pool and its workers, as frozen snapshots."""
 
 from __future__ import annotations
 
@@ -8,48 +8,47 @@ __all__ = ["PoolStatistics", "WorkerStatistics"]
 
 
 class WorkerStatistics(msgspec.Struct, frozen=True):
-    """One worker process at one moment."""
+    """A worker process at one moment."""
 
     number: int
     pid: int | None
     state: str
     """starting, ready, retiring or lost."""
     in_hand: int
-    """Jobs handed to it, the one it is in included."""
+    """Jobs that it holds, including the current one."""
     job_seconds: float
-    """How long it has been in its current job; 0.0 when it is in none."""
+    """Age of its current job; 0.0 if there is none."""
     finished: int
     """Jobs it has answered."""
     cpu_seconds: float
-    """Processor time it has used."""
+    """Processor time that it has used."""
     memory: int | None
-    """Bytes of memory that only it uses (USS); None when it was not asked for, or the process is gone."""
+    """Bytes of memory that only it uses (USS); None if not requested, or if the process is gone."""
 
 
 class PoolStatistics(msgspec.Struct, frozen=True):
-    """The pool at one moment. submitted = finished + failed + in the workers' hands + backlog."""
+    """A pool at one moment. submitted = finished + failed + backlog + the sum of in_hand."""
 
     target: int
-    """Workers asked for."""
+    """Target number of workers."""
     ready: int
     starting: int
     busy: int
-    """Ready workers that have a job in hand."""
+    """Ready workers that hold a job."""
     backlog: int
-    """Jobs that no worker has yet."""
+    """Jobs that no worker holds."""
     submitted: int
     finished: int
     failed: int
     """Jobs that ended with an error of the pool: crashed, timed out, cancelled, raised."""
     crashed: int
-    """Of these, the jobs that their worker did not survive: killed for a timeout or a cancellation
-    included."""
+    """Failed jobs during which their worker ended, including those killed for a timeout or a cancellation."""
     restarts: int
-    """Workers that ended without being told to, each of which is replaced."""
+    """Workers that ended unexpectedly, each of which is replaced."""
     service_seconds: float
-    """Smoothed mean of the time inside a task."""
+    """Smoothed mean of the seconds in a task."""
     startup_seconds: float
-    """Smoothed mean of the time from the decision to start a worker to its readiness."""
+    """Smoothed mean of the seconds from the start of a worker to its readiness."""
     cpu_seconds: float
-    """Processor time of all workers, past ones included."""
+    """Processor time of all workers, including past ones."""
     workers: tuple[WorkerStatistics, ...]

@@ -1,14 +1,14 @@
-"""The control law of both tiers: how many consumers, how many workers, and which events run where.
+"""The control law of both tiers: the number of consumers and of workers, and the tier of each collector.
 
-    law = Autoscaler(Limits(max_workers=8))
+    law = Autoscaler(ScalingLimits(max_workers=8))
     plan = law.decide(Readings(now=loop.time(), collectors=(...), ...))
 
-`decide` is pure: it knows only the readings it has been given, and keeps what it made of them.
+`decide` does no input or output. Its result depends on the readings of this call and of earlier calls only.
 """
 
 from event_collector_workers.autoscaler.demand import burst_size
 from event_collector_workers.autoscaler.law import Autoscaler
-from event_collector_workers.autoscaler.plan import Change, FixedSize, Limits, Plan, ScalingLaw
+from event_collector_workers.autoscaler.plan import Change, FixedSize, Plan, ScalingLaw, ScalingLimits
 from event_collector_workers.autoscaler.readings import (
     CollectorReading,
     MachineReading,
@@ -18,16 +18,19 @@ from event_collector_workers.autoscaler.readings import (
 )
 from event_collector_workers.autoscaler.tuning import Tuning
 
+Limits = ScalingLimits
+"""The former name of ScalingLimits, for programs that use it."""
+
 __all__ = [
     "Autoscaler",
     "Change",
     "CollectorReading",
     "FixedSize",
-    "Limits",
     "MachineReading",
     "Plan",
     "Readings",
     "ScalingLaw",
+    "ScalingLimits",
     "Tier",
     "TierReading",
     "Tuning",

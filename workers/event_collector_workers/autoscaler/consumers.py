@@ -1,18 +1,18 @@
-"""The size of the coroutine tier: up at once, down late, not against a full loop or a saturated back end."""
+"""The size of the coroutine tier: it grows at once and shrinks late, and a full loop or back end limits it."""
 
 import math
 
-from event_collector_workers.autoscaler.demand import Load, cpu_cap, ladder, staffing
+from event_collector_workers.autoscaler.demand import TierLoad, cpu_cap, ladder, staffing
 from event_collector_workers.autoscaler.guard import SaturationGuard
-from event_collector_workers.autoscaler.plan import Limits
+from event_collector_workers.autoscaler.plan import ScalingLimits
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum
 
 
 class ConsumerSizing:
-    """Keeps the target of the coroutine tier, and how far it may grow between two decisions."""
+    """Computes the target of the coroutine tier, and the ceiling of its growth between two decisions."""
 
-    def __init__(self, limits: Limits, tuning: Tuning, guard: SaturationGuard) -> None:
+    def __init__(self, limits: ScalingLimits, tuning: Tuning, guard: SaturationGuard) -> None:
         self._limits = limits
         self._tuning = tuning
         self._guard = guard
@@ -27,9 +27,9 @@ class ConsumerSizing:
         self.ceiling = limits.max_consumers
 
     def resize(
-        self, now: float, load: Load, busy: int, loop_share: float, idle: bool, may_shrink: bool
+        self, now: float, load: TierLoad, busy: int, loop_share: float, idle: bool, may_shrink: bool
     ) -> str:
-        """Set `target` and `ceiling`; return why the target changed, or an empty text."""
+        """Set `target` and `ceiling`. Return the reason of a changed target, or an empty string."""
         self._watch_progress(now, load)
         spare = max(self._tuning.consumer_safety * math.sqrt(load.mean), self._limits.margin * load.mean)
         need = 0.0 if idle else staffing(load, busy, spare, self._tuning.consumer_horizon)
@@ -41,15 +41,15 @@ class ConsumerSizing:
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing is left to be reduced."""
+        """True if no reduction is possible."""
         return self.target <= self._limits.min_consumers
 
     def relaxes(self) -> float:
-        """Return when a reduction may become possible although nothing happens."""
+        """Return the earliest time of a reduction if nothing else happens."""
         expiry = self._wanted.relaxes()
         return max(expiry if expiry is not None else -math.inf, self._shrunk + self._pause)
 
-    def _step(self, now: float, load: Load, wanted: int, idle: bool, may_shrink: bool) -> str:
+    def _step(self, now: float, load: TierLoad, wanted: int, idle: bool, may_shrink: bool) -> str:
         guarded = max(self._limits.min_consumers, self._guarded())
         if self.target > guarded:
             self.target = int(guarded)
@@ -64,8 +64,8 @@ class ConsumerSizing:
             return f"no more were wanted for {self._wanted.span:.3g} s; {load}"
         return ""
 
-    def _cap(self, load: Load, loop_share: float) -> int:
-        """Return what max_consumers, the guard and a full loop allow together."""
+    def _cap(self, load: TierLoad, loop_share: float) -> int:
+        """Return the smallest of the limits set by max_consumers, the guard and a full loop."""
         cap = min(self._limits.max_consumers, self._guarded())
         if loop_share >= self._tuning.loop_full:
             carried = cpu_cap(self._tuning.loop_capacity, load.recent_cpu_share)
@@ -73,22 +73,22 @@ class ConsumerSizing:
         return max(self._limits.min_consumers, int(cap))
 
     def _guarded(self) -> float:
-        """Return what the guard allows."""
+        """Return the limit set by the guard."""
         return math.inf if self._guard.cap is None else self._relief * self._guard.cap
 
     def _reachable(self, now: float, need: float, busy: int, cap: int) -> int:
         """Return how far the tier may grow until the next decision: freely while small, then by doubling.
 
-        The doubling needs a need: a backlog of very short events is gone before more consumers would help.
+        It doubles only as far as it is needed: a backlog of very short events is gone before more consumers help.
         """
         size = max(busy, self.target)
         if now - self._doubled >= min(self._service, self._tuning.doubling):
             self._doubled, self._reach = now, 2.0 * size
-        wished = min(self._reach, ladder(need, self._tuning.consumer_grid))
-        return min(cap, int(max(size, self._tuning.free_growth, wished)))
+        desired = min(self._reach, ladder(need, self._tuning.consumer_grid))
+        return min(cap, int(max(size, self._tuning.free_growth, desired)))
 
-    def _watch_progress(self, now: float, load: Load) -> None:
-        """Loosen the caps while events wait and none ends: what runs may wait for what is queued."""
+    def _watch_progress(self, now: float, load: TierLoad) -> None:
+        """Relax the caps while events wait and none ends: running events may depend on queued ones."""
         if load.completed > 0.0 or load.queued == 0.0:
             self._progress, self._relief = now, 1.0
             self._service = load.service or self._service

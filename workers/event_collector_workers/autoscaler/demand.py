@@ -1,7 +1,7 @@
-"""How many consumers a load needs, and how many its machine can feed: formulas without state.
+"""Formulas for the number of consumers that a load needs and that a machine can keep busy.
 
-Sources: Little's law (1961) for the mean number of busy consumers; square-root staffing (Halfin and Whitt,
-    1981) for the spare ones.
+Sources: Little's law (1961) for the mean number of busy consumers, square-root staffing (Halfin and Whitt, 1981) for
+the spare ones.
 """
 
 import math
@@ -13,20 +13,20 @@ from event_collector_workers.autoscaler.estimates import CollectorEstimate
 from event_collector_workers.autoscaler.readings import Tier
 
 
-class Load(msgspec.Struct, frozen=True, gc=False):
-    """What one tier has to do.
+class TierLoad(msgspec.Struct, frozen=True, gc=False):
+    """The load of one tier.
 
     Args:
-        collectors: how many collectors run there.
-        rate: events that arrive per second.
-        mean: busy consumers on average: rate times service time, over all collectors.
-        backlog: seconds of service that wait.
-        queued: events that wait.
-        running: events in handlers.
-        completed: events that have ended since the last decision.
-        service: seconds of service per event.
-        cpu_share: share of them that is CPU, 0.02 to 1.
-        recent_cpu_share: the same for the last few events.
+        collectors: Number of collectors.
+        rate: Arrivals per second.
+        mean: Mean number of busy consumers: the sum of rate times service time over the collectors.
+        backlog: Seconds of service that queued events need.
+        queued: Queued events.
+        running: Events in handlers.
+        completed: Events that have ended since the last decision.
+        service: Seconds of service per event.
+        cpu_share: Share of CPU time in the service time, 0.02 to 1.
+        recent_cpu_share: The same for the last few events.
 
     """
 
@@ -46,8 +46,8 @@ class Load(msgspec.Struct, frozen=True, gc=False):
         return f"{text}, {self.queued:.0f} waiting" if self.queued else text
 
 
-def load_of(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mapping[str, float]) -> Load:
-    """Add up the load of the collectors in a tier; `unrouted` says how many more events wait for each."""
+def tier_load(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mapping[str, float]) -> TierLoad:
+    """Return the load of the collectors in a tier. `unrouted` holds the additional queued events of each."""
     collectors = 0
     rates = mean = backlog = queued = running = completed = weights = busy = on_cpu = 0.0
     recent_busy = recent_on_cpu = 0.0
@@ -58,7 +58,7 @@ def load_of(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mappin
         cpu, waiting = estimate.split()
         rate = estimate.rate.value
         behind = estimate.queued + unrouted.get(estimate.key, 0.0)
-        # Events in hand without arrivals still say what kind of work there is: they weigh as one arrival.
+        # Without arrivals, events in hand still indicate the kind of work: they weigh as one arrival.
         weight = rate + (1.0 if behind or estimate.running else 0.0)
         rates += rate
         mean += rate * (cpu + waiting)
@@ -74,37 +74,37 @@ def load_of(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mappin
         recent_on_cpu += weight * cpu
     service = busy / weights if weights else 0.0
     shares = _share(on_cpu, busy), _share(recent_on_cpu, recent_busy)
-    return Load(collectors, rates, mean, backlog, queued, running, completed, service, *shares)
+    return TierLoad(collectors, rates, mean, backlog, queued, running, completed, service, *shares)
 
 
 def _share(cpu: float, busy: float) -> float:
     return min(1.0, max(0.02, cpu / busy)) if busy else 1.0
 
 
-def staffing(load: Load, busy: float, spare: float, horizon: float) -> float:
-    """Return the consumers for a load.
+def staffing(load: TierLoad, busy: float, spare: float, horizon: float) -> float:
+    """Return the number of consumers for a load.
 
     Args:
-        load: what is to be done.
-        busy: consumers that are taken now and cannot help with what waits.
-        spare: consumers beyond the mean.
-        horizon: seconds in which the backlog is to be cleared.
+        load: The load of the tier.
+        busy: Consumers that are busy now and cannot help with the backlog.
+        spare: Consumers beyond the mean.
+        horizon: Seconds in which the backlog should be cleared.
 
     """
     return max(busy, load.mean + spare) + min(load.queued, load.backlog / horizon)
 
 
 def cpu_cap(cores: float, cpu_share: float) -> float:
-    """Return how many consumers keep `cores` busy when each is on a CPU for `cpu_share` of its time.
+    """Return how many consumers keep `cores` busy if each uses a CPU for `cpu_share` of its time.
 
-    The number of them on a CPU at an instant scatters by sqrt(cores x (1 - share)); one such deviation is
-    added, so that the cores stay busy when fewer than the average want them.
+    The number of consumers on a CPU has the standard deviation sqrt(cores x (1 - share)). One deviation is added, so
+    that the cores stay busy while fewer consumers than the mean use one.
     """
     return (cores + math.sqrt(cores * (1.0 - cpu_share))) / cpu_share
 
 
 def ladder(size: float, ratio: float) -> int:
-    """Round up to the geometric grid of sizes: few distinct sizes make few changes."""
+    """Round up to a geometric grid of sizes, so that there are few changes."""
     rung = 0
     while rung < size:
         rung = max(rung + 1, int(rung * ratio))
@@ -112,12 +112,12 @@ def ladder(size: float, ratio: float) -> int:
 
 
 def burst_size(needed: int, ceiling: int, ratio: float = 1.25) -> int:
-    """Return the size to grow to at once when `needed` consumers are wanted between two decisions.
+    """Return the size to grow to at once if `needed` consumers are needed between two decisions.
 
     Args:
-        needed: busy consumers plus waiting events.
+        needed: Busy consumers plus queued events.
         ceiling: `Plan.consumer_ceiling`.
-        ratio: of neighbouring sizes.
+        ratio: Ratio of neighbouring sizes.
 
     """
     return min(ceiling, ladder(min(needed, ceiling), ratio))

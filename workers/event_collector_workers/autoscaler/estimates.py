@@ -1,4 +1,4 @@
-"""What the counters say: arrival rates, service times, shares; unbiased from the first reading on."""
+"""Estimates from counters: arrival rates, service times, shares. Unbiased from the first reading on."""
 
 import math
 from collections import deque
@@ -8,31 +8,31 @@ from event_collector_workers.autoscaler.tuning import Tuning
 
 
 def is_known(value: float | None) -> bool:
-    """Tell whether a reading can be used at all."""
+    """Return whether a reading is usable."""
     return value is not None and math.isfinite(value) and value >= 0.0
 
 
 class Counter:
-    """The growth of a total that may be missing, or start again, between two readings."""
+    """The growth of a total between two readings. The total may be missing, or start again from 0."""
 
-    __slots__ = ("_last", "doubtful")
+    __slots__ = ("_last", "is_doubtful")
 
     def __init__(self) -> None:
         self._last: float | None = None
-        self.doubtful = False
+        self.is_doubtful = False
 
     def growth(self, total: float | None) -> float:
-        """Return what came since the last usable reading; 0.0 at first and if a total is missing or fell."""
+        """Return the growth since the last usable reading; 0.0 for the first and if the total is missing or fell."""
         if total is None or not is_known(total):
-            self.doubtful = True
+            self.is_doubtful = True
             return 0.0
         last, self._last = self._last, total
-        self.doubtful = last is not None and total < last
+        self.is_doubtful = last is not None and total < last
         return 0.0 if last is None or total < last else total - last
 
 
 class Smoothed:
-    """An exponential average over time that weighs its short past correctly."""
+    """An exponential average over time, unbiased while its past is short."""
 
     __slots__ = ("_memory", "_sum", "_weight")
 
@@ -42,19 +42,19 @@ class Smoothed:
         self._weight = 0.0
 
     def add(self, dt: float, value: float) -> None:
-        """Let `value` have held for the last `dt` seconds."""
+        """Record that the value was `value` for the last `dt` seconds."""
         kept = math.exp(-dt / self._memory)
         self._sum = self._sum * kept + value * (1.0 - kept)
         self._weight = self._weight * kept + (1.0 - kept)
 
     @property
     def value(self) -> float:
-        """The average; 0.0 before anything was added."""
+        """The average; 0.0 before the first value."""
         return self._sum / self._weight if self._weight > 0.0 else 0.0
 
 
 class ArrivalRate:
-    """Arrivals per second: calm under noise, quick after a step, at once in a burst."""
+    """Arrivals per second: stable under noise, fast after a step, immediate in a burst."""
 
     __slots__ = ("_count", "_fast", "_pending", "_recent", "_slow", "_span", "_time", "_tuning")
 
@@ -68,7 +68,7 @@ class ArrivalRate:
         self._time = 0.0
 
     def add(self, dt: float, arrivals: float) -> None:
-        """Let `arrivals` have come within the last `dt` seconds."""
+        """Record `arrivals` within the last `dt` seconds."""
         self._pending += arrivals
         if dt <= 0.0:
             return
@@ -88,11 +88,11 @@ class ArrivalRate:
     def value(self) -> float:
         """Arrivals per second.
 
-        The calm average holds unless the quick one differs by more than chance explains. The variance of an
-        exponential average with memory m over a Poisson stream of rate r is r / 2m.
+        It is the slow average, unless the fast one differs by more than chance explains. The variance of an
+        exponential average with memory m over a Poisson process of rate r is r / 2m.
         """
         tuning, fast, slow = self._tuning, self._fast.value, self._slow.value
-        # Shortly after the start one arrival looks like a rate of twenty a second.
+        # Shortly after the start, one arrival would look like a rate of twenty per second.
         young = min(1.0, self._time / tuning.express_window)
         sigma = math.sqrt(slow / (2.0 * tuning.fast))
         rate = young * (fast if abs(fast - slow) > tuning.doubt * sigma else slow)
@@ -103,7 +103,7 @@ class ArrivalRate:
 
 
 class ServiceTime:
-    """CPU and waiting per event, averaged over the last ones, and hints from those that still run."""
+    """CPU time and waiting per event, averaged over the last events, with a lower bound from the running ones."""
 
     __slots__ = ("_cpu", "_exposure", "_memory", "_waiting", "_weight", "assumed", "events")
 
@@ -115,7 +115,7 @@ class ServiceTime:
         self.events = 0.0
 
     def add(self, dt: float, running: float, completions: float, cpu: float, waiting: float) -> None:
-        """Let `completions` events have ended in `dt` seconds, with `cpu` and `waiting` seconds in total."""
+        """Record that `completions` events ended within `dt` seconds, with `cpu` and `waiting` seconds in total."""
         self._exposure += running * dt
         if completions < 1.0:
             return
@@ -128,10 +128,10 @@ class ServiceTime:
         self._exposure = 0.0
 
     def split(self, running: float, tier: Tier) -> tuple[float, float]:
-        """Return seconds of CPU and of waiting per event.
+        """Return the seconds of CPU time and of waiting per event.
 
-        When nothing has ended for long, the running events are at least as long as they have run by now, on
-        average. Before that, an event in a worker is taken for CPU and one on the loop for waiting.
+        If no event has ended for long, the mean age of the running events is a lower bound. Before the first event has
+        ended, an event in a worker counts as CPU time and one on the loop as waiting.
         """
         if self._weight > 0.0:
             cpu, waiting = self._cpu / self._weight, max(0.0, self._waiting / self._weight)
@@ -147,7 +147,7 @@ class ServiceTime:
 
 
 class CollectorEstimate:
-    """All that is known about one collector, kept up to date from its readings."""
+    """The estimates of one collector, updated from its readings."""
 
     def __init__(self, key: str, tuning: Tuning) -> None:
         self._tuning = tuning
@@ -162,9 +162,9 @@ class CollectorEstimate:
         self._arrivals, self._completions = Counter(), Counter()
         self._wall, self._cpu, self._delay = Counter(), Counter(), Counter()
 
-    def update(self, dt: float, reading: CollectorReading) -> bool:
-        """Take in a reading; return whether all of it could be used."""
-        self.tier = reading.tier
+    def update(self, dt: float, reading: CollectorReading, tier: Tier) -> bool:
+        """Process a reading of a collector that runs in `tier`. Return whether all of it was usable."""
+        self.tier = tier
         known = True
         if reading.queued is not None and is_known(reading.queued):
             self.queued = reading.queued
@@ -177,7 +177,7 @@ class CollectorEstimate:
         self.arrived = self._arrivals.growth(reading.arrivals)
         self.rate.add(dt, self.arrived)
         times_known = self._count_service(dt, reading)
-        return known and times_known and not self._arrivals.doubtful
+        return known and times_known and not self._arrivals.is_doubtful
 
     def _count_service(self, dt: float, reading: CollectorReading) -> bool:
         counters = (self._completions, self._wall, self._cpu, self._delay)
@@ -185,11 +185,11 @@ class CollectorEstimate:
         wall = self._wall.growth(reading.wall)
         cpu = self._cpu.growth(reading.cpu)
         delay = self._delay.growth(reading.delay)
-        known = not any(counter.doubtful for counter in counters)
+        known = not any(counter.is_doubtful for counter in counters)
         self.cpu_spent = min(cpu, wall) if wall > 0.0 else cpu
-        # Below zero it is an error of measurement, which only averages out if it may be negative.
+        # A negative value is an error of measurement. Errors average out only if negative ones count too.
         self.waited = wall - cpu - delay
-        # Times that do not belong to the completions would spoil the average: leave such a reading out.
+        # Times that do not belong to the completions would distort the average: such a reading is left out.
         counted = self.completed if known and self._left_behind <= 0.0 else 0.0
         self._left_behind -= self.completed
         for service in (self.service, self.recent):
@@ -197,9 +197,9 @@ class CollectorEstimate:
         return known
 
     def move(self, tier: Tier) -> None:
-        """Begin anew in another tier: what waited on a busy loop may not wait in a worker at all.
+        """Start new estimates in another tier: an event that waits on a busy loop may not wait in a worker.
 
-        Events that run now end where they began; as many as they are do not count for the new tier.
+        Running events end in the tier in which they began. Their number is not counted for the new tier.
         """
         self.tier = tier
         self._left_behind = self.running
@@ -208,9 +208,9 @@ class CollectorEstimate:
         self.recent = ServiceTime(self._tuning.recent_service_memory, assumed)
 
     def split(self) -> tuple[float, float]:
-        """Return seconds of CPU and of waiting per event, averaged over many."""
+        """Return the seconds of CPU time and of waiting per event, averaged over many events."""
         return self.service.split(self.running, self.tier)
 
     def recent_split(self) -> tuple[float, float]:
-        """Return seconds of CPU and of waiting per event, of the last few that ended."""
+        """Return the seconds of CPU time and of waiting per event, of the last few events that ended."""
         return self.recent.split(0.0, self.tier)

@@ -1,11 +1,10 @@
-"""The saturation guard: finds the concurrency above which a back end only gets slower, and caps it there.
+"""The saturation guard: it finds the concurrency above which a back end only gets slower, and caps it there.
 
-Waiting time per event is measured in two ways over a window: of the events that ended (too low while concurrency
-grows, since the long ones are still on their way) and as the integral of the running events over completions
-(too high while it grows). The larger of both is a safe floor to remember, the smaller one a safe sign of
-saturation. Longer waiting alone does not say whether the crowd or the back end itself is to blame. So the guard
-tries: it caps, and when the waiting does not get shorter it doubles the cap, and again, for as long as that brings
-throughput.
+Waiting time per event is measured over a window in two ways: from the events that ended (too low while concurrency
+grows, because the long events are still running), and as the integral of the running events over completions (too
+high while it grows). The larger one is a safe floor to remember, the smaller one a safe sign of saturation. Longer
+waiting can be due to the concurrency or to the back end itself. The guard finds out by trial: it caps, and if waiting
+does not become shorter, it doubles the cap repeatedly for as long as throughput increases.
 """
 
 import math
@@ -33,16 +32,23 @@ class _Waiting:
         """Begin a new window."""
         self.completed = self.waited = self.integral = 0.0
 
+    def add(self, dt: float, estimate: CollectorEstimate) -> None:
+        """Add the events of the last `dt` seconds to the window."""
+        self.completed += estimate.completed
+        self.waited += estimate.waited
+        # CPU time of running events is not waiting for a back end.
+        self.integral += max(0.0, estimate.running * dt - estimate.cpu_spent)
+
     def remember(self, now: float, smoothing: float) -> None:
-        """Let this window count for the floor, averaged with those before: single windows are too noisy for it."""
+        """Record this window in the floor, averaged with earlier ones: a single window is too noisy."""
         larger = max(self.waited, self.integral) / self.completed
         last = larger if self._mean is None else self._mean
         self._mean = last + (larger - last) * self.completed / (smoothing + self.completed)
         self.floor.record(now, self._mean)
 
 
-class _Window(msgspec.Struct, frozen=True, gc=False):
-    """What one full window showed, over all collectors: seconds per event, events per second, events at a time."""
+class _Measurement(msgspec.Struct, frozen=True, gc=False):
+    """The result of one full window over all collectors: seconds per event, events per second, concurrent events."""
 
     waiting: float
     best: float
@@ -52,7 +58,7 @@ class _Window(msgspec.Struct, frozen=True, gc=False):
 
 
 class SaturationGuard:
-    """Caps the coroutine tier at the knee of a saturating back end; `cap` is None while nothing saturates."""
+    """Caps the coroutine tier at the knee of a saturating back end. `cap` is None while no back end saturates."""
 
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
@@ -62,9 +68,9 @@ class SaturationGuard:
         self._tolerance = tuning.guard_tolerance
         self._suspicion = 0.0
         self._suspected_at: float | None = None
-        self._settled = False
+        self._is_settled = False
         self._before = 0.0
-        self._lowered = False
+        self._was_lowered = False
         self._tried_from: tuple[float, float] | None = None
         self._next_trial = 0.0
         self._bound_at = 0.0
@@ -72,18 +78,21 @@ class SaturationGuard:
         self.cap: float | None = None
         self.reason = ""
 
+    def __repr__(self) -> str:
+        return f"<SaturationGuard cap={self.cap} suspicion={self._suspicion:g}>"
+
     def update(
         self, now: float, dt: float, estimates: Collection[CollectorEstimate], size: int, loop_share: float
     ) -> None:
-        """Take in what ended in the last `dt` seconds, and change the cap when a window is full.
+        """Process the events that ended in the last `dt` seconds, and change the cap when a window is full.
 
         Args:
-            now: seconds of the law's own time.
-            dt: seconds since the last call.
-            estimates: of all collectors.
-            size: consumers that there should be.
-            loop_share: of the time in which the event loop was busy: while it is full, everything on it takes long,
-                and nothing can be said of a back end.
+            now: Seconds of the law's time.
+            dt: Seconds since the last call.
+            estimates: The estimates of all collectors.
+            size: Target number of consumers.
+            loop_share: Share of time in which the event loop was busy. While it is full, every event on it takes long,
+                and nothing is known about a back end.
 
         """
         mine = [estimate for estimate in estimates if estimate.tier is Tier.COROUTINE]
@@ -98,7 +107,7 @@ class SaturationGuard:
                 self._judge(now, window, size, loop_share >= self._tuning.loop_full)
 
     def _least_span(self, completed: float) -> float:
-        """Return how long the window must be: saturation has to be seen soon, the worth of a cap surely."""
+        """Return the length of the window: short to detect saturation, longer to judge the effect of a cap."""
         if self.cap is None:
             return self._tuning.guard_window
         waited = sum(one.waited for one in self._collectors.values())
@@ -108,24 +117,21 @@ class SaturationGuard:
         one = self._collectors.get(estimate.key)
         if one is None:
             one = self._collectors[estimate.key] = _Waiting(self._tuning.guard_memory)
-        one.completed += estimate.completed
-        one.waited += estimate.waited
-        # What the running events spend on a CPU is not waiting for a back end.
-        one.integral += max(0.0, estimate.running * dt - estimate.cpu_spent)
+        one.add(dt, estimate)
         return one.completed
 
     def _watch_effect(self, now: float, running: float, cap: float) -> None:
-        """Note since when no more than the cap are running: only what begins after that shows its effect."""
+        """Note since when at most the cap are running: only events that begin after that show its effect."""
         if running > 1.1 * cap + 1.0:
-            self._settled = False
-        elif not self._settled:
-            self._settled = True
+            self._is_settled = False
+        elif not self._is_settled:
+            self._is_settled = True
             self._restart()
         if running >= 0.8 * cap:
             self._bound_at = now
 
-    def _close(self, now: float) -> _Window | None:
-        """End the window. What its events would wait at best depends on how many of each collector there were."""
+    def _close(self, now: float) -> _Measurement | None:
+        """End the window. The best waiting of its events is weighted by the number of events of each collector."""
         seen = [one for one in self._collectors.values() if one.completed >= 5.0]
         completed = sum(one.completed for one in seen)
         for one in seen:
@@ -133,7 +139,7 @@ class SaturationGuard:
         window = None
         if completed:
             waited, integral = sum(one.waited for one in seen), sum(one.integral for one in seen)
-            window = _Window(
+            window = _Measurement(
                 waiting=min(waited, integral) / completed,
                 best=sum(one.completed * one.floor.value(now) for one in seen) / completed,
                 throughput=completed / self._span,
@@ -150,33 +156,33 @@ class SaturationGuard:
         for one in self._collectors.values():
             one.restart()
 
-    def _judge(self, now: float, window: _Window, size: int, loop_full: bool) -> None:
+    def _judge(self, now: float, window: _Measurement, size: int, loop_full: bool) -> None:
         if window.best < self._tuning.guard_least:
             self.cap = None
         elif self.cap is None:
             self._suspect(now, window, size, loop_full)
-        elif self._settled:
+        elif self._is_settled:
             self._adjust(now, window, self.cap)
 
-    def _suspect(self, now: float, window: _Window, size: int, loop_full: bool) -> None:
-        """Cap soon when events pile up, later when they only take longer, since then it is less likely to help.
+    def _suspect(self, now: float, window: _Measurement, size: int, loop_full: bool) -> None:
+        """Cap soon if events pile up, and later if they only take longer, because then a cap is less likely to help.
 
-        Events that have all at once begun to take much longer pile up for as long as one of them takes, whatever the
-        cause: only then it shows whether as many end as arrive.
+        Events that suddenly take much longer pile up for the duration of one event, whatever the cause. Only after
+        that it is known whether as many end as arrive.
         """
         calm = window.waiting <= self._tolerance * window.best or window.busy < 0.5 * size
         if calm or loop_full:
             self._suspicion, self._suspected_at = 0.0, None
             if loop_full:
                 return
-            # A back end that has recovered earns its strictness back.
+            # The tolerance of a back end that has recovered returns to its initial value.
             self._tolerance = max(self._tuning.guard_tolerance, 0.98 * self._tolerance)
             return
         if self._suspected_at is None:
             self._suspected_at = now
         self._suspicion += 1.0 / (self._tuning.guard_soon if window.growing else self._tuning.guard_late)
-        unheard_of = window.waiting - self._tuning.guard_sudden * window.best
-        if self._suspicion < 1.0 or now - self._suspected_at < min(unheard_of, self._tuning.guard_watch):
+        excess = window.waiting - self._tuning.guard_sudden * window.best
+        if self._suspicion < 1.0 or now - self._suspected_at < min(excess, self._tuning.guard_watch):
             return
         knee = self._knee(now, window)
         self._tried_from = None
@@ -184,12 +190,12 @@ class SaturationGuard:
         self._bound_at = now
         self.reason = f"waiting rose from {window.best * 1e3:.3g} to {window.waiting * 1e3:.3g} ms"
 
-    def _adjust(self, now: float, window: _Window, cap: float) -> None:
-        """Keep a cap that shortens the waiting, try for more where it is short, let go of one that is not needed."""
+    def _adjust(self, now: float, window: _Measurement, cap: float) -> None:
+        """Keep a cap that shortens waiting, raise one with short waiting, drop one that is not needed."""
         if self._tried_from is not None:
             self._end_trial(now, window, cap, self._tried_from)
         elif window.waiting > self._tolerance * window.best:
-            if not self._lowered or window.waiting <= self._tuning.guard_effect * self._before:
+            if not self._was_lowered or window.waiting <= self._tuning.guard_effect * self._before:
                 self._set(self._knee(now, window), window)
             elif now >= self._next_trial:
                 self._try_more(window, cap)
@@ -198,21 +204,23 @@ class SaturationGuard:
         elif window.waiting <= self._tuning.guard_near * window.best and window.busy >= 0.8 * cap:
             self._set(cap + 0.5 * math.sqrt(cap), window)
 
-    def _knee(self, now: float, window: _Window) -> float:
-        """Return the fewest consumers that reach the best throughput: by Little's law, with a little to spare."""
+    def _knee(self, now: float, window: _Measurement) -> float:
+        """Return the fewest consumers that reach the best throughput: by Little's law, plus its square root."""
         knee = self._throughputs.value(now) * window.best
         return max(1.0, knee + math.sqrt(knee))
 
-    def _set(self, cap: float, window: _Window) -> None:
-        self._lowered = self.cap is None or cap <= self.cap
-        self.cap, self._before, self._settled = cap, window.waiting, False
+    def _set(self, cap: float, window: _Measurement) -> None:
+        self._was_lowered = self.cap is None or cap <= self.cap
+        self.cap, self._before, self._is_settled = cap, window.waiting, False
 
-    def _try_more(self, window: _Window, cap: float) -> None:
+    def _try_more(self, window: _Measurement, cap: float) -> None:
         self._tried_from = (cap, window.throughput)
         self._set(2.0 * cap, window)
 
-    def _end_trial(self, now: float, window: _Window, cap: float, tried_from: tuple[float, float]) -> None:
-        """Go on if twice the crowd did half as much again: then it is the back end itself that is slower now."""
+    def _end_trial(
+        self, now: float, window: _Measurement, cap: float, tried_from: tuple[float, float]
+    ) -> None:
+        """Continue if doubling the cap raised throughput by `guard_gain`: then the back end has become slower."""
         self._tried_from = None
         if window.throughput < self._tuning.guard_gain * tried_from[1]:
             self._next_trial = now + self._tuning.guard_retry

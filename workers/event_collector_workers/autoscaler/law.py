@@ -1,14 +1,14 @@
-"""The control law: readings of one instant in, a plan out; no input or output, no clock, no event loop."""
+"""The built-in control law: it maps readings to a plan, without input or output, a clock or an event loop."""
 
 import math
 from collections.abc import Collection
 
 from event_collector_workers.autoscaler.consumers import ConsumerSizing
-from event_collector_workers.autoscaler.demand import load_of
+from event_collector_workers.autoscaler.demand import tier_load
 from event_collector_workers.autoscaler.estimates import CollectorEstimate
 from event_collector_workers.autoscaler.guard import SaturationGuard
 from event_collector_workers.autoscaler.placement import Placement
-from event_collector_workers.autoscaler.plan import Change, Limits, Plan
+from event_collector_workers.autoscaler.plan import Change, Plan, ScalingLimits
 from event_collector_workers.autoscaler.readings import Readings, Tier
 from event_collector_workers.autoscaler.surroundings import Surroundings
 from event_collector_workers.autoscaler.tuning import Tuning
@@ -19,16 +19,16 @@ class Autoscaler:
     """The built-in `ScalingLaw`: sizes consumers and workers, and places adaptive collectors.
 
     Args:
-        limits: bounds that every plan keeps.
-        tuning: the constants of the law.
+        limits: The bounds that every plan keeps.
+        tuning: The constants of the law.
 
-    Its state is what it has been told so far: the same readings in the same order give the same plans,
-    whatever the clock starts from. A clock that stands still or jumps back counts as no time passed.
+    The same readings in the same order give the same plans, from whatever time the clock starts. If the clock stands
+    still or jumps back, no time has passed.
 
     """
 
-    def __init__(self, limits: Limits | None = None, tuning: Tuning | None = None) -> None:
-        self._limits = limits or Limits()
+    def __init__(self, limits: ScalingLimits | None = None, tuning: Tuning | None = None) -> None:
+        self._limits = limits or ScalingLimits()
         self._tuning = tuning or Tuning()
         self._estimates: dict[str, CollectorEstimate] = {}
         self._surroundings = Surroundings(self._tuning)
@@ -39,14 +39,14 @@ class Autoscaler:
         self._clock: float | None = None
         self._time = 0.0
         self._last_event = -math.inf
-        self._idle = True
+        self._is_idle = True
 
     def __repr__(self) -> str:
         consumers, workers = self._consumers.target, self._workers.target
         return f"Autoscaler(consumers={consumers}, workers={workers}, {self._limits!r})"
 
     def decide(self, readings: Readings) -> Plan:
-        """Answer the readings of this instant; while `draining`, keep everything as it is."""
+        """Return the plan for these readings. While `draining`, nothing changes."""
         dt = self._advance(readings.now)
         trusted = self._observe(dt, readings)
         if readings.draining:
@@ -56,22 +56,22 @@ class Autoscaler:
         return self._plan(tuple(changes), self._next_check())
 
     def _advance(self, now: float) -> float:
-        """Return the seconds that count since the last call.
+        """Advance the law's time. Return the seconds that count since the last call.
 
-        Silence while nothing was in hand is time without events. Silence with work in hand is a program that
-        was stopped or a clock that jumped, and must not let the rolling maxima forget what is needed.
+        A long interval with no event in hand is time without events. With events in hand, the program was stopped or
+        the clock jumped: then the rolling maxima must not forget the need.
         """
         last, self._clock = self._clock, now if math.isfinite(now) else self._clock
         if last is None or self._clock is None:
             return 0.0
         dt = max(0.0, self._clock - last)
-        if not self._idle:
+        if not self._is_idle:
             dt = min(dt, self._tuning.stall)
         self._time += dt
         return dt
 
     def _observe(self, dt: float, readings: Readings) -> bool:
-        """Take in all readings; return whether every one of them could be used."""
+        """Process all readings. Return whether all of them were usable."""
         trusted = self._surroundings.update(dt, readings)
         known = self._estimates
         self._estimates = {}
@@ -79,23 +79,23 @@ class Autoscaler:
         for reading in readings.collectors:
             estimate = known.get(reading.key) or CollectorEstimate(reading.key, self._tuning)
             self._estimates[reading.key] = estimate
-            trusted = estimate.update(dt, reading) and trusted
-            estimate.tier = self._placement.tiers.get(reading.key, reading.tier)
+            tier = self._placement.tiers.get(reading.key, reading.tier)
+            trusted = estimate.update(dt, reading, tier) and trusted
         estimates = self._estimates.values()
         loop_share = self._surroundings.loop_share
         self._guard.update(self._time, dt, estimates, self._consumers.target, loop_share)
-        # Events that came and went before the first look show in nothing but those that were busy with them.
+        # Events that came and went before the first reading are visible only in the busy consumers and workers.
         seen = readings.unrouted or readings.consumers.busy > 0 or readings.workers.busy > 0
         if seen or any(one.queued or one.running or one.arrived for one in estimates):
             self._last_event = self._time
-        self._idle = self._time - self._last_event >= self._tuning.idle
+        self._is_idle = self._time - self._last_event >= self._tuning.idle
         return trusted
 
     def _place(self) -> list[Change]:
         move = self._placement.decide(self._time, self._estimates.values(), self._surroundings.loop_share)
         if move is None:
             return []
-        # What is needed is reckoned for where the events will run from now on.
+        # The need is computed for the tier in which the events will run from now on.
         self._estimates[move.subject].move(self._placement.tiers[move.subject])
         return [move]
 
@@ -104,12 +104,14 @@ class Autoscaler:
         unrouted = _spread(readings.unrouted, estimates)
         consumers, workers, around = self._consumers, self._workers, self._surroundings
         before = consumers.target, workers.target
-        on_loop = load_of(estimates, Tier.COROUTINE, unrouted)
-        in_workers = load_of(estimates, Tier.PROCESS, unrouted)
+        on_loop = tier_load(estimates, Tier.COROUTINE, unrouted)
+        in_workers = tier_load(estimates, Tier.PROCESS, unrouted)
         busy = max(0, readings.consumers.busy)
-        why = consumers.resize(self._time, on_loop, busy, around.present_loop_share, self._idle, may_shrink)
+        why = consumers.resize(
+            self._time, on_loop, busy, around.present_loop_share, self._is_idle, may_shrink
+        )
         changes = [Change("consumers", before[0], consumers.target, why)] if why else []
-        why = workers.resize(self._time, in_workers, around.budget, around.startup, self._idle, may_shrink)
+        why = workers.resize(self._time, in_workers, around.budget, around.startup, self._is_idle, may_shrink)
         return [*changes, Change("workers", before[1], workers.target, why)] if why else changes
 
     def _plan(self, changes: tuple[Change, ...], next_check: float | None) -> Plan:
@@ -123,16 +125,16 @@ class Autoscaler:
         )
 
     def _next_check(self) -> float | None:
-        """Return when to ask again: soon while there is work, at the next possible reduction, else never."""
+        """Return the time of the next decision: soon with work, at the next possible reduction, or None."""
         now = self._clock or 0.0
-        if not self._idle:
+        if not self._is_idle:
             return now + self._tuning.tick
         due = [sizing.relaxes() for sizing in (self._consumers, self._workers) if not sizing.at_rest]
         return now + max(self._tuning.idle, min(due) - self._time) if due else None
 
 
 def _spread(unrouted: int, estimates: Collection[CollectorEstimate]) -> dict[str, float]:
-    """Share events of unknown destination out among the collectors, in proportion to their arrivals."""
+    """Divide events of unknown destination among the collectors, in proportion to their arrivals."""
     if unrouted <= 0 or not estimates:
         return {}
     rates = {one.key: one.rate.value for one in estimates}

@@ -1,4 +1,4 @@
-"""Where adaptive collectors run: decided by what their events spend their time on."""
+"""The tier of adaptive collectors: it depends on the shares of CPU time and waiting in their service time."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from event_collector_workers.autoscaler.tuning import Tuning
 
 
 class Placement:
-    """Moves adaptive collectors between the tiers, one at a time and not often."""
+    """Moves adaptive collectors between the tiers, one at a time and with pauses."""
 
     def __init__(self, tuning: Tuning, can_leave_loop: bool) -> None:
         self._tuning = tuning
@@ -18,7 +18,7 @@ class Placement:
         self.tiers: dict[str, Tier] = {}
 
     def adopt(self, collectors: Iterable[CollectorReading]) -> None:
-        """Begin with where adaptive collectors run; what was decided about one since then stays decided."""
+        """Record the adaptive collectors. A new one starts in its present tier, others keep their decided tier."""
         self.tiers = {
             reading.key: self.tiers.get(reading.key, reading.tier)
             for reading in collectors
@@ -26,7 +26,7 @@ class Placement:
         }
 
     def decide(self, now: float, estimates: Iterable[CollectorEstimate], loop_share: float) -> Change | None:
-        """Return the move that is due, if any; `tiers` then already holds it."""
+        """Return the move that is due, if any, after recording it in `tiers`."""
         adaptive = [estimate for estimate in estimates if estimate.key in self.tiers]
         change = None
         if self._can_leave_loop and self._rested(now, Tier.PROCESS, self._tuning.to_workers_pause):

@@ -1,4 +1,4 @@
-"""What the control law answers: sizes, placement, reasons; and the protocol of any such law."""
+"""The result of a control law: sizes, placement, reasons. The limits of a plan, and the protocol of a law."""
 
 from typing import Protocol
 
@@ -7,21 +7,20 @@ import msgspec
 from event_collector_workers.autoscaler.readings import Readings, Tier
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The bounds a plan always keeps, and how patient the law is.
+class ScalingLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The bounds that every plan keeps, and the patience of the law.
 
     Args:
-        min_consumers: consumers that are kept when nothing happens, at least 0.
-        max_consumers: consumers that are never exceeded.
-        min_workers: worker processes that are kept when nothing happens, at least 0.
-        max_workers: worker processes that are never exceeded; 0 means that there is no process tier.
-        margin: spare consumers kept above the measured need, as a share of it (0.15: 15%).
-        patience: factor on all waiting before scale-down; 1.0 waits 10 s for consumers and at least 15 s for
-            workers.
+        min_consumers: Minimum number of consumers, at least 0.
+        max_consumers: Maximum number of consumers.
+        min_workers: Minimum number of worker processes, at least 0.
+        max_workers: Maximum number of worker processes; 0 for no process tier.
+        margin: Spare consumers above the measured need, as a share of it (0.15: 15%). 0 to 100.
+        patience: Factor on all delays before scale-down, above 0 and at most 1000. At 1.0 they are 10 s for consumers
+            and at least 15 s for workers.
 
     Raises:
-        ValueError: a bound is negative, a maximum lies below its minimum, or a factor is not a positive
-            number.
+        ValueError: A bound is negative, a maximum is below its minimum, or a factor is out of its range.
 
     """
 
@@ -47,13 +46,13 @@ def _check_bounds(name: str, low: int, high: int) -> None:
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One thing that a plan changes, and why, in words.
+    """One change in a plan, and its reason.
 
     Args:
         subject: "consumers", "workers", or the key of a collector that moves.
-        before: the size or tier until now.
-        after: the size or tier from now on.
-        reason: the figures that led to it.
+        before: The previous size or tier.
+        after: The new size or tier.
+        reason: The figures that led to the change, in words.
 
     """
 
@@ -67,17 +66,15 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be done now.
+    """The decision of a law.
 
     Args:
-        consumers: how many coroutine consumers there should be.
-        workers: how many worker processes there should be, those being started included.
-        consumer_ceiling: how far the consumers may grow between two decisions, when a burst cannot wait for
-            the next.
-        placement: the tier of every adaptive collector.
-        changes: what differs from the plan before, each with its reason; empty when nothing does.
-        next_check: when to ask again at the latest, on the clock of the readings; None: not before something
-            happens.
+        consumers: Target number of coroutine consumers.
+        workers: Target number of worker processes, including those that are starting.
+        consumer_ceiling: Number up to which consumers may grow before the next decision, in a burst.
+        placement: The tier of every adaptive collector.
+        changes: The differences from the previous plan, with their reasons.
+        next_check: Latest time of the next decision, on the clock of the readings; None: at the next event.
 
     """
 
@@ -90,22 +87,22 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScalingLaw(Protocol):
-    """Anything that sizes both tiers: pass your own to override the built-in law."""
+    """A law that sizes both tiers. Pass an implementation to replace the built-in law."""
 
     def decide(self, readings: Readings) -> Plan:
-        """Answer the readings of this instant with a plan, at once: the event loop waits for it."""
+        """Return the plan for these readings. It runs in the event loop and must not block."""
         ...
 
 
 class FixedSize:
-    """The law that never changes anything.
+    """The law that never changes a size.
 
     Args:
-        consumers: coroutine consumers, at least 0.
-        workers: worker processes, at least 0.
+        consumers: Coroutine consumers, at least 0.
+        workers: Worker processes, at least 0.
 
     Raises:
-        ValueError: a size is negative.
+        ValueError: A size is negative.
 
     """
 
@@ -121,7 +118,7 @@ class FixedSize:
         return f"FixedSize(consumers={self._consumers}, workers={self._workers})"
 
     def decide(self, readings: Readings) -> Plan:
-        """Answer with the fixed sizes, leave every collector where it is, and ask for no further call."""
+        """Return the fixed sizes, and the present tier of every adaptive collector. Request no further call."""
         return Plan(
             consumers=self._consumers,
             workers=self._workers,

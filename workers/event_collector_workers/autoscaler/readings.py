@@ -1,8 +1,7 @@
-"""What the control law is told: counters, sizes and what the machine grants, at one instant.
+"""The input of a control law: counters, sizes and the resources of the machine, at one instant.
 
-All totals only ever grow, so a call that was missed loses nothing. Seconds and bytes throughout. A value that
-could not be read is None (or NaN, or negative): the law then keeps the last one and does not shrink anything
-on its account.
+All totals only grow, so a missed call loses nothing. Times are in seconds, sizes in bytes. A value that could not be
+read is None, NaN or negative: then the law keeps the last one and does not shrink a tier.
 """
 
 from enum import StrEnum
@@ -11,28 +10,27 @@ import msgspec
 
 
 class Tier(StrEnum):
-    """Where the events of a collector run."""
+    """The tier in which the events of a collector run."""
 
     COROUTINE = "coroutine"
     PROCESS = "process"
 
 
 class CollectorReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One collector: what came, what ended, what it took.
+    """The counters of one collector.
 
     Args:
-        key: the collector's name.
-        tier: where its events run now.
-        adaptive: whether the law may move it to the other tier.
-        arrivals: events accepted for it so far.
-        completions: events finished so far.
-        wall: seconds the finished events spent in the handler, in total.
-        cpu: seconds of that on a CPU, in total. In a worker: process time. On the loop: time of the handler's
-            steps.
-        delay: seconds of that ready to run but not running (a busy loop, a busy CPU), in total.
-            What is left, wall - cpu - delay, is waiting. Without it contention looks like demand.
-        queued: events waiting now.
-        running: events in the handler now.
+        key: The collector's name.
+        tier: The present tier of its events.
+        adaptive: True if the law may move it to the other tier.
+        arrivals: Events accepted for it so far.
+        completions: Events finished so far.
+        wall: Total seconds that the finished events spent in the handler.
+        cpu: Total seconds of that on a CPU. In a worker: process time. On the loop: time of the handler's steps.
+        delay: Total seconds of that ready to run but not running, because the loop or the CPU was busy. The remainder,
+            wall - cpu - delay, is waiting. Without `delay`, contention looks like demand.
+        queued: Queued events.
+        running: Events in the handler.
 
     """
 
@@ -49,7 +47,7 @@ class CollectorReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class TierReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One tier: how many of its consumers or workers are ready, busy, and being started."""
+    """One tier: how many of its consumers or workers are ready, busy and starting."""
 
     size: int = 0
     busy: int = 0
@@ -57,14 +55,14 @@ class TierReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class MachineReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What the machine grants this program, and what is left of it.
+    """The resources that the machine grants this program, and how much of them is in use.
 
     Args:
-        cpus: cores this program may use: the smallest of affinity, quota and what the user declared.
-        others: cores out of these that other programs take.
-        memory_limit: bytes this program and its workers may use together; None when nothing limits them.
-        memory_used: bytes in use within that limit, by anybody.
-        trusted: False when a probe failed and an older value stands in.
+        cpus: Cores that this program may use: the smallest of affinity, quota and the user's declaration.
+        others: Cores of these that other programs use.
+        memory_limit: Bytes that this program and its workers may use together; None without a limit.
+        memory_used: Bytes in use within that limit, by any program.
+        trusted: False if a probe failed and an older value is reported.
 
     """
 
@@ -76,20 +74,20 @@ class MachineReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Readings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Everything the law may know when it decides.
+    """The complete input of a decision.
 
     Args:
-        now: seconds on a monotonic clock.
-        collectors: one reading for each collector.
-        consumers: the coroutine tier. A consumer that only waits for a worker's result is not part of it.
-        workers: the process tier.
-        machine: what the machine grants.
-        loop_busy: seconds the event loop has been busy so far, in total.
-        worker_startup: seconds from the start of a worker to its readiness, averaged; None before the first.
-        worker_memory: bytes a worker holds for itself, of the largest one; None before the first.
-        unrouted: events waiting whose collector is not known yet; they count for the collectors in proportion
-            to their arrivals.
-        draining: the queue is being shut down: nothing is scaled any more.
+        now: Seconds of a monotonic clock.
+        collectors: One reading for each collector.
+        consumers: The coroutine tier. A consumer that only waits for a worker's result is not part of it.
+        workers: The process tier.
+        machine: The resources of the machine.
+        loop_busy: Total seconds that the event loop has been busy so far.
+        worker_startup: Mean seconds from the start of a worker to its readiness; None before the first.
+        worker_memory: Bytes that only one worker uses, of the largest one; None before the first.
+        unrouted: Queued events without a known collector. They count for the collectors in proportion to their
+            arrivals.
+        draining: True if the queue is being shut down. Then nothing is scaled.
 
     """
 

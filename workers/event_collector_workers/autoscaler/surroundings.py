@@ -1,4 +1,4 @@
-"""What the tiers run in, as last known: cores, memory, the event loop, the price of a worker."""
+"""The surroundings of the tiers: the last known cores, memory, load of the event loop, and cost of a worker."""
 
 from event_collector_workers.autoscaler.estimates import Counter, Smoothed, is_known
 from event_collector_workers.autoscaler.readings import Readings, TierReading
@@ -7,7 +7,7 @@ from event_collector_workers.autoscaler.workers import Budget
 
 
 class Surroundings:
-    """Keeps the last usable value of everything the machine and the worker pool report."""
+    """Keeps the last usable value of each reading of the machine and the worker pool."""
 
     def __init__(self, tuning: Tuning) -> None:
         self._loop_busy = Counter()
@@ -23,22 +23,22 @@ class Surroundings:
 
     @property
     def loop_share(self) -> float:
-        """Share of the time in which the event loop was busy lately."""
+        """Share of recent time in which the event loop was busy."""
         return self._recent_loop_share.value
 
     @property
     def present_loop_share(self) -> float:
-        """The same for the last instants: what blocks the loop must not be given more of it meanwhile."""
+        """Share of the last instants in which the loop was busy. A blocked loop must get no more consumers."""
         return self._present_loop_share.value
 
     @property
     def budget(self) -> Budget:
-        """What workers may take: always at least one core, since work has to go on."""
+        """The share of the machine for workers: always at least one core, so that work goes on."""
         cores = self._cpus - self._loop_share.value - self._others_share.value
         return Budget(max(1.0, cores), self._memory_limit, self._memory_others, self._worker_memory)
 
     def update(self, dt: float, readings: Readings) -> bool:
-        """Take in the readings; return whether all of them could be used."""
+        """Process the readings. Return whether all of them were usable."""
         busy = self._loop_busy.growth(readings.loop_busy)
         if dt > 0.0:
             for average in (self._loop_share, self._recent_loop_share, self._present_loop_share):
@@ -50,7 +50,7 @@ class Surroundings:
         self.startup, startup_known = _latest(readings.worker_startup, self.startup)
         self._worker_memory, worker_known = _latest(readings.worker_memory, self._worker_memory)
         known = (
-            cpus_known and others_known and startup_known and worker_known and not self._loop_busy.doubtful
+            cpus_known and others_known and startup_known and worker_known and not self._loop_busy.is_doubtful
         )
         return self._update_memory(readings) and known and machine.trusted
 
@@ -65,17 +65,17 @@ class Surroundings:
         return limit_known and used_known
 
     def _beside_workers(self, workers: TierReading) -> float:
-        """Return the bytes that anything but the workers uses.
+        """Return the bytes in use outside of workers.
 
-        A starting worker has only part of its memory yet. It is counted in full, and what was known before it
-        started is kept, so that it does not look like memory that others have freed.
+        A starting worker does not have all of its memory yet, but is counted in full. Meanwhile the last value is a
+        lower bound, so that the difference does not look like memory that other programs have freed.
         """
         beside = max(0.0, self._memory_used - (workers.size + workers.starting) * self._worker_memory)
         return max(beside, self._memory_others) if workers.starting else beside
 
 
 def _latest(reading: float | None, last: float) -> tuple[float, bool]:
-    """Return the reading or, if unusable, the last one; and whether it was fine. None means unknown yet."""
+    """Return the reading, or the last one if it is unusable, and whether it was usable. None counts as usable."""
     if reading is None:
         return last, True
     return (reading, True) if is_known(reading) else (last, False)

@@ -1,49 +1,50 @@
-"""The constants of the control law, each with what is gained and lost by changing it."""
+"""The constants of the control law, each with the effect of changing it."""
 
 import msgspec
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Constants of the law, in seconds, bytes and shares; the simulations in bench/ ran with the defaults."""
+    """Constants of the law, in seconds, bytes and shares. The simulations in bench/ use the defaults."""
 
     # -- how often
     tick: float = 0.05
-    """Between two decisions while there is work. Shorter reacts sooner and costs more of the loop."""
+    """Seconds between two decisions while there is work. Shorter reacts sooner and uses more of the loop."""
     stall: float = 1.0
-    """A longer silence with work in hand means that this program was stopped, not that no events came. Longer
-    lets a stopped program forget what it needs."""
+    """A longer interval between two readings with work in hand means that this program was stopped, not that no events
+    came. Longer lets a stopped program forget the need."""
 
     # -- estimates
     fast: float = 1.0
-    """Memory of the quick arrival rate. Shorter follows steps sooner and takes noise for steps."""
+    """Memory of the fast arrival rate. Shorter follows steps sooner and mistakes noise for steps."""
     slow: float = 10.0
-    """Memory of the calm arrival rate. Longer is calmer, and later with slow drifts."""
+    """Memory of the slow arrival rate. Longer is more stable and follows drifts later."""
     doubt: float = 2.5
-    """Standard deviations between the two rates before the quick one is believed. Higher is calmer and later."""
+    """Standard deviations between the two rates from which the fast one counts. Higher is more stable and reacts
+    later."""
     express_window: float = 0.25
     """Span in which a burst is recognised before the averages show it."""
     express_events: int = 8
-    """Fewest arrivals in that span that may count as a burst. Fewer would react to chance."""
+    """Minimum arrivals in that span that count as a burst. Fewer react to chance."""
     express_doubt: float = 4.0
-    """Standard deviations above the estimate that make a burst. Lower reacts to chance."""
+    """Standard deviations above the estimate that count as a burst. Lower reacts to chance."""
     service_memory: float = 50.0
-    """Completed events the service time is averaged over. Fewer follow a changed handler sooner."""
+    """Completed events over which the service time is averaged. Fewer follow a changed handler sooner."""
     assumed_service: float = 0.03
-    """Service time of a handler that has not finished anything yet. Longer starts with more workers than needed,
-    shorter with fewer."""
+    """Assumed service time before the first event has ended. Longer starts with more workers than needed, shorter with
+    fewer."""
     recent_service_memory: float = 10.0
-    """The same for the question where a collector runs: there a changed handler must be seen at once."""
+    """Completed events over which the service time is averaged for placement. Few, so that a changed handler moves at
+    once."""
     loop_memory: float = 1.0
-    """Memory of the loop's busy share, where it is a part of the CPU in use. Longer is calmer and later."""
+    """Memory of the loop's busy share as a part of the CPU in use. Longer is more stable and reacts later."""
     recent_loop_memory: float = 0.25
-    """The same for the question whether a collector has to leave the loop. Shorter moves one for a moment's
-    work, longer lets it hold up the others."""
+    """Memory of the loop's busy share that decides whether a collector leaves the loop. Shorter moves one after a short
+    peak, longer lets it delay the others."""
     present_loop_memory: float = 0.05
-    """The same for the question whether the loop can take more events just now. Longer gives more work to a loop
-    that is full already."""
+    """Memory of the loop's busy share that decides whether the loop accepts more events. Longer gives more work to a
+    full loop."""
     others_memory: float = 2.0
-    """Memory of the CPU that other programs use. Shorter follows each of their moments, longer leaves them no
-    room for as long."""
+    """Memory of the CPU use of other programs. Shorter follows their short peaks, longer yields to them later."""
 
     # -- need
     worker_safety: float = 1.0
@@ -51,146 +52,151 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     consumer_safety: float = 2.0
     """Spare consumers in square roots of the need. They cost little."""
     worker_horizon: float = 0.25
-    """Seconds in which a backlog of process events should be gone; never less than the start-up of a worker.
-    Shorter starts workers that come too late to help."""
+    """Seconds in which a backlog of process events should be cleared; at least the start-up time of a worker. Shorter
+    starts workers that are ready too late to help."""
     consumer_horizon: float = 0.25
-    """Seconds in which a backlog of coroutine events should be gone. Shorter opens more at once against a back
-    end."""
+    """Seconds in which a backlog of coroutine events should be cleared. Shorter opens more consumers at once against a
+    back end."""
 
     # -- caps
     loop_full: float = 0.8
-    """Busy share of the loop above which more consumers cannot help. Lower limits a loop that could do more."""
+    """Busy share of the loop above which more consumers do not help. Lower limits a loop that has capacity left."""
     loop_capacity: float = 0.95
-    """Busy share the loop is planned to carry. Higher leaves nothing for the program's other tasks."""
+    """Planned maximum of the loop's busy share. Higher leaves nothing for the program's other tasks."""
     relief: float = 0.25
-    """Time in which nothing has ended while events wait, after which the caps of consumers are doubled. Longer keeps
-    events that wait for each other, or beside a busy program, from beginning."""
+    """Seconds without a completion while events wait, after which the caps of consumers double. Longer delays events
+    that others wait for, and events beside a busy program."""
     memory_margin: float = 0.05
-    """Share of the memory limit that is never planned away. Less risks that the system kills a worker, more
-    leaves memory unused."""
+    """Share of the memory limit that always stays free. Less risks that the system kills a worker, more leaves memory
+    unused."""
     assumed_memory: int = 512 << 20
-    """Bytes of a worker before one was measured. High, since guessing low is paid for with an OOM kill."""
+    """Assumed bytes of a worker before the first measurement. High, because too low a value ends in an out-of-memory
+    kill."""
 
     # -- growing
     worker_step: float = 0.1
-    """Smallest change of the process tier, as a share of it, unless events are waiting."""
+    """Minimum growth of the process tier, as a share of it, unless events are waiting."""
     worker_grid: float = 1.1
-    """Ratio of neighbouring sizes of the process tier. Coarser makes fewer changes and keeps more spare."""
+    """Ratio of neighbouring sizes of the process tier. Larger makes fewer changes and keeps more spare workers."""
     consumer_grid: float = 1.25
-    """Ratio of neighbouring sizes of the coroutine tier. Coarser makes fewer changes and keeps more spare."""
+    """Ratio of neighbouring sizes of the coroutine tier. Larger makes fewer changes and keeps more spare consumers."""
     free_growth: int = 64
-    """Consumers that may start at once; beyond this the tier at most doubles within `doubling`."""
+    """Consumers that may start at once. Above this number the tier at most doubles within `doubling`."""
     doubling: float = 0.1
-    """Longest time between two doublings. Longer protects back ends and delays large bursts."""
+    """Maximum seconds between two doublings. Longer protects back ends and delays large bursts."""
     slow_start: float = 1.0
-    """Start-up time from which some workers are kept although nothing happens. Shorter keeps processes that
-    could have been started in time."""
+    """Start-up time from which some workers are kept in an idle tier. Shorter keeps processes that could have been
+    started in time."""
     warm_share: float = 0.5
-    """Largest share of the CPU cap that is kept warm. More makes the first burst faster and costs memory all the
+    """Maximum share of the CPU cap that is kept warm. More makes the first burst faster and costs memory all the
     time."""
     warm_startup: float = 10.0
-    """Start-up time that would keep the whole cap warm, were it not for `warm_share`. Shorter keeps more warm."""
+    """Start-up time at which the whole cap would be kept warm without `warm_share`. Shorter keeps more warm."""
 
     # -- shrinking
     idle: float = 1.0
-    """Seconds without an event in hand after which the need counts as zero. Shorter forgets a slow trickle
-    between two events."""
+    """Seconds without an event in hand after which the need is zero. Shorter forgets a slow trickle between two
+    events."""
     worker_hold: float = 15.0
-    """Shortest time a worker is kept after its need. Longer saves starts and costs memory."""
+    """Minimum time for which a worker is kept after its need. Longer saves starts and costs memory."""
     worker_hold_longest: float = 120.0
-    """Longest such time, however slow the start is. Longer keeps workers that nobody may need again."""
+    """Maximum of that time, for slow starts. Longer keeps workers that may not be needed again."""
     worker_hold_startups: float = 60.0
-    """Such time in start-up times of a worker, where that is longer. More saves slow starts and costs memory."""
+    """That time in start-up times of a worker, if this is longer. More saves slow starts and costs memory."""
     worker_pause: float = 5.0
-    """Between two reductions of the process tier. Longer makes fewer changes and keeps more."""
+    """Minimum time between two reductions of the process tier. Longer makes fewer changes and keeps more workers."""
     consumer_hold: float = 10.0
-    """Time a consumer is kept after its need. Longer makes fewer changes; consumers that have nothing to do cost
-    little."""
+    """Time for which a consumer is kept after its need. Longer makes fewer changes; idle consumers cost little."""
     consumer_pause: float = 2.0
-    """Between two reductions of the coroutine tier. Longer makes fewer changes and keeps more."""
+    """Minimum time between two reductions of the coroutine tier. Longer makes fewer changes and keeps more
+    consumers."""
     consumer_shrink: float = 0.3
-    """Smallest reduction of the coroutine tier, as a share of it. Larger makes fewer changes and keeps more."""
+    """Minimum reduction of the coroutine tier, as a share of it. Larger makes fewer changes and keeps more
+    consumers."""
     worker_shrink: float = 0.1
-    """Smallest reduction of the process tier, as a share of it. Larger makes fewer changes and keeps more."""
+    """Minimum reduction of the process tier, as a share of it. Larger makes fewer changes and keeps more workers."""
     cpu_hold: float = 2.0
-    """How long the CPU budget must be smaller before workers are taken away, and between two such reductions.
-    Shorter follows the moments of other programs."""
+    """Time for which the CPU budget must be smaller before workers are removed, and minimum time between two such
+    reductions. Shorter follows short peaks of other programs."""
 
     # -- saturation of back ends
     guard_window: float = 0.1
-    """Shortest measurement of waiting times. Shorter sees saturation sooner and takes chance for it."""
+    """Minimum length of a measurement of waiting times. Shorter detects saturation sooner and mistakes chance for
+    it."""
     guard_trial: float = 0.4
-    """The same while a cap holds: whether it is right must be seen more surely than soon."""
+    """The same while a cap is set. Longer, because the effect of the cap must be certain."""
     guard_events: int = 20
-    """Fewest completions in a measurement. Fewer take chance for saturation, more see it late where events are
+    """Minimum completions in a measurement. Fewer mistake chance for saturation, more detect it late if events are
     rare."""
     guard_smoothing: float = 100.0
-    """Completed events the best waiting time is averaged over. Fewer would take lucky ones for the best."""
+    """Completed events over which the best waiting time is averaged. Fewer mistake a lucky few for the best."""
     guard_memory: float = 60.0
-    """How long the best waiting time and the best throughput are remembered. Longer holds a back end to what it
-    could do once."""
+    """Time for which the best waiting time and the best throughput are remembered. Longer expects the former
+    performance of a back end that has become slower."""
     guard_tolerance: float = 1.5
-    """Waiting time over the best one that looks like saturation. Lower suspects chance, higher lets a back end
-    suffer."""
+    """Ratio of waiting time to the best one that indicates saturation. Lower reacts to chance, higher overloads a back
+    end."""
     guard_patience: float = 6.0
-    """The same at most, after caps have turned out not to help. Higher gives up on a back end whose speed
-    changes often."""
+    """Maximum of that ratio, after caps without an effect. Higher ignores a back end whose speed changes often."""
     guard_keeping_up: float = 0.9
-    """Completions over arrivals below which events pile up. Higher takes chance for a pile."""
+    """Ratio of completions to arrivals below which events pile up. Higher mistakes chance for a backlog."""
     guard_soon: int = 2
-    """Suspicious measurements before a cap when events pile up. Fewer cap at a moment's slowness."""
+    """Suspicious measurements before a cap if events pile up. Fewer cap after a moment of slowness."""
     guard_late: int = 20
-    """The same when they do not: then a cap more likely harms than helps."""
+    """Suspicious measurements before a cap if events do not pile up. More, because then a cap is likely to harm."""
     guard_sudden: float = 3.0
-    """Waiting time over the best one from which on a cap first waits until such events can have ended: more often a
-    back end that is slow than a crowd. Lower lets a real crowd grow for longer."""
+    """Ratio of waiting time to the best one above which a cap waits until such events can have ended. A sudden rise is
+    more often due to a slow back end than to concurrency. Lower reacts later to real saturation."""
     guard_watch: float = 1.0
-    """Longest such wait. Longer sees through worse outages, and lets a crowd grow for longer that is to blame."""
+    """Maximum length of that wait. Longer bridges worse outages, and reacts later to real saturation."""
     guard_settle: float = 2.0
-    """Length of such a trial at least, in waiting times of the events. Shorter judges events that began before
+    """Minimum length of a trial of a cap, in waiting times of the events. Shorter judges events that began before
     it."""
     guard_effect: float = 0.9
-    """Waiting time with a lower cap, over that before it, above which the cap is no help. Lower lifts caps that
-    help a little."""
+    """Ratio of waiting time with a lower cap to that before it, above which the cap has no effect. Lower removes caps
+    that help a little."""
     guard_gain: float = 1.4
-    """Throughput that twice the cap must bring to be kept, over that before. Perfect would be 2; higher keeps a
-    cap on a back end that is only slower."""
+    """Ratio of throughput with a doubled cap to that before it, from which the doubled cap is kept. The maximum is 2.
+    Higher keeps a cap on a back end that has only become slower."""
     guard_retry: float = 10.0
-    """Between two such trials: in a saturated back end each of them costs throughput."""
+    """Minimum time between two doublings on trial. Shorter costs throughput in a saturated back end."""
     guard_near: float = 1.15
-    """Waiting time over the best one up to which more is tried. Higher climbs faster, and over the knee."""
+    """Ratio of waiting time to the best one up to which the cap is raised. Higher climbs faster, and beyond the
+    knee."""
     guard_unbound: float = 10.0
-    """How long a cap stays that no longer binds. Longer finds it in place at the next rush, also when the back
-    end has grown meanwhile."""
+    """Time for which a cap without an effect stays. Longer keeps it for the next rush, even if the back end has grown
+    meanwhile."""
     guard_least: float = 0.001
-    """Shorter waiting is not looked at: it is the loop's own noise. Lower caps collectors that do not wait for
-    anything."""
+    """Waiting times below this are ignored as noise of the loop. Lower caps collectors that do not wait for a back
+    end."""
 
     # -- placement
     to_workers_events: int = 10
-    """Fewest events before a collector is moved to the workers. Fewer judge by chance, more hold up the loop for
+    """Minimum events before a collector moves to the workers. Fewer decide by chance, more block the loop for
     longer."""
     to_workers_cpu: float = 0.005
-    """Least CPU time per event that is worth a trip to a worker. Lower moves what costs more to send than to
-    run."""
+    """Minimum CPU time per event of a collector that moves to the workers. Lower moves events that cost more to send
+    than to run."""
     to_workers_share: float = 0.5
-    """Least share of the service time that is CPU. Lower moves what mostly waits, one event in each process."""
+    """Minimum share of CPU time in its service time. Lower moves events that mostly wait, one in each process."""
     to_workers_pause: float = 5.0
-    """Between two moves to the workers. Shorter moves one collector on figures that another has spoilt."""
+    """Minimum time between two moves to the workers. Shorter moves a collector on figures that another one has
+    distorted."""
     hot_loop: float = 0.7
-    """Busy share of the loop above which its heaviest collector may leave. Lower moves earlier, also for a short
+    """Busy share of the loop above which its heaviest collector may leave. Lower moves it earlier, also after a short
     rush."""
     hot_cpu: float = 0.002
-    """Least CPU time per event of a collector that leaves a hot loop. Lower moves what costs about as much to
+    """Minimum CPU time per event of a collector that leaves a hot loop. Lower moves events that cost about as much to
     send as to run."""
     to_loop_events: int = 50
-    """Fewest events before a collector is moved back to the loop. Fewer judge by chance, and there that holds up
-    everybody."""
+    """Minimum events before a collector moves back to the loop. Fewer decide by chance, and a wrong move blocks the
+    loop."""
     to_loop_cpu: float = 0.002
-    """Most CPU time per event the loop will take. More holds up the others for longer."""
+    """Maximum CPU time per event of a collector that moves to the loop. More delays the others for longer."""
     to_loop_share: float = 0.1
-    """Most of the service time that may be CPU. Higher moves back what computes as much as it waits."""
+    """Maximum share of CPU time in its service time. Higher moves back events that compute as much as they wait."""
     to_loop_busy: float = 0.5
-    """Busy share of the loop that a move to it may lead to. Higher may have to move it away again."""
+    """Maximum busy share of the loop after a move to it. Higher may require a move back."""
     to_loop_pause: float = 30.0
-    """Between two moves to the loop. Longer, since a wrong one blocks every other handler there."""
+    """Minimum time between two moves to the loop. Longer than the other pause, because a wrong move blocks every other
+    handler."""

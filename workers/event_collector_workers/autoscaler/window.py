@@ -1,4 +1,4 @@
-"""Extremes over a sliding span of time."""
+"""Extremes of a value over a sliding span of time."""
 
 from collections import deque
 
@@ -6,8 +6,7 @@ from collections import deque
 class RollingMaximum:
     """The largest value recorded within the last `span` seconds.
 
-    The deque holds falling values with rising times, so its head is the answer and a record costs O(1) on
-    average.
+    The deque holds falling values with rising times. Its head is the maximum, and a record costs O(1) on average.
     """
 
     __slots__ = ("_falling", "span")
@@ -16,8 +15,15 @@ class RollingMaximum:
         self.span = span
         self._falling: deque[tuple[float, float]] = deque()
 
+    def __repr__(self) -> str:
+        return f"<RollingMaximum {self._falling[0][1] if self._falling else 0.0:g} over {self.span:g} s>"
+
+    def resize(self, span: float) -> None:
+        """Set the span in seconds."""
+        self.span = span
+
     def record(self, now: float, value: float) -> None:
-        """Add a value; `now` never falls."""
+        """Add a value. `now` never decreases."""
         falling = self._falling
         while falling and falling[-1][1] <= value:
             falling.pop()
@@ -25,21 +31,21 @@ class RollingMaximum:
         self._expire(now)
 
     def value(self, now: float) -> float:
-        """Return the largest value of the span, 0.0 when there is none."""
+        """Return the largest value of the span; 0.0 if there is none."""
         self._expire(now)
         return self._falling[0][1] if self._falling else 0.0
 
     def relaxes(self) -> float | None:
-        """Return when the largest value leaves the span; None when no smaller one stands behind it."""
+        """Return when the largest value leaves the span; None if there is no later, smaller value."""
         return self._falling[0][0] + self.span if len(self._falling) > 1 else None
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all values."""
         self._falling.clear()
 
     def _expire(self, now: float) -> None:
         falling = self._falling
-        # The newest value never expires: it holds until another one is recorded.
+        # The newest value never expires: it is valid until the next one is recorded.
         while len(falling) > 1 and falling[0][0] + self.span <= now:
             falling.popleft()
 
@@ -53,9 +59,9 @@ class RollingMinimum:
         self._negated = RollingMaximum(span)
 
     def record(self, now: float, value: float) -> None:
-        """Add a value; `now` never falls."""
+        """Add a value. `now` never decreases."""
         self._negated.record(now, -value)
 
     def value(self, now: float) -> float:
-        """Return the smallest value of the span, 0.0 when there is none."""
+        """Return the smallest value of the span; 0.0 if there is none."""
         return -self._negated.value(now)

@@ -1,23 +1,23 @@
-"""The size of the process tier: as many as the load needs and the cores and the memory can carry."""
+"""The size of the process tier: as many workers as the load needs and as cores and memory allow."""
 
 import math
 
 import msgspec
 
-from event_collector_workers.autoscaler.demand import Load, cpu_cap, ladder, staffing
-from event_collector_workers.autoscaler.plan import Limits
+from event_collector_workers.autoscaler.demand import TierLoad, cpu_cap, ladder, staffing
+from event_collector_workers.autoscaler.plan import ScalingLimits
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum
 
 
 class Budget(msgspec.Struct, frozen=True, gc=False):
-    """What the process tier may take of the machine.
+    """The share of the machine that the process tier may use.
 
     Args:
-        cores: cores left for workers.
-        memory_limit: bytes this program may use; None without a limit.
-        memory_others: bytes of that in use by anything but workers.
-        worker_memory: bytes of one worker.
+        cores: Cores left for workers.
+        memory_limit: Bytes that this program may use; None without a limit.
+        memory_others: Bytes of that in use outside of workers.
+        worker_memory: Bytes of one worker.
 
     """
 
@@ -27,7 +27,7 @@ class Budget(msgspec.Struct, frozen=True, gc=False):
     worker_memory: float
 
     def workers_in_memory(self, margin: float) -> float:
-        """Return how many workers fit; a share `margin` of the limit, or half a worker, stays free."""
+        """Return how many workers fit. The share `margin` of the limit, at least half a worker, stays free."""
         if self.memory_limit is None:
             return math.inf
         kept = max(margin * self.memory_limit, 0.5 * self.worker_memory)
@@ -36,9 +36,9 @@ class Budget(msgspec.Struct, frozen=True, gc=False):
 
 
 class WorkerSizing:
-    """Keeps the target of the process tier."""
+    """Computes the target of the process tier, and remembers its recent needs."""
 
-    def __init__(self, limits: Limits, tuning: Tuning) -> None:
+    def __init__(self, limits: ScalingLimits, tuning: Tuning) -> None:
         self._limits = limits
         self._tuning = tuning
         self._wanted = RollingMaximum(tuning.worker_hold * limits.patience)
@@ -49,12 +49,12 @@ class WorkerSizing:
         self._warm = 0
 
     def resize(
-        self, now: float, load: Load, budget: Budget, startup: float, idle: bool, may_shrink: bool
+        self, now: float, load: TierLoad, budget: Budget, startup: float, idle: bool, may_shrink: bool
     ) -> str:
-        """Set `target`; return why it changed, or an empty text."""
+        """Set `target`. Return the reason of a change, or an empty string."""
         tuning, limits = self._tuning, self._limits
         hold = max(tuning.worker_hold, tuning.worker_hold_startups * startup)
-        self._wanted.span = limits.patience * min(tuning.worker_hold_longest, hold)
+        self._wanted.resize(limits.patience * min(tuning.worker_hold_longest, hold))
         cpu = max(1, round(cpu_cap(budget.cores, load.cpu_share)))
         self._cpu_caps.record(now, cpu)
         memory = max(1.0, budget.workers_in_memory(tuning.memory_margin))
@@ -70,18 +70,20 @@ class WorkerSizing:
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing is left to be reduced."""
+        """True if no reduction is possible."""
         return self.target <= max(self._limits.min_workers, self._warm)
 
     def relaxes(self) -> float:
-        """Return when a reduction may become possible although nothing happens."""
+        """Return the earliest time of a reduction if nothing else happens."""
         expiry = self._wanted.relaxes()
         return max(expiry if expiry is not None else -math.inf, self._shrunk + self._pause)
 
-    def _step(self, now: float, load: Load, budget: Budget, wanted: int, idle: bool, may_shrink: bool) -> str:
+    def _step(
+        self, now: float, load: TierLoad, budget: Budget, wanted: int, idle: bool, may_shrink: bool
+    ) -> str:
         tuning, floor = self._tuning, self._limits.min_workers
-        # Growing leaves twice the room that staying does, or a reading on the edge would start and stop a
-        # worker for ever.
+        # Growing needs twice the free memory that staying needs. Otherwise a reading at the limit would start and
+        # stop a worker again and again.
         fitting = max(floor, 1, budget.workers_in_memory(0.5 * tuning.memory_margin))
         if fitting < self.target:
             self.target, self._shrunk = int(fitting), now
@@ -104,7 +106,7 @@ class WorkerSizing:
         return ""
 
     def _ahead(self, cap: int, startup: float, idle: bool) -> int:
-        """Return the workers kept ahead of need. An idle tier keeps them only when starting one is slow."""
+        """Return the number of workers kept ahead of need. An idle tier keeps them only if starting one is slow."""
         if idle and startup < self._tuning.slow_start:
             return 0
         return int(cap * min(self._tuning.warm_share, startup / self._tuning.warm_startup))

@@ -1,1 +1,1 @@
-"""The worker process itself: what executes there."""
+"""The worker process: the code that runs there."""

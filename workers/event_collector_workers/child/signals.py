@@ -1,4 +1,4 @@
-"""What processes of the pool do about signals, from their first instant: Ctrl-C is left to the program."""
+"""Signal handling in processes of the pool, from their first instant: Ctrl-C is left to the program."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ignore_interrupts", "interrupts_held_back", "reset_signals"]
+__all__ = ["ignore_interrupts", "interrupts_blocked", "reset_signals"]
 
 
 @contextmanager
-def interrupts_held_back() -> Iterator[None]:
-    """Hold back SIGINT in this thread, and in a process that it starts meanwhile.
+def interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread, and in a process that it starts meanwhile.
 
-    Ctrl-C reaches the whole process group. One that hits a process before it has got as far as `ignore_interrupts`
-    would end it with a traceback of its imports.
+    Ctrl-C reaches the whole process group. A process that received it before `ignore_interrupts` would end with a
+    traceback of its imports.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -30,14 +30,14 @@ def interrupts_held_back() -> Iterator[None]:
 
 
 def ignore_interrupts() -> None:
-    """Leave Ctrl-C to the program; what was held back is dropped."""
+    """Leave Ctrl-C to the program. Blocked signals are dropped."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def reset_signals() -> None:
-    """Undo what a process has inherited: for a worker, which leaves Ctrl-C to the program."""
+    """Undo the inherited signal handling of a worker, which leaves Ctrl-C to the program."""
     signal.set_wakeup_fd(-1)
     ignore_interrupts()
     for number in (signal.SIGTERM, getattr(signal, "SIGCHLD", signal.SIGTERM)):

@@ -1,11 +1,11 @@
-"""All that executes in a worker process: read jobs, run them one at a time, leave each result safe.
+"""The code of a worker process: read jobs, run them one at a time, leave each result where it survives the process.
 
-    socket in  --> Inbox --> Host.run --> task.run --> ring of the shared page   (small results)
-                                                  +--> socket out                (large ones, and LOOK)
+    socket in  --> Inbox --> Workplace.run --> task.run --> ring of the shared page   (small results)
+                                                       +--> socket out                (large ones, and LOOK)
 
-A result goes into the ring at once. The parent is told to look when the worker has nothing left to do, or, as the
-next job begins, when no visit of its own is to come (see `page`). This module imports as little as it can: what it
-needs is loaded before the user's own modules in every worker.
+A result goes into the ring at once. The worker announces it (LOOK) when it has no more jobs, or as the next job
+begins if the parent has promised no visit (see `page`). This module imports little: its imports precede the user's
+own in every worker.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from event_collector_workers.transport.frames import (
     NO_BLOB,
     Kind,
     Outcome,
-    Setup,
+    WorkerSetup,
     decode_batch,
     decode_setup,
     encode,
@@ -41,59 +41,59 @@ if TYPE_CHECKING:
 
     Initialize = tuple[Callable[..., object], tuple[object, ...]]
 
-__all__ = ["main"]
+__all__ = ["Inbox", "Workplace", "main", "resolve"]
 
 ORPHANED: Final = 113
-"""Exit code of a worker whose parent is gone; nobody is left to read it but a person."""
+"""Exit code of a worker whose parent is gone."""
 
 FORKED: Final = 114
-"""Exit code of a process that a handler forked, and that then returned from the handler as if it were the worker."""
+"""Exit code of a process that a handler forked and that then returned from the handler as if it were the worker."""
 
 _LOOK: Final = message(Kind.LOOK)
-_DONE: Final = Outcome.DONE.value  # of a plain int, which encodes faster
-_IN_RING: Final = 16 * 1024  # a larger record would push many small ones out of the ring
-_POLLING: Final = 100_000  # nanoseconds: what a parent without other jobs takes from a result to the next one
-_BRISK: Final = 150_000  # nanoseconds of a wait in which the processor also had to be woken
+_DONE: Final = Outcome.DONE.value  # a plain int encodes faster than the enum member
+_IN_RING: Final = 16 * 1024  # bytes; a larger record would displace many small ones from the ring
+_POLLING: Final = 100_000  # nanoseconds that an otherwise idle parent takes from a result to the next job
+_BRISK: Final = 150_000  # nanoseconds: the same, and the wake-up of the processor
 
 _yield: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: None)  # Windows has none
 
 
 def main(connection: socket.socket, initialize: Initialize | None = None) -> None:
-    """Be a worker: serve the pool at the other end of `connection` until it says stop or is gone."""
+    """Serve the pool at the other end of `connection` until it sends STOP or is gone."""
     reset_signals()
     connection.setblocking(True)
     inbox = Inbox(connection)
-    setup, page_fd = inbox.setup()
+    setup, page_fd = inbox.receive_setup()
     _watch(setup.parent, connection)
     try:
         page = WorkerPage(page_fd)
         os.close(page_fd)
-        # A process that a handler forks neither keeps the pool waiting nor answers in this one's place.
+        # A process that a handler forks must neither keep the pool waiting nor reply in place of this one.
         os.register_at_fork(after_in_child=page.detach)
         os.register_at_fork(after_in_child=connection.close)
-        host = Host(connection, inbox, page)
+        workplace = Workplace(connection, inbox, page)
         if initialize is not None:
             initialize[0](*initialize[1])
-        if not host.open(setup):
+        if not workplace.open(setup):
             return
     except BaseException:
         connection.sendall(message(Kind.FAILED, traceback.format_exc().encode(errors="replace")))
         raise SystemExit(1) from None
     try:
-        host.serve()
+        workplace.serve()
     except OSError:
-        if connection.fileno() == -1:  # forked by a handler, and returned from it
+        if connection.fileno() == -1:  # a handler forked this process, and it returned from the handler
             os._exit(FORKED)
         raise
-    connection.sendall(message(Kind.STOPPED, host.close().encode(errors="replace")))
+    connection.sendall(message(Kind.STOPPED, workplace.close().encode(errors="replace")))
 
 
 def _watch(parent: int, connection: socket.socket) -> None:
-    """End this process when the parent ends, however it ends and whatever the task is doing at the time."""
+    """End this process when the parent ends, for whatever reason and whatever the task is doing."""
     poll = select.poll()
-    poll.register(connection, 0)  # nothing but the hang-up, when the parent's end is closed
+    poll.register(connection, 0)  # only the hang-up, when the parent's end is closed
     if hasattr(os, "pidfd_open"):
-        # The parent's end may live on in a child that the parent has forked: its process id does not.
+        # A child that the parent has forked may keep the socket open. The parent's process id is gone all the same.
         try:
             poll.register(os.pidfd_open(parent), select.POLLIN)
         except ProcessLookupError:
@@ -109,7 +109,7 @@ def _watch(parent: int, connection: socket.socket) -> None:
 
 
 class Inbox:
-    """Reads messages from the socket: blocking, into a buffer that is kept."""
+    """Reads messages from the socket: blocking, into one buffer that is reused."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -118,18 +118,21 @@ class Inbox:
         self._end = 0
         self._is_brisk = False  # whether the last wait was so short that polling would have ended it
 
-    def setup(self) -> tuple[Setup, int]:
-        """Receive the first message and the page's descriptor with it."""
+    def __repr__(self) -> str:
+        return f"<Inbox unread={self._end - self._start} brisk={self._is_brisk}>"
+
+    def receive_setup(self) -> tuple[WorkerSetup, int]:
+        """Receive the first message, and the descriptor of the page that is attached to it."""
         data, fds, _, _ = socket.recv_fds(self._socket, HEADER.size, 1)
         while len(data) < HEADER.size:
-            data += self._socket.recv(HEADER.size - len(data)) or bytes(_gone())
+            data += self._socket.recv(HEADER.size - len(data)) or bytes(_exit_orphaned())
         _, size, _ = HEADER.unpack(data)
         return decode_setup(self.read(size)), fds[0]
 
-    def next(self, idle: Callable[[], None]) -> tuple[int, bytes, int]:
-        """Return kind, head and blob size of the next message; call `idle` before waiting for it."""
+    def next(self, on_idle: Callable[[], None]) -> tuple[int, bytes, int]:
+        """Return kind, head and blob size of the next message. Call `on_idle` before waiting for it."""
         if self._end - self._start < HEADER.size:
-            self._fill(HEADER.size, idle)
+            self._fill(HEADER.size, on_idle)
         kind, size, blob_size = HEADER.unpack_from(self._buffer, self._start)
         self._start += HEADER.size
         return kind, self.read(size), blob_size
@@ -141,65 +144,70 @@ class Inbox:
             start = self._start
             self._start = start + size
             return bytes(self._buffer[start : start + size])
-        # A BytesIO over fresh zeroed memory hands that very memory out again: a large value is copied only
-        # once.
+        # getvalue() of a BytesIO over fresh memory returns that memory: a large value is copied only once.
         value = BytesIO(bytes(size))
         with value.getbuffer() as view:
             view[:have] = self._buffer[self._start : self._end]
             self._start = self._end = 0
             while have < size:
-                have += self._socket.recv_into(view[have:]) or _gone()
+                have += self._socket.recv_into(view[have:]) or _exit_orphaned()
         return value.getvalue()
 
-    def _fill(self, least: int, idle: Callable[[], None]) -> None:
+    def _fill(self, least: int, on_idle: Callable[[], None]) -> None:
         have = self._end - self._start
         self._buffer[:have] = self._buffer[self._start : self._end]
         self._start, self._end = 0, have
         if not self._poll():
-            idle()
+            on_idle()
             self._wait()
         while self._end < least:
-            self._end += self._socket.recv_into(self._buffer[self._end :]) or _gone()
+            self._receive()
+
+    def _receive(self, flags: int = 0) -> None:
+        self._end += self._socket.recv_into(self._buffer[self._end :], 0, flags) or _exit_orphaned()
 
     def _poll(self) -> bool:
-        """Receive what is there; return whether there was anything."""
+        """Receive without waiting. Return whether there was anything."""
         try:
-            self._end += self._socket.recv_into(self._buffer[self._end :], 0, socket.MSG_DONTWAIT) or _gone()
+            self._receive(socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         return True
 
     def _wait(self) -> None:
-        """Receive, when there is something. If the last wait was short, poll for a while before blocking."""
+        """Wait for bytes and receive them. If the last wait was short, poll for a while before blocking."""
         begun = monotonic_ns()
         if self._is_brisk:
             while monotonic_ns() - begun < _POLLING:
                 if self._poll():
                     return
-                _yield()  # to the parent above all, which may be waiting for this very processor
-        self._end += self._socket.recv_into(self._buffer[self._end :]) or _gone()
+                _yield()  # the parent may be waiting for this very processor
+        self._receive()
         self._is_brisk = monotonic_ns() - begun < _BRISK
 
 
-def _gone() -> NoReturn:
+def _exit_orphaned() -> NoReturn:
     os._exit(ORPHANED)
 
 
-class Host:
-    """Holds the open tasks and runs jobs in them."""
+class Workplace:
+    """Holds the open tasks and runs jobs in them, in the main thread of the worker."""
 
     def __init__(self, connection: socket.socket, inbox: Inbox, page: WorkerPage) -> None:
         self._socket = connection
         self._inbox = inbox
         self._page = page
         self._tasks: list[Task] = []
-        self._told_at = -1  # the parent's visits when it was told to look last: once is enough
-        self._untold = False  # whether records are in the ring that the parent has not been told of
+        self._announced_at = -1  # the parent's visits at the last announcement: one for each visit is enough
+        self._is_unannounced = False  # whether the ring holds records that were not announced
 
-    def open(self, setup: Setup) -> bool:
-        """Open the tasks in order, and say so; if one cannot be opened, close those before it.
+    def __repr__(self) -> str:
+        return f"<Workplace pid={os.getpid()} tasks={len(self._tasks)} unannounced={self._is_unannounced}>"
 
-        False, and none is opened, when the parent has no use for this worker any more.
+    def open(self, setup: WorkerSetup) -> bool:
+        """Open the tasks in order and send READY. If one fails to open, close those before it.
+
+        Return False, with no task opened, if the parent has dismissed this worker.
         """
         tasks = [(resolve(reference), argument) for reference, argument in setup.tasks]
         if not self._page.begin_opening():
@@ -214,10 +222,10 @@ class Host:
         return True
 
     def serve(self) -> None:
-        """Run jobs until the parent says stop."""
+        """Run jobs until the parent sends STOP."""
         receive, run, tasks = self._inbox.next, self.run, self._tasks
         while True:
-            kind, head, blob_size = receive(self._idle)
+            kind, head, blob_size = receive(self._on_idle)
             if kind == Kind.STOP:
                 return
             sequence, jobs = decode_batch(head)
@@ -225,7 +233,7 @@ class Host:
             for number, body in jobs:
                 run(sequence, tasks[number], body, blob)
                 sequence += 1
-            if self._untold:  # here, too: what comes next may block, or be the end
+            if self._is_unannounced:  # here too: the next message may be long in coming, or STOP
                 self._page.settle()
                 self._announce()
 
@@ -235,19 +243,19 @@ class Host:
         reply_blob: Buffer | None = None
         begun = monotonic_ns()
         is_ours = self._page.begin(sequence, begun)
-        if self._untold:
+        if self._is_unannounced:
             try:
                 self._announce()
             except OSError:
-                # An earlier handler has closed the socket. This job has begun and must not pay for it: with nothing to
-                # read from, the worker ends after the batch.
+                # An earlier handler has closed the socket. This job has begun and must run all the same. The worker
+                # ends after the batch, because it cannot read another one.
                 pass
         if is_ours:
             try:
                 reply, reply_blob = task.run(body, blob)
                 outcome = _DONE
             except SystemExit:
-                raise  # the task asks for the end of the process, and gets it
+                raise  # the task requests the end of the process
             except BaseException:
                 outcome, reply = Outcome.ERROR, traceback.format_exc().encode(errors="replace")
             ended = monotonic_ns()
@@ -255,12 +263,12 @@ class Host:
             outcome, reply, ended = Outcome.SKIPPED, b"", begun
         record = encode((sequence, outcome, (ended - begun) * 1e-9, reply))
         if reply_blob is None and len(record) <= _IN_RING and self._page.write(record):
-            self._untold = True
+            self._is_unannounced = True
         else:
             self._send(record, reply_blob)
 
     def close(self) -> str:
-        """Close the tasks, the last one first; return the tracebacks of those that failed to."""
+        """Close the tasks in reverse order. Return the tracebacks of those that raised."""
         failures = []
         for task in reversed(self._tasks):
             try:
@@ -271,19 +279,19 @@ class Host:
         return "\n".join(failures)
 
     def _announce(self) -> None:
-        """Have the parent look at the ring, unless it is about to; after a fence."""
+        """Announce the records in the ring, unless a visit of the parent is certain. Call it after a fence."""
         visits = self._page.visits()
-        if not visits & 1 and visits != self._told_at:
-            self._told_at = visits
-            self._tell()
+        if not visits & 1 and visits != self._announced_at:
+            self._announced_at = visits
+            self._send_look()
 
-    def _tell(self) -> None:
+    def _send_look(self) -> None:
         self._socket.sendall(_LOOK)
-        self._untold = False
+        self._is_unannounced = False
 
-    def _idle(self) -> None:
-        if self._untold:
-            self._tell()
+    def _on_idle(self) -> None:
+        if self._is_unannounced:
+            self._send_look()
         self._page.report_cpu(process_time_ns())
 
     def _send(self, record: bytes, blob: Buffer | None) -> None:
@@ -298,7 +306,7 @@ class Host:
 
 
 def resolve(reference: str) -> Callable[[bytes], Task]:
-    """Return what "module:qualname" names.
+    """Return the object that "module:qualname" refers to.
 
     Raises:
         ImportError, AttributeError: There is no such module or name.

@@ -1,7 +1,7 @@
-"""Calls of pickled functions: what a ScaledProcessPoolExecutor runs in its workers.
+"""The task of a ScaledProcessPoolExecutor: calls of pickled functions.
 
-A call is a pickle of (function, arguments, keyword arguments), a reply one of (whether it returned, its value or
-exception, the traceback's text). Large pickles travel as blobs. Only here does the pool pickle anything.
+A call is a pickle of (function, arguments, keyword arguments). A reply is a pickle of (whether the call returned, its
+value or exception, the text of the traceback). Large pickles travel as blobs. No other job of a pool is pickled.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ __all__ = ["REFERENCE", "CallTask", "dump", "load_reply", "open_calls", "run_chu
 REFERENCE = f"{__name__}:open_calls"
 
 Parts = tuple[bytes, "Buffer | None"]
-"""A body and a blob, one of which holds the pickle."""
+"""A body and a blob. The pickle is in the blob if there is one, else in the body."""
 
 
 def dump(value: object) -> Parts:
     """Pickle a value.
 
     Raises:
-        Exception: Whatever the value's own pickling raises.
+        Exception: The value cannot be pickled.
 
     """
     try:
         data: Buffer = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     except Exception:
-        # Sockets, connections and the like pickle only for another process of this program.
+        # Sockets, connections and the like can be pickled for a child of this process only.
         data = ForkingPickler.dumps(value)
     if len(data) >= BLOB_FROM:
         return b"", data
@@ -44,15 +44,15 @@ def dump(value: object) -> Parts:
 
 
 def load(body: Buffer, blob: Buffer | None) -> Any:
-    """Return what `dump` was given."""
-    return pickle.loads(body if blob is None else blob)  # noqa: S301 - an Executor trusts its own program
+    """Return the value that `dump` has pickled."""
+    return pickle.loads(body if blob is None else blob)  # noqa: S301 - an executor trusts its program
 
 
 def load_reply(body: Buffer, blob: Buffer | None) -> tuple[bool, Any, str]:
-    """Return whether the call returned, its value or exception, and the traceback's text.
+    """Return whether the call returned, its value or exception, and the text of the traceback.
 
     Raises:
-        Exception: Whatever the value's own unpickling raises.
+        Exception: The value cannot be unpickled.
 
     """
     reply: tuple[bool, Any, str] = load(body, blob)
@@ -60,12 +60,12 @@ def load_reply(body: Buffer, blob: Buffer | None) -> tuple[bool, Any, str]:
 
 
 def run_chunk(function: Callable[..., Any], chunk: Iterable[tuple[Any, ...]]) -> list[Any]:
-    """Call a function with each of the arguments in a chunk."""
+    """Call a function with each tuple of arguments in a chunk."""
     return [function(*arguments) for arguments in chunk]
 
 
 def run_initializer(initializer: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-    """Call an initializer; what it raises is logged as the stdlib does, and keeps the worker from starting."""
+    """Call an initializer. An exception is logged, as in the stdlib, and prevents the worker from starting."""
     try:
         initializer(*arguments)
     except BaseException:
@@ -79,7 +79,7 @@ class CallTask:
     """Runs calls in a worker."""
 
     def run(self, body: bytes | memoryview, blob: bytes | None) -> Parts:
-        """Run one call. What it raises is its outcome; SystemExit and KeyboardInterrupt too, as in the stdlib."""
+        """Run one call. Any exception is its outcome, SystemExit and KeyboardInterrupt too, as in the stdlib."""
         try:
             function, arguments, keywords = load(body, blob)
             value = function(*arguments, **keywords)
@@ -91,7 +91,7 @@ class CallTask:
             return _dump_error(error)
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 def _dump_error(error: BaseException) -> Parts:
@@ -99,7 +99,7 @@ def _dump_error(error: BaseException) -> Parts:
     error.__traceback__ = None
     try:
         parts = dump((False, error, text))
-        load(*parts)  # an odd constructor shows only here, and must not reach the parent
+        load(*parts)  # a class whose pickles do not load must not reach the parent
     except BaseException as failure:
         replacement = TypeError(
             f"{type(error).__qualname__} cannot be sent to the parent ({failure}); its text: {error}"

@@ -1,10 +1,10 @@
-"""The engine of an executor: a thread with an event loop that owns a worker pool.
+"""The thread of an executor: it runs an event loop and owns a worker pool.
 
-    add (any thread) --> incoming --> engine thread: event loop, WorkerPool --> workers
-                                            |
-    Future <--------------------------------+
+    add (any thread) --> _incoming --> pool thread: event loop, WorkerPool --> workers
+                                           |
+    Future <-------------------------------+
 
-A call stays in `incoming`, where Future.cancel() reaches it, until a worker has room for it.
+A call stays in `_incoming`, where Future.cancel() still has an effect, until a worker has room for it.
 """
 
 from __future__ import annotations
@@ -24,28 +24,29 @@ from typing import TYPE_CHECKING, Any
 from event_collector_workers.errors import PoolBroken, PoolClosed, WorkerPoolError
 from event_collector_workers.executor.calls import REFERENCE, load_reply
 from event_collector_workers.job import Job, TaskSpec
-from event_collector_workers.pool.worker_pool import PoolListener, WorkerPool
+from event_collector_workers.pool.listener import PoolListener
+from event_collector_workers.pool.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from event_collector_workers.statistics import PoolStatistics
 
-__all__ = ["Call", "Engine", "exiting"]
+__all__ = ["Call", "PoolThread", "exiting"]
 
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_alive: weakref.WeakSet[PoolThread] = weakref.WeakSet()
 exiting = threading.Event()
 
 
 @atexit.register
 def _finish_at_exit() -> None:
-    # As in the stdlib, what was submitted is finished before the interpreter goes; engine threads are daemons, so
-    # they still run here.
+    # As in the stdlib, submitted calls finish before the interpreter exits. Pool threads are daemons, so they still
+    # run here.
     exiting.set()
-    for engine in list(_engines):
-        engine.shut_down(cancel=False)
-    for engine in list(_engines):
-        engine.join()
+    for pool_thread in list(_alive):
+        pool_thread.shut_down(cancel=False)
+    for pool_thread in list(_alive):
+        pool_thread.join()
 
 
 class Call(Job):
@@ -61,7 +62,7 @@ class Call(Job):
         """Set the future's result or exception."""
         try:
             returned, value, text = load_reply(body, blob)
-        except BaseException as error:  # unpickling runs the program's own code, which may even say sys.exit
+        except BaseException as error:  # unpickling runs code of the program, which may even call sys.exit
             self.future.set_exception(error)
             return
         if returned:
@@ -75,18 +76,23 @@ class Call(Job):
         self.future.set_exception(error)
 
 
-class Engine(PoolListener):
+class PoolThread(PoolListener):
     """The thread that owns the pool and its event loop.
 
-    `incoming` and `woken` are guarded by `lock`; everything else is written by the engine's thread only.
+    `_lock` guards `_incoming`, `_is_woken` and `_is_closing`. The pool thread alone writes the other fields.
+
+    Args:
+        limit: Maximum number of workers, at least 1.
+        pool_options: Passed on to WorkerPool.
+
     """
 
     def __init__(self, limit: int, **pool_options: Any) -> None:
-        self.incoming: deque[Call] = deque()
-        self.lock = threading.Lock()
-        self.woken = False
-        self.closing = False
-        self._refusal: tuple[float, PoolBroken] | None = None  # until when submit raises, and what
+        self._incoming: deque[Call] = deque()
+        self._lock = threading.Lock()
+        self._is_woken = False
+        self._is_closing = False
+        self._refusal: tuple[float, PoolBroken] | None = None  # `add` raises this error until this time
         self._limit = limit
         self._pool = WorkerPool(
             [TaskSpec(REFERENCE, b"")], max_workers=sys.maxsize, listener=self, **pool_options
@@ -97,7 +103,11 @@ class Engine(PoolListener):
         self._started: Future[None] = Future()
         self._thread.start()
         self._started.result()
-        _engines.add(self)
+        _alive.add(self)
+
+    def __repr__(self) -> str:
+        state = "closing" if self._is_closing else "running"
+        return f"<PoolThread {state} limit={self._limit} incoming={len(self._incoming)} {self._pool!r}>"
 
     # --- from any thread
 
@@ -105,40 +115,38 @@ class Engine(PoolListener):
         """Queue a call.
 
         Raises:
-            PoolBroken: Workers die again and again.
-            RuntimeError: The engine is ending.
+            PoolBroken: Too many workers in a row have died.
+            RuntimeError: The executor was shut down.
 
         """
         refusal = self._refusal
         if refusal is not None and time.monotonic() < refusal[0]:
             raise refusal[1]
-        with self.lock:
-            if self.closing:
+        with self._lock:
+            if self._is_closing:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            self.incoming.append(call)
-            if self.woken:
+            self._incoming.append(call)
+            if self._is_woken:
                 return
-            self.woken = True
+            self._is_woken = True
         self._post(self._pull)
 
     def shut_down(self, *, cancel: bool) -> None:
-        """End after what was submitted; with `cancel`, after what workers have in hand already."""
-        with self.lock:
-            self.closing = True
-            spared = max(
-                0, self._limit - self._pool.outstanding
-            )  # as good as running: a worker is on its way
-            calls = list(self.incoming)[spared:] if cancel else []
+        """End after the submitted calls; with `cancel`, after the calls that workers hold."""
+        with self._lock:
+            self._is_closing = True
+            spared = max(0, self._limit - self._pool.outstanding)  # as good as running: a worker is starting
+            calls = list(self._incoming)[spared:] if cancel else []
         for call in calls:
             call.future.cancel()
         self._post(self._pull)
 
     def resize(self, limit: int) -> None:
-        """Have `limit` workers."""
+        """Set the maximum number of workers."""
         self._post(self._resize, limit)
 
     def statistics(self) -> PoolStatistics:
-        """Return a snapshot, taken in the engine's thread."""
+        """Return a snapshot, taken in the pool thread."""
         if threading.current_thread() is self._thread:
             return self._pool.statistics()
         answer: Future[PoolStatistics] = Future()
@@ -148,36 +156,36 @@ class Engine(PoolListener):
         return answer.result() if answer.done() else self._pool.statistics()
 
     def join(self) -> None:
-        """Wait until the engine has ended; from within it, do nothing."""
+        """Wait until the thread has ended. A no-op in the thread itself."""
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
     def _post(self, action: Callable[..., object], *arguments: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the engine has ended, and has failed what it had
+        with contextlib.suppress(RuntimeError):  # the thread has ended and has failed the remaining calls
             self._loop.call_soon_threadsafe(action, *arguments)
 
-    # --- in the engine's thread
+    # --- in the pool thread
 
     def room(self) -> None:
-        """The pool takes jobs again."""
+        """Hand over more calls."""
         self._pull()
 
     def breaker_opened(self, error: PoolBroken) -> None:
-        """No worker lives: what waits fails, and submit raises for a while."""
+        """Fail the waiting calls. `add` raises until the pool starts a worker again."""
         self._refusal = (time.monotonic() + error.retry_in, error)
         self._fail_incoming(error)
         self._pull()
 
     def breaker_closed(self) -> None:
-        """A worker has finished a call again."""
+        """Accept calls again."""
         self._refusal = None
 
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
         finally:
-            with self.lock:
-                self.closing = True
+            with self._lock:
+                self._is_closing = True
             self._loop.close()
             self._fail_incoming(PoolClosed("the executor was shut down before this call had started"))
 
@@ -193,15 +201,15 @@ class Engine(PoolListener):
         await self._pool.close()
 
     def _pull(self) -> None:
-        """Hand to the pool a call for each worker to be, then what it has room for; grow it for the rest."""
-        pool, incoming = self._pool, self.incoming
-        with self.lock:
-            self.woken = False
+        """Hand the pool one call for each possible worker, then as many as it has room for. Grow it for the others."""
+        pool, incoming = self._pool, self._incoming
+        with self._lock:
+            self._is_woken = False
         while incoming and (room := max(pool.room, self._limit - pool.outstanding)) > 0:
             calls = [incoming.popleft() for _ in range(min(room, len(incoming)))]
             pool.submit_all([call for call in calls if call.future.set_running_or_notify_cancel()])
         pool.grow(min(self._limit, pool.outstanding + len(incoming)))
-        if self.closing and not incoming:
+        if self._is_closing and not incoming:
             self._emptied.set()
 
     def _resize(self, limit: int) -> None:
@@ -209,7 +217,7 @@ class Engine(PoolListener):
         self._pool.resize(limit)
 
     def _fail_incoming(self, error: WorkerPoolError) -> None:
-        while self.incoming:
-            call = self.incoming.popleft()
+        while self._incoming:
+            call = self._incoming.popleft()
             if call.future.set_running_or_notify_cancel():
                 call.future.set_exception(error)

@@ -1,4 +1,4 @@
-"""ScaledProcessPoolExecutor: the worker pool as a concurrent.futures.Executor, for programs of any shape."""
+"""ScaledProcessPoolExecutor: the worker pool as a concurrent.futures.Executor, for programs without asyncio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from event_collector_workers.executor.calls import dump, run_chunk, run_initializer
-from event_collector_workers.executor.pool_thread import Call, Engine, exiting
+from event_collector_workers.executor.pool_thread import Call, PoolThread, exiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,23 +26,23 @@ T = TypeVar("T")
 
 
 class ScaledProcessPoolExecutor(Executor):
-    """A concurrent.futures.Executor over worker processes; a crash fails one call, not the pool.
+    """A concurrent.futures.Executor over worker processes. A crash fails one call, not the pool.
 
-    It follows `concurrent.futures.ProcessPoolExecutor`, and adds `resize`, `submit_with_timeout` and
-    `statistics`. A call whose worker dies gets WorkerCrashed, which is a BrokenProcessPool; the others go on.
-    Usable from any thread and from asyncio's `run_in_executor`.
+    It follows `concurrent.futures.ProcessPoolExecutor` and adds `resize`, `submit_with_timeout` and `statistics`. A
+    call whose worker dies fails with WorkerCrashed, which is a BrokenProcessPool. Other calls are not affected. It
+    may be used from any thread, and with asyncio's `run_in_executor`.
 
     Args:
-        max_workers: Most worker processes; None for as many as there are processors. They start on demand.
-        mp_context: A multiprocessing context to start them with; None for this library's own way.
-        initializer: Called once in each worker, before its first call, with `initargs`. If it raises, the worker
-            does not start; if that happens again and again, calls fail with PoolBroken.
-        initargs: Arguments for the initializer.
+        max_workers: Maximum number of worker processes; None for the number of processors. They start on demand.
+        mp_context: A multiprocessing context that starts them; None for this library's own fork server.
+        initializer: Called with `initargs` once in each worker, before its first call. If it raises, the worker does
+            not start. After several such failures calls fail with PoolBroken.
+        initargs: Arguments of the initializer.
         max_tasks_per_child: Calls after which a worker is replaced; None for no limit.
 
     Raises:
         ValueError: A number is below 1, or `max_tasks_per_child` is combined with the "fork" start method.
-        TypeError: `initializer` is not callable, or `max_tasks_per_child` is no integer.
+        TypeError: `initializer` is not callable, or `max_tasks_per_child` is not an integer.
 
     """
 
@@ -69,16 +69,20 @@ class ScaledProcessPoolExecutor(Executor):
             "max_jobs_per_worker": max_tasks_per_child,
         }
         self._lock = threading.Lock()
-        self._engine: Engine | None = None
-        self._shut_down = False
+        self._pool_thread: PoolThread | None = None
+        self._is_shut_down = False
+
+    def __repr__(self) -> str:
+        state = "shut down" if self._is_shut_down else self._pool_thread or "idle"
+        return f"<ScaledProcessPoolExecutor max_workers={self._limit} {state}>"
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Schedule `fn(*args, **kwargs)`; return the future of its result.
+        """Schedule `fn(*args, **kwargs)` and return the future of its result.
 
-        What cannot be pickled fails the future, as does whatever the call raises.
+        The future fails with the exception of the call, or with the pickling error of its arguments or result.
 
         Raises:
-            PoolBroken: Workers die again and again; it is a BrokenProcessPool.
+            PoolBroken: Too many workers in a row have died. It is a BrokenProcessPool.
             RuntimeError: The executor, or the interpreter, is shutting down.
 
         """
@@ -87,9 +91,9 @@ class ScaledProcessPoolExecutor(Executor):
     def submit_with_timeout(
         self, timeout: float, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Future[T]:
-        """Schedule a call that may run for `timeout` seconds, counted from its start; then it is killed.
+        """Schedule a call that is killed after `timeout` seconds, counted from its start in the worker.
 
-        The future of a call that was killed has JobTimeout, which is a TimeoutError. Otherwise as `submit`.
+        The future of a killed call fails with JobTimeout, which is a TimeoutError. Otherwise the same as `submit`.
         """
         return self._submit(timeout, fn, args, kwargs)
 
@@ -100,13 +104,13 @@ class ScaledProcessPoolExecutor(Executor):
         timeout: float | None = None,
         chunksize: int = 1,
     ) -> Iterator[T]:
-        """Return an iterator over fn of the iterables' items, in order; the calls start at once.
+        """Call `fn` for the items of the iterables. Return an iterator over the results, in order.
 
         Args:
-            fn: Called with one item of each iterable.
-            iterables: Read to the end of the shortest, at once.
+            fn: Called with one item of each iterable. The calls start at once.
+            iterables: Read at once, to the end of the shortest.
             timeout: Seconds from now after which the iterator raises TimeoutError; None for no limit.
-            chunksize: Items that are sent, and run, as one call: at least 1.
+            chunksize: Items that make up one call, at least 1.
 
         Raises:
             ValueError: The chunk size is below 1.
@@ -118,7 +122,7 @@ class ScaledProcessPoolExecutor(Executor):
         return _flatten(super().map(functools.partial(run_chunk, fn), chunks, timeout=timeout))
 
     def resize(self, max_workers: int) -> None:
-        """Have that many workers, at least 1, without waiting: busy ones that are too many finish their call.
+        """Set the maximum number of workers, at least 1, without waiting. Surplus workers finish their call.
 
         Raises:
             ValueError: The number is below 1.
@@ -128,58 +132,58 @@ class ScaledProcessPoolExecutor(Executor):
             raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
         with self._lock:
             self._limit = max_workers
-            engine = self._engine
-        if engine is not None:
-            engine.resize(max_workers)
+            pool_thread = self._pool_thread
+        if pool_thread is not None:
+            pool_thread.resize(max_workers)
 
     def statistics(self) -> PoolStatistics | None:
         """Return a snapshot of the pool; None before the first call and after shutdown."""
-        engine = self._engine
-        return None if engine is None else engine.statistics()
+        pool_thread = self._pool_thread
+        return None if pool_thread is None else pool_thread.statistics()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls, finish what was submitted, end the workers. Idempotent.
+        """Refuse new calls, finish the submitted ones, end the workers. Idempotent.
 
         Args:
-            wait: Return when that is done; otherwise at once, and it is done in the background.
-            cancel_futures: Cancel the calls that no worker has yet.
+            wait: Return when the workers have ended. If False, return at once; they end in the background.
+            cancel_futures: Cancel the calls that no worker holds.
 
         """
         with self._lock:
-            self._shut_down = True
-            engine = self._engine
-        if engine is not None:
-            engine.shut_down(cancel=cancel_futures)
+            self._is_shut_down = True
+            pool_thread = self._pool_thread
+        if pool_thread is not None:
+            pool_thread.shut_down(cancel=cancel_futures)
             if wait:
-                engine.join()
-                self._engine = None
+                pool_thread.join()
+                self._pool_thread = None
 
     def _submit(
         self, timeout: float | None, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Future[T]:
-        engine = self._engine
-        if engine is None or self._shut_down or exiting.is_set():
-            engine = self._start()
+        pool_thread = self._pool_thread
+        if pool_thread is None or self._is_shut_down or exiting.is_set():
+            pool_thread = self._start()
         future: Future[T] = Future()
         try:
             body, blob = dump((fn, args, kwargs))
         except Exception as error:
             future.set_exception(error)
             return future
-        engine.add(Call(future, body, blob, timeout))
+        pool_thread.add(Call(future, body, blob, timeout))
         return future
 
-    def _start(self) -> Engine:
+    def _start(self) -> PoolThread:
         with self._lock:
-            if self._shut_down:
+            if self._is_shut_down:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             if exiting.is_set():
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-            if self._engine is None:
-                self._engine = engine = Engine(self._limit, **self._options)
-                # An executor that is forgotten finishes its calls and ends, like one that is shut down.
-                weakref.finalize(self, engine.shut_down, cancel=False).atexit = False
-            return self._engine
+            if self._pool_thread is None:
+                self._pool_thread = pool_thread = PoolThread(self._limit, **self._options)
+                # An executor that is garbage collected finishes its calls and ends.
+                weakref.finalize(self, pool_thread.shut_down, cancel=False).atexit = False
+            return self._pool_thread
 
 
 def _check_tasks_per_child(limit: int | None, context: BaseContext | None) -> None:
@@ -206,4 +210,4 @@ def _flatten(chunks: Iterator[list[T]]) -> Iterator[T]:
     for chunk in chunks:
         chunk.reverse()
         while chunk:
-            yield chunk.pop()  # keep no reference to what the caller has
+            yield chunk.pop()  # keep no reference to the result

@@ -1,1 +1,1 @@
-"""How worker processes start."""
+"""Start of worker processes: one launcher per start method, behind one interface."""

@@ -1,10 +1,10 @@
-"""The zygote: a clean process with one thread that has imported what workers need, and forks them on request.
+"""The zygote: a process with one thread that has imported the modules of the workers and forks them on request.
 
     pool  --- request, with the worker's socket attached -->  zygote  -- fork -->  worker
           <-- BORN with its process id, DEAD with its exit code --
 
-It reads what to import from a file that it inherits, forks a worker in about a millisecond, and takes its workers
-with it when the pool's process is gone. This module imports as little as it can.
+An inherited file lists the modules to import. A fork takes about a millisecond. When the pool's process ends, the
+zygote kills its workers and exits. This module imports little, because each worker pays for its imports.
 """
 
 from __future__ import annotations
@@ -22,17 +22,19 @@ from importlib import import_module
 from multiprocessing import get_context, process, spawn
 from typing import TYPE_CHECKING, Any, Final
 
-from event_collector_workers.child import workplace as child
 from event_collector_workers.child.signals import ignore_interrupts
+from event_collector_workers.child.workplace import main as serve_pool
 from event_collector_workers.transport.frames import Kind, message
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
+    from event_collector_workers.child.workplace import Initialize
+
 __all__ = ["BORN", "DEAD", "REPORT", "REQUEST", "main"]
 
-REQUEST: Final = struct.Struct("<Q")  # number of the request; the worker's socket is attached
-REPORT: Final = struct.Struct("<Qii")  # number of the request, BORN or DEAD, process id or exit code
+REQUEST: Final = struct.Struct("<Q")  # request number; the worker's socket is attached
+REPORT: Final = struct.Struct("<Qii")  # request number, BORN or DEAD, process id or exit code
 BORN: Final = 0
 DEAD: Final = 1
 
@@ -41,7 +43,7 @@ def main(control_fd: int, boot_fd: int) -> None:
     """Serve the pool at the other end of the control socket until it is gone."""
     ignore_interrupts()
     with open(boot_fd, "rb") as file:
-        boot = pickle.load(file)  # noqa: S301 - our own program's
+        boot = pickle.load(file)  # noqa: S301 - written by the pool's process
     zygote = Zygote(socket.socket(fileno=control_fd))
     zygote.prepare(boot)
     try:
@@ -51,36 +53,41 @@ def main(control_fd: int, boot_fd: int) -> None:
 
 
 class Zygote:
-    """Forks workers, and reports their births and deaths."""
+    """Forks workers, and reports their births and deaths. One thread does everything."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._initialize: child.Initialize | None = None
-        self._failure = ""  # the traceback of the program's main module, when it could not be imported
-        self._workers: dict[int, BaseProcess] = {}
+        self._initialize: Initialize | None = None
+        self._failure = ""  # the traceback of the program's main module, if its import failed
+        self._workers: dict[int, BaseProcess] = {}  # by request number
+
+    def __repr__(self) -> str:
+        return f"<Zygote pid={os.getpid()} workers={len(self._workers)}>"
 
     def prepare(self, boot: dict[str, Any]) -> None:
-        """Become like the program: its path and main module, as multiprocessing's spawn does it; import the rest."""
+        """Take over the program's path and main module, as multiprocessing's spawn does. Preload the other modules."""
         current: Any = process.current_process()
-        current._inheriting = True  # tells a main module without a guard that it is being imported
+        current._inheriting = True  # is_importing_main() reads this: a main module may lack a guard
         try:
             spawn.prepare(boot["preparation"])
             if boot["initialize"] is not None:
-                self._initialize = pickle.loads(boot["initialize"])  # noqa: S301 - our own program's
+                self._initialize = pickle.loads(boot["initialize"])  # noqa: S301 - as above
         except BaseException:
             self._failure = traceback.format_exc()
         finally:
             del current._inheriting
         for name in boot["preload"]:
-            with contextlib.suppress(Exception):  # the worker imports it again, and tells
+            with contextlib.suppress(Exception):  # the worker imports it again and reports the error
                 import_module(name)
         gc.freeze()
 
     def serve(self) -> None:
-        """Fork on request until the other end is closed."""
+        """Fork on request until the pool closes the control socket."""
         wake_read, wake_write = socket.socketpair()
-        for own in (self._control, wake_read, wake_write):
-            os.register_at_fork(after_in_child=own.close)  # a worker must not be able to speak for the zygote
+        for sock in (self._control, wake_read, wake_write):
+            os.register_at_fork(
+                after_in_child=sock.close
+            )  # a worker must not be able to write to the pool here
         wake_write.setblocking(False)
         signal.set_wakeup_fd(wake_write.fileno())
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -94,10 +101,10 @@ class Zygote:
                     return
                 with contextlib.suppress(BlockingIOError):
                     wake_read.recv(4096)
-            self._bury()
+            self._reap()
 
     def end(self) -> None:
-        """The pool is gone: end every worker, however busy, and this process."""
+        """End every worker, busy ones too, and this process: the pool is gone."""
         for worker in self._workers.values():
             worker.kill()
         os._exit(0)
@@ -107,7 +114,7 @@ class Zygote:
         if not data:
             return False
         (number,) = REQUEST.unpack(data)
-        if not fds:  # this process may have no more descriptors, so the system has dropped the one attached
+        if not fds:  # out of descriptors: the system has dropped the attached one
             self._report(number, BORN, 0)
             self._report(number, DEAD, 1)
             return True
@@ -119,17 +126,19 @@ class Zygote:
         return True
 
     def _fork(self, number: int, connection: socket.socket) -> int:
-        """Start a worker; return its process id, or 0 when the system refuses, after telling the pool why."""
-        # A module that started a thread at import leaves no clean process to fork: then each worker gets its own.
+        """Start a worker. Return its process id, or 0 after reporting to the pool why the system refused."""
+        # A process with threads cannot be forked safely. If a module started one at import, each worker is spawned.
         context = get_context("fork" if _threads() == 1 else "spawn")
         worker = context.Process(  # type: ignore[attr-defined] # every context has it
-            target=_be_worker, args=(connection, self._failure, self._initialize)
+            target=_run_worker, args=(connection, self._failure, self._initialize)
         )
         before = _descriptors()
         try:
             worker.start()
         except OSError as error:
-            for fd in _descriptors() - before if before else ():  # multiprocessing leaks its pipes then
+            for fd in (
+                _descriptors() - before if before else ()
+            ):  # multiprocessing leaks its pipes in this case
                 with contextlib.suppress(OSError):
                     os.close(fd)
             connection.sendall(message(Kind.FAILED, f"fork failed: {error}".encode()))
@@ -137,7 +146,7 @@ class Zygote:
         self._workers[number] = worker
         return worker.pid or 0
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         for number, worker in list(self._workers.items()):
             code = worker.exitcode
             if code is not None:
@@ -145,9 +154,9 @@ class Zygote:
                 worker.close()
                 self._report(number, DEAD, code)
 
-    def _report(self, number: int, what: int, value: int) -> None:
-        with contextlib.suppress(OSError):  # the pool is gone: serve() notices
-            self._control.sendall(REPORT.pack(number, what, value))
+    def _report(self, number: int, kind: int, value: int) -> None:
+        with contextlib.suppress(OSError):  # the pool is gone; serve() notices
+            self._control.sendall(REPORT.pack(number, kind, value))
 
 
 def _threads() -> int:
@@ -164,14 +173,14 @@ def _descriptors() -> set[int]:
     with contextlib.suppress(OSError):
         for name in os.listdir("/dev/fd"):
             with contextlib.suppress(OSError):
-                os.fstat(int(name))  # the one that was open for the list is closed by now
+                os.fstat(int(name))  # the descriptor of the listing itself is closed by now
                 found.add(int(name))
     return found
 
 
-def _be_worker(connection: socket.socket, failure: str, initialize: child.Initialize | None) -> None:
+def _run_worker(connection: socket.socket, failure: str, initialize: Initialize | None) -> None:
     if failure:
         connection.sendall(message(Kind.FAILED, failure.encode(errors="replace")))
         raise SystemExit(1)
     gc.unfreeze()
-    child.main(connection, initialize)
+    serve_pool(connection, initialize)

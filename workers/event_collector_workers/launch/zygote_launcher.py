@@ -1,4 +1,4 @@
-"""The pool's side of the zygote: boots it in the background, asks it for workers, hears of their deaths."""
+"""The pool's side of the zygote: boots it in the background, requests workers, receives reports of their deaths."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from multiprocessing import spawn
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from event_collector_workers.child.signals import interrupts_held_back
+from event_collector_workers.child.signals import interrupts_blocked
 from event_collector_workers.launch.zygote import BORN, REPORT, REQUEST
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from event_collector_workers.child.workplace import Initialize
-    from event_collector_workers.launch.launchers import Handle
+    from event_collector_workers.launch.launcher import Handle
 
 __all__ = ["ZygoteLauncher"]
 
@@ -31,32 +31,36 @@ class ZygoteHandle:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._ended = False
+        self._has_ended = False
         self._exitcode: int | None = None
         self._on_exit: Callable[[int | None], None] | None = None
 
+    def __repr__(self) -> str:
+        state = f"ended with {self._exitcode}" if self._has_ended else "alive"
+        return f"<ZygoteHandle pid={self.pid} {state}>"
+
     def watch(self, loop: asyncio.AbstractEventLoop, on_exit: Callable[[int | None], None]) -> None:
-        """Call `on_exit` once the process has ended, with its exit code (negative: signal; None: unknown)."""
+        """Call `on_exit` once after the process has ended, with its exit code (negative: signal; None: unknown)."""
         self._on_exit = on_exit
-        if self._ended:
+        if self._has_ended:
             loop.call_soon(on_exit, self._exitcode)
 
     def kill(self) -> None:
-        """End the process with SIGKILL, or do nothing when it has ended."""
-        if not self._ended and self.pid:
+        """End the process with SIGKILL. A no-op if it has ended."""
+        if not self._has_ended and self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
-    def ended(self, exitcode: int | None) -> None:
-        """Take note of the end."""
-        if not self._ended:
-            self._ended, self._exitcode = True, exitcode
+    def record_exit(self, exitcode: int | None) -> None:
+        """Record that the process has ended, and call the watcher. Idempotent."""
+        if not self._has_ended:
+            self._has_ended, self._exitcode = True, exitcode
             if self._on_exit is not None:
                 self._on_exit(exitcode)
 
 
 class ZygoteLauncher:
-    """Starts workers by asking a zygote, which boots at once and is booted again should it die.
+    """Starts workers through a zygote. The zygote boots at once, and boots again if it dies.
 
     Raises:
         Exception: `initialize` cannot be pickled.
@@ -76,8 +80,12 @@ class ZygoteLauncher:
         self._process: subprocess.Popen[bytes] | None = None
         self._boot()
 
+    def __repr__(self) -> str:
+        zygote = "no zygote" if self._process is None else f"zygote={self._process.pid}"
+        return f"<ZygoteLauncher {zygote} requests={len(self._requests)} workers={len(self._handles)}>"
+
     def launch(self, connection: socket.socket, done: Callable[[Handle | BaseException], None]) -> None:
-        """Ask for a process without blocking, and close `connection` here."""
+        """Request a process without blocking, and close `connection` in this process."""
         self._number += 1
         try:
             with connection:
@@ -104,7 +112,7 @@ class ZygoteLauncher:
     def _boot(self) -> None:
         ours, theirs = socket.socketpair()
         try:
-            with theirs, interrupts_held_back():
+            with theirs, interrupts_blocked():
                 self._process = self._start(theirs)
         except BaseException:
             ours.close()
@@ -118,13 +126,13 @@ class ZygoteLauncher:
             pickle.dump(self._boot_data(), file)
             file.flush()
             file.seek(0)
-            # The package may be on no path but the one that this program made for itself.
-            home = str(Path(__file__).parent.parent)
+            # The program may have put this package on its path by itself, so the zygote adds the folder.
+            home = str(Path(__file__).parents[2])
             code = (
                 f"import sys; sys.path.append({home!r}); from {__package__}.zygote import main; "
                 f"main({control.fileno()}, {file.fileno()})"
             )
-            # All but the last three words, which say what to run: the executable and the flags it was given.
+            # The last three words say what to run; the others are the executable and the program's flags.
             command = [os.fsdecode(word) for word in spawn.get_command_line()[:-3]]
             return subprocess.Popen(  # noqa: S603 - our own interpreter
                 [*command, "-c", code], pass_fds=(control.fileno(), file.fileno()), stdin=subprocess.DEVNULL
@@ -143,17 +151,17 @@ class ZygoteLauncher:
         except OSError:
             data = b""
         if not data:
-            self._lose()
+            self._on_lost()
             return
-        for number, what, value in REPORT.iter_unpack(data):
-            if what == BORN:
+        for number, kind, value in REPORT.iter_unpack(data):
+            if kind == BORN:
                 self._handles[number] = handle = ZygoteHandle(value)
                 self._requests.pop(number)(handle)
             else:
-                self._handles.pop(number).ended(value)
+                self._handles.pop(number).record_exit(value)
 
-    def _lose(self) -> None:
-        """The zygote died: its workers live on, but nobody tells of their deaths any more."""
+    def _on_lost(self) -> None:
+        """Handle the death of the zygote: its workers live on, but it no longer reports their deaths."""
         self.close()
         requests, self._requests = self._requests, {}
         handles, self._handles = self._handles, {}
@@ -167,12 +175,12 @@ class ZygoteLauncher:
             fd = os.pidfd_open(handle.pid)
         except (AttributeError, OSError):
             handle.kill()
-            handle.ended(None)
+            handle.record_exit(None)
             return
 
         def ended() -> None:
             self._loop.remove_reader(fd)
             os.close(fd)
-            handle.ended(None)
+            handle.record_exit(None)
 
         self._loop.add_reader(fd, ended)

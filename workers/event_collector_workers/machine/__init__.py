@@ -1,4 +1,4 @@
-"""What this host or container really grants: cores, memory, and how much of both others already use."""
+"""The resources that the host or container grants: cores, memory, and how much of both is in use."""
 
 from event_collector_workers.machine.control_groups import GroupLimits, read_limits
 from event_collector_workers.machine.probe import Machine, granted_cpus, memory_limit

@@ -1,8 +1,7 @@
-"""What the control groups of this process allow: Linux cgroups, version 1, version 2 and both side by side.
+"""Limits of the control groups of this process: Linux cgroups, version 1, version 2 and both together.
 
-A process belongs to one group for each controller, and every group above that one limits it too. So the
-smallest quota on the way up counts; the root alone is wrong as soon as groups are nested, and the own group
-alone when a group above it is tighter.
+A process belongs to one group for each controller, and every group above that one limits it too. So the smallest
+quota on the path to the root counts. Neither the root alone nor the process's own group alone is sufficient.
 """
 
 from collections.abc import Iterator
@@ -11,22 +10,22 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 _UNLIMITED = 1 << 60
-"""Version 1 says "no limit" with a number close to the largest one."""
+"""Version 1 represents "no limit" by a number close to the largest one."""
 
 _MEMORY_FILES = (
     (("memory.max", "memory.high"), "memory.current", "inactive_file"),
     (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file"),
 )
-"""For each version: what limits, what says how much is used, and the part of it the kernel can take back."""
+"""For each version: files with a limit, file with the use, key of the part of it that the kernel can reclaim."""
 
 
 class GroupLimits(msgspec.Struct, frozen=True, gc=False):
-    """What is allowed by the groups of this process.
+    """Limits of the groups of this process.
 
     Args:
-        cpus: cores' worth of time per second; None without a quota.
-        memory_limit: bytes of the group with the least room; None without a limit.
-        memory_used: bytes in use there, without the cache the kernel can take back.
+        cpus: Seconds of CPU time per second; None without a quota.
+        memory_limit: Bytes of the group with the least free memory; None without a limit.
+        memory_used: Bytes in use in that group, without the cache that the kernel can reclaim.
 
     """
 
@@ -36,12 +35,12 @@ class GroupLimits(msgspec.Struct, frozen=True, gc=False):
 
 
 def read_limits(root: Path = Path("/")) -> GroupLimits:
-    """Read what the groups of this process allow at this moment.
+    """Read the present limits of the groups of this process.
 
-    Files that are missing or make no sense set no limit.
+    Missing and unreadable files set no limit.
 
     Args:
-        root: where `proc` and `sys` are; a test puts its own there.
+        root: The folder that holds `proc` and `sys`.
 
     """
     mounts = list(_mounts(root))
@@ -52,7 +51,7 @@ def read_limits(root: Path = Path("/")) -> GroupLimits:
 
 
 def _mounts(root: Path) -> Iterator[tuple[frozenset[str], str, str]]:
-    """Yield for each hierarchy its controllers (version 2: none), the group it starts at, and where it is."""
+    """Yield the controllers (version 2: none), the first group and the mount point of each hierarchy."""
     for line in _text(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, kind = before.split(), after.split()
@@ -65,7 +64,7 @@ def _mounts(root: Path) -> Iterator[tuple[frozenset[str], str, str]]:
 
 
 def _folders(root: Path, mounts: list[tuple[frozenset[str], str, str]], controller: str) -> Iterator[Path]:
-    """Yield the folder of the group of this process and those above it, in both versions."""
+    """Yield the folders of the group of this process and of the groups above it, in both versions."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         number, _, rest = line.partition(":")
         names, _, path = rest.partition(":")
@@ -79,7 +78,7 @@ def _folders(root: Path, mounts: list[tuple[frozenset[str], str, str]], controll
 
 
 def _inside(start: str, path: str) -> PurePosixPath:
-    """Return the group's path below the mount, which may begin inside the tree, as in a container."""
+    """Return the group's path below the mount point, which may be inside the tree, as in a container."""
     group = PurePosixPath(path)
     if ".." in group.parts:
         return PurePosixPath()

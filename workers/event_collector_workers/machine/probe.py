@@ -1,7 +1,4 @@
-"""The probe of the machine: control groups, affinity and psutil, put together into one reading.
-
-psutil is imported where it is used: worker processes load this package and never need it.
-"""
+"""The probe of the machine: it combines control groups, affinity and psutil into one reading."""
 
 import math
 import os
@@ -10,6 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
+
 from event_collector_workers.autoscaler.readings import MachineReading
 from event_collector_workers.machine.control_groups import GroupLimits, read_limits
 
@@ -17,25 +16,25 @@ _T = TypeVar("_T")
 
 
 def granted_cpus(root: Path = Path("/")) -> float:
-    """Return how many cores this process may use, above 0; a quota of half a core is 0.5.
+    """Return how many cores this process may use, above 0. A quota of half a core is 0.5.
 
-    The smaller of the CPU quota of its control groups and the number of its CPUs: what `PYTHON_CPU_COUNT` or
-    `-X cpu_count` declare, else its affinity.
+    It is the smaller of the CPU quota of its control groups and the number of its CPUs. The latter is the value of
+    `PYTHON_CPU_COUNT` or `-X cpu_count`, else its affinity.
 
     Args:
-        root: where `proc` and `sys` are; a test puts its own there.
+        root: The folder that holds `proc` and `sys`.
 
     """
     return _granted(read_limits(root))
 
 
 def memory_limit(root: Path = Path("/")) -> int | None:
-    """Return how many bytes this process and its children may use together; None when nobody knows.
+    """Return how many bytes this process and its children may use together; None if unknown.
 
-    The smaller of the memory limit of its control groups and the memory of the host.
+    It is the smaller of the memory limit of its control groups and the memory of the host.
 
     Args:
-        root: where `proc` and `sys` are; a test puts its own there.
+        root: The folder that holds `proc` and `sys`.
 
     """
     host = _attempt(_host_memory)
@@ -44,16 +43,15 @@ def memory_limit(root: Path = Path("/")) -> int | None:
 
 
 class Machine:
-    """Reads what the machine grants, at most every few seconds, and keeps what it cannot read again.
+    """Reads the resources that the machine grants, at most every few seconds.
 
-    A probe that raises, or answers with zero or NaN where that cannot be, leaves its last value in place; the
-    reading then says that it is not to be `trusted`.
+    If a probe raises or returns an impossible value, its last value is kept, and the reading is not `trusted`.
 
     Args:
-        own_cpu: tells the CPU seconds used so far by this process and its workers together. Without it the
-            process tree is walked.
-        refresh: seconds for which a reading is kept.
-        root: where `proc` and `sys` are; a test puts its own there.
+        own_cpu: Returns the CPU seconds used so far by this process and its workers together. By default the process
+            tree is walked.
+        refresh: Seconds for which a reading is reused.
+        root: The folder that holds `proc` and `sys`.
 
     """
 
@@ -71,9 +69,9 @@ class Machine:
         return f"Machine({self._last!r})"
 
     def read(self, now: float) -> MachineReading:
-        """Return what the machine grants; `now` is in seconds on a monotonic clock.
+        """Return a reading. `now`: seconds of a monotonic clock.
 
-        A clock that jumps back only makes the next reading a fresh one.
+        After a backward jump of the clock the next reading is a fresh one.
         """
         if 0.0 <= now - self._read_at < self._refresh:
             return self._last
@@ -93,9 +91,9 @@ class Machine:
         return self._last
 
     def _used_by_others(self, now: float, granted: float) -> float:
-        """Return how many of the granted cores other programs took since the last reading.
+        """Return how many of the granted cores other programs have used since the last reading.
 
-        Cores of the host that are not granted anyway are theirs first.
+        Other programs are assumed to use first the cores of the host that are not granted to this one.
         """
         total, busy, cores = _host_cpu()
         own = self._own_cpu()
@@ -117,7 +115,7 @@ def _granted(limits: GroupLimits) -> float:
 
 
 def _declared_cpus() -> int | None:
-    """Return the number of CPUs the user declared; from Python 3.13 on the interpreter heeds this itself."""
+    """Return the number of CPUs that the user declared. Python 3.13 and later use it in os.cpu_count() too."""
     declared = sys._xoptions.get("cpu_count")
     if declared is None and not sys.flags.ignore_environment:
         declared = os.environ.get("PYTHON_CPU_COUNT")
@@ -133,7 +131,7 @@ def _affinity() -> int:
 
 
 def _tightest(limits: GroupLimits, host: tuple[int, int] | None) -> tuple[int | None, int | None]:
-    """Return limit and use where the least room is left: in the control groups or on the host."""
+    """Return limit and use of the control groups or of the host, whichever has less memory left."""
     rooms = [host] if host else []
     if limits.memory_limit is not None:
         rooms.append((limits.memory_limit, limits.memory_used))
@@ -141,9 +139,7 @@ def _tightest(limits: GroupLimits, host: tuple[int, int] | None) -> tuple[int | 
 
 
 def _host_memory() -> tuple[int, int]:
-    """Return the bytes of the host and those of them in use."""
-    import psutil
-
+    """Return the bytes of memory of the host, and how many are in use."""
     memory = psutil.virtual_memory()
     total, available = memory.total, memory.available
     if not _all_sane((total, available)):
@@ -152,12 +148,10 @@ def _host_memory() -> tuple[int, int]:
 
 
 def _host_cpu() -> tuple[float, float, int]:
-    """Return the seconds that all CPUs of the host counted, the busy ones of them, and the number of CPUs."""
-    import psutil
-
+    """Return the seconds that all CPUs of the host have counted, how many of them were busy, and the number of CPUs."""
     times = psutil.cpu_times()
     fields = times._asdict()
-    # Linux counts guests a second time, inside user and nice.
+    # Linux counts guests twice: they are also part of user and nice.
     total = sum(seconds for name, seconds in fields.items() if not name.startswith("guest"))
     idle = fields["idle"] + fields.get("iowait", 0.0)
     cores = psutil.cpu_count() or 0
@@ -167,9 +161,7 @@ def _host_cpu() -> tuple[float, float, int]:
 
 
 def _process_tree_cpu() -> float:
-    """Return the CPU seconds of this process, its living descendants and those that have been waited for."""
-    import psutil
-
+    """Return the CPU seconds of this process, its living descendants and its reaped children."""
     own = os.times()
     seconds = own.user + own.system + own.children_user + own.children_system
     for child in psutil.Process().children(recursive=True):
@@ -186,8 +178,8 @@ def _all_sane(values: Iterable[float]) -> bool:
 
 
 def _attempt(probe: Callable[[], _T]) -> _T | None:
-    """Return what a probe answers, or None when it fails: a broken probe must never break the program."""
+    """Return the result of a probe, or None if it fails: a broken probe must not break the program."""
     try:
         return probe()
-    except Exception:  # psutil lets platform errors of many classes through
+    except Exception:  # psutil passes on platform errors of many classes
         return None

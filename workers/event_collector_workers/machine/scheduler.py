@@ -1,4 +1,4 @@
-"""How long processes and threads have run, and were ready to run without running: what the system's scheduler knows."""
+"""Figures of the system's scheduler: how long a process has run, how long a thread has waited for a CPU."""
 
 import sys
 import time
@@ -13,22 +13,22 @@ __all__ = ["cpu_seconds", "run_delay"]
 
 
 def run_delay(tid: int, proc: "str | PathLike[str]" = "/proc") -> float | None:
-    """Return the seconds that a thread has waited for a CPU so far; None where nobody knows.
+    """Return the seconds that a thread has waited for a CPU so far; None if unknown.
 
-    A process's id is that of its main thread. Linux tells it in nanoseconds, second in /proc/TID/schedstat.
+    A process id is the id of its main thread. On Linux it is the second number in /proc/TID/schedstat, in nanoseconds.
     """
     try:
         with open(f"{proc}/{tid}/schedstat", "rb", buffering=0) as file:
             return int(file.read().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):  # another system, a process that is gone
+    except (OSError, IndexError, ValueError):  # not Linux, or the process is gone
         return None
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """Return the processor time that a process has used so far; None when it is gone.
+    """Return the seconds of processor time that a process has used so far; None if it is gone.
 
-    Linux has a clock for that of each process, whose number clock_getcpuclockid(3) makes of the process id: to read
-    it takes a hundredth of the time of looking into /proc.
+    Linux has a clock for each process. Its number is computed from the process id as in clock_getcpuclockid(3).
+    Reading it takes a hundredth of the time of reading /proc.
     """
     try:
         if sys.platform == "linux":

@@ -1,1 +1,1 @@
-"""The pool: who gets which job, how many workers there are, and what becomes of the dead."""
+"""The pool: assignment of jobs, number of workers, replacement of dead ones."""

@@ -1,4 +1,4 @@
-"""Who gets the next jobs, and how deep: pure decisions over numbers that are handed in."""
+"""Assignment of jobs to workers: how many each may hold, and which gets the next. Pure functions of numbers."""
 
 from __future__ import annotations
 
@@ -20,36 +20,34 @@ __all__ = [
     "depth_for",
     "head_start",
     "is_held_up",
-    "load_of",
     "room_for",
     "share_out",
     "visit_pause",
+    "worker_load",
 ]
 
 HORIZON: Final = 0.008
-"""Seconds of work a worker may hold: enough to hide the round trip and the parent's other business, and what
-an event behind a long one loses is little, because jobs that have not started are taken back."""
+"""Seconds of work a worker may hold. Enough to hide the round trip and the parent's other work; a job behind a long
+one loses little, because jobs that have not started are taken back."""
 LONG_HORIZON: Final = 0.032
-"""The same where nothing that comes later can be more urgent: fewer looks are needed, each of which takes a processor
-from a worker."""
+"""Seconds of work a worker may hold if no later job can be more urgent. Fewer visits are needed, and each visit takes
+a processor from a worker."""
 
-SHALLOWEST: Final = (
-    2  # the next job is there when one ends; more gains nothing once a job takes a millisecond
-)
-DEEPEST: Final = 256  # more gains nothing even when a job takes no time
-SHORTEST_VISIT: Final = 0.001  # a loop's timers round to that
+SHALLOWEST: Final = 2  # jobs; one runs, one waits. More gains nothing once a job takes a millisecond
+DEEPEST: Final = 256  # jobs; more gains nothing even if a job takes no time
+SHORTEST_VISIT: Final = 0.001  # seconds; the resolution of the loop's timers
 USUAL_VISIT: Final = 0.002
 LONGEST_VISIT: Final = 0.008
-HELD_UP: Final = 0.002  # seconds in one job after which those behind it are better off elsewhere
-UNSTARTED: Final = 0.05  # seconds without starting a job after which all are
+HELD_UP: Final = 0.002  # seconds in one job after which the jobs behind it are better off elsewhere
+UNSTARTED: Final = 0.05  # seconds without starting a job after which all jobs are better off elsewhere
 
 
 class Credit(NamedTuple):
-    """How many jobs a worker may hold, and when it gets more.
+    """How many jobs a worker may hold, and when it is refilled.
 
     Attributes:
-        depth: so many in all, at most.
-        low: none while it has more than so many: they are handed over in batches.
+        depth: Jobs a worker may hold.
+        low: A worker is refilled only when it holds no more than this, so jobs travel in batches.
 
     """
 
@@ -58,48 +56,48 @@ class Credit(NamedTuple):
 
 
 def credit_for(service_time: float, horizon: float) -> Credit:
-    """Return the credit of a worker for jobs of `service_time` seconds that may hold `horizon` seconds of work.
+    """Return the credit of a worker that may hold `horizon` seconds of work in jobs of `service_time` seconds.
 
-    It gets more once half of that is done and no more than HORIZON is left. With more left there is no hurry, and a
-    few events in flight would each be handed over alone.
+    The worker is refilled when half of that is done and at most HORIZON is left. An earlier refill is not urgent, and
+    with few events in flight each would be handed over alone.
     """
     depth = depth_for(service_time, horizon)
     return Credit(depth, min(depth // 2, depth_for(service_time, HORIZON)))
 
 
 def depth_for(service_time: float, horizon: float) -> int:
-    """Return how many jobs of `service_time` seconds a worker may hold: those of `horizon` seconds."""
+    """Return how many jobs of `service_time` seconds make up `horizon` seconds of work."""
     if service_time * DEEPEST <= horizon:
         return DEEPEST
     return max(SHALLOWEST, round(horizon / service_time))
 
 
 def visit_pause(service_time: float, in_hand: int) -> float:
-    """Return the seconds until the next look at the results of workers with `in_hand` jobs of `service_time` seconds.
+    """Return the seconds until the next visit to workers that hold `in_hand` jobs of `service_time` seconds.
 
-    Half of what they hold: then they are refilled before they run dry. A result waits no longer than that, and only
-    where more work is behind it. Where they hold little, their last results announce themselves.
+    It is half of the work that they hold, so they are refilled before they run dry. A result waits at most that long,
+    and only if more work is behind it. Workers with little work announce their last results.
     """
     least = max(SHORTEST_VISIT, min(USUAL_VISIT, service_time * DEEPEST / 4))
     return max(least, min(LONGEST_VISIT, service_time * in_hand / 2))
 
 
 def head_start(quota: int, startup: float, service_time: float) -> int:
-    """Return how many jobs before the end of its quota a worker's successor is started, so that none waits for it.
+    """Return how many jobs before the end of a worker's quota its successor starts, so that no job waits for it.
 
     Args:
-        quota: jobs that a worker may run; never is more than a quarter of it given up for this.
-        startup: seconds that a worker takes to start.
-        service_time: seconds that a job takes.
+        quota: Jobs that a worker may run. The result is at most a quarter of it.
+        startup: Seconds that a worker takes to start.
+        service_time: Seconds that a job takes.
 
     """
     return min(quota // 4, ceil(startup / max(service_time, 1e-6)))
 
 
-def load_of(in_hand: int, running_for: float, service_time: float) -> int:
-    """Return how many typical jobs of work a worker has before it.
+def worker_load(in_hand: int, running_for: float, service_time: float) -> int:
+    """Return the work that a worker holds, in typical jobs.
 
-    A job that has already run longer than is typical is expected to run as long again: heavy tails do.
+    A job that has already run longer than typical is expected to run as long again, as in heavy-tailed distributions.
     """
     if in_hand == 0 or running_for <= service_time:
         return in_hand
@@ -107,14 +105,14 @@ def load_of(in_hand: int, running_for: float, service_time: float) -> int:
 
 
 def is_held_up(in_hand: int, age: float, service_time: float, *, begun: bool, idle: bool) -> bool:
-    """Return whether what a worker has not started is better off with others, of whom somebody takes jobs.
+    """Return whether the jobs that a worker has not started are better off with other workers that have room.
 
     Args:
-        in_hand: how many jobs it has.
-        age: seconds that it has been in one of them, or has had them and begun none.
-        service_time: seconds that a job takes.
-        begun: whether it is in one.
-        idle: whether somebody has nothing to do at all.
+        in_hand: Jobs that the worker holds.
+        age: Seconds that it has been in its current job, or has held jobs without starting one.
+        service_time: Seconds that a job takes.
+        begun: True if it is in a job.
+        idle: True if another worker has no job.
 
     """
     if not begun:
@@ -125,32 +123,32 @@ def is_held_up(in_hand: int, age: float, service_time: float, *, begun: bool, id
 
 
 def room_for(load: int, credit: Credit) -> int:
-    """Return how many jobs a worker takes that has such a load."""
+    """Return how many jobs a worker with this load accepts."""
     return credit.depth - load if load <= credit.low else 0
 
 
 def share_out(jobs: int, loads: Sequence[int], credit: Credit) -> list[int]:
-    """Divide `jobs` among workers so that the least loaded come first and the loads end as equal as they can.
+    """Divide `jobs` among workers: the least loaded come first, and the loads become as equal as possible.
 
     Returns:
-        For each worker how many it gets; together no more than `jobs`, none above its depth in all.
+        The number of jobs for each worker. The sum is at most `jobs`, and no load exceeds the depth.
 
     """
     shares = [0] * len(loads)
-    open_ones = sorted((load, place) for place, load in enumerate(loads) if room_for(load, credit))
-    jobs = min(jobs, sum(credit.depth - load for load, _ in open_ones))
+    refillable = sorted((load, index) for index, load in enumerate(loads) if room_for(load, credit))
+    jobs = min(jobs, sum(credit.depth - load for load, _ in refillable))
     if jobs:
-        level = _level(jobs, [load for load, _ in open_ones])
-        for load, place in open_ones:
-            shares[place] = max(0, level - 1 - load)
-        over = jobs - sum(shares)  # these fill some workers to the level itself
-        for load, place in open_ones[:over]:
-            shares[place] = level - load
+        level = _level(jobs, [load for load, _ in refillable])
+        for load, index in refillable:
+            shares[index] = max(0, level - 1 - load)
+        remaining = jobs - sum(shares)  # one more for each of the least loaded, up to the level itself
+        for load, index in refillable[:remaining]:
+            shares[index] = level - load
     return shares
 
 
 def _level(jobs: int, loads: list[int]) -> int:
-    """Return the lowest level up to which filling all `loads` (ascending) takes at least `jobs`."""
+    """Return the lowest level such that raising all `loads` (ascending) to it takes at least `jobs`."""
     total = 0
     for count, load in enumerate(loads, 1):
         total += load

@@ -1,4 +1,4 @@
-"""One timer of the event loop for all who want something looked at in time."""
+"""A timer of the event loop that expires at the earliest of several times."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["EarliestTimer"]
 
 
 class EarliestTimer:
-    """Expires once, at the earliest of the times for which it was armed since it last did.
+    """Expires once, at the earliest of the times for which it was armed since it last expired.
 
     Args:
-        loop: in whose thread all of it happens.
-        on_expiry: called then, with the seconds by which it is late.
+        loop: The loop in whose thread everything happens.
+        on_expiry: Called on expiry with the seconds by which it is late.
 
     """
 
@@ -29,8 +29,12 @@ class EarliestTimer:
         self._due = 0.0
         self._handle: asyncio.TimerHandle | None = None
 
+    def __repr__(self) -> str:
+        state = "disarmed" if self._handle is None else f"due in {self._due - monotonic():.3f} s"
+        return f"<EarliestTimer {state}>"
+
     def arm(self, seconds: float) -> None:
-        """Expire in so many seconds, or sooner where that was asked for."""
+        """Expire in `seconds`, unless the timer is armed for an earlier time."""
         due = monotonic() + seconds
         if self._handle is not None:
             if self._due <= due:
@@ -40,7 +44,7 @@ class EarliestTimer:
         self._handle = self._loop.call_later(seconds, self._expire)
 
     def disarm(self) -> None:
-        """Do not expire."""
+        """Do not expire. Idempotent."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -1,4 +1,4 @@
-"""The traffic of jobs: the backlog, who gets what, which results are in, which job is over its time.
+"""The traffic of jobs: the backlog, their assignment to workers, results, cancellation and timeouts.
 
 submit --> backlog --> hand out (credit) --> worker.in_hand --> records --> job.succeeded / job.failed
               ^                                    |
@@ -10,32 +10,13 @@ from __future__ import annotations
 import sys
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
-from event_collector_workers.errors import (
-    JobCancelled,
-    JobTimeout,
-    PoolClosed,
-    TaskError,
-    WorkerCrashed,
-    describe_exit,
-)
-from event_collector_workers.pool.credit import (
-    DEEPEST,
-    HELD_UP,
-    HORIZON,
-    SHORTEST_VISIT,
-    Credit,
-    credit_for,
-    depth_for,
-    is_held_up,
-    load_of,
-    room_for,
-    share_out,
-    visit_pause,
-)
+from event_collector_workers.errors import JobCancelled, JobTimeout, PoolClosed, TaskError
+from event_collector_workers.pool.credit import HORIZON, SHORTEST_VISIT, credit_for, depth_for
+from event_collector_workers.pool.roster import Roster
 from event_collector_workers.pool.timer import EarliestTimer
-from event_collector_workers.pool.worker import State, Worker
+from event_collector_workers.pool.worker import Worker
 from event_collector_workers.transport.frames import Outcome, Record
 
 if TYPE_CHECKING:
@@ -44,101 +25,121 @@ if TYPE_CHECKING:
 
     from event_collector_workers.job import Job
 
-__all__ = ["Dispatcher"]
+__all__ = ["Traffic"]
 
-_BYTES_AHEAD: Final = 1024 * 1024  # sent to one worker in one go
+_BYTES_AHEAD: Final = 1024 * 1024  # bytes sent to one worker at once
 _SMOOTHING: Final = 0.2  # weight of the newest batch of results in the mean service time
-_FIRST_GUESS: Final = 0.002  # service time before any is known: a depth of 4, or of 16
-_RARE_VISIT: Final = 0.02  # seconds between two looks at workers that may be unable to announce anything
+_FIRST_GUESS: Final = 0.002  # seconds of service time before any is known: a depth of 4, or of 16
 _DONE: Final = Outcome.DONE.value
-_WITHDRAWN: Final = object()  # the place of a job that was cancelled and still stands in the backlog
+_WITHDRAWN: Final = object()  # the place of a cancelled job that is still in the backlog
 _LAG: Final = (
-    0.5  # a deadline checked later than this was missed by us, not by the job: it gets as much again
+    0.5  # seconds; a deadline that is checked later than this was missed by this process: it is extended
 )
 
 
-class Dispatcher:
-    """Moves jobs between the backlog and the workers that are ready. All of it runs in the loop's thread."""
+class Traffic:
+    """Moves jobs between the backlog and the workers that are ready. Runs in the loop's thread.
+
+    Only this class writes its fields, and the place of a job: this object while the job is in the backlog, the worker
+    that holds it, or None.
+
+    Args:
+        on_room: Called when `room` has become positive.
+        on_quiet: Called when every submitted job has its outcome.
+        on_quota_used: Called after jobs were handed to a worker with a quota.
+        on_answers: Called after a batch of results was handed to its jobs.
+
+    """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         on_room: Callable[[], None],
         on_quiet: Callable[[], None],
-        on_spent: Callable[[Worker], None],
+        on_quota_used: Callable[[Worker], None],
         on_answers: Callable[[], None],
         horizon: float = HORIZON,
     ) -> None:
-        self.ready: list[Worker] = []
-        self._attached: list[Worker] = []  # ready, and those that were and whose process is still there
         self.submitted = 0
         self.finished = 0
         self.failed = 0
         self.crashed = 0
         self.service_time = _FIRST_GUESS
+        self.room = 0
+        """Jobs that the workers accept now. A negative number counts jobs in the backlog."""
+        self._roster = Roster()
         self._loop = loop
         self._on_room = on_room
         self._on_quiet = on_quiet
-        self._on_spent = on_spent
+        self._on_quota_used = on_quota_used
         self._on_answers = on_answers
         self._horizon = horizon
-        self._aborted = False
+        self._is_aborted = False
         self._backlog: deque[Job] = deque()
         self._withdrawn = 0
-        self._idle: list[Worker] = []
-        self._states: dict[Worker, tuple[int, float]] = {}  # see Worker.running
-        self._loads: dict[Worker, int] = {}  # of those that are ready
-        self.room = 0
-        """How many more jobs the workers take now; below 0, so many wait in the backlog."""
-        self._turn_due = False
-        self._looking = False
-        self._visit_due = False  # whether a worker was promised a look
+        self._is_turn_due = False
+        self._is_looking = False
         self._visit = EarliestTimer(loop, self._on_visit)
         self._deadline = EarliestTimer(loop, self._check_deadlines)
 
+    def __repr__(self) -> str:
+        return (
+            f"<Traffic backlog={self.backlog} outstanding={self.outstanding} room={self.room} "
+            f"service_time={self.service_time:.6f} s {self._roster!r}>"
+        )
+
     @property
     def is_idle(self) -> bool:
-        """Whether a worker has nothing to do, and no job waits for one."""
-        return bool(self._idle) and not self._backlog
+        """True if a worker has no job, and no job is waiting."""
+        return self._roster.has_idle and not self._backlog
+
+    @property
+    def has_workers(self) -> bool:
+        """True if a worker accepts jobs."""
+        return bool(self._roster.ready)
 
     @property
     def backlog(self) -> int:
-        """How many jobs wait here, in no worker's hands."""
+        """Jobs that no worker holds."""
         return len(self._backlog) - self._withdrawn
 
     @property
     def outstanding(self) -> int:
-        """How many jobs were submitted and have no outcome yet."""
+        """Jobs that were submitted and have no outcome yet."""
         return self.submitted - self.finished - self.failed
 
+    # --- jobs in
+
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Take jobs: one for an idle worker at once, several at once too, one for a busy worker in the next turn."""
+        """Accept jobs. Several jobs, or one for an idle worker, are handed out at once; others in the next turn."""
         for job in jobs:
             if job._place is not None:
-                raise ValueError(f"{job!r} is in a pool already; a job is submitted once at a time")
+                self._refuse(jobs, job)
             job._place = self
         self.submitted += len(jobs)
         self.room -= len(jobs)
-        if len(jobs) == 1 and self._idle and not (self._backlog or self._looking):
-            self._give(self._idle.pop(), jobs)
+        if len(jobs) == 1 and self._roster.has_idle and not (self._backlog or self._is_looking):
+            self._give(self._roster.pop_idle(), jobs)
             return
         self._backlog.extend(jobs)
-        if self._looking:
-            return  # what is in the backlog is handed out as the look ends
+        if self._is_looking:
+            return  # the backlog is handed out at the end of the look
         if len(jobs) > 1:
-            self._survey()
+            self._roster.survey(self.service_time)
             self._hand_out()
         else:
             self.plan_turn()
 
-    def plan_turn(self) -> None:
-        """Look at the results and hand out jobs at the end of this turn of the loop."""
-        if not (self._turn_due or self._looking):
-            self._turn_due = True
-            self._loop.call_soon(self._turn)
+    def _refuse(self, jobs: Sequence[Job], refused: Job) -> NoReturn:
+        """Undo the acceptance of the jobs before the refused one."""
+        for job in jobs:
+            if job is refused and (job._place is not self or job in self._backlog):
+                break
+            job._place = None
+        raise ValueError(f"{refused!r} is in a pool already; a job is submitted once at a time")
 
     def cancel(self, job: Job) -> bool:
-        """Withdraw the job, or kill the worker that is in it; False when it is not here or has ended."""
+        """Withdraw the job, or kill the worker that is in it. Return False if it is not here or has ended."""
         place = job._place
         if isinstance(place, Worker):
             place.collect()
@@ -153,128 +154,90 @@ class Dispatcher:
             return False
         return True
 
-    def look(self, workers: Iterable[Worker]) -> None:
-        """Take the results that are there, then hand out what there is room for."""
-        self._looking = True
-        for worker in workers:
-            if worker.in_hand and worker.collect() and worker.held > 1:
-                # At once, or each job that ends while the others are looked at would be announced.
-                worker.page.promise()
-                self._visit_due = True
-        if not self.outstanding and self.room > 0:
-            self._rest()
-            return
-        self._survey()
-        self._offer_room()  # what is submitted now goes out with the rest
-        self._looking = self._turn_due = False
-        self._hand_out()
+    def fail_backlog(self, error_for: Callable[[], BaseException]) -> None:
+        """Fail all jobs in the backlog, each with a new error."""
+        for job in self._next_jobs(len(self._backlog), sys.maxsize):
+            self._fail(job, error_for(), 0.0)
 
-    def _rest(self) -> None:
-        """End a look after which no job is anywhere: what there is to do then is quickly done."""
-        self._looking = self._turn_due = False
-        self._note_idle()
-        depth = depth_for(self.service_time, self._horizon)
-        self.room = sum(min(depth, worker.allowance) for worker in self.ready)
+    def abort(self) -> None:
+        """From now on, a job that ends with its worker fails with PoolClosed."""
+        self._is_aborted = True
 
-    def _hand_out(self) -> None:
-        """Give the backlog to the workers as far as their credit goes; after a survey."""
-        credit = credit_for(self.service_time, self._horizon)
-        if changed := self._relieve(credit):
-            self._survey()
-        if self._backlog:
-            changed = True
-            workers = list(self.ready)
-            shares = share_out(len(self._backlog), [self._loads[worker] for worker in workers], credit)
-            for worker, share in zip(workers, shares, strict=True):
-                if share and worker in self.ready:  # giving to one may cost it, or another, its place here
-                    jobs = self._next_jobs(min(share, worker.allowance))
-                    self._give(worker, jobs)
-                    load = self._loads.get(worker, 0) + len(jobs)
-                    self._loads[worker] = DEEPEST if worker.is_congested else load
-        self._note_idle()
-        self._plan_visit()
-        if changed:
-            self._offer_room()
+    def close(self) -> None:
+        """Cancel the timers."""
+        self._visit.disarm()
+        self._deadline.disarm()
 
-    def _note_idle(self) -> None:
-        """Note who would begin at once: not a worker that has yet to say what became of jobs taken back from it."""
-        self._idle = [worker for worker in self.ready if not worker.in_hand]
-
-    def _survey(self) -> None:
-        """Note the job that each worker is in, for how many seconds, and the load that this makes."""
-        now, service_time = monotonic(), self.service_time
-        self._states = states = {worker: worker.running(now) for worker in self._attached}
-        self._loads = {
-            worker: (
-                DEEPEST if worker.is_congested else load_of(worker.held, states[worker][1], service_time)
-            )
-            if worker.in_hand
-            else 0
-            for worker in self.ready
-        }
-
-    def _offer_room(self) -> None:
-        """Count how many more jobs the workers take, by their loads, and tell if there were none before."""
-        credit, loads, before = credit_for(self.service_time, self._horizon), self._loads, self.room
-        room = -len(self._backlog)
-        for worker in self.ready:
-            room += min(room_for(loads[worker], credit), worker.allowance)
-        self.room = room
-        if before <= 0 < room:
-            self._on_room()
+    # --- workers
 
     def attach(self, worker: Worker) -> None:
-        """Let a worker that is ready take jobs."""
-        self._attached.append(worker)
-        self.ready.append(worker)
-        self._survey()
+        """Hand jobs to a worker that is ready."""
+        self._roster.attach(worker)
+        self._roster.survey(self.service_time)
         self.plan_turn()
 
     def release(self, worker: Worker) -> None:
-        """Give the worker no more jobs, and take back what it has not started."""
-        if worker in self.ready:
-            self.ready.remove(worker)
-            self._survey()
-            self._idle = []
+        """Hand no more jobs to the worker, and take back those that have not started."""
+        if worker in self._roster.ready:
+            self._roster.exclude(worker)
+            self._roster.survey(self.service_time)
+            self._roster.forget_idle()
             self._requeue(worker.take_back())
             self.plan_turn()
 
     def settle(self, worker: Worker) -> None:
-        """The worker's process has ended: fail the job that it was in, take back all others."""
+        """Fail the job during which the worker's process ended, and take back all others."""
         self.release(worker)
-        if worker in self._attached:
-            self._attached.remove(worker)
+        self._roster.detach(worker)
         last, since = worker.page.running()
-        orphans = worker.in_hand
-        worker.in_hand = {}
-        self._requeue([job for number, job in orphans.items() if job is not None and number > last])
-        for sequence, job in orphans.items():
-            if job is not None and sequence <= last:
+        jobs = worker.take_all()
+        self._requeue([job for sequence, job in jobs.items() if sequence > last])
+        for sequence, job in jobs.items():
+            if sequence <= last:
                 self.crashed += 1
-                self._fail(job, self._cause(worker, sequence), max(0.0, monotonic() - since))
+                self._fail(job, self._death_error(worker, sequence), max(0.0, monotonic() - since))
         self.plan_turn()
 
-    def fail_backlog(self, error_for: Callable[[], BaseException]) -> None:
-        """Fail all that no worker has; each job gets an error of its own."""
-        jobs = self._next_jobs(len(self._backlog), limit=None)
-        for job in jobs:
-            self._fail(job, error_for(), 0.0)
+    # --- results
+
+    def plan_turn(self) -> None:
+        """Look for results and hand out jobs at the end of this turn of the loop."""
+        if not (self._is_turn_due or self._is_looking):
+            self._is_turn_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        if self._is_turn_due:  # else a look has taken place since
+            self.look(self._roster.attached)
+
+    def look(self, workers: Iterable[Worker]) -> None:
+        """Collect the available results, then hand out jobs as far as there is room."""
+        self._is_looking = True
+        for worker in workers:
+            if worker.in_hand and worker.collect() and worker.held > 1:
+                # At once, or each job that ends during the rest of the look would be announced.
+                self._roster.promise_visit(worker)
+        if not self.outstanding and self.room > 0:
+            self._rest()
+            return
+        self._roster.survey(self.service_time)
+        self._offer_room()  # jobs that are submitted now are handed out with the others
+        self._is_looking = self._is_turn_due = False
+        self._hand_out()
 
     def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
         """Hand each result to its job."""
-        in_hand = worker.in_hand
-        total, done = 0.0, 0
+        remove_job, seconds, done = worker.remove_job, 0.0, 0
         for sequence, outcome, elapsed, body in records:
             try:
-                job = in_hand.pop(sequence)
+                job = remove_job(sequence)
             except KeyError:
-                worker.complaint = f"it answered job {sequence}, which it does not have"
-                worker.kill()
+                worker.kill(f"it answered job {sequence}, which it does not have")
                 break
             if job is None:
-                worker.taken -= 1
+                worker.confirm_taken()
             elif outcome == _DONE:
-                total += elapsed
+                seconds += elapsed
                 done += 1
                 job._place = None
                 try:
@@ -286,59 +249,84 @@ class Dispatcher:
             else:
                 self._requeue([job])
         self.finished += done
-        worker.finished += len(records)
-        self.service_time += _SMOOTHING * (total / len(records) - self.service_time)
+        worker.count_answers(len(records))
+        self.service_time += _SMOOTHING * (seconds / len(records) - self.service_time)
         self._on_answers()
         if not self.outstanding:
             self._on_quiet()
-        if not self._looking:
+        if not self._is_looking:
             self._follow(len(records))
 
     def _follow(self, count: int) -> None:
-        """Go on after so many results that came outside a look, such as large ones: with a look if anybody waits."""
+        """Go on after `count` results outside of a look, such as large ones: look if jobs are waiting."""
         if self._backlog or self.room <= 0:
             self.plan_turn()
         else:
             depth = depth_for(self.service_time, self._horizon)  # jobs may have become slower
-            self.room = min(self.room + count, len(self.ready) * depth)
-            self._note_idle()
+            self.room = min(self.room + count, len(self._roster.ready) * depth)
+            self._roster.note_idle()
 
-    def abort(self) -> None:
-        """From now on, what ends with its worker ends because the pool was stopped."""
-        self._aborted = True
+    def _rest(self) -> None:
+        """End a look after which there is no job anywhere: the quick way."""
+        self._is_looking = self._is_turn_due = False
+        self._roster.note_idle()
+        self.room = self._roster.room_of_idle(depth_for(self.service_time, self._horizon))
 
-    def close(self) -> None:
-        """Drop the timers: the pool is over."""
-        self._visit.disarm()
-        self._deadline.disarm()
+    # --- jobs out
 
-    def _turn(self) -> None:
-        if self._turn_due:  # else somebody has looked since
-            self.look(self._attached)
+    def _hand_out(self) -> None:
+        """Give the backlog to the workers as far as their credit goes. A survey precedes it."""
+        roster, credit = self._roster, credit_for(self.service_time, self._horizon)
+        if held_up := roster.held_up(credit, self.service_time):
+            for worker in held_up:
+                self._requeue(worker.take_back())
+            roster.survey(self.service_time)
+        has_backlog = bool(self._backlog)
+        if has_backlog:
+            for worker, share in roster.share_out(len(self._backlog), credit):
+                if worker in roster.ready:  # giving to a worker may find it, or another one, lost
+                    jobs = self._next_jobs(share)
+                    self._give(worker, jobs)
+                    roster.add_load(worker, len(jobs))
+        roster.note_idle()
+        pause = roster.plan_visit(self.service_time)
+        if pause is not None:
+            self._visit.arm(pause)
+        if held_up or has_backlog:
+            self._offer_room()
+
+    def _offer_room(self) -> None:
+        """Compute the room from the loads, and report if there was none before."""
+        before = self.room
+        self.room = self._roster.room(credit_for(self.service_time, self._horizon)) - len(self._backlog)
+        if before <= 0 < self.room:
+            self._on_room()
 
     def _give(self, worker: Worker, jobs: Sequence[Job]) -> None:
-        worker.give(jobs)
         for job in jobs:
+            job._place = worker  # before they are sent: that may find the worker lost, and requeue them
             if job.timeout is not None:
                 self._deadline.arm(job.timeout)
-        if worker.quota is not None and worker in self.ready:  # else it was found dead, and has been released
+        worker.give(jobs)
+        if (
+            worker.quota is not None and worker in self._roster.ready
+        ):  # else it was found lost and was released
             if not worker.allowance:
-                self.ready.remove(worker)
-            self._on_spent(worker)
+                self._roster.exclude(worker)
+            self._on_quota_used(worker)
 
-    def _next_jobs(self, count: int, limit: int | None = _BYTES_AHEAD) -> list[Job]:
-        """Take the next `count` jobs out of the backlog; fewer if they are large."""
+    def _next_jobs(self, count: int, size: int = _BYTES_AHEAD) -> list[Job]:
+        """Remove the next `count` jobs from the backlog; fewer as soon as they have `size` bytes."""
         jobs: list[Job] = []
         pop, append = self._backlog.popleft, jobs.append
-        room = sys.maxsize if limit is None else limit
         for _ in range(min(count, len(self._backlog))):
             job = pop()
             if job._place is self:
                 append(job)
-                room -= len(job.body)
+                size -= len(job.body)
                 if job.blob is not None:
-                    room -= len(job.blob)
-                if room <= 0:
+                    size -= len(job.blob)
+                if size <= 0:
                     break
             else:
                 job._place = None
@@ -350,44 +338,15 @@ class Dispatcher:
             job._place = self
         self._backlog.extendleft(reversed(jobs))
 
-    def _relieve(self, credit: Credit) -> bool:
-        """Take back what waits behind a job that takes long, or many, if somebody else could do it sooner."""
-        loads = self._loads.values()
-        idle = 0 in loads
-        if not idle and not any(room_for(load, credit) for load in loads):
-            return False
-        held_up = []
-        for worker in self.ready:
-            sequence, age = self._states[worker]
-            if is_held_up(worker.held, age, self.service_time, begun=sequence != 0, idle=idle):
-                held_up.append(worker)
-        for worker in held_up:
-            self._requeue(worker.take_back())
-        return bool(held_up)
-
-    def _plan_visit(self) -> None:
-        """Promise another look to the workers that may have more results soon; the others announce theirs."""
-        rare, fewest = False, DEEPEST
-        for worker in self._attached:
-            sequence, age = self._states[worker]
-            if (held := worker.held) > 1 and age <= HELD_UP:
-                worker.page.promise()
-                self._visit_due = True
-                fewest = min(fewest, held)
-            elif held and (not sequence or worker.state is State.LOST):
-                rare = True  # it says nothing: it is stopped, or has lost its socket
-        if self._visit_due:
-            self._visit.arm(visit_pause(self.service_time, fewest))
-        elif rare:
-            self._visit.arm(_RARE_VISIT)
-
     def _on_visit(self, _late: float) -> None:
-        self._visit_due = False
-        self.look(self._attached)
+        self._roster.begin_visit()
+        self.look(self._roster.attached)
+
+    # --- timeouts, cancellation, failures
 
     def _check_deadlines(self, late: float) -> None:
-        self.look(self._attached)
-        for worker in list(self._attached):
+        self.look(self._roster.attached)
+        for worker in list(self._roster.attached):
             current, running_for = worker.running()
             for sequence, job in list(worker.in_hand.items()):
                 if job is None or job.timeout is None:
@@ -395,47 +354,34 @@ class Dispatcher:
                 left = job.timeout - running_for if sequence == current else job.timeout
                 if left > 0:
                     self._deadline.arm(left)
-                elif late > _LAG:  # this program stood still, perhaps the worker did too
+                elif late > _LAG:  # this process was suspended, perhaps the worker too
                     self._deadline.arm(min(late, 1.0))
                 else:
                     self._expire(worker, sequence, job.timeout)
 
     def _expire(self, worker: Worker, sequence: int, timeout: float) -> None:
-        error = JobTimeout(
-            f"the job ran longer than its timeout of {timeout:g} s; its worker (pid {worker.pid}) was killed",
-            pid=worker.pid,
-            timeout=timeout,
+        text = (
+            f"the job ran longer than its timeout of {timeout:g} s; its worker (pid {worker.pid}) was killed"
         )
         self._requeue(worker.take_back())
-        worker.condemn(sequence, error)
+        worker.condemn(sequence, JobTimeout(text, pid=worker.pid, timeout=timeout))
         self.plan_turn()
 
     def _cancel_in(self, worker: Worker, job: Job) -> None:
         sequence = next(number for number, held in worker.in_hand.items() if held is job)
+        text = f"the job was cancelled while it ran; its worker (pid {worker.pid}) was killed"
         self._requeue(worker.take_back())
-        if job._place is worker and not worker.condemn(
-            sequence,
-            JobCancelled(f"the job was cancelled while it ran; its worker (pid {worker.pid}) was killed"),
-        ):
-            # The worker is about to start the job or to skip it; a moment later it is known which.
+        if job._place is worker and not worker.condemn(sequence, JobCancelled(text)):
+            # The worker is about to start the job or to skip it. A moment later it is known which.
             self._loop.call_later(SHORTEST_VISIT, self.cancel, job)
         elif job._place is self:
             self.cancel(job)
         self.plan_turn()
 
-    def _cause(self, worker: Worker, sequence: int) -> BaseException:
-        if worker.verdict is not None and worker.verdict.sequence == sequence:
-            return worker.verdict.error
-        if self._aborted:
+    def _death_error(self, worker: Worker, sequence: int) -> BaseException:
+        if self._is_aborted and not worker.was_killed_for(sequence):
             return PoolClosed("the pool was stopped while this job ran; it may have taken effect")
-        complaint = f"; {worker.complaint}" if worker.complaint else ""
-        return WorkerCrashed(
-            f"worker {worker.number} (pid {worker.pid}) {describe_exit(worker.exitcode)} while it ran this job"
-            f"{complaint}; the job may have taken effect. Look for what ended the process: a crash in native "
-            "code, too little memory, os._exit or sys.exit",
-            pid=worker.pid,
-            exitcode=worker.exitcode,
-        )
+        return worker.death_error(sequence)
 
     def _fail(self, job: Job, error: BaseException, elapsed: float) -> None:
         if job._place is not _WITHDRAWN:

@@ -1,4 +1,4 @@
-"""One worker process seen from the parent: what it has in hand, what it does, how it is told and ended."""
+"""One worker process, as the parent sees it: its state, the jobs it holds, its socket and its page."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
+from event_collector_workers.errors import WorkerCrashed, describe_exit
 from event_collector_workers.transport.channel import Channel, ProtocolError
 from event_collector_workers.transport.frames import (
     Kind,
     Record,
-    Setup,
+    WorkerSetup,
     decode_record,
     decode_records,
     encode,
@@ -26,55 +27,61 @@ from event_collector_workers.transport.page import ParentPage, create_page_file
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable
+    from collections.abc import Callable, Sequence
 
     from event_collector_workers.job import Job
-    from event_collector_workers.launch.launchers import Handle, Launcher
+    from event_collector_workers.launch.launcher import Handle, Launcher
 
 __all__ = ["State", "Worker", "WorkerEvents"]
 
 
 class State(Enum):
-    """Where a worker is in its life. It only moves down this list."""
+    """The states in the life of a worker. A worker only moves down this list."""
 
     STARTING = "starting"
     READY = "ready"
-    RETIRING = "retiring"  # was told to stop: ends after the job it is in
-    LOST = "lost"  # its socket is gone, the process perhaps not yet
+    RETIRING = "retiring"  # STOP was sent: the worker ends after its jobs
+    LOST = "lost"  # its socket is closed; its process may still exist
     GONE = "gone"
 
 
 class WorkerEvents(Protocol):
-    """What a worker tells its pool, in the loop's thread."""
+    """The events of a worker, in the loop's thread."""
 
     def on_ready(self, worker: Worker) -> None:
-        """It can take jobs."""
+        """The worker accepts jobs."""
 
     def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
-        """Jobs have ended; a blob belongs to the only record."""
+        """Jobs have ended. A blob belongs to the only record."""
 
     def on_look(self, worker: Worker) -> None:
-        """There are records in the page."""
+        """The page holds records."""
 
     def on_lost(self, worker: Worker) -> None:
-        """It can take no more jobs, though its process may still be there."""
+        """The worker accepts no more jobs. Its process may still exist."""
 
     def on_gone(self, worker: Worker) -> None:
-        """Its process has ended: `exitcode` and `complaint` say how."""
+        """The process has ended. `exitcode` and `complaint` say how."""
 
 
-class Verdict(NamedTuple):
-    """Why a worker was killed: the job it was killed for, and that job's error."""
+class KillReason(NamedTuple):
+    """The job that a worker was killed for, and the error of that job."""
 
     sequence: int
     error: BaseException
 
 
 class Worker:
-    """A worker process and the jobs in its hands. Everything here is touched by the loop's thread only.
+    """A worker process and the jobs that it holds. Only this class writes its fields, in the loop's thread.
+
+    Args:
+        number: The worker's number within its pool.
+        loop: The event loop.
+        events: Receives the events.
+        quota: Jobs that may be handed to this worker; None for no limit.
 
     Raises:
-        OSError: The program has no descriptor or the machine no memory left.
+        OSError: The program is out of descriptors, or the machine is out of memory.
 
     """
 
@@ -86,27 +93,28 @@ class Worker:
         quota: int | None = None,
     ) -> None:
         self.number = number
-        self.quota = quota  # jobs that may be handed over, ever
+        self.quota = quota
         self.pid: int | None = None
         self.state = State.STARTING
-        self.in_hand: dict[
-            int, Job | None
-        ] = {}  # by sequence number; None: taken back, the worker has yet to say so
+        self.in_hand: dict[int, Job | None] = {}  # by sequence number; None: taken back, not yet confirmed
+        self.remove_job: Callable[[int], Job | None] = self.in_hand.pop
+        """Remove an answered job and return it: None if it was taken back. Raises KeyError for an unknown number.
+        This is the dict's own method, because it is called for every job."""
         self.finished = 0
-        self.taken = 0  # jobs in in_hand that are None
-        self.born = monotonic()
-        self.startup = 0.0
-        self.leaving = False  # is to be replaced: serves until its replacement does
-        self.verdict: Verdict | None = None
-        self.complaint = ""  # the last words of the child: a traceback's text
+        self.startup = 0.0  # seconds from the creation of this object to READY
+        self.is_leaving = False  # to be replaced; serves until its successor is ready
+        self.complaint = ""  # the last error of the child: the text of a traceback
         self.exitcode: int | None = None
+        self._taken = 0  # values in in_hand that are None
+        self._kill_reason: KillReason | None = None
+        self._created_at = monotonic()
         self._loop = loop
         self._events = events
         self._handle: Handle | None = None
-        self._killed = False
+        self._is_killed = False
         self._next = 1
         self._given_at = 0.0
-        with ExitStack() as undo:  # where descriptors or memory run out, what was had is given back
+        with ExitStack() as undo:  # if descriptors or memory run out, what was opened is closed
             self._page_fd = create_page_file()
             undo.callback(os.close, self._page_fd)
             self.page = ParentPage(self._page_fd)
@@ -118,10 +126,13 @@ class Worker:
             undo.pop_all()
 
     def __repr__(self) -> str:
-        return f"<Worker {self.number} pid={self.pid} {self.state.value} in_hand={len(self.in_hand)}>"
+        leaving = " leaving" if self.is_leaving else ""
+        return (
+            f"<Worker {self.number} pid={self.pid} {self.state.value}{leaving} in_hand={len(self.in_hand)}>"
+        )
 
-    def launch(self, launcher: Launcher, setup: Setup) -> None:
-        """Start the process; one of on_ready and on_gone follows."""
+    def launch(self, launcher: Launcher, setup: WorkerSetup) -> None:
+        """Start the process. Either on_ready or on_gone follows."""
         try:
             self._channel.send_with_descriptor(message(Kind.SETUP, encode(setup)), self._page_fd)
         except OSError as error:
@@ -131,65 +142,70 @@ class Worker:
             os.close(self._page_fd)
         launcher.launch(self._theirs, self._on_launched)
 
-    def give(self, jobs: Iterable[Job]) -> None:
-        """Hand over jobs; they run in this order. A job with a blob travels in a message of its own."""
+    def give(self, jobs: Sequence[Job]) -> None:
+        """Hand over jobs, which run in this order. A job with a blob travels in a separate message."""
         self._given_at = monotonic()
-        in_hand, sequence = self.in_hand, self._next
+        in_hand, first = self.in_hand, self._next
         plain: list[tuple[int, bytes]] = []
-        for job in jobs:
+        for sequence, job in enumerate(jobs, first):
             in_hand[sequence] = job
-            job._place = self
             if job.blob is None:
                 plain.append((job.task, job.body))
             else:
-                self._next = sequence + 1  # before anything is sent: that may find the worker lost
+                self._next = sequence + 1  # before sending, which may find the worker lost
                 self._send_batch(sequence, plain)
                 plain = []
                 head = encode((sequence, [(job.task, job.body)]))
                 with memoryview(job.blob) as blob:
                     self._channel.send(message(Kind.JOBS, head, blob.nbytes), job.blob)
-            sequence += 1
-        self._next = sequence
-        self._send_batch(sequence, plain)
+        self._next = first + len(jobs)
+        self._send_batch(self._next, plain)
 
     def _send_batch(self, end: int, batch: list[tuple[int, bytes]]) -> None:
         if batch:
             self._channel.send(message(Kind.JOBS, encode((end - len(batch), batch))))
 
     @property
-    def given(self) -> int:
-        """How many jobs were handed over, ever."""
-        return self._next - 1
-
-    @property
     def allowance(self) -> int:
-        """How many more jobs may be handed over."""
-        return sys.maxsize if self.quota is None else self.quota - self.given
+        """Jobs of the quota that are left."""
+        return sys.maxsize if self.quota is None else self.quota - (self._next - 1)
 
     @property
     def is_congested(self) -> bool:
-        """Whether the worker has not yet read all that was sent to it."""
-        return self._channel.unsent
+        """True if the worker has yet to read some of its input."""
+        return self._channel.has_unsent
+
+    @property
+    def held(self) -> int:
+        """Jobs that the worker has yet to answer and that were not taken back."""
+        return len(self.in_hand) - self._taken
 
     def collect(self) -> bool:
-        """Take what is in the ring, and hand it over; return whether there was anything."""
+        """Take the records from the ring and report them. Return whether there were any."""
         if not self.page.arrive():
             return False
         count, data = self.page.take()
         try:
             records = decode_records(count, data)
         except msgspec.DecodeError as error:
-            self.complaint = f"its results are not readable: {error}"
-            self.kill()
+            self.kill(f"its results are not readable: {error}")
             return False
         self._events.on_records(self, records, None)
         return True
 
-    def running(self, now: float | None = None) -> tuple[int, float]:
-        """Return the number of the job that the worker is in, and its age in seconds.
+    def count_answers(self, count: int) -> None:
+        """Count jobs that the worker has answered."""
+        self.finished += count
 
-        For a worker that has jobs and is in none of them, 0 and the seconds since it was given some, or has read
-        on in a large one; for one that has none, 0 and 0.0.
+    def confirm_taken(self) -> None:
+        """Count one answer for a job that was taken back."""
+        self._taken -= 1
+
+    def running(self, now: float | None = None) -> tuple[int, float]:
+        """Return the number and the age in seconds of the job that the worker is in.
+
+        For a worker that holds jobs and is in none of them, return 0 and the seconds since it was given jobs or has
+        read a part of a large one. For a worker without jobs, return 0 and 0.0.
         """
         if not self.in_hand:
             return 0, 0.0
@@ -201,9 +217,9 @@ class Worker:
         return sequence, now - since
 
     def take_back(self) -> list[Job]:
-        """Take back the jobs that have not started, in their order.
+        """Take back the jobs that have not started, in order.
 
-        Where the worker was faster, it reports each of them itself, as run or as skipped.
+        If the worker was faster, it answers each of them itself: as run or as skipped.
         """
         first = max(self.page.running()[0] + 1, self._next - len(self.in_hand))
         end = self._next
@@ -215,18 +231,24 @@ class Worker:
             if job is not None:
                 self.in_hand[sequence] = None
                 taken.append(job)
-        self.taken += len(taken)
+        self._taken += len(taken)
         return taken
 
-    @property
-    def held(self) -> int:
-        """How many jobs the worker has before it, the one it is in included."""
-        return len(self.in_hand) - self.taken
+    def take_all(self) -> dict[int, Job]:
+        """Remove and return all jobs, by sequence number, after the process has ended."""
+        jobs = {sequence: job for sequence, job in self.in_hand.items() if job is not None}
+        self.in_hand.clear()
+        self._taken = 0
+        return jobs
+
+    def leave(self) -> None:
+        """Mark the worker as one to be replaced."""
+        self.is_leaving = True
 
     def retire(self) -> bool:
-        """Let the worker end after what is in its hands, or once its tasks are open; on_gone follows.
+        """End the worker after the jobs that it holds, or after it has opened its tasks. on_gone follows.
 
-        False if it was killed instead: one that has not begun to open its tasks has nothing to close.
+        Return False if it was killed instead: a worker that has not begun to open its tasks has nothing to close.
         """
         if self.state is State.STARTING and self.page.dismiss():
             self.kill()
@@ -237,19 +259,20 @@ class Worker:
         return True
 
     def condemn(self, sequence: int, error: BaseException) -> bool:
-        """Kill the worker for the job it is in, if it still is; `error` becomes that job's.
+        """Kill the worker if it is still in job `sequence`, which then ends with `error`. Return whether it was.
 
-        Take back the other jobs first: none of them must be running when the blow falls.
+        Take back the other jobs first: none of them must be running when the worker is killed.
         """
-        if self.page.running()[0] != sequence or self.verdict is not None:
+        if self.page.running()[0] != sequence or self._kill_reason is not None:
             return False
-        self.verdict = Verdict(sequence, error)
+        self._kill_reason = KillReason(sequence, error)
         self.kill()
         return True
 
-    def kill(self) -> None:
-        """End the process now; on_gone follows."""
-        self._killed = True
+    def kill(self, complaint: str = "") -> None:
+        """End the process now. on_gone follows. A `complaint` gives the reason."""
+        self.complaint = complaint or self.complaint
+        self._is_killed = True
         if self._handle is not None:
             self._handle.kill()
         if self.state is State.READY:
@@ -261,6 +284,23 @@ class Worker:
         self._channel.close()
         self.page.close()
 
+    def was_killed_for(self, sequence: int) -> bool:
+        """Return whether `condemn` has killed the worker for this job."""
+        return self._kill_reason is not None and self._kill_reason.sequence == sequence
+
+    def death_error(self, sequence: int) -> BaseException:
+        """Return the error of the job during which the process ended."""
+        if self._kill_reason is not None and self._kill_reason.sequence == sequence:
+            return self._kill_reason.error
+        complaint = f"; {self.complaint}" if self.complaint else ""
+        return WorkerCrashed(
+            f"worker {self.number} (pid {self.pid}) {describe_exit(self.exitcode)} while it ran this job"
+            f"{complaint}; the job may have taken effect. Look for what ended the process: a crash in native "
+            "code, too little memory, os._exit or sys.exit",
+            pid=self.pid,
+            exitcode=self.exitcode,
+        )
+
     def _on_launched(self, outcome: Handle | BaseException) -> None:
         if isinstance(outcome, BaseException):
             self._theirs.close()
@@ -270,23 +310,23 @@ class Worker:
         self._handle = outcome
         self.pid = outcome.pid
         outcome.watch(self._loop, self._on_exit)
-        if self._killed:
+        if self._is_killed:
             outcome.kill()
 
     def _on_message(self, kind: int, head: bytes, blob: bytes | None) -> None:
         if kind == Kind.LOOK:
             self._events.on_look(self)
         elif kind == Kind.RESULT:
-            self._events.on_records(self, [_record(head)], blob)
+            self._events.on_records(self, [_decode_record(head)], blob)
         elif kind == Kind.READY and self.state is State.STARTING:
-            self.startup = monotonic() - self.born
+            self.startup = monotonic() - self._created_at
             self.state = State.READY
             self._events.on_ready(self)
         elif kind in (Kind.FAILED, Kind.STOPPED):
             self.complaint = head.decode(errors="replace")
 
     def _on_announced(self, kind: int, head: bytes) -> None:
-        if kind != Kind.RESULT or _record(head)[0] not in self.in_hand:
+        if kind != Kind.RESULT or _decode_record(head)[0] not in self.in_hand:
             raise ProtocolError("a value for no job that it has")
 
     def _on_lost(self, error: Exception | None) -> None:
@@ -296,8 +336,8 @@ class Worker:
             self.complaint = str(error)
         before, self.state = self.state, State.LOST
         if isinstance(error, ProtocolError):
-            # The job that it is in now need not be the one that wrote there: it may end, and leave its result in
-            # the ring. A worker that has not even started has none.
+            # The current job is not necessarily the one that wrote to the socket: it may end, and leave its result
+            # in the ring. A worker that has not started has no job.
             if before is State.STARTING:
                 self.kill()
             self._channel.send(message(Kind.STOP))
@@ -312,7 +352,7 @@ class Worker:
         self._events.on_gone(self)
 
 
-def _record(head: bytes) -> Record:
+def _decode_record(head: bytes) -> Record:
     try:
         return decode_record(head)
     except msgspec.DecodeError as error:

@@ -1,9 +1,9 @@
-"""The scaled pool of worker processes: its public face, and what connects its parts.
+"""The scaled pool of worker processes: its public interface, and the wiring of its parts.
 
           WorkerPool
 submit, cancel |  ^ succeeded, failed
                v  |
-           Dispatcher  <-- who is ready --  Crew  -- launches, retires, replaces
+            Traffic  <-- ready workers --  Crew  -- launches, retires, replaces
                |  ^                          |
            jobs|  |records                   |
                v  |                          v
@@ -14,79 +14,58 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from event_collector_workers.errors import PoolBroken, PoolClosed, WorkerStartError
 from event_collector_workers.job import Job, TaskSpec
-from event_collector_workers.launch.launchers import check_start_method, is_importing_main, make_launcher
+from event_collector_workers.launch.start_method import check_start_method, is_importing_main, make_launcher
 from event_collector_workers.machine import cpu_seconds
 from event_collector_workers.pool.credit import HORIZON
 from event_collector_workers.pool.crew import Crew, Recycling, memory_of
-from event_collector_workers.pool.traffic import Dispatcher
+from event_collector_workers.pool.listener import PoolListener
+from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker import State, Worker
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
-from event_collector_workers.transport.frames import Record, Setup
+from event_collector_workers.transport.frames import Record, WorkerSetup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.context import BaseContext
 
     from event_collector_workers.child.workplace import Initialize
+    from event_collector_workers.launch.launcher import Launcher
 
 __all__ = ["Job", "PoolListener", "PoolStatistics", "TaskSpec", "WorkerPool", "WorkerStatistics"]
 
 
 _NO_GUARD = (
-    "this is a worker process that imports the program's main module, which must not start workers while it is "
-    'imported: put what the program does under `if __name__ == "__main__":`'
+    "this is a worker process that is importing the program's main module. The module must not start workers while "
+    'it is imported: put the code that runs the program under `if __name__ == "__main__":`'
 )
 
 
-class PoolListener:
-    """Hears of what happens in a pool, in the loop's thread. Override what is of interest."""
-
-    def room(self) -> None:
-        """The pool takes jobs again: its room was 0. Called at most once in a turn of the loop."""
-
-    def answers(self) -> None:
-        """All answers that were read from a worker have been handed to their jobs."""
-
-    def worker_started(self, pid: int, seconds: float) -> None:
-        """A worker became ready, `seconds` after it was decided to start it."""
-
-    def worker_stopped(self, pid: int | None, reason: str, exitcode: int | None) -> None:
-        """A worker ended: reason is "stopped" (as asked), "crashed" or "not started"."""
-
-    def worker_complained(self, pid: int | None, trace: str) -> None:
-        """A worker that was asked to stop could not close its tasks; `trace` is its traceback."""
-
-    def breaker_opened(self, error: PoolBroken) -> None:
-        """Workers die too often in a row: jobs fail at once until a worker lives again."""
-
-    def breaker_closed(self) -> None:
-        """A job has finished: the pool is well again."""
-
-
 class WorkerPool:
-    """Runs jobs in worker processes, as many as asked for, from one event loop.
+    """Runs jobs in worker processes, from one event loop.
 
     Args:
-        tasks: What the workers can run; a job names one by its index.
-        max_workers: Most processes at a time, at least 1. While one is being replaced there may be one more.
-        min_workers: Fewest, 0 to max_workers.
-        start_method: "forkserver" (the default where there is one), "spawn" or "fork".
-        preload: Modules to import before workers are started from the process that has them.
-        listener: Hears of what happens.
-        max_jobs_per_worker: Jobs, at most, after which a worker is replaced; None for no limit. Its successor starts
-            when the jobs left are those that take as long as a start, and at most a quarter of all: so none waits.
-        max_worker_age: Seconds after which it is.
-        max_worker_memory: Bytes of its own (USS) after which it is; read once a second at most, after a job.
+        tasks: The tasks that workers can run. A job refers to one by its index.
+        max_workers: Maximum number of processes, at least 1. While one is being replaced there may be one more.
+        min_workers: Minimum number of processes, 0 to max_workers.
+        start_method: "forkserver" (the default where it exists), "spawn" or "fork".
+        preload: Modules that are imported once, before workers are forked.
+        listener: Receives the events of the pool.
+        max_jobs_per_worker: Replace a worker after this many jobs; None for no limit. Its successor starts early
+            enough that no job waits for it, at most a quarter of the jobs before the end.
+        max_worker_age: Replace a worker this many seconds after it became ready; None for no limit.
+        max_worker_memory: Replace a worker that uses more than this many bytes by itself (USS); None for no limit.
+            The memory is read after a job, at most once a second.
         startup_timeout: Seconds that a worker may take to become ready.
-        stop_timeout: Seconds that a retired worker may take to close its tasks once its last job has ended.
-        mp_context: A `multiprocessing` context to start workers with, instead of `start_method`.
-        initialize: A callable and its arguments, which each worker calls before it opens its tasks.
-        horizon: Seconds of work that a worker may hold; what it holds, nothing that comes later can overtake.
+        stop_timeout: Seconds that a retired worker may take to close its tasks after its last job.
+        mp_context: A `multiprocessing` context that starts workers; replaces `start_method`.
+        initialize: A callable and its arguments. Each worker calls it before it opens its tasks.
+        horizon: Seconds of work that a worker may hold. Later jobs cannot overtake the jobs that a worker holds.
 
     Raises:
         ValueError: A number is out of its range, or the start method is unknown.
@@ -115,25 +94,41 @@ class WorkerPool:
             raise ValueError(
                 f"need 0 <= min_workers <= max_workers and 1 <= max_workers, not {min_workers}, {max_workers}"
             )
-        self._setup = Setup(os.getpid(), [(task.reference, task.argument) for task in tasks])
+        check_start_method(start_method)
+        modules = [task.reference.partition(":")[0] for task in tasks] + list(preload)
+        self._make_launcher = partial(
+            make_launcher,
+            start_method=start_method,
+            context=mp_context,
+            preload=[name for name in dict.fromkeys(modules) if name != "__main__"],
+            initialize=initialize,
+        )
+        self._make_crew = partial(
+            Crew,
+            setup=WorkerSetup(os.getpid(), [(task.reference, task.argument) for task in tasks]),
+            events=self,
+            startup_timeout=startup_timeout,
+            stop_timeout=stop_timeout,
+            recycling=Recycling(max_jobs_per_worker, max_worker_age, max_worker_memory),
+        )
         self._max_workers = max_workers
         self._min_workers = min_workers
-        check_start_method(start_method)
-        self._start_method = start_method
-        self._context = mp_context
-        self._initialize = initialize
         self._horizon = horizon
-        self._preload = tuple(preload)
         self._listener = listener or PoolListener()
-        self._recycling = Recycling(max_jobs_per_worker, max_worker_age, max_worker_memory)
-        self._startup_timeout = startup_timeout
-        self._stop_timeout = stop_timeout
-        self._closing = False
-        self._closed = False
+        self._is_started = False
+        self._is_closing = False
+        self._is_closed = False
         self._waiters: list[asyncio.Future[None]] = []
-        self._loop: asyncio.AbstractEventLoop
-        self._dispatcher: Dispatcher
+        self._loop: asyncio.AbstractEventLoop  # this and the following: from start()
+        self._launcher: Launcher
+        self._traffic: Traffic
         self._crew: Crew
+
+    def __repr__(self) -> str:
+        if not self._is_started:
+            return f"<WorkerPool {'closed' if self._is_closed else 'not started'}>"
+        state = "closed" if self._is_closed else "closing" if self._is_closing else "running"
+        return f"<WorkerPool {state} {self._crew!r} {self._traffic!r}>"
 
     # --- life
 
@@ -141,36 +136,30 @@ class WorkerPool:
         """Bind to the running loop and start workers; return when they are ready.
 
         Raises:
-            WorkerStartError: One of them could not start. Nothing is left behind, as after a cancellation.
+            WorkerStartError: A worker could not start. The pool is aborted, as after a cancellation.
             PoolClosed: The pool was closed before.
 
         """
-        if self._closed:
+        if self._is_closed:
             raise PoolClosed("the pool is closed; make another one")
         if is_importing_main():
             raise WorkerStartError(_NO_GUARD)
         self._loop = asyncio.get_running_loop()
         try:
-            self._launcher = make_launcher(
-                self._loop, self._start_method, self._context, self._preload_names(), self._initialize
-            )
+            self._launcher = self._make_launcher(self._loop)
         except OSError as error:
             raise WorkerStartError(f"a worker could not be started: {error}") from error
-        self._dispatcher = Dispatcher(
-            self._loop, self._listener.room, self._wake, self._spent, self._listener.answers, self._horizon
-        )
-        self._crew = Crew(
+        self._traffic = Traffic(
             self._loop,
-            self._launcher,
-            self._setup,
-            self,
-            self,
-            startup_timeout=self._startup_timeout,
-            stop_timeout=self._stop_timeout,
-            recycling=self._recycling,
+            self._listener.room,
+            self._wake,
+            self._on_quota_used,
+            self._listener.answers,
+            self._horizon,
         )
-        self._crew.target = self._clamp(workers)
-        self._crew.adjust()
+        self._crew = self._make_crew(self._loop, self._launcher)
+        self._is_started = True
+        self._crew.resize(self._clamp(workers))
         try:
             while self._crew.count(State.READY) < self._crew.target:
                 if self._crew.last_failure:
@@ -181,45 +170,42 @@ class WorkerPool:
             raise
 
     def resize(self, workers: int) -> None:
-        """Set how many workers there are to be, between min_workers and max_workers. Never blocks.
+        """Set the target number of workers, clamped to min_workers and max_workers. Never blocks.
 
-        Growing starts them in the background. Shrinking retires idle workers first; busy ones finish the job
-        they are in, and what they had not started is handed to others.
+        New workers start in the background. Idle workers are retired first. Busy ones finish their current job, and
+        the jobs that they have not started are handed to others.
         """
-        if not self._closing:
-            self._crew.target = self._clamp(workers)
-            self._crew.adjust()
+        if not self._is_closing:
+            self._crew.resize(self._clamp(workers))
 
     def grow(self, workers: int) -> None:
-        """Have at least that many workers, within the same bounds as `resize`."""
+        """Raise the target number of workers to at least `workers`, within the bounds of `resize`."""
         if workers > self._crew.target:
             self.resize(workers)
 
     async def drain(self) -> None:
-        """Wait until every submitted job has its outcome. Cancelling the wait changes nothing."""
-        while self._dispatcher.outstanding:
+        """Wait until every submitted job has its outcome. Cancellation ends the wait and has no other effect."""
+        while self._traffic.outstanding:
             await self._change()
 
     async def close(self, timeout: float | None = None) -> None:
         """Finish all jobs, close the tasks in every worker, end the workers. Idempotent.
 
-        Args:
-            timeout: Seconds after which what is left is killed; None to wait for as long as it takes.
+        Cancellation aborts the pool and then propagates.
 
-        A cancellation aborts the pool, and then goes on.
+        Args:
+            timeout: Seconds after which the remaining workers are killed; None for no limit.
 
         """
-        self._closing = True
-        if not hasattr(self, "_crew"):
-            self._closed = True
-        if self._closed:
+        self._is_closing = True
+        if not self._is_started:
+            self._is_closed = True
+        if self._is_closed:
             return
         try:
             async with asyncio.timeout(timeout):
                 await self.drain()
-                self._crew.target = 0
-                self._crew.forget_retry()
-                self._crew.adjust()
+                self._crew.resize(0)
                 while self._crew.workers:
                     await self._change()
         except TimeoutError:
@@ -228,23 +214,23 @@ class WorkerPool:
             await self.abort()
 
     async def abort(self) -> None:
-        """Kill every worker now; jobs without an outcome fail with PoolClosed. Nothing is left behind."""
-        self._closing = True
-        if self._closed or not hasattr(self, "_crew"):
+        """Kill every worker now. Jobs without an outcome fail with PoolClosed. Idempotent."""
+        self._is_closing = True
+        if self._is_closed or not self._is_started:
             return
-        self._dispatcher.abort()
+        self._traffic.abort()
         self._crew.kill_all()
         while self._crew.workers:
             await self._change()
-        self._dispatcher.fail_backlog(lambda: PoolClosed("the pool was stopped before this job had ended"))
-        self._dispatcher.close()
+        self._traffic.fail_backlog(lambda: PoolClosed("the pool was stopped before this job had ended"))
+        self._traffic.close()
         self._launcher.close()
-        self._closed = True
+        self._is_closed = True
 
     # --- jobs
 
     def submit(self, job: Job) -> None:
-        """Take a job without waiting: for an idle worker at once, else at the end of this turn of the loop.
+        """Accept a job without waiting. An idle worker gets it at once, else the next turn of the loop assigns it.
 
         Raises:
             PoolClosed: The pool is closing or closed.
@@ -254,111 +240,111 @@ class WorkerPool:
         self.submit_all((job,))
 
     def submit_all(self, jobs: Sequence[Job]) -> None:
-        """Take jobs, all or none of them; cheaper than one by one. Raises what `submit` raises."""
-        if self._closing:
+        """Accept all of these jobs or none. Cheaper than one by one. Raises the errors of `submit`."""
+        if self._is_closing:
             raise PoolClosed("the pool is closing; it takes no more jobs")
-        self._dispatcher.submit(jobs)
+        self._traffic.submit(jobs)
         if not self._crew.workers:
             self._loop.call_soon(self._revive)
 
     def cancel(self, job: Job) -> bool:
-        """Cancel a job: withdraw it if it has not started, else kill the worker that is in it.
+        """Cancel a job: withdraw it if it has not started, else kill its worker.
 
         Returns:
-            False if the job has ended already or was never submitted. Otherwise its outcome follows, at once
-            or when its worker is dead: JobCancelled, unless the job was faster.
+            False if the job has ended or was never submitted. Otherwise its outcome follows, at once or when its
+            worker is dead: JobCancelled, unless the job was faster.
 
         """
-        return self._dispatcher.cancel(job)
+        return self._traffic.cancel(job)
 
     @property
     def room(self) -> int:
-        """How many more jobs the workers take now; above that, jobs wait in the pool's own backlog."""
-        room = self._dispatcher.room
+        """Jobs that the workers accept now, at least 0. Further jobs wait in the pool's backlog."""
+        room = self._traffic.room
         return room if room > 0 else 0
 
     @property
     def is_idle(self) -> bool:
-        """Whether a worker has nothing to do."""
-        return self._dispatcher.is_idle
+        """True if a worker has no job, and no job is waiting."""
+        return self._traffic.is_idle
 
     @property
     def backlog(self) -> int:
-        """How many jobs no worker has yet."""
-        return self._dispatcher.backlog
+        """Jobs that no worker holds."""
+        return self._traffic.backlog
 
     @property
     def outstanding(self) -> int:
-        """How many jobs were submitted and have no outcome yet."""
-        return self._dispatcher.outstanding
+        """Jobs that were submitted and have no outcome yet."""
+        return self._traffic.outstanding
 
     def statistics(self, *, memory: bool = False) -> PoolStatistics:
-        """Return a snapshot. `memory`: read each worker's too, which the system takes a while for."""
-        crew, dispatcher = self._crew, self._dispatcher
+        """Return a snapshot. `memory`: read the memory of each worker too, which is slow."""
+        crew, traffic = self._crew, self._traffic
         workers = tuple(_describe(worker, memory=memory) for worker in crew.workers)
         return PoolStatistics(
             target=crew.target,
             ready=crew.count(State.READY),
             starting=crew.count(State.STARTING),
             busy=sum(worker.state is State.READY and worker.held > 0 for worker in crew.workers),
-            backlog=dispatcher.backlog,
-            submitted=dispatcher.submitted,
-            finished=dispatcher.finished,
-            failed=dispatcher.failed,
-            crashed=dispatcher.crashed,
+            backlog=traffic.backlog,
+            submitted=traffic.submitted,
+            finished=traffic.finished,
+            failed=traffic.failed,
+            crashed=traffic.crashed,
             restarts=crew.restarts,
-            service_seconds=dispatcher.service_time,
+            service_seconds=traffic.service_time,
             startup_seconds=crew.startup_seconds,
             cpu_seconds=crew.past_cpu_seconds + sum(worker.cpu_seconds for worker in workers),
             workers=workers,
         )
 
-    # --- what workers and crew tell (WorkerEvents, CrewEvents)
+    # --- CrewEvents
 
     def on_ready(self, worker: Worker) -> None:
-        """A worker can take jobs."""
-        self._dispatcher.attach(worker)
-        self._crew.became_ready(worker)
+        """Let the worker take jobs."""
+        self._traffic.attach(worker)
+        self._crew.on_ready(worker)
         self._listener.worker_started(worker.pid or 0, worker.startup)
         self._wake()
 
     def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
-        """Jobs have ended."""
-        self._dispatcher.on_records(worker, records, blob)
-        self._crew.finished_one(worker)
+        """Hand the results to their jobs."""
+        self._traffic.on_records(worker, records, blob)
+        self._crew.on_answers(worker)
 
     def on_look(self, worker: Worker) -> None:
-        """A worker has results in its page."""
-        self._dispatcher.look((worker,))
+        """Collect the records in the worker's page."""
+        self._traffic.look((worker,))
 
     def on_lost(self, worker: Worker) -> None:
-        """A worker takes no more jobs."""
-        self._dispatcher.release(worker)
+        """Hand no more jobs to the worker, and replace it."""
+        self._traffic.release(worker)
         self._crew.adjust()
 
     def on_gone(self, worker: Worker) -> None:
-        """A worker's process has ended."""
-        reason = "stopped" if worker.leaving else "crashed" if worker.startup else "not started"
-        self._dispatcher.settle(worker)
-        self._crew.ended(worker)
-        self._refuse()
-        if worker.leaving and worker.complaint:
+        """Settle the worker's jobs, forget it, and report its end."""
+        reason = "stopped" if worker.is_leaving else "crashed" if worker.startup else "not started"
+        self._traffic.settle(worker)
+        self._crew.on_gone(worker)
+        self._fail_if_refusing()
+        if worker.is_leaving and worker.complaint:
             self._listener.worker_complained(worker.pid, worker.complaint)
         self._listener.worker_stopped(worker.pid, reason, worker.exitcode)
         self._wake()
 
     def on_breaker(self, *, opened: bool) -> None:
-        """The breaker opened or closed."""
+        """Report the breaker, and fail the backlog if it is open."""
         if not opened:
             self._listener.breaker_closed()
             return
-        self._listener.breaker_opened(self._broken())
-        self._refuse()
+        self._listener.breaker_opened(self._broken_error())
+        self._fail_if_refusing()
 
-    def _spent(self, worker: Worker) -> None:
-        self._crew.spent(worker, self._dispatcher.service_time)
+    def _on_quota_used(self, worker: Worker) -> None:
+        self._crew.on_quota_used(worker, self._traffic.service_time)
 
-    def _broken(self) -> PoolBroken:
+    def _broken_error(self) -> PoolBroken:
         retry_in = self._crew.breaker.wait(monotonic())
         return PoolBroken(
             f"workers die again and again; the pool tries another one in {retry_in:.1f} s. The last: "
@@ -366,23 +352,18 @@ class WorkerPool:
             retry_in=retry_in,
         )
 
-    def _refuse(self) -> None:
-        # Called at each death too: the last of a crew may go after the breaker has opened.
-        if self._crew.breaker.is_refusing(monotonic()) and not self._dispatcher.ready:
-            self._dispatcher.fail_backlog(self._broken)
+    def _fail_if_refusing(self) -> None:
+        # Called at each death too: the last worker may end after the breaker has opened.
+        if self._crew.breaker.is_refusing(monotonic()) and not self._traffic.has_workers:
+            self._traffic.fail_backlog(self._broken_error)
 
     def _revive(self) -> None:
-        if self._closing or self._crew.workers:
+        if self._is_closing or self._crew.workers:
             return
-        self._crew.target = max(1, self._crew.target)
-        self._crew.adjust()
-        self._refuse()
+        self._crew.resize(max(1, self._crew.target))
+        self._fail_if_refusing()
 
     # --- waiting
-
-    def _preload_names(self) -> list[str]:
-        modules = [reference.partition(":")[0] for reference, _ in self._setup.tasks]
-        return [name for name in dict.fromkeys([*modules, *self._preload]) if name != "__main__"]
 
     def _clamp(self, workers: int) -> int:
         return max(self._min_workers, min(workers, self._max_workers))

@@ -1,1 +1,1 @@
-"""What a pool and its workers say to each other: frames, channels, a shared page."""
+"""Communication between a pool and its workers: messages, a socket, a shared page."""

@@ -1,4 +1,4 @@
-"""The parent's end of the socket to one worker: never blocks, reads whole messages, writes what fits."""
+"""The parent's end of the socket to one worker: non-blocking, reads whole messages, writes as much as fits."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel", "ProtocolError", "Reader"]
 
-_SCRATCH: Final = 128 * 1024  # so that a value of 100 KB arrives in one piece
-_TURN: Final = 2 * 1024 * 1024  # bytes moved for one worker, each way, before the loop gets its turn
-_SOCKET_BUFFER: Final = 1024 * 1024  # asked for; the kernel grants what net.core.wmem_max allows
+_SCRATCH: Final = 128 * 1024  # bytes; a value of 100 KB arrives in one piece
+_TURN: Final = (
+    2 * 1024 * 1024
+)  # bytes moved for one worker in each direction before control returns to the loop
+_SOCKET_BUFFER: Final = 1024 * 1024  # requested bytes; the kernel grants at most net.core.wmem_max
 _HEAD_LIMIT: Final = 1 << 30
 _BLOB_LIMIT: Final = 1 << 40
 _KINDS: Final = frozenset(Kind)
@@ -31,15 +33,15 @@ _LOOK: Final = message(Kind.LOOK)
 
 
 class ProtocolError(Exception):
-    """The other side sent what no worker sends: something else in that process wrote to its socket."""
+    """The other side sent no valid message: other code in that process wrote to its socket."""
 
 
 class Reader:
-    """Turns chunks of a stream into messages; a large part is received straight into its place.
+    """Turns chunks of a stream into messages. Large parts are received straight into their final memory.
 
-    While `target` is not None, the next bytes of the stream belong there: receive into it and call `filled`;
-    otherwise receive anywhere and call `feed`. `on_announced` sees the kind and the head of a message with a blob
-    before any of the blob is received, and may raise ProtocolError.
+    While `target` is not None, receive the next bytes of the stream into it and call `filled`. Otherwise receive into
+    any buffer and call `feed`. `on_announced` gets the kind and the head of a message with a blob before any of the
+    blob is received, and may raise ProtocolError.
     """
 
     def __init__(
@@ -51,41 +53,41 @@ class Reader:
         self._on_message = on_message
         self._on_announced = on_announced
         self._chunk = memoryview(b"")
-        self._between = False  # whether the next byte is the first of a message
+        self._is_between = False  # whether the next byte is the first of a message
         self._parser = self._parse()
         next(self._parser)
 
     def feed(self, chunk: memoryview) -> None:
-        """Take the next bytes of the stream.
+        """Process the next bytes of the stream.
 
         Raises:
-            ProtocolError: They are not what a worker sends.
+            ProtocolError: They are no valid message.
 
         """
-        if self._between and chunk == _LOOK:  # most chunks are
+        if self._is_between and chunk == _LOOK:  # most chunks are this message
             self._on_message(Kind.LOOK, b"", None)
             return
         self._chunk = chunk
         next(self._parser)
 
     def filled(self, count: int) -> None:
-        """Take note that the first `count` bytes of `target` have been received."""
+        """Process the first `count` bytes of `target`, which have been received."""
         if self.target is not None:
             self.target = self.target[count:] or None
         if self.target is None:
             next(self._parser)
 
     def close(self) -> None:
-        """Let go of a value that is half received."""
+        """Drop a partly received value."""
         self.target = None
         self._parser.close()
 
     def _parse(self) -> Generator[None, None, None]:
         while True:
             while not self._chunk:
-                self._between = True
+                self._is_between = True
                 yield
-                self._between = False
+                self._is_between = False
             header = self._cut(HEADER.size) or (yield from self._gather(HEADER.size))
             kind, size, blob_size = HEADER.unpack(header)
             if kind not in _KINDS or size > _HEAD_LIMIT or not NO_BLOB <= blob_size <= _BLOB_LIMIT:
@@ -98,7 +100,7 @@ class Reader:
             self._on_message(kind, head, blob)
 
     def _cut(self, size: int) -> bytes:
-        """Return the next bytes, if all of them are in the chunk; else none."""
+        """Return the next `size` bytes, or none unless the chunk holds all of them."""
         if size > len(self._chunk):
             return b""
         taken, self._chunk = self._chunk[:size], self._chunk[size:]
@@ -106,9 +108,8 @@ class Reader:
 
     def _gather(self, size: int) -> Generator[None, None, bytes]:
         try:
-            # A BytesIO over fresh zeroed memory hands that very memory out again: nothing is copied twice,
-            # and the memory is only touched as it is filled, so no single turn of the loop pays for all of
-            # it.
+            # getvalue() of a BytesIO over fresh zeroed memory returns that memory without a copy. The pages are
+            # touched only as they are filled, so no single turn of the loop pays for all of them.
             value = BytesIO(bytes(size))
         except MemoryError as error:
             raise ProtocolError(f"no memory for {size} bytes") from error
@@ -130,9 +131,9 @@ class Reader:
 class Channel:
     """One connected socket in an event loop.
 
-    `on_message` is called with kind, head and blob for each message, `on_announced` before a blob is received (see
-    Reader), `on_lost` when nothing more can come. After a ProtocolError it can still send, and what comes is thrown
-    away, so that the other side does not block.
+    `on_message` is called with kind, head and blob of each message, `on_announced` before a blob is received (see
+    Reader), `on_lost` when nothing more can be received. After a ProtocolError the channel still sends, and discards
+    its input, so that the other side does not block.
     """
 
     def __init__(
@@ -150,20 +151,24 @@ class Channel:
         self._fd = sock.fileno()
         self._on_lost = on_lost
         self._outgoing: deque[memoryview] = deque()
-        # Pages of its own, which go back to the system with the worker: on the heap, workers that come and go by the
-        # thousand leave holes.
+        # Separate pages return to the system with the worker. On the heap, thousands of workers would leave holes.
         self._scratch = memoryview(mmap.mmap(-1, _SCRATCH))
         self._reader = Reader(on_message, on_announced)
         self._received = 0
-        self._garbled = False
-        self._lost = False
+        self._is_garbled = False
+        self._is_lost = False
         self.progress = 0.0
-        """When some of what does not fit into the socket at once was sent last: monotonic seconds."""
+        """Monotonic seconds of the last partial write of queued output."""
         loop.add_reader(self._fd, self.receive)
 
+    def __repr__(self) -> str:
+        state = "lost" if self._is_lost else "garbled" if self._is_garbled else "open"
+        unsent = sum(map(len, self._outgoing))
+        return f"<Channel {state} fd={self._fd} received={self._received} unsent={unsent}>"
+
     def send(self, head: bytes, blob: Buffer | None = None) -> None:
-        """Send now as much as the socket takes, the rest when it takes more."""
-        if self._lost:
+        """Send as much as the socket accepts now, and the rest later."""
+        if self._is_lost:
             return
         if blob is None and not self._outgoing:
             try:
@@ -191,7 +196,7 @@ class Channel:
         """Send the first message, which carries a descriptor.
 
         Raises:
-            OSError: The socket does not take it.
+            OSError: The socket does not accept it.
 
         """
         attached = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))
@@ -199,16 +204,16 @@ class Channel:
         self.send(head[size:])
 
     @property
-    def unsent(self) -> bool:
-        """Whether something still waits for the socket to take it."""
+    def has_unsent(self) -> bool:
+        """True if output is waiting for the socket to accept it."""
         return bool(self._outgoing)
 
     def receive(self) -> None:
-        """Read what is there, up to a turn's worth, and hand over the messages in it."""
+        """Read the available bytes, up to one turn's limit, and dispatch the messages in them."""
         budget = _TURN
-        while budget > 0 and not self._lost:
+        while budget > 0 and not self._is_lost:
             direct = self._reader.target
-            # One call reads for as long as the worker keeps writing: only the size bounds its time.
+            # One call reads for as long as the worker keeps writing; only the size limits its duration.
             target = self._scratch if direct is None else direct[:budget]
             size = len(target)
             try:
@@ -224,7 +229,7 @@ class Channel:
             budget -= count
             self._received += count
             if direct is not None:
-                # A view that is still there when the value is complete would make BytesIO copy it.
+                # A view that exists when the value is complete would make BytesIO copy it.
                 target.release()
                 del direct
                 self._advance(self._reader.filled, count)
@@ -234,40 +239,40 @@ class Channel:
                 return
 
     def receive_all(self) -> None:
-        """Read to the end, or until nothing more is there: for a process that has ended."""
-        while not self._lost:
+        """Read everything that is available, after the process has ended."""
+        while not self._is_lost:
             before = self._received
             self.receive()
             if self._received == before:
                 return
 
     def close(self) -> None:
-        """Close the socket; nothing is called afterwards. Idempotent."""
+        """Close the socket. No callback is called afterwards. Idempotent."""
         self._detach()
         self._outgoing.clear()
         self._reader.close()
         self._socket.close()
 
-    def _advance(self, step: Callable[[Any], None], what: int | memoryview) -> None:
-        if self._garbled:
+    def _advance(self, step: Callable[[Any], None], argument: int | memoryview) -> None:
+        if self._is_garbled:
             return
         try:
-            step(what)
+            step(argument)
         except ProtocolError as error:
-            self._garbled = True
+            self._is_garbled = True
             self._reader.close()
             self._on_lost(error)
 
     def _flush(self) -> None:
         self._write()
-        if not self._outgoing and not self._lost:
+        if not self._outgoing and not self._is_lost:
             self._loop.remove_writer(self._fd)
 
     def _write(self) -> None:
-        """Send what the socket takes, up to a turn's worth; a small part together with what follows it."""
+        """Send what the socket accepts, up to one turn's limit, two parts in each call."""
         outgoing, budget = self._outgoing, _TURN
         while outgoing and budget > 0:
-            # No more than the budget in one call, for the same reason as in receive.
+            # At most the budget in one call, for the same reason as in receive.
             parts = [part[:budget] for part in islice(outgoing, 2)]
             try:
                 sent = self._socket.sendmsg(parts)
@@ -289,7 +294,7 @@ class Channel:
         self._on_lost(error)
 
     def _detach(self) -> None:
-        if not self._lost:
-            self._lost = True
+        if not self._is_lost:
+            self._is_lost = True
             self._loop.remove_reader(self._fd)
             self._loop.remove_writer(self._fd)

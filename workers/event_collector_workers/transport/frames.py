@@ -1,8 +1,7 @@
 """The messages between the pool and one worker: a fixed header, a msgpack head, perhaps a raw blob.
 
-A message is `HEADER`, then `head` bytes of msgpack, then `blob` bytes as they are. A blob length of -1 says
-that there is none, which is not the same as an empty one. Nothing here executes anything: what comes from a
-worker is data.
+A message is `HEADER`, then `head` bytes of msgpack, then `blob` bytes, unencoded. A blob length of -1 means no blob,
+as opposed to an empty one. Decoding executes nothing: everything from a worker is data.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ __all__ = [
     "Kind",
     "Outcome",
     "Record",
-    "Setup",
+    "WorkerSetup",
     "decode_batch",
     "decode_record",
     "decode_records",
@@ -36,31 +35,28 @@ __all__ = [
 HEADER: Final = struct.Struct("<IIq")  # kind, bytes of head, bytes of blob
 NO_BLOB: Final = -1
 BLOB_FROM: Final = 64 * 1024
-"""Bytes from which a value is better sent raw beside its head than inside it: page faults decide, see
-bench."""
+"""Bytes from which a value is sent raw beside its head instead of inside it. Measured in bench; page faults decide."""
 
-_MARK: Final = 0xEC0D0000  # no other writer to this socket begins its bytes with this by accident
+_MARK: Final = 0xEC0D0000  # foreign output on this socket does not begin with this by accident
 
 
 class Kind(IntEnum):
-    """What a message is. The upper half of the number is the same in all and tells garbage from messages."""
+    """The kinds of messages. The upper half of each number is the same and distinguishes messages from garbage."""
 
-    SETUP = _MARK + 1  # to the worker, once: the tasks, with the shared page as an attached descriptor
-    JOBS = _MARK + 2  # to the worker: a Batch
-    STOP = _MARK + 3  # to the worker: finish what came before, close the tasks, exit
-    READY = _MARK + 4  # from the worker, once: the tasks are open
-    FAILED = _MARK + 5  # from the worker: it cannot start; the head is the traceback's text
-    LOOK = _MARK + 6  # from the worker: there are records in the shared page
-    RESULT = (
-        _MARK + 7
-    )  # from the worker: one Record that does not fit into the shared page, perhaps with a blob
-    STOPPED = (
-        _MARK + 8
-    )  # from the worker, last: the tasks are closed; the head is a traceback's text, or empty
+    # to the worker
+    SETUP = _MARK + 1  # once: the tasks; the shared page is an attached descriptor
+    JOBS = _MARK + 2  # a Batch
+    STOP = _MARK + 3  # finish earlier jobs, close the tasks, exit
+    # from the worker
+    READY = _MARK + 4  # once: the tasks are open
+    FAILED = _MARK + 5  # the worker cannot start; the head is the text of a traceback
+    LOOK = _MARK + 6  # the shared page holds records
+    RESULT = _MARK + 7  # one Record that does not fit into the shared page, perhaps with a blob
+    STOPPED = _MARK + 8  # last: the tasks are closed; the head is the text of a traceback, or empty
 
 
 class Outcome(IntEnum):
-    """How one job ended in the worker."""
+    """The ways a job can end in the worker."""
 
     DONE = 0
     ERROR = 1  # the task raised; the body is the traceback's text
@@ -68,31 +64,30 @@ class Outcome(IntEnum):
 
 
 Batch = tuple[int, list[tuple[int, bytes]]]
-"""The sequence number of the first job, then (task, body) of each; a blob belongs to the only job of its
-batch."""
+"""Sequence number of the first job, then (task, body) of each job. A job with a blob is alone in its batch."""
 
 Record = tuple[int, int, float, bytes]
 """Sequence number, Outcome, seconds inside the task, body."""
 
 
-class Setup(msgspec.Struct, frozen=True, array_like=True):
-    """What a worker must know before its first job."""
+class WorkerSetup(msgspec.Struct, frozen=True, array_like=True):
+    """The information that a worker needs before its first job."""
 
     parent: int
-    """The pool's process id: the worker ends when that process does."""
+    """The pool's process id. The worker ends when that process ends."""
     tasks: list[tuple[str, bytes]]
     """Reference and argument of each task factory, in the order of the task numbers."""
 
 
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_batch: Final = msgspec.msgpack.Decoder(Batch).decode
-decode_setup: Final = msgspec.msgpack.Decoder(Setup).decode
+decode_setup: Final = msgspec.msgpack.Decoder(WorkerSetup).decode
 _decode_records: Final = msgspec.msgpack.Decoder(list[Record]).decode
 decode_record: Final[Callable[[bytes], Record]] = msgspec.msgpack.Decoder(Record).decode
 
 
 def decode_records(count: int, records: bytes) -> list[Record]:
-    """Decode `count` records that stand one after the other, in one go.
+    """Decode `count` consecutive records in one call.
 
     Raises:
         msgspec.DecodeError: The bytes are not exactly that many records.
@@ -102,5 +97,5 @@ def decode_records(count: int, records: bytes) -> list[Record]:
 
 
 def message(kind: Kind, head: bytes = b"", blob_size: int = NO_BLOB) -> bytes:
-    """Return a message but for its blob, which follows as it is."""
+    """Return a message without its blob, which follows unencoded."""
     return HEADER.pack(kind, len(head), blob_size) + head

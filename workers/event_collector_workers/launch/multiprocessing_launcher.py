@@ -1,0 +1,122 @@
+"""Workers that `multiprocessing` starts: spawn, fork, or a context of the program."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+from event_collector_workers.child.signals import interrupts_blocked
+from event_collector_workers.child.workplace import main
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+    from collections.abc import Callable
+    from multiprocessing.context import BaseContext
+    from multiprocessing.process import BaseProcess
+
+    from event_collector_workers.child.workplace import Initialize
+    from event_collector_workers.launch.launcher import Handle
+
+__all__ = ["MultiprocessingLauncher"]
+
+_alive: weakref.WeakSet[MultiprocessingHandle] = weakref.WeakSet()
+
+
+@atexit.register
+def _kill_at_exit() -> None:
+    # multiprocessing joins its children at exit, and these end only when this process does. Exit functions run in
+    # reverse order: this one runs first, because multiprocessing.util, which registers the join, is imported above.
+    for handle in list(_alive):
+        handle.kill()
+
+
+class MultiprocessingHandle:
+    """A `multiprocessing` process."""
+
+    def __init__(self, process: BaseProcess) -> None:
+        self.pid = process.pid or 0
+        self._process = process
+        _alive.add(self)
+
+    def __repr__(self) -> str:
+        return f"<MultiprocessingHandle pid={self.pid}>"
+
+    def watch(self, loop: asyncio.AbstractEventLoop, on_exit: Callable[[int | None], None]) -> None:
+        """Call `on_exit` once after the process has ended, with its exit code."""
+        fd = self._open_pidfd()
+
+        def ended() -> None:
+            code = self._process.exitcode
+            if code is None:  # the descriptor is ahead of the exit code
+                return
+            loop.remove_reader(fd)
+            if fd != self._process.sentinel:
+                os.close(fd)
+            self._forget()
+            on_exit(code)
+
+        loop.add_reader(fd, ended)
+
+    def kill(self) -> None:
+        """End the process with SIGKILL. A no-op if it has ended."""
+        with contextlib.suppress(ValueError, OSError):
+            self._process.kill()
+
+    def _open_pidfd(self) -> int:
+        # A sentinel that is a pipe stays open as long as any descendant of the worker holds it; a pidfd does not.
+        # This process cannot wait for the fork server's children: their sentinel is a pipe from the server, which
+        # carries the exit code.
+        if sys.platform == "linux" and type(self._process).__name__ != "ForkServerProcess":
+            with contextlib.suppress(OSError):
+                return os.pidfd_open(self.pid)
+        return self._process.sentinel
+
+    def _forget(self) -> None:
+        _alive.discard(self)
+        self._process.join()
+        self._process.close()
+
+
+class MultiprocessingLauncher:
+    """Starts workers with a `multiprocessing` context, each in a short-lived thread."""
+
+    def __init__(
+        self, context: BaseContext, loop: asyncio.AbstractEventLoop, initialize: Initialize | None
+    ) -> None:
+        self._context = context
+        self._loop = loop
+        self._initialize = initialize
+
+    def __repr__(self) -> str:
+        return f"<MultiprocessingLauncher {self._context.get_start_method()}>"
+
+    def launch(self, connection: socket.socket, done: Callable[[Handle | BaseException], None]) -> None:
+        """Start a process without blocking the loop, and close `connection` in this process."""
+
+        def start() -> None:
+            outcome: Handle | BaseException
+            try:
+                with connection, interrupts_blocked():
+                    process = self._context.Process(  # type: ignore[attr-defined]
+                        target=main, args=(connection, self._initialize), daemon=False
+                    )
+                    process.start()
+                outcome = MultiprocessingHandle(process)
+            except BaseException as error:
+                outcome = error
+            with contextlib.suppress(RuntimeError):  # the loop was closed: the worker ends by itself
+                self._loop.call_soon_threadsafe(done, outcome)
+
+        try:
+            threading.Thread(target=start, name="worker-launch", daemon=True).start()
+        except RuntimeError:  # the interpreter is shutting down and starts no more threads
+            start()
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to release."""

@@ -1,0 +1,61 @@
+"""The choice of a launcher by start method."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from typing import TYPE_CHECKING
+
+from event_collector_workers.launch.multiprocessing_launcher import MultiprocessingLauncher
+from event_collector_workers.launch.zygote_launcher import ZygoteLauncher
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+    from multiprocessing.context import BaseContext
+
+    from event_collector_workers.child.workplace import Initialize
+    from event_collector_workers.launch.launcher import Launcher
+
+__all__ = ["check_start_method", "is_importing_main", "make_launcher"]
+
+
+def make_launcher(
+    loop: asyncio.AbstractEventLoop,
+    start_method: str | None,
+    context: BaseContext | None,
+    preload: Sequence[str],
+    initialize: Initialize | None,
+) -> Launcher:
+    """Return the launcher for a start method, or for the program's own context.
+
+    "forkserver", the default where it exists, is a zygote. If the initializer has an argument that only
+    multiprocessing can hand to a child, such as a lock, multiprocessing's own fork server is used instead.
+    """
+    methods = multiprocessing.get_all_start_methods()
+    if context is None and start_method is None:
+        start_method = "forkserver" if "forkserver" in methods else "spawn"
+    if context is None and start_method == "forkserver" and not getattr(sys, "frozen", False):
+        try:
+            return ZygoteLauncher(loop, preload, initialize)
+        except Exception:
+            if initialize is None:
+                raise
+    return MultiprocessingLauncher(context or multiprocessing.get_context(start_method), loop, initialize)
+
+
+def check_start_method(start_method: str | None) -> None:
+    """Refuse a start method that this platform does not have.
+
+    Raises:
+        ValueError: The platform does not have it.
+
+    """
+    methods = multiprocessing.get_all_start_methods()
+    if start_method is not None and start_method not in methods:
+        raise ValueError(f"start_method must be one of {', '.join(methods)}, not {start_method!r}")
+
+
+def is_importing_main() -> bool:
+    """Return whether this process is a starting worker that is importing the program's main module."""
+    return getattr(multiprocessing.current_process(), "_inheriting", False)
