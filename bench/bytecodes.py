@@ -103,10 +103,7 @@ async def within_a_worker(events: int) -> float:
     fd = create_page_file()
     ours, theirs = socket.socketpair()
     parent, page = ParentPage(fd), WorkerPage(fd)
-    workplace, task = (
-        Workplace(theirs, Inbox(theirs), page),
-        open_host(seal(Collector("c", process, mode="process"))),
-    )
+    workplace, task = (Workplace(theirs, Inbox(theirs), page), open_host(seal(Collector("c", process, mode="process"))))
     body, _ = encode_payload(Payload(VALUE), "c")
     parent.promise()
 
@@ -200,9 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.bytecodes", description=__doc__)
     parser.add_argument("figures", nargs="+", choices=[*FIGURES, "all"], help=f"{', '.join(FIGURES)}, or all")
     parser.add_argument("--events", type=int, default=20_000, help="default: %(default)s")
-    parser.add_argument(
-        "--existing", action="store_true", help="of the existing library, which has no processes"
-    )
+    parser.add_argument("--existing", action="store_true", help="of the existing library, which has no processes")
     arguments = parser.parse_args()
     figures = list(FIGURES) if "all" in arguments.figures else arguments.figures
     if sys.version_info < (3, 12):
@@ -213,11 +208,7 @@ def main() -> None:
     from bench.interpreters import existing_library
 
     # As a script, it finds the library of that interpreter and not this one.
-    command = [
-        existing_library(),
-        __file__,
-        *(figure for figure in figures if figure in ("burst", "one-at-a-time")),
-    ]
+    command = [existing_library(), __file__, *(figure for figure in figures if figure in ("burst", "one-at-a-time"))]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command += ["--events", str(arguments.events)]
     sys.exit(subprocess.run(command, env=environment, check=False).returncode)

@@ -34,9 +34,7 @@ IMPORTS = (
     Import("the package", "import event_collector", 0.5),
     Import("what handlers use", "from event_collector import Context, Ok, Payload", 1.2),
     Import("a queue", "from event_collector import Collector, CollectorQueue", 8.0),
-    Import(
-        "a worker, `def`", "import event_collector_workers.launch.zygote, event_collector.remote.host", 2.2
-    ),
+    Import("a worker, `def`", "import event_collector_workers.launch.zygote, event_collector.remote.host", 2.2),
     Import(
         "a worker, `async def`",
         "import event_collector_workers.launch.zygote, event_collector.remote.host, event_collector.remote.host_loop",
@@ -60,9 +58,7 @@ def cpu_seconds(code: str) -> float:
 def main() -> None:
     """Measure, print a table; with --check tell by the exit status whether the bounds hold."""
     parser = argparse.ArgumentParser(description="What imports cost, as multiples of `import asyncio`.")
-    parser.add_argument(
-        "--rounds", type=int, default=ROUNDS, help="how often each is measured (default: %(default)s)"
-    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each is measured (default: %(default)s)")
     parser.add_argument("--check", action="store_true", help="status 1 if one is above its bound")
     options = parser.parse_args()
     everything = (NOTHING, YARDSTICK, *IMPORTS)
@@ -76,9 +72,7 @@ def main() -> None:
         ratios = [(costs[one.name] - costs["nothing"]) / yardstick for costs in rounds]
         middle = median(ratios)
         verdict = "MISSED" if min(ratios) > one.at_most else "met"
-        print(
-            f"{one.name:<24}{middle:>8.2f}{min(ratios):>8.2f}{max(ratios):>8.2f}{one.at_most:>8.2f}   {verdict}"
-        )
+        print(f"{one.name:<24}{middle:>8.2f}{min(ratios):>8.2f}{max(ratios):>8.2f}{one.at_most:>8.2f}   {verdict}")
         if min(ratios) > one.at_most:
             broken.append(one.name)
     if broken and options.check:

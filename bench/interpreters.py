@@ -86,9 +86,7 @@ def _make(folder: Path, python: Path, *requirements: str) -> Path:
         _run(made, "-m", "pip", "install", "--quiet", *requirements)
     except subprocess.CalledProcessError as exc:
         shutil.rmtree(folder, ignore_errors=True)
-        raise Unavailable(
-            f"{' '.join(requirements)} cannot be installed for {python}:\n{exc.stderr}"
-        ) from exc
+        raise Unavailable(f"{' '.join(requirements)} cannot be installed for {python}:\n{exc.stderr}") from exc
     return made
 
 

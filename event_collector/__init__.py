@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from event_collector.publisher import EventPublisher
     from event_collector.queue import CollectorQueue
     from event_collector.tiers.executors.dask.dask_workers import dask_workers
-    from event_collector.values.context import Context
+    from event_collector.values.context import Context, Record
     from event_collector.values.errors import (
         ConfigError,
         DeadlineExceeded,
@@ -46,14 +46,15 @@ if TYPE_CHECKING:
     )
     from event_collector.values.payload import Delivery, Payload
     from event_collector.values.refusals import QueueFull, QueueShutDown
-    from event_collector.values.results import Error, Ok, Record, Result, ResultList, abind
+    from event_collector.values.results import Error, Ok, Result, ResultList, abind
     from event_collector_workers import ScaledProcessPoolExecutor, WorkerCrashed, WorkerLimits
 
 _HOMES = {
     "events.dead_letters": "DeadLetter DeadLetters",
     "events.event": "CollectorEvent QueueType",
     "publisher": "EventPublisher",
-    "handlers.collector": "Collector CollectorDict CollectorList LifecycleManager Processor",
+    "handlers.collector": "Collector CollectorDict CollectorList Processor",
+    "handlers.lifecycle": "LifecycleManager",
     "handlers.retry": "Retry",
     "handlers.router": "Router SimpleRouter",
     "handlers.running_event": "add_event_context event_context",
@@ -69,9 +70,7 @@ _HOMES = {
     "values.results": "Error Ok Result ResultList abind",
 }
 _HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names.split()}
-_HOME_OF |= dict.fromkeys(
-    ("ScaledProcessPoolExecutor", "WorkerCrashed", "WorkerLimits"), "event_collector_workers"
-)
+_HOME_OF |= dict.fromkeys(("ScaledProcessPoolExecutor", "WorkerCrashed", "WorkerLimits"), "event_collector_workers")
 
 __all__ = [
     "Collector",

@@ -3,14 +3,9 @@
 import sys
 from types import ModuleType
 
-from event_collector.handlers.collector import (
-    Collector,
-    CollectorDict,
-    CollectorList,
-    LifecycleManager,
-    Processor,
-)
+from event_collector.handlers.collector import Collector, CollectorDict, CollectorList, Processor
 from event_collector.handlers.decorator import collector
+from event_collector.handlers.lifecycle import LifecycleManager
 
 __all__ = ["Collector", "CollectorDict", "CollectorList", "LifecycleManager", "Processor", "collector"]
 

@@ -90,9 +90,7 @@ def _traced(collector: Collector, tracer: Tracer, durations: Histogram, process:
     async def traced(payload: Payload[Any]) -> Any:
         began, failed = monotonic(), dict[str, str]()
         attributes = {**common, **_attributes_of(payload)}
-        with tracer.start_as_current_span(
-            f"process {key}", kind=SpanKind.CONSUMER, attributes=attributes
-        ) as span:
+        with tracer.start_as_current_span(f"process {key}", kind=SpanKind.CONSUMER, attributes=attributes) as span:
             if collector.place not in (COROUTINE, THREAD):
                 carrier: dict[str, str] = {}
                 propagate.inject(carrier)

@@ -39,9 +39,7 @@ class QueueCollector(Collector):
 
     """
 
-    def __init__(
-        self, queues: "CollectorQueue | Mapping[str, CollectorQueue]", *, timeout: float = TIMEOUT
-    ) -> None:
+    def __init__(self, queues: "CollectorQueue | Mapping[str, CollectorQueue]", *, timeout: float = TIMEOUT) -> None:
         by_name = queues if isinstance(queues, Mapping) else {queues.id: queues}
         self._observers = {name: ThreadSafeObserver(queue, timeout) for name, queue in by_name.items()}
 

@@ -225,10 +225,7 @@ class CollectorQueue:
             history=settings.metrics_history_size,
         )
         self.dead_letters = DeadLetters(
-            settings.max_dead_letters,
-            send=self._resend,
-            on_added=self._tell_dead_letter,
-            log=self._log,
+            settings.max_dead_letters, send=self._resend, on_added=self._tell_dead_letter, log=self._log
         )
         self._dispatcher = Dispatcher(
             queue_type=queue_type,
@@ -407,9 +404,7 @@ class CollectorQueue:
 def _by_key(collectors: CollectorList) -> dict[str, Collector]:
     found: dict[str, Collector] = {}
     if isinstance(collectors, Collector):
-        raise ConfigError(
-            f"collectors is a list: write CollectorQueue([...]) around collector {collectors.key!r}"
-        )
+        raise ConfigError(f"collectors is a list: write CollectorQueue([...]) around collector {collectors.key!r}")
     for collector in collectors:
         if not isinstance(collector, Collector):
             raise ConfigError(_no_collector(collector))

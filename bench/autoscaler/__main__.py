@@ -20,9 +20,7 @@ from bench.autoscaler.contest import (
 )
 from bench.autoscaler.drawing import draw
 
-HEAD = (
-    f"{'':22}{'min thr':>8}{'p50x':>8}{'p99x':>8}{'ws':>7}{'actions':>9}{'lost':>7}{'to 90%':>8}{'slow':>7}"
-)
+HEAD = f"{'':22}{'min thr':>8}{'p50x':>8}{'p99x':>8}{'ws':>7}{'actions':>9}{'lost':>7}{'to 90%':>8}{'slow':>7}"
 DETAIL = f"{'':22}{'thr':>8}{'p50x':>8}{'p99x':>8}{'ws':>7}{'actions':>9}{'lost':>7}{'to 90%':>8}"
 
 
@@ -59,17 +57,11 @@ def _options() -> argparse.Namespace:
         default=list(FAMILIES),
         help="the workloads that the law was made with, others, or both",
     )
-    parser.add_argument(
-        "--seeds", type=int, default=3, help="runs of each workload, each with other random numbers"
-    )
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each workload, each with other random numbers")
     parser.add_argument("--ours", action="store_true", help="leave out the opponents")
     parser.add_argument("--detail", action="store_true", help="show every workload")
-    parser.add_argument(
-        "--check", action="store_true", help="fail when this library breaks one of its bounds"
-    )
-    parser.add_argument(
-        "--draw", type=Path, metavar="FOLDER", help="draw the courses of the first seed as SVG"
-    )
+    parser.add_argument("--check", action="store_true", help="fail when this library breaks one of its bounds")
+    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="draw the courses of the first seed as SVG")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes to simulate in")
     return parser.parse_args()
 

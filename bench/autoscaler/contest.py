@@ -54,15 +54,7 @@ class Standing:
     reached_slow: float
 
 
-BOUNDS = {
-    "p50": 1.15,
-    "p99": 1.4,
-    "cost": 1.5,
-    "actions": 600,
-    "lost": 0,
-    "reached": 1.5,
-    "reached_slow": 6.0,
-}
+BOUNDS = {"p50": 1.15, "p99": 1.4, "cost": 1.5, "actions": 600, "lost": 0, "reached": 1.5, "reached_slow": 6.0}
 LEAST_THROUGHPUT = {2: 0.97, 16: 0.97, 64: 0.93}
 
 
@@ -120,9 +112,7 @@ def score(workload: Workload, seed: int, laws: Iterable[str]) -> Iterator[Score]
         )
 
 
-def contest(
-    cores: int, seeds: Iterable[int], laws: Iterable[str], jobs: int = 1, family: str = "known"
-) -> list[Score]:
+def contest(cores: int, seeds: Iterable[int], laws: Iterable[str], jobs: int = 1, family: str = "known") -> list[Score]:
     """Run the laws on all workloads of a family and size, in `jobs` processes."""
     numbers = range(len(FAMILIES[family](cores)))
     tasks = [(family, cores, number, seed, tuple(laws)) for seed in seeds for number in numbers]

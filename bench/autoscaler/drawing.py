@@ -42,12 +42,7 @@ def render(
 
 
 def _panel(
-    top: int,
-    label: str,
-    value: Callable[[Moment], float],
-    duration: float,
-    outcomes: Sequence[Outcome],
-    width: int,
+    top: int, label: str, value: Callable[[Moment], float], duration: float, outcomes: Sequence[Outcome], width: int
 ) -> list[str]:
     highest = max((value(moment) for outcome in outcomes for moment in outcome.course), default=0.0) or 1.0
     bottom = top + HEIGHT
@@ -59,9 +54,7 @@ def _panel(
     ]
     for number, outcome in enumerate(outcomes):
         points = _stairs([(moment[0], value(moment)) for moment in outcome.course], duration)
-        scaled = " ".join(
-            f"{LEFT + t / duration * width:.1f},{bottom - v / highest * HEIGHT:.1f}" for t, v in points
-        )
+        scaled = " ".join(f"{LEFT + t / duration * width:.1f},{bottom - v / highest * HEIGHT:.1f}" for t, v in points)
         colour = COLOURS[number % len(COLOURS)]
         parts.append(f'<polyline points="{scaled}" fill="none" stroke="{colour}" stroke-width="1.3"/>')
     return parts

@@ -169,9 +169,7 @@ class HillClimbing(Sizer):
         wave_of_sizes = self._component(self._sizes)
         wave_of_throughputs = self._component(self._throughputs) / mean
         noise = abs(self._component(self._throughputs, 2.5)) / mean
-        ratio = (
-            (wave_of_throughputs / wave_of_sizes).real * self._control if abs(wave_of_sizes) > 1e-9 else 0.0
-        )
+        ratio = (wave_of_throughputs / wave_of_sizes).real * self._control if abs(wave_of_sizes) > 1e-9 else 0.0
         confidence = min(1.0, abs(wave_of_throughputs) / max(noise, 1e-9) / 3.0)
         move = max(-1.0, min(1.0, ratio - self.TARGET_RATIO)) * confidence
         self._control += math.copysign(abs(move) ** 2.0 * self.GAIN, move) if move else 0.0
@@ -180,9 +178,7 @@ class HillClimbing(Sizer):
     def _component(self, samples: deque[float], factor: float = 1.0) -> complex:
         """Return the wave of the control period, or of one `factor` times as fast, in the samples."""
         angle = math.tau * factor / self.WAVE
-        return sum(value * cmath.exp(-1j * angle * index) for index, value in enumerate(samples)) / len(
-            samples
-        )
+        return sum(value * cmath.exp(-1j * angle * index) for index, value in enumerate(samples)) / len(samples)
 
 
 class Gradient2(Sizer):
@@ -202,9 +198,7 @@ class Gradient2(Sizer):
         self._seen = (view.completions, view.wall)
         if completions > 0:
             short = wall / completions
-            self._long = (
-                short if not self._long else self._long + (short - self._long) * 2.0 / (self.LONG + 1)
-            )
+            self._long = short if not self._long else self._long + (short - self._long) * 2.0 / (self.LONG + 1)
             if self._long > 2.0 * short:
                 self._long *= 0.95
             if view.busy >= self._limit / 2.0:

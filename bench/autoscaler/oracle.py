@@ -21,9 +21,7 @@ class Oracle:
 
     def decide(self, readings: Readings) -> Plan:
         now = readings.now
-        placement = {
-            source.key: source.best_tier(now) for source in self._workload.sources if source.adaptive
-        }
+        placement = {source.key: source.best_tier(now) for source in self._workload.sources if source.adaptive}
         present = dict.fromkeys(Tier, 0.0)
         for reading in readings.collectors:
             tier = placement.get(reading.key, reading.tier)

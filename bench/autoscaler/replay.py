@@ -33,18 +33,12 @@ HEAD = f"{'':16}{'':10}{'finished':>9}{'p50':>9}{'p99':>9}{'consumers':>10}{'wor
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.autoscaler.replay", description=__doc__.split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m bench.autoscaler.replay", description=__doc__.split("\n")[0])
     parser.add_argument("--draw", type=Path, metavar="FOLDER", help="draw the courses as SVG")
-    parser.add_argument(
-        "--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="some of them"
-    )
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="some of them")
     options = parser.parse_args()
     _take_two_cores()
-    print(
-        f"seconds; most consumers and workers; changes of size and place. {CORES} cores, {DURATION:.0f} s each"
-    )
+    print(f"seconds; most consumers and workers; changes of size and place. {CORES} cores, {DURATION:.0f} s each")
     print(HEAD)
     for workload in workloads(CORES):
         if workload.name in options.only:
@@ -125,9 +119,7 @@ async def _replay(workload: Workload) -> Outcome:
     return outcome
 
 
-async def _send(
-    queue: CollectorQueue, workload: Workload, begin: float
-) -> list[tuple[float, CollectorEvent]]:
+async def _send(queue: CollectorQueue, workload: Workload, begin: float) -> list[tuple[float, CollectorEvent]]:
     publisher = queue.get_publisher()
     sent: list[tuple[float, CollectorEvent]] = []
     for event in workload.arrivals(SEED):

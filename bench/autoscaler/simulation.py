@@ -8,14 +8,7 @@ from bench.autoscaler.host import Host, Loop
 from bench.autoscaler.records import Job, Outcome, Tally
 from bench.autoscaler.worker_tier import WorkerTier
 from bench.autoscaler.workloads import Event, Workload
-from event_collector_workers.autoscaler import (
-    MachineReading,
-    Readings,
-    ScalingLaw,
-    Tier,
-    TierReading,
-    burst_size,
-)
+from event_collector_workers.autoscaler import MachineReading, Readings, ScalingLaw, Tier, TierReading, burst_size
 
 DISPATCH = 20e-6
 DECISION = 100e-6

@@ -4,16 +4,7 @@ import math
 import random
 from dataclasses import replace
 
-from bench.autoscaler.workloads import (
-    MIB,
-    Shape,
-    Source,
-    Workload,
-    burning,
-    calling,
-    constant,
-    stepped,
-)
+from bench.autoscaler.workloads import MIB, Shape, Source, Workload, burning, calling, constant, stepped
 from event_collector_workers.autoscaler import Tier
 
 
@@ -26,16 +17,12 @@ def _courses(cores: int) -> list[Workload]:
     def story(name: str, load: Shape, duration: float) -> Workload:
         return Workload(name, cores, duration, (burning(cores, load),))
 
-    twins = replace(
-        burning(cores, constant(0.1)), bursts=((20.0, 15 * cores), (21.5, 15 * cores), (40.0, 30 * cores))
-    )
+    twins = replace(burning(cores, constant(0.1)), bursts=((20.0, 15 * cores), (21.5, 15 * cores), (40.0, 30 * cores)))
     weather = _noise(240.0, 0.35)
     return [
         Workload("two bursts in a row", cores, 70.0, (twins,)),
         story(
-            "noisy day",
-            lambda now: max(0.02, (0.4 - 0.33 * math.cos(now * math.tau / 120.0)) * weather(now)),
-            240.0,
+            "noisy day", lambda now: max(0.02, (0.4 - 0.33 * math.cos(now * math.tau / 120.0)) * weather(now)), 240.0
         ),
         # The worker tier is kept for 15 s and the loop's for 10 s after its need: these wake up just after that.
         story("on and off every 18 s", lambda now: 0.7 if now % 18.0 < 2.0 else 0.01, 120.0),
@@ -120,9 +107,7 @@ def _on_the_loop(cores: int) -> list[Workload]:
         constant(0.03),
         adaptive=True,
     )
-    beside = Source(
-        "beside", Tier.COROUTINE, constant(150.0), constant(0.0002), constant(0.04), adaptive=True
-    )
+    beside = Source("beside", Tier.COROUTINE, constant(150.0), constant(0.0002), constant(0.04), adaptive=True)
     pulses = calling(lambda now: 500.0 if now % 12.0 < 2.0 else 5.0, 0.1)
     return [
         Workload("herd of calls every 7 s", cores, 62.0, (herd,)),

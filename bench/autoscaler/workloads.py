@@ -86,10 +86,7 @@ class Workload:
             now += chance.expovariate(highest)
         return [
             Event(
-                at,
-                number,
-                _scattered(source.cpu(at), source, chance),
-                _scattered(source.waiting(at), source, chance),
+                at, number, _scattered(source.cpu(at), source, chance), _scattered(source.waiting(at), source, chance)
             )
             for at in times
         ]
@@ -115,13 +112,9 @@ def stepped(before: float, after: float, at: float, until: float = math.inf) -> 
     return lambda now: after if at <= now < until else before
 
 
-def burning(
-    cores: float, load: Shape, cpu: float = 0.04, key: str = "burn", scatter: str = "gamma"
-) -> Source:
+def burning(cores: float, load: Shape, cpu: float = 0.04, key: str = "burn", scatter: str = "gamma") -> Source:
     """Return a source of CPU work for processes that loads `load` of `cores`."""
-    return Source(
-        key, Tier.PROCESS, lambda now: load(now) * cores / cpu, constant(cpu), constant(0.0), scatter=scatter
-    )
+    return Source(key, Tier.PROCESS, lambda now: load(now) * cores / cpu, constant(cpu), constant(0.0), scatter=scatter)
 
 
 def calling(rate: Shape, waiting: float = 0.1, cpu: float = 0.0003, key: str = "call") -> Source:
@@ -173,14 +166,7 @@ def _limits(cores: int) -> list[Workload]:
     noisy = burning(cores, constant(0.4))
     return [
         Workload(
-            "slow start",
-            cores,
-            100.0,
-            (slow,),
-            startup_latency=4.0,
-            startup_cpu=1.0,
-            step=40.0,
-            needed=0.7 * cores,
+            "slow start", cores, 100.0, (slow,), startup_latency=4.0, startup_cpu=1.0, step=40.0, needed=0.7 * cores
         ),
         Workload(
             "memory limit",
@@ -234,14 +220,7 @@ def _back_ends(cores: int) -> list[Workload]:
     return [
         Workload("saturating back end", cores, 60.0, (saturating,)),
         Workload("slow back end", cores, 60.0, (slower,), changes=(20.0, 40.0)),
-        Workload(
-            "IO only",
-            cores,
-            60.0,
-            (calling(stepped(30.0, 600.0, 20.0), 0.15),),
-            step=20.0,
-            needed=600.0 * 0.15,
-        ),
+        Workload("IO only", cores, 60.0, (calling(stepped(30.0, 600.0, 20.0), 0.15),), step=20.0, needed=600.0 * 0.15),
     ]
 
 
@@ -256,9 +235,7 @@ def _placements(cores: int) -> list[Workload]:
         stepped(0.05, 0.005, 25.0),
         adaptive=True,
     )
-    heavy = Source(
-        "heavy", Tier.COROUTINE, stepped(60.0, 300.0, 20.0), constant(0.003), constant(0.03), adaptive=True
-    )
+    heavy = Source("heavy", Tier.COROUTINE, stepped(60.0, 300.0, 20.0), constant(0.003), constant(0.03), adaptive=True)
     light = Source("light", Tier.COROUTINE, constant(200.0), constant(0.0003), constant(0.05), adaptive=True)
     return [
         Workload("mixed", cores, 60.0, mixed, step=20.0, needed=0.4 * cores + 0.6 * cores + 16.0),

@@ -26,9 +26,7 @@ from bench.brokers.server import NoServer, nats_server, redis_server
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m bench.brokers",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m bench.brokers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--events", type=int, default=10_000, help="in each run (default: %(default)s)")
     parser.add_argument("--size", type=int, default=200, help="bytes of each payload (default: %(default)s)")
@@ -64,25 +62,16 @@ def contests(found: list[Broker], mode: str, options: argparse.Namespace) -> dic
 
 def show(mode: str, samples: dict[str, list[Sample]]) -> None:
     """Print the medians, and the ratios to the local queue."""
-    print(
-        f"\nhandler of mode {mode!r}: microseconds for each event, median of {len(samples['local'])} rounds"
-    )
+    print(f"\nhandler of mode {mode!r}: microseconds for each event, median of {len(samples['local'])} rounds")
     print(
         f"  {'':<14} {'time':>8} {'CPU here':>9} {'broker':>8}   against local, median [least .. greatest]: time; CPU"
     )
     for side, taken in samples.items():
-        wall, program, broker, publishing = (
-            statistics.median(figure) * 1e6 for figure in zip(*taken, strict=True)
-        )
+        wall, program, broker, publishing = (statistics.median(figure) * 1e6 for figure in zip(*taken, strict=True))
         pairs = list(zip(taken, samples["local"], strict=True))
         times = _spread([mine.wall / theirs.wall for mine, theirs in pairs])
-        cpu = _spread(
-            [(mine.program + mine.broker) / (theirs.program + theirs.broker) for mine, theirs in pairs]
-        )
-        print(
-            f"  {side:<14} {wall:8.1f} {program:9.1f} {broker:8.1f} {publishing:8.1f}   {times};  {cpu}",
-            flush=True,
-        )
+        cpu = _spread([(mine.program + mine.broker) / (theirs.program + theirs.broker) for mine, theirs in pairs])
+        print(f"  {side:<14} {wall:8.1f} {program:9.1f} {broker:8.1f} {publishing:8.1f}   {times};  {cpu}", flush=True)
 
 
 def _spread(ratios: list[float]) -> str:
@@ -92,9 +81,7 @@ def _spread(ratios: list[float]) -> str:
 def main() -> int:
     options = _arguments()
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
-    print(
-        f"== Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, load {load}, {options.events:,} events a run"
-    )
+    print(f"== Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, load {load}, {options.events:,} events a run")
     with brokers() as found:
         for mode in HANDLERS:
             sides = contests(found, mode, options)

@@ -30,9 +30,7 @@ class Server:
     def __init__(self, folder: Path, *command: str) -> None:
         self._folder = folder
         self.port = free_port()
-        self._command = [
-            part.replace("PORT", str(self.port)).replace("FOLDER", str(folder)) for part in command
-        ]
+        self._command = [part.replace("PORT", str(self.port)).replace("FOLDER", str(folder)) for part in command]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

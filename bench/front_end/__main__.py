@@ -21,31 +21,17 @@ def _arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("figures", nargs="+", choices=[*FIGURES, "all"], metavar="figure")
-    parser.add_argument(
-        "--python", metavar="3.11,3.13", help="versions to measure on (default: the running one)"
-    )
+    parser.add_argument("--python", metavar="3.11,3.13", help="versions to measure on (default: the running one)")
     parser.add_argument("--loop", default="asyncio,uvloop", help="event loops (default: %(default)s)")
-    parser.add_argument(
-        "--events", type=int, default=100_000, help="events of a round (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--consumers", type=int, default=64, help="size of fixed pools (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=7, help="rounds, each side once in each (default: %(default)s)"
-    )
+    parser.add_argument("--events", type=int, default=100_000, help="events of a round (default: %(default)s)")
+    parser.add_argument("--consumers", type=int, default=64, help="size of fixed pools (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds, each side once in each (default: %(default)s)")
     parser.add_argument(
         "--seconds", type=float, default=5.0, help="how long idleness is watched (default: %(default)s)"
     )
-    parser.add_argument(
-        "--settle", type=float, default=2.0, help="seconds before that (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--against", type=Path, metavar="DIR", help="another checkout of this project, as a rival"
-    )
-    parser.add_argument(
-        "--cpu", action="store_true", help="compare CPU time, on a machine that has other things to do"
-    )
+    parser.add_argument("--settle", type=float, default=2.0, help="seconds before that (default: %(default)s)")
+    parser.add_argument("--against", type=Path, metavar="DIR", help="another checkout of this project, as a rival")
+    parser.add_argument("--cpu", action="store_true", help="compare CPU time, on a machine that has other things to do")
     parser.add_argument("--alone", action="store_true", help=f"leave {EXISTING} out")
     parser.add_argument("--check", action="store_true", help="exit with status 1 if a promise is not kept")
     return parser.parse_args()
@@ -86,9 +72,7 @@ def _line(spread: Spread) -> str:
 def _measure(arguments: argparse.Namespace, python: Path, loop: str, existing: Path | None) -> bool:
     names = list(FIGURES) if "all" in arguments.figures else arguments.figures
     figure = "cpu seconds" if arguments.cpu else "seconds"
-    options = Options(
-        loop, arguments.events, arguments.consumers, arguments.seconds, arguments.settle, figure
-    )
+    options = Options(loop, arguments.events, arguments.consumers, arguments.seconds, arguments.settle, figure)
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     print(f"\n== Python {version_of(python)}, {loop}, {os.cpu_count()} CPUs, load {load}")
     kept = True

@@ -49,9 +49,7 @@ class Bounds:
         """Return whether the promise is kept; None if there is none."""
         if self.at_least is None and self.at_most is None:
             return None
-        return (self.at_least is None or value >= self.at_least) and (
-            self.at_most is None or value <= self.at_most
-        )
+        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
     @property
     def promise(self) -> str:
@@ -82,9 +80,7 @@ class Contest:
     """Names of further figures that are shown as they are."""
 
 
-def hold(
-    contest: Contest, rounds: int
-) -> tuple[dict[str, dict[str, list[float]]], list[tuple[Ratio, Spread]]]:
+def hold(contest: Contest, rounds: int) -> tuple[dict[str, dict[str, list[float]]], list[tuple[Ratio, Spread]]]:
     """Run a contest; return each side's figures, and the ratios, each taken within one round."""
     found: dict[str, dict[str, list[float]]] = {side.name: {} for side in contest.sides}
     for number in range(rounds):
@@ -95,7 +91,5 @@ def hold(
     ratios = []
     for ratio in contest.ratios:
         over, under = found[ratio.over][contest.figure], found[ratio.under][contest.figure]
-        ratios.append(
-            (ratio, Spread.of([a / b if b else float("inf") for a, b in zip(over, under, strict=True)]))
-        )
+        ratios.append((ratio, Spread.of([a / b if b else float("inf") for a, b in zip(over, under, strict=True)])))
     return found, ratios

@@ -68,10 +68,7 @@ def _pattern(name: str) -> Callable[[Cast, Options], Iterator[Contest]]:
             this = f"this library, {how}"
             sides.append(Side(this, cast.this, {**ask, "autoscale": autoscale}))
             ratios.append(Ratio(f"{BARE} / {this}", BARE, this, at_least=than_bare))
-            for rival, measurer, promise in (
-                (EXISTING, cast.existing, than_existing),
-                (RIVAL, cast.rival, None),
-            ):
+            for rival, measurer, promise in ((EXISTING, cast.existing, than_existing), (RIVAL, cast.rival, None)):
                 if measurer is not None:
                     other = f"{rival}, {how}"
                     sides.append(Side(other, measurer, {**ask, "autoscale": autoscale}))
@@ -105,9 +102,7 @@ def _depth(cast: Cast, options: Options) -> Iterator[Contest]:
                 shallow = f"{order}, {depths[0]:,} deep"
                 ratios.append(Ratio(f"{order}: {depth:,} / {depths[0]:,}", name, shallow, at_most=promise))
             if queue_type == "PRIORITY":
-                ratios.append(
-                    Ratio(f"{order} / FIFO at {depth:,}", name, f"FIFO, {depth:,} deep", at_most=2.0)
-                )
+                ratios.append(Ratio(f"{order} / FIFO at {depth:,}", name, f"FIFO, {depth:,} deep", at_most=2.0))
     yield Contest("depth: an event sent and processed", options.figure, MICROSECONDS, sides, ratios)
 
 
@@ -124,13 +119,7 @@ def _memory(cast: Cast, options: Options) -> Iterator[Contest]:
 
 def _sleepers(cast: Cast, options: Options) -> Iterator[Contest]:
     events = 10_000
-    ask = {
-        "measurement": "sleepers",
-        "loop": options.loop,
-        "events": events,
-        "autoscale": True,
-        "bare": False,
-    }
+    ask = {"measurement": "sleepers", "loop": options.loop, "events": events, "autoscale": True, "bare": False}
     ideal = "a task for each"
     sides, ratios = [Side(ideal, cast.bare, {**ask, "bare": True})], []
     for autoscale, how in ((True, "autoscaled"), (False, f"{events:,} consumers")):
@@ -141,9 +130,7 @@ def _sleepers(cast: Cast, options: Options) -> Iterator[Contest]:
             if measurer is not None:
                 sides.append(Side(f"{rival}, {how}", measurer, {**ask, "autoscale": autoscale}))
                 ratios.append(Ratio(f"{rival}, {how} / this", f"{rival}, {how}", this))
-    yield Contest(
-        "sleepers: 10,000 handlers that sleep 10 ms", "seconds", MILLISECONDS, sides, ratios, ["at once"]
-    )
+    yield Contest("sleepers: 10,000 handlers that sleep 10 ms", "seconds", MILLISECONDS, sides, ratios, ["at once"])
 
 
 def _turns(cast: Cast, options: Options) -> Iterator[Contest]:
@@ -161,20 +148,12 @@ def _turns(cast: Cast, options: Options) -> Iterator[Contest]:
 def _lag(cast: Cast, options: Options) -> Iterator[Contest]:
     for flood, events in (("nothing", 0), ("burst", options.events), ("one-at-a-time", options.events),
                           ("senders-1000", options.events), ("busy", options.events // 50)):  # fmt: skip
-        ask = {
-            "measurement": "lag",
-            "loop": options.loop,
-            "flood": flood,
-            "events": events,
-            "autoscale": True,
-        }
+        ask = {"measurement": "lag", "loop": options.loop, "flood": flood, "events": events, "autoscale": True}
         sides = [Side("this library", cast.this, ask)]
         for rival, measurer in ((EXISTING, cast.existing), (RIVAL, cast.rival)):
             if measurer is not None:
                 sides.append(Side(rival, measurer, ask))
-        title = (
-            f"lag: longest time another task was kept from running, {flood}, {events:,} events; at most 10 ms"
-        )
+        title = f"lag: longest time another task was kept from running, {flood}, {events:,} events; at most 10 ms"
         yield Contest(title, "seconds", MILLISECONDS, sides, also=["runs"])
 
 
@@ -199,9 +178,7 @@ def _bulk(cast: Cast, options: Options) -> Iterator[Contest]:
         sides = [Side(form, cast.this, {**ask, "form": form}) for form in (bulk, *loops)]
         ratios = [Ratio(f"{bulk} / loop over {form}", bulk, form) for form in loops]
         ratios[0] = Ratio(ratios[0].name, bulk, loops[0], at_most=1.0)
-        yield Contest(
-            f"bulk {measurement}, {options.events:,} events", options.figure, MICROSECONDS, sides, ratios
-        )
+        yield Contest(f"bulk {measurement}, {options.events:,} events", options.figure, MICROSECONDS, sides, ratios)
 
 
 def _objects(cast: Cast, options: Options) -> Iterator[Contest]:
@@ -215,9 +192,7 @@ def _objects(cast: Cast, options: Options) -> Iterator[Contest]:
             Side(this, cast.this, {**queue, "bare": False}),
         ]
         ratios = [Ratio(f"{BARE} / {alone}", BARE, alone), Ratio(f"{this} / {alone}", this, alone)]
-        yield Contest(
-            f"objects, {name}, {options.events:,} events", options.figure, MICROSECONDS, sides, ratios
-        )
+        yield Contest(f"objects, {name}, {options.events:,} events", options.figure, MICROSECONDS, sides, ratios)
 
 
 FIGURES: dict[str, Figure] = {

@@ -22,18 +22,14 @@ MESSAGES = 60_000
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m bench.hosts",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m bench.hosts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--broker-us", type=float, default=63.0,
         help="microseconds that the broker takes for a message, from its publication to its acknowledgement "
         "(default: %(default)g)",
     )  # fmt: skip
-    parser.add_argument(
-        "--slots", type=int, default=SLOTS, help="handlers at once on a host (default: %(default)s)"
-    )
+    parser.add_argument("--slots", type=int, default=SLOTS, help="handlers at once on a host (default: %(default)s)")
     parser.add_argument("--check", action="store_true", help="measure one to three programs, and compare")
     return parser.parse_args()
 

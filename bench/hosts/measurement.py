@@ -59,9 +59,7 @@ def settings() -> list[Setting]:
 def compare() -> bool:
     """Print both for each setting, and return whether they agree."""
     agree = True
-    print(
-        f"handlers sleep for {HANDLER * 1e3:g} ms, {SLOTS} at once in a program; times from publication to end"
-    )
+    print(f"handlers sleep for {HANDLER * 1e3:g} ms, {SLOTS} at once in a program; times from publication to end")
     with tempfile.TemporaryDirectory() as folder:
         server = nats_server(Path(folder))
         server.start()
@@ -84,9 +82,7 @@ def show(setting: Setting, modelled: list[float], measured: list[float]) -> bool
     }
     model, real = pairs["p50"]
     agree = abs(real - model) <= TOLERANCE * model
-    words = "; ".join(
-        f"{name} {model * 1e3:.1f} and {real * 1e3:.1f} ms" for name, (model, real) in pairs.items()
-    )
+    words = "; ".join(f"{name} {model * 1e3:.1f} and {real * 1e3:.1f} ms" for name, (model, real) in pairs.items())
     print(
         f"  {setting.hosts} programs, {setting.rate:,.0f}/s: modelled and measured {words}"
         f"{'' if agree else '   THEY DIFFER'}",

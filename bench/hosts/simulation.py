@@ -200,14 +200,7 @@ class _Simulation:
         if 2 * host.asked >= wanted:
             return
         more, host.asked = wanted - host.asked, wanted
-        self.at(
-            self.now + self.setting.network,
-            self.broker_does,
-            self.setting.request,
-            self.requested,
-            host,
-            more,
-        )
+        self.at(self.now + self.setting.network, self.broker_does, self.setting.request, self.requested, host, more)
 
 
 def _nothing() -> None:

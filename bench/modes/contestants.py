@@ -73,9 +73,7 @@ async def _send_one(publisher: EventPublisher, value: Any) -> Any:
 
 @contextlib.asynccontextmanager
 async def _queue(collector: Collector, workers: int) -> AsyncIterator[Running]:
-    queue = CollectorQueue(
-        [collector], logging=False, min_workers=workers, max_workers=workers, max_threads=256
-    )
+    queue = CollectorQueue([collector], logging=False, min_workers=workers, max_workers=workers, max_threads=256)
     async with queue:
         publisher = queue.get_publisher()
         yield Running(partial(_send_many, publisher), partial(_send_one, publisher))
@@ -96,9 +94,7 @@ def _process(scenario: Scenario, workers: int) -> AbstractAsyncContextManager[Ru
 @contextlib.asynccontextmanager
 async def _executor(scenario: Scenario, workers: int) -> AsyncIterator[Running]:
     with _pool_executor(workers) as executor:
-        async with _queue(
-            Collector("measured", Handler(scenario.function), mode=executor), workers
-        ) as running:
+        async with _queue(Collector("measured", Handler(scenario.function), mode=executor), workers) as running:
             yield running
 
 

@@ -21,9 +21,7 @@ from .handlers import AsyncHandler
 async def _answer(request: dict[str, Any], queues: dict[str, CollectorQueue]) -> dict[str, Any]:
     function = request["function"]
     if function not in queues:
-        queues[function] = CollectorQueue(
-            [Collector(function, AsyncHandler(function).__call__)], logging=False
-        )
+        queues[function] = CollectorQueue([Collector(function, AsyncHandler(function).__call__)], logging=False)
         await queues[function].init_queue()
     publisher = queues[function].get_publisher()
     begun = time.perf_counter()

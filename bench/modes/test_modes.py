@@ -94,9 +94,7 @@ def frozen_heap() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _rounds(
-    loop: asyncio.Runner, benchmark: Any, scene: Scenario, contestant: Contestant, running: Running
-) -> None:
+def _rounds(loop: asyncio.Runner, benchmark: Any, scene: Scenario, contestant: Contestant, running: Running) -> None:
     few = scene.few if contestant.serial and scene.few is not None else len(scene.values)
     values, expected = scene.values[:few], scene.expected[:few]
     gauge, memory = Gauge(), [0]
@@ -125,9 +123,7 @@ def _rounds(
     }
 
 
-def _latency(
-    loop: asyncio.Runner, scene: Scenario, one: Callable[[Any], Awaitable[Any]]
-) -> dict[str, list[float]]:
+def _latency(loop: asyncio.Runner, scene: Scenario, one: Callable[[Any], Awaitable[Any]]) -> dict[str, list[float]]:
     """Return the percentiles, 0 to 100, of the seconds of one value after the other."""
     times: list[float] = []
 
@@ -142,9 +138,7 @@ def _latency(
 
     loop.run(run())
     ordered = sorted(times)
-    return {
-        "latencies": [ordered[min(len(ordered) - 1, len(ordered) * share // 100)] for share in range(101)]
-    }
+    return {"latencies": [ordered[min(len(ordered) - 1, len(ordered) * share // 100)] for share in range(101)]}
 
 
 class AsyncExitStackOn:

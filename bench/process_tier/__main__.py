@@ -28,9 +28,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("figures", nargs="*", choices=[*FIGURES, "all"], metavar="figure", default="all")
     parser.add_argument("--rounds", type=int, default=7, help="each side once in each (default: %(default)s)")
-    parser.add_argument(
-        "--scale", type=float, default=1.0, help="of the number of events (default: %(default)s)"
-    )
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of events (default: %(default)s)")
     parser.add_argument("--check", action="store_true", help="exit with status 1 if a bound is missed")
     parser.add_argument("--first-result", choices=["queue", "stdlib"], help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -66,11 +66,7 @@ def throughput(scale: float) -> Iterator[Contest]:
         [Bound("rate", QUEUE, STDLIB, at_least=20), Bound("rate", EXECUTOR, STDLIB, at_least=6)],
     )
     for seconds, count, bounds in (
-        (
-            100e-6,
-            15_000,
-            [Bound("rate", QUEUE, STDLIB, at_least=3.5), Bound("rate", QUEUE, BARE, at_least=0.85)],
-        ),
+        (100e-6, 15_000, [Bound("rate", QUEUE, STDLIB, at_least=3.5), Bound("rate", QUEUE, BARE, at_least=0.85)]),
         (1e-3, 3_000, [Bound("rate", QUEUE, STDLIB), Bound("rate", QUEUE, BARE, at_least=0.95)]),
     ):
         values = [spending(seconds)] * max(100, int(count * scale))
@@ -164,10 +160,7 @@ def cold(scale: float) -> Iterator[Contest]:
     yield Contest(
         "the first result of a pool of two",
         {QUEUE: side("queue"), STDLIB: side("stdlib")},
-        [
-            Bound("first result", QUEUE, STDLIB, at_most=0.5),
-            Bound("first result", QUEUE, unit="ms", factor=1e3),
-        ],
+        [Bound("first result", QUEUE, STDLIB, at_most=0.5), Bound("first result", QUEUE, unit="ms", factor=1e3)],
     )
 
 
@@ -203,9 +196,7 @@ def floors(scale: float) -> Iterator[Contest]:
             PIPES: lambda values=values: burst(Pipes, values),  # type: ignore[misc]
             BARE: lambda seconds=seconds: bare(seconds),  # type: ignore[misc]
         }
-        yield Contest(
-            f"{seconds * 1e6:g} us of work, next to nothing else", sides, [Bound("rate", PIPES, BARE)]
-        )
+        yield Contest(f"{seconds * 1e6:g} us of work, next to nothing else", sides, [Bound("rate", PIPES, BARE)])
     yield Contest(
         "1000 events in flight, no work, next to nothing behind the interface",
         {PIPES: lambda: flow(Pipes, many, 1000)},

@@ -99,9 +99,7 @@ def _usage(process: psutil.Process) -> tuple[float, int]:
 
 
 def _run(
-    make: Callable[[], Contestant],
-    measured: Callable[[Contestant], Awaitable[Sample]],
-    values: Sequence[Any],
+    make: Callable[[], Contestant], measured: Callable[[Contestant], Awaitable[Sample]], values: Sequence[Any]
 ) -> Sample:
     async def run() -> Sample:
         contestant = make()

@@ -26,10 +26,7 @@ def main() -> int:
     print(f"written: {folder / 'index.html'}, report.md, report.json")
     broken = [bound for bound, _, holds in judged if not holds]
     for bound in broken:
-        print(
-            f"BROKEN: {bound.scenario}: {bound.ours} / {bound.opponent} below {bound.at_least:g}",
-            file=sys.stderr,
-        )
+        print(f"BROKEN: {bound.scenario}: {bound.ours} / {bound.opponent} below {bound.at_least:g}", file=sys.stderr)
     return 1 if options.check and broken else 0
 
 

@@ -31,9 +31,7 @@ def page(run: Run, verdicts: Verdicts) -> str:
     parts = [_circumstances(run), _overview(run), *(_scenario(run, name) for name in run.scenarios)]
     if rows := tables.scaling_rows(run):
         drawing = plots.scaling(run)
-        parts.append(
-            section("More worker processes: compute 1 ms", _figure(drawing), table(tables.SCALING_HEAD, rows))
-        )
+        parts.append(section("More worker processes: compute 1 ms", _figure(drawing), table(tables.SCALING_HEAD, rows)))
     if rows := tables.others(run):
         parts.append(section("The front-end alone", table(tables.OTHERS_HEAD, rows)))
     return document("Benchmarks of event_collector", [*parts, _courses(), _guard(verdicts)])
@@ -41,12 +39,7 @@ def page(run: Run, verdicts: Verdicts) -> str:
 
 def markdown(run: Run, verdicts: Verdicts) -> str:
     """Return the tables as Markdown."""
-    parts = [
-        "# Benchmarks of event_collector",
-        ", ".join(text for _, text in _facts(run)),
-        f"    {run.command}",
-        NOTE,
-    ]
+    parts = ["# Benchmarks of event_collector", ", ".join(text for _, text in _facts(run)), f"    {run.command}", NOTE]
     for title, head, body in _glance(run):
         parts += [f"## {title}", _lines(head, body)]
     for name in run.scenarios:
@@ -80,10 +73,7 @@ def _overview(run: Run) -> str:
 
 def _glance(run: Run) -> Iterator[tuple[str, Sequence[str], list[tuple[str, ...]]]]:
     """Yield the two figures that most come for, each in one table: title, head, rows."""
-    yield (
-        "At a glance: events/s, all values at once",
-        *tables.overview(run, lambda one: short(one.rate.median)),
-    )
+    yield ("At a glance: events/s, all values at once", *tables.overview(run, lambda one: short(one.rate.median)))
     yield (
         "At a glance: p50, one value after the other",
         *tables.overview(run, lambda one: duration(one.latencies[50])),
@@ -93,13 +83,7 @@ def _glance(run: Run) -> Iterator[tuple[str, Sequence[str], list[tuple[str, ...]
 def _scenario(run: Run, name: str) -> str:
     results = run.of(name)
     drawn = [
-        (
-            one.contestant,
-            one.rate.median,
-            one.rate.low,
-            one.rate.high,
-            f"{short(one.rate.median)} events/s",
-        )
+        (one.contestant, one.rate.median, one.rate.low, one.rate.high, f"{short(one.rate.median)} events/s")
         for one in results
     ]
     latency = plots.latencies(run, name)

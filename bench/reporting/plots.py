@@ -45,9 +45,7 @@ def work(run: Run) -> str | None:
             places = [1e3 * (one.work or 0.0) for one in points]
             axes.errorbar(places, middle, errors, capsize=2, linewidth=1.3, **_look(run, name))
         ideal = sorted({(1e3 * one.work, one.cpus / one.work) for one in shown if one.work})
-        axes.plot(
-            *zip(*ideal, strict=True), color=INK, linewidth=0.8, linestyle=":", label="all CPUs, no overhead"
-        )
+        axes.plot(*zip(*ideal, strict=True), color=INK, linewidth=0.8, linestyle=":", label="all CPUs, no overhead")
         axes.set(xscale="log", yscale="log", xlabel="computing for each event, ms", ylabel="events/s")
         _plain_ticks(axes.xaxis)
         _plain_ticks(axes.yaxis)
@@ -63,9 +61,7 @@ def latencies(run: Run, scenario: str) -> str | None:
         for one in sorted(shown, key=lambda one: one.latencies[50]):
             axes.plot([1e3 * value for value in one.latencies[:100]], range(100), linewidth=1.3,
                       **{**_look(run, one.contestant), "marker": ""})  # fmt: skip
-        axes.set(
-            xscale="log", xlabel="time from sending to result, ms", ylabel="% of the events", ylim=(0, 100)
-        )
+        axes.set(xscale="log", xlabel="time from sending to result, ms", ylabel="% of the events", ylim=(0, 100))
         least, most = axes.get_xlim()
         middle = math.sqrt(least * most)
         axes.set_xlim(min(least, middle / 4), max(most, middle * 4))  # a decade at least, or there is no tick

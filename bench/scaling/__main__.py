@@ -58,15 +58,9 @@ def line(spread: Spread, form: str) -> str:
 def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(prog="python -m bench.scaling", description=__doc__.partition(":")[0])
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="each place once in each (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--workers", type=int, default=min(8, len(os.sched_getaffinity(0))), help="of each place"
-    )
-    parser.add_argument(
-        "--scale", type=float, default=1.0, help="of the number of events (default: %(default)s)"
-    )
+    parser.add_argument("--rounds", type=int, default=5, help="each place once in each (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=min(8, len(os.sched_getaffinity(0))), help="of each place")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of events (default: %(default)s)")
     options = parser.parse_args()
     with places(options.workers) as found:
         asyncio.run(measure(found, options.rounds, options.workers, options.scale))

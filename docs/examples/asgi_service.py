@@ -82,6 +82,4 @@ async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, CollectorQueue]]:
         yield {"queue": queue}
 
 
-app = Starlette(
-    routes=[Route("/texts", answer, methods=["POST"]), Route("/health", health)], lifespan=lifespan
-)
+app = Starlette(routes=[Route("/texts", answer, methods=["POST"]), Route("/health", health)], lifespan=lifespan)

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Mapping
 
-__all__ = ["knee", "numbers_to_try", "saturating_workers"]
-
 FACTOR = 4
 ENOUGH = 0.9
 """The share of the maximum throughput that is enough: with more events in flight, latency grows for little gain."""

@@ -4,8 +4,6 @@ from enum import Enum
 
 from event_collector.benchmark.figures import HandlerProfile, Measured
 
-__all__ = ["Bound", "bound_of", "computes"]
-
 SATURATED = 0.75
 """The share of time from which a process counts as always busy; the rest are gaps between rounds."""
 WAITS = 0.5
@@ -43,9 +41,7 @@ def bound_of(measured: Measured, profile: HandlerProfile | None) -> Bound:
     workers = measured.contender.workers
     own, crew = measured.busy("own"), measured.busy("worker") / max(1, workers)
     total = measured.per_event("own_cpu", "worker_cpu")
-    handler = (
-        profile.cpu if profile is not None else measured.per_event("worker_cpu" if workers else "own_cpu")
-    )
+    handler = profile.cpu if profile is not None else measured.per_event("worker_cpu" if workers else "own_cpu")
     if max(own, crew) < SATURATED and computes(profile) is not True:
         waits = profile is None or profile.wall - profile.cpu > max(total - handler, 0.25 * profile.wall)
         if waits:

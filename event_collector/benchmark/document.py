@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["bars", "document", "section", "table"]
-
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2024; --soft: #5b6570; --line: #d9dee3; --paper: #ffffff;
   --tint: #f3f5f7; --mark: #2563a8; --range: #8fb7e0; --warn: #9a4b00; }

@@ -8,8 +8,6 @@ from statistics import median
 
 import msgspec
 
-__all__ = ["Estimate", "estimate", "memory_growth", "paired_ratio"]
-
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 

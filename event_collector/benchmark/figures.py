@@ -8,16 +8,6 @@ import msgspec
 from event_collector.benchmark.estimate import Estimate, estimate, memory_growth
 from event_collector.watching.tables import plural
 
-__all__ = [
-    "Contender",
-    "HandlerProfile",
-    "Measured",
-    "Readiness",
-    "RoundOrder",
-    "RoundResult",
-    "TransferCost",
-]
-
 
 class Contender(msgspec.Struct, frozen=True):
     """One way to run the handler."""

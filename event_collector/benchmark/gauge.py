@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import psutil
 
-__all__ = ["Gauge", "GaugeReading"]
-
 NANOSECONDS = 1e9
 
 

@@ -9,8 +9,6 @@ from event_collector.events.event import CollectorEvent
 from event_collector.publisher import EventPublisher
 from event_collector.values.payload import Payload
 
-__all__ = ["LagProbe", "LoadGenerator"]
-
 TICK = 0.02
 """Seconds between two measurements of the lag; each costs about 50 microseconds."""
 

@@ -19,8 +19,6 @@ except ImportError:  # Linux has both; macOS lacks the first, Windows the module
 else:
     _getrusage = getrusage
 
-__all__ = ["Profiler", "measure_transfer"]
-
 T = TypeVar("T")
 
 

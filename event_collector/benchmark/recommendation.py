@@ -9,8 +9,6 @@ from event_collector.benchmark.estimate import Estimate, paired_ratio
 from event_collector.benchmark.figures import Contender, HandlerProfile, Measured
 from event_collector.watching.tables import duration, plural, size
 
-__all__ = ["Recommendation", "profile_of", "ratio_to", "recommend"]
-
 AS_GOOD = 0.9
 """The share of the maximum throughput from which other criteria decide."""
 BLOCK = 0.01
@@ -51,9 +49,7 @@ def recommend(field: Sequence[Measured]) -> Recommendation:
         return Recommendation(None, None, ["no mode had events that succeeded"], warnings)
     profile = profile_of(field)
     least = min(one.failures for one in usable)
-    sound = [
-        one for one in usable if one.failures <= least + FAILURES and not _blocking_rewrite(one)
-    ] or usable
+    sound = [one for one in usable if one.failures <= least + FAILURES and not _blocking_rewrite(one)] or usable
     best = max(sound, key=lambda one: one.rate.median)
     peers = [one for one in sound if one is best or _is_as_good(one, best)]
     leaks = any(one.growth is not None for one in field)
@@ -93,9 +89,7 @@ def _preference(one: Measured, profile: HandlerProfile | None, *, leaks: bool) -
     """Return the sort key among contenders that are equally fast; the smallest is preferred."""
     contender = one.contender
     blocks = one.profile is not None and one.profile.block > BLOCK
-    order = (
-        {"coroutine": 0, "process": 1, "thread": 2} if computes(profile) else {"coroutine": 0, "thread": 1}
-    )
+    order = {"coroutine": 0, "process": 1, "thread": 2} if computes(profile) else {"coroutine": 0, "thread": 1}
     contained = contender.mode == "process"
     return blocks, leaks and not contained, order.get(contender.mode, 2), contender.workers
 
@@ -138,8 +132,7 @@ def _comparison(chosen: Measured, best: Measured, usable: list[Measured]) -> str
     if ratio.low <= 1.0 <= ratio.high:
         return f"the difference to {rival.label} is within the noise"
     return (
-        f"{chosen.label} has {_times(ratio.median)} the events/s of {rival.label} "
-        f"({ratio.low:.2f} to {ratio.high:.2f})"
+        f"{chosen.label} has {_times(ratio.median)} the events/s of {rival.label} ({ratio.low:.2f} to {ratio.high:.2f})"
     )
 
 
@@ -148,11 +141,7 @@ def _advantage(chosen: Measured, best: Measured) -> str:
         return f"it blocks the event loop for {duration(best.profile.block)} at a time"
     if chosen.contender.mode == best.contender.mode:
         return "it takes more processes"
-    return (
-        f"{chosen.label} is the simpler way"
-        if chosen.contender.mode != "process"
-        else "a process is isolated"
-    )
+    return f"{chosen.label} is the simpler way" if chosen.contender.mode != "process" else "a process is isolated"
 
 
 def _scaling(chosen: Measured, usable: list[Measured]) -> str | None:
@@ -203,8 +192,7 @@ def _blocking(chosen: Measured, usable: list[Measured]) -> list[str]:
             continue
         waits = profile.cpu < 0.5 * profile.block
         remedy = (
-            "it waits there without `await`: use an asynchronous library, or make it a plain `def` with "
-            'mode="thread"'
+            'it waits there without `await`: use an asynchronous library, or make it a plain `def` with mode="thread"'
             if waits
             else 'it computes there: give it mode="process", or move that part into a plain `def` handler'
         )

@@ -6,8 +6,6 @@ from event_collector.benchmark.document import bars, document, section, table
 from event_collector.benchmark.report import Report, Row
 from event_collector.watching.tables import columns, duration, plural, short, size
 
-__all__ = ["render_page", "render_text"]
-
 HEAD = (
     "mode", "events/s", "95% interval", "at once", "p50", "p99", "CPU/event", "in workers", "memory", "bound by",
 )  # fmt: skip

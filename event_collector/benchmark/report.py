@@ -11,8 +11,6 @@ from event_collector.benchmark.estimate import Estimate
 from event_collector.benchmark.figures import Measured
 from event_collector.benchmark.recommendation import Recommendation, profile_of, ratio_to, recommend
 
-__all__ = ["Environment", "Report", "Row", "Scaling", "make_report"]
-
 
 class Environment(msgspec.Struct, frozen=True):
     """The machine and the interpreter of the measurement."""
@@ -109,9 +107,7 @@ def make_report(
 def _row(one: Measured, bound: str | None) -> Row:
     contender = one.contender
     if not one.rounds:
-        return Row(
-            one.label, contender.mode, contender.workers, contender.rewritten, one.refusal, tries=one.tries
-        )
+        return Row(one.label, contender.mode, contender.workers, contender.rewritten, one.refusal, tries=one.tries)
     return Row(
         label=one.label, mode=contender.mode, workers=contender.workers, rewritten=contender.rewritten,
         refusal=one.refusal, rounds=len(one.rounds), events=one.events, in_flight=one.in_flight, rate=one.rate,

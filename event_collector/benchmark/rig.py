@@ -27,8 +27,6 @@ from event_collector.values.context import Context
 from event_collector.values.payload import Payload
 from event_collector.values.results import Error
 
-__all__ = ["Rig", "as_contender"]
-
 NANOSECONDS = 1e9
 MAX_CONSUMERS = 8192
 MAX_THREADS = 256
@@ -63,9 +61,7 @@ def _awaitable(processor: Processor) -> Processor:
 class Rig:
     """Measures one contender of a collector; `values` returns a number of new values for payloads."""
 
-    def __init__(
-        self, collector: Collector, contender: Contender, values: Callable[[int], Sequence[Any]]
-    ) -> None:
+    def __init__(self, collector: Collector, contender: Contender, values: Callable[[int], Sequence[Any]]) -> None:
         self._original, self._contender, self._values = collector, contender, values
         self._collector = as_contender(collector, contender)
         self._gauge = Gauge()
@@ -100,9 +96,7 @@ class Rig:
 
     async def _measure_transfer(self) -> TransferCost | None:
         values = self._values(TRANSFERRED_EVENTS)
-        events = await LoadGenerator(self._queue.get_publisher(), self._contender.workers).run(
-            values, PROFILE_SECONDS
-        )
+        events = await LoadGenerator(self._queue.get_publisher(), self._contender.workers).run(values, PROFILE_SECONDS)
         results = [(event.get_result() or [Error("no result")])[0] for event in events]
         return measure_transfer(self._collector, list(zip(values, results, strict=False)))
 

@@ -9,8 +9,6 @@ from event_collector.benchmark.figures import Contender, Measured, Readiness, Ro
 from event_collector.benchmark.recommendation import FEW_ROUNDS, profile_of
 from event_collector.watching.tables import size
 
-__all__ = ["Subject", "SubjectFailed", "Trial", "contenders_of", "worker_counts"]
-
 PRECISE = 0.03
 """The half-width of the interval of a throughput, as a share of it, that needs no more rounds."""
 SEARCH = 0.3
@@ -55,9 +53,7 @@ class Subject(Protocol):
         """End the subject; `at_once` without an orderly end of its queue."""
 
 
-def contenders_of(
-    *, asynchronous: bool, workers: Sequence[int], modes: Sequence[str] = ()
-) -> list[Contender]:
+def contenders_of(*, asynchronous: bool, workers: Sequence[int], modes: Sequence[str] = ()) -> list[Contender]:
     """Return the contenders of a handler, for each of these numbers of workers; only those in `modes`, if not empty."""
     ways = [Contender("coroutine", rewritten=not asynchronous)]
     if not asynchronous:
@@ -174,9 +170,7 @@ class Trial:
         if measured.profile is not None and measured.profile.wall:  # blocking steps run one at a time
             busy = max(busy, min(1.0, measured.profile.block / measured.profile.wall))
         contender, idle = measured.contender, 0
-        for number in concurrency.numbers_to_try(
-            contender.mode, contender.workers, alone.p50, busy, end - self.used
-        ):
+        for number in concurrency.numbers_to_try(contender.mode, contender.workers, alone.p50, busy, end - self.used):
             self._show(self._found, f"{measured.label}, {number} at once")
             rate = max(measured.tries.values())
             # At least twice the events in flight: the first and the last events of a round are not typical.
@@ -218,9 +212,7 @@ class Trial:
             self._enter(Contender("process", workers=workers), 1)
 
     def _measure(self) -> None:
-        share = max(0.0, self._left()) / ROUNDS / max(1, len(self._field)) - self._overhead / max(
-            1, self._asked
-        )
+        share = max(0.0, self._left()) / ROUNDS / max(1, len(self._field)) - self._overhead / max(1, self._asked)
         pause, number = max(MIN_ROUND, min(MAX_ROUND, share)), 0
         while self._field and not self._is_done(pause, number):
             turn = number % len(self._field)

@@ -38,8 +38,6 @@ from event_collector.values.errors import ConfigError
 from event_collector.values.json_values import UnknownType
 from event_collector_workers.machine.probe import granted_cpus, memory_limit
 
-__all__ = ["add_parser"]
-
 SECONDS = 20.0
 MAX_LINES = 10_000
 MAX_BYTES = 64 * 1024 * 1024
@@ -84,9 +82,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         description=DESCRIPTION, epilog=EPILOG,
     )  # fmt: skip
     parser.add_argument("target", metavar="MODULE:OBJECT", help="the handler")
-    _add_payloads(
-        parser.add_argument_group("payloads (one of these)").add_mutually_exclusive_group(required=True)
-    )
+    _add_payloads(parser.add_argument_group("payloads (one of these)").add_mutually_exclusive_group(required=True))
     _add_measuring(parser.add_argument_group("what is measured"))
     _add_output(parser.add_argument_group("output"))
     parser.set_defaults(run=run)
@@ -145,9 +141,7 @@ def run(options: argparse.Namespace) -> int:
     _check_payloads(lines, common_payload_type([collector]))
     cpus = max(1, math.ceil(granted_cpus()))
     contenders = contenders_of(
-        asynchronous=collector.asynchronous,
-        workers=options.workers or worker_counts(cpus),
-        modes=options.modes or (),
+        asynchronous=collector.asynchronous, workers=options.workers or worker_counts(cpus), modes=options.modes or ()
     )
     if not contenders:
         raise UsageError(f"{options.target} is an `async def`, which cannot run in mode thread")

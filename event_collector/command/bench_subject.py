@@ -29,8 +29,6 @@ from event_collector.command.target import collector_of, find
 from event_collector.handlers.collector import common_payload_type
 from event_collector.values.errors import ConfigError
 
-__all__ = ["Assignment", "PayloadValues", "SubjectProcess", "serve"]
-
 T = TypeVar("T")
 
 COMMAND = (sys.executable, "-c", f"import sys; from {__name__} import serve; sys.exit(serve())")
@@ -107,9 +105,7 @@ class SubjectProcess:
             while b"\n" not in self._received:
                 if not selector.select(max(0.0, deadline - monotonic())):
                     self._process.kill()
-                    raise SubjectFailed(
-                        f"an event or the start took longer than the {timeout:.0f} s that were left"
-                    )
+                    raise SubjectFailed(f"an event or the start took longer than the {timeout:.0f} s that were left")
                 data = os.read(self._stdout.fileno(), 65536)
                 if not data:
                     raise SubjectFailed(self._describe_end())

@@ -11,8 +11,6 @@ from event_collector.command.monitor_client import MonitorClient, Unreachable, a
 from event_collector.command.options import add_command, duration
 from event_collector.watching.snapshot import EventCounts, Snapshot
 
-__all__ = ["add_parser"]
-
 TIMEOUT: Final = 1.0
 """Seconds; the default of a Kubernetes probe."""
 

@@ -11,8 +11,6 @@ from typing import Any, TypeVar
 
 from event_collector.command.options import UsageError
 
-__all__ = ["InputFile", "OutputFile", "take_standard_streams", "write_all"]
-
 CHUNK = 256 * 1024
 """Bytes of one read. Each read wakes a thread, which costs about 100 microseconds."""
 
@@ -50,9 +48,7 @@ class _FileThread:
             self._calls.get()()
 
 
-def _settle(
-    loop: asyncio.AbstractEventLoop, done: "asyncio.Future[Any]", set_outcome: Any, outcome: Any
-) -> None:
+def _settle(loop: asyncio.AbstractEventLoop, done: "asyncio.Future[Any]", set_outcome: Any, outcome: Any) -> None:
     def settle() -> None:
         if not done.done():
             set_outcome(outcome)

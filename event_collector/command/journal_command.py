@@ -17,8 +17,6 @@ from event_collector.journal.stored_event import StoredEvent, StoredLetter, Stor
 from event_collector.values.errors import JournalError
 from event_collector.watching.tables import plural, printable
 
-__all__ = ["add_parser"]
-
 ACTIONS = ("list", "count", "replay", "drop")
 WIDTH = 200
 """Characters of a line of text; --json has the rest."""
@@ -51,12 +49,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )  # fmt: skip
     parser.add_argument("path", metavar="PATH", help="the journal")
     parser.add_argument(
-        "action",
-        metavar="ACTION",
-        nargs="?",
-        choices=ACTIONS,
-        default="list",
-        help="list, count, replay or drop",
+        "action", metavar="ACTION", nargs="?", choices=ACTIONS, default="list", help="list, count, replay or drop"
     )
     selection = parser.add_argument_group("selection")
     kind = selection.add_mutually_exclusive_group()
@@ -80,9 +73,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("unfinished events run at the next start anyway: replay is for dead letters")
     try:
         with closing(JournalFile(options.path, create=False, read_only=not changing)) as file:
-            return {"list": _list, "count": _count, "replay": _replay, "drop": _drop}[options.action](
-                file, options
-            )
+            return {"list": _list, "count": _count, "replay": _replay, "drop": _drop}[options.action](file, options)
     except JournalError as exc:
         raise UsageError(str(exc)) from None
 
@@ -125,9 +116,7 @@ def _replay(file: JournalFile, options: argparse.Namespace) -> int:
     letters = _select(file, options).letters
     _check_ids(options, (letter.event.id for letter in letters))
     number = file.replay(letters)
-    return _report(
-        options, "replayed", number, f"{plural(number, 'dead letter')} will run again at the next start"
-    )
+    return _report(options, "replayed", number, f"{plural(number, 'dead letter')} will run again at the next start")
 
 
 def _drop(file: JournalFile, options: argparse.Namespace) -> int:
@@ -150,9 +139,7 @@ def _check_ids(options: argparse.Namespace, found: Iterable[int]) -> None:
     missing = sorted(set(options.ids or ()) - set(found))
     if missing:
         what = "unfinished event" if options.unfinished else "dead letter"
-        raise UsageError(
-            f"there is no {what} {', '.join(map(str, missing))} in {options.path}: nothing was changed"
-        )
+        raise UsageError(f"there is no {what} {', '.join(map(str, missing))} in {options.path}: nothing was changed")
 
 
 def _report(options: argparse.Namespace, what: str, number: int, text: str) -> int:

@@ -23,8 +23,6 @@ from event_collector.values.errors import JournalError
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
 
-__all__ = ["Acknowledgements", "LineRun"]
-
 CHUNK = 256 * 1024
 """Bytes of one write, about. Each write wakes a thread, which then waits for the interpreter lock."""
 

@@ -14,17 +14,13 @@ from event_collector.events.event import CollectorEvent
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error
 
-__all__ = ["LineWindow", "PendingLine"]
-
 
 class PendingLine:
     """One line of input until its output is written."""
 
     __slots__ = ("_window", "error", "event", "is_ready", "is_replayed", "number", "size")
 
-    def __init__(
-        self, window: "LineWindow", number: int | None, size: int, *, is_replayed: bool = False
-    ) -> None:
+    def __init__(self, window: "LineWindow", number: int | None, size: int, *, is_replayed: bool = False) -> None:
         self._window = window
         self.number = number
         """Number of the line; None for a replayed event that was not a line."""

@@ -9,8 +9,6 @@ import structlog
 
 from event_collector.handlers.running_event import add_event_context
 
-__all__ = ["LEVELS", "configure", "silence"]
-
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -29,9 +27,7 @@ class _Silencer:
 
     closed = False
 
-    def __call__(
-        self, _logger: Any, _method: str, event: MutableMapping[str, Any]
-    ) -> MutableMapping[str, Any]:
+    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         if self.closed:
             raise structlog.DropEvent
         return event

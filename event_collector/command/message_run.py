@@ -18,8 +18,6 @@ from event_collector.sources.ledger import Finished
 from event_collector.sources.source import Source
 from event_collector.values.errors import SourceError
 
-__all__ = ["MessageRun"]
-
 
 class MessageRun:
     """A `QueueRun` over messages; `settings` are further arguments of the feed."""

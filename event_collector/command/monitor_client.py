@@ -10,8 +10,6 @@ from typing import Final
 from event_collector.command.options import UsageError
 from event_collector.watching.snapshot import Snapshot, decode_snapshot
 
-__all__ = ["MonitorClient", "Unreachable", "add_path", "path_of"]
-
 PATH_VARIABLE: Final = "EVENT_COLLECTOR_MONITOR"
 """The environment variable with the default path of the socket."""
 MAX_SNAPSHOT: Final = 64 * 1024 * 1024
@@ -25,9 +23,7 @@ class Unreachable(Exception):
 
 def add_path(parser: argparse.ArgumentParser) -> None:
     """Add the operand PATH."""
-    parser.add_argument(
-        "path", metavar="PATH", nargs="?", help=f"the socket of the queue (default: ${PATH_VARIABLE})"
-    )
+    parser.add_argument("path", metavar="PATH", nargs="?", help=f"the socket of the queue (default: ${PATH_VARIABLE})")
 
 
 def path_of(operand: str | None) -> str:

@@ -7,18 +7,8 @@ import msgspec
 
 from event_collector.remote.remote_exceptions import text_of
 from event_collector.values.errors import EncodeError
-from event_collector.values.json_values import InvalidJSON, JsonDecoder, UnknownType
+from event_collector.values.json_values import JsonDecoder
 from event_collector.values.results import Error, Result, ResultList
-
-__all__ = [
-    "InputLine",
-    "InvalidJSON",
-    "LineDecoder",
-    "LineEncoder",
-    "LineSplitter",
-    "LineTooLong",
-    "UnknownType",
-]
 
 
 class LineTooLong(ValueError):
@@ -115,9 +105,7 @@ class LineEncoder:
         self._tracebacks = tracebacks
         self._encode = msgspec.json.Encoder().encode
 
-    def results(
-        self, number: int | str | None, results: ResultList, *, replayed: bool = False
-    ) -> tuple[bytes, bool]:
+    def results(self, number: int | str | None, results: ResultList, *, replayed: bool = False) -> tuple[bytes, bool]:
         """Return the line of an event, and whether any of its results is an error.
 
         `number` is the number of the line of input, or the id of the message; None if the event has neither.
@@ -150,10 +138,7 @@ class LineEncoder:
     def _error(self, error: Error[Any]) -> bytes:
         err = error.err
         is_exception = isinstance(err, BaseException)
-        fields: dict[str, Any] = {
-            "type": type(err).__name__ if is_exception else "Error",
-            "message": text_of(err),
-        }
+        fields: dict[str, Any] = {"type": type(err).__name__ if is_exception else "Error", "message": text_of(err)}
         if not is_exception and not isinstance(err, str) and self._can_encode(err):
             fields["value"] = err
         if self._tracebacks and error.details and "trace" in error.details:

@@ -8,16 +8,6 @@ if TYPE_CHECKING:  # a health probe does not import asyncio
     import asyncio
     from collections.abc import Callable
 
-__all__ = [
-    "UsageError",
-    "add_command",
-    "add_loop",
-    "add_progress_interval",
-    "count",
-    "duration",
-    "loop_factory",
-]
-
 PROGRESS_INTERVAL = 5.0
 
 

@@ -7,8 +7,6 @@ from typing import Any, NoReturn
 
 from event_collector.command.options import UsageError
 
-__all__ = ["run_command"]
-
 PROGRAM = "event-collector"
 DISTRIBUTION = "event-collector-hybrid"
 COMMANDS = ("run", "bench", "journal", "top", "check")

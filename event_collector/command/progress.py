@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["ProgressCounts", "ProgressDisplay", "make_display"]
-
 BAR_INTERVAL = 0.1
 
 
@@ -73,14 +71,7 @@ class _ProgressBar:
     def __init__(self, total: int | None) -> None:
         # rich is optional, and slow to import.
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         columns: list[Any] = [
             SpinnerColumn(),

@@ -18,8 +18,6 @@ from event_collector.life.interruption import Interruption
 from event_collector.queue import CollectorQueue
 from event_collector.watching.tables import plural
 
-__all__ = ["QueueRun", "RunOutput", "Tally", "drive", "end_tasks", "name_lines"]
-
 NANOSECONDS = 1e9
 GRACE = 1.0
 """Seconds for writing the output of given-up events. A slower reader loses it."""
@@ -95,9 +93,7 @@ class Tally:
     def summary(self, queue: CollectorQueue) -> str:
         """Return the summary of the run: events, errors and rate, then the busy time of each mode."""
         events, failed, rate, _ = self.progress()
-        lines = [
-            f"{plural(events, 'event')} in {self.elapsed:.2f} s ({rate:,.0f}/s), {plural(failed, 'error')}"
-        ]
+        lines = [f"{plural(events, 'event')} in {self.elapsed:.2f} s ({rate:,.0f}/s), {plural(failed, 'error')}"]
         for mode, seconds in self._busy(queue).items():
             workers = f", {plural(self.workers, 'worker')}" if mode in (PROCESS, ADAPTIVE) else ""
             lines.append(f"  {mode}: busy for {seconds:.2f} s{workers}")
@@ -127,9 +123,7 @@ def name_lines(numbers: Iterable[int]) -> str:
 class RunOutput:
     """The output of a run: encodes results and writes lines, beside the progress display."""
 
-    def __init__(
-        self, file: OutputFile, encoder: LineEncoder, tally: Tally, progress: ProgressDisplay
-    ) -> None:
+    def __init__(self, file: OutputFile, encoder: LineEncoder, tally: Tally, progress: ProgressDisplay) -> None:
         self._file, self._encoder = file, encoder
         self.tally, self.progress = tally, progress
 

@@ -13,7 +13,7 @@ from event_collector.command import logs
 from event_collector.command.files import InputFile, OutputFile, take_standard_streams, write_all
 from event_collector.command.line_run import Acknowledgements, LineRun
 from event_collector.command.line_window import LineWindow
-from event_collector.command.ndjson import LineDecoder, LineEncoder, LineSplitter, UnknownType
+from event_collector.command.ndjson import LineDecoder, LineEncoder, LineSplitter
 from event_collector.command.options import UsageError, loop_factory
 from event_collector.command.progress import make_display
 from event_collector.command.queue_run import QueueRun, RunOutput, Tally, drive
@@ -26,12 +26,11 @@ from event_collector.life.interruption import Interruption, exit_status
 from event_collector.queue import CollectorQueue
 from event_collector.tiers.executors.dask.dask_workers import connected, dask_workers
 from event_collector.values.errors import ConfigError, ExecutorLost, JournalError, MonitorError
+from event_collector.values.json_values import UnknownType
 from event_collector.watching.tables import plural
 
 if TYPE_CHECKING:
     from event_collector.sources.source import Source
-
-__all__ = ["add_parser"]
 
 T = TypeVar("T")
 
@@ -79,9 +78,7 @@ def _cluster(options: argparse.Namespace) -> Iterator[Executor | None]:
         yield dask_workers(client)
 
 
-async def _process(
-    options: argparse.Namespace, source: "InputFile | Source", file: OutputFile, found: Any
-) -> int:
+async def _process(options: argparse.Namespace, source: "InputFile | Source", file: OutputFile, found: Any) -> int:
     """Start the queue, process the input, end the queue, report, and return the exit status."""
     interruption = Interruption()
     interruption.install()

@@ -6,8 +6,6 @@ from typing import Any
 from event_collector.command.logs import LEVELS
 from event_collector.command.options import add_command, add_loop, add_progress_interval, count, duration
 
-__all__ = ["LINES_IN_FLIGHT", "MAX_ATTEMPTS", "add_options"]
-
 LINES_IN_FLIGHT = 2000
 """Default of --in-flight: enough for a thousand handlers that wait, and as many queued events."""
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -58,15 +56,11 @@ def add_options(subparsers: "argparse._SubParsersAction[Any]") -> Any:
         description=DESCRIPTION, epilog=EPILOG,
     )  # fmt: skip
     parser.add_argument("target", metavar="MODULE:OBJECT", help="what processes the events")
-    parser.add_argument(
-        "input", metavar="FILE", nargs="?", help="the input; '-', the default, is standard input"
-    )
+    parser.add_argument("input", metavar="FILE", nargs="?", help="the input; '-', the default, is standard input")
     parser.last_operand = "input"
     _add_handlers(parser.add_argument_group("how a handler runs"))
     _add_queue(
-        parser.add_argument_group(
-            "how much runs at once (not for a CollectorQueue, which has its own settings)"
-        )
+        parser.add_argument_group("how much runs at once (not for a CollectorQueue, which has its own settings)")
     )
     _add_streams(parser.add_argument_group("input and output"))
     _add_source(parser.add_argument_group("messages of a broker, in place of lines"))
@@ -100,10 +94,7 @@ def _add_queue(group: argparse._ArgumentGroup) -> None:
         "--start-method", choices=("forkserver", "spawn", "fork"), help="how worker processes are started"
     )
     group.add_argument(
-        "--queue-size",
-        metavar="N",
-        type=count,
-        help="at most N events that wait for a handler (default: 1000)",
+        "--queue-size", metavar="N", type=count, help="at most N events that wait for a handler (default: 1000)"
     )
     group.add_argument(
         "--journal", metavar="PATH",
@@ -151,9 +142,7 @@ def _add_source(group: argparse._ArgumentGroup) -> None:
         help=f"deliveries of a message that fails, before it becomes a dead letter (default: {MAX_ATTEMPTS})",
     )  # fmt: skip
     group.add_argument(
-        "--until-empty",
-        action="store_true",
-        help="end when no more messages come (default: run until a signal)",
+        "--until-empty", action="store_true", help="end when no more messages come (default: run until a signal)"
     )
 
 

@@ -14,8 +14,6 @@ from event_collector.handlers.collector import Collector
 from event_collector.queue import CollectorQueue
 from event_collector.values.errors import ConfigError
 
-__all__ = ["collector_of", "find", "make_queue"]
-
 HANDLER_OPTIONS = ("mode", "dask", "timeout")
 """Options that a Collector has as parameters."""
 QUEUE_OPTIONS = ("consumers", "queue_size", "workers", "min_workers", "start_method", "journal", "monitor")
@@ -37,17 +35,13 @@ def find(reference: str) -> Any:
     """
     place, colon, path = reference.rpartition(":")
     if not (place and colon and path):
-        raise UsageError(
-            f"{reference!r} is not MODULE:OBJECT, such as handlers:handle or src/handlers.py:handle"
-        )
+        raise UsageError(f"{reference!r} is not MODULE:OBJECT, such as handlers:handle or src/handlers.py:handle")
     module, folder = _locate(place) if place.endswith(".py") else (place, Path.cwd())
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     found = _import(module)
     if place.endswith(".py") and not _is_file_of(found, Path(place)):
-        raise UsageError(
-            f"{place} cannot be imported: another module is called {module!r} already, {found!r}"
-        )
+        raise UsageError(f"{place} cannot be imported: another module is called {module!r} already, {found!r}")
     for name in path.split("."):
         try:
             found = getattr(found, name)
@@ -145,9 +139,7 @@ def _import(module: str) -> Any:
 def _failed(doing: str, exc: Exception) -> str:
     text = f"{doing} failed: {type(exc).__name__}: {exc}"
     frames = traceback.extract_tb(exc.__traceback__)
-    user_frames = [
-        frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename
-    ]
+    user_frames = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]
     if not user_frames or isinstance(exc, SyntaxError):
         return text
     return f"{text} ({os.path.relpath(user_frames[-1].filename)}, line {user_frames[-1].lineno})"

@@ -20,8 +20,6 @@ from event_collector.watching.figures import FIGURES, Subject
 from event_collector.watching.snapshot import Snapshot
 from event_collector.watching.tables import UNKNOWN, columns, printable, text_of
 
-__all__ = ["WARNING", "StyledLine", "add_parser", "page"]
-
 CONNECT_TIMEOUT: Final = 5.0
 ONCE_TIMEOUT: Final = 15.0
 """Seconds to wait for two snapshots; only the second one has rates."""
@@ -55,9 +53,7 @@ examples:
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the subcommand."""
-    parser = add_command(
-        subparsers, "top", help="show a running queue, live", description=DESCRIPTION, epilog=EPILOG
-    )
+    parser = add_command(subparsers, "top", help="show a running queue, live", description=DESCRIPTION, epilog=EPILOG)
     add_path(parser)
     parser.add_argument("--once", action="store_true", help="show the queue once, and exit")
     parser.add_argument("--json", action="store_true", help="write a line of JSON for each snapshot")
@@ -211,13 +207,10 @@ def _lines(snapshot: Snapshot, silence: float) -> Iterator[StyledLine]:
     events = snapshot.events
     clock = datetime.fromtimestamp(snapshot.time).astimezone().strftime("%H:%M:%S")
     yield StyledLine(
-        f"{snapshot.queue}  {snapshot.state}  pid {snapshot.pid}  CPU {text_of(snapshot.cpu, '{cpu}')}  {clock}",
-        HEAD,
+        f"{snapshot.queue}  {snapshot.state}  pid {snapshot.pid}  CPU {text_of(snapshot.cpu, '{cpu}')}  {clock}", HEAD
     )
     if silence > SILENCE:
-        yield StyledLine(
-            f"no answer for {silence:.0f} s: its event loop is blocked, or it is stopped", WARNING
-        )
+        yield StyledLine(f"no answer for {silence:.0f} s: its event loop is blocked, or it is stopped", WARNING)
     if snapshot.problem is not None:
         yield StyledLine(snapshot.problem, WARNING)
     yield StyledLine(
@@ -239,15 +232,11 @@ def _lines(snapshot: Snapshot, silence: float) -> Iterator[StyledLine]:
         for one in reversed(snapshot.decisions[-DECISIONS:]):
             yield StyledLine(f"{one.subject} {one.before} -> {one.after}: {one.reason}")
     if snapshot.workers:
-        workers = [
-            (one, (UNKNOWN if one.pid is None else str(one.pid), one.state)) for one in snapshot.workers
-        ]
+        workers = [(one, (UNKNOWN if one.pid is None else str(one.pid), one.state)) for one in snapshot.workers]
         yield from _table("worker", ("worker", "state"), workers)
 
 
-def _table(
-    subject: Subject, head: Sequence[str], rows: Sequence[tuple[object, Sequence[str]]]
-) -> Iterator[StyledLine]:
+def _table(subject: Subject, head: Sequence[str], rows: Sequence[tuple[object, Sequence[str]]]) -> Iterator[StyledLine]:
     """Yield a table of collectors or workers, each with its first cells; the other columns are figures."""
     shown = [
         (heading, read, figure.unit)

@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from event_collector.handlers.delivery import DeliveryPlan
     from event_collector.watching.metrics import Meter
 
-__all__ = ["Dispatcher"]
-
 SLOW_LANE: Final = ("closed",)
 """Stands ahead of each event while none may take the fast lane."""
 
@@ -250,13 +248,9 @@ class Dispatcher:
         if self.gate.refusal is not None or not isinstance(payload, Payload):
             self.gate.release()
             self.gate.check()
-            raise ConfigError(
-                f"send() takes a Payload, not {type(payload).__name__}: wrap the value, Payload(value)"
-            )
+            raise ConfigError(f"send() takes a Payload, not {type(payload).__name__}: wrap the value, Payload(value)")
 
-    def _take_in(
-        self, payload: Payload[Any], variables: ContextVars, course: Course | None
-    ) -> CollectorEvent:
+    def _take_in(self, payload: Payload[Any], variables: ContextVars, course: Course | None) -> CollectorEvent:
         """Accept an event for the event loop. Run the first step of its handler now if possible, else queue it."""
         event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, clock.now())
         self.totals.accept()
@@ -275,9 +269,7 @@ class Dispatcher:
         self.turns.schedule()
         return event
 
-    def _take_in_remote(
-        self, payload: Payload[Any], variables: ContextVars, course: Course | None
-    ) -> CollectorEvent:
+    def _take_in_remote(self, payload: Payload[Any], variables: ContextVars, course: Course | None) -> CollectorEvent:
         """Accept an event for worker processes. Give it to an idle one now if possible, else queue it."""
         backlog = self.backlogs.remote
         event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, clock.now(), 0.0, backlog)
@@ -316,12 +308,7 @@ class Dispatcher:
 
     def _may_begin(self, event: CollectorEvent) -> bool:
         """Return whether the event's first step may run within `send()`, with a permit that is taken then."""
-        if (
-            not self._in_order
-            or self.backlogs.here.order
-            or self.handlers is None
-            or self.handlers.is_stepping
-        ):
+        if not self._in_order or self.backlogs.here.order or self.handlers is None or self.handlers.is_stepping:
             return False
         if exception() is not None:  # the handler must not see what the sender handles
             return False

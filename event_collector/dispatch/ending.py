@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from event_collector.events.event import CollectorEvent
     from event_collector.handlers.delivery import DeliveryPlan
 
-__all__ = ["Ending"]
-
 
 def _nothing(_event: "CollectorEvent") -> None:
     """Keep no record."""

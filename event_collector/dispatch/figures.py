@@ -10,17 +10,13 @@ if TYPE_CHECKING:
     from event_collector.dispatch.totals import Totals
     from event_collector.events.backlog import Backlogs
 
-__all__ = ["Figures"]
-
 
 class Figures:
     """What the monitor, metrics and snapshots read of a dispatcher."""
 
     __slots__ = ("_backlogs", "_permits", "_retries", "_totals")
 
-    def __init__(
-        self, totals: "Totals", permits: "Permits", backlogs: "Backlogs", retries: "Retries"
-    ) -> None:
+    def __init__(self, totals: "Totals", permits: "Permits", backlogs: "Backlogs", retries: "Retries") -> None:
         self._totals, self._permits = totals, permits
         self._backlogs, self._retries = backlogs, retries
 

@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 from event_collector_workers.autoscaler import burst_size
 
-__all__ = ["ConsumerLimits", "Permits"]
-
 
 class ConsumerLimits(NamedTuple):
     """The bounds of the number of consumers; `autoscale`: whether it may change at all."""

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from event_collector.events.recorder import Recorder
     from event_collector.handlers.attempt import Attempt
 
-__all__ = ["Recording"]
-
 AT_ONCE: Final = 1000
 """Payloads of one `send_many()` that are recorded together: enough for few writes, few enough for other tasks."""
 
@@ -64,9 +62,7 @@ class Recording:
         self._admit(event)
         return event
 
-    async def send_many(
-        self, payloads: Iterable[Payload[Any]], deadline: float | None
-    ) -> list[CollectorEvent]:
+    async def send_many(self, payloads: Iterable[Payload[Any]], deadline: float | None) -> list[CollectorEvent]:
         """Accept payloads in their order, many of them with one write; those before a cancellation are accepted."""
         events: list[CollectorEvent] = []
         drafts: list[Draft] = []

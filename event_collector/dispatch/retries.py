@@ -34,8 +34,6 @@ from event_collector_workers.errors import WorkerCrashed
 if TYPE_CHECKING:
     from event_collector.events.recorder import Recorder
 
-__all__ = ["AfterAttempt", "Retries", "refuse_retries"]
-
 HASTE: Final = 0.1
 """Seconds that an attempt waits at most while the queue drains: enough not to spin, little enough to get through."""
 
@@ -200,9 +198,7 @@ class Retries:
         is_unfinished = (self.is_giving_up and failed) or _was_shut_down(results)
         return AfterAttempt(results, on_record=not is_unfinished)
 
-    def _judge(
-        self, event: CollectorEvent, course: Course, results: ResultList, failed: list[Error[Any]]
-    ) -> None:
+    def _judge(self, event: CollectorEvent, course: Course, results: ResultList, failed: list[Error[Any]]) -> None:
         """Note the attempts that have failed, and decide which collectors get another."""
         now, tried = self._now(), course.only if course.results is not None else None
         left = inf if course.deadline is None else course.deadline - now
@@ -242,9 +238,7 @@ class Retries:
                 return AfterAttempt(self.unanswered(event, _left()), on_record=False)
         return AfterAttempt(results, due)
 
-    def _bury(
-        self, event: CollectorEvent, key: str, attempt: Attempt, reason: str, result: Error[Any] | None
-    ) -> None:
+    def _bury(self, event: CollectorEvent, key: str, attempt: Attempt, reason: str, result: Error[Any] | None) -> None:
         course = event.course
         payload = event.payload if course is None or course.original is None else course.original
         details = result.details if result is not None else None
@@ -273,9 +267,7 @@ class Retries:
         """Process a payload in those collectors only that its course names, each with the number of its attempt."""
         missing = set(course.only) - set(self._collectors)
         if missing or self._router is None:
-            raise ConfigError(
-                f"the event goes to collectors that this queue no longer has: {sorted(missing)}"
-            )
+            raise ConfigError(f"the event goes to collectors that this queue no longer has: {sorted(missing)}")
         payload = course.original or payload
         deliveries = [
             (collector, later(payload, course.attempts[key]) if key in course.attempts else payload)

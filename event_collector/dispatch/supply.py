@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from event_collector.handlers.collector import Collector
     from event_collector.handlers.delivery import DeliveryPlan
 
-__all__ = ["JobTier", "Supply"]
-
 
 class JobTier(Protocol):
     """The worker processes, as the dispatcher sees them."""

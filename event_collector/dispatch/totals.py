@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from event_collector.events.start_reminder import StartReminder
     from event_collector.watching.metrics import Meter
 
-__all__ = ["Totals"]
-
 
 class Totals:
     """Bookkeeping that nothing can leave half done: it touches no user object and calls nothing that can raise.

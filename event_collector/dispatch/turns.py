@@ -6,8 +6,6 @@ from typing import Final
 
 from event_collector.values.clock import clock
 
-__all__ = ["SLICE", "Turns"]
-
 SLICE: Final = 0.002
 """Seconds for which events are processed without a turn of the loop. A shorter slice costs turns, a longer one keeps
 other tasks waiting."""

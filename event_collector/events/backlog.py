@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from event_collector.events.start_reminder import StartReminder
     from event_collector.values.payload import Payload
 
-__all__ = ["Backlog", "Backlogs"]
-
 T = TypeVar("T")
 
 
@@ -64,9 +62,7 @@ class Backlog:
         self._on_taken(event)
         return event
 
-    def take_while(
-        self, count: int, accept: "Callable[[Payload[Any]], T | None]"
-    ) -> "list[tuple[CollectorEvent, T]]":
+    def take_while(self, count: int, accept: "Callable[[Payload[Any]], T | None]") -> "list[tuple[CollectorEvent, T]]":
         """Remove up to `count` events and return each with what `accept` says of its payload, up to the first None."""
         taken: list[tuple[CollectorEvent, T]] = []
         order, gaps, add = self.order, self.gaps, taken.append
@@ -116,9 +112,7 @@ class Backlog:
         while gaps and (head := order.peek()) in gaps:
             order.pop()
             gaps.remove(head)
-        if 2 * len(gaps) > len(
-            order
-        ):  # to move all once in so many withdrawals is cheap; to keep payloads is not
+        if 2 * len(gaps) > len(order):  # to move all once in so many withdrawals is cheap; to keep payloads is not
             kept = [event for event in order if event not in gaps]
             gaps.clear()
             order.refill(kept)

@@ -6,8 +6,6 @@ from typing import Final
 
 from event_collector.values.refusals import QueueFull, QueueShutDown, another
 
-__all__ = ["DROP_NEWEST", "DROP_OLDEST", "WAIT", "Capacity", "Turnstile"]
-
 WAIT: Final = "wait"
 DROP_OLDEST: Final = "drop_oldest"
 DROP_NEWEST: Final = "drop_newest"

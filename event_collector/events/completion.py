@@ -5,8 +5,6 @@ from collections import deque
 
 from event_collector.events.event import CollectorEvent
 
-__all__ = ["CompletionStream"]
-
 
 class CompletionStream:
     """Collects events in the order in which they finish, without a future or a loop turn for each."""

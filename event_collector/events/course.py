@@ -7,8 +7,6 @@ if TYPE_CHECKING:
     from event_collector.values.payload import Payload
     from event_collector.values.results import ResultList
 
-__all__ = ["Course"]
-
 
 class Course:
     """What is known of an event that does not simply go from the queue through its handlers to its end.

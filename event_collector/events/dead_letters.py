@@ -12,8 +12,6 @@ from event_collector.values.payload import Payload
 if TYPE_CHECKING:
     from event_collector.events.event import CollectorEvent
 
-__all__ = ["DeadLetter", "DeadLetters"]
-
 
 class DeadLetter(msgspec.Struct, frozen=True, eq=False):
     """One event that one collector has failed for good.

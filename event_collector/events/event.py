@@ -17,8 +17,6 @@ from event_collector.values.results import Error, ResultList
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["DEFAULT_PRIORITY", "CollectorEvent", "QueueType", "Waiter"]
-
 DEFAULT_PRIORITY = 1000
 _NANOSECONDS = 1e9
 
@@ -246,6 +244,5 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
 
     def __repr__(self) -> str:
         return (
-            f"<CollectorEvent id={self.id} priority={self.priority} payload={self.payload!r}"
-            f" is_done={self.is_done()}>"
+            f"<CollectorEvent id={self.id} priority={self.priority} payload={self.payload!r} is_done={self.is_done()}>"
         )

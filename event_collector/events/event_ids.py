@@ -4,8 +4,6 @@ import itertools
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["EventIds", "event_ids"]
-
 
 class EventIds:
     """Gives each event its id; one counter for all queues of the program.

@@ -5,8 +5,6 @@ from math import inf
 from event_collector.events.capacity import WAIT, Capacity, Turnstile
 from event_collector.values.refusals import QueueShutDown, another
 
-__all__ = ["Gate"]
-
 
 class Gate:
     """Back-pressure and refusal.
@@ -25,16 +23,7 @@ class Gate:
 
     """
 
-    __slots__ = (
-        "_always_crowded",
-        "_capacity",
-        "_turnstile",
-        "crowded",
-        "drops",
-        "is_bounded",
-        "overflow",
-        "refusal",
-    )
+    __slots__ = ("_always_crowded", "_capacity", "_turnstile", "crowded", "drops", "is_bounded", "overflow", "refusal")
 
     def __init__(self, max_queue_size: int, overflow: str) -> None:
         self._capacity = Capacity(max_queue_size)

@@ -7,8 +7,6 @@ from typing import Protocol
 
 from event_collector.events.event import CollectorEvent, QueueType
 
-__all__ = ["FifoOrder", "LifoOrder", "Order", "PriorityOrder", "make_order"]
-
 
 class Order(Protocol):
     """A container of events. Every operation but `refill` and `by_age` takes constant or logarithmic time."""

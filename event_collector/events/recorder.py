@@ -31,8 +31,6 @@ from event_collector.handlers.attempt import Attempt
 if TYPE_CHECKING:
     from asyncio import Future
 
-__all__ = ["Recorder"]
-
 
 class Recorder(Protocol):
     """Hears of every event, in the thread of the event loop. No method may block, or raise but where it says so."""

@@ -7,10 +7,6 @@ from typing import Generic, TypeVar
 
 from event_collector.values.clock import clock
 
-__all__ = [
-    "Schedule",
-]
-
 T = TypeVar("T")
 
 _SPARSE = 64

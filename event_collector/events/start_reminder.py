@@ -3,8 +3,6 @@
 from asyncio import _get_running_loop
 from typing import Any, Final
 
-__all__ = ["StartReminder"]
-
 PATIENCE: Final = 0.8
 """Seconds that somebody may wait before the start: another task may be about to start the queue."""
 

@@ -7,8 +7,6 @@ import msgspec
 
 from event_collector.values.payload import Payload
 
-__all__ = ["Attempt", "later"]
-
 
 class Attempt(msgspec.Struct, frozen=True):
     """The failed attempts of one collector with one event.

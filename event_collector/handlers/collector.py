@@ -38,8 +38,6 @@ else:
     P = TypeVar("P", covariant=True)
     R = TypeVar("R", covariant=True)
 
-__all__ = ["Collector", "CollectorDict", "CollectorList", "HandlerTier", "LifecycleManager", "Processor"]
-
 Process: TypeAlias = Callable[[Payload[Any]], Coroutine[Any, Any, Any]]
 """The type of `Collector.process`."""
 
@@ -103,10 +101,7 @@ class Collector(Keyed[R], Generic[P, R]):
         # The order matters: the last overload matches awaitables too, and the second one awaitable Results.
         @overload
         def __init__(
-            self,
-            key: str,
-            processor: Handler[P, Awaitable[Ok[R] | Error[Any]]],
-            **options: Unpack[CollectorOptions],
+            self, key: str, processor: Handler[P, Awaitable[Ok[R] | Error[Any]]], **options: Unpack[CollectorOptions]
         ) -> None: ...
         @overload
         def __init__(
@@ -117,9 +112,7 @@ class Collector(Keyed[R], Generic[P, R]):
             self, key: str, processor: Handler[P, Ok[R] | Error[Any]], **options: Unpack[CollectorOptions]
         ) -> None: ...
         @overload
-        def __init__(
-            self, key: str, processor: Handler[P, R], **options: Unpack[CollectorOptions]
-        ) -> None: ...
+        def __init__(self, key: str, processor: Handler[P, R], **options: Unpack[CollectorOptions]) -> None: ...
 
     def __init__(
         self,
@@ -137,9 +130,7 @@ class Collector(Keyed[R], Generic[P, R]):
     ) -> None:
         _check(key, processor, timeout, retry)
         self.key = key
-        self.handler: Callable[..., Any] = (
-            processor.handler if isinstance(processor, ValueHandler) else processor
-        )
+        self.handler: Callable[..., Any] = processor.handler if isinstance(processor, ValueHandler) else processor
         """The handler itself."""
         self.processor: Any = (
             ValueHandler(self.handler) if takes_value(self.handler, f"collector {key!r}") else self.handler
@@ -179,8 +170,7 @@ class Collector(Keyed[R], Generic[P, R]):
         name = describe(self.handler)
         if mode == COROUTINE and not self.asynchronous and _is_plain_function(self.handler):
             raise ConfigError(
-                f"collector {self.key!r}: {name} is a plain function and would block the event loop: "
-                f"{ALTERNATIVES}"
+                f"collector {self.key!r}: {name} is a plain function and would block the event loop: {ALTERNATIVES}"
             )
         if mode == THREAD and self.asynchronous:
             raise ConfigError(
@@ -304,9 +294,7 @@ def _check(key: Any, processor: Any, timeout: Any, retry: Any) -> None:
     if timeout is not None and not timeout > 0:
         raise ConfigError(f"collector {key!r}: timeout is a number of seconds above 0, not {timeout!r}")
     if retry is not None and not isinstance(retry, Retry):
-        raise ConfigError(
-            f"collector {key!r}: retry takes a Retry, such as Retry(max_attempts=5), not {retry!r}"
-        )
+        raise ConfigError(f"collector {key!r}: retry takes a Retry, such as Retry(max_attempts=5), not {retry!r}")
 
 
 def _is_plain_function(processor: Callable[..., Any]) -> bool:

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
         def __call__(self, handler: Handler[P, R], /) -> Collector[P, R]: ...
 
 
-__all__ = ["collector"]
-
-
 def collector(key: str, **options: "Unpack[CollectorOptions]") -> "CollectorDecorator":
     """Return a decorator that makes a Collector of a function.
 
@@ -49,9 +46,7 @@ def collector(key: str, **options: "Unpack[CollectorOptions]") -> "CollectorDeco
     value: Any = key
     if not isinstance(value, str) or not value:
         name = getattr(value, "__name__", None) or "name"
-        raise ConfigError(
-            f"collector() takes a key, not {key!r}: write the decorator as @collector('{name}')"
-        )
+        raise ConfigError(f"collector() takes a key, not {key!r}: write the decorator as @collector('{name}')")
 
     def decorate(handler: Callable[..., Any]) -> Collector[Any, Any]:
         return Collector(key, handler, **options)

@@ -8,8 +8,6 @@ from event_collector.handlers.router import Router, SimpleRouter
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.results import Error, ResultList
 
-__all__ = ["DeliveryPlan"]
-
 _BROADCAST = Delivery.BROADCAST
 
 

@@ -3,8 +3,6 @@
 import traceback
 from types import FrameType
 
-__all__ = ["hide_modules", "stack_text", "strip_frames"]
-
 _hidden: set[str] = set()
 
 

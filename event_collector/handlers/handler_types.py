@@ -9,8 +9,6 @@ from event_collector.handlers.retry import Retry
 from event_collector.values.context import Context
 from event_collector.values.payload import Payload
 
-__all__ = ["CollectorOptions", "Handler"]
-
 P = TypeVar("P")
 R = TypeVar("R")
 A = TypeVar("A")

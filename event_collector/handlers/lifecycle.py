@@ -7,8 +7,6 @@ from typing import Any, TypeAlias
 from event_collector.values.context import Context
 from event_collector.values.errors import ConfigError
 
-__all__ = ["LifecycleManager", "Lifecycles", "Manager", "make_manager", "raise_all"]
-
 Manager: TypeAlias = AbstractAsyncContextManager[Any] | AbstractContextManager[Any]
 
 LifecycleManager: TypeAlias = Callable[[Context], Manager]

@@ -6,8 +6,6 @@ from event_collector.handlers.collector import PROCESS, Collector
 from event_collector.handlers.signature import classes_of, describe, type_name
 from event_collector.values.payload import Payload
 
-__all__ = ["explain_mismatch"]
-
 
 def explain_mismatch(exc: BaseException, collector: Collector, payload: Payload[Any]) -> None:
     """Add a note to an AttributeError or TypeError of a handler if the payload's value has a wrong type. Never raises.
@@ -16,11 +14,7 @@ def explain_mismatch(exc: BaseException, collector: Collector, payload: Payload[
     because a check would cost time for each event.
     """
     try:
-        if (
-            not isinstance(exc, (AttributeError, TypeError))
-            or collector.place == PROCESS
-            or collector.is_batched
-        ):
+        if not isinstance(exc, (AttributeError, TypeError)) or collector.place == PROCESS or collector.is_batched:
             return
         required = collector.required_type()
         if _fits(payload.value, required):
@@ -42,9 +36,7 @@ def _fits(value: Any, required: Any) -> bool:
     """Return whether the class of a value permits a type."""
     try:
         return any(
-            not isinstance(kind, type)
-            or isinstance(value, kind)
-            or (kind is float and isinstance(value, int))
+            not isinstance(kind, type) or isinstance(value, kind) or (kind is float and isinstance(value, int))
             for kind in classes_of(required)
         )
     except TypeError:  # a TypedDict, or a protocol that is not runtime_checkable

@@ -14,8 +14,6 @@ from event_collector.values.errors import (
     RetryLater,
 )
 
-__all__ = ["Retry", "Verdict", "decide"]
-
 EXHAUSTED: Final = "exhausted"
 REJECTED: Final = "rejected"
 NOT_RETRIED: Final = "not retried"

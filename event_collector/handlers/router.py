@@ -14,8 +14,6 @@ from event_collector.handlers.unreached import Unreached
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.results import Error, Ok, Result, ResultList, as_result, failure
 
-__all__ = ["CollectorSet", "Router", "SimpleRouter", "TopicHandlerDict", "is_handler_task", "process"]
-
 CollectorSet: TypeAlias = Collection[Collector]
 TopicHandlerDict: TypeAlias = dict[str, set[Collector]]
 
@@ -101,9 +99,7 @@ class SimpleRouter(Router):
             ]
         )
 
-    async def _process_in_task(
-        self, collector: Collector, payload: Payload[Any], event_id: int | None
-    ) -> Any:
+    async def _process_in_task(self, collector: Collector, payload: Payload[Any], event_id: int | None) -> Any:
         self._enter_task(RunningEvent(event_id, collector.key, payload.attempt))
         return await process(collector, payload)
 

@@ -9,15 +9,6 @@ Each way to run handlers registers a finder, which knows the events that it runs
 from collections.abc import Callable, MutableMapping
 from typing import Any, NamedTuple
 
-__all__ = [
-    "RunningEvent",
-    "add_event_context",
-    "event_context",
-    "register_finder",
-    "running_event",
-    "running_id",
-]
-
 
 class RunningEvent(NamedTuple):
     """An event in a handler."""
@@ -67,9 +58,7 @@ def event_context() -> dict[str, Any]:
     return {name: value for name, value in event._asdict().items() if value is not None}
 
 
-def add_event_context(
-    logger: Any, method: str, event_dict: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def add_event_context(logger: Any, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Add `event_context()` to a log line; a processor for `structlog.configure()`. Existing fields are kept."""
     for name, value in event_context().items():
         event_dict.setdefault(name, value)

@@ -11,17 +11,6 @@ from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
 from event_collector.values.results import Error, Ok
 
-__all__ = [
-    "classes_of",
-    "describe",
-    "describe_timeout",
-    "is_asynchronous",
-    "payload_type_of",
-    "result_type_of",
-    "takes_value",
-    "type_name",
-]
-
 _NOTHING: Any = inspect.Parameter.empty
 
 TWO_FORMS: Final = "with one value or with a payload and its context: write `(value)`, or `(payload, ctx)`"
@@ -69,9 +58,7 @@ def takes_value(processor: Callable[..., Any], owner: str) -> bool:
     path = describe(processor).split(".")[-2:]
     is_method = inspect.isfunction(processor) and path[:-1] not in ([], ["<locals>"])
     if is_method and "self" in signature.parameters:
-        raise ConfigError(
-            f"{handler} is a method without its object: give the bound method, {'(...).'.join(path)}"
-        )
+        raise ConfigError(f"{handler} is a method without its object: give the bound method, {'(...).'.join(path)}")
     if not _binds(signature, 1) and not _binds(signature, 2):
         raise ConfigError(
             f"{handler} cannot be a handler, which is called {TWO_FORMS}; bind the rest with functools.partial"

@@ -7,12 +7,8 @@ from typing import Any, Final
 from event_collector.values.clock import clock
 from event_collector.values.errors import HandlerTimeout
 
-__all__ = ["LAG", "within"]
 
-
-async def within(
-    outcome: Awaitable[Any], seconds: float | None, timeout_error: Callable[[], HandlerTimeout]
-) -> Any:
+async def within(outcome: Awaitable[Any], seconds: float | None, timeout_error: Callable[[], HandlerTimeout]) -> Any:
     """Await a handler's outcome for at most `seconds`; None for no limit.
 
     Raises:

@@ -7,8 +7,6 @@ from event_collector.handlers.collector import Collector
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.results import ResultList
 
-__all__ = ["Unreached", "reason"]
-
 MAX_WARNINGS: Final = 100
 """Maximum number of key sets that are logged and remembered; bounds the memory that a sender can use."""
 

@@ -3,8 +3,6 @@
 from collections import deque
 from collections.abc import Sequence
 
-__all__ = ["Usage"]
-
 
 class Usage:
     """Counts and times of the handler of one collector, since the collector was made; times in seconds.

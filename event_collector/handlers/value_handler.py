@@ -6,8 +6,6 @@ from typing import Any
 from event_collector.values.context import Context
 from event_collector.values.payload import Payload
 
-__all__ = ["ValueHandler"]
-
 
 class ValueHandler:
     """Calls `handler(value)` when it is called with a payload and a context. Picklable if the handler is."""

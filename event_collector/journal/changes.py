@@ -2,8 +2,6 @@
 
 from event_collector.journal.stored_event import StoredEvent, StoredLetter
 
-__all__ = ["Changes"]
-
 
 class Changes:
     """Changes of events and dead letters. `JournalFile.apply()` writes them in the order of the slots."""

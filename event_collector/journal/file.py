@@ -19,8 +19,6 @@ from event_collector.journal.stored_event import StoredEvent, StoredLetter, Stor
 from event_collector.journal.write_ahead_log import survey
 from event_collector.values.errors import JournalError
 
-__all__ = ["JournalFile"]
-
 APPLICATION_ID: Final = 0x65764A4E  # "evJN"
 SCHEMA_VERSION: Final = 1
 FREE_PAGES: Final = 256
@@ -77,9 +75,7 @@ class JournalFile:
 
     """
 
-    def __init__(
-        self, path: str, *, create: bool = True, synchronous: str = "full", read_only: bool = False
-    ) -> None:
+    def __init__(self, path: str, *, create: bool = True, synchronous: str = "full", read_only: bool = False) -> None:
         self.path = path
         if not create and not os.path.lexists(path):
             raise JournalError(f"there is no journal {path}")
@@ -177,9 +173,7 @@ class JournalFile:
 
     def counts(self) -> tuple[int, int]:
         """Return the numbers of unfinished events and of dead letters."""
-        row = self.db.execute(
-            "SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM dead_letter)"
-        ).fetchone()
+        row = self.db.execute("SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM dead_letter)").fetchone()
         return int(row[0]), int(row[1])
 
     # Writing
@@ -252,10 +246,7 @@ def _apply(db: sqlite3.Connection, changes: Changes) -> None:
             "UPDATE event SET progress = ? WHERE id = ?",
             [(progress, event_id) for event_id, progress in changes.attempted.items()],
         ),
-        (
-            "UPDATE event SET crashes = crashes + 1 WHERE id = ?",
-            [(event_id,) for event_id in changes.crashed],
-        ),
+        ("UPDATE event SET crashes = crashes + 1 WHERE id = ?", [(event_id,) for event_id in changes.crashed]),
         (_BURY, [_letter_row(letter) for letter in changes.buried.values()]),
         ("DELETE FROM event WHERE id = ?", [(event_id,) for event_id in changes.finished]),
         ("DELETE FROM dead_letter WHERE id = ? AND collector = ?", changes.dropped),
@@ -289,9 +280,7 @@ def _check_place(path: str) -> None:
         kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no file"
         raise JournalError(f"{path} is {kind}: a journal is a regular file; give the path of one")
     if hasattr(os, "geteuid") and status.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0:
-        raise JournalError(
-            f"{path} belongs to another user, uid {status.st_uid}: give the path of another file"
-        )
+        raise JournalError(f"{path} belongs to another user, uid {status.st_uid}: give the path of another file")
 
 
 def _check_identity(path: str) -> None:

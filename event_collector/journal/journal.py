@@ -10,8 +10,6 @@ from event_collector.values.errors import ConfigError, JournalError
 if TYPE_CHECKING:
     from event_collector.journal.journal_recorder import JournalRecorder
 
-__all__ = ["Journal"]
-
 SYNCHRONOUS = ("full", "normal")
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
 MAX_CRASHES = 5

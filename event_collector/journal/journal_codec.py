@@ -19,8 +19,6 @@ from event_collector.remote.remote_exceptions import text_of
 from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError
 from event_collector.values.payload import Delivery, Payload
 
-__all__ = ["JournalCodec", "decode_untyped"]
-
 PLAIN: Final = (
     type(None), bool, int, float, str, bytes, bytearray, list, tuple, dict, set, frozenset,
     datetime, date, time, timedelta, Decimal, UUID,

@@ -29,8 +29,6 @@ from event_collector.values.results import Error
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["JournalRecorder"]
-
 LISTED: Final = 20
 """Events that a log line lists; further ones are only counted."""
 
@@ -71,9 +69,7 @@ class JournalRecorder:
         """
         journal = self._journal
         parked, self._parked = self._parked, Changes()
-        self._writer = Writer(
-            lambda: JournalFile(journal.path, synchronous=journal.synchronous), self._log_trouble
-        )
+        self._writer = Writer(lambda: JournalFile(journal.path, synchronous=journal.synchronous), self._log_trouble)
 
         def recover(file: JournalFile) -> Recovered:
             file.apply(parked)
@@ -163,9 +159,7 @@ class JournalRecorder:
                 path=path, count=len(recovered.buried), first=first,
             )  # fmt: skip
         if recovered.unreadable:
-            self._log.warning(
-                "dead letters of the journal cannot be decoded", path=path, count=recovered.unreadable
-            )
+            self._log.warning("dead letters of the journal cannot be decoded", path=path, count=recovered.unreadable)
         if recovered.unfinished:
             self._log.info("events of the journal run again", path=path, count=len(recovered.unfinished))
 
@@ -232,9 +226,7 @@ class JournalRecorder:
         try:
             schema, body = self._codec.encode(letter.payload)
         except EncodeError as exc:
-            self._log.error(
-                "a dead letter cannot be stored in the journal", event_id=letter.id, reason=str(exc)
-            )
+            self._log.error("a dead letter cannot be stored in the journal", event_id=letter.id, reason=str(exc))
             return
         event = StoredEvent(letter.id, schema, body, letter.time).sealed()
         self._changes.bury(StoredLetter(event, letter.collector, *astuple(letter)[3:]))
@@ -256,6 +248,4 @@ def _open_page(path: str) -> RunningPage:
     try:
         return RunningPage(path)
     except OSError as exc:
-        raise JournalError(
-            f"the journal {path} cannot be opened: {exc.strerror or exc}: {exc.filename}"
-        ) from exc
+        raise JournalError(f"the journal {path} cannot be opened: {exc.strerror or exc}: {exc.filename}") from exc

@@ -16,8 +16,6 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["JournalLock"]
-
 SUFFIX: Final = "-lock"
 
 _held: set[str] = set()
@@ -48,9 +46,7 @@ class JournalLock:
 
     def _acquire(self, path: str) -> int:
         if self._path in _held:
-            raise JournalError(
-                f"the journal {path} is in use by another queue of this process, pid {os.getpid()}"
-            )
+            raise JournalError(f"the journal {path} is in use by another queue of this process, pid {os.getpid()}")
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
         except OSError as exc:

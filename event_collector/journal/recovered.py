@@ -15,8 +15,6 @@ from event_collector.values.clock import clock
 from event_collector.values.errors import PayloadTypeError
 from event_collector.values.payload import Payload
 
-__all__ = ["Recovered", "Unfinished"]
-
 UNDECODABLE: Final = "undecodable"
 UNDELIVERABLE: Final = "undeliverable"
 PLAUSIBLE: Final = 2**40

@@ -12,8 +12,6 @@ import os
 from array import array
 from typing import Final
 
-__all__ = ["RunningPage"]
-
 SUFFIX: Final = "-running"
 SLOTS: Final = 4096
 """Events in handlers that the page holds. Crashes are not counted for further ones."""

@@ -8,8 +8,6 @@ import msgspec
 
 from event_collector.handlers.attempt import Attempt
 
-__all__ = ["StoredEvent", "StoredLetter", "StoredProgress"]
-
 
 class StoredEvent(NamedTuple):
     """An event in a journal."""

@@ -10,8 +10,6 @@ import struct
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["LogSurvey", "survey"]
-
 HEADER: Final = 32
 FRAME_HEADER: Final = 24
 _MAGIC: Final = 0x377F0682

@@ -20,8 +20,6 @@ from event_collector.journal.file import JournalFile
 from event_collector.journal.stored_event import StoredEvent
 from event_collector.values.errors import JournalError
 
-__all__ = ["Writer"]
-
 T = TypeVar("T")
 
 LINGER: Final = 0.05
@@ -137,19 +135,12 @@ class Writer:
 
     def _schedule(self, *, now: bool, wait: float = LINGER) -> None:
         """Hand over the batch after `wait` seconds, or at the end of this turn: all events of a turn share a batch."""
-        if (
-            self._is_busy
-            or self._is_due_now
-            or self._closing is not None
-            or (self._due is not None and not now)
-        ):
+        if self._is_busy or self._is_due_now or self._closing is not None or (self._due is not None and not now):
             return
         if self._due is not None:
             self._due.cancel()
         self._is_due_now = now
-        self._due = (
-            self._loop.call_soon(self._hand_over) if now else self._loop.call_later(wait, self._hand_over)
-        )
+        self._due = self._loop.call_soon(self._hand_over) if now else self._loop.call_later(wait, self._hand_over)
 
     def _hand_over(self) -> None:
         if self._due is not None:

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from event_collector.journal.journal_recorder import JournalRecorder
     from event_collector.watching.monitor_socket import MonitorSocket
 
-__all__ = ["Engine"]
-
 STOPPED: Final = "stopped"
 STARTING: Final = "starting"
 RUNNING: Final = "running"
@@ -229,9 +227,7 @@ class Engine:
         self.loop = loop = asyncio.get_running_loop()
         self._started = loop.create_future()
         # Not asyncio.create_task(): an eager task factory would have it run before anybody knows it.
-        self._keeper = asyncio.Task(
-            self._keep(self._started, self._stop_asked), loop=loop, name="queue keeper"
-        )
+        self._keeper = asyncio.Task(self._keep(self._started, self._stop_asked), loop=loop, name="queue keeper")
         _KEEPERS.add(self._keeper)
         self._keeper.add_done_callback(_KEEPERS.discard)
 
@@ -280,9 +276,7 @@ class Engine:
             if collector.lifecycle is not None and _is_here(collector):
                 await self._lifecycles.enter(collector.lifecycle, collector.ctx)
         await tiers.open(everyone)
-        self._dispatcher.totals.keep_waits(
-            keep_times(everyone, self._settings.event_service_data_window_size)
-        )
+        self._dispatcher.totals.keep_waits(keep_times(everyone, self._settings.event_service_data_window_size))
         loop, now = asyncio.get_running_loop(), clock.now()
         self._monitor = Monitor(
             self._dispatcher,
@@ -309,9 +303,7 @@ class Engine:
     def _law_for(self, tiers: Tiers) -> ScalingLaw:
         if self._law is not None:
             return self._law
-        return make_law(
-            self._settings, process_tier=tiers.workers is not None, adaptive=tiers.adaptive is not None
-        )
+        return make_law(self._settings, process_tier=tiers.workers is not None, adaptive=tiers.adaptive is not None)
 
     def _redirect(self) -> None:
         """Adaptive collectors have moved: the shortcuts of delivery are others now."""

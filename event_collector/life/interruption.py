@@ -14,8 +14,6 @@ from event_collector.values.refusals import QueueShutDown
 if TYPE_CHECKING:
     from event_collector.queue import CollectorQueue
 
-__all__ = ["SIGNALS", "Interruption", "drain_on_signal", "exit_status"]
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

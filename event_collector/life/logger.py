@@ -5,8 +5,6 @@ from typing import Any
 
 import structlog
 
-__all__ = ["make_logger"]
-
 
 def make_logger(name: str, *, enabled: bool = True) -> Any:
     """Return a logger whose lines carry `logger=name`.

@@ -15,8 +15,6 @@ from event_collector.tiers.executors.executor_tier import ExecutorTier
 from event_collector.tiers.thread_tier import ThreadTier
 from event_collector.tiers.workers.worker_tier import WorkerTier
 
-__all__ = ["Tiers", "insist"]
-
 
 class Tiers:
     """Makes what the collectors need, and attaches them to it; until it is closed.
@@ -29,9 +27,7 @@ class Tiers:
 
     """
 
-    def __init__(
-        self, settings: Settings, dispatcher: Dispatcher, redirect: Callable[[], None], log: Any
-    ) -> None:
+    def __init__(self, settings: Settings, dispatcher: Dispatcher, redirect: Callable[[], None], log: Any) -> None:
         self._settings, self._dispatcher, self._redirect, self._log = settings, dispatcher, redirect, log
         self._threads: ThreadTier | None = None
         self.executors: ExecutorTier | None = None

@@ -7,8 +7,6 @@ from typing import Any, Final, NamedTuple, get_args
 
 from event_collector.values.errors import ConfigError
 
-__all__ = ["REQUIRED", "Number", "Option", "Range", "option", "options_of"]
-
 REQUIRED: Final = MISSING
 """Default of an option without one."""
 
@@ -114,12 +112,7 @@ class Option(NamedTuple):
 
 
 def option(
-    default: Any,
-    meaning: str,
-    number: Number | None = None,
-    *,
-    choices: tuple[str, ...] = (),
-    example: str = "",
+    default: Any, meaning: str, number: Number | None = None, *, choices: tuple[str, ...] = (), example: str = ""
 ) -> Any:
     """Return a dataclass field that is a row of the table. Name and type are those of the field."""
     return field(default=default, metadata={"row": (meaning, number, choices, example)})

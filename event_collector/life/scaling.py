@@ -7,8 +7,6 @@ from event_collector.life.settings import Settings
 from event_collector_workers.autoscaler import Autoscaler, FixedSize, ScalingLaw, ScalingLimits
 from event_collector_workers.machine import granted_cpus
 
-__all__ = ["make_law", "most_workers"]
-
 PATIENCE: Final = 60.0
 """The `avg_load_interval`, in seconds, at which the law has its normal patience."""
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from event_collector.journal.journal import Journal
 
-__all__ = ["OPTIONS", "Settings"]
-
 DEFAULT_MIN_CONSUMERS: Final = 1
 DEFAULT_MAX_CONSUMERS: Final = 100_000
 WIP_MARGIN: Final = 0.15
@@ -45,9 +43,7 @@ WORKER_STARTUP_TIMEOUT: Final = 60.0
 class Settings:
     """Checked options of one queue. The fields are the rows of the table, in the order of the parameters."""
 
-    collectors: CollectorList = option(
-        REQUIRED, "Collectors that events are delivered to. Each has a unique key."
-    )
+    collectors: CollectorList = option(REQUIRED, "Collectors that events are delivered to. Each has a unique key.")
     router: type[Router] = option(SimpleRouter, "Class that routes payloads to collectors.")
     autoscale: bool = option(
         True, "Size both pools by need. If False, their sizes are always `max_consumers` and `max_workers`."
@@ -99,9 +95,7 @@ class Settings:
         "Number of samples that are kept for averages and rates.",
         Number(Range.LEAST, least=1, whole=True),
     )
-    queue_type: QueueType = option(
-        QueueType.FIFO, "Order in which events leave the queue.", example="QueueType.FIFO"
-    )
+    queue_type: QueueType = option(QueueType.FIFO, "Order in which events leave the queue.", example="QueueType.FIFO")
     default_priority: float = option(
         DEFAULT_PRIORITY, "Priority of payloads without one, in a PRIORITY queue.", Number()
     )
@@ -123,9 +117,7 @@ class Settings:
         Number(Range.RAISED, least=1, floor="min_workers", whole=True),
     )
     max_threads: int = option(
-        64,
-        'Upper bound of the number of threads for collectors of mode "thread".',
-        Number(Range.LEAST, least=1),
+        64, 'Upper bound of the number of threads for collectors of mode "thread".', Number(Range.LEAST, least=1)
     )
     start_method: str | None = option(
         None,
@@ -183,9 +175,7 @@ class Settings:
         "the program: the next start runs unfinished events again, with the same `event.id`.",
     )
     worker_limits: WorkerLimits | None = option(
-        None,
-        "Resources that each worker process may use. None for no limits.",
-        example="WorkerLimits(open_files=100)",
+        None, "Resources that each worker process may use. None for no limits.", example="WorkerLimits(open_files=100)"
     )
     monitor: "str | os.PathLike[str] | None" = option(
         None,

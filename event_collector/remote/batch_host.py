@@ -21,8 +21,6 @@ from event_collector.handlers.frames import hide_modules, stack_text
 from event_collector.remote.codec import encode_raised
 from event_collector.remote.host import Host, open_host
 
-__all__ = ["BatchReply", "close_hosts", "decode_reply", "encode_reply", "run_batch"]
-
 hide_modules(__name__)
 
 CLOSE_TIMEOUT = 5.0

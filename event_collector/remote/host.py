@@ -26,8 +26,6 @@ from event_collector_workers.limits import explain
 if TYPE_CHECKING:
     from event_collector.remote.host_loop import HostLoop
 
-__all__ = ["Host", "open_host"]
-
 
 def open_host(setup: bytes) -> "Host":
     """Open the collector of a pickled setup in this process."""

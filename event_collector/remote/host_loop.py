@@ -13,8 +13,6 @@ from typing import Any
 
 from event_collector.handlers.frames import hide_modules
 
-__all__ = ["HostLoop"]
-
 hide_modules(__name__, asyncio.BaseEventLoop.__module__, asyncio.Runner.__module__, asyncio.Handle.__module__)
 
 

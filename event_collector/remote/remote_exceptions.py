@@ -16,8 +16,6 @@ import msgspec
 
 from event_collector.values.errors import RemoteError, RemoteTraceback
 
-__all__ = ["ExceptionParts", "error_text", "presentable", "put_together", "take_apart", "text_of"]
-
 _PLAIN: Final = (type(None), bool, int, float, str, bytes)
 _CONTAINERS: Final = (tuple, set, frozenset)
 _SCALARS: Final = (bytearray, datetime, date, time, timedelta, Decimal, UUID)
@@ -123,9 +121,7 @@ def _construction(exc: BaseException) -> bytes | None:
         if maker is not type(exc):
             args = exc.args
         attributes = rest[0] if rest and isinstance(rest[0], dict) else {}
-        kept = {
-            name: value for name, value in attributes.items() if _is_plain_name(name) and _is_encodable(value)
-        }
+        kept = {name: value for name, value in attributes.items() if _is_plain_name(name) and _is_encodable(value)}
         return _encode(_exact([list(args), kept]))
     except Exception:
         return None

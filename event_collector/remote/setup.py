@@ -20,8 +20,6 @@ from event_collector.values.errors import ConfigError
 if TYPE_CHECKING:
     from event_collector.handlers.collector import Collector
 
-__all__ = ["Setup", "is_decorated", "seal"]
-
 REMEDY: Final = "define it at the top level of a module"
 
 
@@ -59,9 +57,7 @@ def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
     PayloadDecoder(collector.payload_type, key)  # raises here what it would raise in each worker
     pickler = _SetupPickler()
     pickler.dump(
-        Setup(
-            key, processor, collector.asynchronous, collector.ctx, collector.lifecycle, collector.payload_type
-        )
+        Setup(key, processor, collector.asynchronous, collector.ctx, collector.lifecycle, collector.payload_type)
     )
     return pickler.written()
 

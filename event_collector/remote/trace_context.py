@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from contextvars import Context as ContextVars
 from contextvars import ContextVar
 
-__all__ = ["CARRIER", "with_trace"]
-
 CARRIER: ContextVar[Mapping[str, str] | None] = ContextVar("event_collector_carrier", default=None)
 """The carrier of the payload that is encoded in this context."""
 

@@ -11,8 +11,6 @@ from event_collector.sizing.step_samples import NO_TIME, Sample, StepSampler
 from event_collector.tiers.adaptive import AdaptiveTier
 from event_collector_workers.machine import run_delay
 
-__all__ = ["Account", "TimeAccounts"]
-
 EVENTS_A_LOOK: Final = 8
 """Events of a collector that are sampled between two looks of the monitor. More samples detect a changed handler
 earlier, and cost more."""

@@ -5,8 +5,6 @@ from typing import Any, Final
 
 from event_collector.sizing.handler_time import Account
 
-__all__ = ["LoopShares"]
-
 SPAN: Final = 10.0
 """Seconds of activity over which a share is measured. With a shorter span a short burst would cause a warning."""
 
@@ -28,9 +26,7 @@ class LoopShares:
     def __init__(self, log: Any) -> None:
         self._log = log
         self._reported: set[str] = set()
-        self._since: dict[
-            str, tuple[float, float, int]
-        ] = {}  # seconds held, seconds on a CPU or ready for one, events
+        self._since: dict[str, tuple[float, float, int]] = {}  # seconds held, seconds on a CPU or ready for one, events
         self._span = 0.0
 
     def look(self, elapsed: float, accounts: Iterable[Account]) -> None:

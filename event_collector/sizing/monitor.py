@@ -20,18 +20,8 @@ from event_collector.tiers.adaptive import AdaptiveTier
 from event_collector.tiers.workers.worker_reading import WorkerReading
 from event_collector.values.clock import clock
 from event_collector.watching.metrics import Counts, Meter
-from event_collector_workers.autoscaler import (
-    Change,
-    CollectorReading,
-    Plan,
-    Readings,
-    ScalingLaw,
-    Tier,
-    TierReading,
-)
+from event_collector_workers.autoscaler import Change, CollectorReading, Plan, Readings, ScalingLaw, Tier, TierReading
 from event_collector_workers.machine import Machine
-
-__all__ = ["Monitor", "Reporter", "WorkerGauge"]
 
 HISTORY = 50
 """How many of the last changes of size are kept for whoever asks."""

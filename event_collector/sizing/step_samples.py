@@ -13,8 +13,6 @@ from typing import Any, Final, NamedTuple
 
 from event_collector.handlers.collector import Collector, Processor
 
-__all__ = ["NO_TIME", "Sample", "StepSampler"]
-
 KEPT: Final = 256
 """Maximum number of samples that are kept until `take()`."""
 

@@ -8,8 +8,6 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-__all__ = ["Watchdog"]
-
 SUSPECT = 0.2
 """Seconds without a turn of the loop after which the stack of its thread is taken."""
 
@@ -29,11 +27,7 @@ class Watchdog:
 
     """
 
-    def __init__(
-        self,
-        key_of: Callable[[FrameType | None], str | None],
-        log: Any,
-    ) -> None:
+    def __init__(self, key_of: Callable[[FrameType | None], str | None], log: Any) -> None:
         self._key_of = key_of
         self._log = log
         self._beat = monotonic()

@@ -10,13 +10,4 @@ from event_collector.sources.redis_stream import RedisStreamSource
 from event_collector.sources.source import Message, Source
 from event_collector.sources.url import open_url
 
-__all__ = [
-    "Feed",
-    "FeedCounts",
-    "Finished",
-    "JetStreamSource",
-    "Message",
-    "RedisStreamSource",
-    "Source",
-    "open_url",
-]
+__all__ = ["Feed", "FeedCounts", "Finished", "JetStreamSource", "Message", "RedisStreamSource", "Source", "open_url"]

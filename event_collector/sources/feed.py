@@ -29,8 +29,6 @@ from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import ResultList
 
-__all__ = ["Feed", "FeedCounts", "Finished"]
-
 MAX_BYTES: Final = 32 * 1024 * 1024
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 PAUSE: Final = 0.5
@@ -340,9 +338,7 @@ class Feed:
     def _warn(self, exc: SourceError) -> None:
         """Log the first failure of the source after a success."""
         if not self._has_failed:
-            self._log.warning(
-                "the source cannot settle messages; they may be delivered again", reason=str(exc)
-            )
+            self._log.warning("the source cannot settle messages; they may be delivered again", reason=str(exc))
         self._has_failed = True
 
     # Heartbeat

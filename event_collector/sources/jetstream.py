@@ -7,13 +7,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.sources.jetstream_pull import Puller
-from event_collector.sources.source import (
-    PATIENCE,
-    BrokerMessage,
-    check_hold,
-    describe_error,
-    translate_errors,
-)
+from event_collector.sources.source import PATIENCE, BrokerMessage, check_hold, describe_error, translate_errors
 from event_collector.values.errors import ConfigError, SourceError
 from event_collector.values.extras import import_extra
 
@@ -21,8 +15,6 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
-
-__all__ = ["JetStreamSource"]
 
 CONNECT_TIMEOUT: Final = 10.0
 MAX_WAITING: Final = 20_000
@@ -116,18 +108,14 @@ class JetStreamSource:
         self._failed = asyncio.get_running_loop().create_future()
         settings = {"name": "event-collector", "max_reconnect_attempts": -1, "reconnect_time_wait": 0.5}
         callbacks = {"error_cb": self._on_error, "disconnected_cb": self._on_disconnected}
-        connecting = asyncio.create_task(
-            client.connect(self._servers, **{**settings, **self._options, **callbacks})
-        )
+        connecting = asyncio.create_task(client.connect(self._servers, **{**settings, **self._options, **callbacks}))
         try:
             both: set[asyncio.Future[Any]] = {connecting, self._failed}
             await asyncio.wait(both, timeout=CONNECT_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
             if connecting.done():
                 connecting.result()
                 return client
-            reason: object = (
-                self._failed.result() if self._failed.done() else f"no answer within {CONNECT_TIMEOUT:g} s"
-            )
+            reason: object = self._failed.result() if self._failed.done() else f"no answer within {CONNECT_TIMEOUT:g} s"
         except Exception as exc:
             reason = exc
         finally:
@@ -218,12 +206,8 @@ class JetStreamSource:
         jetstream, stream = self._jetstream, self._stream
         if jetstream is None:
             raise SourceError("the source is closed")
-        headers = {
-            key: value for key, value in message.headers.items() if not key.lower().startswith(_OWN_HEADERS)
-        }
-        headers["Nats-Msg-Id"] = (
-            f"{stream}:{message.place}"  # two deliveries of a message make one dead letter
-        )
+        headers = {key: value for key, value in message.headers.items() if not key.lower().startswith(_OWN_HEADERS)}
+        headers["Nats-Msg-Id"] = f"{stream}:{message.place}"  # two deliveries of a message make one dead letter
         details = {
             "Reason": reason, "Error": _one_line(error), "Stream": stream, "Sequence": message.place,
             "Subject": message.subject, "Deliveries": str(message.deliveries),
@@ -288,9 +272,7 @@ def _message(msg: "Msg") -> BrokerMessage:
 
 def _check_name(what: str, name: object) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigError(
-            f"JetStreamSource: the name of a {what} has no spaces, dots, '*' and '>': not {name!r}"
-        )
+        raise ConfigError(f"JetStreamSource: the name of a {what} has no spaces, dots, '*' and '>': not {name!r}")
 
 
 def _size(headers: dict[str, str]) -> int:

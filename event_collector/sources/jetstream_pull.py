@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
-__all__ = ["Puller"]
-
 EXPIRES: Final = 10.0
 """Seconds until a request expires; an idle program sends one request in this time."""
 OVERDUE: Final = 2.0
@@ -103,9 +101,7 @@ class Puller:
         description = headers.get("Description", "")
         if status in (NO_MESSAGES, TIMED_OUT) or (status == CONFLICT and description in OVER):
             return
-        self.problem = (
-            f"{status} {description}".strip() if description else f"{status}, nobody answers for JetStream"
-        )
+        self.problem = f"{status} {description}".strip() if description else f"{status}, nobody answers for JetStream"
 
     async def close(self) -> "list[Msg]":
         """Unsubscribe, which cancels all requests, and return the messages that have arrived and were not taken."""

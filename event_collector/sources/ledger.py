@@ -10,8 +10,6 @@ from event_collector.events.event import CollectorEvent
 from event_collector.sources.settlement import Settlement
 from event_collector.sources.source import BrokerMessage
 
-__all__ = ["DuplicateWindow", "FeedCounts", "Finished", "HeldMessage", "Ledger"]
-
 REMEMBERED: Final = 100_000
 """Ids in the window of duplicates, about ten megabytes."""
 
@@ -118,9 +116,7 @@ class Ledger:
         """Return the current counts."""
         return FeedCounts(**{**self._counts, "held": len(self.held)})
 
-    def enter(
-        self, messages: Iterable[BrokerMessage], now: float
-    ) -> tuple[list[HeldMessage], list[BrokerMessage]]:
+    def enter(self, messages: Iterable[BrokerMessage], now: float) -> tuple[list[HeldMessage], list[BrokerMessage]]:
         """Add deliveries; return the messages to run, and duplicates to acknowledge.
 
         The new delivery of a held message replaces the old one, which the source has given up.

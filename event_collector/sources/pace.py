@@ -3,8 +3,6 @@
 from math import exp
 from typing import Final
 
-__all__ = ["Pace"]
-
 SPAN: Final = 1.0
 """Time constant of the average, in seconds."""
 AHEAD: Final = 0.25

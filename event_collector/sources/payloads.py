@@ -9,8 +9,6 @@ from event_collector.sources.source import BrokerMessage
 from event_collector.values.json_values import JsonDecoder
 from event_collector.values.payload import Payload
 
-__all__ = ["JsonPayloads", "MessageTooLong", "from_message"]
-
 
 class MessageTooLong(ValueError):
     """A message exceeds the allowed length."""

@@ -17,8 +17,6 @@ from event_collector.values.extras import import_extra
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-__all__ = ["RedisStreamSource"]
-
 CLAIM_INTERVAL: Final = 1.0
 """Seconds between two attempts to claim entries whose hold has expired."""
 MESSAGE_ID: Final = "message-id"
@@ -90,9 +88,7 @@ class RedisStreamSource:
         try:
             self._client = self._redis.Redis.from_url(self._url, **self._options)
         except ValueError as exc:
-            raise SourceError(
-                f"the URL of stream {self._stream!r} is none of a Redis server: {exc}"
-            ) from None
+            raise SourceError(f"the URL of stream {self._stream!r} is none of a Redis server: {exc}") from None
         try:
             with self._translated("cannot be reached"):
                 await self._make_group(self._client)
@@ -127,12 +123,7 @@ class RedisStreamSource:
     async def _claim(self, client: "Redis", most: int) -> list[BrokerMessage]:
         """Claim entries whose hold has expired; when there are no more, wait for CLAIM_INTERVAL."""
         self._cursor, entries, *_ = await client.xautoclaim(
-            self._stream,
-            self._group,
-            self._consumer,
-            int(self.hold * 1000),
-            start_id=self._cursor,
-            count=most,
+            self._stream, self._group, self._consumer, int(self.hold * 1000), start_id=self._cursor, count=most
         )
         if self._cursor in (b"0-0", "0-0"):
             self._next_claim = monotonic() + CLAIM_INTERVAL

@@ -11,8 +11,6 @@ from event_collector.remote.remote_exceptions import error_text
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error, ResultList
 
-__all__ = ["LOST", "MALFORMED", "Fate", "Settlement", "settle"]
-
 MALFORMED: Final = "malformed"
 """The reason of a message that could not become an event."""
 LOST: Final = "lost"

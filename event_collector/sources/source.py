@@ -8,16 +8,6 @@ import msgspec
 
 from event_collector.values.errors import ConfigError, SourceError
 
-__all__ = [
-    "PATIENCE",
-    "BrokerMessage",
-    "Message",
-    "Source",
-    "check_hold",
-    "describe_error",
-    "translate_errors",
-]
-
 PATIENCE: Final = 1.0
 """Maximum seconds that `fetch()` waits for a message, and so delays the end of a feed."""
 
@@ -127,11 +117,7 @@ def check_hold(what: str, seconds: Any) -> None:
         ConfigError: not a number, or too short to extend messages in time.
 
     """
-    if (
-        isinstance(seconds, bool)
-        or not isinstance(seconds, (int, float))
-        or not MIN_HOLD <= seconds <= MAX_HOLD
-    ):
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not MIN_HOLD <= seconds <= MAX_HOLD:
         raise ConfigError(f"{what} takes a number of seconds from {MIN_HOLD} on, not {seconds!r}")
 
 

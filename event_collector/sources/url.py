@@ -7,8 +7,6 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from event_collector.sources.source import Source
 from event_collector.values.errors import ConfigError
 
-__all__ = ["open_url"]
-
 JETSTREAM: Final = {
     "consumer": str, "subject": str, "ack_wait": float, "dead_letters": str, "credentials": str,
 }  # fmt: skip
@@ -64,9 +62,7 @@ def _parameters(parts: SplitResult, known: Mapping[str, Callable[[str], Any]]) -
     parameters = {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name not in known:
-            raise ConfigError(
-                f"the URL of the source has the parameter {name!r}; there are {', '.join(known)}"
-            )
+            raise ConfigError(f"the URL of the source has the parameter {name!r}; there are {', '.join(known)}")
         try:
             parameters[name] = known[name](text)
         except ValueError:

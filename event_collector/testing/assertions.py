@@ -6,8 +6,6 @@ from typing import Any, TypeAlias, TypeVar
 from event_collector.events.event import CollectorEvent
 from event_collector.values.results import Error, Ok, Result, ResultList
 
-__all__ = ["assert_all_ok", "assert_error", "assert_ok"]
-
 Outcome: TypeAlias = CollectorEvent | ResultList | Result[Any]
 """An event that is done, its results, or one of them."""
 
@@ -44,9 +42,7 @@ def assert_all_ok(outcome: Outcome) -> dict[str | None, Any]:
     failed = [result for result in results if isinstance(result, Error)]
     if failed:
         listed = "\n".join(map(_describe, failed))
-        raise AssertionError(f"{len(failed)} of {len(results)} results are Errors:\n{listed}") from _cause(
-            failed[0]
-        )
+        raise AssertionError(f"{len(failed)} of {len(results)} results are Errors:\n{listed}") from _cause(failed[0])
     if not results:
         raise AssertionError("no results: no collector was reached")
     return {result.key: result.value for result in results}

@@ -34,9 +34,8 @@ from event_collector_workers.errors import (
     WorkerStartError,
 )
 from event_collector_workers.job import Buffer, Job, Task, TaskSpec
-from event_collector_workers.pool.worker_pool import PoolListener, PoolStatistics
-
-__all__ = ["InProcessPool", "in_process_workers"]
+from event_collector_workers.pool.listener import PoolListener
+from event_collector_workers.statistics import PoolStatistics
 
 
 @contextmanager
@@ -137,9 +136,7 @@ class InProcessPool:
 
     """
 
-    def __init__(
-        self, tasks: Sequence[TaskSpec], *, listener: PoolListener | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, tasks: Sequence[TaskSpec], *, listener: PoolListener | None = None, **settings: Any) -> None:
         self._specs, self._listener = tuple(tasks), listener or PoolListener()
         self._backlog: deque[Job] = deque()
         self._worker: _StandIn | None = None  # the one that is ready or opening its tasks

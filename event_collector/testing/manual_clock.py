@@ -17,8 +17,6 @@ from unittest import mock
 from event_collector.values.clock import TimeSource, clock
 from event_collector.values.errors import ConfigError
 
-__all__ = ["ManualClock"]
-
 QUIET: Final = 2
 """Turns of the loop with nothing to do, after which nothing more will happen by itself: one to look at sockets, one for
 what was found there."""

@@ -11,8 +11,6 @@ import pytest
 if TYPE_CHECKING:
     from event_collector.testing.manual_clock import ManualClock
 
-__all__ = ["in_process_workers", "manual_clock"]
-
 
 @pytest.fixture
 def in_process_workers() -> Iterator[None]:

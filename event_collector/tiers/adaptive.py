@@ -13,8 +13,6 @@ from event_collector.values.errors import ConfigError, EncodeError
 from event_collector.values.payload import Payload
 from event_collector_workers.autoscaler import Change, Plan, Tier
 
-__all__ = ["AdaptiveTier"]
-
 ASKED_FOR: Final = "the law has it there"
 
 
@@ -91,9 +89,7 @@ class AdaptiveTier:
     def _move(self, collector: Collector, tier: Tier, reason: str) -> Change:
         before, before_tier = collector.place, _tier(collector)
         collector.move_to(PROCESS if tier is Tier.PROCESS else collector.home)
-        self._log.info(
-            "collector moved", collector=collector.key, before=before, after=collector.place, reason=reason
-        )
+        self._log.info("collector moved", collector=collector.key, before=before, after=collector.place, reason=reason)
         return Change(collector.key, before_tier, tier, reason)
 
 

@@ -15,8 +15,6 @@ from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
 
-__all__ = ["ThreadTier", "call_in_thread", "no_coroutine"]
-
 WAYS_OUT_OF_THREADS: Final = "use mode='coroutine', mode='process', or an executor of processes"
 
 
@@ -108,9 +106,7 @@ def no_coroutine(collector: Collector) -> ConfigError:
     )
 
 
-def _in_loop(
-    loop: asyncio.AbstractEventLoop, call: Callable[["Future[Any]"], None], future: "Future[Any]"
-) -> None:
+def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[["Future[Any]"], None], future: "Future[Any]") -> None:
     try:
         loop.call_soon_threadsafe(call, future)
     except RuntimeError:  # the loop is closed: nobody waits for the place any more

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
-__all__ = ["Clock", "TimeSource", "clock"]
-
 
 class TimeSource:
     """Real time. Subclasses simulate time; see `event_collector.testing.ManualClock`."""

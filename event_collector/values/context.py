@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 Record: TypeAlias = dict[str, Any]
 
-__all__ = ["Context", "Record"]
-
 
 class Context:
     """Named values that a collector's handler and lifecycle share, accessible as attributes and as items."""

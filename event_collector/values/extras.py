@@ -5,8 +5,6 @@ from typing import Any
 
 from event_collector.values.errors import ConfigError
 
-__all__ = ["import_extra", "install_line", "missing"]
-
 DISTRIBUTION = "event-collector-hybrid"
 
 

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-__all__ = ["guarded"]
-
 
 def guarded(what: str, call: Callable[..., object], *args: object) -> None:
     """Call `call(*args)`. Report an exception to the running event loop as one of `what`; do not raise it."""

@@ -6,8 +6,6 @@ import msgspec
 
 from event_collector.values.errors import PayloadTypeError
 
-__all__ = ["InvalidJSON", "JsonDecoder", "UnknownType"]
-
 
 class InvalidJSON(ValueError):
     """The input is not JSON."""

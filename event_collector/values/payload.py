@@ -19,8 +19,6 @@ else:
 
     T = TypeVar("T")
 
-__all__ = ["NO_HEADERS", "Delivery", "Headers", "Payload", "to_strings"]
-
 
 class Delivery(Enum):
     """The addressing of a payload."""
@@ -117,9 +115,7 @@ class Payload(Generic[T]):
             self._headers = NO_HEADERS
         else:
             self._headers = Headers(
-                to_strings("Payload keys", keys),
-                to_strings("Payload topics", topics),
-                _checked_priority(priority),
+                to_strings("Payload keys", keys), to_strings("Payload topics", topics), _checked_priority(priority)
             )
 
     @property

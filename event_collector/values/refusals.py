@@ -4,8 +4,6 @@ import asyncio
 
 from event_collector.values.errors import EventCollectorException
 
-__all__ = ["QueueFull", "QueueShutDown", "another"]
-
 # New in Python 3.13.
 _AsyncioShutDown: type[Exception] = getattr(asyncio, "QueueShutDown", Exception)
 

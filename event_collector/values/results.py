@@ -9,8 +9,6 @@ import msgspec
 
 from event_collector.values.context import Record
 
-__all__ = ["Error", "Keyed", "Ok", "Record", "Result", "ResultList", "abind"]
-
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
@@ -196,11 +194,7 @@ new_list = ResultList.__new__
 
 
 def failure(
-    exc: BaseException,
-    func: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Record,
-    key: str | None = None,
+    exc: BaseException, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Record, key: str | None = None
 ) -> Error[BaseException]:
     """Return the Error of an exception that `func(*args, **kwargs)` raised."""
     details = {"func": func, "args": args, "kwargs": kwargs, "exc": exc, "trace": exception_text(exc)}

@@ -11,8 +11,6 @@ from typing import Protocol
 from event_collector.handlers.collector import Collector
 from event_collector.watching.metrics import CollectorMetrics, Meter, percentiles
 
-__all__ = ["QueueTotals", "collector_metrics", "keep_times"]
-
 
 class QueueTotals(Protocol):
     """Counts and times of all collectors together; the dispatcher has them."""

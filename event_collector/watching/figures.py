@@ -13,8 +13,6 @@ from typing import Final, Literal
 from event_collector.watching.metrics import PLACES
 from event_collector.watching.snapshot import Snapshot
 
-__all__ = ["FIGURES", "Figure", "Subject", "Unit"]
-
 Subject = Literal["queue", "collector", "worker"]
 Kind = Literal["counter", "gauge", "summary"]
 Unit = Literal["1", "{event}", "{event}/s", "{worker}", "{cpu}", "s", "By"]

@@ -9,17 +9,6 @@ from typing import Final, NamedTuple
 
 from event_collector_workers.autoscaler import Change
 
-__all__ = [
-    "Accounting",
-    "CollectorMetrics",
-    "Counts",
-    "Load",
-    "Meter",
-    "Metrics",
-    "Percentiles",
-    "percentiles",
-]
-
 
 @dataclass
 class Load:
@@ -178,9 +167,7 @@ class Meter:
 
     """
 
-    def __init__(
-        self, *, events: int, rate_window: float, load_window: float, warmup: float, history: int
-    ) -> None:
+    def __init__(self, *, events: int, rate_window: float, load_window: float, warmup: float, history: int) -> None:
         # The dispatcher appends the times of each finished event; start() clears them.
         self.service_times: deque[float] = deque(maxlen=events)
         self.wait_times: deque[float] = deque(maxlen=events)
@@ -210,9 +197,7 @@ class Meter:
             return
         self._samples.append(_Sample(now, counts.accepted, counts.finished, counts.load))
         horizon = now - max(self._rate_window, self._load_window)
-        while len(self._samples) > 2 and (
-            self._samples[1].time <= horizon or len(self._samples) > self._history
-        ):
+        while len(self._samples) > 2 and (self._samples[1].time <= horizon or len(self._samples) > self._history):
             self._samples.popleft()
 
     def snapshot(self, now: float, counts: Counts) -> Metrics:
@@ -242,11 +227,7 @@ class Meter:
         elapsed = now - base.time
         if elapsed <= 0:
             return 0.0, 0.0, 0.0
-        return (
-            (counts.accepted - base.accepted) / elapsed,
-            (counts.finished - base.finished) / elapsed,
-            elapsed,
-        )
+        return ((counts.accepted - base.accepted) / elapsed, (counts.finished - base.finished) / elapsed, elapsed)
 
     def _average_load(self, now: float) -> float:
         """Return the mean over time. A sample holds until the next one."""

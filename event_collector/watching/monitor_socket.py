@@ -7,8 +7,6 @@ from event_collector.watching.snapshot import Snapshot, encode_snapshot
 from event_collector.watching.socket_file import SocketFile, check_path
 from event_collector.watching.viewers import Viewers
 
-__all__ = ["MonitorSocket"]
-
 
 class MonitorSocket:
     """The socket of one queue.

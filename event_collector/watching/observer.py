@@ -21,8 +21,6 @@ from event_collector.watching.snapshot import (
 from event_collector_workers.autoscaler import Change
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
-__all__ = ["TIMEOUT", "ObservableQueue", "Observer", "ThreadSafeObserver"]
-
 STALE: Final = 10.0
 """Seconds after which the previous snapshot is too old for rates."""
 

@@ -10,18 +10,6 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-__all__ = [
-    "VERSION",
-    "CollectorSnapshot",
-    "Decision",
-    "EventCounts",
-    "Quantiles",
-    "Snapshot",
-    "WorkerSnapshot",
-    "decode_snapshot",
-    "encode_snapshot",
-]
-
 VERSION: Final = 1
 
 

@@ -19,8 +19,6 @@ from event_collector.values.errors import ConfigError, MonitorError
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["SocketFile", "check_path"]
-
 LONGEST: Final = 107 if sys.platform == "linux" else 103
 """Bytes of a socket's path at most, a limit of the kernel."""
 BACKLOG: Final = 16
@@ -35,14 +33,8 @@ def check_path(path: Any) -> str:
         ConfigError: a socket cannot have this path.
 
     """
-    if (
-        not isinstance(path, (str, os.PathLike))
-        or not isinstance(os.fspath(path), str)
-        or not os.fspath(path)
-    ):
-        raise ConfigError(
-            f"monitor takes the path of a socket to make, such as '/run/app/queue.sock', not {path!r}"
-        )
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str) or not os.fspath(path):
+        raise ConfigError(f"monitor takes the path of a socket to make, such as '/run/app/queue.sock', not {path!r}")
     if not hasattr(socket, "AF_UNIX") or sys.platform == "win32":
         raise ConfigError("monitor needs Unix sockets, which this platform does not have")
     full = os.path.abspath(path)
@@ -83,9 +75,7 @@ class SocketFile:
         return f"<SocketFile {self.path}>"
 
     def _bind(self) -> None:
-        with contextlib.suppress(
-            OSError
-        ):  # Linux gives the file the mode of the socket, other systems do not
+        with contextlib.suppress(OSError):  # Linux gives the file the mode of the socket, other systems do not
             os.fchmod(self.socket.fileno(), 0o600)
         self.socket.bind(self.path)
         made = os.lstat(self.path)

@@ -5,8 +5,6 @@ from typing import Final
 
 from event_collector.watching.figures import Unit
 
-__all__ = ["UNKNOWN", "columns", "duration", "plural", "printable", "short", "size", "text_of"]
-
 UNKNOWN: Final = "-"
 
 

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
 
-__all__ = ["Viewers"]
-
 INTERVAL: Final = 1.0
 """Seconds between two lines."""
 MOST: Final = 64

@@ -19,14 +19,7 @@ async def test_every_scenario_gives_its_results(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "coroutine",
-        "thread",
-        "process",
-        "asyncio.TaskGroup",
-        "multiprocessing.Pool.map",
-        "ProcessPoolExecutor.map",
-    ],
+    ["coroutine", "thread", "process", "asyncio.TaskGroup", "multiprocessing.Pool.map", "ProcessPoolExecutor.map"],
 )
 async def test_contestants_keep_the_order_of_results(name: str) -> None:
     """Chunks, threads and workers or not."""

@@ -46,9 +46,7 @@ def measured(
 ) -> Measured:
     """Return what six rounds, or those given, would have shown."""
     given = [rates] * 6 if isinstance(rates, (int, float)) else rates
-    return Measured(
-        contender, [a_round(rate, **fields) for rate in given], profile=profile, transfer=transfer
-    )
+    return Measured(contender, [a_round(rate, **fields) for rate in given], profile=profile, transfer=transfer)
 
 
 class Clock:
@@ -64,9 +62,7 @@ class Clock:
 class Model:
     """A handler that waits and computes for so many seconds, on a machine with so many CPUs."""
 
-    def __init__(
-        self, clock: Clock, *, wait: float, cpu: float, cpus: int, noise: Callable[[], float]
-    ) -> None:
+    def __init__(self, clock: Clock, *, wait: float, cpu: float, cpus: int, noise: Callable[[], float]) -> None:
         self.clock, self.wait, self.cpu, self.cpus, self.noise = clock, wait, cpu, cpus, noise
         self.open: list[PretendedSubject] = []
         self.turns: list[Contender] = []
@@ -99,9 +95,7 @@ class PretendedSubject:
         self.closed: bool | None = None
         whole = model.wait + model.cpu
         block = whole if contender.rewritten else model.cpu
-        profile = (
-            HandlerProfile(10, whole, model.cpu, block, block) if contender.mode == "coroutine" else None
-        )
+        profile = HandlerProfile(10, whole, model.cpu, block, block) if contender.mode == "coroutine" else None
         self.readiness = Readiness(profile=profile)
         model.open.append(self)
 

@@ -42,9 +42,7 @@ def test_known_cases(case: str) -> None:
 @given(st.floats(0.001, 1.0), st.floats(1.5, 100.0))
 def test_slow_machine_does_not_change_the_diagnosis(cpu: float, slowdown: float) -> None:
     """What the machine's other programs take is the wait for a CPU, not the handler's."""
-    busy = measured(
-        COROUTINE, 1 / (cpu * slowdown), events=10, own_cpu=10 * cpu, own_queued=10 * cpu * (slowdown - 1)
-    )
+    busy = measured(COROUTINE, 1 / (cpu * slowdown), events=10, own_cpu=10 * cpu, own_queued=10 * cpu * (slowdown - 1))
     assert bound_of(busy, HandlerProfile(5, cpu, cpu, cpu, cpu)) is Bound.CPU
 
 
@@ -56,9 +54,7 @@ def test_slow_machine_does_not_change_the_diagnosis(cpu: float, slowdown: float)
     st.floats(0.0, 1.0),
     st.floats(0.0, 1.0),
 )
-def test_there_is_always_a_diagnosis(
-    contender: Contender, own: float, worker: float, wall: float, cpu: float
-) -> None:
+def test_there_is_always_a_diagnosis(contender: Contender, own: float, worker: float, wall: float, cpu: float) -> None:
     """Figures of any size have one."""
     one = measured(contender, 100.0, own_cpu=own, worker_cpu=worker, transfer=TransferCost(wall, 10))
     assert isinstance(bound_of(one, HandlerProfile(1, max(wall, cpu), cpu, cpu, cpu)), Bound)

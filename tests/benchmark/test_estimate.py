@@ -34,9 +34,7 @@ def test_more_rounds_narrow_the_interval() -> None:
 
 @settings(deadline=None)
 @given(figures, st.lists(st.floats(0.5, 2.0), min_size=12, max_size=12))
-def test_what_slows_a_round_as_a_whole_does_not_change_a_ratio(
-    values: list[float], hits: list[float]
-) -> None:
+def test_what_slows_a_round_as_a_whole_does_not_change_a_ratio(values: list[float], hits: list[float]) -> None:
     """A ratio is taken within each round, so what hits both sides of one cancels out."""
     other = [2 * value for value in values]
     slowed = [value * hit for value, hit in zip(values, hits, strict=False)]

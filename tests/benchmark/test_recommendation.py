@@ -114,8 +114,7 @@ def test_what_is_far_ahead_in_every_round_is_recommended(
     best, noise = field[winner % len(field)], random.Random(seed)
     wavering = [speed * noise.uniform(0.3, 3.0) for _ in range(6)]
     found = [
-        measured(one, [(300 if one == best else noise.uniform(1, 100)) * hit for hit in wavering])
-        for one in field
+        measured(one, [(300 if one == best else noise.uniform(1, 100)) * hit for hit in wavering]) for one in field
     ]
     noise.shuffle(found)
     assert recommend(found).contender == best
@@ -163,9 +162,7 @@ def test_handler_that_always_fails_gets_no_recommendation() -> None:
         [measured(one, 1000, failed=1000, error="ValueError: no good") for one in (COROUTINE, process(2))]
     )
     assert advice.contender is None
-    assert [
-        text for text in advice.warnings if "100.0%" in text and "ValueError: no good" in text
-    ] == advice.warnings
+    assert [text for text in advice.warnings if "100.0%" in text and "ValueError: no good" in text] == advice.warnings
     assert len(advice.warnings) == 2
 
 
@@ -202,11 +199,7 @@ def test_few_rounds_decide_only_by_far() -> None:
     """One round in which a thread was faster by half says nothing; one with twice the throughput does."""
     close = [measured(REWRITTEN, [50], profile=COMPUTING), measured(THREAD, [60]), measured(process(2), [40])]
     assert recommend(close).contender == process(2)
-    far = [
-        measured(REWRITTEN, [50], profile=COMPUTING),
-        measured(process(1), [50]),
-        measured(process(2), [97]),
-    ]
+    far = [measured(REWRITTEN, [50], profile=COMPUTING), measured(process(1), [50]), measured(process(2), [97])]
     assert recommend(far).contender == process(2)
 
 

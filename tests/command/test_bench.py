@@ -47,11 +47,7 @@ def advice(target: str, *options: str, **more: Any) -> dict[str, Any]:
         ("wait", "coroutine", 'collector = Collector("wait", wait, mode="coroutine")'),
         ("wait_plainly", "thread", 'collector = Collector("wait_plainly", wait_plainly, mode="thread")'),
         ("crunch", "process", 'collector = Collector("crunch", crunch, mode="process")'),
-        (
-            "crunch_plainly",
-            "process",
-            'collector = Collector("crunch_plainly", crunch_plainly, mode="process")',
-        ),
+        ("crunch_plainly", "process", 'collector = Collector("crunch_plainly", crunch_plainly, mode="process")'),
         ("nothing", "coroutine", 'collector = Collector("nothing", nothing, mode="coroutine")'),
         ("nothing_plainly", "coroutine", "async def nothing_plainly(payload, ctx): ...  # instead of def"),
         ("both", "coroutine", 'collector = Collector("both", both, mode="coroutine")'),

@@ -25,9 +25,7 @@ def record(number: int, value: Any) -> StoredEvent:
 
 
 def letter(number: int, collector: str, value: Any = "lost") -> StoredLetter:
-    return StoredLetter(
-        record(number, value), collector, 3, "exhausted", "ValueError: no", TRACE, 1_000_000_100.0
-    )
+    return StoredLetter(record(number, value), collector, 3, "exhausted", "ValueError: no", TRACE, 1_000_000_100.0)
 
 
 @pytest.fixture
@@ -76,11 +74,7 @@ def test_it_lists_everything(path: Path) -> None:
         "collector": "bill", "reason": "exhausted", "attempts": 3, "error": "ValueError: no",
         "type": "builtins.str", "value": "lost",
     }  # fmt: skip
-    assert [(entry["id"], entry["collector"]) for entry in letters] == [
-        (2, "bill"),
-        (2, "stock"),
-        (3, "bill"),
-    ]
+    assert [(entry["id"], entry["collector"]) for entry in letters] == [(2, "bill"), (2, "stock"), (3, "bill")]
 
 
 def test_a_line_for_people_cannot_control_their_terminal(path: Path) -> None:
@@ -149,10 +143,7 @@ def test_a_change_says_what_of(path: Path, action: str) -> None:
 
 def test_unfinished_events_need_no_replay(path: Path) -> None:
     """They run anyway."""
-    assert (
-        "unfinished events run at the next start anyway"
-        in journal(path, "replay", "--unfinished", "--all").stderr
-    )
+    assert "unfinished events run at the next start anyway" in journal(path, "replay", "--unfinished", "--all").stderr
 
 
 def test_it_reads_beside_a_queue_and_changes_nothing_there(path: Path) -> None:
@@ -172,10 +163,7 @@ def test_it_reads_beside_a_queue_and_changes_nothing_there(path: Path) -> None:
 def test_what_is_no_journal_is_refused(tmp_path: Path, action: str) -> None:
     """With status 2, and nothing is made."""
     done = journal(tmp_path / "none", action, "--all")
-    assert (done.returncode, done.stderr) == (
-        2,
-        f"event-collector journal: there is no journal {tmp_path}/none\n",
-    )
+    assert (done.returncode, done.stderr) == (2, f"event-collector journal: there is no journal {tmp_path}/none\n")
     (tmp_path / "text").write_text("no database " * 20)
     done = journal(tmp_path / "text", action, "--all")
     assert done.returncode == 2

@@ -30,9 +30,7 @@ def counts(journal: Path) -> Any:
 def test_a_run_that_ends_well_leaves_nothing(journal: Path, target: str) -> None:
     """Its output is what it would be without a journal."""
     options = ["--journal", str(journal)]
-    plain, kept = (
-        run(*given, target=target, stdin=events(50, seconds=0) + "nonsense\n") for given in ([], options)
-    )
+    plain, kept = (run(*given, target=target, stdin=events(50, seconds=0) + "nonsense\n") for given in ([], options))
     assert kept.stdout == plain.stdout
     assert kept.returncode == plain.returncode == 1
     assert counts(journal) == {"unfinished": 0, "dead": 0}

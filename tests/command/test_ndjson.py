@@ -31,9 +31,7 @@ def split(chunks: list[bytes], max_bytes: int = 1000) -> list[InputLine]:
 
 @settings(deadline=None)
 @given(TEXT, st.lists(st.integers(0, 60)), st.integers(1, 12))
-def test_lines_do_not_depend_on_how_the_input_is_cut_into_chunks(
-    text: bytes, cuts: list[int], max_bytes: int
-) -> None:
+def test_lines_do_not_depend_on_how_the_input_is_cut_into_chunks(text: bytes, cuts: list[int], max_bytes: int) -> None:
     """Any chunks of one input give the lines that it has as a whole, too long ones without their contents."""
     borders = sorted({0, len(text), *(min(cut, len(text)) for cut in cuts)})
     chunks = [text[start:end] for start, end in pairwise(borders)]
@@ -135,10 +133,7 @@ def test_results_of_several_collectors_stand_in_a_list() -> None:
     assert failed
     assert line == {
         "id": 3,
-        "results": [
-            {"collector": "a", "ok": 1},
-            {"collector": "b", "error": {"type": "Error", "message": "no"}},
-        ],
+        "results": [{"collector": "a", "ok": 1}, {"collector": "b", "error": {"type": "Error", "message": "no"}}],
     }
 
 

@@ -70,10 +70,7 @@ def test_without_rich_a_terminal_gets_plain_lines() -> None:
     arguments = command("--progress-interval", "0.1", target="rest")[3:]
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", hidden, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
+        [sys.executable, "-c", hidden, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs
     )
     os.close(theirs)
     process.communicate(b'{"n":1,"seconds":0.5}\n', timeout=BOUND)
@@ -119,8 +116,6 @@ def test_quiet_says_nothing_unless_something_goes_wrong() -> None:
 
 def _handles_signals(pid: int) -> bool:
     caught = next(
-        line.split()[1]
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-        if line.startswith("SigCgt")
+        line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt")
     )
     return bool(int(caught, 16) >> 14 & 1)  # SIGTERM

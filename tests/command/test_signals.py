@@ -28,9 +28,7 @@ def working(tmp_path: Path, seconds: float, *options: str, target: str, more: in
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize(("number", "target"), [(signal.SIGINT, "rest"), (signal.SIGTERM, "toil")])
-def test_first_signal_finishes_what_was_read(
-    tmp_path: Path, number: signal.Signals, target: str, loop: str
-) -> None:
+def test_first_signal_finishes_what_was_read(tmp_path: Path, number: signal.Signals, target: str, loop: str) -> None:
     """Reading ends although the input is open, the event under way is finished and written."""
     process = working(tmp_path, 0.5, "--loop", loop, "--drain-timeout", "3600", target=target)
     process.send_signal(number)

@@ -75,10 +75,7 @@ def test_a_signal_finishes_what_was_fetched(server: Server, tmp_path: Path) -> N
     assert process.returncode == 143
     assert b"stopped by SIGTERM after " in errors
     assert finished >= 1
-    assert unsettled(server, "DRAIN") in (
-        (0, 2 - finished),
-        (2 - finished, 0),
-    )  # given back: pending or to be so
+    assert unsettled(server, "DRAIN") in ((0, 2 - finished), (2 - finished, 0))  # given back: pending or to be so
 
 
 def test_what_is_not_done_in_time_is_given_back(server: Server, tmp_path: Path) -> None:

@@ -46,11 +46,7 @@ def test_everything_that_processes_events_can_be_named(target: str, expected: ob
         ("double", ("--mode", "coroutine"), "plain function"),
         ("impossible", (), "lines cannot be decoded into list[int] | set[int]"),
         ("one", ("--timeout", "1"), "is a Collector: set --timeout there"),
-        (
-            "queue",
-            ("--workers", "2", "--queue-size", "9"),
-            "is a CollectorQueue: set --queue-size and --workers there",
-        ),
+        ("queue", ("--workers", "2", "--queue-size", "9"), "is a CollectorQueue: set --queue-size and --workers there"),
         ("echo", ("nowhere.ndjson",), "cannot read nowhere.ndjson"),
         ("echo", (".",), ". is a directory"),
         ("echo", ("--workers", "0"), "takes a whole number of at least 1"),
@@ -69,13 +65,7 @@ def test_what_cannot_work_is_said_in_one_line(target: str, options: tuple[str, .
 def _python(*arguments: str, cwd: Path, stdin: str = "1\n") -> "subprocess.CompletedProcess[str]":
     script = Path(sys.executable).with_name("event-collector")
     return subprocess.run(
-        [str(script), *arguments],
-        cwd=cwd,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=BOUND,
-        check=False,
+        [str(script), *arguments], cwd=cwd, input=stdin, capture_output=True, text=True, timeout=BOUND, check=False
     )
 
 

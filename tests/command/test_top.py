@@ -49,9 +49,7 @@ SNAPSHOT = Snapshot(
     worker_restarts=1,
     workers_cpu_seconds=5.0,
     cpu=0.07,
-    collectors=[
-        CollectorSnapshot("resize", "process", 1200, 3, 100.0, 4, 20, 12.0, TIMES, Quantiles(0.1, 2.0, 3.0)),
-    ],
+    collectors=[CollectorSnapshot("resize", "process", 1200, 3, 100.0, 4, 20, 12.0, TIMES, Quantiles(0.1, 2.0, 3.0))],
     workers=[
         WorkerSnapshot(81, "ready", 0.99, 60.0, 34_000_000, 0.0123, 2, 900),
         WorkerSnapshot(None, "starting", None, 0.0, None, None, 0, 0),

@@ -23,8 +23,7 @@ PAGES = [
 ]
 
 _FENCED = re.compile(
-    r"^(?:<!-- (?P<marker>[^\n]+?) -->\n)?```(?P<language>[\w{}-]*)\n(?P<text>.*?)^```$",
-    re.DOTALL | re.MULTILINE,
+    r"^(?:<!-- (?P<marker>[^\n]+?) -->\n)?```(?P<language>[\w{}-]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
 )
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 
@@ -50,12 +49,7 @@ def blocks(page: Path) -> list[Block]:
     """Return the fenced blocks of a page."""
     text = page.read_text()
     return [
-        Block(
-            found["language"],
-            found["text"],
-            found["marker"] or "",
-            text.count("\n", 0, found.start("text")) + 1,
-        )
+        Block(found["language"], found["text"], found["marker"] or "", text.count("\n", 0, found.start("text")) + 1)
         for found in _FENCED.finditer(text)
     ]
 

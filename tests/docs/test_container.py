@@ -63,12 +63,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def service(environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
     (command,) = instructions("CMD")
     started = subprocess.Popen(
-        json.loads(command),
-        cwd=RECIPE,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+        json.loads(command), cwd=RECIPE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     yield started
     started.kill()
@@ -77,9 +72,7 @@ def service(environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
 
 def ask(command: list[str], environment: dict[str, str]) -> tuple[int, dict[str, Any]]:
     """Run a probe; return its exit status and what it said."""
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=BOUND, check=False
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=BOUND, check=False)
     assert done.returncode in (0, 1), done.stderr  # 2: no such option
     return done.returncode, json.loads(done.stdout)
 
@@ -130,9 +123,7 @@ def test_the_times_of_the_recipe_fit() -> None:
     assert grace >= before + float(drain) + 5
     for probe in (container[name] for name in container if name.endswith("Probe")):
         command = probe["exec"]["command"]
-        assert (
-            float(command[command.index("--timeout") + 1]) < probe["timeoutSeconds"] <= probe["periodSeconds"]
-        )
+        assert float(command[command.index("--timeout") + 1]) < probe["timeoutSeconds"] <= probe["periodSeconds"]
     assert f"{grace} " in (ROOT / "docs/container.md").read_text()
 
 

@@ -23,19 +23,7 @@ from event_collector.data import Payload
 from event_collector.remote.codec import PayloadDecoder, encode_payload
 from event_collector_workers.autoscaler import Tuning
 from tests.docs.options import reference_table
-from tests.docs.pages import (
-    PAGES,
-    ROOT,
-    Block,
-    anchor,
-    blocks,
-    commands,
-    headings,
-    links,
-    matches,
-    prose,
-    table,
-)
+from tests.docs.pages import PAGES, ROOT, Block, anchor, blocks, commands, headings, links, matches, prose, table
 
 LIMIT = 60.0
 """Seconds that one program of a page may take: far more than it ever should."""
@@ -125,10 +113,7 @@ def test_every_file_of_a_page_is_used(page: Path) -> None:
     """A block that is saved as a file is run by a command of the page, or imported there or by another file."""
     consoles = "".join(block.text for block in blocks(page) if block.marker == "run")
     files = {
-        name: block.text
-        for block in blocks(page)
-        for kind, _, name in [block.marker.partition(": ")]
-        if kind == "file"
+        name: block.text for block in blocks(page) for kind, _, name in [block.marker.partition(": ")] if kind == "file"
     }
     for name in files:
         stem = Path(name).stem
@@ -201,9 +186,7 @@ def test_every_public_error_has_its_section() -> None:
         for name in module.__all__
         if isinstance(found := getattr(module, name), type) and issubclass(found, BaseException)
     }
-    described = {
-        heading.strip("`") for heading in headings(ROOT / "docs/errors.md") if heading.startswith("`")
-    }
+    described = {heading.strip("`") for heading in headings(ROOT / "docs/errors.md") if heading.startswith("`")}
     assert described == exported
 
 
@@ -312,10 +295,7 @@ def test_the_page_of_the_autoscaler_has_every_constant() -> None:
     """Each constant of the law stands there with its value and the words of its documentation, in that order."""
     shown = [
         tuple(cell.strip() for cell in line.strip("|").split("|"))
-        for line in (ROOT / "docs" / "autoscaling.md")
-        .read_text()
-        .partition("## All constants")[2]
-        .splitlines()
+        for line in (ROOT / "docs" / "autoscaling.md").read_text().partition("## All constants")[2].splitlines()
         if line.startswith("| `")
     ]
     assert shown == documented_fields(Tuning)

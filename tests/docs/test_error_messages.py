@@ -35,13 +35,7 @@ from event_collector import (
 )
 from event_collector.events import start_reminder
 from event_collector.journal.file import JournalFile
-from event_collector_workers import (
-    JobTimeout,
-    PoolBroken,
-    ScaledProcessPoolExecutor,
-    WorkerCrashed,
-    WorkerStartError,
-)
+from event_collector_workers import JobTimeout, PoolBroken, ScaledProcessPoolExecutor, WorkerCrashed, WorkerStartError
 from tests.docs import error_programs
 from tests.docs.error_programs import Order, bill, database, handle, shop
 from tests.docs.pages import ROOT, matches, section
@@ -67,10 +61,7 @@ def assert_documented(error: BaseException) -> None:
 
 async def outcome(collector: Collector, value: Any, **options: Any) -> BaseException:
     """Send one payload and return the exception in its result."""
-    async with (
-        asyncio.timeout(BOUND),
-        CollectorQueue([collector], logging=False, max_workers=1, **options) as queue,
-    ):
+    async with asyncio.timeout(BOUND), CollectorQueue([collector], logging=False, max_workers=1, **options) as queue:
         event = await queue.get_publisher().send(Payload(value))
         result = (await event.wait()).first()
     assert isinstance(result, Error)
@@ -132,9 +123,7 @@ async def test_mistakes(mistake: str) -> None:
 
 async def test_mistakes_without_an_error_of_ours() -> None:
     """Keys that nobody has, and values of another type, are told with the documented words."""
-    documented = [
-        block.text for block in section(ROOT / "docs/errors.md", "Mistakes without an error of ours")
-    ]
+    documented = [block.text for block in section(ROOT / "docs/errors.md", "Mistakes without an error of ours")]
     made = [Collector("orders", error_programs.pack_here), Collector("bills", error_programs.pack_here)]
     async with asyncio.timeout(BOUND), CollectorQueue(made, logging=False) as queue:
         publisher = queue.get_publisher()
@@ -147,9 +136,7 @@ async def test_mistakes_without_an_error_of_ours() -> None:
 
 async def test_a_queue_that_is_waited_for_before_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """The log has the documented words."""
-    documented = [
-        block.text for block in section(ROOT / "docs/errors.md", "Mistakes without an error of ours")
-    ]
+    documented = [block.text for block in section(ROOT / "docs/errors.md", "Mistakes without an error of ours")]
     monkeypatch.setattr(start_reminder, "PATIENCE", 0.0)
     log = Log()
     event = await CollectorQueue([Collector("orders", handle)], log=log).get_publisher().send(Payload(1))
@@ -201,9 +188,7 @@ async def test_refusals() -> None:
 
 async def test_events_that_end_while_they_wait() -> None:
     """Cancelled, dropped, or past its deadline, an event says so with the documented words."""
-    queue = CollectorQueue(
-        [Collector("orders", handle)], logging=False, max_queue_size=1, overflow="drop_newest"
-    )
+    queue = CollectorQueue([Collector("orders", handle)], logging=False, max_queue_size=1, overflow="drop_newest")
     publisher = queue.get_publisher()
     cancelled = publisher.send_nowait(Payload(1))
     cancelled.cancel()

@@ -32,12 +32,7 @@ NOTEBOOK_RUNNER = Path(__file__).with_name("notebook.py")
 
 def run(script: Path, *words: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, str(script), *words],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        timeout=BOUND,
-        check=False,
+        [sys.executable, str(script), *words], capture_output=True, text=True, cwd=folder, timeout=BOUND, check=False
     )
 
 
@@ -111,9 +106,7 @@ def test_survey_finds_the_same_in_both_modes(tmp_path: Path, prepare: str) -> No
     if broken is None:
         pytest.skip("this Python came without the tests of its library, which hold a broken file")
     script = tmp_path / "small_survey.py"
-    script.write_text(
-        SMALL_SURVEY.format(examples=str(EXAMPLES), prepare=prepare or "pass", broken=str(broken))
-    )
+    script.write_text(SMALL_SURVEY.format(examples=str(EXAMPLES), prepare=prepare or "pass", broken=str(broken)))
     done = run(script)
     assert done.returncode == 0, done.stderr
     assert "Both found the same." in done.stdout
@@ -191,9 +184,7 @@ def listener_of(topic: str, port: int) -> Iterator[tuple[Client, "Queue[tuple[st
 def test_the_mqtt_listener(broker: int) -> None:
     """Messages are processed and published; bad ones are told; SIGTERM ends it, workers too."""
     with (
-        started(
-            sys.executable, "-W", "error", str(EXAMPLES / "mqtt_listener.py"), "127.0.0.1", str(broker)
-        ) as program,
+        started(sys.executable, "-W", "error", str(EXAMPLES / "mqtt_listener.py"), "127.0.0.1", str(broker)) as program,
         listener_of("vibration/#", broker) as (client, heard),
     ):
         line_of(program, "listening")
@@ -245,9 +236,7 @@ def test_a_batch_in_a_script_without_a_guard(tmp_path: Path) -> None:
     script = EXAMPLES / "batch_without_guard.py"
     done = run(script, "a", "b", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [
-        f"{name} {hashlib.sha256(name.encode()).hexdigest()}" for name in "ab"
-    ]
+    assert done.stdout.splitlines() == [f"{name} {hashlib.sha256(name.encode()).hexdigest()}" for name in "ab"]
     refused = run(script, "--processes", "a", "b", folder=tmp_path)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "collector 'digest' would start workers within a worker" in refused.stderr

@@ -70,9 +70,7 @@ def place(mode: str) -> Iterator[str | Executor]:
 def every_place() -> Iterator[dict[str, str | Executor]]:
     """The same for each mode of the table; modes of one executor share it."""
     with ExitStack() as stack:
-        places = {
-            name: stack.enter_context(place(name)) for name in {mode.partition(",")[0] for mode in MODES}
-        }
+        places = {name: stack.enter_context(place(name)) for name in {mode.partition(",")[0] for mode in MODES}}
         yield {mode: places[mode.partition(",")[0]] for mode in MODES}
 
 

@@ -36,9 +36,7 @@ class ToAndFro:
         return Plan(consumers=self.consumers, workers=2, consumer_ceiling=self.consumers, placement=places)
 
 
-async def send_across_moves(
-    queue: CollectorQueue, law: ToAndFro, moves: int, **options: Any
-) -> list[CollectorEvent]:
+async def send_across_moves(queue: CollectorQueue, law: ToAndFro, moves: int, **options: Any) -> list[CollectorEvent]:
     """Send while the law moves that often, so that there are always events waiting, running and still to come."""
     events, enough = [], law.moves + moves
     while law.moves < enough:
@@ -72,9 +70,7 @@ async def test_moves_keep_the_order_of_events_that_run_one_at_a_time(tmp_path: P
     collector.ctx.file = str(tmp_path / "record")
     law = ToAndFro(consumers=1)
     async with asyncio.timeout(BOUND):
-        async with CollectorQueue(
-            [collector], law=law, max_consumers=1, max_workers=1, logging=False
-        ) as queue:
+        async with CollectorQueue([collector], law=law, max_consumers=1, max_workers=1, logging=False) as queue:
             events = await send_across_moves(queue, law, 8)
     assert handlers.lines_of(tmp_path / "record") == [str(number) for number in range(len(events))]
 
@@ -142,11 +138,7 @@ async def test_a_handler_that_waits_stays_here(handler: Any) -> None:
 async def test_a_fixed_size_leaves_the_choice_of_place() -> None:
     """autoscale=False fixes how many consumers and workers there are, not where an adaptive handler runs."""
     queue = CollectorQueue(
-        [Collector("c", handlers.work, mode="adaptive")],
-        autoscale=False,
-        max_consumers=7,
-        max_workers=1,
-        logging=False,
+        [Collector("c", handlers.work, mode="adaptive")], autoscale=False, max_consumers=7, max_workers=1, logging=False
     )
     async with asyncio.timeout(BOUND), queue:
         while queue.collectors["c"].place != "process":
@@ -172,8 +164,7 @@ async def test_context_and_lifecycle_are_in_both_places_and_survive_a_restart(tm
     noted = Counter(handlers.lines_of(tmp_path / "record"))
     assert (noted[f"opened {HERE}"], noted[f"closed {HERE}"]) == (2, 2)
     opened, closed = (
-        sorted(line.split()[1] for line in noted.elements() if line.startswith(word))
-        for word in ("opened", "closed")
+        sorted(line.split()[1] for line in noted.elements() if line.startswith(word)) for word in ("opened", "closed")
     )
     assert opened == closed
     assert len(closed) >= 4
@@ -237,9 +228,7 @@ def test_backlogs_are_sorted_out_in_order(queue_type: QueueType, remote: str) ->
         backlogs.redirect(lambda event: is_remote(event.payload))
         got = [[backlog.take() for _ in range(len(backlog))] for backlog in backlogs]
         assert got == [[backlog.take() for _ in range(len(backlog))] for backlog in wanted]
-        assert all(
-            event.place is backlog for backlog, events in zip(backlogs, got, strict=True) for event in events
-        )
+        assert all(event.place is backlog for backlog, events in zip(backlogs, got, strict=True) for event in events)
 
 
 async def test_an_error_is_the_handlers_own_in_both_places() -> None:

@@ -32,9 +32,7 @@ def test_no_place_is_idle_while_another_has_two_events(waiting: int, free: int, 
 
 
 @given(limits, counts, seconds, latencies)
-def test_a_limit_grows_by_doubling_and_keeps_the_latency(
-    limit: int, events: int, took: float, latency: float
-) -> None:
+def test_a_limit_grows_by_doubling_and_keeps_the_latency(limit: int, events: int, took: float, latency: float) -> None:
     """A limit at most doubles, after a full task only, and never allows more than the latency by what was measured."""
     after = next_limit(limit, events, took, latency)
     assert 1 <= after <= MOST
@@ -42,9 +40,7 @@ def test_a_limit_grows_by_doubling_and_keeps_the_latency(
     assert after == 1 or after * (took / events) <= latency * (1 + 1e-9)
 
 
-@pytest.mark.parametrize(
-    ("service", "limit"), [(0.0, 512), (1e-5, 512), (0.001, 100), (0.03, 3), (0.1, 1), (5.0, 1)]
-)
+@pytest.mark.parametrize(("service", "limit"), [(0.0, 512), (1e-5, 512), (0.001, 100), (0.03, 3), (0.1, 1), (5.0, 1)])
 def test_a_limit_settles_where_the_latency_is(service: float, limit: int) -> None:
     """With full tasks of equal events a limit comes to what the latency allows, within ten tasks, and stays."""
     now = 1

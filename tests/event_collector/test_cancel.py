@@ -6,16 +6,7 @@ from typing import Any
 
 import pytest
 
-from event_collector import (
-    Collector,
-    CollectorEvent,
-    Context,
-    Error,
-    EventCancelled,
-    Payload,
-    QueueType,
-    Retry,
-)
+from event_collector import Collector, CollectorEvent, Context, Error, EventCancelled, Payload, QueueType, Retry
 from tests.event_collector import sample_attempts as handlers
 from tests.event_collector.modes import MODES, ask, balanced, balanced_all_along, place, running, until
 

@@ -13,13 +13,7 @@ from hypothesis import strategies as st
 
 from event_collector.data import Error, Ok, Payload
 from event_collector.exceptions import EncodeError, EventCollectorException, PayloadTypeError, RemoteError
-from event_collector.remote.codec import (
-    PayloadDecoder,
-    ReplyDecoder,
-    encode_payload,
-    encode_raised,
-    encode_result,
-)
+from event_collector.remote.codec import PayloadDecoder, ReplyDecoder, encode_payload, encode_raised, encode_result
 from event_collector.remote.remote_exceptions import ExceptionParts, put_together, take_apart
 from tests.event_collector.sample_exceptions import DISGUISED, RAISED, BrokenParts, Frozen
 from tests.event_collector.sample_types import Order
@@ -60,9 +54,7 @@ def test_garbage_for_a_payload_is_a_clean_error(body: bytes, blob: bytes | None,
 
 
 @settings(deadline=None)
-@given(
-    plain, st.lists(st.text(st.characters(codec="utf-8"))), st.none() | st.integers(0, 9) | st.floats(0, 9)
-)
+@given(plain, st.lists(st.text(st.characters(codec="utf-8"))), st.none() | st.integers(0, 9) | st.floats(0, 9))
 def test_payloads_survive_the_way_there(value: Any, keys: list[str], priority: float | None) -> None:
     """Value, keys, topics and priority of a payload are the same on the other side."""
     sent = Payload(value, keys=keys, topics=keys[:1], priority=priority)
@@ -83,23 +75,15 @@ def test_results_survive_the_way_back(value: Any) -> None:
 
 
 args = st.recursive(
-    st.none()
-    | st.integers(0, 99)
-    | st.text(st.characters(codec="utf-8"))
-    | st.decimals(allow_nan=False)
-    | st.uuids(),
+    st.none() | st.integers(0, 99) | st.text(st.characters(codec="utf-8")) | st.decimals(allow_nan=False) | st.uuids(),
     lambda children: st.lists(children) | st.tuples(children, children) | st.frozensets(st.integers(0, 99)),
     max_leaves=8,
 )
 
 
 @settings(deadline=None)
-@given(
-    st.lists(args), st.dictionaries(st.from_regex("[a-z]{1,5}", fullmatch=True), args), st.lists(st.text())
-)
-def test_exceptions_survive_type_for_type(
-    args: list[Any], attributes: dict[str, Any], notes: list[str]
-) -> None:
+@given(st.lists(args), st.dictionaries(st.from_regex("[a-z]{1,5}", fullmatch=True), args), st.lists(st.text()))
+def test_exceptions_survive_type_for_type(args: list[Any], attributes: dict[str, Any], notes: list[str]) -> None:
     """Class, args, attributes and notes of an exception are the same on the other side, tuples as tuples."""
     sent = ValueError(*args)
     vars(sent).update(attributes)
@@ -115,21 +99,9 @@ def test_exceptions_survive_type_for_type(
 
 @settings(deadline=None)
 @given(
+    st.sampled_from(["builtins", "os", "sys", "subprocess", "event_collector", "asyncio.exceptions", "nowhere", ""]),
     st.sampled_from(
-        ["builtins", "os", "sys", "subprocess", "event_collector", "asyncio.exceptions", "nowhere", ""]
-    ),
-    st.sampled_from(
-        [
-            "ValueError",
-            "SystemExit",
-            "eval",
-            "system",
-            "Popen",
-            "CalledProcessError",
-            "CollectorQueue",
-            "x.y",
-            "",
-        ]
+        ["ValueError", "SystemExit", "eval", "system", "Popen", "CalledProcessError", "CollectorQueue", "x.y", ""]
     ),
     st.none() | plain.map(encode) | st.tuples(st.lists(plain), st.dictionaries(st.text(), plain)).map(encode),
 )

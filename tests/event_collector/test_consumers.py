@@ -45,9 +45,7 @@ def queue_of(handler: Any = echo, **options: Any) -> CollectorQueue:
     return CollectorQueue([Collector("a", handler)], logging=False, **options)
 
 
-@pytest.mark.parametrize(
-    ("minimum", "maximum", "started"), [(0, 5, 1), (-3, 5, 1), (4, 2, 4), (0, 0, 1), (3, 3, 3)]
-)
+@pytest.mark.parametrize(("minimum", "maximum", "started"), [(0, 5, 1), (-3, 5, 1), (4, 2, 4), (0, 0, 1), (3, 3, 3)])
 async def test_limits_too_low_are_raised(minimum: int, maximum: int, started: int) -> None:
     """There is at least one consumer, and the maximum is at least the minimum."""
     async with queue_of(min_consumers=minimum, max_consumers=maximum) as queue:
@@ -57,9 +55,7 @@ async def test_limits_too_low_are_raised(minimum: int, maximum: int, started: in
 
 
 @pytest.mark.parametrize(("autoscale", "started"), [(True, 2), (False, 7)])
-async def test_the_start_is_at_the_minimum_or_without_autoscaling_at_the_maximum(
-    autoscale: bool, started: int
-) -> None:
+async def test_the_start_is_at_the_minimum_or_without_autoscaling_at_the_maximum(autoscale: bool, started: int) -> None:
     """A queue that scales starts small; one that does not starts whole."""
     async with queue_of(autoscale=autoscale, min_consumers=2, max_consumers=7) as queue:
         assert queue.consumer_count() == started

@@ -156,10 +156,7 @@ async def test_in_flight_is_what_the_cluster_has(ready: Any, tmp_path: Path) -> 
 async def test_a_worker_that_dies_costs_its_batch_and_runs_nothing_twice(ready: Any, tmp_path: Path) -> None:
     """A killed worker's events fail without retry=; every event ran once at most, and the others all."""
     paths = [str(tmp_path / str(number)) for number in range(300)]
-    async with (
-        running(Collector("orders", there.run, mode=dask_workers(ready))) as queue,
-        balanced_all_along(queue),
-    ):
+    async with running(Collector("orders", there.run, mode=dask_workers(ready))) as queue, balanced_all_along(queue):
         events = await queue.get_publisher().send_many(
             Payload(["die" if number == 200 else "live", path]) for number, path in enumerate(paths)
         )
@@ -210,15 +207,7 @@ async def test_what_dask_cannot_have_is_refused(ready: Any, monkeypatch: pytest.
 
 def test_the_command_runs_a_handler_in_a_cluster(ready: Any, tmp_path: Path) -> None:
     """`event-collector run --dask ADDRESS` processes its lines in the workers there."""
-    command = [
-        sys.executable,
-        "-m",
-        "event_collector",
-        "run",
-        "--quiet",
-        "--dask",
-        ready.cluster.scheduler_address,
-    ]
+    command = [sys.executable, "-m", "event_collector", "run", "--quiet", "--dask", ready.cluster.scheduler_address]
     done = subprocess.run(
         [*command, "tests.event_collector.sample_handlers:act"],
         input='["pid", 0]\n["echo", 5]\n["raise", "key"]\n',
@@ -308,18 +297,13 @@ async def test_a_scheduler_that_is_gone_fails_its_events_and_no_others(tmp_path:
     """Its events end with ExecutorLost at once, later ones too; the queue goes on."""
     path, go = tmp_path / "ran", tmp_path / "go"
     with started(1) as client:
-        collectors = [
-            Collector("orders", there.wait_for, mode=dask_workers(client)),
-            Collector("near", near),
-        ]
+        collectors = [Collector("orders", there.wait_for, mode=dask_workers(client)), Collector("near", near)]
         queue = CollectorQueue(collectors, logging=False)
         async with asyncio.timeout(60), queue:
             publisher = queue.get_publisher()
             event = await publisher.send(Payload([str(path), str(go)]))
             await until(lambda: there.count(path), "the handler runs")
-            stopped = asyncio.create_task(
-                asyncio.to_thread(client.cluster.sync, client.cluster.scheduler.close)
-            )
+            stopped = asyncio.create_task(asyncio.to_thread(client.cluster.sync, client.cluster.scheduler.close))
             error = (await event.wait())[0].err  # type: ignore[union-attr]
             assert isinstance(error, ExecutorLost)
             assert_documented(error)

@@ -66,12 +66,7 @@ def test_the_value_of_an_error_is_none() -> None:
 
 @pytest.mark.parametrize(
     ("result", "seen"),
-    [
-        (Ok(0), ("ok", 0)),
-        (Ok(None), ("ok", None)),
-        (Error("bad"), ("error", "bad")),
-        (Error(None), ("error", None)),
-    ],
+    [(Ok(0), ("ok", 0)), (Ok(None), ("ok", None)), (Error("bad"), ("error", "bad")), (Error(None), ("error", None))],
 )
 def test_match_takes_results_apart(result: Ok[Any] | Error[Any], seen: tuple[str, Any]) -> None:
     """`case Ok(value)` and `case Error(err)` bind what the result carries."""
@@ -254,11 +249,7 @@ async def test_abind_makes_an_error_of_an_exception() -> None:
     assert repr(result.err) == "ValueError('boom')"
     assert result.details is not None
     assert set(result.details) >= {"func", "args", "kwargs", "exc", "trace"}
-    assert (result.details["func"], result.details["args"], result.details["kwargs"]) == (
-        fail,
-        (1,),
-        {"right": 2},
-    )
+    assert (result.details["func"], result.details["args"], result.details["kwargs"]) == (fail, (1,), {"right": 2})
     assert result.details["exc"] is result.err
     assert "ValueError: boom" in result.details["trace"]
     assert "in fail" in result.details["trace"]

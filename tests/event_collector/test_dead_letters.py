@@ -128,8 +128,7 @@ async def test_the_bound_is_kept_and_told() -> None:
     """The oldest letters make room for new ones, counted and logged; their events count as finished."""
     lines: list[Any] = []
     log = structlog.wrap_logger(
-        structlog.testing.CapturingLogger(),
-        processors=[lambda _logger, _level, line: lines.append(line) or {}],
+        structlog.testing.CapturingLogger(), processors=[lambda _logger, _level, line: lines.append(line) or {}]
     )
     async with asyncio.timeout(BOUND):
         collector = Collector("c", handlers.succeed_at_async, retry=ONCE)
@@ -143,9 +142,7 @@ async def test_the_bound_is_kept_and_told() -> None:
             assert queue.accounting() == (5, 5, 0, 0, 0, 0)
     assert [line["lost"] for line in lines if line["event"] == "a dead letter had to make room"] == [1, 2]
     died = [line for line in lines if line["event"] == "an event has failed for good"]
-    assert [(line["collector"], line["attempts"], line["reason"]) for line in died] == [
-        ("c", 1, "exhausted")
-    ] * 5
+    assert [(line["collector"], line["attempts"], line["reason"]) for line in died] == [("c", 1, "exhausted")] * 5
     assert "payload" not in died[0]
 
 
@@ -204,9 +201,7 @@ async def test_a_replay_waits_for_room_and_can_be_cancelled() -> None:
         await gate.wait()
 
     async with (
-        running(
-            Collector("c", handler, retry=ONCE), max_queue_size=1, max_consumers=1, autoscale=False
-        ) as queue,
+        running(Collector("c", handler, retry=ONCE), max_queue_size=1, max_consumers=1, autoscale=False) as queue,
         balanced_all_along(queue),
     ):
         await ask(queue, "fails")

@@ -25,9 +25,7 @@ from tests.event_collector.modes import BOUND, balanced, balanced_all_along, run
 
 @pytest.mark.parametrize("queue_type", QueueType)
 @pytest.mark.parametrize("mode", ["coroutine", "thread", "process"])
-async def test_what_expires_in_the_queue_is_not_begun(
-    mode: str, queue_type: QueueType, tmp_path: Path
-) -> None:
+async def test_what_expires_in_the_queue_is_not_begun(mode: str, queue_type: QueueType, tmp_path: Path) -> None:
     """It ends with DeadlineExceeded at its deadline, while the handler is still busy with another event."""
     handler = handlers.wait_for_async if mode == "coroutine" else handlers.wait_for
     begun, release = tmp_path / "begun", tmp_path / "release"
@@ -75,10 +73,7 @@ async def test_a_deadline_before_the_start() -> None:
 async def test_no_retry_begins_after_the_deadline() -> None:
     """An attempt that could only begin too late is not scheduled: the event ends with its own error at once."""
     policy = Retry(max_attempts=9, backoff=60.0, jitter=0.0)
-    async with (
-        running(Collector("c", handlers.succeed_at_async, retry=policy)) as queue,
-        balanced_all_along(queue),
-    ):
+    async with running(Collector("c", handlers.succeed_at_async, retry=policy)) as queue, balanced_all_along(queue):
         event = await queue.get_publisher().send(Payload([9, "refuse"]), deadline=30.0)
         (result,) = await event.wait()
         assert isinstance(result.err, ConnectionError)  # type: ignore[union-attr]

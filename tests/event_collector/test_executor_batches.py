@@ -183,9 +183,7 @@ async def test_a_coroutine_over_its_time_is_cancelled(places: Places) -> None:
         await until(lambda: not batch_threads() - before, "the cancelled handler has ended")
 
 
-async def test_a_process_that_does_not_answer_is_given_up(
-    places: Places, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_process_that_does_not_answer_is_given_up(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that is long overdue as a whole is its events' HandlerTimeout: its process is stuck."""
     monkeypatch.setattr(feed, "GRACE", 0.05)
     stuck: Future[Any] = Future()
@@ -273,12 +271,7 @@ async def test_an_executor_that_withdraws_tasks_is_an_error_of_their_events(plac
 
 
 @pytest.mark.parametrize(
-    "reply",
-    [
-        BatchReply([], []),
-        BatchReply([b"\x92\x00\x01"], []),
-        BatchReply([b"\x92\x00\x01"] * 2, [0.0] * 2),
-    ],
+    "reply", [BatchReply([], []), BatchReply([b"\x92\x00\x01"], []), BatchReply([b"\x92\x00\x01"] * 2, [0.0] * 2)]
 )
 async def test_a_reply_of_the_wrong_length_is_no_reply(places: Places, reply: BatchReply) -> None:
     """Fewer answers than none, or more than events: the event fails, and is not sent for ever."""

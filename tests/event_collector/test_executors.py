@@ -57,9 +57,7 @@ def test_a_process_of_an_executor_keeps_its_lifecycle(
     context = multiprocessing.get_context(method)
 
     async def use(executor: Executor) -> list[Any]:
-        collector = Collector(
-            "c", handler, mode=executor, ctx=Context({"log": str(log)}), lifecycle=lifecycle
-        )
+        collector = Collector("c", handler, mode=executor, ctx=Context({"log": str(log)}), lifecycle=lifecycle)
         async with running(collector) as queue:
             return [(await ask(queue, number)).unwrap() for number in range(5)]
 
@@ -105,10 +103,7 @@ def test_an_executor_that_breaks_breaks_its_own_events_only() -> None:
     """When a process of a ProcessPoolExecutor dies, its pool is broken: errors at once, others go on."""
 
     async def use(executor: Executor) -> None:
-        collectors = [
-            Collector("theirs", handlers.act, mode=executor),
-            Collector("ours", handlers.act_async),
-        ]
+        collectors = [Collector("theirs", handlers.act, mode=executor), Collector("ours", handlers.act_async)]
         async with running(*collectors) as queue:
             dead = await ask(queue, ["exit", 1], delivery=Delivery.KEY, keys=["theirs"])
             assert isinstance(dead.err, BrokenExecutor)  # type: ignore[union-attr]
@@ -210,8 +205,7 @@ def test_loky_is_an_executor_like_any_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(
-    not hasattr(concurrent.futures, "InterpreterPoolExecutor"),
-    reason="this Python has no InterpreterPoolExecutor",
+    not hasattr(concurrent.futures, "InterpreterPoolExecutor"), reason="this Python has no InterpreterPoolExecutor"
 )
 async def test_interpreters_are_places_like_processes() -> None:
     """In interpreters of one process, which share no objects, events are decoded copies."""

@@ -10,13 +10,7 @@ import pytest
 
 from event_collector.watching.figures import FIGURES, Figure, Subject
 from event_collector.watching.metrics import Accounting, Percentiles
-from event_collector.watching.snapshot import (
-    CollectorSnapshot,
-    EventCounts,
-    Quantiles,
-    Snapshot,
-    WorkerSnapshot,
-)
+from event_collector.watching.snapshot import CollectorSnapshot, EventCounts, Quantiles, Snapshot, WorkerSnapshot
 from event_collector.watching.tables import text_of
 from tests.docs.pages import table
 
@@ -78,8 +72,7 @@ def numbers(struct: type[msgspec.Struct], prefix: str = "") -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("subject", "struct"),
-    [("queue", Snapshot), ("collector", CollectorSnapshot), ("worker", WorkerSnapshot)],
+    ("subject", "struct"), [("queue", Snapshot), ("collector", CollectorSnapshot), ("worker", WorkerSnapshot)]
 )
 def test_every_number_of_a_snapshot_is_in_the_table(subject: str, struct: type[msgspec.Struct]) -> None:
     """A new field without a row would be missing from exporters, pages and documentation."""
@@ -101,9 +94,7 @@ def test_every_figure_can_be_read(one: Figure) -> None:
 
 def test_figures_are_those_of_the_snapshot() -> None:
     """Places, outcomes, percentiles and sums are read from the fields that the names promise."""
-    read = {
-        (one.subject, one.path): {part: value for _, part, value in one.samples(SNAPSHOT)} for one in FIGURES
-    }
+    read = {(one.subject, one.path): {part: value for _, part, value in one.samples(SNAPSHOT)} for one in FIGURES}
     assert read["queue", "events"] == {"in_handlers": 3, "queued": 4, "scheduled": 1, "dead": 2}
     assert read["queue", "events.ended"] == {"": 12}
     assert read["queue", "is_healthy"] == {"": True}

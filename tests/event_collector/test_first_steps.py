@@ -197,9 +197,7 @@ class Promise:
         (old_style, "generator"),
     ],
 )
-async def test_whatever_can_be_awaited_is_seen_through(
-    answer: Callable[[], Awaitable[Any]], value: str
-) -> None:
+async def test_whatever_can_be_awaited_is_seen_through(answer: Callable[[], Awaitable[Any]], value: str) -> None:
     """A coroutine, a future, an object with __await__, a generator marked as a coroutine: as `await` takes them."""
 
     class Handler:

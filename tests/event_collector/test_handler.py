@@ -9,13 +9,7 @@ import pytest
 
 from event_collector import Context, Error, Ok, Payload, Result
 from event_collector.exceptions import ConfigError
-from event_collector.handlers.signature import (
-    describe,
-    is_asynchronous,
-    payload_type_of,
-    result_type_of,
-    takes_value,
-)
+from event_collector.handlers.signature import describe, is_asynchronous, payload_type_of, result_type_of, takes_value
 
 T = TypeVar("T")
 
@@ -228,13 +222,10 @@ def payload_alone_as_text(payload: "Payload[OnlyForTypeCheckers]") -> None: ... 
         (lambda: None, "write `(value)`"),
     ],
 )
-def test_a_signature_that_is_neither_form_or_could_be_both_is_refused(
-    handler: Callable[..., Any], words: str
-) -> None:
+def test_a_signature_that_is_neither_form_or_could_be_both_is_refused(handler: Callable[..., Any], words: str) -> None:
     """The error names the owner and the handler, and says what to write."""
     with pytest.raises(
-        ConfigError,
-        match=words.replace("(value)", r"\(value\)").replace("(payload, ctx)", r"\(payload, ctx\)"),
+        ConfigError, match=words.replace("(value)", r"\(value\)").replace("(payload, ctx)", r"\(payload, ctx\)")
     ) as caught:
         takes_value(handler, "collector 'orders'")
     assert str(caught.value).startswith(f"collector 'orders': {describe(handler)}")
@@ -265,8 +256,7 @@ def of_factor(factor: int, order: Order) -> Receipt:
 
 
 @pytest.mark.parametrize(
-    "handler",
-    [by_value, by_value_async, ByValue().method, ByValue(), with_options, functools.partial(of_factor, 2)],
+    "handler", [by_value, by_value_async, ByValue().method, ByValue(), with_options, functools.partial(of_factor, 2)]
 )
 def test_a_handler_of_one_parameter_takes_the_value(handler: Callable[..., Any]) -> None:
     """Its annotation is the type of the value."""

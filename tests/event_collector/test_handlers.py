@@ -61,9 +61,7 @@ async def test_a_cancellation_that_escapes_a_handler_is_its_result(handler: Any,
     async with (
         asyncio.timeout(PATIENCE),
         CollectorQueue(
-            [Collector(f"c{number}", handler) for number in range(collectors)],
-            autoscale=False,
-            max_consumers=2,
+            [Collector(f"c{number}", handler) for number in range(collectors)], autoscale=False, max_consumers=2
         ) as queue,
     ):
         events = [await queue.get_publisher().send(Payload("cancel")) for _ in range(10)]
@@ -82,9 +80,7 @@ async def test_a_cancellation_that_escapes_a_handler_is_its_result(handler: Any,
 
 
 @pytest.mark.parametrize("error", [ValueError("listener broke"), KeyError("listener broke")])
-async def test_a_failing_bus_listener_harms_no_one(
-    error: Exception, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_failing_bus_listener_harms_no_one(error: Exception, capfd: pytest.CaptureFixture[str]) -> None:
     """A listener that raises is logged; those after it are called, and the queue starts, works and stops."""
     heard: list[type[BusEvent]] = []
 
@@ -238,10 +234,7 @@ async def test_the_time_limit_of_one_collector_is_not_that_of_another() -> None:
         await asyncio.sleep(0.1)
         return "patient"
 
-    collectors = [
-        Collector("short", wait_a_little, timeout=0.01),
-        Collector("long", wait_a_little, timeout=60.0),
-    ]
+    collectors = [Collector("short", wait_a_little, timeout=0.01), Collector("long", wait_a_little, timeout=60.0)]
     async with asyncio.timeout(PATIENCE), CollectorQueue(collectors) as queue:
         short, long = await (await queue.get_publisher().send(Payload(None))).wait()
         assert isinstance(short, Error)

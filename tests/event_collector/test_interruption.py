@@ -8,15 +8,7 @@ from typing import Any
 
 import pytest
 
-from event_collector import (
-    Collector,
-    CollectorQueue,
-    ConfigError,
-    Context,
-    Payload,
-    QueueShutDown,
-    drain_on_signal,
-)
+from event_collector import Collector, CollectorQueue, ConfigError, Context, Payload, QueueShutDown, drain_on_signal
 from tests.event_collector import sample_attempts as handlers
 from tests.event_collector.modes import BOUND, balanced, until
 

@@ -190,9 +190,7 @@ async def test_what_a_queue_leaves_runs_again_under_its_ids(path: Path, queue_ty
     assert unfinished(path) == [event.id for event in events]
 
     replayed: list[CollectorEvent] = []
-    queue = make_queue(
-        Journal(path, on_replay=replayed.append), second, max_consumers=1, queue_type=queue_type
-    )
+    queue = make_queue(Journal(path, on_replay=replayed.append), second, max_consumers=1, queue_type=queue_type)
     async with queue:
         assert [event.id for event in replayed] == [event.id for event in events]
         more = await queue.get_publisher().send(Payload("more"))
@@ -292,9 +290,7 @@ async def test_a_deadline_goes_on_while_no_program_runs(path: Path) -> None:
         await until(lambda: len(trace.seen) == 1)
     file = file_of(path)
     _, last = file.events()
-    expired = StoredEvent(
-        last.id, last.schema, last.body, last.accepted, (last.expires or 0.0) - 7200.0
-    ).sealed()
+    expired = StoredEvent(last.id, last.schema, last.body, last.accepted, (last.expires or 0.0) - 7200.0).sealed()
     changed = expired.expires, expired.checksum, last.id
     file.db.execute("UPDATE event SET expires = ?, checksum = ? WHERE id = ?", changed)
     file.abandon()
@@ -520,9 +516,7 @@ async def test_what_cannot_be_stored_is_refused(path: Path, many: bool) -> None:
 async def test_events_are_taken_while_the_queue_runs_only(path: Path) -> None:
     """Before, there is nowhere to write them to."""
     queue = make_queue(path, Trace())
-    with pytest.raises(
-        JournalError, match="is not open: a queue with a journal takes events while it runs only"
-    ):
+    with pytest.raises(JournalError, match="is not open: a queue with a journal takes events while it runs only"):
         await queue.get_publisher().send(Payload(1))
     async with queue:
         pass
@@ -605,9 +599,7 @@ async def test_a_send_that_cannot_be_written_raises_and_the_queue_goes_on(
     assert unfinished(path) == []
 
 
-async def test_an_event_of_send_nowait_goes_on_without_its_record(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_event_of_send_nowait_goes_on_without_its_record(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It cannot be refused any more; the log says how many there were."""
     lines: list[tuple[str, dict[str, Any]]] = []
 
@@ -674,9 +666,7 @@ async def test_a_cancelled_send_is_not_accepted_and_leaves_no_record(
     assert unfinished(path) == []
 
 
-async def test_an_end_while_an_event_is_written_refuses_it(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_end_while_an_event_is_written_refuses_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not accepted, and does not run after a restart either."""
     import threading
 
@@ -697,9 +687,7 @@ async def test_an_end_while_an_event_is_written_refuses_it(
     assert unfinished(path) == []
 
 
-async def test_a_start_that_is_cancelled_gives_the_journal_back(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_start_that_is_cancelled_gives_the_journal_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next start finds it free."""
     import threading
 

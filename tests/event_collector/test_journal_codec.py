@@ -114,9 +114,7 @@ def test_where_a_payload_was_to_go_comes_back() -> None:
 
 def test_a_type_that_no_collector_names_is_refused() -> None:
     """It would come back as something else; the message tells the two ways out."""
-    with pytest.raises(
-        EncodeError, match=r"payload of type Order: no collector names that type.*Payload\[Order\]"
-    ):
+    with pytest.raises(EncodeError, match=r"payload of type Order: no collector names that type.*Payload\[Order\]"):
         there_and_back(Order(1))
 
 
@@ -162,8 +160,7 @@ def test_what_no_longer_fits_its_type_is_told() -> None:
 
     Order2.__qualname__ = "Order"
     with pytest.raises(
-        PayloadTypeError,
-        match=r"does not decode as .*\.Order any more: Expected `str`, got `int` - at `\$.number`",
+        PayloadTypeError, match=r"does not decode as .*\.Order any more: Expected `str`, got `int` - at `\$.number`"
     ):
         JournalCodec([Order2], LIMIT).decode(record)
 
@@ -191,10 +188,7 @@ def test_a_type_that_msgspec_does_not_know_is_refused_at_the_start() -> None:
     assert JournalCodec([Odd], LIMIT)  # msgspec decides when it meets a value
     with pytest.raises(ConfigError, match="the journal cannot store payloads of type"):
         JournalCodec(
-            [
-                dict[str, Order] | list[Order] | int,
-                type("T", (msgspec.Struct,), {"__annotations__": {"a": "Nowhere"}}),
-            ],
+            [dict[str, Order] | list[Order] | int, type("T", (msgspec.Struct,), {"__annotations__": {"a": "Nowhere"}})],
             LIMIT,
         )
 

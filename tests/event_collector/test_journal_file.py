@@ -181,13 +181,7 @@ def test_a_changed_record_is_not_sound(file: JournalFile) -> None:
     write(file, 1)
     (found,) = file.events()
     assert found.is_sound
-    for changed in (
-        {"id": 2},
-        {"schema": "builtins.str"},
-        {"body": b"bodx"},
-        {"expires": 5.0},
-        {"accepted": 1.0},
-    ):
+    for changed in ({"id": 2}, {"schema": "builtins.str"}, {"body": b"bodx"}, {"expires": 5.0}, {"accepted": 1.0}):
         assert not found._replace(**changed).is_sound  # type: ignore[arg-type]
 
 
@@ -236,9 +230,7 @@ sys.stdin.read()
 
 def hold(path: Path) -> "subprocess.Popen[bytes]":
     """Start a process that has the journal open."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"open\n"
     return process
@@ -248,9 +240,7 @@ def test_a_second_process_is_refused_with_the_pid_of_the_first(path: Path) -> No
     """While a process has the journal no other gets it; when that is killed, the next one does."""
     process = hold(path)
     try:
-        with pytest.raises(
-            JournalError, match=f"in use by another process, pid {process.pid}: end that program"
-        ):
+        with pytest.raises(JournalError, match=f"in use by another process, pid {process.pid}: end that program"):
             JournalFile(str(path))
     finally:
         process.send_signal(signal.SIGKILL)
@@ -334,9 +324,7 @@ def test_a_journal_of_another_version_is_refused(file: JournalFile, path: Path) 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     """The journal's folder is not made."""
-    refused(
-        tmp_path / "nowhere" / "events.journal", f"there is no folder {tmp_path / 'nowhere'}|cannot be locked"
-    )
+    refused(tmp_path / "nowhere" / "events.journal", f"there is no folder {tmp_path / 'nowhere'}|cannot be locked")
 
 
 def test_a_symbolic_link_is_refused(file: JournalFile, path: Path) -> None:

@@ -316,9 +316,7 @@ class Durability(Reliability):
         assert known.letters & letters <= kept, "a dead letter is lost"
         self.check_replays()
 
-    def check_clean_restart(
-        self, unfinished: set[int], letters: set[Any], begun: dict[tuple[int, str], int]
-    ) -> None:
+    def check_clean_restart(self, unfinished: set[int], letters: set[Any], begun: dict[tuple[int, str], int]) -> None:
         """After an end in good order it is all there, and nothing else is."""
         assert self.recovered.keys() <= unfinished
         assert {(letter.id, letter.collector) for letter in self.simulation.recovered.letters} == letters

@@ -53,11 +53,7 @@ async def test_send_waits_while_a_bounded_queue_is_full(queue_type: QueueType) -
     """With max_queue_size events waiting, senders wait, and go on as room is made; no event is lost."""
     gate = Gate()
     queue = CollectorQueue(
-        [Collector("gate", gate.handle)],
-        autoscale=False,
-        max_consumers=1,
-        queue_type=queue_type,
-        max_queue_size=3,
+        [Collector("gate", gate.handle)], autoscale=False, max_consumers=1, queue_type=queue_type, max_queue_size=3
     )
     publisher = queue.get_publisher()
     async with asyncio.timeout(PATIENCE), queue:
@@ -81,9 +77,7 @@ async def test_send_waits_while_a_bounded_queue_is_full(queue_type: QueueType) -
 async def test_send_nowait_refuses_what_does_not_fit() -> None:
     """send_nowait() gives an event while there is room, and then raises QueueFull, which changes nothing."""
     gate = Gate()
-    queue = CollectorQueue(
-        [Collector("gate", gate.handle)], autoscale=False, max_consumers=1, max_queue_size=2
-    )
+    queue = CollectorQueue([Collector("gate", gate.handle)], autoscale=False, max_consumers=1, max_queue_size=2)
     publisher = queue.get_publisher()
     async with asyncio.timeout(PATIENCE), queue:
         first = publisher.send_nowait(Payload("running"))
@@ -104,9 +98,7 @@ async def test_send_nowait_refuses_what_does_not_fit() -> None:
 async def test_a_sender_that_gives_up_sends_nothing() -> None:
     """Cancelling a send() that waits for room loses and doubles nothing; the next sender gets the room."""
     gate = Gate()
-    queue = CollectorQueue(
-        [Collector("gate", gate.handle)], autoscale=False, max_consumers=1, max_queue_size=1
-    )
+    queue = CollectorQueue([Collector("gate", gate.handle)], autoscale=False, max_consumers=1, max_queue_size=1)
     publisher = queue.get_publisher()
     async with asyncio.timeout(PATIENCE), queue:
         await publisher.send(Payload("running"))
@@ -144,9 +136,7 @@ async def test_a_bound_holds_before_the_start() -> None:
 async def test_waiting_senders_are_released_by_the_shutdown() -> None:
     """A sender that waits for room when the shutdown begins is either accepted and processed, or refused."""
     gate = Gate()
-    queue = CollectorQueue(
-        [Collector("gate", gate.handle)], autoscale=False, max_consumers=1, max_queue_size=1
-    )
+    queue = CollectorQueue([Collector("gate", gate.handle)], autoscale=False, max_consumers=1, max_queue_size=1)
     publisher = queue.get_publisher()
     async with asyncio.timeout(PATIENCE):
         async with queue:
@@ -300,10 +290,7 @@ async def test_a_large_fixed_pool_is_not_a_large_number_of_tasks() -> None:
     """autoscale=False with the default limits starts at once, with no task for a consumer without work."""
     gate = Gate()
     before = asyncio.all_tasks()
-    async with (
-        asyncio.timeout(PATIENCE),
-        CollectorQueue([Collector("gate", gate.handle)], autoscale=False) as queue,
-    ):
+    async with asyncio.timeout(PATIENCE), CollectorQueue([Collector("gate", gate.handle)], autoscale=False) as queue:
         assert queue.consumer_count() == 100_000
         assert len(asyncio.all_tasks() - before) < 10
         for _ in range(200):

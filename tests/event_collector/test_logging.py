@@ -105,9 +105,7 @@ def test_a_report_says_who_reports_and_when(lines: list[dict[str, Any]]) -> None
 
 
 @pytest.mark.parametrize(
-    "call",
-    ["main(0)", "main(3, report_interval=0.05, logging=False)"],
-    ids=["with the defaults", "with logging off"],
+    "call", ["main(0)", "main(3, report_interval=0.05, logging=False)"], ids=["with the defaults", "with logging off"]
 )
 def test_nothing_is_printed(call: str) -> None:
     """By default a queue does not report, and with logging=False it keeps its reports to itself."""

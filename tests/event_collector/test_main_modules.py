@@ -87,9 +87,7 @@ def test_a_script_without_a_guard_fails_at_once(method: str | None, tmp_path: Pa
     assert "if __name__ == '__main__':" in done.stderr
     assert "WorkerStartError" in done.stderr
     assert "collector 'h' would start workers within a worker" in done.stderr
-    assert (
-        done.stderr.count("would start workers within a worker") <= 4
-    )  # the line and its message, there and here
+    assert done.stderr.count("would start workers within a worker") <= 4  # the line and its message, there and here
 
 
 def test_a_module_that_is_run_may_hold_its_handlers(tmp_path: Path) -> None:
@@ -121,9 +119,7 @@ def test_a_package_may_hold_its_handlers(tmp_path: Path) -> None:
         (("package",), "a __main__.py"),
     ],
 )
-def test_main_modules_that_workers_cannot_import_are_refused(
-    how: tuple[str, ...], place: str, tmp_path: Path
-) -> None:
+def test_main_modules_that_workers_cannot_import_are_refused(how: tuple[str, ...], place: str, tmp_path: Path) -> None:
     """Handlers typed in, piped in, or in a __main__.py are refused at the start, with the reason and the ways out."""
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__init__.py").touch()

@@ -81,10 +81,7 @@ async def test_what_nobody_handles_is_no_error(event: Any) -> None:
 async def test_handlers_can_be_given_at_the_start() -> None:
     """The constructor takes the handlers of messages and of commands, by position or by name."""
     log: list[Any] = []
-    tables: tuple[Any, Any] = (
-        {Ordered: [recorder(log, "a"), recorder(log, "b")]},
-        {Ship: recorder(log, "c")},
-    )
+    tables: tuple[Any, Any] = ({Ordered: [recorder(log, "a"), recorder(log, "b")]}, {Ship: recorder(log, "c")})
     for bus in (MessageBus(*tables), MessageBus(msg_handlers=tables[0], cmd_handlers=tables[1])):
         log.clear()
         await bus.dispatch(Ordered())

@@ -17,8 +17,7 @@ from tests.event_collector.sample_handlers import act
 BOUND = 10.0
 
 NUMBERS = (
-    "qsize busy consumers load avg_load service_time wait_time arrival_rate departure_rate wip t_delta "
-    "event_count"
+    "qsize busy consumers load avg_load service_time wait_time arrival_rate departure_rate wip t_delta event_count"
 ).split()
 
 

@@ -26,16 +26,7 @@ from event_collector import (
 )
 from tests.event_collector import sample_exceptions as exceptions
 from tests.event_collector import sample_handlers as handlers
-from tests.event_collector.modes import (
-    BOUND,
-    MODES,
-    ask,
-    assert_alive,
-    balanced,
-    error_of,
-    every_place,
-    running,
-)
+from tests.event_collector.modes import BOUND, MODES, ask, assert_alive, balanced, error_of, every_place, running
 
 Places = dict[str, Any]
 
@@ -105,9 +96,7 @@ async def test_results_are_the_same_in_every_mode(mode: str, places: Places) -> 
 
 def is_stop_iteration(value: Any, have: Any) -> bool:
     """Only Python's own words differ: "coroutine raised", "handler raised"."""
-    return bool(
-        value == ["raise", "stop"] and have[1][0] is RuntimeError and "raised StopIteration" in have[1][2]
-    )
+    return bool(value == ["raise", "stop"] and have[1][0] is RuntimeError and "raised StopIteration" in have[1][2])
 
 
 ELSEWHERE = [mode for mode in MODES if "process" in mode]
@@ -214,10 +203,7 @@ def make_closure() -> Any:
 )
 @pytest.mark.parametrize("where", ["process", "executor of processes"])
 async def test_handlers_without_a_name_are_refused_at_the_start(
-    handler: Any,
-    reason: str,
-    where: str,
-    places: Places,
+    handler: Any, reason: str, where: str, places: Places
 ) -> None:
     """A handler that a worker could not import stops the start, with the reason and the ways out."""
     queue = CollectorQueue([Collector("nameless", handler, mode=places[where])], logging=False)
@@ -258,12 +244,7 @@ async def test_delivery_reaches_collectors_of_all_modes(places: Places) -> None:
         "processes": processes,
     }
     collectors = [
-        Collector(
-            key,
-            handlers.act_async if key == "coroutine" else handlers.act,
-            mode=mode,
-            topics=["all", key],
-        )
+        Collector(key, handlers.act_async if key == "coroutine" else handlers.act, mode=mode, topics=["all", key])
         for key, mode in places.items()
     ]
     async with running(*collectors, max_workers=2) as queue:
@@ -281,9 +262,7 @@ async def test_delivery_reaches_collectors_of_all_modes(places: Places) -> None:
             assert [(result.key, result.unwrap()) for result in results] == [(key, 5) for key in keys]
             balanced(queue)
         results = await (await publisher.send(Payload(["raise", "key"]))).wait()
-        assert [type(result.err) for result in results if isinstance(result, Error)] == [KeyError] * len(
-            places
-        )
+        assert [type(result.err) for result in results if isinstance(result, Error)] == [KeyError] * len(places)
 
 
 async def test_the_address_of_a_payload_travels_with_it() -> None:

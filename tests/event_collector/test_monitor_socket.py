@@ -80,9 +80,7 @@ async def test_a_socket_in_use_is_refused_and_left_alone(tmp_path: Path) -> None
     path = tmp_path / "queue.sock"
     async with asyncio.timeout(BOUND), watched(path):
         second = watched(path)
-        with pytest.raises(
-            MonitorError, match=rf"in use by another queue of this process, pid {os.getpid()}"
-        ):
+        with pytest.raises(MonitorError, match=rf"in use by another queue of this process, pid {os.getpid()}"):
             await second.init_queue()
         assert (await read_snapshot(path)).state == "running"
 
@@ -101,17 +99,11 @@ def in_the_way(kind: str, path: Path) -> Iterator[None]:
     before = path.lstat()
     yield
     after = path.lstat()
-    assert (after.st_ino, after.st_mode, after.st_mtime_ns) == (
-        before.st_ino,
-        before.st_mode,
-        before.st_mtime_ns,
-    )
+    assert (after.st_ino, after.st_mode, after.st_mtime_ns) == (before.st_ino, before.st_mode, before.st_mtime_ns)
     assert kind == "folder" or path.read_text() == "precious"
 
 
-@pytest.mark.parametrize(
-    ("kind", "named"), [("file", "a file"), ("folder", "a folder"), ("link", "a symbolic link")]
-)
+@pytest.mark.parametrize(("kind", "named"), [("file", "a file"), ("folder", "a folder"), ("link", "a symbolic link")])
 async def test_what_is_no_socket_is_not_touched(kind: str, named: str, tmp_path: Path) -> None:
     """A file, a folder and a link in the way are refused, and stay."""
     path = tmp_path / "queue.sock"
@@ -120,9 +112,7 @@ async def test_what_is_no_socket_is_not_touched(kind: str, named: str, tmp_path:
             await watched(path).init_queue()
 
 
-async def test_the_socket_of_another_user_is_not_touched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_socket_of_another_user_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dead socket of another user is refused, and stays."""
     path = tmp_path / "queue.sock"
     with socket.socket(socket.AF_UNIX) as dead:

@@ -299,9 +299,7 @@ def test_a_method_takes_its_parameters_in_order(cls: Any, method: str, names: li
     assert [name for name, _ in leading(getattr(cls, method))] == names
 
 
-@pytest.mark.parametrize(
-    ("cls", "method", "names"), ASYNC_METHODS, ids=lambda value: getattr(value, "__name__", "")
-)
+@pytest.mark.parametrize(("cls", "method", "names"), ASYNC_METHODS, ids=lambda value: getattr(value, "__name__", ""))
 def test_an_asynchronous_method_is_a_coroutine_function(cls: Any, method: str, names: list[str]) -> None:
     """What has to be awaited says so to inspect, so subclasses and mocks are made alike."""
     assert inspect.iscoroutinefunction(getattr(cls, method))

@@ -49,12 +49,7 @@ def test_rates_cover_the_time_since_the_previous_snapshot() -> None:
     now, stub = [100.0], Stub()
     observer = Observer("queue", stub, stub, clock=lambda: now[0], cpu=lambda: now[0] / 4)
     first = observer.look()
-    assert (first.elapsed, first.departure_rate, first.collectors[0].rate, first.cpu) == (
-        None,
-        None,
-        None,
-        None,
-    )
+    assert (first.elapsed, first.departure_rate, first.collectors[0].rate, first.cpu) == (None, None, None, None)
     now[0], stub.finished = 102.0, 30
     second = observer.look()
     assert (second.elapsed, second.arrival_rate, second.departure_rate) == (2.0, 15.0, 15.0)
@@ -100,11 +95,7 @@ async def test_a_snapshot_has_workers_and_where_events_are() -> None:
             event.cancel()
         await publisher.wait()
     where = snapshot.events
-    assert (
-        where.accepted
-        == 4
-        == where.finished + where.in_handlers + where.queued + where.scheduled + where.dead
-    )
+    assert where.accepted == 4 == where.finished + where.in_handlers + where.queued + where.scheduled + where.dead
     (worker,), (collector,) = snapshot.workers, snapshot.collectors
     assert isinstance(worker.pid, int)
     assert worker.state == "ready"

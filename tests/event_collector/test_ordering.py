@@ -7,17 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from event_collector import (
-    Collector,
-    CollectorQueue,
-    Context,
-    Delivery,
-    Error,
-    Ok,
-    Payload,
-    QueueType,
-    SimpleRouter,
-)
+from event_collector import Collector, CollectorQueue, Context, Delivery, Error, Ok, Payload, QueueType, SimpleRouter
 
 from .sample_handlers import number_of_call
 
@@ -207,11 +197,7 @@ def test_every_event_is_handled_once_and_gets_its_own_result(
 
     async def main() -> list[Any]:
         async with CollectorQueue(
-            [Collector("a", handle)],
-            autoscale=autoscale,
-            max_consumers=most,
-            queue_type=queue_type,
-            logging=False,
+            [Collector("a", handle)], autoscale=autoscale, max_consumers=most, queue_type=queue_type, logging=False
         ) as queue:
             sent = [
                 await queue.get_publisher().send(Payload((number, outcome, turns), priority=priority))

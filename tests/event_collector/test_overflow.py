@@ -45,10 +45,7 @@ async def held(**options: Any) -> AsyncIterator[Held]:
         return payload.value
 
     collector = Collector("c", handler)
-    async with (
-        running(collector, max_consumers=1, autoscale=False, **options) as queue,
-        balanced_all_along(queue),
-    ):
+    async with running(collector, max_consumers=1, autoscale=False, **options) as queue, balanced_all_along(queue):
         await queue.get_publisher().send(Payload("holds"))
         await until(lambda: queue.accounting().in_handlers == 1, "it has begun")
         yield Held(queue, gate)
@@ -155,9 +152,7 @@ async def test_the_oldest_of_both_lines_is_dropped() -> None:
 
     collectors = [Collector("c", handler, topics=["c"]), Collector("p", handlers.echo, topics=["p"])]
     async with (
-        running(
-            *collectors, max_consumers=1, autoscale=False, max_queue_size=2, overflow="drop_oldest"
-        ) as queue,
+        running(*collectors, max_consumers=1, autoscale=False, max_queue_size=2, overflow="drop_oldest") as queue,
         balanced_all_along(queue),
     ):
         publisher = queue.get_publisher()
@@ -177,9 +172,7 @@ async def test_events_that_wait_for_another_attempt_hold_their_places() -> None:
     """The bound covers them: a queue whose handler keeps failing does not grow."""
     policy = Retry(max_attempts=2, backoff=60.0, jitter=0.0)
     async with (
-        running(
-            Collector("c", handlers.succeed_at_async, retry=policy), max_queue_size=3, max_consumers=1
-        ) as queue,
+        running(Collector("c", handlers.succeed_at_async, retry=policy), max_queue_size=3, max_consumers=1) as queue,
         balanced_all_along(queue),
     ):
         publisher = queue.get_publisher()
@@ -201,9 +194,7 @@ async def test_a_handler_that_keeps_failing_does_not_fill_the_memory(overflow: s
     """Where events between two attempts fill the queue, new ones are dropped, though a consumer is free for them."""
     policy = Retry(max_attempts=2, backoff=60.0, jitter=0.0)
     async with (
-        running(
-            Collector("c", handlers.succeed_at_async, retry=policy), max_queue_size=3, overflow=overflow
-        ) as queue,
+        running(Collector("c", handlers.succeed_at_async, retry=policy), max_queue_size=3, overflow=overflow) as queue,
         balanced_all_along(queue),
     ):
         for _ in range(20):

@@ -30,9 +30,7 @@ def test_a_payload_takes_everything_by_position() -> None:
     assert (list(payload.keys), list(payload.topics)) == (["a", "b"], ["t"])
 
 
-@pytest.mark.parametrize(
-    "names", [["a"], ("a",), {"a"}, {"a": 1}.keys()], ids=["list", "tuple", "set", "keys"]
-)
+@pytest.mark.parametrize("names", [["a"], ("a",), {"a"}, {"a": 1}.keys()], ids=["list", "tuple", "set", "keys"])
 def test_keys_and_topics_may_be_any_collection(names: Any) -> None:
     """Programs name keys and topics with whatever collection they have."""
     payload = Payload(1, keys=names, topics=names)
@@ -108,12 +106,7 @@ def test_a_payload_can_be_subclassed() -> None:
 
     payload = Traced(1, "id-1")
     assert isinstance(payload, Payload)
-    assert (payload.value, payload.delivery, list(payload.keys), payload.trace) == (
-        1,
-        Delivery.KEY,
-        ["a"],
-        "id-1",
-    )
+    assert (payload.value, payload.delivery, list(payload.keys), payload.trace) == (1, Delivery.KEY, ["a"], "id-1")
 
 
 def test_a_context_shows_the_same_values_as_attributes_and_items() -> None:

@@ -45,9 +45,7 @@ async def test_a_handler_of_the_value_alone_runs_in_every_mode() -> None:
         assert isinstance(failure, Error)
         assert (failure.err if failure.key == "decorated" else repr(failure.err)) == said
         if failure.key == "process":
-            assert "value_handler" not in str(failure.err.__cause__), (
-                "frames of ours say nothing to the reader"
-            )
+            assert "value_handler" not in str(failure.err.__cause__), "frames of ours say nothing to the reader"
 
 
 async def test_a_value_that_does_not_fit_is_refused_in_a_worker() -> None:
@@ -175,9 +173,7 @@ def test_the_decorator_shares_its_name_with_its_module(statement: str) -> None:
     """Whatever was imported before, and how: the name can be called, and the module has its classes."""
     program = f"{statement}\nimport event_collector.collector\n@collector('k', timeout=2)\ndef f(n): pass\n"
     program += "print(type(f) is event_collector.collector.Collector, f.key, f.timeout)"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "True k 2\n"
 
 

@@ -8,15 +8,7 @@ from typing import Any
 
 import pytest
 
-from event_collector import (
-    Collector,
-    CollectorQueue,
-    Context,
-    EventPublisher,
-    Payload,
-    QueueType,
-    SimpleRouter,
-)
+from event_collector import Collector, CollectorQueue, Context, EventPublisher, Payload, QueueType, SimpleRouter
 from event_collector.exceptions import ConfigError
 from event_collector.messagebus import MessageBus
 
@@ -266,10 +258,7 @@ async def test_a_shutdown_timeout_of_zero_or_less_is_none(timeout: float) -> Non
 async def test_two_queues_may_share_their_collectors() -> None:
     """A collector belongs to no queue."""
     collector = Collector("a", echo)
-    async with (
-        CollectorQueue([collector], logging=False) as one,
-        CollectorQueue([collector], logging=False) as two,
-    ):
+    async with CollectorQueue([collector], logging=False) as one, CollectorQueue([collector], logging=False) as two:
         events = [await queue.get_publisher().send(Payload(i)) for i, queue in enumerate([one, two, one])]
         assert [(await event.wait()).first().unwrap() for event in events] == [0, 1, 2]
 

@@ -310,9 +310,7 @@ async def test_the_place_of_an_event_in_a_worker_goes_to_the_next(autoscale: boo
     queue = CollectorQueue(collectors, autoscale=autoscale, max_consumers=1, max_workers=1, logging=False)
     keys = ["process", collectors[-1].key]
     async with asyncio.timeout(BOUND), queue:
-        events = [
-            await queue.get_publisher().send(Payload(n, Delivery.KEY, keys=[keys[n % 2]])) for n in range(6)
-        ]
+        events = [await queue.get_publisher().send(Payload(n, Delivery.KEY, keys=[keys[n % 2]])) for n in range(6)]
         order = [event.payload.value async for event in queue.get_publisher().as_completed(events)]
         assert order == list(range(6))
 
@@ -336,9 +334,7 @@ async def test_events_of_workers_do_not_jump_the_queue(queue_type: QueueType) ->
 
 async def test_refusals_do_not_pile_up() -> None:
     """Each refused send(), and each event that is given up, has an error of its own with a traceback of its own."""
-    queue = CollectorQueue(
-        [Collector("a", nap)], logging=False, max_consumers=1, consumer_shutdown_timeout=0.001
-    )
+    queue = CollectorQueue([Collector("a", nap)], logging=False, max_consumers=1, consumer_shutdown_timeout=0.001)
     publisher = queue.get_publisher()
     async with queue:
         events = [publisher.send_nowait(Payload(n)) for n in range(100)]
@@ -447,10 +443,7 @@ def test_a_blocking_handler_is_reported_also_when_nothing_stands_before_it() -> 
         return Ok(1)
 
     async def program() -> None:
-        async with (
-            asyncio.timeout(PATIENCE),
-            CollectorQueue([Collector("blocks", block)], log=Log()) as queue,
-        ):
+        async with asyncio.timeout(PATIENCE), CollectorQueue([Collector("blocks", block)], log=Log()) as queue:
             await (await queue.get_publisher().send(Payload(1))).wait()
             while not any(report["event"] == "handler blocked the event loop" for report in reports):
                 await asyncio.sleep(0.01)

@@ -132,9 +132,7 @@ async def test_what_cannot_be_recorded_is_not_accepted() -> None:
         assert queue.accounting().accepted == 0
         notes.write = lambda _: None
         assert (await publisher.send_nowait(Payload(2)).wait()).first().unwrap() == 2
-    assert (
-        notes.lines.count("accept 1") == notes.lines.count("withdrawn 1") + 7
-    )  # those raised at once are not
+    assert notes.lines.count("accept 1") == notes.lines.count("withdrawn 1") + 7  # those raised at once are not
 
 
 async def test_a_sender_that_is_cancelled_is_withdrawn() -> None:
@@ -148,10 +146,7 @@ async def test_a_sender_that_is_cancelled_is_withdrawn() -> None:
 
         notes.write = write
         publisher = queue.get_publisher()
-        senders = [
-            asyncio.create_task(publisher.send(Payload(1))),
-            asyncio.create_task(publisher.send(Payload(2))),
-        ]
+        senders = [asyncio.create_task(publisher.send(Payload(1))), asyncio.create_task(publisher.send(Payload(2)))]
         await until(lambda: len(written) == 2, "both are being recorded")
         senders[0].cancel()
         await asyncio.wait(senders[:1])

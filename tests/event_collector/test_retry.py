@@ -46,9 +46,7 @@ def test_a_wait_is_within_its_window(policy: Retry, failures: int, chance: float
 
 
 @given(policies(), st.integers(1, 100), chances, chances)
-def test_waits_grow_with_failures_and_with_chance(
-    policy: Retry, failures: int, one: float, other: float
-) -> None:
+def test_waits_grow_with_failures_and_with_chance(policy: Retry, failures: int, one: float, other: float) -> None:
     """With the same luck a later wait is never shorter, and more luck never shortens one."""
     assert policy.delay(failures, one) <= policy.delay(failures + 1, one) * (1 + 1e-12)
     low, high = sorted((one, other))

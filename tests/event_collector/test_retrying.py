@@ -21,16 +21,7 @@ from event_collector import (
     WorkerCrashed,
 )
 from tests.event_collector import sample_attempts as handlers
-from tests.event_collector.modes import (
-    BOUND,
-    MODES,
-    ask,
-    balanced,
-    balanced_all_along,
-    place,
-    running,
-    until,
-)
+from tests.event_collector.modes import BOUND, MODES, ask, balanced, balanced_all_along, place, running, until
 
 AT_ONCE = Retry(max_attempts=4, backoff=0.0)
 LONG = Retry(max_attempts=4, backoff=60.0, jitter=0.0)
@@ -220,9 +211,7 @@ async def test_a_drained_end_waits_for_no_backoff() -> None:
     """What is scheduled when the end begins gets all its attempts at once; what fails then is final."""
     async with asyncio.timeout(BOUND):
         queue = CollectorQueue(
-            [Collector("c", handlers.succeed_at_async, retry=LONG)],
-            logging=False,
-            consumer_shutdown_timeout=20,
+            [Collector("c", handlers.succeed_at_async, retry=LONG)], logging=False, consumer_shutdown_timeout=20
         )
         async with queue:
             publisher = queue.get_publisher()
@@ -274,10 +263,7 @@ async def test_a_queue_that_starts_again_retries_again() -> None:
 
 async def test_a_crash_counts_for_the_event_that_was_running_only() -> None:
     """Its own crash is an attempt of the event that ran; those that waited in the worker's hands have lost none."""
-    async with (
-        running(Collector("c", handlers.succeed_at, retry=AT_ONCE)) as queue,
-        balanced_all_along(queue),
-    ):
+    async with running(Collector("c", handlers.succeed_at, retry=AT_ONCE)) as queue, balanced_all_along(queue):
         publisher = queue.get_publisher()
         others = await publisher.send_many(Payload([1, "refuse"]) for _ in range(20))
         victim = await publisher.send(Payload([3, "die once"]))
@@ -307,9 +293,7 @@ async def test_every_order_keeps_what_comes_back(queue_type: QueueType) -> None:
         events = await queue.get_publisher().send_many(
             Payload([1 + n % 4, "refuse"], priority=n % 3) for n in range(100)
         )
-        assert [(await event.wait()).first().unwrap()[0] for event in events] == [
-            1 + n % 4 for n in range(100)
-        ]
+        assert [(await event.wait()).first().unwrap()[0] for event in events] == [1 + n % 4 for n in range(100)]
 
 
 async def test_context_variables_stay_with_the_event() -> None:

@@ -34,12 +34,7 @@ def named(key: str, topics: Sequence[str] = ()) -> Collector:
 
 
 def collectors() -> list[Collector]:
-    return [
-        named("a", ["odd"]),
-        named("b", ["even"]),
-        named("c", ["odd", "high"]),
-        named("d", ["even", "high"]),
-    ]
+    return [named("a", ["odd"]), named("b", ["even"]), named("c", ["odd", "high"]), named("d", ["even", "high"])]
 
 
 def values(results: Iterable[Result]) -> list[Any]:
@@ -263,9 +258,7 @@ async def test_a_subclass_may_choose_the_handlers_of_topics() -> None:
         assert values(await routed(Payload(1, Delivery.TOPIC, topics=[topic]), Curated)) == expected
 
 
-@pytest.mark.parametrize(
-    "payload", [Payload(1), Payload(1, Delivery.TOPIC, topics=["odd"])], ids=["all", "topic"]
-)
+@pytest.mark.parametrize("payload", [Payload(1), Payload(1, Delivery.TOPIC, topics=["odd"])], ids=["all", "topic"])
 async def test_a_subclass_may_filter_results(payload: Payload[int]) -> None:
     """What gather_results() returns is what the waiter gets."""
 
@@ -276,9 +269,7 @@ async def test_a_subclass_may_filter_results(payload: Payload[int]) -> None:
     assert values(await routed(payload, Short)) == ["a1"]
 
 
-@pytest.mark.parametrize(
-    "payload", [Payload(1), Payload(1, Delivery.TOPIC, topics=["odd"])], ids=["all", "topic"]
-)
+@pytest.mark.parametrize("payload", [Payload(1), Payload(1, Delivery.TOPIC, topics=["odd"])], ids=["all", "topic"])
 async def test_a_subclass_may_choose_among_the_collectors(payload: Payload[int]) -> None:
     """What async_collector_process() does with the collectors it is given is what happens."""
 

@@ -71,9 +71,7 @@ async def test_a_bad_priority_does_not_stay_in_the_queue() -> None:
     async def note(payload: Payload[Any], ctx: Context) -> None:
         handled.append(payload.value)
 
-    queue = CollectorQueue(
-        [Collector("note", note)], autoscale=False, max_consumers=1, queue_type=QueueType.PRIORITY
-    )
+    queue = CollectorQueue([Collector("note", note)], autoscale=False, max_consumers=1, queue_type=QueueType.PRIORITY)
     publisher = queue.get_publisher()
     for value in (3, 1):
         await publisher.send(Payload(value, priority=value))
@@ -91,18 +89,14 @@ async def test_a_bad_priority_does_not_stay_in_the_queue() -> None:
 # -- order --
 
 
-async def test_events_of_one_priority_keep_their_order_whatever_the_clock_says(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_events_of_one_priority_keep_their_order_whatever_the_clock_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ties between priorities are broken by the event's id, so a clock that runs back is harmless."""
     handled: list[int] = []
 
     async def note(payload: Payload[Any], ctx: Context) -> None:
         handled.append(payload.value)
 
-    queue = CollectorQueue(
-        [Collector("note", note)], autoscale=False, max_consumers=1, queue_type=QueueType.PRIORITY
-    )
+    queue = CollectorQueue([Collector("note", note)], autoscale=False, max_consumers=1, queue_type=QueueType.PRIORITY)
     with monkeypatch.context() as patch:
         for number in range(50):
             for name in ("monotonic_ns", "perf_counter_ns", "time_ns"):

@@ -133,11 +133,7 @@ async def test_a_line_has_the_event_and_keeps_its_own_fields() -> None:
         await event.wait()
         log.info("outside")
     told = {"event_id": event.id, "collector": "logs", "attempt": 1}
-    assert lines == [
-        {"event": "plain", **told},
-        {"event": "own", **told, "collector": "mine"},
-        {"event": "outside"},
-    ]
+    assert lines == [{"event": "plain", **told}, {"event": "own", **told, "collector": "mine"}, {"event": "outside"}]
 
 
 async def test_a_task_of_a_handler_has_what_was_bound_for_it() -> None:

@@ -9,14 +9,7 @@ import pytest
 
 from event_collector import Collector, CollectorQueue, Payload
 from event_collector.sizing import monitor
-from event_collector_workers.autoscaler import (
-    Autoscaler,
-    MachineReading,
-    Plan,
-    Readings,
-    ScalingLimits,
-    Tuning,
-)
+from event_collector_workers.autoscaler import Autoscaler, MachineReading, Plan, Readings, ScalingLimits, Tuning
 from event_collector_workers.machine import Machine
 from tests.event_collector.modes import BOUND, CountingSelector, Log, until
 from tests.event_collector.sample_handlers import act_async
@@ -46,17 +39,13 @@ async def most_workers(queue: CollectorQueue, events: int, seconds: float) -> in
 
 
 @pytest.mark.parametrize("lifecycle", [slow_start, None])
-async def test_workers_that_start_slowly_are_started_ahead_of_need(
-    lifecycle: Any, grant: Callable[..., None]
-) -> None:
+async def test_workers_that_start_slowly_are_started_ahead_of_need(lifecycle: Any, grant: Callable[..., None]) -> None:
     """Before the first event some are ready, and stay although nothing happens; where it is quick there are none."""
     grant(lambda: MachineReading(cpus=8.0))
     law = Autoscaler(ScalingLimits(max_workers=4), Tuning(slow_start=0.45, warm_startup=0.5, idle=0.1))
     if lifecycle is None:
         law = Autoscaler(ScalingLimits(max_workers=4), Tuning(slow_start=60.0, idle=0.1))
-    queue = CollectorQueue(
-        [Collector("c", compute, lifecycle=lifecycle)], law=law, max_workers=4, logging=False
-    )
+    queue = CollectorQueue([Collector("c", compute, lifecycle=lifecycle)], law=law, max_workers=4, logging=False)
     wanted = 2 if lifecycle is not None else 0
     async with asyncio.timeout(BOUND), queue:
         await until(lambda: queue.get_metrics().workers == wanted, "workers are as many as they should be")

@@ -66,9 +66,7 @@ def test_a_lower_bound_is_the_value_of_an_earlier_option() -> None:
             assert names.index(option.number.floor) < names.index(option.name)
 
 
-@pytest.mark.parametrize(
-    "option", [row for row in OPTIONS if row.default is not REQUIRED], ids=lambda row: row.name
-)
+@pytest.mark.parametrize("option", [row for row in OPTIONS if row.default is not REQUIRED], ids=lambda row: row.name)
 def test_a_default_is_accepted_as_it_is(option: Option) -> None:
     """No default is out of range, and none is changed."""
     assert option.checked(option.default, 0.0) == option.default
@@ -155,19 +153,11 @@ def test_a_number_out_of_range_is_refused(name: str, values: tuple[float, ...], 
     [
         ("queue_type", "FIFO", "queue_type takes a QueueType such as QueueType.FIFO, not 'FIFO'"),
         ("queue_type", None, "queue_type takes a QueueType such as QueueType.FIFO, not None"),
-        (
-            "start_method",
-            "thread",
-            "start_method is one of ('forkserver', 'spawn', 'fork') or None, not 'thread'",
-        ),
+        ("start_method", "thread", "start_method is one of ('forkserver', 'spawn', 'fork') or None, not 'thread'"),
         ("overflow", "drop", "overflow is one of ('wait', 'drop_oldest', 'drop_newest'), not 'drop'"),
         ("overflow", None, "overflow is one of ('wait', 'drop_oldest', 'drop_newest'), not None"),
         ("overflow", "drop_oldest", "overflow='drop_oldest' needs a bound: give max_queue_size= too"),
-        (
-            "worker_limits",
-            5,
-            "worker_limits takes a WorkerLimits such as WorkerLimits(open_files=100), not 5",
-        ),
+        ("worker_limits", 5, "worker_limits takes a WorkerLimits such as WorkerLimits(open_files=100), not 5"),
     ],
 )
 def test_any_other_value_that_is_not_accepted_is_refused(name: str, value: Any, message: str) -> None:
@@ -180,10 +170,7 @@ def test_any_other_value_that_is_not_accepted_is_refused(name: str, value: Any, 
     [
         (Number(), ""),
         (Number(unit="seconds"), "in seconds"),
-        (
-            Number(Range.RAISED, least=0.005, unit="seconds"),
-            "in seconds, at least 0.005; lower values are raised",
-        ),
+        (Number(Range.RAISED, least=0.005, unit="seconds"), "in seconds, at least 0.005; lower values are raised"),
         (Number(Range.RAISED, least=1, floor="min"), "at least 1 and `min`; lower values are raised"),
         (Number(Range.COUNT, unit="bytes"), "in bytes, a whole number, at least 1"),
     ],

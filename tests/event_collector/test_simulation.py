@@ -37,9 +37,7 @@ class Reliability(RuleBasedStateMachine):
 
     @initialize(**QUEUES)
     def begin(self, bound: int, overflow: str, **options: Any) -> None:
-        self.simulation = Simulation(
-            self.see_begin, bound=bound, overflow=overflow if bound else "wait", **options
-        )
+        self.simulation = Simulation(self.see_begin, bound=bound, overflow=overflow if bound else "wait", **options)
         self.simulation.open()
         self.bound = bound
         self.events: dict[int, CollectorEvent] = {}

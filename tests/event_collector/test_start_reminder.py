@@ -55,9 +55,7 @@ async def wait_for_room(queue: CollectorQueue) -> None:
 
 
 @pytest.mark.parametrize("kind", list(QueueType))
-@pytest.mark.parametrize(
-    "wait", [wait_for_event, wait_for_second, wait_for_all, wait_for_first, wait_for_room]
-)
+@pytest.mark.parametrize("wait", [wait_for_event, wait_for_second, wait_for_all, wait_for_first, wait_for_room])
 async def test_whoever_waits_before_the_start_is_told(
     wait: Callable[[CollectorQueue], Awaitable[None]], kind: QueueType, impatient: None
 ) -> None:

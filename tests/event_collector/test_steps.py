@@ -212,8 +212,7 @@ async def test_the_programs_own_work_is_not_the_handlers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("handler", "value", "remedy"),
-    [("work", (0.01, 0.0), "mode='process'"), ("block", 0.01, "mode='thread'")],
+    ("handler", "value", "remedy"), [("work", (0.01, 0.0), "mode='process'"), ("block", 0.01, "mode='thread'")]
 )
 async def test_a_handler_that_takes_most_of_the_loop_is_reported_once(
     handler: str, value: Any, remedy: str, monkeypatch: pytest.MonkeyPatch
@@ -221,10 +220,7 @@ async def test_a_handler_that_takes_most_of_the_loop_is_reported_once(
     """With how much of the loop it takes, over time, and what to write instead; the other one is not accused."""
     monkeypatch.setattr(loop_share, "SPAN", 0.5)
     log = Log()
-    collectors = [
-        Collector("hog", getattr(sample_adaptive, handler)),
-        Collector("calm", sample_adaptive.echo),
-    ]
+    collectors = [Collector("hog", getattr(sample_adaptive, handler)), Collector("calm", sample_adaptive.echo)]
     queue = CollectorQueue(collectors, log=log)
 
     async def load() -> None:
@@ -246,18 +242,13 @@ async def test_a_handler_that_takes_most_of_the_loop_is_reported_once(
     assert remedy in line["remedy"]
 
 
-async def test_a_handler_alone_that_takes_most_of_the_loop_is_reported(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_handler_alone_that_takes_most_of_the_loop_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """The shortest way to a handler, of a queue with one collector, is no hiding place; a chosen mode is respected."""
     monkeypatch.setattr(loop_share, "SPAN", 0.5)
     reported: dict[str, int] = {}
     for mode in ("auto", "coroutine"):
         log = Log()
-        async with (
-            asyncio.timeout(BOUND),
-            CollectorQueue([Collector("hog", block, mode=mode)], log=log) as queue,
-        ):
+        async with asyncio.timeout(BOUND), CollectorQueue([Collector("hog", block, mode=mode)], log=log) as queue:
             end = time.monotonic() + 1.5
             while time.monotonic() < end:
                 result = (await (await queue.get_publisher().send(Payload(0.01))).wait()).first()

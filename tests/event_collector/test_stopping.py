@@ -85,9 +85,7 @@ async def assert_works(queue: CollectorQueue) -> None:
 async def test_exit_finishes_every_queued_event(queue_type: QueueType, priority: int | None) -> None:
     """In whatever order the queue works, an exit processes all that was accepted and frees all waiters."""
     gate = Gate()
-    queue = CollectorQueue(
-        [Collector("gate", gate.handle)], autoscale=False, max_consumers=2, queue_type=queue_type
-    )
+    queue = CollectorQueue([Collector("gate", gate.handle)], autoscale=False, max_consumers=2, queue_type=queue_type)
     publisher = queue.get_publisher()
     async with asyncio.timeout(PATIENCE):
         async with queue:
@@ -280,10 +278,7 @@ async def test_cancelling_the_shutdown_turns_the_drain_into_an_abort() -> None:
     log: list[str] = []
     gate = Gate(log)
     queue = CollectorQueue(
-        [Collector("gate", gate.handle, lifecycle=noted(log))],
-        autoscale=False,
-        max_consumers=1,
-        logging=False,
+        [Collector("gate", gate.handle, lifecycle=noted(log))], autoscale=False, max_consumers=1, logging=False
     )
     publisher = queue.get_publisher()
     before = asyncio.all_tasks()
@@ -373,9 +368,7 @@ async def test_a_handler_can_begin_the_shutdown() -> None:
 async def test_a_stopped_queue_can_be_started_again(autoscale: bool) -> None:
     """Every start sets up the lifecycles and the consumers anew, and the same publisher serves them all."""
     log: list[str] = []
-    queue = CollectorQueue(
-        [Collector("echo", echo, lifecycle=noted(log))], autoscale=autoscale, max_consumers=3
-    )
+    queue = CollectorQueue([Collector("echo", echo, lifecycle=noted(log))], autoscale=autoscale, max_consumers=3)
     publisher = queue.get_publisher()
     async with asyncio.timeout(PATIENCE):
         for _ in range(3):

@@ -27,27 +27,15 @@ SHOP = {collector.key: collector for collector in (ORDERS, BILLS, MAILS)}
     [
         (Payload(1), {}, "the queue has none"),
         (Payload(1, Delivery.KEY, ["oders"]), {}, "the queue has none"),
-        (
-            Payload(1, Delivery.KEY, ["oders"]),
-            {"orders": ORDERS},
-            "none has the key 'oders'; there is 'orders'",
-        ),
+        (Payload(1, Delivery.KEY, ["oders"]), {"orders": ORDERS}, "none has the key 'oders'; there is 'orders'"),
         (
             Payload(1, Delivery.KEY, ["a", "b", "c"]),
             SHOP,
             "none has the key 'a', 'b' or 'c'; there are 'bills', 'mails' and 'orders'",
         ),
         (Payload(1, Delivery.KEY), SHOP, "the payload has delivery=Delivery.KEY, and names none"),
-        (
-            Payload(1, Delivery.TOPIC, topics=["old"]),
-            SHOP,
-            "none is subscribed to 'old'; there are 'new' and 'paid'",
-        ),
-        (
-            Payload(1, Delivery.TOPIC, topics=["old"]),
-            {"mails": MAILS},
-            "none is subscribed to 'old'; there are none",
-        ),
+        (Payload(1, Delivery.TOPIC, topics=["old"]), SHOP, "none is subscribed to 'old'; there are 'new' and 'paid'"),
+        (Payload(1, Delivery.TOPIC, topics=["old"]), {"mails": MAILS}, "none is subscribed to 'old'; there are none"),
     ],
 )
 def test_the_reason_names_what_was_asked_for_and_what_there_is(
@@ -58,10 +46,7 @@ def test_the_reason_names_what_was_asked_for_and_what_there_is(
 
 
 @settings(max_examples=50)
-@given(
-    st.lists(st.text(max_size=3), min_size=1, max_size=4),
-    st.sets(st.text(min_size=1, max_size=3), max_size=4),
-)
+@given(st.lists(st.text(max_size=3), min_size=1, max_size=4), st.sets(st.text(min_size=1, max_size=3), max_size=4))
 def test_every_name_is_in_the_reason(asked: list[str], there: set[str]) -> None:
     """Whatever the keys are, each stands there as Python writes it."""
     text = reason(Payload(1, Delivery.KEY, asked), {key: Collector(key, bill) for key in there})

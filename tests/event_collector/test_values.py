@@ -26,16 +26,7 @@ from event_collector import (
 )
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector.modes import ask, error_of, every_place, running
-from tests.event_collector.sample_types import (
-    Checked,
-    Colour,
-    Label,
-    Order,
-    Parcel,
-    Point,
-    Receipt,
-    Unknown,
-)
+from tests.event_collector.sample_types import Checked, Colour, Label, Order, Parcel, Point, Receipt, Unknown
 
 NAIVE = datetime(2026, 1, 2)  # noqa: DTZ001 - one without a time zone has to travel, too
 PROCESSES = ["process", "executor of processes"]
@@ -187,28 +178,19 @@ UNENCODABLE: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize("where", PROCESSES)
-async def test_a_value_that_cannot_travel_is_an_error_that_says_so(
-    where: str, places: dict[str, Any]
-) -> None:
+async def test_a_value_that_cannot_travel_is_an_error_that_says_so(where: str, places: dict[str, Any]) -> None:
     """What msgspec cannot encode is that event's EncodeError with collector, type and remedy; others go on."""
     async with running(Collector("c", handlers.act, mode=places[where])) as queue:
         for value, name in UNENCODABLE:
             error = await error_of(queue, value)
             assert isinstance(error, EncodeError), name
-            for part in (
-                "collector 'c'",
-                f"payload of type {name}",
-                "Use what msgspec encodes",
-                "mode='thread'",
-            ):
+            for part in ("collector 'c'", f"payload of type {name}", "Use what msgspec encodes", "mode='thread'"):
                 assert part in str(error)
             assert (await ask(queue, ["echo", 1])).unwrap() == 1
 
 
 @pytest.mark.parametrize("where", PROCESSES)
-async def test_a_result_that_cannot_travel_is_an_error_that_says_so(
-    where: str, places: dict[str, Any]
-) -> None:
+async def test_a_result_that_cannot_travel_is_an_error_that_says_so(where: str, places: dict[str, Any]) -> None:
     """What a handler returns and msgspec cannot encode is that event's EncodeError; the worker goes on."""
     async with running(Collector("c", handlers.act, mode=places[where])) as queue:
         (pid,) = {(await ask(queue, ["pid", 0])).unwrap()}

@@ -102,11 +102,7 @@ async def test_a_lifecycle_that_falls_apart_is_seen_and_opened_again(tmp_path: P
     """When a task of a lifecycle fails, the next event is an Error that says so; those after it find it open."""
     log = tmp_path / "log"
     collector = Collector(
-        "c",
-        lifecycles.fall,
-        mode="process",
-        ctx=Context({"log": str(log)}),
-        lifecycle=lifecycles.falls_apart,
+        "c", lifecycles.fall, mode="process", ctx=Context({"log": str(log)}), lifecycle=lifecycles.falls_apart
     )
     async with running(collector) as queue:
         assert (await ask(queue, "one")).unwrap() == "one"
@@ -123,11 +119,7 @@ async def test_a_worker_that_is_killed_is_replaced_by_one_with_a_lifecycle_of_it
     """The successor of a worker that died has entered the lifecycle before its first event."""
     log = tmp_path / "log"
     collector = Collector(
-        "c",
-        handlers.act,
-        mode="process",
-        ctx=Context({"log": str(log)}),
-        lifecycle=lifecycles.plain_lifecycle,
+        "c", handlers.act, mode="process", ctx=Context({"log": str(log)}), lifecycle=lifecycles.plain_lifecycle
     )
     async with running(collector) as queue:
         first = (await ask(queue, ["pid", 0])).unwrap()

@@ -35,15 +35,11 @@ def use(payload: Payload[Any], ctx: Context) -> Any:
     if payload.value == "cpu":
         while True:
             pass
-    return [
-        resource.getrlimit(getattr(resource, name)) for name in ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_NOFILE")
-    ]
+    return [resource.getrlimit(getattr(resource, name)) for name in ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_NOFILE")]
 
 
 async def results_of(values: list[str], limits: WorkerLimits, **settings: Any) -> list[Any]:
-    queue = CollectorQueue(
-        [Collector("use", use)], worker_limits=limits, max_workers=1, logging=False, **settings
-    )
+    queue = CollectorQueue([Collector("use", use)], worker_limits=limits, max_workers=1, logging=False, **settings)
     async with queue:
         events = await queue.get_publisher().send_many(map(Payload, values))
         return [(await event.wait()).first() for event in events]
@@ -52,9 +48,7 @@ async def results_of(values: list[str], limits: WorkerLimits, **settings: Any) -
 @pytest.mark.parametrize("start_method", ["forkserver", "spawn"])
 async def test_a_worker_has_the_limits_that_were_given(start_method: str) -> None:
     """Those that were not given are the program's."""
-    (result,) = await results_of(
-        ["limits"], WorkerLimits(cpu_seconds=100, open_files=50), start_method=start_method
-    )
+    (result,) = await results_of(["limits"], WorkerLimits(cpu_seconds=100, open_files=50), start_method=start_method)
     own = list(resource.getrlimit(resource.RLIMIT_AS))
     assert result.unwrap() == [own, [100, 105], [50, 50]]
 

@@ -94,14 +94,10 @@ async def test_a_meter_observes_the_queue() -> None:
         await queue.get_publisher().wait()
         data: Any = await asyncio.to_thread(reader.get_metrics_data)
     metrics = {
-        metric.name: list(metric.data.data_points)
-        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        metric.name: list(metric.data.data_points) for metric in data.resource_metrics[0].scope_metrics[0].metrics
     }
     handled = {
-        (
-            point.attributes["messaging.destination.name"],
-            point.attributes["event_collector.outcome"],
-        ): point.value
+        (point.attributes["messaging.destination.name"], point.attributes["event_collector.outcome"]): point.value
         for point in metrics["event_collector.handled"]
     }
     assert handled == {("orders", "ok"): 1, ("orders", "error"): 1}
@@ -118,9 +114,6 @@ async def test_a_queue_is_instrumented_once_and_before_it_starts(tracers: Tracer
     instrument(queue, tracer_provider=tracers)
     with pytest.raises(ConfigError, match="'orders' is instrumented already"):
         instrument(queue, tracer_provider=tracers)
-    async with (
-        asyncio.timeout(BOUND),
-        CollectorQueue([Collector("late", traced_here)], logging=False) as late,
-    ):
+    async with asyncio.timeout(BOUND), CollectorQueue([Collector("late", traced_here)], logging=False) as late:
         with pytest.raises(ConfigError, match="runs already"):
             instrument(late, tracer_provider=tracers)

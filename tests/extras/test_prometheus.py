@@ -97,8 +97,6 @@ async def test_a_scrape_of_a_blocked_event_loop_fails_in_time() -> None:
 def test_a_missing_extra_names_the_command_that_installs_it(module: str, needed: str) -> None:
     """The error of the import has the command that installs the extra."""
     code = f"import sys; sys.modules[{needed!r}] = None; import event_collector.{module}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert f"pip install 'event-collector-hybrid[{module}]'" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("ImportError: ")

@@ -96,9 +96,7 @@ class Chaos:
         while time.monotonic() < end and process.poll() is None:
             time.sleep(self._chance.uniform(0.02, 0.3))
             workers = _workers(process.pid)
-            deed = self._chance.choice(
-                ["kill", "kill", "kill", "stop", "stop", "pause", "continue", "zygote"]
-            )
+            deed = self._chance.choice(["kill", "kill", "kill", "stop", "stop", "pause", "continue", "zygote"])
             if deed == "pause":
                 self._signal(process.pid, signal.SIGSTOP, "program stopped for a while")
                 time.sleep(self._chance.uniform(0.01, 0.2))
@@ -140,9 +138,7 @@ class Chaos:
         if dead != len(told.dead):
             wrong.append(f"{dead} dead letters are in the journal, {len(told.dead)} were told of")
         again = sum(len(lives) > 1 for lives in told.finished.values())
-        print(
-            f"seed {self._seed}, {self.lives} lives: {', '.join(f'{n} x {deed}' for deed, n in self.done.items())}"
-        )
+        print(f"seed {self._seed}, {self.lives} lives: {', '.join(f'{n} x {deed}' for deed, n in self.done.items())}")
         print(
             f"{len(told.accepted):,} events accepted, {len(told.accepted.keys() & told.finished.keys()):,} of them "
             f"finished, {again:,} in more than one life; {len(told.dead):,} dead letters; "
@@ -214,9 +210,7 @@ def seconds_and_seed(program: str, doc: str) -> tuple[float, int]:
     """Return how long the command line of a chaos says that it lasts, and with which seed."""
     parser = argparse.ArgumentParser(prog=f"python -m {program}", description=doc.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (default: %(default)g)")
-    parser.add_argument(
-        "--seed", type=int, default=None, help="what is done to whom (default: a new one each time)"
-    )
+    parser.add_argument("--seed", type=int, default=None, help="what is done to whom (default: a new one each time)")
     options = parser.parse_args()
     return options.seconds, random.randrange(10**6) if options.seed is None else options.seed
 

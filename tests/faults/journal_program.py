@@ -56,9 +56,7 @@ async def main(path: str, first: int, count: int, mode: str = "coroutine", synch
     handler: Any = compute if mode == "process" else wait_a_little
     queue = CollectorQueue(
         [Collector("work", handler, mode=mode)],
-        journal=Journal(
-            path, synchronous=synchronous, max_crashes=int(os.environ.get("MAX_CRASHES", "1000"))
-        ),
+        journal=Journal(path, synchronous=synchronous, max_crashes=int(os.environ.get("MAX_CRASHES", "1000"))),
         max_workers=2,
         max_queue_size=200,
         logging=False,

@@ -11,13 +11,7 @@ from typing import NamedTuple
 
 __all__ = ["FAULTS", "MODES", "Fault"]
 
-MODES = COROUTINE, THREAD, PROCESS, EXECUTOR, JOURNAL = (
-    "coroutine",
-    "thread",
-    "process",
-    "executor",
-    "journal",
-)
+MODES = COROUTINE, THREAD, PROCESS, EXECUTOR, JOURNAL = ("coroutine", "thread", "process", "executor", "journal")
 """The columns. "journal" is what is to be found on record, whatever the mode."""
 QUEUE = (COROUTINE, THREAD, PROCESS, EXECUTOR)
 """The fault meets the queue itself, which does not ask for the mode: one test stands for all."""
@@ -328,9 +322,7 @@ FAULTS: dict[str, list[Fault]] = {
                     "faults/journal_faults::a_log_that_was_torn_anywhere_costs_the_last_transaction_only",
                     "event_collector/journal_simulation::any_order_of_programs",
                 ],
-                PROCESS: [
-                    "faults/journal_faults::what_was_acknowledged_survives_sigkill_at_any_moment[process"
-                ],
+                PROCESS: ["faults/journal_faults::what_was_acknowledged_survives_sigkill_at_any_moment[process"],
             },
             "Threads and executors meet the journal in the same places as these.",
         ),
@@ -422,9 +414,7 @@ FAULTS: dict[str, list[Fault]] = {
                     "faults/loops::a_loop_that_ends_under_its_queue_leaves_no_event_without_a_result[coroutine",
                     "event_collector/races::a_queue_lives_while_only_its_publisher_is_held",
                 ],
-                THREAD: [
-                    "faults/loops::a_loop_that_ends_under_its_queue_leaves_no_event_without_a_result[thread"
-                ],
+                THREAD: ["faults/loops::a_loop_that_ends_under_its_queue_leaves_no_event_without_a_result[thread"],
                 PROCESS: [
                     "faults/loops::a_loop_that_ends_under_its_queue_leaves_no_event_without_a_result[process",
                     "workers/programs::forgotten_pool_hinders_no_exit",
@@ -580,14 +570,13 @@ FAULTS: dict[str, list[Fault]] = {
                 ]
             },
             "Workers have sockets without a name in the file system.",
-        ),
+        )
     ],
     "Everything": [
         Fault(
             "43",
             "Any order of operations and faults, simulated",
-            "Every event ends once; after each restart nothing accepted is missing, in order,"
-            " with its attempts.",
+            "Every event ends once; after each restart nothing accepted is missing, in order, with its attempts.",
             {
                 QUEUE: ["event_collector/simulation::any_order_of_things"],
                 JOURNAL: ["event_collector/journal_simulation::any_order_of_programs"],
@@ -617,9 +606,7 @@ FAULTS: dict[str, list[Fault]] = {
                     "event_collector/worker_lifecycle::a_lifecycle_that_cannot_be_left_ends_its_worker_all_the_same",
                     "event_collector/worker_lifecycle::a_lifecycle_that_falls_apart_is_seen_and_opened_again",
                 ],
-                EXECUTOR: [
-                    "event_collector/executors::a_lifecycle_that_cannot_be_entered_is_an_error_of_each_event"
-                ],
+                EXECUTOR: ["event_collector/executors::a_lifecycle_that_cannot_be_entered_is_an_error_of_each_event"],
                 JOURNAL: ["event_collector/journal::a_start_that_is_cancelled_gives_the_journal_back"],
             },
         ),
@@ -663,9 +650,7 @@ FAULTS: dict[str, list[Fault]] = {
                     "faults/loops::a_loop_that_ends_under_its_queue_leaves_no_event_without_a_result[coroutine-stop",
                     "event_collector/races::a_program_that_ends_right_after_sending_ends",
                 ],
-                THREAD: [
-                    "faults/loops::a_loop_that_ends_under_its_queue_leaves_no_event_without_a_result[thread"
-                ],
+                THREAD: ["faults/loops::a_loop_that_ends_under_its_queue_leaves_no_event_without_a_result[thread"],
                 PROCESS: [
                     "faults/loops::a_loop_that_ends_under_its_queue_leaves_no_event_without_a_result[process",
                     "event_collector/worker_lifecycle::a_handler_that_stops_its_loop_stops_nothing_else",

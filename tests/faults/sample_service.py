@@ -21,9 +21,7 @@ async def work_async(payload: Payload[float], ctx: Context) -> float:
 
 async def main(mode: str, seconds: float) -> int:
     handler: Any = work_async if mode == "coroutine" else work
-    queue = CollectorQueue(
-        [Collector("c", handler, mode=mode)], logging=False, max_workers=2, max_consumers=100
-    )
+    queue = CollectorQueue([Collector("c", handler, mode=mode)], logging=False, max_workers=2, max_consumers=100)
     events = []
     async with queue, drain_on_signal(queue) as interruption:
         publisher = queue.get_publisher()
@@ -40,9 +38,7 @@ async def main(mode: str, seconds: float) -> int:
     count = queue.accounting()
     lost = sum(not event.is_done() for event in events)
     errors = sum(event.get_result().first().is_error for event in events)  # type: ignore[union-attr]
-    print(
-        f"balanced={count.accepted == sum(count[1:])} sent={len(events) == count.accepted} {lost=} {errors=}"
-    )
+    print(f"balanced={count.accepted == sum(count[1:])} sent={len(events) == count.accepted} {lost=} {errors=}")
     return exit_status(interruption.received) if interruption.received else 0
 
 

@@ -163,9 +163,7 @@ class Chaos:
     async def _dead_letters(self) -> list[int]:
         jetstream = self._client.jetstream()
         state = (await jetstream.stream_info(f"{STREAM}_DEAD")).state
-        letters = [
-            await jetstream.get_msg(f"{STREAM}_DEAD", number) for number in range(1, state.messages + 1)
-        ]
+        letters = [await jetstream.get_msg(f"{STREAM}_DEAD", number) for number in range(1, state.messages + 1)]
         return [json.loads(letter.data or b"{}")["n"] for letter in letters]
 
     def _verdict(self, dead: list[int]) -> list[str]:
@@ -179,9 +177,7 @@ class Chaos:
                             succeeded[result["ok"]] += 1
         wrong = problems(self.accepted, set(succeeded), dead)
         again = sum(count - 1 for count in succeeded.values())
-        print(
-            f"seed {self._seed}, {self._lives} lives: {', '.join(f'{n} x {deed}' for deed, n in self.done.items())}"
-        )
+        print(f"seed {self._seed}, {self._lives} lives: {', '.join(f'{n} x {deed}' for deed, n in self.done.items())}")
         print(
             f"{len(self.accepted):,} messages accepted, {len(succeeded):,} written out as done, {again:,} times once "
             f"more; {len(dead):,} dead letters"
@@ -217,9 +213,7 @@ def main() -> int:
         wrong = asyncio.run(Chaos(Path(folder), seed).run(seconds))
     for problem in wrong[:20]:
         print(f"WRONG: {problem}")
-    print(
-        f"{len(wrong)} problems" if wrong else "every message is done or a dead letter, and none is missing"
-    )
+    print(f"{len(wrong)} problems" if wrong else "every message is done or a dead letter, and none is missing")
     return int(bool(wrong))
 
 

@@ -18,13 +18,7 @@ import psutil
 import pytest
 
 from event_collector import Collector, CollectorQueue, Payload, QueueShutDown
-from event_collector_workers import (
-    JobCancelled,
-    PoolBroken,
-    PoolClosed,
-    ScaledProcessPoolExecutor,
-    WorkerCrashed,
-)
+from event_collector_workers import JobCancelled, PoolBroken, PoolClosed, ScaledProcessPoolExecutor, WorkerCrashed
 from tests.event_collector.modes import balanced as queue_balanced
 from tests.faults.bystanders import Bystanders
 from tests.faults.handlers import act
@@ -64,9 +58,7 @@ async def test_recycling_adds_nothing_up(count: int, tmp_path: Path) -> None:
     collector = Collector("c", act, mode="process")
     async with (
         asyncio.timeout(800),
-        CollectorQueue(
-            [collector], logging=False, min_workers=2, max_workers=2, max_events_per_worker=5
-        ) as queue,
+        CollectorQueue([collector], logging=False, min_workers=2, max_workers=2, max_events_per_worker=5) as queue,
     ):
         publisher = queue.get_publisher()
 
@@ -129,9 +121,7 @@ async def test_nothing_is_started_after_the_end(start_method: str, rounds: int) 
             await closing
             assert all(job.outcomes == 1 for job in jobs)
             errors = [job.future.exception() for job in jobs]
-            assert all(
-                error is None or (timeout is not None and isinstance(error, PoolClosed)) for error in errors
-            )
+            assert all(error is None or (timeout is not None and isinstance(error, PoolClosed)) for error in errors)
             assert not pool.statistics().workers
         assert not [child for child in psutil.Process().children(recursive=True) if is_a_worker(child)]
 
@@ -178,9 +168,7 @@ async def receiving(pool: Any, job: pools.Call, least: int) -> Any:
 
 
 @pytest.mark.parametrize("count", often(500, 10_000))
-def test_ten_threads_submit_cancel_and_have_callbacks_that_raise(
-    count: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_ten_threads_submit_cancel_and_have_callbacks_that_raise(count: int, caplog: pytest.LogCaptureFixture) -> None:
     """Every future is resolved once, whatever its callback does, and whoever cancels it when."""
     caplog.set_level(logging.CRITICAL + 1)
     called: list[int] = []
@@ -217,9 +205,7 @@ def test_ten_threads_submit_cancel_and_have_callbacks_that_raise(
 
 @pytest.mark.parametrize("rounds", often(5, 100))
 @pytest.mark.parametrize("start_method", START_METHODS)
-async def test_threads_and_locks_of_the_program_stop_no_start(
-    start_method: str, rounds: int, tmp_path: Path
-) -> None:
+async def test_threads_and_locks_of_the_program_stop_no_start(start_method: str, rounds: int, tmp_path: Path) -> None:
     """Whatever other threads hold when a worker starts, it starts, and has none of the program's descriptors."""
     with busy_threads(), (tmp_path / "file").open("w") as file:
         for _ in range(rounds):

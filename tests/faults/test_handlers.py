@@ -77,9 +77,7 @@ async def test_a_claimed_length_costs_no_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("start_method", ["forkserver", SPAWN])
 @pytest.mark.parametrize("deed", ["fork and stay", "start program"])
-async def test_a_process_that_the_handler_leaves_holds_nothing_up(
-    deed: str, start_method: str, tmp_path: Path
-) -> None:
+async def test_a_process_that_the_handler_leaves_holds_nothing_up(deed: str, start_method: str, tmp_path: Path) -> None:
     """With its child still there, a worker's death is noticed, and the queue ends as usual."""
     async with surrounded(tmp_path, start_method=start_method, max_workers=1) as queue:
         child = (await ask(queue, [deed, None])).unwrap()

@@ -81,9 +81,7 @@ class FailingConnection(sqlite3.Connection):
             raise sqlite3.OperationalError("disk I/O error")
 
 
-@pytest.mark.parametrize(
-    "moment", ["BEGIN", "INSERT INTO event", "DELETE FROM event", "UPDATE event", "COMMIT"]
-)
+@pytest.mark.parametrize("moment", ["BEGIN", "INSERT INTO event", "DELETE FROM event", "UPDATE event", "COMMIT"])
 async def test_a_write_that_fails_is_all_or_nothing(
     tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

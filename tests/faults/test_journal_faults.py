@@ -103,8 +103,7 @@ def wait_for_growth(program: Program, process: "subprocess.Popen[bytes]", size: 
 
 
 @pytest.mark.parametrize(
-    ("mode", "synchronous", "kills"),
-    [("coroutine", "full", 8), ("coroutine", "normal", 3), ("process", "full", 3)],
+    ("mode", "synchronous", "kills"), [("coroutine", "full", 8), ("coroutine", "normal", 3), ("process", "full", 3)]
 )
 def test_what_was_acknowledged_survives_sigkill_at_any_moment(
     path: Path, mode: str, synchronous: str, kills: int
@@ -210,9 +209,7 @@ def test_no_flipped_bit_loses_an_event_silently(path: Path, crash: bool) -> None
             outcomes["refused"] += 1
             continue
         sound, damaged = outcome
-        assert len(sound) + len(damaged) == count, (
-            f"bit of byte {place}: {len(sound)} sound, {damaged} damaged"
-        )
+        assert len(sound) + len(damaged) == count, f"bit of byte {place}: {len(sound)} sound, {damaged} damaged"
         outcomes["damaged event" if damaged else "harmless"] += 1
     assert outcomes["refused"] > (flips * 2 / 3 if crash else 0)
     assert crash or outcomes["damaged event"] > flips / 3
@@ -226,9 +223,7 @@ def last_transaction(log: bytes) -> int:
     return commits[-2] + size
 
 
-def test_an_event_that_ends_the_program_at_once_is_found_out(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_event_that_ends_the_program_at_once_is_found_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its handler ends the process before anything is written: it runs `max_crashes` times, and the others are done.
 
     Also those that were in handlers beside it each time: in the end they run one after the other.

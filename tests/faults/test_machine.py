@@ -46,11 +46,7 @@ async def test_the_kernels_out_of_memory_killer_costs_one_event(tmp_path: Path) 
 
 def zygotes_of_this() -> list[psutil.Process]:
     """The zygotes; multiprocessing has processes of its own, which stay for as long as the program does."""
-    return [
-        child
-        for child in psutil.Process().children()
-        if "event_collector_workers" in " ".join(child.cmdline())
-    ]
+    return [child for child in psutil.Process().children() if "event_collector_workers" in " ".join(child.cmdline())]
 
 
 def workers_of_this() -> list[psutil.Process]:

@@ -59,9 +59,7 @@ def test_no_cell_is_empty(row: Fault) -> None:
     assert cells
     assert set(cells) <= set(MODES)
     assert all(cells.values())
-    assert bool(row.elsewhere) == (set(cells) != set(MODES)), (
-        "say why, where columns are missing, and only there"
-    )
+    assert bool(row.elsewhere) == (set(cells) != set(MODES)), "say why, where columns are missing, and only there"
     assert all("|" not in text and text.endswith(".") for text in (row.holds, row.elsewhere or "."))
 
 
@@ -75,6 +73,4 @@ def test_every_test_that_is_named_is_collected(tests: frozenset[str]) -> None:
 
 def test_the_page_is_the_matrix() -> None:
     """docs/faults.md is what `python -m tests.faults.matrix` prints."""
-    assert (ROOT / "docs" / "faults.md").read_text() == page(), (
-        "run python -m tests.faults.matrix > docs/faults.md"
-    )
+    assert (ROOT / "docs" / "faults.md").read_text() == page(), "run python -m tests.faults.matrix > docs/faults.md"

@@ -52,9 +52,7 @@ while True:
             assert len(group_of(process.pid)) >= 4
             process.kill()
             assert is_gone_within(process.pid, 2.0)
-    wait_until(
-        lambda: set(os.listdir("/dev/shm")) <= shared
-    )  # other tests beside this one have some for a moment
+    wait_until(lambda: set(os.listdir("/dev/shm")) <= shared)  # other tests beside this one have some for a moment
     assert not list((tmp_path / "tmp").iterdir())
 
 

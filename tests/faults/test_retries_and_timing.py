@@ -59,9 +59,7 @@ async def test_poison_among_many() -> None:
 
 @pytest.fixture
 def simulation() -> Any:
-    made = Simulation(
-        queue_type=QueueType.FIFO, bound=0, overflow="wait", consumers=20_000, workers=1, alone=True
-    )
+    made = Simulation(queue_type=QueueType.FIFO, bound=0, overflow="wait", consumers=20_000, workers=1, alone=True)
     made.open()
     yield made
     made.close()

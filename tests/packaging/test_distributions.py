@@ -44,9 +44,7 @@ def test_the_wheel_has_all_that_is_needed_and_nothing_else(built: Distributions,
     assert "[pytest11]\nevent_collector = event_collector.testing.plugin" in built.entry_points()
     with zipfile.ZipFile(built.wheel) as archive:
         archive.extractall(tmp_path)
-    printed = run(
-        [sys.executable, "-P", "-W", "error", "-c", IMPORT_ALL, str(tmp_path)], PYTHONPATH=str(tmp_path)
-    )
+    printed = run([sys.executable, "-P", "-W", "error", "-c", IMPORT_ALL, str(tmp_path)], PYTHONPATH=str(tmp_path))
     assert "usage: event-collector" in printed
 
 
@@ -59,11 +57,7 @@ def test_the_metadata_says_what_the_project_file_says(built: Distributions) -> N
     assert metadata["License-Expression"] == "MIT"
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert str(metadata.get_payload()).startswith("# event_collector")
-    assert (
-        sorted(metadata.get_all("Provides-Extra", []))
-        == sorted(project["optional-dependencies"])
-        == sorted(EXTRAS)
-    )
+    assert sorted(metadata.get_all("Provides-Extra", [])) == sorted(project["optional-dependencies"]) == sorted(EXTRAS)
     for version in VERSIONS:
         assert f"Programming Language :: Python :: {version}" in metadata.get_all("Classifier", [])
 
@@ -78,9 +72,7 @@ def test_the_sdist_has_the_sources_the_tests_and_no_waste(built: Distributions) 
     tracked = {name for name in listed.splitlines() if (ROOT / name).exists()}
     assert {name for name in tracked - sources if not name.startswith(".ci/")} == set()
     made = {name for name in sources if "." in Path(name).name} - tracked
-    assert {
-        name for name in made if "__pycache__" in name or ".venv" in name or name.endswith(".pyc")
-    } == set()
+    assert {name for name in made if "__pycache__" in name or ".venv" in name or name.endswith(".pyc")} == set()
 
 
 def test_every_extra_is_named_where_it_is_missed() -> None:
@@ -88,9 +80,7 @@ def test_every_extra_is_named_where_it_is_missed() -> None:
     files = [*ROOT.glob("event_collector/**/*.py"), *ROOT.glob("docs/*.md"), ROOT / "README.md"]
     text = "".join(path.read_text() for path in files)
     named = {
-        extra
-        for found in re.findall(r"(?:event-collector-hybrid|'\.)\[([\w,]+)\]", text)
-        for extra in found.split(",")
+        extra for found in re.findall(r"(?:event-collector-hybrid|'\.)\[([\w,]+)\]", text) for extra in found.split(",")
     }
     called = set(re.findall(r"(?:install_line|missing)\(['\"](\w+)['\"]", text))
     assert (named - {"extra"}) | called == set(EXTRAS)
@@ -116,9 +106,7 @@ USES = {
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("version", VERSIONS)
-def test_it_installs_and_works_with_each_extra_alone(
-    version: str, built: Distributions, tmp_path: Path
-) -> None:
+def test_it_installs_and_works_with_each_extra_alone(version: str, built: Distributions, tmp_path: Path) -> None:
     """In a clean environment: pip check, import with -W error, the command with workers, the extra's module."""
     python = interpreter(version)
     if python is None:

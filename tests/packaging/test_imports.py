@@ -45,10 +45,7 @@ def test_what_handlers_use_needs_no_event_loop() -> None:
     }
     base = {"event_collector_workers", "event_collector_workers.base_error"}
     assert ours(modules) == {"event_collector", *rooms, *base}
-    assert modules & HEAVY <= {
-        "msgspec",
-        "inspect",
-    }  # typing_extensions, and so msgspec's users, import inspect
+    assert modules & HEAVY <= {"msgspec", "inspect"}  # typing_extensions, and so msgspec's users, import inspect
 
 
 def test_a_queue_loads_nothing_that_it_may_not_need() -> None:
@@ -63,9 +60,7 @@ def test_a_queue_loads_nothing_that_it_may_not_need() -> None:
         "prometheus",
         "testing",
     )
-    assert {
-        name for name in modules if name.startswith(tuple(f"event_collector.{part}" for part in optional))
-    } == set()
+    assert {name for name in modules if name.startswith(tuple(f"event_collector.{part}" for part in optional))} == set()
 
 
 def test_a_health_probe_loads_no_queue() -> None:
@@ -87,7 +82,4 @@ async def test_a_worker_imports_what_its_handlers_need_and_no_more() -> None:
     assert modules & (HEAVY - {"msgspec", "inspect", "multiprocessing"}) == set()
     front_end = {"queue", "engine", "dispatcher", "publisher", "router", "worker_tier", "logger"}
     assert {name for name in ours(modules) if name.rpartition(".")[2] in front_end} == set()
-    assert {
-        "event_collector_workers.pool.worker_pool",
-        "event_collector_workers.pool.crew",
-    } & modules == set()
+    assert {"event_collector_workers.pool.worker_pool", "event_collector_workers.pool.crew"} & modules == set()

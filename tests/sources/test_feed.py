@@ -57,9 +57,7 @@ class Gate:
         return payload.value
 
 
-async def feed_all(
-    source: SampleSource, queue: CollectorQueue, **options: Any
-) -> tuple[FeedCounts, list[Finished]]:
+async def feed_all(source: SampleSource, queue: CollectorQueue, **options: Any) -> tuple[FeedCounts, list[Finished]]:
     """Feed a queue until the source is empty; return the counts, and what was finished."""
     finished: list[Finished] = []
 

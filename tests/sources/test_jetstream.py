@@ -374,9 +374,7 @@ async def test_a_consumer_of_another_kind_is_refused(
 
 async def test_a_stream_that_is_not_there_is_refused(server: Server) -> None:
     """The error names the stream, and how to make it."""
-    with pytest.raises(
-        SourceError, match="no stream 'NONE': make it first, for example with `nats stream add"
-    ):
+    with pytest.raises(SourceError, match="no stream 'NONE': make it first, for example with `nats stream add"):
         await JetStreamSource(f"nats://127.0.0.1:{server.port}", "NONE").open()
 
 

@@ -89,10 +89,7 @@ async def test_no_more_come_than_were_asked_for(stream: Stream) -> None:
 async def test_an_entry_is_held_as_long_as_it_is_extended(stream: Stream) -> None:
     """Another program claims it when nothing was heard of it, and learns how often it was delivered."""
     await stream.publish("a", "b")
-    async with (
-        opened(stream.source(claim_after=0.5)) as first,
-        opened(stream.source(claim_after=0.5)) as second,
-    ):
+    async with opened(stream.source(claim_after=0.5)) as first, opened(stream.source(claim_after=0.5)) as second:
         mine, _ = await fetch(first)
         heart = asyncio.create_task(extend_for_ever(first, mine))
         (claimed,) = await fetch(second)
@@ -161,9 +158,7 @@ async def test_a_feed_settles_a_stream(stream: Stream) -> None:
         while await stream.pending():  # what one has given back after the other had ended
             feeds.append(Feed(one, stream.source(claim_after=5.0), retry=policy))
             await feeds[-1].run(until_empty=True)
-    sums = {
-        name: sum(getattr(feed.counts(), name) for feed in feeds) for name in FeedCounts.__struct_fields__
-    }
+    sums = {name: sum(getattr(feed.counts(), name) for feed in feeds) for name in FeedCounts.__struct_fields__}
     assert sums == {
         "fetched": 121, "acknowledged": 90, "retried": 20, "buried": 11,
         "held": 0, "released": 0, "duplicates": 0, "unsettled": 0,

@@ -37,9 +37,7 @@ async def test_an_error_is_shown_with_its_cause() -> None:
     """A failure names the collector and the error, and has the handler's exception as its cause."""
     async with running(Collector("twice", twice), Collector("fail", fail)) as queue:
         results = await (await queue.get_publisher().send(Payload(7))).wait()
-    with pytest.raises(
-        AssertionError, match=r"1 of 2 results are Errors:\nError.*no such order: 7.*'fail'"
-    ) as caught:
+    with pytest.raises(AssertionError, match=r"1 of 2 results are Errors:\nError.*no such order: 7.*'fail'") as caught:
         assert_all_ok(results)
     assert isinstance(caught.value.__cause__, ValueError)
     with pytest.raises(
@@ -47,9 +45,7 @@ async def test_an_error_is_shown_with_its_cause() -> None:
     ) as caught:
         assert_ok(results[1])
     assert isinstance(caught.value.__cause__, ValueError)
-    with pytest.raises(
-        AssertionError, match=r"expected one result, got 2\n.*value=14> of collector 'twice'\n"
-    ):
+    with pytest.raises(AssertionError, match=r"expected one result, got 2\n.*value=14> of collector 'twice'\n"):
         assert_ok(results)
 
 

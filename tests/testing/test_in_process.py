@@ -158,10 +158,7 @@ async def test_attempts_and_many_events_work_as_ever() -> None:
 
 async def test_two_queues_have_a_worker_each() -> None:
     """Queues in one test do not share a thread."""
-    async with (
-        running(Collector("a", handlers.hang)) as first,
-        running(Collector("a", handlers.hang)) as second,
-    ):
+    async with running(Collector("a", handlers.hang)) as first, running(Collector("a", handlers.hang)) as second:
         stuck = await first.get_publisher().send(Payload("hang"))
         assert assert_ok(await ask(second, 1)) == 1
         handlers.RELEASED.set()

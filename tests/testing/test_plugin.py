@@ -44,15 +44,7 @@ def test_the_fixtures_need_no_other_plugin_and_import_nothing_unused(tmp_path: P
     (tmp_path / "handlers.py").write_text(HANDLERS)
     (tmp_path / "test_suite.py").write_text(SUITE)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        *(f"-pno:{one}" for one in OTHERS),
-    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(f"-pno:{one}" for one in OTHERS)]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100, check=False
     )

@@ -32,9 +32,7 @@ class Actor:
 
 def descriptors() -> str:
     """What this process has open, in words."""
-    return ",".join(
-        os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")
-    ).replace(" ", "")
+    return ",".join(os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")).replace(" ", "")
 
 
 def actor(argument: bytes) -> Actor:

@@ -51,11 +51,7 @@ class Story:
         """Let events arrive at a rate and end at once, each with its CPU and waiting time."""
         for _ in range(max(1, round(seconds / 0.05))):
             self.now += 0.05
-            came = (
-                rate * 0.05
-                if chance is None
-                else float(sum(chance.random() < rate / 1000 for _ in range(50)))
-            )
+            came = rate * 0.05 if chance is None else float(sum(chance.random() < rate / 1000 for _ in range(50)))
             self.arrivals += came
             self.completions += came
             self.wall += came * (cpu + waiting)
@@ -105,21 +101,12 @@ def test_a_burst_before_the_first_look_counts() -> None:
     """Consumers of a burst that has come and gone before the law first hears of anything stay their time, then go."""
     law = Autoscaler(ScalingLimits(max_consumers=1000))
     collector = CollectorReading(
-        key="work",
-        tier=Tier.COROUTINE,
-        arrivals=500.0,
-        completions=500.0,
-        wall=5.0,
-        cpu=0.1,
-        queued=0,
-        running=0,
+        key="work", tier=Tier.COROUTINE, arrivals=500.0, completions=500.0, wall=5.0, cpu=0.1, queued=0, running=0
     )
     first = Readings(now=0.0, collectors=(collector,), consumers=TierReading(size=571, busy=458))
     assert law.decide(first).consumers >= 458
     later = [
-        law.decide(
-            Readings(now=now / 10, collectors=(collector,), consumers=TierReading(size=571, busy=0))
-        ).consumers
+        law.decide(Readings(now=now / 10, collectors=(collector,), consumers=TierReading(size=571, busy=0))).consumers
         for now in range(1, 150)
     ]
     assert later[50] >= 458
@@ -242,12 +229,7 @@ def test_starting_workers_do_not_look_like_memory_that_others_take() -> None:
         machine = MachineReading(cpus=16.0, memory_limit=2000 * MIB, memory_used=used * MIB)
         tier = TierReading(size=ready, busy=ready, starting=starting)
         readings = Readings(
-            now=now,
-            collectors=(reading,),
-            workers=tier,
-            machine=machine,
-            worker_memory=100 * MIB,
-            worker_startup=0.1,
+            now=now, collectors=(reading,), workers=tier, machine=machine, worker_memory=100 * MIB, worker_startup=0.1
         )
         return law.decide(readings).workers
 
@@ -412,7 +394,5 @@ def test_events_of_unknown_destination_count() -> None:
     """Events that are not routed yet raise the need of the collectors that usually get them."""
     law = Autoscaler()
     reading = CollectorReading(key="work", tier=Tier.PROCESS)
-    plan = law.decide(
-        Readings(now=1.0, collectors=(reading,), unrouted=500, machine=MachineReading(cpus=4.0))
-    )
+    plan = law.decide(Readings(now=1.0, collectors=(reading,), unrouted=500, machine=MachineReading(cpus=4.0)))
     assert plan.workers == 4

@@ -92,9 +92,7 @@ def test_before_anything_ended_the_tier_says_what_kind_of_work_it_is() -> None:
 def test_a_counter_that_starts_again_counts_nothing_backwards() -> None:
     """A total that falls, or is missing, is doubted and skipped; the next growth counts from there."""
     counter = Counter()
-    seen = [
-        (counter.growth(total), counter.is_doubtful) for total in (100, 150, None, 170, 20, 25, math.nan, 30)
-    ]
+    seen = [(counter.growth(total), counter.is_doubtful) for total in (100, 150, None, 170, 20, 25, math.nan, 30)]
     assert [growth for growth, _ in seen] == [0, 50, 0, 20, 0, 5, 0, 5]
     assert [doubtful for _, doubtful in seen] == [False, False, True, False, True, False, True, False]
 

@@ -4,13 +4,7 @@ import math
 
 import pytest
 
-from event_collector_workers.autoscaler import (
-    Autoscaler,
-    CollectorReading,
-    Readings,
-    ScalingLimits,
-    TierReading,
-)
+from event_collector_workers.autoscaler import Autoscaler, CollectorReading, Readings, ScalingLimits, TierReading
 
 TICK = 0.05
 
@@ -60,9 +54,7 @@ class BackEnd:
             running=self.running,
         )
         tier = TierReading(size=self.consumers, busy=math.ceil(self.running))
-        plan = self.law.decide(
-            Readings(now=self.now, collectors=(reading,), consumers=tier, loop_busy=self.loop_busy)
-        )
+        plan = self.law.decide(Readings(now=self.now, collectors=(reading,), consumers=tier, loop_busy=self.loop_busy))
         self.reasons += [change.reason for change in plan.changes]
         assert plan.consumer_ceiling >= plan.consumers
         return plan.consumers

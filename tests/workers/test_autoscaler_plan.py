@@ -61,7 +61,5 @@ def test_the_law_needs_no_event_loop_and_no_probe() -> None:
         "print([name for name in ('asyncio', 'psutil', 'multiprocessing') if name in sys.modules])"
     )
     environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr

@@ -63,9 +63,7 @@ machines = st.builds(
     memory_used=st.integers(0, 64 * GIB) | broken,
     trusted=st.booleans(),
 )
-tiers = st.builds(
-    TierReading, size=st.integers(0, 100), busy=st.integers(0, 100), starting=st.integers(0, 20)
-)
+tiers = st.builds(TierReading, size=st.integers(0, 100), busy=st.integers(0, 100), starting=st.integers(0, 20))
 readings = st.builds(
     Readings,
     now=st.floats(-100.0, 1e6) | st.just(math.nan),
@@ -83,9 +81,7 @@ readings = st.builds(
 
 @given(limits=limits(), story=st.lists(readings, max_size=20))
 @settings(deadline=None, max_examples=60)
-def test_bounds_hold_and_every_change_has_its_reason(
-    limits: ScalingLimits, story: Sequence[Readings]
-) -> None:
+def test_bounds_hold_and_every_change_has_its_reason(limits: ScalingLimits, story: Sequence[Readings]) -> None:
     """Whatever is read: sizes stay within the bounds, and differ from the plan before as the changes say."""
     law = Autoscaler(limits)
     consumers, workers = limits.min_consumers, limits.min_workers
@@ -96,10 +92,7 @@ def test_bounds_hold_and_every_change_has_its_reason(
         assert limits.min_consumers <= plan.consumer_ceiling <= limits.max_consumers
         said = {change.subject: change for change in plan.changes}
         assert len(said) == len(plan.changes)
-        for subject, before, after in (
-            ("consumers", consumers, plan.consumers),
-            ("workers", workers, plan.workers),
-        ):
+        for subject, before, after in (("consumers", consumers, plan.consumers), ("workers", workers, plan.workers)):
             assert (subject in said) == (before != after)
             if subject in said:
                 assert (said[subject].before, said[subject].after) == (before, after)
@@ -124,19 +117,14 @@ def test_only_adaptive_collectors_are_placed(story: Sequence[Readings]) -> None:
 def test_it_does_not_matter_where_the_clock_starts(story: Sequence[Readings], shift: float) -> None:
     """The same story on a shifted clock gives the same plans."""
     # whole eighths of a second stay exact when they are shifted
-    story = [
-        msgspec.structs.replace(one, now=round((one.now if one.now == one.now else 0.0) * 8) / 8)
-        for one in story
-    ]
+    story = [msgspec.structs.replace(one, now=round((one.now if one.now == one.now else 0.0) * 8) / 8) for one in story]
     here, there = Autoscaler(), Autoscaler()
     for one in story:
         plan = here.decide(one)
         other = there.decide(msgspec.structs.replace(one, now=one.now + shift))
         if plan.next_check is not None:
             assert other.next_check == pytest.approx(plan.next_check + shift)
-        assert msgspec.structs.replace(other, next_check=None) == msgspec.structs.replace(
-            plan, next_check=None
-        )
+        assert msgspec.structs.replace(other, next_check=None) == msgspec.structs.replace(plan, next_check=None)
 
 
 @given(
@@ -146,9 +134,7 @@ def test_it_does_not_matter_where_the_clock_starts(story: Sequence[Readings], sh
     tier=st.sampled_from(Tier),
 )
 @settings(deadline=None, max_examples=40)
-def test_more_backlog_never_means_less(
-    steps: list[tuple[int, int]], backlog: int, more: int, tier: Tier
-) -> None:
+def test_more_backlog_never_means_less(steps: list[tuple[int, int]], backlog: int, more: int, tier: Tier) -> None:
     """After the same history, a longer queue never leads to fewer consumers, workers, or a lower ceiling."""
     plans: list[Plan] = []
     for queued in (backlog, backlog + more):
@@ -252,9 +238,7 @@ def test_a_clock_that_jumps_in_the_middle_of_work_takes_nothing_away(jumps: list
             cpu=arrivals * 0.01,
             running=6,
         )
-        return law.decide(
-            Readings(now=now, collectors=(one,), consumers=TierReading(busy=6), machine=machine)
-        )
+        return law.decide(Readings(now=now, collectors=(one,), consumers=TierReading(busy=6), machine=machine))
 
     for _ in range(200):
         steady = step(0.05)

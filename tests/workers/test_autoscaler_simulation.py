@@ -8,16 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.autoscaler.contest import (
-    OURS,
-    Standing,
-    breaches,
-    contest,
-    law_names,
-    run_law,
-    score,
-    standings,
-)
+from bench.autoscaler.contest import OURS, Standing, breaches, contest, law_names, run_law, score, standings
 from bench.autoscaler.drawing import draw
 from bench.autoscaler.sharing import Sharing
 from bench.autoscaler.simulation import Simulation
@@ -55,9 +46,7 @@ def test_the_hard_workloads_keep_their_throughput_on_sixteen_cores(name: str) ->
 
 def test_a_breach_is_named() -> None:
     """A law that kills workers and doubles the tail is told so, with the figure and its bound."""
-    bad = Standing(
-        "x", 64, throughput=0.95, p50=1.0, p99=2.0, cost=1.0, actions=5, lost=3, reached=0.1, reached_slow=1
-    )
+    bad = Standing("x", 64, throughput=0.95, p50=1.0, p99=2.0, cost=1.0, actions=5, lost=3, reached=0.1, reached_slow=1)
     assert breaches(bad) == ["x, 64 cores: p99 is 2, beyond 1.4", "x, 64 cores: lost is 3, beyond 0"]
 
 

@@ -44,8 +44,7 @@ def test_messages_survive_any_cutting(sent, sizes):
 
 
 @pytest.mark.parametrize(
-    "garbage",
-    [b"\xff" * 16, b"Traceback (most recent call last)", message(Kind.LOOK, b"", -2), b"\0" * 64],
+    "garbage", [b"\xff" * 16, b"Traceback (most recent call last)", message(Kind.LOOK, b"", -2), b"\0" * 64]
 )
 def test_garbage_is_refused(garbage):
     """What no worker sends raises, whatever lengths it claims, and asks for no memory."""

@@ -21,9 +21,7 @@ SUITE = "test.test_concurrent_futures"
 ROOT = Path(__file__).parents[2]
 
 PRIVATE = "looks into private attributes of ProcessPoolExecutor"
-WHOLE_POOL = (
-    "expects the whole pool to break; here the call at fault gets the error itself, and the pool goes on"
-)
+WHOLE_POOL = "expects the whole pool to break; here the call at fault gets the error itself, and the pool goes on"
 
 EXCLUDED = {
     "test_context_manager_shutdown": PRIVATE,  # and makes a ProcessPoolExecutor, whatever is under test

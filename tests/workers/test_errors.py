@@ -6,13 +6,7 @@ import pytest
 
 import event_collector_workers
 from event_collector.exceptions import EventCollectorException
-from event_collector_workers import (
-    JobTimeout,
-    PoolBroken,
-    WorkerCrashed,
-    WorkerPoolError,
-    WorkerStartError,
-)
+from event_collector_workers import JobTimeout, PoolBroken, WorkerCrashed, WorkerPoolError, WorkerStartError
 
 ERRORS = [
     error

@@ -84,14 +84,7 @@ def test_map_keeps_the_order_whatever_the_chunk_size(executor):
     expected = [number * number for number in range(100)]
     assert list(executor.map(square, range(100))) == expected
     assert list(executor.map(square, range(100), chunksize=7)) == expected
-    assert list(executor.map(divide, range(6), [1, 2, 3, 1, 2, 3], chunksize=4)) == [
-        0,
-        0.5,
-        2 / 3,
-        3,
-        2,
-        5 / 3,
-    ]
+    assert list(executor.map(divide, range(6), [1, 2, 3, 1, 2, 3], chunksize=4)) == [0, 0.5, 2 / 3, 3, 2, 5 / 3]
     with pytest.raises(ValueError, match="chunksize"):
         executor.map(square, [1], chunksize=0)
 

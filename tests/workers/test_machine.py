@@ -48,11 +48,7 @@ def tree(root: Path, mountinfo: str, groups: str, files: dict[str, str]) -> Path
         pytest.param(
             VERSION_2,
             "0::/pod/app/inner",
-            {
-                "pod/cpu.max": "300000 100000",
-                "pod/app/cpu.max": "max 100000",
-                "pod/app/inner/cpu.max": "4000 1000",
-            },
+            {"pod/cpu.max": "300000 100000", "pod/app/cpu.max": "max 100000", "pod/app/inner/cpu.max": "4000 1000"},
             3.0,
             id="v2, a group above is tighter",
         ),
@@ -93,9 +89,7 @@ def tree(root: Path, mountinfo: str, groups: str, files: dict[str, str]) -> Path
             3.0,
             id="mounted from inside the tree, as in a container",
         ),
-        pytest.param(
-            VERSION_2, "0::/../elsewhere", {"cpu.max": "100000 100000"}, 1.0, id="outside of the namespace"
-        ),
+        pytest.param(VERSION_2, "0::/../elsewhere", {"cpu.max": "100000 100000"}, 1.0, id="outside of the namespace"),
         pytest.param(VERSION_2, "0::/app", {"app/cpu.max": "much 0"}, 8.0, id="nonsense"),
         pytest.param(VERSION_2, "0::/app", {"app/cpu.max": "5 0"}, 8.0, id="no period"),
         pytest.param("garbage\n- x", "garbage", {}, 8.0, id="unreadable tables"),
@@ -177,11 +171,7 @@ def test_a_process_that_is_moved_to_another_group_is_followed(tmp_path: Path) ->
     ],
 )
 def test_a_declared_cpu_count_replaces_the_affinity(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    option: str | None,
-    variable: str | None,
-    expected: float | None,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str | None, variable: str | None, expected: float | None
 ) -> None:
     """-X cpu_count and PYTHON_CPU_COUNT say how many CPUs there are; the option wins; nonsense is ignored."""
     monkeypatch.delitem(sys._xoptions, "cpu_count")
@@ -189,11 +179,7 @@ def test_a_declared_cpu_count_replaces_the_affinity(
         monkeypatch.setitem(sys._xoptions, "cpu_count", option)
     if variable is not None:
         monkeypatch.setenv("PYTHON_CPU_COUNT", variable)
-    here = (
-        float(len(os.sched_getaffinity(0)))
-        if hasattr(os, "sched_getaffinity")
-        else float(os.cpu_count() or 1)
-    )
+    here = float(len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else float(os.cpu_count() or 1)
     assert granted_cpus(tmp_path) == (here if expected is None else expected)
 
 
@@ -259,9 +245,7 @@ def test_others_are_what_the_host_is_busy_with_beside_this_program(tmp_path: Pat
         pytest.param({"memory": None}, id="no memory"),
     ],
 )
-def test_a_broken_probe_keeps_the_last_values(
-    tmp_path: Path, host: FakeHost, fault: dict[str, object]
-) -> None:
+def test_a_broken_probe_keeps_the_last_values(tmp_path: Path, host: FakeHost, fault: dict[str, object]) -> None:
     """A probe that fails keeps what was read before, and the reading is marked until it works again."""
     machine = Machine(lambda: 0.0, root=tmp_path)
     machine.read(0.0)
@@ -339,10 +323,7 @@ def test_taskset_is_seen() -> None:
 @pytest.fixture
 def real_group() -> Iterator[Path]:
     """A real control group with a quota of a quarter of a CPU in a group of half a CPU."""
-    for base, quota in (
-        (Path("/sys/fs/cgroup/cpu"), "cpu.cfs_quota_us"),
-        (Path("/sys/fs/cgroup"), "cpu.max"),
-    ):
+    for base, quota in ((Path("/sys/fs/cgroup/cpu"), "cpu.cfs_quota_us"), (Path("/sys/fs/cgroup"), "cpu.max")):
         outer = base / f"event-collector-test-{os.getpid()}"
         try:
             outer.mkdir()

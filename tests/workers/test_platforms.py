@@ -56,16 +56,12 @@ def test_every_module_can_be_imported_without_what_the_platform_lacks(platform: 
     # What the standard library and the dependencies do at import depends on the real platform: they come first.
     first = "import asyncio, ctypes, multiprocessing.util, psutil, structlog, subprocess, tempfile, msgspec, logging\n"
     first += "import concurrent.futures.process, multiprocessing.popen_spawn_posix, multiprocessing.spawn, shutil\n"
-    first += (
-        "import distributed, nats, opentelemetry.metrics, prometheus_client, pytest, redis.asyncio, rich\n"
-    )
+    first += "import distributed, nats, opentelemetry.metrics, prometheus_client, pytest, redis.asyncio, rich\n"
     program = first + WITHOUT.format(
         paths=[str(ROOT), str(ROOT / "workers")],
         modules=MODULES[platform],
         attributes=ATTRIBUTES[platform],
         platform=platform,
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
-    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (result.stdout, result.stderr) == ("imported\n", "")

@@ -7,14 +7,7 @@ import time
 import psutil
 import pytest
 
-from event_collector_workers import (
-    JobCancelled,
-    PoolClosed,
-    TaskError,
-    TaskSpec,
-    WorkerPool,
-    WorkerStartError,
-)
+from event_collector_workers import JobCancelled, PoolClosed, TaskError, TaskSpec, WorkerPool, WorkerStartError
 from event_collector_workers.pool.worker import State
 from tests.workers.pools import ACTOR, BOUND, Call, Ear, balanced, call, prove_alive, running, until
 
@@ -415,9 +408,7 @@ async def test_worker_that_dies_while_starting_fails_the_start():
 
 async def test_worker_that_hangs_while_starting_fails_the_start():
     """A start that takes longer than allowed is given up."""
-    pool = WorkerPool(
-        [TaskSpec("tests.workers.tasks:hangs_at_start", b"")], max_workers=1, startup_timeout=0.5
-    )
+    pool = WorkerPool([TaskSpec("tests.workers.tasks:hangs_at_start", b"")], max_workers=1, startup_timeout=0.5)
     with pytest.raises(WorkerStartError, match=r"not ready within 0\.5 s"):
         await pool.start(1)
 

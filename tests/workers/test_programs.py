@@ -248,8 +248,6 @@ def test_interrupt_of_the_group_is_the_parents_to_decide(tmp_path):
 def test_worker_imports_little():
     """What every worker loads includes neither asyncio nor anything of the front-end."""
     heavy = "asyncio", "structlog", "uvloop", "psutil", "event_collector", "concurrent.futures"
-    code = (
-        f"import sys, event_collector_workers.launch.zygote; print([n for n in {heavy} if n in sys.modules])"
-    )
+    code = f"import sys, event_collector_workers.launch.zygote; print([n for n in {heavy} if n in sys.modules])"
     result = run([sys.executable, "-c", code])
     assert (result.stdout, result.stderr) == ("[]\n", "")

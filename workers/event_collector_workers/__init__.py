@@ -47,8 +47,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "errors": "JobCancelled JobTimeout PoolBroken PoolClosed TaskError WorkerCrashed "
-    "WorkerPoolError WorkerStartError",
+    "errors": "JobCancelled JobTimeout PoolBroken PoolClosed TaskError WorkerCrashed WorkerPoolError WorkerStartError",
     "executor.scaled_executor": "ScaledProcessPoolExecutor",
     "job": "Job Task TaskSpec",
     "limits": "WorkerLimits",

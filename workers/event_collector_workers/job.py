@@ -44,9 +44,7 @@ class Job:
 
     __slots__ = ("_place", "blob", "body", "task", "timeout")
 
-    def __init__(
-        self, task: int, body: bytes, blob: Buffer | None = None, timeout: float | None = None
-    ) -> None:
+    def __init__(self, task: int, body: bytes, blob: Buffer | None = None, timeout: float | None = None) -> None:
         self.task = task
         self.body = body
         self.blob = blob

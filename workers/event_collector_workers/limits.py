@@ -56,9 +56,7 @@ def _is_enforceable(resource_name: str) -> bool:
         import resource
     except ImportError:  # Windows
         return False
-    return hasattr(resource, resource_name) and not (
-        sys.platform == "darwin" and resource_name == "RLIMIT_AS"
-    )
+    return hasattr(resource, resource_name) and not (sys.platform == "darwin" and resource_name == "RLIMIT_AS")
 
 
 _applied: list[WorkerLimits] = []

@@ -138,9 +138,7 @@ async def _nothing(_publisher: EventPublisher, _events: int) -> None:
     await asyncio.sleep(0.1)
 
 
-_FLOODS: dict[
-    str, tuple[Callable[[Any, Any], Awaitable[Any]], Callable[[EventPublisher, int], Awaitable[None]]]
-]
+_FLOODS: dict[str, tuple[Callable[[Any, Any], Awaitable[Any]], Callable[[EventPublisher, int], Awaitable[None]]]]
 _FLOODS = {
     "nothing": (no_op, _nothing),
     "burst": (no_op, _send_all),
@@ -181,7 +179,5 @@ async def _rest(seconds: float, settle: float) -> dict[str, float]:
     await asyncio.sleep(settle)
     cpu, switches = process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
     await asyncio.sleep(seconds)
-    woken = (
-        resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - switches - 1
-    )  # the last one was this function's own
+    woken = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - switches - 1  # the last one was this function's own
     return {"cpu": (process_time() - cpu) / seconds, "wake-ups": woken / seconds}

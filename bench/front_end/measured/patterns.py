@@ -67,9 +67,7 @@ async def _bare_senders(queue: BareQueue, events: int, senders: int) -> list[int
     return results
 
 
-PATTERNS: dict[
-    str, tuple[Callable[..., Awaitable[list[Any]]], Callable[..., Awaitable[list[int]]], dict[str, int]]
-]
+PATTERNS: dict[str, tuple[Callable[..., Awaitable[list[Any]]], Callable[..., Awaitable[list[int]]], dict[str, int]]]
 PATTERNS = {
     "burst": (_burst, _bare_burst, {}),
     "one-at-a-time": (_one_at_a_time, _bare_one_at_a_time, {}),

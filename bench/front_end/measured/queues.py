@@ -7,16 +7,7 @@ from typing import Any, TypeAlias
 
 from event_collector import Collector, CollectorQueue, EventPublisher, Ok, Payload, QueueType
 
-__all__ = [
-    "BareQueue",
-    "Handler",
-    "WrongResultsError",
-    "bare_queue",
-    "check",
-    "no_op",
-    "running_queue",
-    "sizes",
-]
+__all__ = ["BareQueue", "Handler", "WrongResultsError", "bare_queue", "check", "no_op", "running_queue", "sizes"]
 
 Handler: TypeAlias = Callable[[Payload, Any], Awaitable[Any]]
 BareQueue: TypeAlias = "asyncio.Queue[tuple[int, asyncio.Future[int]]]"

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from event_collector.events.event import CollectorEvent
     from event_collector.handlers.delivery import DeliveryPlan
 
-__all__ = ["CoroutineTier", "Events"]
-
 _BROADCAST = Delivery.BROADCAST
 _GIVEN_UP: Final = "the task of the handler was cancelled: the event runs again at the next start"
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from event_collector.events.event import CollectorEvent
 
 
-__all__ = ["IS_EAGER", "HandlerTask"]
-
 IS_EAGER: Final = sys.version_info >= (3, 12)
 """Whether a task takes its first step when it is made. On Python 3.11 it does a turn of the loop later."""
 
@@ -46,11 +44,7 @@ class HandlerTask(asyncio.Task[None]):
     __slots__ = ("_error", "event", "tier")
 
     def __init__(
-        self,
-        event: "CollectorEvent",
-        coroutine: Coroutine[Any, Any, None],
-        tier: Tier,
-        variables: ContextVars,
+        self, event: "CollectorEvent", coroutine: Coroutine[Any, Any, None], tier: Tier, variables: ContextVars
     ) -> None:
         self.event, self.tier = event, tier
         event.place = self  # CollectorEvent.move_to()

@@ -2,8 +2,6 @@
 
 from typing import Final
 
-__all__ = ["BATCH_BYTES", "DEPTH", "MOST", "next_limit", "room_for", "size_of_batch"]
-
 MOST: Final = 512
 """Events in one task. With Dask, whose tasks cost milliseconds, more gain little: 6,600 events/s at 64 a task, 88,000
 at 512."""

@@ -7,8 +7,6 @@ from typing import Any, Final
 from event_collector.remote.batch_host import run_batch
 from event_collector.values.errors import ExecutorLost
 
-__all__ = ["ExecutorAdapter", "adapter_of"]
-
 LATENCY: Final = 0.1
 """Seconds that the handlers of one task may take together: with tasks that cost milliseconds, a few percent."""
 

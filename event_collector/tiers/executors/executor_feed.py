@@ -30,8 +30,6 @@ from event_collector_workers.errors import WorkerCrashed
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["Feed", "Line"]
-
 GRACE: Final = 60.0
 """Seconds that a task may take beyond the timeouts of its events, to open its collector for one. After it the process
 itself must be stuck, since it ends a handler over its time by itself."""
@@ -299,9 +297,7 @@ def _checked(answer: Any, events: int, key: str) -> BatchReply:
         if ran != len(reply.seconds) or not (reply.begun_by or 1 <= ran <= events):
             raise ValueError(f"{ran} replies to {events} events")
     except (msgspec.MsgspecError, TypeError, ValueError) as exc:
-        raise EncodeError(
-            f"collector {key!r}: its executor answered what is no reply of a collector: {exc}"
-        ) from exc
+        raise EncodeError(f"collector {key!r}: its executor answered what is no reply of a collector: {exc}") from exc
     return reply
 
 

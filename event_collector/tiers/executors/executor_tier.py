@@ -11,8 +11,6 @@ from event_collector.tiers.thread_tier import call_in_thread, no_coroutine
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
 
-__all__ = ["ExecutorTier"]
-
 
 class ExecutorTier:
     """Runs handlers in executors that belong to the application, which also closes them.

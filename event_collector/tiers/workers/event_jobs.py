@@ -17,8 +17,6 @@ from event_collector_workers.limits import WorkerLimits
 if TYPE_CHECKING:
     from event_collector.events.event import CollectorEvent
 
-__all__ = ["CallJob", "CollectorTask", "EventJob", "Events"]
-
 
 class Events(Protocol):
     """The owner of the events, as the worker tier sees it."""

@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-__all__ = ["WorkerReading"]
-
 
 class WorkerReading(NamedTuple):
     """The worker processes at one instant; seconds and bytes."""

@@ -20,25 +20,15 @@ from event_collector.tiers.workers.worker_reading import WorkerReading
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
-from event_collector_workers.errors import (
-    PoolBroken,
-    PoolClosed,
-    WorkerPoolError,
-    WorkerStartError,
-)
+from event_collector_workers.errors import PoolBroken, PoolClosed, WorkerPoolError, WorkerStartError
 from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.limits import apply as apply_limits
 from event_collector_workers.machine import run_delay
 from event_collector_workers.pool.credit import HORIZON, LONG_HORIZON
-from event_collector_workers.pool.worker_pool import (
-    PoolListener,
-    PoolStatistics,
-    WorkerPool,
-    WorkerStatistics,
-)
-
-__all__ = ["WorkerTier", "pool_factory", "seal_adaptive"]
+from event_collector_workers.pool.listener import PoolListener
+from event_collector_workers.pool.worker_pool import WorkerPool
+from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
 HOST = f"{open_host.__module__}:{open_host.__qualname__}"
 MEMORY_INTERVAL = 5.0
@@ -337,9 +327,7 @@ class _PoolEvents(PoolListener):
 def _refuse_import_of_main(collectors: list[Collector]) -> None:
     """Stop a main module that starts its queue although a worker is only importing it."""
     if getattr(current_process(), "_inheriting", False):  # so multiprocessing itself knows, and nobody else
-        raise ConfigError(
-            f"collector {collectors[0].key!r} would start workers within a worker: {MAIN_GUARD}"
-        )
+        raise ConfigError(f"collector {collectors[0].key!r} would start workers within a worker: {MAIN_GUARD}")
 
 
 def _modules_of(collectors: list[Collector]) -> list[str]:

@@ -9,13 +9,7 @@
 from event_collector_workers.autoscaler.demand import burst_size
 from event_collector_workers.autoscaler.law import Autoscaler
 from event_collector_workers.autoscaler.plan import Change, FixedSize, Plan, ScalingLaw, ScalingLimits
-from event_collector_workers.autoscaler.readings import (
-    CollectorReading,
-    MachineReading,
-    Readings,
-    Tier,
-    TierReading,
-)
+from event_collector_workers.autoscaler.readings import CollectorReading, MachineReading, Readings, Tier, TierReading
 from event_collector_workers.autoscaler.tuning import Tuning
 
 Limits = ScalingLimits

@@ -26,9 +26,7 @@ class ConsumerSizing:
         self.target = limits.min_consumers
         self.ceiling = limits.max_consumers
 
-    def resize(
-        self, now: float, load: TierLoad, busy: int, loop_share: float, idle: bool, may_shrink: bool
-    ) -> str:
+    def resize(self, now: float, load: TierLoad, busy: int, loop_share: float, idle: bool, may_shrink: bool) -> str:
         """Set `target` and `ceiling`. Return the reason of a changed target, or an empty string."""
         self._watch_progress(now, load)
         spare = max(self._tuning.consumer_safety * math.sqrt(load.mean), self._limits.margin * load.mean)

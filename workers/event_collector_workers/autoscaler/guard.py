@@ -217,9 +217,7 @@ class SaturationGuard:
         self._tried_from = (cap, window.throughput)
         self._set(2.0 * cap, window)
 
-    def _end_trial(
-        self, now: float, window: _Measurement, cap: float, tried_from: tuple[float, float]
-    ) -> None:
+    def _end_trial(self, now: float, window: _Measurement, cap: float, tried_from: tuple[float, float]) -> None:
         """Continue if doubling the cap raised throughput by `guard_gain`: then the back end has become slower."""
         self._tried_from = None
         if window.throughput < self._tuning.guard_gain * tried_from[1]:

@@ -107,9 +107,7 @@ class Autoscaler:
         on_loop = tier_load(estimates, Tier.COROUTINE, unrouted)
         in_workers = tier_load(estimates, Tier.PROCESS, unrouted)
         busy = max(0, readings.consumers.busy)
-        why = consumers.resize(
-            self._time, on_loop, busy, around.present_loop_share, self._is_idle, may_shrink
-        )
+        why = consumers.resize(self._time, on_loop, busy, around.present_loop_share, self._is_idle, may_shrink)
         changes = [Change("consumers", before[0], consumers.target, why)] if why else []
         why = workers.resize(self._time, in_workers, around.budget, around.startup, self._is_idle, may_shrink)
         return [*changes, Change("workers", before[1], workers.target, why)] if why else changes

@@ -20,9 +20,7 @@ class Placement:
     def adopt(self, collectors: Iterable[CollectorReading]) -> None:
         """Record the adaptive collectors. A new one starts in its present tier, others keep their decided tier."""
         self.tiers = {
-            reading.key: self.tiers.get(reading.key, reading.tier)
-            for reading in collectors
-            if reading.adaptive
+            reading.key: self.tiers.get(reading.key, reading.tier) for reading in collectors if reading.adaptive
         }
 
     def decide(self, now: float, estimates: Iterable[CollectorEstimate], loop_share: float) -> Change | None:
@@ -50,9 +48,7 @@ class Placement:
             if one.service.events < tuning.to_workers_events:
                 continue
             if cpu >= tuning.to_workers_cpu and cpu >= tuning.to_workers_share * (cpu + waiting):
-                return self._move(
-                    one, Tier.PROCESS, f"{_costs(cpu, waiting)}: it would hold up the event loop"
-                )
+                return self._move(one, Tier.PROCESS, f"{_costs(cpu, waiting)}: it would hold up the event loop")
             if one is heaviest and loop_share > tuning.hot_loop and cpu >= tuning.hot_cpu:
                 reason = f"{_costs(cpu, waiting)}, the most of a loop that is {loop_share:.0%} busy"
                 return self._move(one, Tier.PROCESS, reason)

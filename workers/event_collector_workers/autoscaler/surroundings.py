@@ -49,9 +49,7 @@ class Surroundings:
         self._others_share.add(dt, self._others)
         self.startup, startup_known = _latest(readings.worker_startup, self.startup)
         self._worker_memory, worker_known = _latest(readings.worker_memory, self._worker_memory)
-        known = (
-            cpus_known and others_known and startup_known and worker_known and not self._loop_busy.is_doubtful
-        )
+        known = cpus_known and others_known and startup_known and worker_known and not self._loop_busy.is_doubtful
         return self._update_memory(readings) and known and machine.trusted
 
     def _update_memory(self, readings: Readings) -> bool:

@@ -48,9 +48,7 @@ class WorkerSizing:
         self.target = limits.min_workers
         self._warm = 0
 
-    def resize(
-        self, now: float, load: TierLoad, budget: Budget, startup: float, idle: bool, may_shrink: bool
-    ) -> str:
+    def resize(self, now: float, load: TierLoad, budget: Budget, startup: float, idle: bool, may_shrink: bool) -> str:
         """Set `target`. Return the reason of a change, or an empty string."""
         tuning, limits = self._tuning, self._limits
         hold = max(tuning.worker_hold, tuning.worker_hold_startups * startup)
@@ -78,9 +76,7 @@ class WorkerSizing:
         expiry = self._wanted.relaxes()
         return max(expiry if expiry is not None else -math.inf, self._shrunk + self._pause)
 
-    def _step(
-        self, now: float, load: TierLoad, budget: Budget, wanted: int, idle: bool, may_shrink: bool
-    ) -> str:
+    def _step(self, now: float, load: TierLoad, budget: Budget, wanted: int, idle: bool, may_shrink: bool) -> str:
         tuning, floor = self._tuning, self._limits.min_workers
         # Growing needs twice the free memory that staying needs. Otherwise a reading at the limit would start and
         # stop a worker again and again.

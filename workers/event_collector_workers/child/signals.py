@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ignore_interrupts", "interrupts_blocked", "reset_signals"]
-
 
 @contextmanager
 def interrupts_blocked() -> Iterator[None]:

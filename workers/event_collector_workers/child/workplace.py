@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
     Initialize = tuple[Callable[..., object], tuple[object, ...]]
 
-__all__ = ["Inbox", "Workplace", "main", "resolve"]
-
 ORPHANED: Final = 113
 """Exit code of a worker whose parent is gone."""
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from event_collector_workers.job import Buffer
 
-__all__ = ["REFERENCE", "CallTask", "dump", "load_reply", "open_calls", "run_chunk", "run_initializer"]
-
 REFERENCE = f"{__name__}:open_calls"
 
 Parts = tuple[bytes, "Buffer | None"]

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from event_collector_workers.statistics import PoolStatistics
 
-__all__ = ["Call", "PoolThread", "exiting"]
-
 _alive: weakref.WeakSet[PoolThread] = weakref.WeakSet()
 exiting = threading.Event()
 
@@ -94,9 +92,7 @@ class PoolThread(PoolListener):
         self._is_closing = False
         self._refusal: tuple[float, PoolBroken] | None = None  # `add` raises this error until this time
         self._limit = limit
-        self._pool = WorkerPool(
-            [TaskSpec(REFERENCE, b"")], max_workers=sys.maxsize, listener=self, **pool_options
-        )
+        self._pool = WorkerPool([TaskSpec(REFERENCE, b"")], max_workers=sys.maxsize, listener=self, **pool_options)
         self._loop = asyncio.new_event_loop()
         self._emptied = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="worker-pool", daemon=True)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from event_collector_workers.statistics import PoolStatistics
 
-__all__ = ["ScaledProcessPoolExecutor"]
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -98,11 +96,7 @@ class ScaledProcessPoolExecutor(Executor):
         return self._submit(timeout, fn, args, kwargs)
 
     def map(
-        self,
-        fn: Callable[..., T],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int = 1,
+        self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
     ) -> Iterator[T]:
         """Call `fn` for the items of the iterables. Return an iterator over the results, in order.
 

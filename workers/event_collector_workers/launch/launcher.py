@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-__all__ = ["Handle", "Launcher"]
-
 
 class Handle(Protocol):
     """A process that a launcher started."""

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from event_collector_workers.child.workplace import Initialize
     from event_collector_workers.launch.launcher import Handle
 
-__all__ = ["MultiprocessingLauncher"]
-
 _alive: weakref.WeakSet[MultiprocessingHandle] = weakref.WeakSet()
 
 
@@ -86,9 +84,7 @@ class MultiprocessingHandle:
 class MultiprocessingLauncher:
     """Starts workers with a `multiprocessing` context, each in a short-lived thread."""
 
-    def __init__(
-        self, context: BaseContext, loop: asyncio.AbstractEventLoop, initialize: Initialize | None
-    ) -> None:
+    def __init__(self, context: BaseContext, loop: asyncio.AbstractEventLoop, initialize: Initialize | None) -> None:
         self._context = context
         self._loop = loop
         self._initialize = initialize

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from event_collector_workers.child.workplace import Initialize
     from event_collector_workers.launch.launcher import Launcher
 
-__all__ = ["check_start_method", "is_importing_main", "make_launcher"]
-
 
 def make_launcher(
     loop: asyncio.AbstractEventLoop,

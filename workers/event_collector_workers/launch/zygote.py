@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from event_collector_workers.child.workplace import Initialize
 
-__all__ = ["BORN", "DEAD", "REPORT", "REQUEST", "main"]
-
 REQUEST: Final = struct.Struct("<Q")  # request number; the worker's socket is attached
 REPORT: Final = struct.Struct("<Qii")  # request number, BORN or DEAD, process id or exit code
 BORN: Final = 0
@@ -85,9 +83,7 @@ class Zygote:
         """Fork on request until the pool closes the control socket."""
         wake_read, wake_write = socket.socketpair()
         for sock in (self._control, wake_read, wake_write):
-            os.register_at_fork(
-                after_in_child=sock.close
-            )  # a worker must not be able to write to the pool here
+            os.register_at_fork(after_in_child=sock.close)  # a worker must not be able to write to the pool here
         wake_write.setblocking(False)
         signal.set_wakeup_fd(wake_write.fileno())
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -136,9 +132,7 @@ class Zygote:
         try:
             worker.start()
         except OSError as error:
-            for fd in (
-                _descriptors() - before if before else ()
-            ):  # multiprocessing leaks its pipes in this case
+            for fd in _descriptors() - before if before else ():  # multiprocessing leaks its pipes in this case
                 with contextlib.suppress(OSError):
                     os.close(fd)
             connection.sendall(message(Kind.FAILED, f"fork failed: {error}".encode()))

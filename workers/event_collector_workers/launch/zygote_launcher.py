@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from event_collector_workers.child.workplace import Initialize
     from event_collector_workers.launch.launcher import Handle
 
-__all__ = ["ZygoteLauncher"]
-
 
 class ZygoteHandle:
     """A worker that a zygote forked."""
@@ -67,9 +65,7 @@ class ZygoteLauncher:
 
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, preload: Sequence[str], initialize: Initialize | None
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, preload: Sequence[str], initialize: Initialize | None) -> None:
         self._loop = loop
         self._preload = list(preload)
         self._initialize = None if initialize is None else pickle.dumps(initialize)

@@ -9,8 +9,6 @@ import psutil
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["cpu_seconds", "run_delay"]
-
 
 def run_delay(tid: int, proc: "str | PathLike[str]" = "/proc") -> float | None:
     """Return the seconds that a thread has waited for a CPU so far; None if unknown.

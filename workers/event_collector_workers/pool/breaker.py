@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["Breaker"]
-
 _LIMIT: Final = 32  # strikes in a row that open the breaker
 _CRASH: Final = 1  # strikes for a worker that a job killed: likely the job's fault
 _STILLBORN: Final = 8  # strikes for a worker that did not start: no job is to blame, and none can help

@@ -8,24 +8,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = [
-    "DEEPEST",
-    "HELD_UP",
-    "HORIZON",
-    "LONG_HORIZON",
-    "SHALLOWEST",
-    "SHORTEST_VISIT",
-    "Credit",
-    "credit_for",
-    "depth_for",
-    "head_start",
-    "is_held_up",
-    "room_for",
-    "share_out",
-    "visit_pause",
-    "worker_load",
-]
-
 HORIZON: Final = 0.008
 """Seconds of work a worker may hold. Enough to hide the round trip and the parent's other work; a job behind a long
 one loses little, because jobs that have not started are taken back."""

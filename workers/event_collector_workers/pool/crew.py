@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from event_collector_workers.launch.launcher import Launcher
     from event_collector_workers.transport.frames import WorkerSetup
 
-__all__ = ["Crew", "CrewEvents", "Recycling", "memory_of"]
-
 _SMOOTHING: Final = 0.3  # weight of the newest start in the mean of start-up times
 _MEMORY_EVERY: Final = 1.0  # seconds between two readings of the workers' memory
 _RELAUNCH: Final = 0.05  # seconds until the next attempt if descriptors or memory ran out
@@ -174,9 +172,7 @@ class Crew:
                 self._kill_after(worker, self._stop_timeout)
         elif worker.state is State.READY:
             worker.retire()
-            self._events.on_lost(
-                worker
-            )  # it gets no more jobs, and those that have not started are taken back
+            self._events.on_lost(worker)  # it gets no more jobs, and those that have not started are taken back
             self._kill_after(worker, None if worker.in_hand else self._stop_timeout)
 
     def _recycle(self, worker: Worker) -> None:

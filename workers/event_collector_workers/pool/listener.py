@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from event_collector_workers.errors import PoolBroken
 
-__all__ = ["PoolListener"]
-
 
 class PoolListener:
     """Receives the events of a pool, in the loop's thread. Override the methods of interest."""

@@ -17,8 +17,6 @@ from event_collector_workers.pool.credit import (
 )
 from event_collector_workers.pool.worker import State, Worker
 
-__all__ = ["Roster"]
-
 _RARE_VISIT: Final = 0.02  # seconds between two visits to workers that may be unable to announce results
 
 
@@ -81,9 +79,7 @@ class Roster:
         now = monotonic()
         self._states = states = {worker: worker.running(now) for worker in self.attached}
         self._loads = {
-            worker: (
-                DEEPEST if worker.is_congested else worker_load(worker.held, states[worker][1], service_time)
-            )
+            worker: (DEEPEST if worker.is_congested else worker_load(worker.held, states[worker][1], service_time))
             if worker.in_hand
             else 0
             for worker in self.ready
@@ -104,11 +100,7 @@ class Roster:
         """Return the workers that get some of `jobs`, each with the number that it gets."""
         workers = list(self.ready)
         shares = share_out(jobs, [self._loads[worker] for worker in workers], credit)
-        return [
-            (worker, min(share, worker.allowance))
-            for worker, share in zip(workers, shares, strict=True)
-            if share
-        ]
+        return [(worker, min(share, worker.allowance)) for worker, share in zip(workers, shares, strict=True) if share]
 
     def add_load(self, worker: Worker, jobs: int) -> None:
         """Note that a worker was given jobs since the last survey."""

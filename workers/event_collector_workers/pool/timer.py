@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["EarliestTimer"]
-
 
 class EarliestTimer:
     """Expires once, at the earliest of the times for which it was armed since it last expired.

@@ -25,16 +25,12 @@ if TYPE_CHECKING:
 
     from event_collector_workers.job import Job
 
-__all__ = ["Traffic"]
-
 _BYTES_AHEAD: Final = 1024 * 1024  # bytes sent to one worker at once
 _SMOOTHING: Final = 0.2  # weight of the newest batch of results in the mean service time
 _FIRST_GUESS: Final = 0.002  # seconds of service time before any is known: a depth of 4, or of 16
 _DONE: Final = Outcome.DONE.value
 _WITHDRAWN: Final = object()  # the place of a cancelled job that is still in the backlog
-_LAG: Final = (
-    0.5  # seconds; a deadline that is checked later than this was missed by this process: it is extended
-)
+_LAG: Final = 0.5  # seconds; a deadline that is checked later than this was missed by this process: it is extended
 
 
 class Traffic:
@@ -308,9 +304,7 @@ class Traffic:
             if job.timeout is not None:
                 self._deadline.arm(job.timeout)
         worker.give(jobs)
-        if (
-            worker.quota is not None and worker in self._roster.ready
-        ):  # else it was found lost and was released
+        if worker.quota is not None and worker in self._roster.ready:  # else it was found lost and was released
             if not worker.allowance:
                 self._roster.exclude(worker)
             self._on_quota_used(worker)
@@ -360,9 +354,7 @@ class Traffic:
                     self._expire(worker, sequence, job.timeout)
 
     def _expire(self, worker: Worker, sequence: int, timeout: float) -> None:
-        text = (
-            f"the job ran longer than its timeout of {timeout:g} s; its worker (pid {worker.pid}) was killed"
-        )
+        text = f"the job ran longer than its timeout of {timeout:g} s; its worker (pid {worker.pid}) was killed"
         self._requeue(worker.take_back())
         worker.condemn(sequence, JobTimeout(text, pid=worker.pid, timeout=timeout))
         self.plan_turn()
@@ -395,6 +387,4 @@ class Traffic:
             self._on_quiet()
 
     def _report(self, job: Job, error: Exception) -> None:
-        self._loop.call_exception_handler(
-            {"message": f"a job's callback raised: {job!r}", "exception": error}
-        )
+        self._loop.call_exception_handler({"message": f"a job's callback raised: {job!r}", "exception": error})

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from event_collector_workers.job import Job
     from event_collector_workers.launch.launcher import Handle, Launcher
 
-__all__ = ["State", "Worker", "WorkerEvents"]
-
 
 class State(Enum):
     """The states in the life of a worker. A worker only moves down this list."""
@@ -86,11 +84,7 @@ class Worker:
     """
 
     def __init__(
-        self,
-        number: int,
-        loop: asyncio.AbstractEventLoop,
-        events: WorkerEvents,
-        quota: int | None = None,
+        self, number: int, loop: asyncio.AbstractEventLoop, events: WorkerEvents, quota: int | None = None
     ) -> None:
         self.number = number
         self.quota = quota
@@ -127,9 +121,7 @@ class Worker:
 
     def __repr__(self) -> str:
         leaving = " leaving" if self.is_leaving else ""
-        return (
-            f"<Worker {self.number} pid={self.pid} {self.state.value}{leaving} in_hand={len(self.in_hand)}>"
-        )
+        return f"<Worker {self.number} pid={self.pid} {self.state.value}{leaving} in_hand={len(self.in_hand)}>"
 
     def launch(self, launcher: Launcher, setup: WorkerSetup) -> None:
         """Start the process. Either on_ready or on_gone follows."""

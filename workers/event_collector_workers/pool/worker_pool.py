@@ -19,7 +19,6 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from event_collector_workers.errors import PoolBroken, PoolClosed, WorkerStartError
-from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.launch.start_method import check_start_method, is_importing_main, make_launcher
 from event_collector_workers.machine import cpu_seconds
 from event_collector_workers.pool.credit import HORIZON
@@ -35,10 +34,8 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
     from event_collector_workers.child.workplace import Initialize
+    from event_collector_workers.job import Job, TaskSpec
     from event_collector_workers.launch.launcher import Launcher
-
-__all__ = ["Job", "PoolListener", "PoolStatistics", "TaskSpec", "WorkerPool", "WorkerStatistics"]
-
 
 _NO_GUARD = (
     "this is a worker process that is importing the program's main module. The module must not start workers while "
@@ -150,12 +147,7 @@ class WorkerPool:
         except OSError as error:
             raise WorkerStartError(f"a worker could not be started: {error}") from error
         self._traffic = Traffic(
-            self._loop,
-            self._listener.room,
-            self._wake,
-            self._on_quota_used,
-            self._listener.answers,
-            self._horizon,
+            self._loop, self._listener.room, self._wake, self._on_quota_used, self._listener.answers, self._horizon
         )
         self._crew = self._make_crew(self._loop, self._launcher)
         self._is_started = True

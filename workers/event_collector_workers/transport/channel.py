@@ -19,12 +19,8 @@ if TYPE_CHECKING:
 
     from event_collector_workers.job import Buffer
 
-__all__ = ["Channel", "ProtocolError", "Reader"]
-
 _SCRATCH: Final = 128 * 1024  # bytes; a value of 100 KB arrives in one piece
-_TURN: Final = (
-    2 * 1024 * 1024
-)  # bytes moved for one worker in each direction before control returns to the loop
+_TURN: Final = 2 * 1024 * 1024  # bytes moved for one worker in each direction before control returns to the loop
 _SOCKET_BUFFER: Final = 1024 * 1024  # requested bytes; the kernel grants at most net.core.wmem_max
 _HEAD_LIMIT: Final = 1 << 30
 _BLOB_LIMIT: Final = 1 << 40

@@ -15,23 +15,6 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = [
-    "BLOB_FROM",
-    "HEADER",
-    "NO_BLOB",
-    "Batch",
-    "Kind",
-    "Outcome",
-    "Record",
-    "WorkerSetup",
-    "decode_batch",
-    "decode_record",
-    "decode_records",
-    "decode_setup",
-    "encode",
-    "message",
-]
-
 HEADER: Final = struct.Struct("<IIq")  # kind, bytes of head, bytes of blob
 NO_BLOB: Final = -1
 BLOB_FROM: Final = 64 * 1024

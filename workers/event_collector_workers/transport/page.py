@@ -34,8 +34,6 @@ import sys
 import threading
 from typing import Final
 
-__all__ = ["RING_SIZE", "ParentPage", "WorkerPage", "create_page_file"]
-
 RING_SIZE: Final = 128 * 1024
 """Bytes of the ring. 256 small results take 16 KiB; a larger ring would evict the reader's memory from its cache."""
 

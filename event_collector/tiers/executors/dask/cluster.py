@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from distributed import Client
     from distributed.cfexecutor import ClientExecutor
 
-__all__ = ["DaskAdapter"]
-
 ANSWER_TIMEOUT: Final = 30.0
 """Seconds that the scheduler may take for an answer at the start and the end of a queue."""
 

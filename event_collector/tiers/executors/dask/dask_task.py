@@ -6,8 +6,6 @@ from distributed.utils import sync
 from event_collector.remote.batch_host import BatchReply, encode_reply, run_batch
 from event_collector.values.errors import ExecutorLost
 
-__all__ = ["run_claimed"]
-
 
 def run_claimed(name: str, setup: bytes, bodies: list[bytes], timeout: float | None) -> bytes:
     """Run a batch, unless another worker has begun it; return a BatchReply. See `run_batch()`.
@@ -18,10 +16,7 @@ def run_claimed(name: str, setup: bytes, bodies: list[bytes], timeout: float | N
     """
     worker = get_worker()
     answer = sync(
-        worker.loop,
-        worker.scheduler.event_collector_claim,
-        key=worker.get_current_task(),
-        worker=worker.address,
+        worker.loop, worker.scheduler.event_collector_claim, key=worker.get_current_task(), worker=worker.address
     )
     if not answer:
         raise ExecutorLost("the Dask scheduler was restarted since the queue began: start the queue again")

@@ -11,8 +11,6 @@ from event_collector.values.extras import install_line
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["connected", "dask_workers"]
-
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds until a scheduler that does not answer counts as not there."""
 
@@ -67,9 +65,7 @@ def connected(address: str) -> Iterator["Client"]:
     except OSError as exc:
         raise ExecutorLost(f"no Dask scheduler answers at {address}: {exc}") from exc
     except (ValueError, TypeError) as exc:
-        raise ConfigError(
-            f"{address!r} is no address of a Dask scheduler, such as tcp://host:8786: {exc}"
-        ) from exc
+        raise ConfigError(f"{address!r} is no address of a Dask scheduler, such as tcp://host:8786: {exc}") from exc
     try:
         yield client
     finally:

@@ -12,8 +12,6 @@ from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
 from event_collector.remote.batch_host import close_hosts
 
-__all__ = ["Claims", "Hosts"]
-
 
 class Claims(SchedulerPlugin):
     """Grants each task to the first worker that asks for it; one for all queues of a cluster."""
