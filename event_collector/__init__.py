@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from event_collector.handlers.retry import Retry
     from event_collector.handlers.router import Router, SimpleRouter
     from event_collector.handlers.running_event import add_event_context, event_context
-    from event_collector.journal.journal import Journal
+    from event_collector.journal.journal_options import Journal
     from event_collector.life.interruption import drain_on_signal
     from event_collector.publisher import EventPublisher
     from event_collector.queue import CollectorQueue
@@ -58,7 +58,7 @@ _HOMES = {
     "handlers.retry": "Retry",
     "handlers.router": "Router SimpleRouter",
     "handlers.running_event": "add_event_context event_context",
-    "journal.journal": "Journal",
+    "journal.journal_options": "Journal",
     "life.interruption": "drain_on_signal",
     "queue": "CollectorQueue",
     "tiers.executors.dask.dask_workers": "dask_workers",

@@ -82,7 +82,7 @@ class EventPublisher:
         accept, add = dispatcher.accept, events.append
         for payload in payloads:
             if self._gate.crowded:
-                await dispatcher.wait_for_room()
+                await self._gate.wait()
             add(accept(payload) if end is None else self._dispatcher.accept_with(Course(end), payload))
         return events
 
@@ -95,7 +95,7 @@ class EventPublisher:
         if self._recording is not None:
             return await self._recording.send(payload, course)
         if self._gate.crowded:
-            await self._dispatcher.wait_for_room()
+            await self._dispatcher.gate.wait()
         return self._dispatcher.accept_with(course, payload)
 
     async def as_completed(self, events: Iterable[CollectorEvent]) -> AsyncIterator[CollectorEvent]:

@@ -1,22 +1,19 @@
 """CollectorQueue: takes events in and has its collectors process them, from the start to the drained end."""
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.dispatch.recording import Recording
-from event_collector.dispatch.retries import refuse_retries
 from event_collector.events.capacity import WAIT
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
 from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent, QueueType
 from event_collector.events.start_reminder import StartReminder
-from event_collector.handlers.collector import Collector, CollectorList
+from event_collector.handlers.collector import CollectorList
 from event_collector.handlers.router import Router, SimpleRouter
-from event_collector.handlers.signature import describe
-from event_collector.handlers.unreached import Unreached
+from event_collector.life.assembly import by_key, make_recorder, make_router, make_socket
 from event_collector.life.engine import Engine
 from event_collector.life.logger import make_logger
 from event_collector.life.settings import (
@@ -37,7 +34,6 @@ from event_collector.life.settings import (
 )
 from event_collector.messagebus import Message, MessageBus
 from event_collector.publisher import EventPublisher
-from event_collector.values.errors import ConfigError
 from event_collector.watching.metrics import Accounting, CollectorMetrics, Load, Meter, Metrics
 from event_collector.watching.observer import Observer
 from event_collector_workers.autoscaler import Change, ScalingLaw
@@ -48,9 +44,7 @@ if TYPE_CHECKING:
     import os
 
     from event_collector.events.recorder import Recorder
-    from event_collector.journal.journal import Journal
-    from event_collector.journal.journal_recorder import JournalRecorder
-    from event_collector.watching.monitor_socket import MonitorSocket
+    from event_collector.journal.journal_options import Journal
     from event_collector.watching.snapshot import Snapshot
 
 __all__ = [
@@ -212,7 +206,7 @@ class CollectorQueue:
     ) -> None:
         settings = Settings.of(locals())  # first: every parameter is an option, and nothing else is local yet
         self.id = f"CollectorQueue-{next(_numbers)}"
-        self.collectors = _by_key(collectors)
+        self.collectors = by_key(collectors)
         self.autoscale = settings.autoscale
         self.min_consumers, self.max_consumers = settings.min_consumers, settings.max_consumers
         self.queue_type, self.default_priority = settings.queue_type, settings.default_priority
@@ -239,7 +233,7 @@ class CollectorQueue:
         self._reminder = StartReminder(self._log)
         self._dispatcher.attach_reminder(self._reminder)
         self._bus = MessageBus(log=self._log)
-        recorder = _make_recorder(journal, self.collectors, self._log)
+        recorder = make_recorder(journal, self.collectors, self._log)
         self._publisher = EventPublisher(self._dispatcher)
         if recorder is not None:
             recorder.enter_by(self._attach_recorder(recorder))
@@ -248,7 +242,7 @@ class CollectorQueue:
             self._meter,
             settings,
             collectors=self.collectors,
-            router=_make_router(router, self.collectors, self._log),
+            router=make_router(router, self.collectors, self._log),
             journal=recorder,
             letters=self.dead_letters,
             law=law,
@@ -259,7 +253,7 @@ class CollectorQueue:
         )
         self._observer = self.make_observer()
         if monitor is not None:
-            self._engine.socket = _make_socket(monitor, self.make_observer().look, self._log)
+            self._engine.socket = make_socket(monitor, self.make_observer().look, self._log)
 
     def _attach_recorder(self, recorder: "Recorder") -> Recording:
         """Have every event put on record. Before the first start, and for good."""
@@ -386,7 +380,7 @@ class CollectorQueue:
             reason=letter.reason,
         )
         if self._bus.msg_handlers.get(DeadLettered):
-            self._engine.tell(self._bus.dispatch(DeadLettered(letter)))
+            self._engine.reports.send(self._bus.dispatch(DeadLettered(letter)))
 
     def changes(self) -> list[Change]:
         """Return the last changes of the pools' sizes, and moves of adaptive collectors, with their reasons.
@@ -399,49 +393,3 @@ class CollectorQueue:
     def __repr__(self) -> str:
         state = "running" if self._engine.running else "not running"
         return f"<{self.id} {state} collectors={list(self.collectors)} {self.accounting()}>"
-
-
-def _by_key(collectors: CollectorList) -> dict[str, Collector]:
-    found: dict[str, Collector] = {}
-    if isinstance(collectors, Collector):
-        raise ConfigError(f"collectors is a list: write CollectorQueue([...]) around collector {collectors.key!r}")
-    for collector in collectors:
-        if not isinstance(collector, Collector):
-            raise ConfigError(_no_collector(collector))
-        if collector.key in found:
-            raise ConfigError(f"two collectors have the key {collector.key!r}: give each a key of its own")
-        found[collector.key] = collector
-    return found
-
-
-def _no_collector(given: Any) -> str:
-    text = f"collectors is a list of Collector, not of {type(given).__name__}"
-    if not callable(given) or isinstance(given, type):
-        return text
-    name = describe(given)
-    return f"{text}: make one of the handler, Collector({name!r}, {name}), or decorate it with @collector({name!r})"
-
-
-def _make_recorder(journal: Any, collectors: dict[str, Collector], log: Any) -> "JournalRecorder | None":
-    if journal is None:
-        return None
-    from event_collector.journal.journal import Journal
-    from event_collector.journal.journal_recorder import JournalRecorder
-
-    return JournalRecorder(journal if isinstance(journal, Journal) else Journal(journal), collectors, log)
-
-
-def _make_socket(path: Any, look: Callable[[], "Snapshot"], log: Any) -> "MonitorSocket":
-    from event_collector.watching.monitor_socket import MonitorSocket
-
-    return MonitorSocket(path, look, log)
-
-
-def _make_router(router: type[Router], collectors: dict[str, Collector], log: Any) -> Router:
-    made = router(collectors)
-    if not callable(getattr(made, "handle_event", None)):
-        raise ConfigError(f"router is a class with a method handle_event(payload), not {router!r}")
-    refuse_retries(made, collectors)
-    if isinstance(made, SimpleRouter):
-        made._unreached = Unreached(log)
-    return made

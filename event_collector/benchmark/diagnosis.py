@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from event_collector.benchmark.figures import HandlerProfile, Measured
+from event_collector.benchmark.trial_figures import HandlerProfile, Measured
 
 SATURATED = 0.75
 """The share of time from which a process counts as always busy; the rest are gaps between rounds."""

@@ -5,7 +5,7 @@ from statistics import median
 from time import perf_counter, thread_time
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from event_collector.benchmark.figures import HandlerProfile, TransferCost
+from event_collector.benchmark.trial_figures import HandlerProfile, TransferCost
 from event_collector.handlers.collector import Collector, Processor
 from event_collector.remote.codec import PayloadDecoder, ReplyDecoder, encode_payload, encode_result
 from event_collector.values.context import Context

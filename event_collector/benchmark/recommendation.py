@@ -6,7 +6,7 @@ import msgspec
 
 from event_collector.benchmark.diagnosis import Bound, bound_of, computes
 from event_collector.benchmark.estimate import Estimate, paired_ratio
-from event_collector.benchmark.figures import Contender, HandlerProfile, Measured
+from event_collector.benchmark.trial_figures import Contender, HandlerProfile, Measured
 from event_collector.watching.tables import duration, plural, size
 
 AS_GOOD = 0.9

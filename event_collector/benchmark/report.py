@@ -8,8 +8,8 @@ import msgspec
 
 from event_collector.benchmark.diagnosis import bound_of
 from event_collector.benchmark.estimate import Estimate
-from event_collector.benchmark.figures import Measured
 from event_collector.benchmark.recommendation import Recommendation, profile_of, ratio_to, recommend
+from event_collector.benchmark.trial_figures import Measured
 
 
 class Environment(msgspec.Struct, frozen=True):

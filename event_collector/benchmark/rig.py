@@ -8,7 +8,10 @@ from statistics import quantiles
 from time import perf_counter
 from typing import Any
 
-from event_collector.benchmark.figures import (
+from event_collector.benchmark.gauge import Gauge
+from event_collector.benchmark.load import LagProbe, LoadGenerator
+from event_collector.benchmark.profiler import Profiler, measure_transfer
+from event_collector.benchmark.trial_figures import (
     Contender,
     HandlerProfile,
     Readiness,
@@ -16,9 +19,6 @@ from event_collector.benchmark.figures import (
     RoundResult,
     TransferCost,
 )
-from event_collector.benchmark.gauge import Gauge
-from event_collector.benchmark.load import LagProbe, LoadGenerator
-from event_collector.benchmark.profiler import Profiler, measure_transfer
 from event_collector.events.event import CollectorEvent
 from event_collector.handlers.collector import COROUTINE, PROCESS, Collector, Processor
 from event_collector.queue import CollectorQueue

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from event_collector.benchmark import concurrency
-from event_collector.benchmark.figures import Contender, Measured, Readiness, RoundOrder, RoundResult
 from event_collector.benchmark.recommendation import FEW_ROUNDS, profile_of
+from event_collector.benchmark.trial_figures import Contender, Measured, Readiness, RoundOrder, RoundResult
 from event_collector.watching.tables import size
 
 PRECISE = 0.03

@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from event_collector.benchmark.figures import Contender, Measured
 from event_collector.benchmark.rendering import render_page, render_text
 from event_collector.benchmark.report import Environment, Report, make_report
 from event_collector.benchmark.trial import GRACE, Subject, Trial, contenders_of, worker_counts
+from event_collector.benchmark.trial_figures import Contender, Measured
 from event_collector.command.bench_subject import Assignment, PayloadValues, SubjectProcess
 from event_collector.command.files import take_standard_streams, write_all
 from event_collector.command.options import (

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
-from event_collector.benchmark.figures import Contender, Readiness, RoundOrder, RoundResult
 from event_collector.benchmark.rig import Rig
 from event_collector.benchmark.trial import SubjectFailed
+from event_collector.benchmark.trial_figures import Contender, Readiness, RoundOrder, RoundResult
 from event_collector.command.files import take_standard_streams, write_all
 from event_collector.command.ndjson import InputLine, LineDecoder
 from event_collector.command.options import UsageError, loop_factory

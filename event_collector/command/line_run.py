@@ -17,7 +17,7 @@ from event_collector.command.ndjson import InputLine, LineDecoder, LineSplitter
 from event_collector.command.queue_run import RunOutput, end_tasks
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
-from event_collector.journal.journal import Journal
+from event_collector.journal.journal_options import Journal
 from event_collector.queue import CollectorQueue
 from event_collector.values.errors import JournalError
 from event_collector.values.payload import Payload

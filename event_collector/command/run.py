@@ -21,7 +21,7 @@ from event_collector.command.run_options import LINES_IN_FLIGHT, MAX_ATTEMPTS, a
 from event_collector.command.target import DEFAULT_QUEUE_SIZE, find, make_queue
 from event_collector.handlers.collector import common_payload_type
 from event_collector.handlers.retry import Retry
-from event_collector.journal.journal import Journal
+from event_collector.journal.journal_options import Journal
 from event_collector.life.interruption import Interruption, exit_status
 from event_collector.queue import CollectorQueue
 from event_collector.tiers.executors.dask.dask_workers import connected, dask_workers

@@ -19,22 +19,22 @@ from sys import exception
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
+from event_collector.dispatch.admission import Admission
 from event_collector.dispatch.ending import Ending
-from event_collector.dispatch.figures import Figures
 from event_collector.dispatch.permits import ConsumerLimits, Permits
+from event_collector.dispatch.queue_figures import Figures
 from event_collector.dispatch.retries import Retries
 from event_collector.dispatch.supply import JobTier, Supply
 from event_collector.dispatch.totals import Totals
 from event_collector.dispatch.turns import Turns
 from event_collector.events.backlog import Backlogs
-from event_collector.events.capacity import DROP_OLDEST
 from event_collector.events.course import Course
 from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent, QueueType
 from event_collector.events.event_ids import event_ids
 from event_collector.events.gate import Gate
 from event_collector.tiers.coroutines.coroutine_tier import CoroutineTier
 from event_collector.values.clock import clock
-from event_collector.values.errors import ConfigError, DeadlineExceeded, EventDropped
+from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown, another
 from event_collector.values.results import Error, Result, ResultList
@@ -58,10 +58,7 @@ class Dispatcher:
     """Owns the events of one queue.
 
     Args:
-        queue_type: the order in which queued events are taken.
-        default_priority: of payloads without a priority, in a PRIORITY queue.
-        max_queue_size: how many events may wait; 0 for no bound.
-        overflow: what happens when as many wait: "wait", "drop_oldest" or "drop_newest".
+        queue_type, default_priority, max_queue_size, overflow: as for CollectorQueue.
         letters: where events go that have failed for good.
         limits: of the number of consumers.
         meter: keeps the times of finished events.
@@ -71,6 +68,7 @@ class Dispatcher:
         gate: senders come in here.
         backlogs: events that wait for a handler.
         permits: one for each event in a handler.
+        admission: turns away events that are late, or that a full queue drops.
         turns: the time of one turn of the loop.
         totals: counts and times.
         ending: ends attempts and events.
@@ -83,10 +81,13 @@ class Dispatcher:
     """
 
     # Without slots Python would look each attribute up in a dict of its own.
+    # fmt: off
     __slots__ = (
-        "_ahead", "_default_priority", "_in_order", "_is_recorded", "_loop", "_on_activity", "_thread", "backlogs",
-        "ending", "figures", "gate", "handlers", "is_idle", "permits", "plan", "retries", "supply", "totals", "turns",
-    )  # fmt: skip
+        "_ahead", "_default_priority", "_in_order", "_is_recorded", "_loop", "_on_activity", "_thread",
+        "admission", "backlogs", "ending", "figures", "gate", "handlers", "is_idle", "permits", "plan", "retries",
+        "supply", "totals", "turns",
+    )
+    # fmt: on
 
     plan: "DeliveryPlan"
 
@@ -108,14 +109,9 @@ class Dispatcher:
         self.totals = Totals(meter)
         self.ending = ending = Ending(self.totals, self.permits, self.gate)
         self.backlogs = Backlogs(queue_type, ending.cancel_waiting)
-        self.retries = Retries(
-            letters,
-            on_due=self._requeue,
-            end_waiting=ending.end_waiting,
-            is_waiting=ending.is_waiting,
-            **retries_options,
-        )
+        self.retries = Retries(letters, self._requeue, ending, **retries_options)
         ending.connect(self.backlogs, self.retries)
+        self.admission = Admission(self.gate, self.backlogs, self.retries, self.totals, ending)
         self.figures = Figures(self.totals, self.permits, self.backlogs, self.retries)
         self.handlers: CoroutineTier | None = None
         self.supply: Supply | None = None
@@ -132,8 +128,11 @@ class Dispatcher:
 
     def attach_reminder(self, reminder: "StartReminder") -> None:
         """Have those reminded who wait before the queue has started."""
-        self.backlogs.remind(reminder)
-        self.totals.remind(reminder)
+        self._remind(reminder)
+
+    def _remind(self, reminder: "StartReminder | None") -> None:
+        for part in (self.gate, self.backlogs, self.totals):
+            part.remind(reminder)
 
     def attach_recorder(self, recorder: "Recorder") -> None:
         """Have every event put on record. Before `open()`, and for good; see `Recording`."""
@@ -156,8 +155,7 @@ class Dispatcher:
         self._loop, self._thread = loop, get_ident()
         self.plan, self._on_activity = plan, on_activity
         self.gate.open()
-        self.backlogs.remind(None)
-        self.totals.remind(None)
+        self._remind(None)
         self.permits.reset()
         self.turns.open(loop)
         self.retries.open(loop, plan.collectors, plan.router)
@@ -192,10 +190,6 @@ class Dispatcher:
         """End the events of handlers that ignore their cancellation; what these answer is dropped."""
         for event in self.handlers.abandon_all() if self.handlers is not None else ():
             self.ending.ended(event, ResultList((Error(another(error)),)))
-
-    def is_in_handler(self, task: "asyncio.Task[Any] | None") -> bool:
-        """Return whether a handler of this queue runs in the task."""
-        return self.handlers is not None and self.handlers.has(task)
 
     def close(self) -> None:
         """Stop. No event may be left."""
@@ -290,13 +284,9 @@ class Dispatcher:
         return event
 
     def _is_turned_away(self, event: CollectorEvent, variables: ContextVars, course: Course | None) -> bool:
-        """Return whether a new event has ended before it was queued: its deadline has passed, or the queue is full."""
-        if course is not None:
-            event.course = course
-            if self._is_late(event, course):
-                return True
+        event.course = course
         self.keep(event, variables)
-        return self.gate.drops and self._is_dropped(event)
+        return self.admission.turns_away(event)
 
     def keep(self, event: CollectorEvent, variables: ContextVars) -> None:
         """Note what an event that is queued needs: its place in the order, and the sender's context variables."""
@@ -316,72 +306,13 @@ class Dispatcher:
             return False
         return self.turns.has_time(event.created) and self.permits.take()
 
-    async def wait_for_room(self) -> None:
-        """Wait for a place in a bounded queue, or for a turn of the loop after a slice of work."""
-        if self.totals.reminder is not None and self.gate.must_wait:
-            self.totals.reminder.remind()
-        await self.gate.wait()
-
-    def _is_late(self, event: CollectorEvent, course: Course) -> bool:
-        """Watch an event's deadline; end the event at once if that has passed."""
-        if course.deadline is None:
-            return False
-        if course.deadline > event.created:
-            self.retries.watch(event, course.deadline)
-            self.ending.note_deadline()
-            return False
-        self.gate.release()
-        error = DeadlineExceeded("the event was not begun before the deadline")
-        self.ending.conclude(event, ResultList((Error(error),)))
-        return True
-
-    def _is_dropped(self, newest: CollectorEvent) -> bool:
-        """Drop one event if more wait than may; return whether it was the new one.
-
-        Before the new one begins: where events between two attempts fill the queue, it has to go, or a handler that
-        keeps failing would fill the memory.
-        """
-        if not self.gate.is_overdrawn:
-            return False
-        self.totals.drop()
-        bound = f"max_queue_size={self.gate.places}, overflow={self.gate.overflow!r}"
-        error = EventDropped(f"the queue was full, and this event made room ({bound})")
-        oldest = self.backlogs.least_urgent() if self.gate.overflow == DROP_OLDEST else None
-        if oldest is not None and (oldest.priority, -oldest.id) > (newest.priority, -newest.id):
-            self.ending.end_waiting(oldest, error)
-            return False
-        self.gate.release()
-        self.ending.conclude(newest, ResultList((Error(error),)))
-        return True
-
-    # Events that are on record; see Recording
-
     def admit(self, event: CollectorEvent, *, is_new: bool = True) -> None:
-        """Accept an event that has its place in a bounded queue, and queue it."""
+        """Accept an event that is on record and has its place in a bounded queue, and queue it; see `Recording`."""
         self.totals.accept()
         if self.is_idle:
             self._notice_activity()
-        if event.course is not None and self._is_late(event, event.course):
-            return
-        if is_new and self.gate.drops and self._is_dropped(event):
-            return
-        self._queue(event, is_remote=self.supply is not None and self.plan.is_remote(event.payload))
-
-    def recover(self, event: CollectorEvent, delay: float) -> None:
-        """Accept an event of an earlier program; its next attempt may begin in `delay` seconds."""
-        self.keep(event, ContextVars())
-        self.gate.take()
-        course = event.course
-        if course is not None:
-            self.retries.prepare(event, course)
-            if delay > 0:
-                self.totals.accept()
-                course.schedule_all(clock.now() + delay)
-                self.retries.resume(event, clock.now() + delay)
-                if course.deadline is not None:
-                    self.retries.watch(event, course.deadline)
-                return
-        self.admit(event, is_new=False)
+        if not self.admission.turns_away(event, may_drop=is_new):
+            self._queue(event, is_remote=self.supply is not None and self.plan.is_remote(event.payload))
 
     # Dispatch
 
@@ -420,12 +351,6 @@ class Dispatcher:
         self.ending.ended_many(ended)
         if was_full and self.backlogs:
             self.turns.schedule()
-
-    async def time_left(self) -> None:
-        """Wait until this turn of the loop has time for another event."""
-        # A time is waited for, not an event.
-        while not self.turns.has_time(clock.now()):  # noqa: ASYNC110
-            await asyncio.sleep(0)
 
     def _queue(self, event: CollectorEvent, *, is_remote: bool) -> None:
         (self.backlogs.remote if is_remote else self.backlogs.here).push(event)

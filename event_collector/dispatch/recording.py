@@ -1,6 +1,7 @@
 """Recording: how events enter a queue that keeps a record, in this life of the program or from an earlier one."""
 
 from collections.abc import Iterable, Mapping
+from contextvars import Context as ContextVars
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -8,6 +9,7 @@ from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.events.course import Course
 from event_collector.events.event import CollectorEvent
 from event_collector.events.event_ids import event_ids
+from event_collector.values.clock import clock
 from event_collector.values.payload import Payload
 
 if TYPE_CHECKING:
@@ -105,12 +107,23 @@ class Recording:
             course = Course(deadline, tuple(attempts))
             course.attempts = dict(attempts)
         event = CollectorEvent(event_id, payload, course=course)
-        self._dispatcher.recover(event, delay if attempts else 0.0)
+        dispatcher = self._dispatcher
+        dispatcher.keep(event, ContextVars())
+        dispatcher.gate.take()
+        if course is not None:
+            dispatcher.retries.prepare(event, course)
+        if course is None or not attempts or delay <= 0:
+            dispatcher.admit(event, is_new=False)
+            return event
+        due = clock.now() + delay
+        course.schedule_all(due)
+        dispatcher.totals.accept()
+        dispatcher.retries.resume(event, due)
         return event
 
     async def _draft(self, payload: Payload[Any], course: Course | None) -> Draft:
         if self._dispatcher.gate.is_bounded:
-            await self._dispatcher.wait_for_room()
+            await self._dispatcher.gate.wait()
         return self._put_on_record(payload, course)
 
     def _put_on_record(self, payload: Payload[Any], course: Course | None) -> Draft:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from copy import copy
 from math import inf
 from random import random
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from event_collector.events.course import Course
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
@@ -29,7 +29,7 @@ from event_collector.values.errors import ConfigError, DeadlineExceeded, EventCa
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown, another
 from event_collector.values.results import Error, Result, ResultList
-from event_collector_workers.errors import WorkerCrashed
+from event_collector_workers.pool_errors import WorkerCrashed
 
 if TYPE_CHECKING:
     from event_collector.events.recorder import Recorder
@@ -47,14 +47,23 @@ class AfterAttempt(NamedTuple):
     """Whether a record notes the end; if not, the event runs again at the next start."""
 
 
+class WaitingEnding(Protocol):
+    """What ends events that wait."""
+
+    def is_waiting(self, event: CollectorEvent, /) -> bool:
+        """Return whether the event is neither done nor in a handler."""
+
+    def end_waiting(self, event: CollectorEvent, error: Exception, on_record: bool = True) -> None:
+        """End an event that waits; `on_record`: a record notes it."""
+
+
 class Retries:
     """The place of events that wait for another attempt; decides after each attempt, and watches deadlines.
 
     Args:
         letters: where events go that have failed for good.
         on_due: called with an event whose next attempt is due, and whether that needs a worker process.
-        end_waiting: ends an event that waits; called with the event, its error, and whether a record notes the end.
-        is_waiting: tells whether an event is in no handler.
+        ending: ends events that wait.
         now: tells the time, in seconds.
         chance: returns a random number from 0 to 1, for the jitter.
 
@@ -68,15 +77,14 @@ class Retries:
     def __init__(
         self,
         letters: DeadLetters,
-        *,
         on_due: Callable[[CollectorEvent, bool], None],
-        end_waiting: Callable[[CollectorEvent, Exception, bool], None],
-        is_waiting: Callable[[CollectorEvent], bool],
+        ending: WaitingEnding,
+        *,
         now: Callable[[], float] = clock.read,
         chance: Callable[[], float] = random,
     ) -> None:
         self.letters = letters
-        self._on_due, self._end_waiting, self._is_waiting = on_due, end_waiting, is_waiting
+        self._on_due, self._ending = on_due, ending
         self._now, self._chance = now, chance
         self._collectors: Mapping[str, Collector] = {}
         self._policies: dict[str, Retry] = {}
@@ -119,13 +127,13 @@ class Retries:
             for event in self._schedule.clear():
                 self._begin_again(event)
         for event in list(self._schedule):
-            self._end_waiting(event, _left(), False)
+            self._ending.end_waiting(event, _left(), False)
 
     def give_up(self, error: QueueShutDown) -> None:
         """End what is scheduled, and have nothing tried again."""
         self._is_draining = self.is_giving_up = True
         for event in list(self._schedule):
-            self._end_waiting(event, another(error), False)
+            self._ending.end_waiting(event, another(error), False)
 
     def close(self) -> None:
         """End the timers."""
@@ -137,10 +145,15 @@ class Retries:
     def hold(self, event: CollectorEvent, due: float) -> None:
         """Keep an event until its next attempt is due."""
         self.returned += 1
-        self.resume(event, due)
+        self._place(event, due)
 
     def resume(self, event: CollectorEvent, due: float) -> None:
         """Keep an event that waited when an earlier program ended."""
+        self._place(event, due)
+        if event.course is not None and event.course.deadline is not None:
+            self.watch(event, event.course.deadline)
+
+    def _place(self, event: CollectorEvent, due: float) -> None:
         event.move_to(self)
         self._schedule.add(event, due)
 
@@ -150,7 +163,7 @@ class Retries:
 
     def cancel_event(self, event: CollectorEvent) -> bool:
         """End an event that waits here."""
-        self._end_waiting(event, EventCancelled("the event was cancelled before it was in a handler"), True)
+        self._ending.end_waiting(event, EventCancelled("the event was cancelled before it was in a handler"), True)
         return True
 
     def note_waiter(self) -> None:
@@ -170,7 +183,7 @@ class Retries:
         self._deadlines.discard(event)
 
     def _expire(self, event: CollectorEvent) -> None:
-        if not self._is_waiting(event):
+        if not self._ending.is_waiting(event):
             return
         course, what = event.course, "event"
         if course is not None and course.due:
@@ -178,7 +191,7 @@ class Retries:
             for key in course.due:
                 result = _error_of(course.results, key)
                 self._bury(event, key, course.attempts[key], DEADLINE, result)
-        self._end_waiting(event, DeadlineExceeded(f"the {what} was not begun before the deadline"), True)
+        self._ending.end_waiting(event, DeadlineExceeded(f"the {what} was not begun before the deadline"), True)
 
     # The end of an attempt
 

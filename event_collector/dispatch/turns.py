@@ -60,6 +60,11 @@ class Turns:
         self.schedule()
         return True
 
+    def end_slice(self) -> None:
+        """Have no more events begin in this turn."""
+        self.schedule()
+        self.ends = 0.0
+
     def rest(self) -> None:
         """Keep the next event out of the fast lane: whoever watches the queue rests, and has to be woken."""
         self.ends = 0.0

@@ -1,9 +1,13 @@
 """The gate of a queue: may a sender come in, must it wait, is it refused."""
 
 from math import inf
+from typing import TYPE_CHECKING
 
 from event_collector.events.capacity import WAIT, Capacity, Turnstile
 from event_collector.values.refusals import QueueShutDown, another
+
+if TYPE_CHECKING:
+    from event_collector.events.start_reminder import StartReminder
 
 
 class Gate:
@@ -23,16 +27,31 @@ class Gate:
 
     """
 
-    __slots__ = ("_always_crowded", "_capacity", "_turnstile", "crowded", "drops", "is_bounded", "overflow", "refusal")
+    __slots__ = (
+        "_always_crowded",
+        "_capacity",
+        "_reminder",
+        "_turnstile",
+        "crowded",
+        "drops",
+        "is_bounded",
+        "overflow",
+        "refusal",
+    )
 
     def __init__(self, max_queue_size: int, overflow: str) -> None:
         self._capacity = Capacity(max_queue_size)
         self._turnstile = Turnstile()
         self.refusal: QueueShutDown | None = None
+        self._reminder: StartReminder | None = None
         self.is_bounded = max_queue_size > 0
         self.overflow = overflow
         self.drops = self.is_bounded and overflow != WAIT
         self.crowded = self._always_crowded = self.is_bounded
+
+    def remind(self, reminder: "StartReminder | None") -> None:
+        """Set who reminds senders that wait; None once the queue has started."""
+        self._reminder = reminder
 
     # Refusal
 
@@ -65,6 +84,8 @@ class Gate:
     async def wait(self) -> None:
         """Take a place as soon as there is one, or wait for a turn of the loop. Cancelled, no place is taken."""
         self.check()
+        if self._reminder is not None and self.must_wait:
+            self._reminder.remind()
         if not self.is_bounded:
             await self._turnstile.wait()
         elif self.drops:

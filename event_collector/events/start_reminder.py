@@ -1,6 +1,6 @@
 """The reminder for a program that waits for a queue which it has not started."""
 
-from asyncio import _get_running_loop
+import asyncio
 from typing import Any, Final
 
 PATIENCE: Final = 0.8
@@ -23,10 +23,14 @@ class StartReminder:
 
     def remind(self) -> None:
         """Note that somebody waits, in the running event loop, if there is one."""
-        loop = _get_running_loop()
-        if loop is not None and not self._is_armed and not self.begun:
-            self._is_armed = True
-            loop.call_later(PATIENCE, self._look)
+        if self._is_armed or self.begun:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # nothing can be waited for where no loop runs
+            return
+        self._is_armed = True
+        loop.call_later(PATIENCE, self._look)
 
     def _look(self) -> None:
         if not self.begun:

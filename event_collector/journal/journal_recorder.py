@@ -15,8 +15,8 @@ from event_collector.handlers.attempt import Attempt
 from event_collector.handlers.collector import Collector
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
-from event_collector.journal.journal import Journal
 from event_collector.journal.journal_codec import JournalCodec
+from event_collector.journal.journal_options import Journal
 from event_collector.journal.recovered import Recovered, Unfinished
 from event_collector.journal.running_page import RunningPage
 from event_collector.journal.stored_event import StoredEvent, StoredLetter, StoredProgress
@@ -93,7 +93,7 @@ class JournalRecorder:
         """Queue the unfinished events, and accept events from now on. The dispatcher is open."""
         self._log_recovered(recovered)
         event_ids.reserve(recovered.last_id)
-        self._journal.recorder = self
+        self._journal.attach(self.acknowledge)
         self._is_open = True
         for letter in recovered.letters:
             if letter not in letters:
@@ -136,7 +136,8 @@ class JournalRecorder:
 
     async def close(self) -> None:
         """Write what is left and close the file."""
-        self._is_open, self._journal.recorder = False, None
+        self._is_open = False
+        self._journal.attach(None)
         is_written = True
         if self._writer is not None:
             if self._page is not None and self._page.highest_id:

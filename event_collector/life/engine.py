@@ -22,9 +22,10 @@ from event_collector.handlers.delivery import DeliveryPlan
 from event_collector.handlers.lifecycle import Lifecycles, raise_all
 from event_collector.handlers.router import Router, is_handler_task
 from event_collector.life.open_tiers import Tiers, insist
+from event_collector.life.reports import CANCEL_GRACE, Reports
 from event_collector.life.scaling import make_law
 from event_collector.life.settings import Settings
-from event_collector.sizing.monitor import HISTORY, Monitor, Reporter
+from event_collector.sizing.monitor import HISTORY, Monitor
 from event_collector.tiers.workers.worker_tier import seal_adaptive
 from event_collector.values.clock import clock
 from event_collector.values.errors import EventCollectorException
@@ -46,9 +47,6 @@ DRAINING: Final = "draining"
 _KEEPERS: set["asyncio.Task[None]"] = set()
 """The keepers that run. An event loop itself does not hold its tasks: of a queue that nobody else holds, or only
 its publisher, the keeper would be destroyed, and the lifecycles with it."""
-
-CANCEL_GRACE = 1.0
-"""Seconds that cancelled handlers get to end, once the time of a drain is up, before they are abandoned."""
 
 SHOWN = 5
 """Last changes of size that the metrics show."""
@@ -96,7 +94,7 @@ class Engine:
         self._collectors, self._router = collectors, router
         self._journal, self._letters = journal, letters
         self._law, self._log = law, log
-        self._on_started, self._on_ended, self._on_report = on_started, on_ended, on_report
+        self._on_started, self._on_ended = on_started, on_ended
         self._keeper: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
         self._starters = 0
@@ -105,7 +103,7 @@ class Engine:
         self._hurried = False
         self._monitor: Monitor | None = None
         self._tiers = Tiers(settings, dispatcher, self._redirect, log)
-        self._reports: set[asyncio.Task[None]] = set()
+        self.reports = Reports(settings.report_interval, self.metrics, on_report, log)
         self._errors: list[Exception] = []
         self._last = NOTHING
         self.socket: MonitorSocket | None = None
@@ -212,8 +210,9 @@ class Engine:
         """Return whether start or end wait for this task, so that it cannot wait for them."""
         if task is None:
             return False
-        in_handler = is_handler_task(task, self._router) or self._dispatcher.is_in_handler(task)
-        return in_handler or task is self._keeper or task in self._reports
+        handlers = self._dispatcher.handlers
+        in_handler = is_handler_task(task, self._router) or (handlers is not None and handlers.has(task))
+        return in_handler or task is self._keeper or task in self.reports
 
     def _take_errors(self) -> list[Exception]:
         errors, self._errors = self._errors, []
@@ -266,7 +265,6 @@ class Engine:
         self._errors = []
         self._lifecycles = Lifecycles()
         self._tiers = tiers = Tiers(self._settings, self._dispatcher, self._redirect, self._log)
-        self._reporter: Reporter | None = None
         seal_adaptive(everyone)
         self.state = STARTING
         if self.socket is not None:
@@ -296,9 +294,7 @@ class Engine:
         self.running, self.state = True, RUNNING
         if self._journal is not None and recovered is not None:
             self._journal.restore(recovered, self._letters)
-        if self._settings.report_interval > 0:
-            self._reporter = Reporter(self._settings.report_interval, self._report)
-            self._reporter.start(loop)
+        self.reports.start(loop)
 
     def _law_for(self, tiers: Tiers) -> ScalingLaw:
         if self._law is not None:
@@ -358,8 +354,7 @@ class Engine:
             self._dispatcher.abandon(error)
 
     async def _close(self, timeout: float | None) -> None:
-        if self._reporter is not None:
-            self._reporter.stop()
+        self.reports.stop()
         if self._monitor is not None:
             self._monitor.stop()
         if self.running:
@@ -367,7 +362,7 @@ class Engine:
         await self._tiers.close(timeout)
         try:
             self._errors += await self._lifecycles.leave()
-            await insist(partial(self._end_reports, timeout))
+            await insist(partial(self.reports.finish, timeout))
         finally:
             if self._journal is not None:
                 await insist(self._journal.close)
@@ -377,27 +372,6 @@ class Engine:
             self.running, self.state = False, STOPPED
             if self.socket is not None:
                 self.socket.close()
-
-    async def _end_reports(self, timeout: float | None) -> None:
-        for limit in (timeout, CANCEL_GRACE):
-            if self._reports:
-                await asyncio.wait(self._reports, timeout=limit)
-            for report in self._reports:
-                report.cancel()
-
-    def _report(self) -> None:
-        metrics = self.metrics()
-        fields = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
-        timestamp = fields.pop("timestamp").isoformat()
-        fields["changes"] = [str(change) for change in metrics.changes]
-        self._log.info("collector queue metrics", metrics_timestamp=timestamp, **fields)
-        self.tell(self._on_report(metrics))
-
-    def tell(self, telling: Coroutine[Any, Any, None]) -> None:
-        """Have the message bus tell something, beside all else; the end waits for it."""
-        report = asyncio.Task(telling, name="queue report")
-        self._reports.add(report)
-        report.add_done_callback(self._reports.discard)
 
 
 def _is_here(collector: Collector) -> bool:

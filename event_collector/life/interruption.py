@@ -6,13 +6,18 @@ import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from event_collector.values.errors import ConfigError
 from event_collector.values.refusals import QueueShutDown
 
-if TYPE_CHECKING:
-    from event_collector.queue import CollectorQueue
+
+class Stoppable(Protocol):
+    """A queue, as far as its end goes."""
+
+    async def shut_down_queue(self) -> None:
+        """End."""
+
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -83,7 +88,7 @@ class Interruption:
 
 @asynccontextmanager
 async def drain_on_signal(
-    queue: "CollectorQueue", signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT)
+    queue: Stoppable, signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT)
 ) -> AsyncIterator[Interruption]:
     """End the queue in an orderly way when the process is asked to end.
 
@@ -124,7 +129,7 @@ async def drain_on_signal(
             draining.result()
 
 
-async def _drain(queue: "CollectorQueue", interruption: Interruption) -> None:
+async def _drain(queue: Stoppable, interruption: Interruption) -> None:
     await interruption.wait()
     await queue.shut_down_queue()
 

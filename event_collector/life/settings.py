@@ -22,7 +22,7 @@ from event_collector_workers.limits import WorkerLimits
 if TYPE_CHECKING:
     import os
 
-    from event_collector.journal.journal import Journal
+    from event_collector.journal.journal_options import Journal
 
 DEFAULT_MIN_CONSUMERS: Final = 1
 DEFAULT_MAX_CONSUMERS: Final = 100_000

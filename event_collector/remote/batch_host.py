@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from event_collector.handlers.frames import hide_modules, stack_text
+from event_collector.handlers.stack_frames import hide_modules, stack_text
 from event_collector.remote.codec import encode_raised
 from event_collector.remote.host import Host, open_host
 
@@ -226,14 +226,14 @@ def _reply(done: list[tuple[bytes, float]]) -> BatchReply:
     return BatchReply([answer for answer, _ in done], [seconds for _, seconds in done])
 
 
-class _Thread(threading.local):
+class _OpenCollectors(threading.local):
     """The collectors that a thread has opened, by name of the setup and whether they are watched."""
 
     def __init__(self) -> None:
         self.open: dict[tuple[str, bool], _DirectHost | _WatchedHost] = {}
 
 
-_thread = _Thread()
+_thread = _OpenCollectors()
 _lock = threading.Lock()
 _finalizers: dict[str, list[Callable[[], Any]]] = {}
 """The finalizers of the collectors that any thread of this process has opened; guarded by the lock."""

@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from event_collector.handlers.frames import strip_frames
 from event_collector.handlers.signature import type_name
+from event_collector.handlers.stack_frames import strip_frames
 from event_collector.remote.remote_exceptions import ExceptionParts, presentable, put_together, take_apart, text_of
 from event_collector.remote.trace_context import CARRIER
 from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError

@@ -11,10 +11,10 @@ from contextvars import Context as ContextVars
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from event_collector.handlers.frames import hide_modules
 from event_collector.handlers.lifecycle import make_manager
 from event_collector.handlers.running_event import RunningEvent, register_finder
 from event_collector.handlers.signature import describe_timeout
+from event_collector.handlers.stack_frames import hide_modules
 from event_collector.handlers.value_handler import ValueHandler
 from event_collector.remote.codec import PLAIN, Buffer, Parts, PayloadDecoder, encode_raised, encode_result
 from event_collector.remote.setup import Setup
@@ -147,14 +147,14 @@ class Host:
         return self._loop
 
 
-class _Thread(threading.local):
+class _OpenHosts(threading.local):
     """The collectors that a thread has opened; at most one of them processes an event."""
 
     def __init__(self) -> None:
         self.hosts: WeakSet[Host] = WeakSet()
 
 
-_thread = _Thread()
+_thread = _OpenHosts()
 
 
 def _find_running_event() -> RunningEvent | None:

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import Context as ContextVars
 from typing import Any
 
-from event_collector.handlers.frames import hide_modules
+from event_collector.handlers.stack_frames import hide_modules
 
 hide_modules(__name__, asyncio.BaseEventLoop.__module__, asyncio.Runner.__module__, asyncio.Handle.__module__)
 

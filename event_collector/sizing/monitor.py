@@ -6,7 +6,7 @@ It runs only while there is something to do. An idle queue at its minimum has no
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import process_time, thread_time
 from types import FrameType
 from typing import Any, Protocol
@@ -38,6 +38,9 @@ FAILED_INTERVAL = 1.0
 
 LAG_MEMORY = 0.15
 """Seconds over which the lateness of the loop is averaged. Longer takes waiting for the loop for waiting for others."""
+
+TURNS = 3
+"""Turns of the loop measured after a look: an event may take as many from its sender to its handler and back."""
 
 TIMER_GRAIN = 0.002
 """Seconds that a timer may be late on a loop with nothing to do: event loops round to milliseconds."""
@@ -122,6 +125,7 @@ class Monitor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due = self._looked = 0.0
         self._lag = self._turn = 0.0
+        self._ended = 0  # attempts that had ended at the last look
         self._cost = 0.0  # seconds of CPU time that a look takes
         self._shares = LoopShares(log)
         self._changes = changes
@@ -186,7 +190,8 @@ class Monitor:
         late, self._turn = max(now - self._due - TIMER_GRAIN, self._turn), 0.0
         # By time, not by looks: a loop that is held up has few of them.
         self._lag += -math.expm1((self._looked - now) / LAG_MEMORY) * (max(0.0, late) - self._lag)
-        if self._loop is not None and self._figures.active:  # else it would wake a loop that sleeps
+        ended, self._ended = self._ended, self._figures.attempts
+        if self._loop is not None and (self._figures.active or self._ended != ended):  # else the loop may sleep
             self._loop.call_soon(self._measure_turn, now)
         self._meter.sample(now, self.counts())
         plan, failure = None, None
@@ -211,9 +216,12 @@ class Monitor:
         else:
             self._rest(True)
 
-    def _measure_turn(self, began: float) -> None:
+    def _measure_turn(self, began: float, turns: int = TURNS) -> None:
         """Note how long what is ready waits for its turn; uvloop's timers, by a clock of its own, do not tell."""
-        self._turn = clock.now() - began
+        now = clock.now()
+        self._turn = max(self._turn, now - began)
+        if turns > 1 and self._loop is not None:
+            self._loop.call_soon(self._measure_turn, now, turns - 1)
 
     def _rest(self, idle: bool) -> None:
         self._dispatcher.rest(idle)
@@ -308,26 +316,3 @@ class Monitor:
             queued=queued,
             running=running,
         )
-
-
-class Reporter:
-    """Calls `report` every `interval` seconds, until it is stopped."""
-
-    def __init__(self, interval: float, report: Callable[[], None]) -> None:
-        self._interval = interval
-        self._report = report
-        self._timer: asyncio.TimerHandle | None = None
-
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Report for the first time after one interval."""
-        self._timer = loop.call_later(self._interval, self._fire, loop)
-
-    def stop(self) -> None:
-        """Report no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.start(loop)
-        self._report()

@@ -23,7 +23,9 @@ from typing import Any
 from event_collector.tiers.workers.worker_tier import pool_factory
 from event_collector.values.clock import clock
 from event_collector_workers.child.workplace import resolve
-from event_collector_workers.errors import (
+from event_collector_workers.job import Buffer, Job, Task, TaskSpec
+from event_collector_workers.pool.listener import PoolListener
+from event_collector_workers.pool_errors import (
     JobCancelled,
     JobTimeout,
     PoolBroken,
@@ -33,8 +35,6 @@ from event_collector_workers.errors import (
     WorkerPoolError,
     WorkerStartError,
 )
-from event_collector_workers.job import Buffer, Job, Task, TaskSpec
-from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.statistics import PoolStatistics
 
 

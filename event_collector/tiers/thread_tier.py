@@ -62,13 +62,13 @@ class ThreadTier:
         self._free.release()
 
 
-class _Thread(threading.local):
+class _ThreadEvent(threading.local):
     """The event in the handler of a thread."""
 
     event: RunningEvent | None = None
 
 
-_thread = _Thread()
+_thread = _ThreadEvent()
 register_finder(lambda: _thread.event)
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from event_collector.benchmark.figures import (
+from event_collector.benchmark.trial import SubjectFailed
+from event_collector.benchmark.trial_figures import (
     Contender,
     HandlerProfile,
     Measured,
@@ -11,7 +12,6 @@ from event_collector.benchmark.figures import (
     RoundResult,
     TransferCost,
 )
-from event_collector.benchmark.trial import SubjectFailed
 
 COROUTINE = Contender("coroutine")
 REWRITTEN = Contender("coroutine", rewritten=True)

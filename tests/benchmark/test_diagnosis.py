@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from event_collector.benchmark.diagnosis import Bound, bound_of
-from event_collector.benchmark.figures import Contender, HandlerProfile, TransferCost
+from event_collector.benchmark.trial_figures import Contender, HandlerProfile, TransferCost
 
 from .hand_made import COMPUTING, COROUTINE, THREAD, TINY, WAITING, measured, process
 

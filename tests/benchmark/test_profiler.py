@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from event_collector import Context, Payload
-from event_collector.benchmark.figures import HandlerProfile
 from event_collector.benchmark.profiler import Profiler
+from event_collector.benchmark.trial_figures import HandlerProfile
 
 SPINNERS = 8
 

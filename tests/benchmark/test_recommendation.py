@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from event_collector.benchmark.diagnosis import Bound
-from event_collector.benchmark.figures import Contender, HandlerProfile, Measured
 from event_collector.benchmark.recommendation import Recommendation, recommend
 from event_collector.benchmark.report import Environment, make_report
+from event_collector.benchmark.trial_figures import Contender, HandlerProfile, Measured
 
 from .hand_made import COMPUTING, COROUTINE, REWRITTEN, THREAD, TINY, WAITING, a_round, measured, process
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from event_collector.benchmark.figures import Contender, Measured, RoundOrder, RoundResult
 from event_collector.benchmark.recommendation import recommend
 from event_collector.benchmark.trial import Trial, contenders_of, worker_counts
+from event_collector.benchmark.trial_figures import Contender, Measured, RoundOrder, RoundResult
 
 from .hand_made import COROUTINE, REWRITTEN, THREAD, Clock, Model, PretendedSubject, process
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from event_collector.handlers import frames
+from event_collector.handlers import stack_frames as frames
 from tests.event_collector.sample_exceptions import Frozen
 
 

@@ -22,7 +22,7 @@ from event_collector import (
 )
 from event_collector.handlers.attempt import Attempt
 from event_collector.handlers.retry import decide
-from event_collector_workers.errors import PoolBroken
+from event_collector_workers.pool_errors import PoolBroken
 from tests.event_collector.sample_attempts import echo_async
 
 seconds = st.floats(0, 1e6)

@@ -9,7 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from event_collector_workers.errors import (
+    from event_collector_workers.executor.scaled_executor import ScaledProcessPoolExecutor
+    from event_collector_workers.job import Job, Task, TaskSpec
+    from event_collector_workers.limits import WorkerLimits
+    from event_collector_workers.pool.listener import PoolListener
+    from event_collector_workers.pool.worker_pool import WorkerPool
+    from event_collector_workers.pool_errors import (
         JobCancelled,
         JobTimeout,
         PoolBroken,
@@ -19,11 +24,6 @@ if TYPE_CHECKING:
         WorkerPoolError,
         WorkerStartError,
     )
-    from event_collector_workers.executor.scaled_executor import ScaledProcessPoolExecutor
-    from event_collector_workers.job import Job, Task, TaskSpec
-    from event_collector_workers.limits import WorkerLimits
-    from event_collector_workers.pool.listener import PoolListener
-    from event_collector_workers.pool.worker_pool import WorkerPool
     from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
 __all__ = [
@@ -47,7 +47,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "errors": "JobCancelled JobTimeout PoolBroken PoolClosed TaskError WorkerCrashed WorkerPoolError WorkerStartError",
+    "pool_errors": "JobCancelled JobTimeout PoolBroken PoolClosed TaskError WorkerCrashed WorkerPoolError "
+    "WorkerStartError",
     "executor.scaled_executor": "ScaledProcessPoolExecutor",
     "job": "Job Task TaskSpec",
     "limits": "WorkerLimits",

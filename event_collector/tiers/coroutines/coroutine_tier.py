@@ -15,9 +15,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 from event_collector.handlers.collector import Collector
-from event_collector.handlers.frames import hide_modules, strip_frames
 from event_collector.handlers.mismatch import explain_mismatch
 from event_collector.handlers.running_event import RunningEvent
+from event_collector.handlers.stack_frames import hide_modules, strip_frames
 from event_collector.tiers.coroutines.handler_task import IS_EAGER, HandlerTask
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.refusals import QueueShutDown
@@ -29,21 +29,24 @@ if TYPE_CHECKING:
     from event_collector.handlers.delivery import DeliveryPlan
 
 _BROADCAST = Delivery.BROADCAST
+MOST_UNSTARTED: Final = 64
+"""Handlers that may wait for their first step, on Python 3.11: so many steps come together in one turn of the loop."""
+
 _GIVEN_UP: Final = "the task of the handler was cancelled: the event runs again at the next start"
 
 
-class Ending(Protocol):
+class EventEnding(Protocol):
     """What ends events, as the coroutine tier sees it."""
 
     def ended(self, event: "CollectorEvent", results: ResultList, /) -> None:
         """Take the results of an event whose handlers have ended."""
 
 
-class Events(Protocol):
+class EventOwner(Protocol):
     """The owner of the events, as the coroutine tier sees it."""
 
     @property
-    def ending(self) -> Ending:
+    def ending(self) -> EventEnding:
         """What ends them."""
 
     @property
@@ -53,8 +56,16 @@ class Events(Protocol):
     def go_on(self) -> None:
         """Begin the events that wait, as far as they may."""
 
-    async def time_left(self) -> None:
-        """Wait until this turn of the loop has time for another event."""
+    @property
+    def turns(self) -> "LoopTurns":
+        """The time that events have in a turn of the loop."""
+
+
+class LoopTurns(Protocol):
+    """The turns of the loop, as the coroutine tier sees them."""
+
+    def end_slice(self) -> None:
+        """Have no more events begin in this turn."""
 
 
 class Attempts(Protocol):
@@ -87,12 +98,13 @@ class CoroutineTier:
         "_plan",
         "_route",
         "_tasks",
+        "_unstarted",
         "is_stepping",
         "loop",
     )
 
     def __init__(
-        self, events: Events, loop: asyncio.AbstractEventLoop, plan: "DeliveryPlan", *, is_recorded: bool
+        self, events: EventOwner, loop: asyncio.AbstractEventLoop, plan: "DeliveryPlan", *, is_recorded: bool
     ) -> None:
         self._events, self.loop = events, loop
         self._ended = events.ending.ended
@@ -102,6 +114,7 @@ class CoroutineTier:
         self._route: Callable[..., Any] = plan.router.handle_event
         self._tasks: set[HandlerTask] = set()
         self.is_stepping = False
+        self._unstarted = 0  # tasks that have not taken their first step; on Python 3.11 only
 
     def follow(self, plan: "DeliveryPlan") -> None:
         """Deliver by another plan from now on."""
@@ -117,15 +130,20 @@ class CoroutineTier:
         if event.place is task:  # it waits for something: asyncio itself holds no task
             self._tasks.add(task)
             if not IS_EAGER:
-                task.add_done_callback(self._see_end)
+                self._note_unstarted(task)
+
+    def _note_unstarted(self, task: HandlerTask) -> None:
+        """Count a task that takes its first step in the next turn, in the order of the events."""
+        task.add_done_callback(self._see_end)
+        self._unstarted += 1
+        if self._unstarted >= MOST_UNSTARTED:
+            self._events.turns.end_slice()
 
     def _see_end(self, task: "asyncio.Task[None]") -> None:
         """End the event of a task that was cancelled before its first step."""
         if isinstance(task, HandlerTask) and task.event.place is task:
-            error = task.error or asyncio.CancelledError()
-            self._ended(task.event, ResultList((Error(error),)))
-            self._tasks.discard(task)
-            self._events.go_on()
+            self._unstarted -= 1
+            self._end(task.event, ResultList((Error(task.error or asyncio.CancelledError()),)))
 
     async def _handle(self, event: "CollectorEvent") -> None:
         direct, is_failed = self._direct, False
@@ -164,8 +182,7 @@ class CoroutineTier:
                 await asyncio.sleep(0)
 
     async def _handle_later(self, event: "CollectorEvent") -> None:
-        """Handle an event that this turn of the loop may have no time left for, as its task begins by itself."""
-        await self._events.time_left()
+        self._unstarted -= 1
         await self._handle(event)
 
     def _end(self, event: "CollectorEvent", results: ResultList) -> None:

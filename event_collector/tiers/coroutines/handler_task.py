@@ -19,7 +19,7 @@ IS_EAGER: Final = sys.version_info >= (3, 12)
 NAME: Final = "event handler"
 
 
-class Tier(Protocol):
+class TaskTier(Protocol):
     """The tier that makes a task."""
 
     loop: asyncio.AbstractEventLoop
@@ -44,7 +44,7 @@ class HandlerTask(asyncio.Task[None]):
     __slots__ = ("_error", "event", "tier")
 
     def __init__(
-        self, event: "CollectorEvent", coroutine: Coroutine[Any, Any, None], tier: Tier, variables: ContextVars
+        self, event: "CollectorEvent", coroutine: Coroutine[Any, Any, None], tier: TaskTier, variables: ContextVars
     ) -> None:
         self.event, self.tier = event, tier
         event.place = self  # CollectorEvent.move_to()

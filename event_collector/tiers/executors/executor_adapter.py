@@ -76,18 +76,3 @@ class ExecutorAdapter:
 
     async def refresh(self) -> None:
         """Look how many slots there are."""
-
-
-def adapter_of(executor: Executor) -> ExecutorAdapter:
-    """Return the adapter for an executor.
-
-    Raises:
-        ConfigError: it cannot be used as it is.
-
-    """
-    if type(executor).__module__ == "distributed.cfexecutor":
-        from event_collector.tiers.executors.dask.cluster import DaskAdapter
-
-        as_it_is: Any = executor
-        return DaskAdapter(as_it_is)
-    return ExecutorAdapter(executor)

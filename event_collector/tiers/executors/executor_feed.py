@@ -25,7 +25,7 @@ from event_collector.tiers.executors.batching import BATCH_BYTES, DEPTH, next_li
 from event_collector.tiers.executors.executor_adapter import ExecutorAdapter
 from event_collector.values.errors import EncodeError, HandlerTimeout
 from event_collector.values.payload import Payload
-from event_collector_workers.errors import WorkerCrashed
+from event_collector_workers.pool_errors import WorkerCrashed
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -38,7 +38,7 @@ _SUSPECTS: Final = (f"{WorkerCrashed.__name__}:", f"{HandlerTimeout.__name__}:")
 """How the last attempt of an event ended that travels alone now: whatever was with it would share its fate."""
 
 
-class _Entry:
+class _QueuedEvent:
     """An event that waits, or is in a task."""
 
     __slots__ = ("alone", "body", "outcome")
@@ -50,19 +50,19 @@ class _Entry:
 class Line:
     """The events of one collector that wait for a task."""
 
-    def __init__(self, collector: Collector, feed: "Feed") -> None:
+    def __init__(self, collector: Collector, feed: "ExecutorFeed") -> None:
         self.collector, self.feed = collector, feed
         self.setup = seal(collector, shares_main=feed.adapter.shares_main)
         self.name = f"{collector.key}-{sha256(self.setup).hexdigest()[:16]}{feed.adapter.tag}"
         self.limit = 1
-        self.waiting: deque[_Entry] = deque()
+        self.waiting: deque[_QueuedEvent] = deque()
         self._decode = ReplyDecoder(collector.result_type, collector.key)
 
     async def run(self, payload: Payload[Any]) -> Any:
         """Have an event processed, and return the outcome of its handler."""
         collector = self.collector
         body, _ = encode_payload(payload, collector.key, running_id(), inline=True)
-        entry = _Entry(body, asyncio.get_running_loop().create_future(), _is_suspect(payload))
+        entry = _QueuedEvent(body, asyncio.get_running_loop().create_future(), _is_suspect(payload))
         self.waiting.append(entry)
         collector.usage.began()
         try:
@@ -75,10 +75,10 @@ class Line:
         finally:
             collector.usage.left()
 
-    def take(self, free: int | None) -> list[_Entry]:
+    def take(self, free: int | None) -> list[_QueuedEvent]:
         """Return the events of the next task; none if all that waited were withdrawn."""
         most = size_of_batch(len(self.waiting), free, self.limit)
-        batch: list[_Entry] = []
+        batch: list[_QueuedEvent] = []
         size = 0
         while self.waiting and len(batch) < most:
             entry = self.waiting[0]
@@ -99,7 +99,7 @@ class _Batch:
 
     __slots__ = ("entries", "future", "line", "timer")
 
-    def __init__(self, line: Line, entries: list[_Entry], future: "Future[bytes]") -> None:
+    def __init__(self, line: Line, entries: list[_QueuedEvent], future: "Future[bytes]") -> None:
         self.line, self.entries = line, entries
         self.future: Future[bytes] | None = future
         self.timer: asyncio.TimerHandle | None = None
@@ -116,7 +116,7 @@ class _Batch:
             self.timer.cancel()
 
 
-class Feed:
+class ExecutorFeed:
     """What one executor has to do. All of it happens in the thread of the event loop."""
 
     def __init__(self, adapter: ExecutorAdapter) -> None:
@@ -201,7 +201,7 @@ class Feed:
                 return self._lines[self._turn]
         return None
 
-    def _send(self, line: Line, entries: list[_Entry]) -> None:
+    def _send(self, line: Line, entries: list[_QueuedEvent]) -> None:
         bodies = [entry.body for entry in entries]
         try:
             future = self.adapter.submit(line.name, line.setup, bodies, line.collector.timeout)
@@ -308,7 +308,7 @@ def _crashed(key: str, worker: str) -> WorkerCrashed:
     )
 
 
-def _fail(line: Line, entries: Sequence[_Entry], error: BaseException) -> None:
+def _fail(line: Line, entries: Sequence[_QueuedEvent], error: BaseException) -> None:
     for entry in entries:
         if not entry.outcome.done():
             line.collector.usage.took(0.0)

@@ -5,8 +5,8 @@ from concurrent.futures import Executor
 from typing import Any
 
 from event_collector.handlers.collector import Collector
-from event_collector.tiers.executors.executor_adapter import adapter_of
-from event_collector.tiers.executors.executor_feed import Feed, Line
+from event_collector.tiers.executors.executor_adapter import ExecutorAdapter
+from event_collector.tiers.executors.executor_feed import ExecutorFeed, Line
 from event_collector.tiers.thread_tier import call_in_thread, no_coroutine
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
@@ -25,13 +25,13 @@ class ExecutorTier:
     """
 
     def __init__(self, collectors: list[Collector]) -> None:
-        self._feeds: dict[Any, Feed] = {}
+        self._feeds: dict[Any, ExecutorFeed] = {}
         self._lines: dict[Collector, Line] = {}
         for collector in collectors:
             executor = _executor_of(collector)
             if collector.is_batched:
-                adapter = adapter_of(executor)
-                feed = self._feeds.setdefault(adapter.identity, Feed(adapter))
+                adapter = _adapter_of(executor)
+                feed = self._feeds.setdefault(adapter.identity, ExecutorFeed(adapter))
                 self._lines[collector] = feed.add(collector)
             elif collector.asynchronous:
                 raise no_coroutine(collector)
@@ -86,3 +86,18 @@ def _executor_of(collector: Collector) -> Executor:
     if collector.executor is None:
         raise ConfigError(f"collector {collector.key!r} has mode={collector.mode!r}, not an executor")
     return collector.executor
+
+
+def _adapter_of(executor: Executor) -> ExecutorAdapter:
+    """Return the adapter for an executor.
+
+    Raises:
+        ConfigError: it cannot be used as it is.
+
+    """
+    if type(executor).__module__ == "distributed.cfexecutor":
+        from event_collector.tiers.executors.dask.cluster import DaskAdapter
+
+        client_executor: Any = executor
+        return DaskAdapter(client_executor)
+    return ExecutorAdapter(executor)

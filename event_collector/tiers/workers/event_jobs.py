@@ -10,15 +10,15 @@ from event_collector.values.errors import EventCancelled
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Result, failure
-from event_collector_workers.errors import JobCancelled, JobTimeout, PoolClosed, WorkerPoolError
 from event_collector_workers.job import Job
 from event_collector_workers.limits import WorkerLimits
+from event_collector_workers.pool_errors import JobCancelled, JobTimeout, PoolClosed, WorkerPoolError
 
 if TYPE_CHECKING:
     from event_collector.events.event import CollectorEvent
 
 
-class Events(Protocol):
+class ResultSink(Protocol):
     """The owner of the events, as the worker tier sees it."""
 
     def ended_many(self, ended: "list[tuple[CollectorEvent, Result[Any], float]]", /) -> None:
@@ -45,7 +45,7 @@ class CollectorTask:
         number: int,
         collector: Collector,
         limits: WorkerLimits | None,
-        events: Events,
+        events: ResultSink,
         cancel: Callable[[Job], bool],
     ) -> None:
         self.number, self.key, self.timeout = number, collector.key, collector.timeout

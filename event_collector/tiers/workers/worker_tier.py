@@ -15,12 +15,11 @@ from event_collector.remote.codec import encode_payload
 from event_collector.remote.host import open_host
 from event_collector.remote.host_loop import HostLoop
 from event_collector.remote.setup import is_decorated, seal
-from event_collector.tiers.workers.event_jobs import CallJob, CollectorTask, EventJob, Events
+from event_collector.tiers.workers.event_jobs import CallJob, CollectorTask, EventJob, ResultSink
 from event_collector.tiers.workers.worker_reading import WorkerReading
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
-from event_collector_workers.errors import PoolBroken, PoolClosed, WorkerPoolError, WorkerStartError
 from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.limits import apply as apply_limits
@@ -28,6 +27,7 @@ from event_collector_workers.machine import run_delay
 from event_collector_workers.pool.credit import HORIZON, LONG_HORIZON
 from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.worker_pool import WorkerPool
+from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerPoolError, WorkerStartError
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
 HOST = f"{open_host.__module__}:{open_host.__qualname__}"
@@ -86,7 +86,7 @@ class WorkerTier:
     def __init__(
         self,
         collectors: list[Collector],
-        events: Events,
+        events: ResultSink,
         *,
         min_workers: int,
         max_workers: int,
@@ -279,7 +279,7 @@ def seal_adaptive(collectors: Iterable[Collector]) -> None:
 class _PoolEvents(PoolListener):
     """What the pool tells, for the dispatcher and the log."""
 
-    def __init__(self, events: Events, tasks: "Iterable[CollectorTask]", log: Any) -> None:
+    def __init__(self, events: ResultSink, tasks: "Iterable[CollectorTask]", log: Any) -> None:
         self._events = events
         self._tasks = tuple(tasks)
         self._log = log

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection
 
-from event_collector_workers.autoscaler.consumers import ConsumerSizing
+from event_collector_workers.autoscaler.consumer_scaling import ConsumerSizing
 from event_collector_workers.autoscaler.demand import tier_load
 from event_collector_workers.autoscaler.estimates import CollectorEstimate
 from event_collector_workers.autoscaler.guard import SaturationGuard
@@ -12,7 +12,7 @@ from event_collector_workers.autoscaler.plan import Change, Plan, ScalingLimits
 from event_collector_workers.autoscaler.readings import Readings, Tier
 from event_collector_workers.autoscaler.surroundings import Surroundings
 from event_collector_workers.autoscaler.tuning import Tuning
-from event_collector_workers.autoscaler.workers import WorkerSizing
+from event_collector_workers.autoscaler.worker_scaling import WorkerSizing
 
 
 class Autoscaler:

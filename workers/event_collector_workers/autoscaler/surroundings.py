@@ -3,7 +3,7 @@
 from event_collector_workers.autoscaler.estimates import Counter, Smoothed, is_known
 from event_collector_workers.autoscaler.readings import Readings, TierReading
 from event_collector_workers.autoscaler.tuning import Tuning
-from event_collector_workers.autoscaler.workers import Budget
+from event_collector_workers.autoscaler.worker_scaling import Budget
 
 
 class Surroundings:

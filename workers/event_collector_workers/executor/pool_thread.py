@@ -21,11 +21,11 @@ from concurrent.futures import Future, wait
 from concurrent.futures.process import _RemoteTraceback
 from typing import TYPE_CHECKING, Any
 
-from event_collector_workers.errors import PoolBroken, PoolClosed, WorkerPoolError
 from event_collector_workers.executor.calls import REFERENCE, load_reply
 from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.worker_pool import WorkerPool
+from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerPoolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import psutil
 
-from event_collector_workers.errors import describe_exit
 from event_collector_workers.pool.breaker import Breaker
 from event_collector_workers.pool.credit import head_start
 from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import State, Worker, WorkerEvents
+from event_collector_workers.pool_errors import describe_exit
 
 if TYPE_CHECKING:
     import asyncio

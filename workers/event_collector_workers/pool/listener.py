@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from event_collector_workers.errors import PoolBroken
+    from event_collector_workers.pool_errors import PoolBroken
 
 
 class PoolListener:

@@ -12,11 +12,11 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from event_collector_workers.errors import JobCancelled, JobTimeout, PoolClosed, TaskError
 from event_collector_workers.pool.credit import HORIZON, SHORTEST_VISIT, credit_for, depth_for
 from event_collector_workers.pool.roster import Roster
 from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import Worker
+from event_collector_workers.pool_errors import JobCancelled, JobTimeout, PoolClosed, TaskError
 from event_collector_workers.transport.frames import Outcome, Record
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
-from event_collector_workers.errors import WorkerCrashed, describe_exit
+from event_collector_workers.pool_errors import WorkerCrashed, describe_exit
 from event_collector_workers.transport.channel import Channel, ProtocolError
 from event_collector_workers.transport.frames import (
     Kind,

@@ -18,7 +18,6 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from event_collector_workers.errors import PoolBroken, PoolClosed, WorkerStartError
 from event_collector_workers.launch.start_method import check_start_method, is_importing_main, make_launcher
 from event_collector_workers.machine import cpu_seconds
 from event_collector_workers.pool.credit import HORIZON
@@ -26,6 +25,7 @@ from event_collector_workers.pool.crew import Crew, Recycling, memory_of
 from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker import State, Worker
+from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerStartError
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 from event_collector_workers.transport.frames import Record, WorkerSetup
 

@@ -14,7 +14,7 @@ from event_collector.tiers.executors.dask.dask_task import run_claimed
 from event_collector.tiers.executors.dask.plugins import Claims, Hosts
 from event_collector.tiers.executors.executor_adapter import ExecutorAdapter
 from event_collector.values.errors import ConfigError, ExecutorLost
-from event_collector_workers.errors import WorkerCrashed
+from event_collector_workers.pool_errors import WorkerCrashed
 
 if TYPE_CHECKING:
     from distributed import Client

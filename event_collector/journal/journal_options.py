@@ -2,13 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from event_collector.events.event import CollectorEvent
 from event_collector.values.errors import ConfigError, JournalError
-
-if TYPE_CHECKING:
-    from event_collector.journal.journal_recorder import JournalRecorder
 
 SYNCHRONOUS = ("full", "normal")
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
@@ -60,8 +57,11 @@ class Journal:
         self.synchronous, self.types = synchronous, tuple(types)
         self.max_payload_bytes, self.max_crashes = max_payload_bytes, max_crashes
         self.on_replay, self.needs_acknowledgement = on_replay, acknowledge
-        self.recorder: JournalRecorder | None = None
-        """Recorder of the queue that runs with this journal. Written by that recorder."""
+        self._strike: Callable[[CollectorEvent], None] | None = None
+
+    def attach(self, strike: Callable[[CollectorEvent], None] | None) -> None:
+        """Have `strike` delete an event from the file; None while no queue runs with this journal."""
+        self._strike = strike
 
     def acknowledge(self, event: CollectorEvent) -> None:
         """Delete a finished event, whose results are safe: no later program runs it again.
@@ -73,9 +73,9 @@ class Journal:
         """
         if not self.needs_acknowledgement:
             raise ConfigError("acknowledge() is for a Journal(acknowledge=True)")
-        if self.recorder is None:
+        if self._strike is None:
             raise JournalError(f"the journal {self.path} is closed: acknowledge events while the queue runs")
-        self.recorder.acknowledge(event)
+        self._strike(event)
 
     def __repr__(self) -> str:
         return f"<Journal {self.path!r} synchronous={self.synchronous}>"

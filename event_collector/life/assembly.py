@@ -1,0 +1,66 @@
+"""Parts of a queue, made from what its user gave."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from event_collector.dispatch.retries import refuse_retries
+from event_collector.handlers.collector import Collector, CollectorList
+from event_collector.handlers.router import Router, SimpleRouter
+from event_collector.handlers.signature import describe
+from event_collector.handlers.unreached import Unreached
+from event_collector.values.errors import ConfigError
+
+if TYPE_CHECKING:
+    from event_collector.journal.journal_recorder import JournalRecorder
+    from event_collector.watching.monitor_socket import MonitorSocket
+    from event_collector.watching.snapshot import Snapshot
+
+
+def by_key(collectors: CollectorList) -> dict[str, Collector]:
+    """Return the collectors by key; ConfigError if one is no Collector, or a key occurs twice."""
+    found: dict[str, Collector] = {}
+    if isinstance(collectors, Collector):
+        raise ConfigError(f"collectors is a list: write CollectorQueue([...]) around collector {collectors.key!r}")
+    for collector in collectors:
+        if not isinstance(collector, Collector):
+            raise ConfigError(_no_collector(collector))
+        if collector.key in found:
+            raise ConfigError(f"two collectors have the key {collector.key!r}: give each a key of its own")
+        found[collector.key] = collector
+    return found
+
+
+def _no_collector(given: Any) -> str:
+    text = f"collectors is a list of Collector, not of {type(given).__name__}"
+    if not callable(given) or isinstance(given, type):
+        return text
+    name = describe(given)
+    return f"{text}: make one of the handler, Collector({name!r}, {name}), or decorate it with @collector({name!r})"
+
+
+def make_recorder(journal: Any, collectors: dict[str, Collector], log: Any) -> "JournalRecorder | None":
+    """Return the recorder of a journal, which is given itself or by its path; None without one."""
+    if journal is None:
+        return None
+    from event_collector.journal.journal_options import Journal
+    from event_collector.journal.journal_recorder import JournalRecorder
+
+    return JournalRecorder(journal if isinstance(journal, Journal) else Journal(journal), collectors, log)
+
+
+def make_socket(path: Any, look: Callable[[], "Snapshot"], log: Any) -> "MonitorSocket":
+    """Return the socket at which snapshots can be read."""
+    from event_collector.watching.monitor_socket import MonitorSocket
+
+    return MonitorSocket(path, look, log)
+
+
+def make_router(router: type[Router], collectors: dict[str, Collector], log: Any) -> Router:
+    """Return a router of the class; ConfigError if it is none, or cannot retry one collector alone."""
+    made = router(collectors)
+    if not callable(getattr(made, "handle_event", None)):
+        raise ConfigError(f"router is a class with a method handle_event(payload), not {router!r}")
+    refuse_retries(made, collectors)
+    if isinstance(made, SimpleRouter):
+        made._unreached = Unreached(log)
+    return made
