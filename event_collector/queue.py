@@ -231,7 +231,7 @@ class CollectorQueue:
             letters=self.dead_letters,
         )
         self._reminder = StartReminder(self._log)
-        self._dispatcher.attach_reminder(self._reminder)
+        self._dispatcher.remind(self._reminder)
         self._bus = MessageBus(log=self._log)
         recorder = make_recorder(journal, self.collectors, self._log)
         self._publisher = EventPublisher(self._dispatcher)

@@ -126,11 +126,8 @@ class Dispatcher:
 
     # Before the start
 
-    def attach_reminder(self, reminder: "StartReminder") -> None:
-        """Have those reminded who wait before the queue has started."""
-        self._remind(reminder)
-
-    def _remind(self, reminder: "StartReminder | None") -> None:
+    def remind(self, reminder: "StartReminder | None") -> None:
+        """Set who reminds those who wait before the queue has started; None once it has."""
         for part in (self.gate, self.backlogs, self.totals):
             part.remind(reminder)
 
@@ -155,7 +152,7 @@ class Dispatcher:
         self._loop, self._thread = loop, get_ident()
         self.plan, self._on_activity = plan, on_activity
         self.gate.open()
-        self._remind(None)
+        self.remind(None)
         self.permits.reset()
         self.turns.open(loop)
         self.retries.open(loop, plan.collectors, plan.router)
