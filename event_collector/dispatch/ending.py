@@ -17,7 +17,7 @@ from event_collector.events.backlog import Backlogs
 from event_collector.events.gate import Gate
 from event_collector.values.clock import clock
 from event_collector.values.errors import EventCancelled
-from event_collector.values.guarded import guarded
+from event_collector.values.guarded import guarded, reraise
 from event_collector.values.results import Result, ResultList, new_list, single
 
 if TYPE_CHECKING:
@@ -136,9 +136,11 @@ class Ending:
             try:
                 follow = self._retries.after(event, results)
             except Exception as exc:  # an odd exception in a result, a record that cannot be written
-                guarded("the decision on another attempt", _raise, exc)
-        in_its_task = isinstance(event.place, asyncio.Task)
-        self._totals.note_attempt(event, follow.results, clock.now())
+                guarded("the decision on another attempt", reraise, exc)
+        in_its_task, now = isinstance(event.place, asyncio.Task), clock.now()
+        if self._totals.has_waits_by_collector:
+            guarded("the times by collector", self._totals.note_waits, follow.results, now - event.created)
+        self._totals.note_attempt(event, now)
         self._permits.give_back()
         if follow.due is None:
             self.conclude(event, follow.results, on_record=follow.on_record)
@@ -179,7 +181,3 @@ class Ending:
     def cancel_waiting(self, event: "CollectorEvent") -> None:
         """End an event that waits, because it is cancelled."""
         self.end_waiting(event, EventCancelled("the event was cancelled before it was in a handler"))
-
-
-def _raise(exc: Exception) -> None:
-    raise exc

@@ -73,18 +73,20 @@ class Totals:
         """Count an event that made room."""
         self.dropped += 1
 
-    def note_attempt(self, event: "CollectorEvent", results: ResultList, now: float) -> None:
+    def note_attempt(self, event: "CollectorEvent", now: float) -> None:
         """Note the times of an attempt that has just ended."""
-        service, wait = now - event.started, now - event.created
         event.end(now)
+        service = now - event.started
         self.service_total += service
         self.service_times.append(service)
-        self.wait_times.append(wait)
-        if self._waits is not None:
-            for result in results:
-                waits = self._waits.get(getattr(result, "key", None))
-                if waits is not None:  # a router of the application may answer anything
-                    waits.append(wait)
+        self.wait_times.append(now - event.created)
+
+    def note_waits(self, results: ResultList, wait: float) -> None:
+        """Note the time from sending to the end for each collector that answered; results may be odd, and raise."""
+        for result in results:
+            waits = None if self._waits is None else self._waits.get(getattr(result, "key", None))
+            if waits is not None:  # a router of the application may answer anything
+                waits.append(wait)
 
     def finish(self, event: "CollectorEvent", results: ResultList) -> None:
         """Count the event as finished, give it its results, and wake those who wait."""

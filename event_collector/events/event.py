@@ -150,14 +150,12 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
         if self.finished == 0.0:
             self.finished = clock.now()
         if self._waiters is not None:
-            self._wake()
+            self._wake_all()
 
-    def _wake(self) -> None:
-        """Wake those who wait. One that raises is reported to its event loop, and does not keep the others waiting."""
+    def _wake_all(self) -> None:
         waiters, self._waiters = self._waiters, None
         for waiter in waiters if isinstance(waiters, dict) else (waiters,):
-            if waiter is not None and not waiter.done():
-                guarded(f"what waits for event {self.id}", waiter.set_result, None)
+            guarded("a waiter of an event", _wake, waiter)
 
     # What the places of an event note
 
@@ -246,3 +244,8 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
         return (
             f"<CollectorEvent id={self.id} priority={self.priority} payload={self.payload!r} is_done={self.is_done()}>"
         )
+
+
+def _wake(waiter: Waiter) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -12,13 +12,14 @@ import asyncio
 from collections.abc import Callable
 from contextvars import Context as ContextVars
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.mismatch import explain_mismatch
 from event_collector.handlers.running_event import RunningEvent
 from event_collector.handlers.stack_frames import hide_modules, strip_frames
 from event_collector.tiers.coroutines.handler_task import IS_EAGER, HandlerTask
+from event_collector.values.guarded import reraise
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error, Ok, ResultList, as_result, failure, new_list
@@ -164,7 +165,7 @@ class CoroutineTier:
                 is_failed = self._plan.count_errors(results)
         except BaseException as exc:
             results, is_failed = self._failed(event, exc), True
-            if isinstance(exc, GeneratorExit):  # the loop has ended without this task
+            if type(exc) is GeneratorExit:  # the loop has ended without this task
                 self._end(event, results)
                 raise
         is_first_step = self.is_stepping
@@ -204,19 +205,25 @@ class CoroutineTier:
         return self._route(event.payload)
 
     def _failed(self, event: "CollectorEvent", exc: BaseException) -> ResultList:
-        """Return the results of an event whose handler, or router, let an exception out."""
-        error = self._reason(event)
-        if not isinstance(exc, (Exception, asyncio.CancelledError)):
-            self.loop.call_soon(_raise, exc)  # KeyboardInterrupt and the like end the loop, as from any task
-        elif error is not None and isinstance(exc, asyncio.CancelledError):
+        """Return the results of an event whose handler, or router, let an exception out. Never raises."""
+        try:
+            return self._explain(event, exc)
+        except Exception:  # an exception whose parts raise: it counts all the same
+            return ResultList((Error(exc),))
+
+    def _explain(self, event: "CollectorEvent", exc: BaseException) -> ResultList:
+        kind, error = type(exc), self._reason(event)  # not isinstance(): that asks for a __class__, which may raise
+        if not issubclass(kind, (Exception, asyncio.CancelledError)):
+            self.loop.call_soon(reraise, exc)  # KeyboardInterrupt and the like end the loop, as from any task
+        elif error is not None and issubclass(kind, asyncio.CancelledError):
             return ResultList((Error(error),))
         strip_frames(exc)
         direct = self._direct
-        func, key = (direct.process, direct.key) if direct is not None else (self._route, None)
-        if direct is not None:
-            explain_mismatch(exc, direct, event.payload)
-            direct.usage.failed()
-        return ResultList((failure(exc, func, (event.payload,), {}, key),))
+        if direct is None:
+            return ResultList((failure(exc, self._route, (event.payload,), {}),))
+        direct.usage.failed()
+        explain_mismatch(exc, direct, event.payload)
+        return ResultList((failure(exc, direct.process, (event.payload,), {}, direct.key),))
 
     def _reason(self, event: "CollectorEvent") -> Exception | None:
         """Return the error that ends an event whose task was cancelled by others than its handler."""
@@ -279,10 +286,6 @@ def _as_results(answer: Any) -> ResultList:
     if isinstance(answer, list):
         return ResultList(answer)
     raise TypeError(f"a router's handle_event() returns a ResultList, not {type(answer).__name__}")
-
-
-def _raise(exc: BaseException) -> NoReturn:
-    raise exc
 
 
 hide_modules(__name__)
