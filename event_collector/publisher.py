@@ -1,4 +1,4 @@
-"""Sending events, and waiting for what becomes of them."""
+"""Sending events into a queue, and waiting for their results."""
 
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
@@ -30,21 +30,24 @@ class EventPublisher:
         self._recording = recording
 
     async def send(self, payload: Payload[Any], *, deadline: float | None = None) -> CollectorEvent:
-        """Accept the payload as an event and return it; its results come later, with `event.wait()`.
+        """Accept the payload as an event and return the event; `await event.wait()` gives its results.
 
-        Waits only while the queue is full (`max_queue_size`), in the order of the callers, and now and then for
-        one turn of the event loop, so that a flood of events leaves room for other tasks. Cancelled while it
-        waits, nothing has been accepted.
+        Waits while the queue is full (`max_queue_size`), in the order of the callers, and now and then for one turn of
+        the event loop, so that a flood of events leaves room for other tasks. With a journal it waits until the event
+        is on disk. Cancelled while it waits, nothing has been accepted.
 
         Args:
             payload: what the handlers get.
-            deadline: seconds from now, more than 0, after which no handler is to begin with it: if it still waits
-                then, also for another attempt, it ends with Error(DeadlineExceeded). What has begun goes on: that is
-                for the collector's `timeout`. None for no limit.
+            deadline: seconds from now, more than 0. An event that has not reached a handler by then, retries included,
+                ends with Error(DeadlineExceeded). A running handler is not interrupted; that is what the collector's
+                `timeout` is for. None for no limit.
 
         Raises:
             QueueShutDown: the shutdown of the queue has begun.
             ConfigError: it is not a Payload, or the deadline is not such a number.
+            JournalError: the queue has a journal, and the event could not be written, or the journal is closed because
+                the queue does not run. The event is not accepted.
+            EncodeError: the queue has a journal, which cannot store the value. The event is not accepted.
 
         """
         if deadline is not None or self._gate.crowded:
@@ -52,12 +55,16 @@ class EventPublisher:
         return self._dispatcher.accept(payload)
 
     def send_nowait(self, payload: Payload[Any], *, deadline: float | None = None) -> CollectorEvent:
-        """Accept the payload as an event, at once; `deadline` as for `send()`.
+        """Accept the payload as an event at once, and return the event; `deadline` as for `send()`.
+
+        With a journal the event is on disk a little later; the log reports a failure to write it.
 
         Raises:
             QueueFull: `max_queue_size` events wait already.
             QueueShutDown: the shutdown of the queue has begun.
             ConfigError: it is not a Payload, or the deadline is not such a number.
+            JournalError: the queue has a journal, which is closed because the queue does not run.
+            EncodeError: the queue has a journal, which cannot store the value.
 
         """
         course = None if deadline is None else Course(_end_of(deadline))
@@ -69,17 +76,16 @@ class EventPublisher:
     async def send_many(
         self, payloads: Iterable[Payload[Any]], *, deadline: float | None = None
     ) -> list[CollectorEvent]:
-        """Accept all payloads, in their order, and return their events; waits as `send()` does.
+        """Accept all payloads, in their order, and return their events; waits and raises as `send()` does.
 
-        Cancelled, or refused half-way, the payloads before that have been accepted. The `deadline` is one for all of
-        them, in seconds from now.
+        Cancelled, or refused half-way, the payloads before that have been accepted. A journal writes many of them at
+        once. The `deadline` is one for all of them, in seconds from now.
         """
-        dispatcher = self._dispatcher
         end = None if deadline is None else _end_of(deadline)
         if self._recording is not None:
             return await self._recording.send_many(payloads, end)
         events: list[CollectorEvent] = []
-        accept, add = dispatcher.accept, events.append
+        accept, add = self._dispatcher.accept, events.append
         for payload in payloads:
             if self._gate.crowded:
                 await self._gate.wait()
@@ -88,14 +94,13 @@ class EventPublisher:
 
     async def resend(self, letter: "DeadLetter") -> CollectorEvent:
         """Accept the payload of a dead letter again, for its collector; see `DeadLetters.replay()`."""
-        course = Course(only=(letter.collector,) if letter.collector else ())
-        return await self._send(letter.payload, course)
+        return await self._send(letter.payload, Course(only=(letter.collector,) if letter.collector else ()))
 
     async def _send(self, payload: Payload[Any], course: Course | None) -> CollectorEvent:
         if self._recording is not None:
             return await self._recording.send(payload, course)
         if self._gate.crowded:
-            await self._dispatcher.gate.wait()
+            await self._gate.wait()
         return self._dispatcher.accept_with(course, payload)
 
     async def as_completed(self, events: Iterable[CollectorEvent]) -> AsyncIterator[CollectorEvent]:
