@@ -184,7 +184,9 @@ class CoroutineTier:
 
     async def _handle_later(self, event: "CollectorEvent") -> None:
         self._unstarted -= 1
-        await self._handle(event)
+        handling = self._handle(event)
+        del event  # see the end of _handle()
+        await handling
 
     def _end(self, event: "CollectorEvent", results: ResultList) -> None:
         """End an event, within its first step or when the loop has resumed its task."""
