@@ -6,7 +6,6 @@ raise. What may raise comes before it (the decision on another attempt) or after
 `ended()` and `ended_many()` are on the way of every event: lines that repeat a method of an owner name it.
 """
 
-import asyncio
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,8 @@ from event_collector.dispatch.retries import AfterAttempt, Retries
 from event_collector.dispatch.totals import Totals
 from event_collector.events.backlog import Backlogs
 from event_collector.events.gate import Gate
+from event_collector.tiers.coroutines.coroutine_tier import CoroutineTier
+from event_collector.tiers.coroutines.handler_task import HandlerTask
 from event_collector.values.clock import clock
 from event_collector.values.errors import EventCancelled
 from event_collector.values.guarded import guarded, reraise
@@ -137,7 +138,7 @@ class Ending:
                 follow = self._retries.after(event, results)
             except Exception as exc:  # an odd exception in a result, a record that cannot be written
                 guarded("the decision on another attempt", reraise, exc)
-        in_its_task, now = isinstance(event.place, asyncio.Task), clock.now()
+        in_its_task, now = isinstance(event.place, (HandlerTask, CoroutineTier)), clock.now()
         if self._totals.has_waits_by_collector:
             guarded("the times by collector", self._totals.note_waits, follow.results, now - event.created)
         self._totals.note_attempt(event, now)

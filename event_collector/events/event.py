@@ -194,6 +194,11 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
             self.course = Course()
         return self.course
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether its handler is to be cancelled."""
+        return self.course is not None and self.course.cancelled
+
     def note_cancelled(self) -> bool:
         """Note that its handler is to be cancelled; return False if that was noted before."""
         course = self.note_course()

@@ -11,6 +11,7 @@ are on the way of every event: lines that repeat a method of an owner name it.
 import asyncio
 from collections.abc import Callable
 from contextvars import Context as ContextVars
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -18,7 +19,7 @@ from event_collector.handlers.collector import Collector
 from event_collector.handlers.mismatch import explain_mismatch
 from event_collector.handlers.running_event import RunningEvent
 from event_collector.handlers.stack_frames import hide_modules, strip_frames
-from event_collector.tiers.coroutines.handler_task import IS_EAGER, HandlerTask
+from event_collector.tiers.coroutines.handler_task import IS_EAGER, TASK_OPTIONS, HandlerTask
 from event_collector.values.guarded import reraise
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.refusals import QueueShutDown
@@ -96,6 +97,7 @@ class CoroutineTier:
         "_events",
         "_is_recorded",
         "_make_coroutine",
+        "_make_task",
         "_plan",
         "_route",
         "_tasks",
@@ -110,6 +112,7 @@ class CoroutineTier:
         self._events, self.loop = events, loop
         self._ended = events.ending.ended
         self._make_coroutine = self._handle if IS_EAGER else self._handle_later
+        self._make_task: Callable[..., HandlerTask] = partial(HandlerTask, loop=loop, **TASK_OPTIONS)
         self._plan, self._is_recorded = plan, is_recorded
         self._direct: Collector | None = plan.direct
         self._route: Callable[..., Any] = plan.router.handle_event
@@ -123,28 +126,38 @@ class CoroutineTier:
 
     def begin(self, event: "CollectorEvent", variables: ContextVars) -> None:
         """Begin the event's handler in the given context variables; the event has a permit."""
+        event.place = self  # CollectorEvent.move_to()
         self.is_stepping = IS_EAGER
         try:
-            task = HandlerTask(event, self._make_coroutine(event), self, variables)
+            task = self._make_task(self._make_coroutine(event), context=variables)
         finally:
             self.is_stepping = False
-        if event.place is task:  # it waits for something: asyncio itself holds no task
-            self._tasks.add(task)
-            if not IS_EAGER:
-                self._note_unstarted(task)
+        if event.place is self:
+            self._keep(task, event)
 
-    def _note_unstarted(self, task: HandlerTask) -> None:
-        """Count a task that takes its first step in the next turn, in the order of the events."""
-        task.add_done_callback(self._see_end)
-        self._unstarted += 1
-        if self._unstarted >= MOST_UNSTARTED:
-            self._events.turns.end_slice()
+    def _keep(self, task: HandlerTask, event: "CollectorEvent") -> None:
+        """Keep the task of a handler that waits for something: asyncio itself holds no task."""
+        self._tasks.add(task)
+        if not IS_EAGER:  # its first step comes in the next turn, in the order of the events
+            task.add_done_callback(self._see_end)
+            self._unstarted += 1
+            if self._unstarted >= MOST_UNSTARTED:
+                self._events.turns.end_slice()
+        task.see_through(event, self)
 
     def _see_end(self, task: "asyncio.Task[None]") -> None:
         """End the event of a task that was cancelled before its first step."""
         if isinstance(task, HandlerTask) and task.event.place is task:
             self._unstarted -= 1
             self._end(task.event, ResultList((Error(task.error or asyncio.CancelledError()),)))
+
+    def cancel_event(self, event: "CollectorEvent") -> bool:
+        """Cancel an event in its first step: its handler hears of it where it waits, unless it answers before."""
+        event.note_cancelled()
+        return True
+
+    def note_waiter(self) -> None:
+        """Do nothing: the event has begun."""
 
     async def _handle(self, event: "CollectorEvent") -> None:
         direct, is_failed = self._direct, False
@@ -252,7 +265,9 @@ class CoroutineTier:
 
     def has(self, task: "asyncio.Task[Any] | None") -> bool:
         """Return whether a handler of this tier runs in the task."""
-        return isinstance(task, HandlerTask) and task.tier is self and not task.done()
+        if not isinstance(task, HandlerTask) or task.done():
+            return False
+        return task in self._tasks or self.is_stepping
 
     def running_event(self, event: "CollectorEvent") -> RunningEvent:
         """Return what log lines tell of an event that is in a handler here."""
