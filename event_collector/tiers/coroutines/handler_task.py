@@ -26,8 +26,8 @@ class TaskTier(Protocol):
 class HandlerTask(asyncio.Task[None]):
     """A task of its own for each event that a coroutine handles, and the place of an event that waits in its handler.
 
-    Made directly, not by `loop.create_task()`: a task factory of the application must not decide when it starts. It has no
-    constructor, which would cost each event a call: `see_through()` comes after the first step, for those that wait.
+    Made directly, not by `loop.create_task()`: a task factory of the application must not decide when it starts. A
+    constructor would cost each event a call: `see_through()` comes after the first step, for those that wait.
     """
 
     __slots__ = ("_error", "event", "tier")
