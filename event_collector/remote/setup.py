@@ -37,9 +37,7 @@ class Setup(NamedTuple):
 def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
     """Return the pickled setup of a collector.
 
-    Args:
-        collector: the collector.
-        shares_main: whether the workers import the main module of this program, as its child processes do.
+    `shares_main` says whether the workers import the main module of this program, as its child processes do.
 
     Raises:
         ConfigError: a worker process cannot load a part of the collector; the message names it and the reason.
@@ -59,7 +57,7 @@ def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
     pickler.dump(
         Setup(key, processor, collector.asynchronous, collector.ctx, collector.lifecycle, collector.payload_type)
     )
-    return pickler.written()
+    return pickler.file.getvalue()
 
 
 def _check(key: str, main: str | None, instead: str, what: str, value: Any, remedy: str = REMEDY) -> None:
@@ -85,8 +83,8 @@ class _SetupPickler(pickle.Pickler):
     """A pickler that supports constraints of msgspec, and detects objects that are defined in the main module."""
 
     def __init__(self) -> None:
-        self._file = io.BytesIO()
-        super().__init__(self._file)
+        self.file = io.BytesIO()
+        super().__init__(self.file)
         self.needs_main = False
 
     def reducer_override(self, obj: Any) -> Any:
@@ -98,10 +96,6 @@ class _SetupPickler(pickle.Pickler):
         if is_decorated(obj):
             return _handler_at, (obj.__module__, obj.__qualname__)
         return NotImplemented
-
-    def written(self) -> bytes:
-        """Return the pickled bytes."""
-        return self._file.getvalue()
 
 
 _META = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length", "tz")
@@ -123,7 +117,6 @@ def is_decorated(function: Any) -> bool:
 
 
 def _handler_at(module: str, name: str) -> Callable[..., Any]:
-    """Return the handler of the Collector with that name."""
     found: Callable[..., Any] = attrgetter(f"{name}.handler")(import_module(module))
     return found
 

@@ -158,13 +158,8 @@ class _Sample(NamedTuple):
 class Meter:
     """Keeps the windows of the metrics. Averages are computed on request.
 
-    Args:
-        events: finished events over which service and wait times are averaged.
-        rate_window: seconds over which rates are taken.
-        load_window: seconds over which the load is averaged.
-        warmup: seconds after the start for which rates are 0.
-        history: samples of the counters that are kept at most.
-
+    Service and wait times are averaged over `events` finished events, rates and the load over windows in seconds. Rates
+    are 0 in the `warmup` seconds after the start. At most `history` samples of the counters are kept.
     """
 
     def __init__(self, *, events: int, rate_window: float, load_window: float, warmup: float, history: int) -> None:

@@ -9,12 +9,7 @@ from event_collector.watching.viewers import Viewers
 
 
 class MonitorSocket:
-    """The socket of one queue.
-
-    Args:
-        path: where the socket is made; see `CollectorQueue(monitor=...)`.
-        look: takes a snapshot; called only while a viewer is connected.
-        log: gets a line when a snapshot cannot be made.
+    """The socket of one queue. `look` takes a snapshot; it is called only while a viewer is connected.
 
     Raises:
         ConfigError: a socket cannot have this path.
@@ -31,12 +26,7 @@ class MonitorSocket:
         return f"<MonitorSocket {self._path}: {state}>"
 
     def open(self) -> None:
-        """Listen, and send snapshots to every viewer.
-
-        Raises:
-            MonitorError: the socket cannot be made.
-
-        """
+        """Listen, and send snapshots to every viewer. Raise MonitorError if the socket cannot be made."""
         file = SocketFile(self._path)
         try:
             viewers = Viewers(file.socket, lambda: encode_snapshot(self._look()), self._log)

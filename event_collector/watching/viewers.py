@@ -30,8 +30,8 @@ class Viewers:
         listener: where viewers connect; non-blocking.
         make_line: returns the next line; called once an interval, and only while viewers are connected.
         log: gets a line when `make_line` raises.
-        interval: seconds between two lines.
-        patience: seconds that a viewer may take for a line.
+        interval: as INTERVAL.
+        patience: as PATIENCE.
 
     """
 
@@ -136,11 +136,9 @@ class _Viewer:
 
     @property
     def is_behind(self) -> bool:
-        """Whether a part of the last line is unsent."""
         return bool(self._unsent)
 
     def offer(self, line: bytes) -> None:
-        """Send a line, unless the viewer is behind."""
         if self.is_gone or self.is_behind:
             return
         self._unsent = memoryview(line)
@@ -163,10 +161,8 @@ class _Viewer:
             self.close()
 
     def check(self, patience: float) -> None:
-        """Disconnect a viewer that has closed, has sent something, or is behind for more than `patience` seconds."""
-        if self.is_behind and monotonic() - self._behind_since > patience:
+        if self.is_gone or (self.is_behind and monotonic() - self._behind_since > patience):
             self.close()
-        if self.is_gone:
             return
         try:
             self._socket.recv(1)  # end of file and data alike end the connection
@@ -177,7 +173,6 @@ class _Viewer:
         self.close()
 
     def close(self) -> None:
-        """Disconnect. Idempotent."""
         if self.is_gone:
             return
         self.is_gone = True
