@@ -112,7 +112,6 @@ class _WatchedHost:
         return runner.reply()
 
     def close(self) -> None:
-        """Leave the lifecycle when the running batch has ended."""
         self.closed = True
         if self._runner is not None:
             self._runner.close()
@@ -195,7 +194,6 @@ class _Runner:
 
 
 def _run_one(host: Host, body: bytes) -> tuple[bytes, float]:
-    """Return the reply to a payload and the seconds in the handler."""
     began = perf_counter()
     try:
         answer = host.run(body, None, inline=True)[0]
@@ -215,7 +213,6 @@ _finalizers: dict[str, list[Callable[[], Any]]] = {}
 
 
 def _open(name: str, setup: bytes, watched: bool) -> _DirectHost | _WatchedHost:
-    """Return the collector of this thread; open it if necessary."""
     opened: dict[tuple[str, bool], _DirectHost | _WatchedHost] = getattr(_thread, "opened", {})
     host = opened.get((name, watched))
     if host is None or host.closed:

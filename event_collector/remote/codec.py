@@ -74,15 +74,10 @@ class _Failure(msgspec.Struct, array_like=True, tag=1):
 def encode_payload(
     payload: Payload[Any], key: str, number: int = 0, *, inline: bool = False, traced: bool = True
 ) -> Parts:
-    """Encode a payload for the collector `key`; raises EncodeError if msgspec cannot encode its value.
+    """Encode a payload for the collector `key`. Raise EncodeError if msgspec cannot encode the value.
 
-    Args:
-        payload: the payload.
-        key: the key of the collector, for errors.
-        number: the id of the event, for log lines.
-        inline: whether large bytes are encoded in the same frame.
-        traced: whether to add the carrier of the calling context, if there is one.
-
+    `number` is the id of the event, for log lines. `inline` puts large bytes into the same frame. `traced` adds the
+    carrier of the calling context, if there is one.
     """
     value = payload._value
     try:
@@ -99,9 +94,7 @@ def encode_payload(
 class PayloadDecoder:
     """Decodes payloads of the collector `key` in a worker, and validates their values unless `payload_type` is Any.
 
-    Raises:
-        ConfigError: msgspec does not support the type.
-
+    Raises ConfigError if msgspec does not support the type.
     """
 
     def __init__(self, payload_type: Any, key: str) -> None:
@@ -142,9 +135,7 @@ class PayloadDecoder:
 def encode_result(outcome: Any, key: str, *, inline: bool = False) -> Parts:
     """Encode the outcome of a handler: Ok, Error, or any other value; large bytes in the same frame if `inline`.
 
-    Raises:
-        EncodeError: msgspec cannot encode the value.
-
+    Raise EncodeError if msgspec cannot encode the value.
     """
     if type(outcome) in PLAIN:
         value, blob = outcome, None
@@ -178,9 +169,7 @@ def _encode_error(error: Error[Any], key: str) -> bytes:
 class ReplyDecoder:
     """Decodes replies of workers for the collector `key`, and validates their values unless `result_type` is Any.
 
-    Raises:
-        ConfigError: msgspec does not support the type.
-
+    Raises ConfigError if msgspec does not support the type.
     """
 
     def __init__(self, result_type: Any, key: str) -> None:

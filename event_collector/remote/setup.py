@@ -37,26 +37,20 @@ class Setup(NamedTuple):
 def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
     """Return the pickled setup of a collector.
 
-    `shares_main` says whether the workers import the main module of this program, as its child processes do.
-
-    Raises:
-        ConfigError: a worker process cannot load a part of the collector; the message names it and the reason.
-
+    `shares_main` says whether the workers import the main module of this program, as its child processes do. Raise
+    ConfigError if a worker process cannot load a part of the collector; the message names it and the reason.
     """
-    key, processor = collector.key, collector.processor
+    key = collector.key
     instead = f"give the collector mode={'coroutine' if collector.asynchronous else 'thread'!r}"
     main = _unimportable_main() if shares_main else "this program's main module"
     check = partial(_check, key, main, instead)
-    check("handler", collector.handler)
-    check("lifecycle", collector.lifecycle)
-    check("payload_type", collector.payload_type)
+    for part in ("handler", "lifecycle", "payload_type"):
+        check(part, getattr(collector, part))
     for name in collector.ctx:
         check(f"context value {name!r}", collector.ctx[name], "open it in the collector's lifecycle")
     PayloadDecoder(collector.payload_type, key)  # raises here what it would raise in each worker
     pickler = _SetupPickler()
-    pickler.dump(
-        Setup(key, processor, collector.asynchronous, collector.ctx, collector.lifecycle, collector.payload_type)
-    )
+    pickler.dump(Setup(*(getattr(collector, field) for field in Setup._fields)))
     return pickler.file.getvalue()
 
 

@@ -29,12 +29,9 @@ class JsonDecoder:
         self._noun = noun
 
     def __call__(self, data: bytes, name: object) -> Any:
-        """Return the decoded value; `name` identifies the input in error messages, which contain the position.
+        """Return the decoded value. `name` identifies the input in error messages, which contain the position.
 
-        Raises:
-            InvalidJSON: `data` is not JSON.
-            PayloadTypeError: the value does not have the type.
-
+        Raise InvalidJSON if `data` is not JSON, PayloadTypeError if the value does not have the type.
         """
         try:
             return self._decode(data)

@@ -111,9 +111,7 @@ class Accounting(NamedTuple):
     """The places of all events: accepted = finished + in_handlers + queued + scheduled + dead, at every instant.
 
     Attributes:
-        accepted: events that were accepted.
         finished: events that have their results and no dead letter.
-        in_handlers: events in handlers.
         queued: events that wait for a handler.
         scheduled: events that wait for the time of their next attempt.
         dead: events that have their results and at least one dead letter. When the last letter is dropped or

@@ -11,9 +11,7 @@ from event_collector.watching.viewers import Viewers
 class MonitorSocket:
     """The socket of one queue. `look` takes a snapshot; it is called only while a viewer is connected.
 
-    Raises:
-        ConfigError: a socket cannot have this path.
-
+    Raises ConfigError if a socket cannot have this path.
     """
 
     def __init__(self, path: Any, look: Callable[[], Snapshot], log: Any) -> None:

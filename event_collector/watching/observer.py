@@ -154,10 +154,7 @@ class _Queue(Protocol):
 
 
 class ThreadSafeObserver:
-    """Takes snapshots of a queue, which need not run, for callers in any thread.
-
-    Its event loop may take `timeout` seconds to answer.
-    """
+    """Takes snapshots of a queue for callers in any thread; its event loop has `timeout` seconds to answer."""
 
     def __init__(self, queue: _Queue, timeout: float = TIMEOUT) -> None:
         self._queue, self._timeout = queue, timeout
@@ -169,9 +166,7 @@ class ThreadSafeObserver:
     def look(self) -> Snapshot:
         """Return a snapshot of this instant, taken in the thread of the queue's event loop while that runs.
 
-        Raises:
-            TimeoutError: the event loop does not answer.
-
+        Raise TimeoutError if the event loop does not answer.
         """
         loop = self._queue.loop
         if loop is None or not loop.is_running() or loop is _running_loop():

@@ -44,9 +44,7 @@ def check_path(path: Any) -> str:
 class SocketFile:
     """A socket that listens until `close()` at an absolute path, whose folder must exist.
 
-    Raises:
-        MonitorError: the socket is in use, or cannot be made; the message says why and what to do.
-
+    Raises MonitorError if the socket is in use, or cannot be made; the message says why and what to do.
     """
 
     def __init__(self, path: str) -> None:

@@ -24,15 +24,10 @@ PATIENCE: Final = 30.0
 
 
 class Viewers:
-    """Serves a listening socket in the thread of the running event loop, until `close()`.
+    """Serves a listening, non-blocking socket in the thread of the running event loop, until `close()`.
 
-    Args:
-        listener: where viewers connect; non-blocking.
-        make_line: returns the next line; called once an interval, and only while viewers are connected.
-        log: gets a line when `make_line` raises.
-        interval: as INTERVAL.
-        patience: as PATIENCE.
-
+    `make_line` returns the next line. It is called once an interval, and only while viewers are connected; `log` gets a
+    line when it raises. `interval` and `patience` are in seconds.
     """
 
     def __init__(
