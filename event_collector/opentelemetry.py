@@ -127,13 +127,10 @@ class _Instruments:
         self._common = {"event_collector.queue": queue.id}
         self._snapshot: Snapshot | None = None
         self._taken = -FRESH
-        create: Callable[..., object]
+        counter, gauge = meter.create_observable_counter, meter.create_observable_up_down_counter
         for figure in FIGURES:
             if figure.opentelemetry:
-                if figure.kind == "counter":
-                    create = meter.create_observable_counter
-                else:
-                    create = meter.create_observable_up_down_counter
+                create: Callable[..., object] = counter if figure.kind == "counter" else gauge
                 name = f"event_collector.{figure.opentelemetry}"
                 create(name, [partial(self._observe, figure)], figure.unit, figure.meaning)
 

@@ -36,7 +36,7 @@ from event_collector.tiers.coroutines.coroutine_tier import CoroutineTier
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
-from event_collector.values.refusals import QueueShutDown, another
+from event_collector.values.refusals import QueueShutDown, fresh_copy
 from event_collector.values.results import Error, Result, ResultList
 
 if TYPE_CHECKING:
@@ -179,14 +179,14 @@ class Dispatcher:
         self.retries.give_up(error)
         for backlog in self.backlogs:
             while backlog:
-                self.ending.end_waiting(backlog.peek(), another(error), on_record=False)
+                self.ending.end_waiting(backlog.peek(), fresh_copy(error), on_record=False)
         if self.handlers is not None:
-            self.handlers.cancel_all(lambda: another(error))
+            self.handlers.cancel_all(lambda: fresh_copy(error))
 
     def abandon(self, error: QueueShutDown) -> None:
         """End the events of handlers that ignore their cancellation; what these answer is dropped."""
         for event in self.handlers.abandon_all() if self.handlers is not None else ():
-            self.ending.ended(event, ResultList((Error(another(error)),)))
+            self.ending.ended(event, ResultList((Error(fresh_copy(error)),)))
 
     def close(self) -> None:
         """Stop. No event may be left."""

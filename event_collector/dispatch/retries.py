@@ -27,7 +27,7 @@ from event_collector.remote.remote_exceptions import error_text
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError, DeadlineExceeded, EventCancelled
 from event_collector.values.payload import Payload
-from event_collector.values.refusals import QueueShutDown, another
+from event_collector.values.refusals import QueueShutDown, fresh_copy
 from event_collector.values.results import Error, Result, ResultList
 from event_collector_workers.pool_errors import WorkerCrashed
 
@@ -133,7 +133,7 @@ class Retries:
         """End what is scheduled, and have nothing tried again."""
         self._is_draining = self.is_giving_up = True
         for event in list(self._schedule):
-            self._ending.end_waiting(event, another(error), False)
+            self._ending.end_waiting(event, fresh_copy(error), False)
 
     def close(self) -> None:
         """End the timers."""

@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict, deque
 from typing import Final
 
-from event_collector.values.refusals import QueueFull, QueueShutDown, another
+from event_collector.values.refusals import QueueFull, QueueShutDown, fresh_copy
 
 WAIT: Final = "wait"
 DROP_OLDEST: Final = "drop_oldest"
@@ -87,7 +87,7 @@ class Capacity:
         senders, self._senders = self._senders, OrderedDict()
         for turn in senders:
             if not turn.done():
-                turn.set_exception(another(error))
+                turn.set_exception(fresh_copy(error))
 
 
 class Turnstile:

@@ -4,7 +4,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from event_collector.events.capacity import WAIT, Capacity, Turnstile
-from event_collector.values.refusals import QueueShutDown, another
+from event_collector.values.refusals import QueueShutDown, fresh_copy
 
 if TYPE_CHECKING:
     from event_collector.events.start_reminder import StartReminder
@@ -58,7 +58,7 @@ class Gate:
     def check(self) -> None:
         """Raise QueueShutDown if no more events are accepted."""
         if self.refusal is not None:
-            raise another(self.refusal)
+            raise fresh_copy(self.refusal)
 
     def open(self) -> None:
         """Accept events."""

@@ -9,18 +9,13 @@ from event_collector.values.payload import Payload
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """The failed attempts of one collector with one event.
-
-    Attributes:
-        made: number of attempts, all of which failed.
-        error: class and message of the last exception.
-        crashes: number of attempts that ended their worker process.
-
-    """
+    """The failed attempts of one collector with one event."""
 
     made: int = 0
     error: str = ""
+    """Class and message of the last exception."""
     crashes: int = 0
+    """Number of attempts that ended their worker process."""
 
 
 def later(payload: Payload[Any], attempt: Attempt) -> Payload[Any]:

@@ -21,7 +21,7 @@ from event_collector.values.clock import clock
 from event_collector.values.context import Context
 from event_collector.values.errors import ConfigError, HandlerTimeout
 from event_collector.values.payload import Payload, to_strings
-from event_collector.values.results import Keyed
+from event_collector.values.results import Keyed, R
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -31,12 +31,10 @@ if TYPE_CHECKING:
 
     # Covariant, so that a list of several collectors is a list of collectors for every type checker.
     P = TypeVar("P", default=Any, covariant=True)
-    R = TypeVar("R", default=Any, covariant=True)
 else:
     from typing import TypeVar
 
     P = TypeVar("P", covariant=True)
-    R = TypeVar("R", covariant=True)
 
 Process: TypeAlias = Callable[[Payload[Any]], Coroutine[Any, Any, Any]]
 """The type of `Collector.process`."""
@@ -56,8 +54,7 @@ ALTERNATIVES: Final = (
 )
 
 
-def runs_in_threads(executor: Executor) -> bool:
-    """Return whether the executor's jobs run in this interpreter, so that payloads need no encoding."""
+def _runs_in_threads(executor: Executor) -> bool:
     # InterpreterPoolExecutor (Python 3.14) is a ThreadPoolExecutor whose threads share no objects.
     return isinstance(executor, ThreadPoolExecutor) and type(executor).__name__ != "InterpreterPoolExecutor"
 
@@ -131,7 +128,6 @@ class Collector(Keyed[R], Generic[P, R]):
         _check(key, processor, timeout, retry)
         self.key = key
         self.handler: Callable[..., Any] = processor.handler if isinstance(processor, ValueHandler) else processor
-        """The handler itself."""
         self.processor: Any = (
             ValueHandler(self.handler) if takes_value(self.handler, f"collector {key!r}") else self.handler
         )
@@ -145,12 +141,11 @@ class Collector(Keyed[R], Generic[P, R]):
         self.executor = mode if isinstance(mode, Executor) else None
         self.mode = self._resolve(mode)
         self.automatic = mode == "auto"
-        """Whether mode="auto" was chosen."""
         self.home = self.mode if self.mode != ADAPTIVE else COROUTINE if self.asynchronous else THREAD
         """The mode in which it runs, or starts if it is adaptive."""
         self.place = self.home
         """The mode in which the next event runs; only `move_to()` changes it, for adaptive collectors."""
-        self.is_batched = self.executor is not None and not runs_in_threads(self.executor)
+        self.is_batched = self.executor is not None and not _runs_in_threads(self.executor)
         """Whether it runs in the processes of an executor, which get events in batches."""
         remote = self.mode in (PROCESS, ADAPTIVE) or self.is_batched
         self.payload_type = payload_type or (payload_type_of(self.handler) if remote else Any)
@@ -180,13 +175,9 @@ class Collector(Keyed[R], Generic[P, R]):
         return mode
 
     def required_type(self) -> Any:
-        """Return the type of payload value that the handler requires, even if values are not decoded into it.
+        """Return the type of value that the handler requires, even if values are not decoded into it; Any by default.
 
-        It is Any without an annotation.
-
-        Raises:
-            ConfigError: the handler's annotation cannot be resolved at run time.
-
+        Raise ConfigError if the handler's annotation cannot be resolved at run time.
         """
         return self.payload_type if self.payload_type is not Any else payload_type_of(self.handler)
 
@@ -197,9 +188,7 @@ class Collector(Keyed[R], Generic[P, R]):
     def attach(self, tier: HandlerTier | None) -> None:
         """Set the tier that runs the handler while the queue runs; None when the queue has stopped.
 
-        Raises:
-            ConfigError: the collector belongs to another running queue.
-
+        Raise ConfigError if the collector belongs to another running queue.
         """
         if tier is not None and self._tier is not None:
             raise ConfigError(

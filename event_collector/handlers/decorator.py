@@ -1,7 +1,7 @@
 """The decorator that makes a Collector of a function."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Protocol, Unpack, overload
 
 from event_collector.handlers.collector import Collector
 from event_collector.values.errors import ConfigError
@@ -9,11 +9,8 @@ from event_collector.values.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from event_collector.handlers.handler_types import CollectorOptions, Handler
+    from event_collector.handlers.handler_types import CollectorOptions, Handler, P, R
     from event_collector.values.results import Error, Ok
-
-    P = TypeVar("P")
-    R = TypeVar("R")
 
     class CollectorDecorator(Protocol):
         """Makes a Collector of a function."""

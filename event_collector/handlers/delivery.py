@@ -16,11 +16,6 @@ class DeliveryPlan:
 
     There are shortcuts for an unmodified SimpleRouter only: any other router, subclasses of SimpleRouter included,
     sees every payload. A plan is valid until an adaptive collector moves.
-
-    Args:
-        router: the queue's router.
-        collectors: its collectors by key.
-
     """
 
     def __init__(self, router: Router, collectors: Mapping[str, Collector]) -> None:
@@ -31,14 +26,11 @@ class DeliveryPlan:
         self._select: Callable[[Payload[Any]], list[Collector]] | None = (
             router.select if isinstance(router, SimpleRouter) and type(router) is SimpleRouter else None
         )
-        self.any_remote = bool(remote)
-        """Whether some payloads go to a worker process."""
+        self._any_remote = bool(remote)
         self._all_remote = self._select is None or len(remote) == len(everyone)
         only = everyone[0] if self._select is not None and len(everyone) == 1 else None
-        self.direct: Collector | None = None
+        self.direct = only if only is not None and _is_direct(only) else None
         """The only collector, if its events need nothing but a call of the handler."""
-        if only is not None and _is_direct(only):
-            self.direct = only
         self._only_remote = only if only is not None and _is_job(only) else None
 
     def knows(self, collector: object) -> bool:
@@ -48,7 +40,7 @@ class DeliveryPlan:
     def is_remote(self, payload: Payload[Any]) -> bool:
         """Return whether this payload goes to a worker process, or may go to one."""
         if payload.delivery is _BROADCAST or self._all_remote or self._select is None:
-            return self.any_remote
+            return self._any_remote
         return any(collector.place == PROCESS for collector in self._select(payload))
 
     def count_errors(self, results: ResultList) -> bool:

@@ -16,9 +16,7 @@ LifecycleManager: TypeAlias = Callable[[Context], Manager]
 def make_manager(lifecycle: LifecycleManager, ctx: Context) -> Manager:
     """Return the context manager that `lifecycle(ctx)` returns. The asynchronous protocol takes precedence.
 
-    Raises:
-        ConfigError: it returns something else, as a generator function without its decorator does.
-
+    Raise ConfigError if it returns something else, as a generator function without its decorator does.
     """
     manager = lifecycle(ctx)
     if isinstance(manager, (AbstractAsyncContextManager, AbstractContextManager)):
@@ -36,12 +34,7 @@ class Lifecycles:
         self._entered: list[Manager] = []
 
     async def enter(self, lifecycle: LifecycleManager, ctx: Context) -> None:
-        """Enter the context manager that `lifecycle(ctx)` returns.
-
-        Raises:
-            ConfigError: it returns something else.
-
-        """
+        """Enter the context manager that `make_manager()` returns."""
         manager = make_manager(lifecycle, ctx)
         if isinstance(manager, AbstractAsyncContextManager):
             await manager.__aenter__()

@@ -27,13 +27,10 @@ def explain_mismatch(exc: BaseException, collector: Collector, payload: Payload[
         if note not in getattr(exc, "__notes__", ()):  # an exception object may be raised repeatedly
             exc.add_note(note)
     except Exception:
-        # An unresolvable annotation, a class with unusual checks, an exception that takes no notes (a frozen
-        # dataclass): the event keeps its error without the note.
-        return
+        return  # an unresolvable annotation, a class with unusual checks, an exception that takes no notes
 
 
 def _fits(value: Any, required: Any) -> bool:
-    """Return whether the class of a value permits a type."""
     try:
         return any(
             not isinstance(kind, type) or isinstance(value, kind) or (kind is float and isinstance(value, int))

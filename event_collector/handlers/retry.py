@@ -70,13 +70,7 @@ class Retry:
             raise ConfigError(f"Retry(on=...) takes an exception class or a tuple of them, not {self.on!r}")
 
     def delay(self, failures: int, chance: float) -> float:
-        """Return the delay in seconds.
-
-        Args:
-            failures: number of failed attempts, at least 1.
-            chance: a random number from 0 to 1.
-
-        """
+        """Return the delay in seconds after at least one failed attempt; `chance` is a random number from 0 to 1."""
         # 2.0 ** 1024 overflows. A backoff that is doubled a thousand times exceeds any maximum.
         window = min(self.max_backoff, self.backoff * 2.0 ** min(failures - 1, 1000))
         return window * (1.0 - self.jitter * (1.0 - chance))
@@ -93,13 +87,8 @@ class Verdict(NamedTuple):
 def decide(policy: Retry, attempt: Attempt, error: object, *, chance: float, left: float) -> Verdict:
     """Decide whether and when a collector tries an event again.
 
-    Args:
-        policy: the collector's.
-        attempt: the failed attempts so far, including the last one.
-        error: the error of the last attempt; usually an exception.
-        chance: a random number from 0 to 1.
-        left: seconds until the deadline of the event; infinite without one.
-
+    `attempt` includes the last one, whose `error` usually is an exception. `chance` is a random number from 0 to 1.
+    `left` is in seconds until the deadline of the event; infinite without one.
     """
     if isinstance(error, Reject):
         return Verdict(0.0, REJECTED)

@@ -39,15 +39,9 @@ def is_asynchronous(processor: Callable[..., Any]) -> bool:
 
 
 def takes_value(processor: Callable[..., Any], owner: str) -> bool:
-    """Return whether a handler takes the value alone, and not the payload and the context.
+    """Return whether a handler takes the value alone. If it can be called with two arguments, it does not.
 
-    Args:
-        processor: the handler. If it can be called with two arguments, it takes payload and context.
-        owner: the collector, for errors.
-
-    Raises:
-        ConfigError: it can be called with neither one argument nor two, or its form is ambiguous.
-
+    Raise ConfigError, with the `owner`, if it can be called with neither one nor two, or if its form is ambiguous.
     """
     signature = _signature(processor)
     if signature is None:
@@ -98,11 +92,8 @@ def _refuse_ambiguity(processor: Callable[..., Any], first: Any, second: Any, ha
 def payload_type_of(processor: Callable[..., Any]) -> Any:
     """Return the payload type of a handler: Order for the annotation `Payload[Order]` of the first parameter, else Any.
 
-    For a handler that takes the value alone, it is the annotation of the first parameter.
-
-    Raises:
-        ConfigError: the annotation cannot be resolved at run time.
-
+    For a handler that takes the value alone, it is the annotation of the first parameter. Raise ConfigError if that
+    cannot be resolved at run time.
     """
     signature = _signature(processor)
     if signature is None or not signature.parameters:  # a built-in function without a signature
@@ -165,7 +156,6 @@ def _is_wrapper(processor: Callable[..., Any]) -> bool:
 
 
 def _takes_any_arguments(processor: Callable[..., Any]) -> bool:
-    """Return whether it has a parameter like `*args`."""
     own = inspect.signature(processor, follow_wrapped=False)
     return any(parameter.kind is parameter.VAR_POSITIONAL for parameter in own.parameters.values())
 

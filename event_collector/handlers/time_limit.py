@@ -9,12 +9,7 @@ from event_collector.values.errors import HandlerTimeout
 
 
 async def within(outcome: Awaitable[Any], seconds: float | None, timeout_error: Callable[[], HandlerTimeout]) -> Any:
-    """Await a handler's outcome for at most `seconds`; None for no limit.
-
-    Raises:
-        HandlerTimeout: the handler took longer and was cancelled; made by `timeout_error`.
-
-    """
+    """Await a handler's outcome for at most `seconds`; then cancel it and raise `timeout_error()`. None: no limit."""
     if seconds is None:
         return await outcome
     limit = asyncio.timeout(None)
@@ -57,5 +52,4 @@ class _LoopTimer:
             self._limit.reschedule(self._loop.time())
 
     def cancel(self) -> None:
-        """Stop the timer."""
         self._timer.cancel()

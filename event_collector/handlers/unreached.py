@@ -14,10 +14,7 @@ MAX_WARNINGS: Final = 100
 class Unreached:
     """Makes the results of payloads that reach no collector.
 
-    Args:
-        log: receives one warning for each set of unknown keys; None disables warnings. Topics without subscribers
-            are normal and not logged.
-
+    `log` receives one warning for each set of unknown keys. Topics without subscribers are normal and not logged.
     """
 
     def __init__(self, log: Any = None) -> None:
@@ -46,11 +43,9 @@ def reason(payload: Payload[Any], collectors: Mapping[str, Collector]) -> str:
         wanted, relation, existing = payload.topics, "is subscribed to", topics
     if not wanted:
         return f"no collector was reached: the payload has delivery={payload.delivery}, and names none"
-    if not existing:
-        there = "are none"
-    else:
-        there = f"{'is' if len(existing) == 1 else 'are'} {_enumerate(sorted(existing), 'and')}"
-    return f"no collector was reached: none {relation} {_enumerate(wanted, 'or')}; there {there}"
+    verb = "is" if len(existing) == 1 else "are"
+    there = _enumerate(sorted(existing), "and") if existing else "none"
+    return f"no collector was reached: none {relation} {_enumerate(wanted, 'or')}; there {verb} {there}"
 
 
 def _enumerate(items: Iterable[str], conjunction: str) -> str:

@@ -28,18 +28,14 @@ CLOSE_TIMEOUT = 5.0
 
 
 class BatchReply(msgspec.Struct, array_like=True, frozen=True):
-    """The outcome of a batch: one reply for each event that was begun, in order. The events after these were not begun.
-
-    Attributes:
-        replies: encoded like the replies of a worker.
-        seconds: time of each event in the handler.
-        begun_by: the lost process that began this batch earlier, or empty. If set, nothing was run here.
-
-    """
+    """The outcome of a batch: one reply for each event that was begun, in order. Later events were not begun."""
 
     replies: list[bytes]
+    """Encoded like the replies of a worker."""
     seconds: list[float]
+    """Time of each event in the handler."""
     begun_by: str = ""
+    """The lost process that began this batch earlier, or empty. If set, nothing was run here."""
 
 
 encode_reply: Callable[[BatchReply], bytes] = msgspec.msgpack.Encoder().encode
@@ -53,12 +49,7 @@ def run_batch(name: str, setup: bytes, bodies: list[bytes], timeout: float | Non
     by `close_hosts()`. A handler that exceeds its timeout is cancelled if it awaits something. Otherwise it runs on in
     its thread, its result is dropped, and later events get a new thread. The rest of its batch is not begun.
 
-    Args:
-        name: the name of the setup, for `close_hosts()`.
-        setup: the setup of the collector.
-        bodies: the encoded payloads.
-        timeout: seconds that the handler may take for each; None for no limit.
-
+    `name` is the one for `close_hosts()`. `timeout` is in seconds for each payload; None for no limit.
     """
     try:
         return encode_reply(_open(name, setup, timeout is not None).run(bodies, timeout or 0.0))
@@ -76,7 +67,7 @@ def close_hosts(name: str) -> None:
 
 
 class _DirectHost:
-    """A collector whose handlers run in the executor's thread."""
+    """A collector whose handlers run in the executor's thread, one after the other and without a time limit."""
 
     closed = False
 
@@ -85,7 +76,6 @@ class _DirectHost:
         self._host = open_host(setup)
 
     def run(self, bodies: list[bytes], timeout: float) -> BatchReply:
-        """Run the payloads one after the other. There is no time limit."""
         with self._busy:
             return _reply([_run_one(self._host, body) for body in bodies])
 
@@ -122,7 +112,6 @@ class _WatchedHost:
         return runner.reply()
 
     def close(self) -> None:
-        """Leave the lifecycle when the running batch has ended."""
         self.closed = True
         if self._runner is not None:
             self._runner.close()
@@ -149,23 +138,16 @@ class _Runner:
         self._thread.start()
 
     def begin(self, bodies: list[bytes]) -> None:
-        """Start a batch."""
         self.ended.clear()
         self._done = []
         self._jobs.put(bodies)
 
     def left(self, timeout: float) -> float:
-        """Return the seconds until the running handler times out. Opening the collector has no limit."""
-        began = self._began
+        began = self._began  # None while the collector is opened, which has no limit
         return timeout if began is None else max(0.0, began + timeout - perf_counter())
 
     def reply(self) -> BatchReply:
-        """Return the outcome of a batch that has ended.
-
-        Raises:
-            BaseException: the collector cannot be opened.
-
-        """
+        """Return the outcome of a batch that has ended, or raise the error of opening the collector."""
         if self._error is not None:
             error, self._error = self._error, None
             raise error
@@ -186,7 +168,6 @@ class _Runner:
         return _reply([*self._done, (encode_raised(late, trace), timeout)])
 
     def close(self) -> None:
-        """Leave the lifecycle and end the thread."""
         self._jobs.put(None)
         self._thread.join(CLOSE_TIMEOUT)
 
@@ -213,7 +194,6 @@ class _Runner:
 
 
 def _run_one(host: Host, body: bytes) -> tuple[bytes, float]:
-    """Return the reply to a payload and the seconds in the handler."""
     began = perf_counter()
     try:
         answer = host.run(body, None, inline=True)[0]
@@ -226,29 +206,22 @@ def _reply(done: list[tuple[bytes, float]]) -> BatchReply:
     return BatchReply([answer for answer, _ in done], [seconds for _, seconds in done])
 
 
-class _OpenCollectors(threading.local):
-    """The collectors that a thread has opened, by name of the setup and whether they are watched."""
-
-    def __init__(self) -> None:
-        self.open: dict[tuple[str, bool], _DirectHost | _WatchedHost] = {}
-
-
-_thread = _OpenCollectors()
+_thread = threading.local()
 _lock = threading.Lock()
 _finalizers: dict[str, list[Callable[[], Any]]] = {}
 """The finalizers of the collectors that any thread of this process has opened; guarded by the lock."""
 
 
 def _open(name: str, setup: bytes, watched: bool) -> _DirectHost | _WatchedHost:
-    """Return the collector of this thread; open it if necessary."""
-    host = _thread.open.get((name, watched))
+    opened: dict[tuple[str, bool], _DirectHost | _WatchedHost] = getattr(_thread, "opened", {})
+    host = opened.get((name, watched))
     if host is None or host.closed:
         from multiprocessing.util import Finalize  # the processes of multiprocessing do not run atexit
 
         host = _WatchedHost(setup) if watched else _DirectHost(setup)
         # Processes of executors outlive queues: forget the hosts of earlier ones.
-        _thread.open = {key: each for key, each in _thread.open.items() if not each.closed}
-        _thread.open[name, watched] = host
+        kept = {key: each for key, each in opened.items() if not each.closed}
+        _thread.opened = {**kept, (name, watched): host}
         with _lock:
             _finalizers.setdefault(name, []).append(Finalize(None, host.close, exitpriority=1))
     return host

@@ -74,18 +74,10 @@ class _Failure(msgspec.Struct, array_like=True, tag=1):
 def encode_payload(
     payload: Payload[Any], key: str, number: int = 0, *, inline: bool = False, traced: bool = True
 ) -> Parts:
-    """Encode a payload for the collector `key`.
+    """Encode a payload for the collector `key`. Raise EncodeError if msgspec cannot encode the value.
 
-    Args:
-        payload: the payload.
-        key: the key of the collector, for errors.
-        number: the id of the event, for log lines.
-        inline: whether large bytes are encoded in the same frame.
-        traced: whether to add the carrier of the calling context, if there is one.
-
-    Raises:
-        EncodeError: msgspec cannot encode the value.
-
+    `number` is the id of the event, for log lines. `inline` puts large bytes into the same frame. `traced` adds the
+    carrier of the calling context, if there is one.
     """
     value = payload._value
     try:
@@ -100,15 +92,9 @@ def encode_payload(
 
 
 class PayloadDecoder:
-    """Decodes payloads in a worker, and validates their values.
+    """Decodes payloads of the collector `key` in a worker, and validates their values unless `payload_type` is Any.
 
-    Args:
-        payload_type: the type of the values; Any disables the validation.
-        key: the key of the collector, for errors.
-
-    Raises:
-        ConfigError: msgspec does not support the type.
-
+    Raises ConfigError if msgspec does not support the type.
     """
 
     def __init__(self, payload_type: Any, key: str) -> None:
@@ -121,12 +107,7 @@ class PayloadDecoder:
         self._decode_beside = msgspec.msgpack.Decoder(_Envelope[Any]).decode
 
     def __call__(self, body: Buffer, blob: Buffer | None) -> Payload[Any]:
-        """Return the payload.
-
-        Raises:
-            PayloadTypeError: the value does not have the type; the message contains the field.
-
-        """
+        """Return the payload, or raise PayloadTypeError with the field that does not have the type."""
         try:
             if blob is None:
                 envelope = self._decode(body)
@@ -152,16 +133,9 @@ class PayloadDecoder:
 
 
 def encode_result(outcome: Any, key: str, *, inline: bool = False) -> Parts:
-    """Encode the outcome of a handler: Ok, Error, or any other value.
+    """Encode the outcome of a handler: Ok, Error, or any other value; large bytes in the same frame if `inline`.
 
-    Args:
-        outcome: the outcome.
-        key: the key of the collector, for errors.
-        inline: whether large bytes are encoded in the same frame.
-
-    Raises:
-        EncodeError: msgspec cannot encode the value.
-
+    Raise EncodeError if msgspec cannot encode the value.
     """
     if type(outcome) in PLAIN:
         value, blob = outcome, None
@@ -177,13 +151,7 @@ def encode_result(outcome: Any, key: str, *, inline: bool = False) -> Parts:
 
 
 def encode_raised(exc: BaseException, trace: str | None = None) -> bytes:
-    """Encode an exception that a handler raised. Never raises.
-
-    Args:
-        exc: the exception.
-        trace: its traceback as text; None for that of the exception, from the handler's first frame on.
-
-    """
+    """Encode an exception of a handler, with `trace` or its own traceback from the handler on. Never raises."""
     if trace is None:
         strip_frames(exc)
         trace = exception_text(exc)
@@ -199,15 +167,9 @@ def _encode_error(error: Error[Any], key: str) -> bytes:
 
 
 class ReplyDecoder:
-    """Decodes replies of workers into outcomes of handlers.
+    """Decodes replies of workers for the collector `key`, and validates their values unless `result_type` is Any.
 
-    Args:
-        result_type: the type of the values; Any disables the validation.
-        key: the key of the collector.
-
-    Raises:
-        ConfigError: msgspec does not support the type.
-
+    Raises ConfigError if msgspec does not support the type.
     """
 
     def __init__(self, result_type: Any, key: str) -> None:

@@ -33,12 +33,7 @@ def open_host(setup: bytes) -> "Host":
 
 
 class Host:
-    """An open collector: its lifecycle is entered and its handler ready. It belongs to the thread that opens it.
-
-    Raises:
-        Exception: entering the lifecycle failed.
-
-    """
+    """An open collector: its lifecycle is entered and its handler ready. It belongs to the thread that opens it."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
@@ -47,7 +42,6 @@ class Host:
         self._loop: HostLoop | None = None
         self._manager: AbstractContextManager[Any] | None = None
         _thread.hosts.add(self)
-        self._is_entered = False
         try:
             self._enter()
         except BaseException:
@@ -55,12 +49,7 @@ class Host:
             raise
 
     def run(self, body: Buffer, blob: bytes | None, *, inline: bool = False) -> Parts:
-        """Process one encoded payload and return the encoded result or exception.
-
-        Raises:
-            SystemExit: the handler raised it.
-
-        """
+        """Process one encoded payload and return the encoded result or exception; SystemExit is raised."""
         try:
             payload = self._decode(body, blob)
             return encode_result(self._call(payload), self._setup.key, inline=inline)

@@ -27,12 +27,7 @@ class HostLoop:
         self._running: asyncio.Task[Any] | None = None
 
     def enter(self, manager: AbstractAsyncContextManager[Any]) -> None:
-        """Enter a lifecycle.
-
-        Raises:
-            Exception: entering it failed.
-
-        """
+        """Enter a lifecycle, or raise the exception that it raises."""
         entered = self._loop.create_future()
         keeper = self._loop.create_task(self._keep(manager, entered), name="lifecycle")
         self._loop.run_until_complete(asyncio.wait((keeper, entered), return_when=asyncio.FIRST_COMPLETED))

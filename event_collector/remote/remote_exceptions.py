@@ -102,7 +102,6 @@ def error_text(error: object) -> str:
 
 
 def _full_name(exc: BaseException) -> tuple[str, str]:
-    """Return module and qualified name of an exception's class."""
     cls = type(exc)
     # multiprocessing imports the main module of the program under this name.
     module = "__main__" if cls.__module__ == "__mp_main__" else str(cls.__module__)
@@ -136,12 +135,7 @@ def _is_encodable(value: Any) -> bool:
 
 
 def _exact(value: Any) -> Any:
-    """Return the value in a form that is decoded to the same value with the same types.
-
-    Raises:
-        TypeError: there is no such form.
-
-    """
+    """Return the value in a form that is decoded to the same value with the same types; TypeError if there is none."""
     kind = type(value)
     if kind in _PLAIN:
         return value

@@ -37,29 +37,21 @@ class Setup(NamedTuple):
 def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
     """Return the pickled setup of a collector.
 
-    Args:
-        collector: the collector.
-        shares_main: whether the workers import the main module of this program, as its child processes do.
-
-    Raises:
-        ConfigError: a worker process cannot load a part of the collector; the message names it and the reason.
-
+    `shares_main` says whether the workers import the main module of this program, as its child processes do. Raise
+    ConfigError if a worker process cannot load a part of the collector; the message names it and the reason.
     """
-    key, processor = collector.key, collector.processor
+    key = collector.key
     instead = f"give the collector mode={'coroutine' if collector.asynchronous else 'thread'!r}"
     main = _unimportable_main() if shares_main else "this program's main module"
     check = partial(_check, key, main, instead)
-    check("handler", collector.handler)
-    check("lifecycle", collector.lifecycle)
-    check("payload_type", collector.payload_type)
+    for part in ("handler", "lifecycle", "payload_type"):
+        check(part, getattr(collector, part))
     for name in collector.ctx:
         check(f"context value {name!r}", collector.ctx[name], "open it in the collector's lifecycle")
     PayloadDecoder(collector.payload_type, key)  # raises here what it would raise in each worker
     pickler = _SetupPickler()
-    pickler.dump(
-        Setup(key, processor, collector.asynchronous, collector.ctx, collector.lifecycle, collector.payload_type)
-    )
-    return pickler.written()
+    pickler.dump(Setup(*(getattr(collector, field) for field in Setup._fields)))
+    return pickler.file.getvalue()
 
 
 def _check(key: str, main: str | None, instead: str, what: str, value: Any, remedy: str = REMEDY) -> None:
@@ -85,8 +77,8 @@ class _SetupPickler(pickle.Pickler):
     """A pickler that supports constraints of msgspec, and detects objects that are defined in the main module."""
 
     def __init__(self) -> None:
-        self._file = io.BytesIO()
-        super().__init__(self._file)
+        self.file = io.BytesIO()
+        super().__init__(self.file)
         self.needs_main = False
 
     def reducer_override(self, obj: Any) -> Any:
@@ -98,10 +90,6 @@ class _SetupPickler(pickle.Pickler):
         if is_decorated(obj):
             return _handler_at, (obj.__module__, obj.__qualname__)
         return NotImplemented
-
-    def written(self) -> bytes:
-        """Return the pickled bytes."""
-        return self._file.getvalue()
 
 
 _META = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length", "tz")
@@ -123,7 +111,6 @@ def is_decorated(function: Any) -> bool:
 
 
 def _handler_at(module: str, name: str) -> Callable[..., Any]:
-    """Return the handler of the Collector with that name."""
     found: Callable[..., Any] = attrgetter(f"{name}.handler")(import_module(module))
     return found
 

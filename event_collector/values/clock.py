@@ -35,14 +35,7 @@ REAL_TIME: Final = TimeSource()
 
 
 class Clock:
-    """Tells the time of its source.
-
-    Attributes:
-        now: returns the seconds of a clock that never goes back. Look it up at each call: `using()` replaces it.
-        wall: returns the seconds since the epoch.
-        source: the source in use.
-
-    """
+    """Tells the time of its source: `now()` is its `monotonic()`. Look up `now` at each call: `using()` replaces it."""
 
     __slots__ = ("now", "source", "wall")
 

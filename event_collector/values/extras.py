@@ -19,12 +19,7 @@ def missing(extra: str, needed: str) -> ImportError:
 
 
 def import_extra(module: str, extra: str) -> Any:
-    """Import and return a module of an extra.
-
-    Raises:
-        ConfigError: it is not installed; the message contains the command that installs it.
-
-    """
+    """Return a module of an extra; a ConfigError with the command that installs the extra if it is missing."""
     try:
         return import_module(module)
     except ModuleNotFoundError as exc:

@@ -16,15 +16,9 @@ class UnknownType(TypeError):
 
 
 class JsonDecoder:
-    """Decodes JSON.
+    """Decodes JSON into a type; raises UnknownType if msgspec does not support it.
 
-    Args:
-        payload_type: the type of every value: one that msgspec supports, or Any.
-        noun: the kind of input in error messages, singular, such as "line".
-
-    Raises:
-        UnknownType: msgspec cannot decode into the type.
-
+    `noun` is the kind of input in error messages, singular, such as "line".
     """
 
     def __init__(self, payload_type: Any, noun: str) -> None:
@@ -35,14 +29,9 @@ class JsonDecoder:
         self._noun = noun
 
     def __call__(self, data: bytes, name: object) -> Any:
-        """Return the decoded value; `name` identifies the input in error messages.
+        """Return the decoded value. `name` identifies the input in error messages, which contain the position.
 
-        Raises:
-            InvalidJSON: `data` is not JSON.
-            PayloadTypeError: the value does not have the type.
-
-        Both messages contain the position.
-
+        Raise InvalidJSON if `data` is not JSON, PayloadTypeError if the value does not have the type.
         """
         try:
             return self._decode(data)

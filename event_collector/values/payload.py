@@ -37,9 +37,7 @@ _BROADCAST = Delivery.BROADCAST
 def to_strings(parameter: str, value: Iterable[object] | None) -> tuple[str, ...]:
     """Return a tuple of strings, empty for None; `parameter` is its name in error messages.
 
-    Raises:
-        ConfigError: `value` is a bare string, which would be split into letters, or contains other objects.
-
+    Raise ConfigError if `value` is a bare string, which would be split into letters, or contains other objects.
     """
     if value is None:
         return ()

@@ -16,6 +16,6 @@ class QueueShutDown(EventCollectorException, _AsyncioShutDown):  # type: ignore[
     """The queue accepts no more events, or its shutdown timed out before this event had finished."""
 
 
-def another(error: QueueShutDown) -> QueueShutDown:
+def fresh_copy(error: QueueShutDown) -> QueueShutDown:
     """Return a copy: an exception object that is raised repeatedly would accumulate tracebacks."""
     return QueueShutDown(*error.args)

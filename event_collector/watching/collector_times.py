@@ -12,28 +12,21 @@ from event_collector.handlers.collector import Collector
 from event_collector.watching.metrics import CollectorMetrics, Meter, percentiles
 
 
-class QueueTotals(Protocol):
+class _QueueTotals(Protocol):
     """Counts and times of all collectors together; the dispatcher has them."""
 
     @property
-    def busy(self) -> int:
-        """Events in handlers."""
-
+    def busy(self) -> int: ...
     @property
-    def service_total(self) -> float:
-        """Seconds that all attempts spent in handlers."""
-
+    def service_total(self) -> float: ...
     @property
-    def attempts(self) -> int:
-        """Attempts that have ended."""
+    def attempts(self) -> int: ...
 
 
 def keep_times(collectors: Sequence[Collector], events: int) -> dict[str | None, deque[float]] | None:
     """Make several collectors keep the times of their last `events` events.
 
-    Returns:
-        By key, where to put the seconds from sending an event to its end; None for a single collector.
-
+    Return by key where to put the seconds from sending an event to its end; None for a single collector.
     """
     if len(collectors) == 1:
         return None
@@ -43,19 +36,18 @@ def keep_times(collectors: Sequence[Collector], events: int) -> dict[str | None,
 
 
 def collector_metrics(
-    collectors: Mapping[str, Collector], totals: QueueTotals, meter: Meter
+    collectors: Mapping[str, Collector], totals: _QueueTotals, meter: Meter
 ) -> dict[str, CollectorMetrics]:
     """Return the metrics of each collector, by key."""
     found = {}
     for key, collector in collectors.items():
         usage = collector.usage
         if len(collectors) == 1:
-            counts = totals.attempts, totals.busy, totals.service_total
+            events, running, seconds = totals.attempts, totals.busy, totals.service_total
             times, waits = meter.service_times, meter.wait_times
         else:
-            counts = usage.completions, usage.running, usage.wall
+            events, running, seconds = usage.completions, usage.running, usage.wall
             times, waits = usage.times or deque(), usage.waits or deque()
-        events, running, seconds = counts
         found[key] = CollectorMetrics(
             key=key,
             place=collector.place,

@@ -15,40 +15,34 @@ from event_collector.watching.snapshot import Snapshot
 
 Subject = Literal["queue", "collector", "worker"]
 Kind = Literal["counter", "gauge", "summary"]
+"""A counter only grows, a gauge rises and falls, a summary has percentiles of the last events."""
 Unit = Literal["1", "{event}", "{event}/s", "{worker}", "{cpu}", "s", "By"]
 """A unit in the notation of OpenTelemetry (UCUM)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure, or several that differ in a label only: the events in each place, the percentiles of a time.
-
-    Attributes:
-        subject: the part of a snapshot that has it: the queue itself, each collector or each worker process.
-        path: its field in the subject; a dot leads to a field of a field.
-        kind: a counter only grows, a gauge rises and falls, a summary has percentiles of the last events.
-        unit: the unit of its values.
-        meaning: one sentence, for help texts and documentation.
-        prometheus: the name of the metric after `event_collector_`; "" if it is not exported.
-        opentelemetry: the name of the instrument after `event_collector.`; "" if it is not exported.
-        heading: the column of a table; "" for none.
-        label: the label that tells its parts apart; "" for a single number.
-        parts: the fields at `path`, one for each value of the label, with their headings.
-        totals: of a summary, the fields with the number (`count`) and the sum (`sum`) over all events.
-
-    """
+    """One figure, or several that differ in a label only: the events in each place, the percentiles of a time."""
 
     subject: Subject
     path: str
+    """Its field in the subject; a dot leads to a field of a field."""
     kind: Kind
     unit: Unit
     meaning: str
+    """One sentence, for help texts and documentation."""
     prometheus: str = ""
+    """The name of the metric after `event_collector_`; "" if it is not exported."""
     opentelemetry: str = ""
+    """The name of the instrument after `event_collector.`; "" if it is not exported."""
     heading: str = ""
+    """The column of a table; "" for none."""
     label: str = ""
+    """The label that tells its parts apart; "" for a single number."""
     parts: Mapping[str, str] = field(default_factory=dict)
+    """The fields at `path`, one for each value of the label, with their headings."""
     totals: Mapping[str, str] = field(default_factory=dict)
+    """Of a summary, the fields with the number (`count`) and the sum (`sum`) over all events."""
 
     def samples(self, snapshot: Snapshot) -> Iterator[tuple[str | None, str, float]]:
         """Yield key, part and value of each known number, of each subject first the parts and then the totals.

@@ -111,9 +111,7 @@ class Accounting(NamedTuple):
     """The places of all events: accepted = finished + in_handlers + queued + scheduled + dead, at every instant.
 
     Attributes:
-        accepted: events that were accepted.
         finished: events that have their results and no dead letter.
-        in_handlers: events in handlers.
         queued: events that wait for a handler.
         scheduled: events that wait for the time of their next attempt.
         dead: events that have their results and at least one dead letter. When the last letter is dropped or
@@ -158,13 +156,8 @@ class _Sample(NamedTuple):
 class Meter:
     """Keeps the windows of the metrics. Averages are computed on request.
 
-    Args:
-        events: finished events over which service and wait times are averaged.
-        rate_window: seconds over which rates are taken.
-        load_window: seconds over which the load is averaged.
-        warmup: seconds after the start for which rates are 0.
-        history: samples of the counters that are kept at most.
-
+    Service and wait times are averaged over `events` finished events, rates and the load over windows in seconds. Rates
+    are 0 in the `warmup` seconds after the start. At most `history` samples of the counters are kept.
     """
 
     def __init__(self, *, events: int, rate_window: float, load_window: float, warmup: float, history: int) -> None:

@@ -9,16 +9,9 @@ from event_collector.watching.viewers import Viewers
 
 
 class MonitorSocket:
-    """The socket of one queue.
+    """The socket of one queue. `look` takes a snapshot; it is called only while a viewer is connected.
 
-    Args:
-        path: where the socket is made; see `CollectorQueue(monitor=...)`.
-        look: takes a snapshot; called only while a viewer is connected.
-        log: gets a line when a snapshot cannot be made.
-
-    Raises:
-        ConfigError: a socket cannot have this path.
-
+    Raises ConfigError if a socket cannot have this path.
     """
 
     def __init__(self, path: Any, look: Callable[[], Snapshot], log: Any) -> None:
@@ -31,12 +24,7 @@ class MonitorSocket:
         return f"<MonitorSocket {self._path}: {state}>"
 
     def open(self) -> None:
-        """Listen, and send snapshots to every viewer.
-
-        Raises:
-            MonitorError: the socket cannot be made.
-
-        """
+        """Listen, and send snapshots to every viewer. Raise MonitorError if the socket cannot be made."""
         file = SocketFile(self._path)
         try:
             viewers = Viewers(file.socket, lambda: encode_snapshot(self._look()), self._log)

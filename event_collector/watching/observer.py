@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import math
 import os
 import time
 from collections import deque
@@ -30,61 +31,42 @@ TIMEOUT: Final = 5.0
 NO_WORKERS: Final = PoolStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, ())
 
 
-class ObservedEvents(Protocol):
+class _Events(Protocol):
     """The owner of a queue's events."""
 
     @property
-    def dropped(self) -> int:
-        """Events that made room in a full queue."""
-
-    def accounting(self) -> Accounting:
-        """Return the places of all events."""
+    def dropped(self) -> int: ...
+    def accounting(self) -> Accounting: ...
 
 
-class ObservedEngine(Protocol):
+class _Engine(Protocol):
     """The part of a queue that starts and ends it."""
 
     state: str
     changes: deque[Change]
 
     @property
-    def problem(self) -> str | None:
-        """Why a running queue does not work; None if it does."""
-
-    def metrics(self) -> Metrics:
-        """Return the metrics of this instant."""
-
-    def collector_metrics(self) -> Mapping[str, CollectorMetrics]:
-        """Return the metrics of each collector, by key."""
-
-    def worker_statistics(self) -> PoolStatistics | None:
-        """Return the statistics of the worker processes; None without any."""
+    def problem(self) -> str | None: ...
+    def metrics(self) -> Metrics: ...
+    def collector_metrics(self) -> Mapping[str, CollectorMetrics]: ...
+    def worker_statistics(self) -> PoolStatistics | None: ...
 
 
 class Observer:
-    """Takes snapshots of a queue, in the thread of its event loop.
-
-    Args:
-        name: the queue's id.
-        events: the owner of its events.
-        engine: starts and ends the queue.
-        clock: returns the time in seconds.
-        cpu: returns the seconds of CPU time of this process.
-
-    """
+    """Takes snapshots of a queue, in the thread of its event loop. `clock` and `cpu` return seconds."""
 
     def __init__(
         self,
         name: str,
-        events: ObservedEvents,
-        engine: ObservedEngine,
+        events: _Events,
+        engine: _Engine,
         *,
         clock: Callable[[], float] = monotonic,
         cpu: Callable[[], float] = process_time,
     ) -> None:
         self._name, self._events, self._engine = name, events, engine
         self._clock, self._cpu = clock, cpu
-        self._looked: float | None = None
+        self._looked = -math.inf
         self._elapsed: float | None = None
         # The counters of this snapshot and of the previous one.
         self._now: dict[tuple[str, str | int], float] = {}
@@ -96,10 +78,10 @@ class Observer:
     def look(self) -> Snapshot:
         """Return a snapshot of this instant."""
         engine, now = self._engine, self._clock()
-        elapsed = None if self._looked is None else now - self._looked
-        self._elapsed = elapsed if elapsed is not None and 0 < elapsed <= STALE else None
+        elapsed = now - self._looked
+        self._elapsed = elapsed if 0 < elapsed <= STALE else None
         self._before, self._now, self._looked = self._now, {}, now
-        events = EventCounts(*self._events.accounting(), dropped=self._events.dropped)
+        events = EventCounts(*self._events.accounting(), self._events.dropped)
         metrics, collectors = engine.metrics(), engine.collector_metrics()
         pool = engine.worker_statistics() or NO_WORKERS
         queued = events.queued if len(collectors) == 1 else None
@@ -123,10 +105,7 @@ class Observer:
             cpu=self._rate(("queue", "cpu"), self._cpu()),
             collectors=[self._collector(figures, queued) for figures in collectors.values()],
             workers=[self._worker(figures) for figures in pool.workers],
-            decisions=[
-                Decision(change.subject, str(change.before), str(change.after), change.reason)
-                for change in engine.changes
-            ],
+            decisions=[Decision(one.subject, str(one.before), str(one.after), one.reason) for one in engine.changes],
         )
 
     def _rate(self, counter: tuple[str, str | int], count: float) -> float | None:
@@ -164,29 +143,20 @@ class Observer:
         )
 
 
-class ObservableQueue(Protocol):
+class _Queue(Protocol):
     """A queue as exporters see it."""
 
     id: str
 
     @property
-    def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The event loop of the last start; None before the first."""
-
-    def make_observer(self) -> Observer:
-        """Return a new observer of the queue."""
+    def loop(self) -> asyncio.AbstractEventLoop | None: ...
+    def make_observer(self) -> Observer: ...
 
 
 class ThreadSafeObserver:
-    """Takes snapshots of a queue for callers in any thread.
+    """Takes snapshots of a queue for callers in any thread; its event loop has `timeout` seconds to answer."""
 
-    Args:
-        queue: the queue; it need not run.
-        timeout: seconds that its event loop may take to answer.
-
-    """
-
-    def __init__(self, queue: ObservableQueue, timeout: float = TIMEOUT) -> None:
+    def __init__(self, queue: _Queue, timeout: float = TIMEOUT) -> None:
         self._queue, self._timeout = queue, timeout
         self._observer = queue.make_observer()
 
@@ -196,9 +166,7 @@ class ThreadSafeObserver:
     def look(self) -> Snapshot:
         """Return a snapshot of this instant, taken in the thread of the queue's event loop while that runs.
 
-        Raises:
-            TimeoutError: the event loop does not answer.
-
+        Raise TimeoutError if the event loop does not answer.
         """
         loop = self._queue.loop
         if loop is None or not loop.is_running() or loop is _running_loop():

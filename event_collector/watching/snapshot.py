@@ -150,12 +150,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
 
 
 def decode_snapshot(line: bytes) -> Snapshot:
-    """Return the snapshot of a line.
-
-    Raises:
-        ValueError: the line is no snapshot, or one of another version; the message says which.
-
-    """
+    """Return the snapshot of a line; a ValueError says that it is none, or one of another version."""
     try:
         version = _decode_header(line).version
         if version == VERSION:

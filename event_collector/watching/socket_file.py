@@ -27,12 +27,7 @@ PATIENCE: Final = 1.0
 
 
 def check_path(path: Any) -> str:
-    """Return the absolute path of a socket to make.
-
-    Raises:
-        ConfigError: a socket cannot have this path.
-
-    """
+    """Return the absolute path of a socket to make, or raise ConfigError if a socket cannot have this path."""
     if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str) or not os.fspath(path):
         raise ConfigError(f"monitor takes the path of a socket to make, such as '/run/app/queue.sock', not {path!r}")
     if not hasattr(socket, "AF_UNIX") or sys.platform == "win32":
@@ -47,14 +42,9 @@ def check_path(path: Any) -> str:
 
 
 class SocketFile:
-    """A socket that listens at a path until `close()`.
+    """A socket that listens until `close()` at an absolute path, whose folder must exist.
 
-    Args:
-        path: absolute; its folder must exist.
-
-    Raises:
-        MonitorError: the socket is in use, or cannot be made; the message says why and what to do.
-
+    Raises MonitorError if the socket is in use, or cannot be made; the message says why and what to do.
     """
 
     def __init__(self, path: str) -> None:
@@ -110,7 +100,6 @@ def _folder_lock(path: str) -> Iterator[None]:
 
 
 def _try_lock(fd: int) -> bool:
-    """Lock an open folder; return False if another program holds the lock."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -154,8 +143,7 @@ def _listener(path: str) -> str | None:
         if not hasattr(socket, "SO_PEERCRED"):
             return "another process"
         pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    is_own = pid == os.getpid()
-    return f"{'another queue of this process' if is_own else 'another process'}, pid {pid}"
+    return f"another {'queue of this process' if pid == os.getpid() else 'process'}, pid {pid}"
 
 
 def _refusal(path: str, reason: str) -> MonitorError:

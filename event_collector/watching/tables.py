@@ -39,14 +39,11 @@ def text_of(value: float | None, unit: Unit) -> str:
 
 def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return aligned lines: the first column to the left, the others to the right."""
-    widths = [max(len(row[number]) for row in (head, *rows)) for number in range(len(head))]
+    width, *widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = []
-    for row in (head, *rows):
-        first, *others = (
-            cell.rjust(width) if number else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join([first, *others]).rstrip())
+    for first, *others in (head, *rows):
+        cells = [first.ljust(width), *map(str.rjust, others, widths)]
+        lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
 

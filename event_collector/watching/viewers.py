@@ -24,15 +24,10 @@ PATIENCE: Final = 30.0
 
 
 class Viewers:
-    """Serves a listening socket in the thread of the running event loop, until `close()`.
+    """Serves a listening, non-blocking socket in the thread of the running event loop, until `close()`.
 
-    Args:
-        listener: where viewers connect; non-blocking.
-        make_line: returns the next line; called once an interval, and only while viewers are connected.
-        log: gets a line when `make_line` raises.
-        interval: seconds between two lines.
-        patience: seconds that a viewer may take for a line.
-
+    `make_line` returns the next line. It is called once an interval, and only while viewers are connected; `log` gets a
+    line when it raises. `interval` and `patience` are in seconds.
     """
 
     def __init__(
@@ -136,11 +131,9 @@ class _Viewer:
 
     @property
     def is_behind(self) -> bool:
-        """Whether a part of the last line is unsent."""
         return bool(self._unsent)
 
     def offer(self, line: bytes) -> None:
-        """Send a line, unless the viewer is behind."""
         if self.is_gone or self.is_behind:
             return
         self._unsent = memoryview(line)
@@ -163,10 +156,8 @@ class _Viewer:
             self.close()
 
     def check(self, patience: float) -> None:
-        """Disconnect a viewer that has closed, has sent something, or is behind for more than `patience` seconds."""
-        if self.is_behind and monotonic() - self._behind_since > patience:
+        if self.is_gone or (self.is_behind and monotonic() - self._behind_since > patience):
             self.close()
-        if self.is_gone:
             return
         try:
             self._socket.recv(1)  # end of file and data alike end the connection
@@ -177,7 +168,6 @@ class _Viewer:
         self.close()
 
     def close(self) -> None:
-        """Disconnect. Idempotent."""
         if self.is_gone:
             return
         self.is_gone = True
