@@ -6,8 +6,6 @@ from typing import Protocol
 
 import msgspec
 
-__all__ = ["Buffer", "Job", "Task", "TaskSpec"]
-
 Buffer = bytes | bytearray | memoryview
 
 

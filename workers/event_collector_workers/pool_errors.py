@@ -7,19 +7,6 @@ from concurrent.futures.process import BrokenProcessPool
 
 from event_collector_workers.base_error import EventCollectorException
 
-__all__ = [
-    "EventCollectorException",
-    "JobCancelled",
-    "JobTimeout",
-    "PoolBroken",
-    "PoolClosed",
-    "TaskError",
-    "WorkerCrashed",
-    "WorkerPoolError",
-    "WorkerStartError",
-    "describe_exit",
-]
-
 
 class WorkerPoolError(EventCollectorException):
     """The base of every error that the worker pool reports. All of them survive pickle.

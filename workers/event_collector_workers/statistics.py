@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["PoolStatistics", "WorkerStatistics"]
-
 
 class WorkerStatistics(msgspec.Struct, frozen=True):
     """A worker process at one moment."""

@@ -51,9 +51,7 @@ class Autoscaler:
         trusted = self._observe(dt, readings)
         if readings.draining:
             return self._plan((), None)
-        changes = self._place()
-        changes += self._resize(readings, trusted)
-        return self._plan(tuple(changes), self._next_check())
+        return self._plan((*self._place(), *self._resize(readings, trusted)), self._next_check())
 
     def _advance(self, now: float) -> float:
         """Advance the law's time. Return the seconds that count since the last call.
@@ -82,8 +80,7 @@ class Autoscaler:
             tier = self._placement.tiers.get(reading.key, reading.tier)
             trusted = estimate.update(dt, reading, tier) and trusted
         estimates = self._estimates.values()
-        loop_share = self._surroundings.loop_share
-        self._guard.update(self._time, dt, estimates, self._consumers.target, loop_share)
+        self._guard.update(self._time, dt, estimates, self._consumers.target, self._surroundings.loop_share)
         # Events that came and went before the first reading are visible only in the busy consumers and workers.
         seen = readings.unrouted or readings.consumers.busy > 0 or readings.workers.busy > 0
         if seen or any(one.queued or one.running or one.arrived for one in estimates):
@@ -104,12 +101,12 @@ class Autoscaler:
         unrouted = _spread(readings.unrouted, estimates)
         consumers, workers, around = self._consumers, self._workers, self._surroundings
         before = consumers.target, workers.target
-        on_loop = tier_load(estimates, Tier.COROUTINE, unrouted)
-        in_workers = tier_load(estimates, Tier.PROCESS, unrouted)
+        load = tier_load(estimates, Tier.COROUTINE, unrouted)
         busy = max(0, readings.consumers.busy)
-        why = consumers.resize(self._time, on_loop, busy, around.present_loop_share, self._is_idle, may_shrink)
+        why = consumers.resize(self._time, load, busy, around.present_loop_share, self._is_idle, may_shrink)
         changes = [Change("consumers", before[0], consumers.target, why)] if why else []
-        why = workers.resize(self._time, in_workers, around.budget, around.startup, self._is_idle, may_shrink)
+        load = tier_load(estimates, Tier.PROCESS, unrouted)
+        why = workers.resize(self._time, load, around.budget, around.startup, self._is_idle, may_shrink)
         return [*changes, Change("workers", before[1], workers.target, why)] if why else changes
 
     def _plan(self, changes: tuple[Change, ...], next_check: float | None) -> Plan:

@@ -11,28 +11,19 @@ from event_collector_workers.autoscaler.window import RollingMaximum
 
 
 class Budget(msgspec.Struct, frozen=True, gc=False):
-    """The share of the machine that the process tier may use.
+    """The share of the machine that the process tier may use."""
 
-    Args:
-        cores: Cores left for workers.
-        memory_limit: Bytes that this program may use; None without a limit.
-        memory_others: Bytes of that in use outside of workers.
-        worker_memory: Bytes of one worker.
-
-    """
-
-    cores: float
-    memory_limit: float | None
-    memory_others: float
-    worker_memory: float
+    cores: float  # left for workers
+    memory_limit: float | None  # bytes that this program may use; None without a limit
+    memory_others: float  # bytes of that in use outside of workers
+    worker_memory: float  # bytes of one worker
 
     def workers_in_memory(self, margin: float) -> float:
         """Return how many workers fit. The share `margin` of the limit, at least half a worker, stays free."""
         if self.memory_limit is None:
             return math.inf
         kept = max(margin * self.memory_limit, 0.5 * self.worker_memory)
-        free = self.memory_limit - self.memory_others - kept
-        return max(0.0, free // max(1.0, self.worker_memory))
+        return max(0.0, (self.memory_limit - self.memory_others - kept) // max(1.0, self.worker_memory))
 
 
 class WorkerSizing:

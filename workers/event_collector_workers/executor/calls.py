@@ -25,12 +25,7 @@ Parts = tuple[bytes, "Buffer | None"]
 
 
 def dump(value: object) -> Parts:
-    """Pickle a value.
-
-    Raises:
-        Exception: The value cannot be pickled.
-
-    """
+    """Pickle a value. Raises an error of any class if that is not possible."""
     try:
         data: Buffer = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     except Exception:
@@ -42,19 +37,8 @@ def dump(value: object) -> Parts:
 
 
 def load(body: Buffer, blob: Buffer | None) -> Any:
-    """Return the value that `dump` has pickled."""
+    """Return the value that `dump` has pickled. Raises an error of any class if that is not possible."""
     return pickle.loads(body if blob is None else blob)  # noqa: S301 - an executor trusts its program
-
-
-def load_reply(body: Buffer, blob: Buffer | None) -> tuple[bool, Any, str]:
-    """Return whether the call returned, its value or exception, and the text of the traceback.
-
-    Raises:
-        Exception: The value cannot be unpickled.
-
-    """
-    reply: tuple[bool, Any, str] = load(body, blob)
-    return reply
 
 
 def run_chunk(function: Callable[..., Any], chunk: Iterable[tuple[Any, ...]]) -> list[Any]:
@@ -80,11 +64,7 @@ class CallTask:
         """Run one call. Any exception is its outcome, SystemExit and KeyboardInterrupt too, as in the stdlib."""
         try:
             function, arguments, keywords = load(body, blob)
-            value = function(*arguments, **keywords)
-        except BaseException as error:
-            return _dump_error(error)
-        try:
-            return dump((True, value, ""))
+            return dump((True, function(*arguments, **keywords), ""))
         except BaseException as error:
             return _dump_error(error)
 
@@ -99,10 +79,8 @@ def _dump_error(error: BaseException) -> Parts:
         parts = dump((False, error, text))
         load(*parts)  # a class whose pickles do not load must not reach the parent
     except BaseException as failure:
-        replacement = TypeError(
-            f"{type(error).__qualname__} cannot be sent to the parent ({failure}); its text: {error}"
-        )
-        return dump((False, replacement, text))
+        explained = f"{type(error).__qualname__} cannot be sent to the parent ({failure}); its text: {error}"
+        return dump((False, TypeError(explained), text))
     return parts
 
 

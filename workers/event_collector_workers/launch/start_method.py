@@ -43,12 +43,7 @@ def make_launcher(
 
 
 def check_start_method(start_method: str | None) -> None:
-    """Refuse a start method that this platform does not have.
-
-    Raises:
-        ValueError: The platform does not have it.
-
-    """
+    """Raise ValueError for a start method that this platform does not have."""
     methods = multiprocessing.get_all_start_methods()
     if start_method is not None and start_method not in methods:
         raise ValueError(f"start_method must be one of {', '.join(methods)}, not {start_method!r}")

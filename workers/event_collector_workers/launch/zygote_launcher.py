@@ -60,9 +60,7 @@ class ZygoteHandle:
 class ZygoteLauncher:
     """Starts workers through a zygote. The zygote boots at once, and boots again if it dies.
 
-    Raises:
-        Exception: `initialize` cannot be pickled.
-
+    Raises an error of any class if `initialize` cannot be pickled.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, preload: Sequence[str], initialize: Initialize | None) -> None:

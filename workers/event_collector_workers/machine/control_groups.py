@@ -20,28 +20,17 @@ _MEMORY_FILES = (
 
 
 class GroupLimits(msgspec.Struct, frozen=True, gc=False):
-    """Limits of the groups of this process.
+    """Limits of the groups of this process."""
 
-    Args:
-        cpus: Seconds of CPU time per second; None without a quota.
-        memory_limit: Bytes of the group with the least free memory; None without a limit.
-        memory_used: Bytes in use in that group, without the cache that the kernel can reclaim.
-
-    """
-
-    cpus: float | None = None
-    memory_limit: int | None = None
-    memory_used: int = 0
+    cpus: float | None = None  # seconds of CPU time per second; None without a quota
+    memory_limit: int | None = None  # bytes of the group with the least free memory; None without a limit
+    memory_used: int = 0  # bytes in use in that group, without the cache that the kernel can reclaim
 
 
 def read_limits(root: Path = Path("/")) -> GroupLimits:
-    """Read the present limits of the groups of this process.
+    """Read the limits of the groups of this process from `root`, which holds `proc` and `sys`.
 
     Missing and unreadable files set no limit.
-
-    Args:
-        root: The folder that holds `proc` and `sys`.
-
     """
     mounts = list(_mounts(root))
     cpus = [quota for folder in _folders(root, mounts, "cpu") if (quota := _cpu_quota(folder)) is not None]

@@ -19,11 +19,7 @@ def granted_cpus(root: Path = Path("/")) -> float:
     """Return how many cores this process may use, above 0. A quota of half a core is 0.5.
 
     It is the smaller of the CPU quota of its control groups and the number of its CPUs. The latter is the value of
-    `PYTHON_CPU_COUNT` or `-X cpu_count`, else its affinity.
-
-    Args:
-        root: The folder that holds `proc` and `sys`.
-
+    `PYTHON_CPU_COUNT` or `-X cpu_count`, else its affinity. `root` holds `proc` and `sys`.
     """
     return _granted(read_limits(root))
 
@@ -31,11 +27,8 @@ def granted_cpus(root: Path = Path("/")) -> float:
 def memory_limit(root: Path = Path("/")) -> int | None:
     """Return how many bytes this process and its children may use together; None if unknown.
 
-    It is the smaller of the memory limit of its control groups and the memory of the host.
-
-    Args:
-        root: The folder that holds `proc` and `sys`.
-
+    It is the smaller of the memory limit of its control groups and the memory of the host. `root` holds `proc` and
+    `sys`.
     """
     host = _attempt(_host_memory)
     limits = (read_limits(root).memory_limit, host[0] if host else None)
@@ -47,12 +40,8 @@ class Machine:
 
     If a probe raises or returns an impossible value, its last value is kept, and the reading is not `trusted`.
 
-    Args:
-        own_cpu: Returns the CPU seconds used so far by this process and its workers together. By default the process
-            tree is walked.
-        refresh: Seconds for which a reading is reused.
-        root: The folder that holds `proc` and `sys`.
-
+    `own_cpu` returns the CPU seconds used so far by this process and its workers together; by default the process tree
+    is walked. A reading is reused for `refresh` seconds. `root` holds `proc` and `sys`.
     """
 
     def __init__(

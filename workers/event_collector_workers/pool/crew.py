@@ -32,18 +32,11 @@ _RELAUNCH: Final = 0.05  # seconds until the next attempt if descriptors or memo
 
 
 class Recycling(NamedTuple):
-    """Limits after which a worker is replaced; None for no limit.
+    """Limits after which a worker is replaced; None for no limit."""
 
-    Attributes:
-        jobs: Jobs handed to it.
-        age: Seconds since it became ready.
-        memory: Bytes of memory that only it uses (USS).
-
-    """
-
-    jobs: int | None = None
-    age: float | None = None
-    memory: int | None = None
+    jobs: int | None = None  # jobs handed to it
+    age: float | None = None  # seconds since it became ready
+    memory: int | None = None  # bytes of memory that only it uses (USS)
 
 
 class CrewEvents(WorkerEvents, Protocol):

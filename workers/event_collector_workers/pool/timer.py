@@ -13,10 +13,7 @@ if TYPE_CHECKING:
 class EarliestTimer:
     """Expires once, at the earliest of the times for which it was armed since it last expired.
 
-    Args:
-        loop: The loop in whose thread everything happens.
-        on_expiry: Called on expiry with the seconds by which it is late.
-
+    `on_expiry` is called in the loop's thread with the seconds by which it is late.
     """
 
     __slots__ = ("_due", "_handle", "_loop", "_on_expiry")

@@ -37,14 +37,9 @@ class Traffic:
     """Moves jobs between the backlog and the workers that are ready. Runs in the loop's thread.
 
     Only this class writes its fields, and the place of a job: this object while the job is in the backlog, the worker
-    that holds it, or None.
-
-    Args:
-        on_room: Called when `room` has become positive.
-        on_quiet: Called when every submitted job has its outcome.
-        on_quota_used: Called after jobs were handed to a worker with a quota.
-        on_answers: Called after a batch of results was handed to its jobs.
-
+    that holds it, or None. It calls `on_room` when `room` has become positive, `on_quiet` when every submitted job has
+    its outcome, `on_quota_used` after it has handed jobs to a worker with a quota, and `on_answers` after it has handed
+    a batch of results to its jobs.
     """
 
     def __init__(

@@ -72,15 +72,8 @@ class KillReason(NamedTuple):
 class Worker:
     """A worker process and the jobs that it holds. Only this class writes its fields, in the loop's thread.
 
-    Args:
-        number: The worker's number within its pool.
-        loop: The event loop.
-        events: Receives the events.
-        quota: Jobs that may be handed to this worker; None for no limit.
-
-    Raises:
-        OSError: The program is out of descriptors, or the machine is out of memory.
-
+    At most `quota` jobs may be handed to it; None for no limit. Raises OSError if the program is out of descriptors, or
+    the machine is out of memory.
     """
 
     def __init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import mmap
 import socket
 from collections import deque
@@ -54,12 +53,7 @@ class Reader:
         next(self._parser)
 
     def feed(self, chunk: memoryview) -> None:
-        """Process the next bytes of the stream.
-
-        Raises:
-            ProtocolError: They are no valid message.
-
-        """
+        """Process the next bytes of the stream. Raises ProtocolError if they are no valid message."""
         if self._is_between and chunk == _LOOK:  # most chunks are this message
             self._on_message(Kind.LOOK, b"", None)
             return
@@ -166,20 +160,17 @@ class Channel:
         """Send as much as the socket accepts now, and the rest later."""
         if self._is_lost:
             return
-        if blob is None and not self._outgoing:
+        is_first = not self._outgoing
+        if blob is None and is_first:  # in most cases the socket accepts all of it
             try:
-                sent = self._socket.send(head)
+                head = head[self._socket.send(head) :]
             except BlockingIOError:
-                sent = 0
+                pass
             except OSError as error:
                 self._lose(error)
                 return
-            if sent == len(head):
+            if not head:
                 return
-            self._outgoing.append(memoryview(head)[sent:])
-            self._loop.add_writer(self._fd, self._flush)
-            return
-        is_first = not self._outgoing
         self._outgoing.append(memoryview(head))
         if blob is not None:
             self._outgoing.append(memoryview(blob).cast("B"))
@@ -189,14 +180,8 @@ class Channel:
                 self._loop.add_writer(self._fd, self._flush)
 
     def send_with_descriptor(self, head: bytes, fd: int) -> None:
-        """Send the first message, which carries a descriptor.
-
-        Raises:
-            OSError: The socket does not accept it.
-
-        """
-        attached = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))
-        size = self._socket.sendmsg([head[: HEADER.size]], [attached])
+        """Send the first message, which carries a descriptor. Raises OSError if the socket does not accept it."""
+        size = socket.send_fds(self._socket, [head[: HEADER.size]], [fd])
         self.send(head[size:])
 
     @property

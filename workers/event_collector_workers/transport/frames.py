@@ -70,12 +70,7 @@ decode_record: Final[Callable[[bytes], Record]] = msgspec.msgpack.Decoder(Record
 
 
 def decode_records(count: int, records: bytes) -> list[Record]:
-    """Decode `count` consecutive records in one call.
-
-    Raises:
-        msgspec.DecodeError: The bytes are not exactly that many records.
-
-    """
+    """Decode `count` consecutive records. Raises msgspec.DecodeError if the bytes are not exactly that many."""
     return _decode_records(b"\xdd" + count.to_bytes(4) + records)
 
 

@@ -55,9 +55,7 @@ _DISMISSED: Final = 19
 def create_page_file() -> int:
     """Return the descriptor of a new page, which has no name in the file system.
 
-    Raises:
-        OSError: The process is out of descriptors, or the machine is out of memory.
-
+    Raises OSError if the process is out of descriptors, or the machine is out of memory.
     """
     if sys.platform == "linux":
         fd = os.memfd_create("event_collector_workers", os.MFD_CLOEXEC)
