@@ -16,8 +16,6 @@ def is_known(value: float | None) -> TypeGuard[float]:
 class Counter:
     """The growth of a total between two readings. The total may be missing, or start again from 0."""
 
-    __slots__ = ("_last", "is_doubtful")
-
     def __init__(self) -> None:
         self._last: float | None = None
         self.is_doubtful = False
@@ -34,8 +32,6 @@ class Counter:
 
 class Smoothed:
     """An exponential average over time, unbiased while its past is short."""
-
-    __slots__ = ("_memory", "_sum", "_weight")
 
     def __init__(self, memory: float) -> None:
         self._memory = memory
@@ -55,8 +51,6 @@ class Smoothed:
 
 class ArrivalRate:
     """Arrivals per second: stable under noise, fast after a step, immediate in a burst."""
-
-    __slots__ = ("_count", "_fast", "_pending", "_recent", "_slow", "_span", "_time", "_tuning")
 
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
@@ -102,8 +96,6 @@ class ArrivalRate:
 
 class ServiceTime:
     """CPU time and waiting per event, averaged over the last events, with a lower bound from the running ones."""
-
-    __slots__ = ("_cpu", "_exposure", "_memory", "_waiting", "_weight", "assumed", "events")
 
     def __init__(self, memory: float, assumed: float) -> None:
         self._memory = memory

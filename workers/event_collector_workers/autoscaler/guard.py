@@ -21,8 +21,6 @@ from event_collector_workers.autoscaler.window import RollingMaximum, RollingMin
 class _Waiting:
     """The waiting of one collector's events: in the present window, and at its best."""
 
-    __slots__ = ("_mean", "completed", "floor", "integral", "waited")
-
     def __init__(self, memory: float) -> None:
         self.floor = RollingMinimum(memory)
         self._mean: float | None = None

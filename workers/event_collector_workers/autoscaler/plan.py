@@ -103,8 +103,6 @@ class FixedSize:
 
     """
 
-    __slots__ = ("_consumers", "_workers")
-
     def __init__(self, consumers: int, workers: int = 0) -> None:
         if consumers < 0 or workers < 0:
             raise ValueError(f"sizes must be at least 0, not {consumers!r} consumers and {workers!r} workers")

@@ -9,8 +9,6 @@ class RollingMaximum:
     The deque holds falling values with rising times. Its head is the maximum, and a record costs O(1) on average.
     """
 
-    __slots__ = ("_falling", "span")
-
     def __init__(self, span: float) -> None:
         self.span = span
         self._falling: deque[tuple[float, float]] = deque()
@@ -52,8 +50,6 @@ class RollingMaximum:
 
 class RollingMinimum:
     """The smallest value recorded within the last `span` seconds."""
-
-    __slots__ = ("_negated",)
 
     def __init__(self, span: float) -> None:
         self._negated = RollingMaximum(span)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from event_collector_workers.job import Buffer
 
-REFERENCE = f"{__name__}:open_calls"
+REFERENCE = f"{__name__}:CallTask"
 
 Parts = tuple[bytes, "Buffer | None"]
 """A body and a blob. The pickle is in the blob if there is one, else in the body."""
@@ -60,6 +60,9 @@ def run_initializer(initializer: Callable[..., object], arguments: tuple[Any, ..
 class CallTask:
     """Runs calls in a worker."""
 
+    def __init__(self, _argument: bytes) -> None:
+        pass
+
     def run(self, body: bytes | memoryview, blob: bytes | None) -> Parts:
         """Run one call. Any exception is its outcome, SystemExit and KeyboardInterrupt too, as in the stdlib."""
         try:
@@ -82,8 +85,3 @@ def _dump_error(error: BaseException) -> Parts:
         explained = f"{type(error).__qualname__} cannot be sent to the parent ({failure}); its text: {error}"
         return dump((False, TypeError(explained), text))
     return parts
-
-
-def open_calls(_argument: bytes) -> CallTask:
-    """Open the task that runs calls."""
-    return CallTask()

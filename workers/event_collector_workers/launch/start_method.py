@@ -6,8 +6,8 @@ import multiprocessing
 import sys
 from typing import TYPE_CHECKING
 
-from event_collector_workers.launch.multiprocessing_launcher import MultiprocessingLauncher
-from event_collector_workers.launch.zygote_launcher import ZygoteLauncher
+from event_collector_workers.launch.multiprocessing_launcher import MultiprocessingHandle, MultiprocessingLauncher
+from event_collector_workers.launch.zygote_launcher import ZygoteHandle, ZygoteLauncher
 
 if TYPE_CHECKING:
     import asyncio
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
     from event_collector_workers.child.workplace import Initialize
-    from event_collector_workers.launch.launcher import Launcher
+
+
+Handle = ZygoteHandle | MultiprocessingHandle
+"""A process that a launcher started."""
+Launcher = ZygoteLauncher | MultiprocessingLauncher
+"""Starts processes that serve the pool at the other end of a socket."""
 
 
 def make_launcher(

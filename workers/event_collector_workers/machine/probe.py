@@ -99,7 +99,8 @@ class Machine:
 
 
 def _granted(limits: GroupLimits) -> float:
-    count = float(_declared_cpus() or _affinity())
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    count = float(_declared_cpus() or available or 1)
     return count if limits.cpus is None else min(count, limits.cpus)
 
 
@@ -111,12 +112,6 @@ def _declared_cpus() -> int | None:
     if not isinstance(declared, str) or not declared.isdecimal():
         return None
     return int(declared) or None
-
-
-def _affinity() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)) or 1
-    return os.cpu_count() or 1
 
 
 def _tightest(limits: GroupLimits, host: tuple[int, int] | None) -> tuple[int | None, int | None]:

@@ -23,7 +23,7 @@ from event_collector_workers.pool_errors import describe_exit
 if TYPE_CHECKING:
     import asyncio
 
-    from event_collector_workers.launch.launcher import Launcher
+    from event_collector_workers.launch.start_method import Launcher
     from event_collector_workers.transport.frames import WorkerSetup
 
 _SMOOTHING: Final = 0.3  # weight of the newest start in the mean of start-up times
@@ -131,7 +131,6 @@ class Crew:
     def on_quota_used(self, worker: Worker, service_time: float) -> None:
         """Record that jobs were handed to a worker with a quota: start its successor in time, retire it at the end."""
         if not worker.allowance:
-            worker.leave()
             worker.retire()
             self.adjust()
         elif worker.allowance <= head_start(self._recycling.jobs or 0, self.startup_seconds, service_time):
@@ -159,13 +158,10 @@ class Crew:
 
     def _retire(self, worker: Worker) -> None:
         """End a worker: at once if it is idle or has no task open, else after its current job."""
-        worker.leave()
-        if worker.state is State.STARTING:
-            if worker.retire():  # it closes the tasks that it has begun to open
-                self._kill_after(worker, self._stop_timeout)
-        elif worker.state is State.READY:
-            worker.retire()
-            self._events.on_lost(worker)  # it gets no more jobs, and those that have not started are taken back
+        was_ready = worker.state is State.READY
+        if worker.retire():
+            if was_ready:
+                self._events.on_lost(worker)  # it gets no more jobs, and those that have not started are taken back
             self._kill_after(worker, None if worker.in_hand else self._stop_timeout)
 
     def _recycle(self, worker: Worker) -> None:
@@ -201,13 +197,11 @@ class Crew:
         worker.launch(self._launcher, self._setup)
 
     def _count_death(self, worker: Worker) -> None:
-        now = monotonic()
         self.restarts += 1
-        self.last_failure = f"worker {worker.number} (pid {worker.pid}) {describe_exit(worker.exitcode)}" + (
-            f": {worker.complaint}" if worker.complaint else ""
-        )
-        was_ready = worker.startup > 0.0
-        if (self.breaker.crashed if was_ready else self.breaker.stillborn)(now):
+        complaint = f": {worker.complaint}" if worker.complaint else ""
+        self.last_failure = f"worker {worker.number} (pid {worker.pid}) {describe_exit(worker.exitcode)}{complaint}"
+        strike = self.breaker.crashed if worker.startup else self.breaker.stillborn
+        if strike(monotonic()):
             self._events.on_breaker(opened=True)
 
     def _kill_after(self, worker: Worker, delay: float | None) -> None:

@@ -45,8 +45,9 @@ class Roster:
         self.ready.append(worker)
 
     def exclude(self, worker: Worker) -> None:
-        """Record that a ready worker accepts no more jobs."""
+        """Record that a ready worker accepts no more jobs. No worker counts as idle until the next `note_idle`."""
         self.ready.remove(worker)
+        self._idle = []
 
     def detach(self, worker: Worker) -> None:
         """Remove a worker whose process has ended. A no-op for a worker that was never ready."""
@@ -56,10 +57,6 @@ class Roster:
     def note_idle(self) -> None:
         """Note the workers that would start a job at once; not those that have yet to confirm jobs taken back."""
         self._idle = [worker for worker in self.ready if not worker.in_hand]
-
-    def forget_idle(self) -> None:
-        """Regard no worker as idle until the next `note_idle`."""
-        self._idle = []
 
     def pop_idle(self) -> Worker:
         """Return an idle worker, which is about to get a job."""

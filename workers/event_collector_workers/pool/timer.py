@@ -16,8 +16,6 @@ class EarliestTimer:
     `on_expiry` is called in the loop's thread with the seconds by which it is late.
     """
 
-    __slots__ = ("_due", "_handle", "_loop", "_on_expiry")
-
     def __init__(self, loop: asyncio.AbstractEventLoop, on_expiry: Callable[[float], None]) -> None:
         self._loop = loop
         self._on_expiry = on_expiry
