@@ -65,10 +65,7 @@ def _share(cpu: float, busy: float) -> float:
 
 
 def staffing(load: TierLoad, busy: float, spare: float, horizon: float) -> float:
-    """Return the number of consumers for a load, of which `spare` are beyond the mean.
-
-    `busy` consumers cannot help with the backlog, which should be cleared in `horizon` seconds.
-    """
+    """Return the consumers for a load. Busy ones cannot help with the backlog, to be cleared in `horizon` seconds."""
     return max(busy, load.mean + spare) + min(load.queued, load.backlog / horizon)
 
 
@@ -90,8 +87,5 @@ def ladder(size: float, ratio: float) -> int:
 
 
 def burst_size(needed: int, ceiling: int, ratio: float = 1.25) -> int:
-    """Return the size to grow to at once if `needed` consumers (busy ones and queued events) exceed the present size.
-
-    `ceiling` is `Plan.consumer_ceiling`, `ratio` that of neighbouring sizes.
-    """
+    """Return the size to grow to at once for `needed` consumers (busy ones and queued events), up to `ceiling`."""
     return min(ceiling, ladder(min(needed, ceiling), ratio))

@@ -112,7 +112,8 @@ class ScaledProcessPoolExecutor(Executor):
         """
         if chunksize < 1:
             raise ValueError(f"chunksize must be >= 1, not {chunksize}")
-        chunks = _chunked(zip(*iterables, strict=False), chunksize)
+        items = zip(*iterables, strict=False)
+        chunks = iter(lambda: list(itertools.islice(items, chunksize)), [])
         return _flatten(super().map(functools.partial(run_chunk, fn), chunks, timeout=timeout))
 
     def resize(self, max_workers: int) -> None:
@@ -192,12 +193,6 @@ def _check_tasks_per_child(limit: int | None, context: BaseContext | None) -> No
             "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method: "
             "replacing workers would fork a process with threads; supply a different mp_context"
         )
-
-
-def _chunked(items: Iterable[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
-    iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk
 
 
 def _flatten(chunks: Iterator[list[T]]) -> Iterator[T]:

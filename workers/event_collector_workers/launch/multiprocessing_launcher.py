@@ -89,10 +89,7 @@ class MultiprocessingLauncher:
         return f"<MultiprocessingLauncher {self._context.get_start_method()}>"
 
     def launch(self, connection: socket.socket, done: Callable[[MultiprocessingHandle | BaseException], None]) -> None:
-        """Start a process without blocking, and close `connection` in this process.
-
-        `done` is called in the loop's thread with the handle, or with the error that prevented the start.
-        """
+        """Start a process, and close `connection` in this one. Never blocks: `done` gets the handle or the error."""
 
         def start() -> None:
             outcome: MultiprocessingHandle | BaseException

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Handle = ZygoteHandle | MultiprocessingHandle
 """A process that a launcher started."""
 Launcher = ZygoteLauncher | MultiprocessingLauncher
-"""Starts processes that serve the pool at the other end of a socket."""
+"""Starts processes that serve the pool at the other end of a socket. All callbacks run in the loop's thread."""
 
 
 def make_launcher(

@@ -57,10 +57,7 @@ class ZygoteHandle:
 
 
 class ZygoteLauncher:
-    """Starts workers through a zygote. The zygote boots at once, and boots again if it dies.
-
-    Raises an error of any class if `initialize` cannot be pickled.
-    """
+    """Starts workers through a zygote, which boots at once, and again if it dies. `initialize` must have a pickle."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, preload: Sequence[str], initialize: Initialize | None) -> None:
         self._loop = loop
@@ -78,10 +75,7 @@ class ZygoteLauncher:
         return f"<ZygoteLauncher {zygote} requests={len(self._requests)} workers={len(self._handles)}>"
 
     def launch(self, connection: socket.socket, done: Callable[[ZygoteHandle | BaseException], None]) -> None:
-        """Request a process without blocking, and close `connection` in this process.
-
-        `done` is called in the loop's thread with the handle, or with the error that prevented the start.
-        """
+        """Start a process, and close `connection` in this one. Never blocks: `done` gets the handle or the error."""
         self._number += 1
         try:
             with connection:

@@ -28,10 +28,7 @@ class GroupLimits(msgspec.Struct, frozen=True, gc=False):
 
 
 def read_limits(root: Path = Path("/")) -> GroupLimits:
-    """Read the limits of the groups of this process from `root`, which holds `proc` and `sys`.
-
-    Missing and unreadable files set no limit.
-    """
+    """Read the limits of the groups of this process, below `root`. Missing and unreadable files set no limit."""
     mounts = list(_mounts(root))
     cpus = [quota for folder in _folders(root, mounts, "cpu") if (quota := _cpu_quota(folder)) is not None]
     rooms = [room for folder in _folders(root, mounts, "memory") if (room := _memory(folder)) is not None]
@@ -44,12 +41,8 @@ def _mounts(root: Path) -> Iterator[tuple[frozenset[str], str, str]]:
     for line in _text(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, kind = before.split(), after.split()
-        if len(fields) < 5 or len(kind) < 3:
-            continue
-        if kind[0] == "cgroup2":
-            yield frozenset(), fields[3], fields[4]
-        elif kind[0] == "cgroup":
-            yield frozenset(kind[2].split(",")), fields[3], fields[4]
+        if len(fields) >= 5 and len(kind) >= 3 and kind[0] in ("cgroup", "cgroup2"):
+            yield frozenset(kind[2].split(",") if kind[0] == "cgroup" else ()), fields[3], fields[4]
 
 
 def _folders(root: Path, mounts: list[tuple[frozenset[str], str, str]], controller: str) -> Iterator[Path]:

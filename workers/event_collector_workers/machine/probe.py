@@ -27,8 +27,7 @@ def granted_cpus(root: Path = Path("/")) -> float:
 def memory_limit(root: Path = Path("/")) -> int | None:
     """Return how many bytes this process and its children may use together; None if unknown.
 
-    It is the smaller of the memory limit of its control groups and the memory of the host. `root` holds `proc` and
-    `sys`.
+    It is the smaller of the limit of its control groups and the memory of the host. `root` holds `proc` and `sys`.
     """
     host = _attempt(_host_memory)
     limits = (read_limits(root).memory_limit, host[0] if host else None)
@@ -39,7 +38,6 @@ class Machine:
     """Reads the resources that the machine grants, at most every few seconds.
 
     If a probe raises or returns an impossible value, its last value is kept, and the reading is not `trusted`.
-
     `own_cpu` returns the CPU seconds used so far by this process and its workers together; by default the process tree
     is walked. A reading is reused for `refresh` seconds. `root` holds `proc` and `sys`.
     """
@@ -58,10 +56,7 @@ class Machine:
         return f"Machine({self._last!r})"
 
     def read(self, now: float) -> MachineReading:
-        """Return a reading. `now`: seconds of a monotonic clock.
-
-        After a backward jump of the clock the next reading is a fresh one.
-        """
+        """Return a reading. `now`: seconds of a monotonic clock. After a backward jump it is a fresh one."""
         if 0.0 <= now - self._read_at < self._refresh:
             return self._last
         self._read_at = now
@@ -115,7 +110,6 @@ def _declared_cpus() -> int | None:
 
 
 def _tightest(limits: GroupLimits, host: tuple[int, int] | None) -> tuple[int | None, int | None]:
-    """Return limit and use of the control groups or of the host, whichever has less memory left."""
     rooms = [host] if host else []
     if limits.memory_limit is not None:
         rooms.append((limits.memory_limit, limits.memory_used))
@@ -145,7 +139,6 @@ def _host_cpu() -> tuple[float, float, int]:
 
 
 def _process_tree_cpu() -> float:
-    """Return the CPU seconds of this process, its living descendants and its reaped children."""
     own = os.times()
     seconds = own.user + own.system + own.children_user + own.children_system
     for child in psutil.Process().children(recursive=True):

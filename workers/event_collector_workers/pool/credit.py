@@ -59,10 +59,7 @@ def visit_pause(service_time: float, in_hand: int) -> float:
 
 
 def head_start(quota: int, startup: float, service_time: float) -> int:
-    """Return how many jobs before the end of a worker's quota its successor starts, so that no job waits for it.
-
-    A worker starts in `startup` seconds, a job takes `service_time` seconds. At most a quarter of the quota.
-    """
+    """Return how many jobs before the end of its quota a worker's successor starts: at most a quarter of the quota."""
     return min(quota // 4, ceil(startup / max(service_time, 1e-6)))
 
 
@@ -95,10 +92,7 @@ def room_for(load: int, credit: Credit) -> int:
 
 
 def share_out(jobs: int, loads: Sequence[int], credit: Credit) -> list[int]:
-    """Divide `jobs` among workers: the least loaded come first, and the loads become as equal as possible.
-
-    Return the number for each worker. The sum is at most `jobs`, and no load exceeds the depth.
-    """
+    """Return how many of `jobs` each worker gets: loads become as equal as possible, and none exceeds the depth."""
     shares = [0] * len(loads)
     refillable = sorted((load, index) for index, load in enumerate(loads) if room_for(load, credit))
     jobs = min(jobs, sum(credit.depth - load for load, _ in refillable))

@@ -10,7 +10,7 @@ launch --> STARTING --> READY --> RETIRING --> GONE       surplus, recycled or c
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import psutil
 
@@ -31,19 +31,14 @@ _MEMORY_EVERY: Final = 1.0  # seconds between two readings of the workers' memor
 _RELAUNCH: Final = 0.05  # seconds until the next attempt if descriptors or memory ran out
 
 
-class Recycling(NamedTuple):
-    """Limits after which a worker is replaced; None for no limit."""
+class Lifetime(NamedTuple):
+    """Limits of a worker's life. The first three replace it; None for no limit."""
 
-    jobs: int | None = None  # jobs handed to it
-    age: float | None = None  # seconds since it became ready
-    memory: int | None = None  # bytes of memory that only it uses (USS)
-
-
-class CrewEvents(WorkerEvents, Protocol):
-    """The events of a crew and of its workers."""
-
-    def on_breaker(self, *, opened: bool) -> None:
-        """The breaker opened or closed."""
+    jobs: int | None  # jobs handed to it
+    age: float | None  # seconds since it became ready
+    memory: int | None  # bytes of memory that only it uses (USS)
+    startup: float  # seconds until it is ready
+    stop: float  # seconds in which it closes its tasks after its last job
 
 
 class Crew:
@@ -54,11 +49,8 @@ class Crew:
         loop: asyncio.AbstractEventLoop,
         launcher: Launcher,
         setup: WorkerSetup,
-        events: CrewEvents,
-        *,
-        startup_timeout: float,
-        stop_timeout: float,
-        recycling: Recycling,
+        events: WorkerEvents,
+        lifetime: Lifetime,
     ) -> None:
         self.workers: list[Worker] = []
         self.target = 0
@@ -67,13 +59,11 @@ class Crew:
         self.past_cpu_seconds = 0.0
         self.breaker = Breaker()
         self.last_failure = ""
-        self._recycling = recycling
+        self._lifetime = lifetime
         self._loop = loop
         self._launcher = launcher
         self._setup = setup
         self._events = events
-        self._startup_timeout = startup_timeout
-        self._stop_timeout = stop_timeout
         self._number = 0
         self._retry = EarliestTimer(loop, lambda _late: self.adjust())
         self._timers: dict[Worker, asyncio.TimerHandle] = {}
@@ -111,8 +101,8 @@ class Crew:
         self._cancel_timer(worker)
         weight = _SMOOTHING if self.startup_seconds else 1.0
         self.startup_seconds += weight * (worker.startup - self.startup_seconds)
-        if self._recycling.age is not None:
-            self._ages[worker] = self._loop.call_later(self._recycling.age, self._recycle, worker)
+        if self._lifetime.age is not None:
+            self._ages[worker] = self._loop.call_later(self._lifetime.age, self._recycle, worker)
         self.adjust()
 
     def on_answers(self, worker: Worker) -> None:
@@ -121,11 +111,11 @@ class Crew:
             self._events.on_breaker(opened=False)
             self.adjust()
         if worker.state is State.RETIRING and not worker.in_hand:
-            self._kill_after(worker, self._stop_timeout)
-        elif self._recycling.memory is not None and monotonic() - self._memory_read > _MEMORY_EVERY:
+            self._kill_after(worker, self._lifetime.stop)
+        elif self._lifetime.memory is not None and monotonic() - self._memory_read > _MEMORY_EVERY:
             self._memory_read = monotonic()
             for each in self.workers:
-                if each.state is State.READY and (memory_of(each) or 0) > self._recycling.memory:
+                if each.state is State.READY and (memory_of(each) or 0) > self._lifetime.memory:
                     self._recycle(each)
 
     def on_quota_used(self, worker: Worker, service_time: float) -> None:
@@ -133,7 +123,7 @@ class Crew:
         if not worker.allowance:
             worker.retire()
             self.adjust()
-        elif worker.allowance <= head_start(self._recycling.jobs or 0, self.startup_seconds, service_time):
+        elif worker.allowance <= head_start(self._lifetime.jobs or 0, self.startup_seconds, service_time):
             self._recycle(worker)
 
     def on_gone(self, worker: Worker) -> None:
@@ -162,7 +152,7 @@ class Crew:
         if worker.retire():
             if was_ready:
                 self._events.on_lost(worker)  # it gets no more jobs, and those that have not started are taken back
-            self._kill_after(worker, None if worker.in_hand else self._stop_timeout)
+            self._kill_after(worker, None if worker.in_hand else self._lifetime.stop)
 
     def _recycle(self, worker: Worker) -> None:
         """Replace a worker without a gap: it serves until its replacement is ready."""
@@ -184,7 +174,7 @@ class Crew:
     def _launch(self) -> None:
         self._number += 1
         try:
-            worker = Worker(self._number, self._loop, self._events, self._recycling.jobs)
+            worker = Worker(self._number, self._loop, self._events, self._lifetime.jobs)
         except OSError as error:
             self.last_failure = f"{type(error).__name__}: {error}"
             if self.breaker.stillborn(monotonic()):
@@ -192,8 +182,8 @@ class Crew:
             self._retry.arm(max(_RELAUNCH, self.breaker.wait(monotonic())))
             return
         self.workers.append(worker)
-        complaint = f"it was not ready within {self._startup_timeout:g} s"
-        self._timers[worker] = self._loop.call_later(self._startup_timeout, worker.kill, complaint)
+        complaint = f"it was not ready within {self._lifetime.startup:g} s"
+        self._timers[worker] = self._loop.call_later(self._lifetime.startup, worker.kill, complaint)
         worker.launch(self._launcher, self._setup)
 
     def _count_death(self, worker: Worker) -> None:

@@ -118,10 +118,7 @@ class Roster:
         return found
 
     def plan_visit(self, service_time: float) -> float | None:
-        """Promise a visit to the workers that may have more results soon. The others announce theirs.
-
-        Return the seconds until the visit; None if none is needed.
-        """
+        """Promise workers that may soon have results a visit. Return the seconds until it; None if none is needed."""
         is_rare, fewest = False, DEEPEST
         for worker in self.attached:
             sequence, age = self._states[worker]

@@ -11,10 +11,7 @@ if TYPE_CHECKING:
 
 
 class EarliestTimer:
-    """Expires once, at the earliest of the times for which it was armed since it last expired.
-
-    `on_expiry` is called in the loop's thread with the seconds by which it is late.
-    """
+    """Expires once, at the earliest time for which it was armed. `on_expiry` gets the seconds by which it is late."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_expiry: Callable[[float], None]) -> None:
         self._loop = loop

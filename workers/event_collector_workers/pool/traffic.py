@@ -47,7 +47,7 @@ class Traffic:
         loop: asyncio.AbstractEventLoop,
         listener: PoolListener,
         on_quiet: Callable[[], None],
-        on_quota_used: Callable[[Worker], None],
+        on_quota_used: Callable[[Worker, float], None],
         horizon: float,
     ) -> None:
         self.submitted = self.finished = self.failed = self.crashed = 0
@@ -296,7 +296,7 @@ class Traffic:
         if worker.quota is not None and worker in self._roster.ready:  # else it was found lost and was released
             if not worker.allowance:
                 self._roster.exclude(worker)
-            self._on_quota_used(worker)
+            self._on_quota_used(worker, self.service_time)
 
     def _next_jobs(self, count: int, size: int = _BYTES_AHEAD) -> list[Job]:
         """Remove the next `count` jobs from the backlog; fewer as soon as they have `size` bytes."""

@@ -44,7 +44,7 @@ class State(Enum):
 
 
 class WorkerEvents(Protocol):
-    """The events of a worker, in the loop's thread."""
+    """The events of workers and of their crew, in the loop's thread."""
 
     def on_ready(self, worker: Worker) -> None:
         """The worker accepts jobs."""
@@ -60,6 +60,9 @@ class WorkerEvents(Protocol):
 
     def on_gone(self, worker: Worker) -> None:
         """The process has ended. `exitcode` and `complaint` say how."""
+
+    def on_breaker(self, *, opened: bool) -> None:
+        """The crew's breaker opened or closed."""
 
 
 class Worker:

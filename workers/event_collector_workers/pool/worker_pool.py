@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from event_collector_workers.launch.start_method import Launcher, check_start_method, is_importing_main, make_launcher
 from event_collector_workers.machine import cpu_seconds
 from event_collector_workers.pool.credit import HORIZON
-from event_collector_workers.pool.crew import Crew, Recycling, memory_of
+from event_collector_workers.pool.crew import Crew, Lifetime, memory_of
 from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker import State, Worker
@@ -102,9 +102,7 @@ class WorkerPool:
             Crew,
             setup=WorkerSetup(os.getpid(), [(task.reference, task.argument) for task in tasks]),
             events=self,
-            startup_timeout=startup_timeout,
-            stop_timeout=stop_timeout,
-            recycling=Recycling(max_jobs_per_worker, max_worker_age, max_worker_memory),
+            lifetime=Lifetime(max_jobs_per_worker, max_worker_age, max_worker_memory, startup_timeout, stop_timeout),
         )
         self._max_workers = max_workers
         self._min_workers = min_workers
@@ -142,8 +140,8 @@ class WorkerPool:
             self._launcher = self._make_launcher(self._loop)
         except OSError as error:
             raise WorkerStartError(f"a worker could not be started: {error}") from error
-        self._traffic = Traffic(self._loop, self._listener, self._wake, self._on_quota_used, self._horizon)
         self._crew = self._make_crew(self._loop, self._launcher)
+        self._traffic = Traffic(self._loop, self._listener, self._wake, self._crew.on_quota_used, self._horizon)
         self._is_started = True
         self._crew.resize(self._clamp(workers))
         try:
@@ -277,7 +275,7 @@ class WorkerPool:
             workers=workers,
         )
 
-    # --- CrewEvents
+    # --- WorkerEvents
 
     def on_ready(self, worker: Worker) -> None:
         """Let the worker take jobs."""
@@ -318,9 +316,6 @@ class WorkerPool:
             return
         self._listener.breaker_opened(self._broken_error())
         self._fail_if_refusing()
-
-    def _on_quota_used(self, worker: Worker) -> None:
-        self._crew.on_quota_used(worker, self._traffic.service_time)
 
     def _broken_error(self) -> PoolBroken:
         retry_in = self._crew.breaker.wait(monotonic())
