@@ -1,7 +1,5 @@
 """A job, and the task that runs it in a worker."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import msgspec

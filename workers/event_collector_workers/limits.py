@@ -1,7 +1,5 @@
 """Resource limits of one worker process, enforced by the kernel. Errors name the limit that was exceeded."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sys

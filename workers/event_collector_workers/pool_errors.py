@@ -1,7 +1,5 @@
 """Errors of the worker pool. Each one says what happened, to which process, and what to do about it."""
 
-from __future__ import annotations
-
 import signal
 from concurrent.futures.process import BrokenProcessPool
 

@@ -1,7 +1,5 @@
 """Statistics of a pool and its workers, as frozen snapshots."""
 
-from __future__ import annotations
-
 import msgspec
 
 

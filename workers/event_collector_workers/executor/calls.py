@@ -4,23 +4,18 @@ A call is a pickle of (function, arguments, keyword arguments). A reply is a pic
 value or exception, the text of the traceback). Large pickles travel as blobs. No other job of a pool is pickled.
 """
 
-from __future__ import annotations
-
 import pickle
 import traceback
+from collections.abc import Callable, Iterable
 from multiprocessing.reduction import ForkingPickler
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from event_collector_workers.job import Buffer
 from event_collector_workers.transport.frames import BLOB_FROM
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from event_collector_workers.job import Buffer
 
 REFERENCE = f"{__name__}:CallTask"
 
-Parts = tuple[bytes, "Buffer | None"]
+Parts = tuple[bytes, Buffer | None]
 """A body and a blob. The pickle is in the blob if there is one, else in the body."""
 
 

@@ -1,23 +1,18 @@
 """ScaledProcessPoolExecutor: the worker pool as a concurrent.futures.Executor, for programs without asyncio."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import os
 import threading
 import weakref
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from multiprocessing.context import BaseContext
+from typing import Any, ParamSpec, TypeVar
 
 from event_collector_workers.executor.calls import dump, run_chunk, run_initializer
 from event_collector_workers.executor.pool_thread import Call, PoolThread, exiting
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from multiprocessing.context import BaseContext
-
-    from event_collector_workers.statistics import PoolStatistics
+from event_collector_workers.statistics import PoolStatistics
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,7 +1,5 @@
 """The circuit breaker: when dying workers may be replaced. Pure decisions over events and times."""
 
-from __future__ import annotations
-
 from typing import Final
 
 _LIMIT: Final = 32  # strikes in a row that open the breaker

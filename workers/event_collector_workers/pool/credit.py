@@ -1,12 +1,8 @@
 """Assignment of jobs to workers: how many each may hold, and which gets the next. Pure functions of numbers."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 HORIZON: Final = 0.008
 """Seconds of work a worker may hold. Enough to hide the round trip and the parent's other work; a job behind a long

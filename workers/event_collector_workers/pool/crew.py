@@ -7,24 +7,19 @@ launch --> STARTING --> READY --> RETIRING --> GONE       surplus, recycled or c
               +-----------+--> LOST --> GONE              died or was killed: replaced as the breaker allows
 """
 
-from __future__ import annotations
-
+import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import psutil
 
+from event_collector_workers.launch.start_method import Launcher
 from event_collector_workers.pool.breaker import Breaker
 from event_collector_workers.pool.credit import head_start
 from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import State, Worker, WorkerEvents
 from event_collector_workers.pool_errors import describe_exit
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from event_collector_workers.launch.start_method import Launcher
-    from event_collector_workers.transport.frames import WorkerSetup
+from event_collector_workers.transport.frames import WorkerSetup
 
 _SMOOTHING: Final = 0.3  # weight of the newest start in the mean of start-up times
 _MEMORY_EVERY: Final = 1.0  # seconds between two readings of the workers' memory

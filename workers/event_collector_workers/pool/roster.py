@@ -1,7 +1,5 @@
 """The workers that accept jobs: which are ready, which are idle, and how much work each holds."""
 
-from __future__ import annotations
-
 from time import monotonic
 from typing import Final
 

@@ -1,13 +1,8 @@
 """A timer of the event loop that expires at the earliest of several times."""
 
-from __future__ import annotations
-
+import asyncio
+from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
 
 
 class EarliestTimer:

@@ -5,26 +5,21 @@ submit --> backlog --> hand out (credit) --> worker.in_hand --> records --> job.
               +------ taken back: unstarted jobs of a worker that is held up, stopped, or dead
 """
 
-from __future__ import annotations
-
+import asyncio
 import sys
 from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
+from event_collector_workers.job import Job
 from event_collector_workers.pool.credit import SHORTEST_VISIT, credit_for, depth_for
+from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.roster import Roster
 from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import Worker
 from event_collector_workers.pool_errors import JobCancelled, JobTimeout, TaskError
 from event_collector_workers.transport.frames import Outcome, Record
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Iterable, Sequence
-
-    from event_collector_workers.job import Job
-    from event_collector_workers.pool.listener import PoolListener
 
 _BYTES_AHEAD: Final = 1024 * 1024  # bytes sent to one worker at once
 _SMOOTHING: Final = 0.2  # weight of the newest batch of results in the mean service time

@@ -1,22 +1,17 @@
 """The parent's end of the socket to one worker: non-blocking, reads whole messages, writes as much as fits."""
 
-from __future__ import annotations
-
+import asyncio
 import mmap
 import socket
 from collections import deque
+from collections.abc import Callable, Generator
 from io import BytesIO
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from event_collector_workers.job import Buffer
 from event_collector_workers.transport.frames import BLOB_FROM, HEADER, NO_BLOB, Kind, message
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Generator
-
-    from event_collector_workers.job import Buffer
 
 _SCRATCH: Final = 128 * 1024  # bytes; a value of 100 KB arrives in one piece
 _TURN: Final = 2 * 1024 * 1024  # bytes moved for one worker in each direction before control returns to the loop

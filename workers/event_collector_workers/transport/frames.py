@@ -4,16 +4,12 @@ A message is `HEADER`, then `head` bytes of msgpack, then `blob` bytes, unencode
 as opposed to an empty one. Decoding executes nothing: everything from a worker is data.
 """
 
-from __future__ import annotations
-
 import struct
+from collections.abc import Callable
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 HEADER: Final = struct.Struct("<IIq")  # kind, bytes of head, bytes of blob
 NO_BLOB: Final = -1

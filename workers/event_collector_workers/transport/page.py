@@ -26,8 +26,6 @@ side writes the second and then reads the first; both put a fence in between. So
   result.
 """
 
-from __future__ import annotations
-
 import mmap
 import os
 import sys
