@@ -27,7 +27,7 @@ _RELAUNCH: Final = 0.05  # seconds until the next attempt if descriptors or memo
 
 
 class Lifetime(NamedTuple):
-    """Limits of a worker's life. The first three replace it; None for no limit."""
+    """Limits of a worker's life. It is replaced at any of the first three; None for no limit."""
 
     jobs: int | None  # jobs handed to it
     age: float | None  # seconds since it became ready
