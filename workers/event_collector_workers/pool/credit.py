@@ -55,7 +55,7 @@ def visit_pause(service_time: float, in_hand: int) -> float:
 
 
 def head_start(quota: int, startup: float, service_time: float) -> int:
-    """Return how many jobs before the end of its quota a worker's successor starts: at most a quarter of the quota."""
+    """Return how many jobs before the end of its quota, at most a quarter, a successor must start to be in time."""
     return min(quota // 4, ceil(startup / max(service_time, 1e-6)))
 
 
