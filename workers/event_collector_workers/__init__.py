@@ -3,8 +3,6 @@
 A name is imported when it is first used, because a worker imports this package too and needs few of its names.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,5 @@
 """The base class of all errors, in a module that imports nothing, so that handlers can use it at no cost."""
 
-__all__ = ["EventCollectorException"]
-
 
 class EventCollectorException(Exception):
     """The base of all errors of event_collector."""

@@ -1,12 +1,8 @@
 """A job, and the task that runs it in a worker."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import msgspec
-
-__all__ = ["Buffer", "Job", "Task", "TaskSpec"]
 
 Buffer = bytes | bytearray | memoryview
 

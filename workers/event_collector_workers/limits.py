@@ -1,15 +1,11 @@
 """Resource limits of one worker process, enforced by the kernel. Errors name the limit that was exceeded."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sys
 from typing import Final
 
 import msgspec
-
-__all__ = ["WorkerLimits", "apply", "explain"]
 
 GRACE: Final = 5
 """CPU seconds between SIGXCPU, which a worker may handle, and SIGKILL."""
@@ -64,12 +60,7 @@ _applied: list[WorkerLimits] = []
 
 
 def apply(limits: WorkerLimits) -> None:
-    """Set the limits of this process.
-
-    Raises:
-        ValueError: A limit is above the maximum of this process.
-
-    """
+    """Set the limits of this process. Raises ValueError if one is above the maximum of this process."""
     import resource
 
     for name, resource_name in _RESOURCES.items():

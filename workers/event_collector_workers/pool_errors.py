@@ -1,35 +1,16 @@
 """Errors of the worker pool. Each one says what happened, to which process, and what to do about it."""
 
-from __future__ import annotations
-
 import signal
 from concurrent.futures.process import BrokenProcessPool
 
 from event_collector_workers.base_error import EventCollectorException
 
-__all__ = [
-    "EventCollectorException",
-    "JobCancelled",
-    "JobTimeout",
-    "PoolBroken",
-    "PoolClosed",
-    "TaskError",
-    "WorkerCrashed",
-    "WorkerPoolError",
-    "WorkerStartError",
-    "describe_exit",
-]
-
 
 class WorkerPoolError(EventCollectorException):
-    """The base of every error that the worker pool reports. All of them survive pickle.
-
-    Attributes:
-        pid: The worker's process id; None if no single worker is concerned.
-
-    """
+    """The base of every error that the worker pool reports. All of them survive pickle."""
 
     pid: int | None = None
+    """The worker's process id; None if no single worker is concerned."""
 
     def __init__(self, message: str = "", *, pid: int | None = None) -> None:
         # Everything but the message is keyword-only and lands in __dict__, which is what pickle restores.
@@ -38,14 +19,10 @@ class WorkerPoolError(EventCollectorException):
 
 
 class _ProcessError(WorkerPoolError):
-    """A worker process ended.
-
-    Attributes:
-        exitcode: The exit status. A negative number is a signal; None if the status is unknown.
-
-    """
+    """A worker process ended."""
 
     exitcode: int | None = None
+    """The exit status. A negative number is a signal; None if the status is unknown."""
 
     def __init__(self, message: str = "", *, pid: int | None = None, exitcode: int | None = None) -> None:
         super().__init__(message, pid=pid)
@@ -61,14 +38,10 @@ class WorkerStartError(_ProcessError):
 
 
 class JobTimeout(WorkerPoolError, TimeoutError):
-    """The job exceeded its timeout, and its worker was killed.
-
-    Attributes:
-        timeout: The limit in seconds.
-
-    """
+    """The job exceeded its timeout, and its worker was killed."""
 
     timeout: float = 0.0
+    """The limit in seconds."""
 
     def __init__(self, message: str = "", *, pid: int | None = None, timeout: float = 0.0) -> None:
         super().__init__(message, pid=pid)
@@ -88,14 +61,10 @@ class PoolClosed(WorkerPoolError):
 
 
 class PoolBroken(WorkerPoolError, BrokenProcessPool):
-    """The breaker is open: too many workers in a row have died, so jobs fail at once until it closes.
-
-    Attributes:
-        retry_in: Seconds from the creation of this error until the pool starts a worker again.
-
-    """
+    """The breaker is open: too many workers in a row have died, so jobs fail at once until it closes."""
 
     retry_in: float = 0.0
+    """Seconds from the creation of this error until the pool starts a worker again."""
 
     def __init__(self, message: str = "", *, pid: int | None = None, retry_in: float = 0.0) -> None:
         super().__init__(message, pid=pid)

@@ -1,10 +1,6 @@
 """Statistics of a pool and its workers, as frozen snapshots."""
 
-from __future__ import annotations
-
 import msgspec
-
-__all__ = ["PoolStatistics", "WorkerStatistics"]
 
 
 class WorkerStatistics(msgspec.Struct, frozen=True):

@@ -14,32 +14,17 @@ from event_collector_workers.autoscaler.readings import Tier
 
 
 class TierLoad(msgspec.Struct, frozen=True, gc=False):
-    """The load of one tier.
-
-    Args:
-        collectors: Number of collectors.
-        rate: Arrivals per second.
-        mean: Mean number of busy consumers: the sum of rate times service time over the collectors.
-        backlog: Seconds of service that queued events need.
-        queued: Queued events.
-        running: Events in handlers.
-        completed: Events that have ended since the last decision.
-        service: Seconds of service per event.
-        cpu_share: Share of CPU time in the service time, 0.02 to 1.
-        recent_cpu_share: The same for the last few events.
-
-    """
+    """The load of one tier."""
 
     collectors: int
-    rate: float
-    mean: float
-    backlog: float
-    queued: float
-    running: float
-    completed: float
-    service: float
-    cpu_share: float
-    recent_cpu_share: float
+    rate: float  # arrivals per second
+    mean: float  # mean number of busy consumers: the sum of rate times service time over the collectors
+    backlog: float  # seconds of service that queued events need
+    queued: float  # events
+    completed: float  # events that have ended since the last decision
+    service: float  # seconds per event
+    cpu_share: float  # share of CPU time in the service time, 0.02 to 1
+    recent_cpu_share: float  # the same for the last few events
 
     def __str__(self) -> str:
         text = f"{self.rate:.3g} events/s of {self.service * 1e3:.3g} ms ({self.cpu_share:.0%} CPU)"
@@ -49,8 +34,7 @@ class TierLoad(msgspec.Struct, frozen=True, gc=False):
 def tier_load(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mapping[str, float]) -> TierLoad:
     """Return the load of the collectors in a tier. `unrouted` holds the additional queued events of each."""
     collectors = 0
-    rates = mean = backlog = queued = running = completed = weights = busy = on_cpu = 0.0
-    recent_busy = recent_on_cpu = 0.0
+    rates = mean = backlog = queued = completed = weights = busy = on_cpu = recent_busy = recent_on_cpu = 0.0
     for estimate in estimates:
         if estimate.tier is not tier:
             continue
@@ -64,7 +48,6 @@ def tier_load(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mapp
         mean += rate * (cpu + waiting)
         backlog += behind * (cpu + waiting)
         queued += behind
-        running += estimate.running
         completed += estimate.completed
         weights += weight
         busy += weight * (cpu + waiting)
@@ -74,7 +57,7 @@ def tier_load(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mapp
         recent_on_cpu += weight * cpu
     service = busy / weights if weights else 0.0
     shares = _share(on_cpu, busy), _share(recent_on_cpu, recent_busy)
-    return TierLoad(collectors, rates, mean, backlog, queued, running, completed, service, *shares)
+    return TierLoad(collectors, rates, mean, backlog, queued, completed, service, *shares)
 
 
 def _share(cpu: float, busy: float) -> float:
@@ -82,15 +65,7 @@ def _share(cpu: float, busy: float) -> float:
 
 
 def staffing(load: TierLoad, busy: float, spare: float, horizon: float) -> float:
-    """Return the number of consumers for a load.
-
-    Args:
-        load: The load of the tier.
-        busy: Consumers that are busy now and cannot help with the backlog.
-        spare: Consumers beyond the mean.
-        horizon: Seconds in which the backlog should be cleared.
-
-    """
+    """Return the consumers for a load. Busy ones cannot help with the backlog, to be cleared in `horizon` seconds."""
     return max(busy, load.mean + spare) + min(load.queued, load.backlog / horizon)
 
 
@@ -112,12 +87,5 @@ def ladder(size: float, ratio: float) -> int:
 
 
 def burst_size(needed: int, ceiling: int, ratio: float = 1.25) -> int:
-    """Return the size to grow to at once if `needed` consumers are needed between two decisions.
-
-    Args:
-        needed: Busy consumers plus queued events.
-        ceiling: `Plan.consumer_ceiling`.
-        ratio: Ratio of neighbouring sizes.
-
-    """
+    """Return the size to grow to at once for `needed` consumers (busy ones and queued events), up to `ceiling`."""
     return min(ceiling, ladder(min(needed, ceiling), ratio))

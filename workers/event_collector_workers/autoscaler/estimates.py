@@ -2,12 +2,13 @@
 
 import math
 from collections import deque
+from typing import TypeGuard
 
 from event_collector_workers.autoscaler.readings import CollectorReading, Tier
 from event_collector_workers.autoscaler.tuning import Tuning
 
 
-def is_known(value: float | None) -> bool:
+def is_known(value: float | None) -> TypeGuard[float]:
     """Return whether a reading is usable."""
     return value is not None and math.isfinite(value) and value >= 0.0
 
@@ -15,15 +16,13 @@ def is_known(value: float | None) -> bool:
 class Counter:
     """The growth of a total between two readings. The total may be missing, or start again from 0."""
 
-    __slots__ = ("_last", "is_doubtful")
-
     def __init__(self) -> None:
         self._last: float | None = None
         self.is_doubtful = False
 
     def growth(self, total: float | None) -> float:
         """Return the growth since the last usable reading; 0.0 for the first and if the total is missing or fell."""
-        if total is None or not is_known(total):
+        if not is_known(total):
             self.is_doubtful = True
             return 0.0
         last, self._last = self._last, total
@@ -34,12 +33,9 @@ class Counter:
 class Smoothed:
     """An exponential average over time, unbiased while its past is short."""
 
-    __slots__ = ("_memory", "_sum", "_weight")
-
     def __init__(self, memory: float) -> None:
         self._memory = memory
-        self._sum = 0.0
-        self._weight = 0.0
+        self._sum = self._weight = 0.0
 
     def add(self, dt: float, value: float) -> None:
         """Record that the value was `value` for the last `dt` seconds."""
@@ -56,16 +52,12 @@ class Smoothed:
 class ArrivalRate:
     """Arrivals per second: stable under noise, fast after a step, immediate in a burst."""
 
-    __slots__ = ("_count", "_fast", "_pending", "_recent", "_slow", "_span", "_time", "_tuning")
-
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
         self._fast = Smoothed(tuning.fast)
         self._slow = Smoothed(tuning.slow)
         self._recent: deque[tuple[float, float]] = deque()
-        self._count = self._span = 0.0
-        self._pending = 0.0
-        self._time = 0.0
+        self._count = self._span = self._pending = self._time = 0.0
 
     def add(self, dt: float, arrivals: float) -> None:
         """Record `arrivals` within the last `dt` seconds."""
@@ -105,12 +97,9 @@ class ArrivalRate:
 class ServiceTime:
     """CPU time and waiting per event, averaged over the last events, with a lower bound from the running ones."""
 
-    __slots__ = ("_cpu", "_exposure", "_memory", "_waiting", "_weight", "assumed", "events")
-
     def __init__(self, memory: float, assumed: float) -> None:
         self._memory = memory
-        self._cpu = self._waiting = self._weight = 0.0
-        self._exposure = 0.0
+        self._cpu = self._waiting = self._weight = self._exposure = 0.0
         self.assumed = assumed
         self.events = 0.0
 
@@ -159,33 +148,24 @@ class CollectorEstimate:
         self.recent = ServiceTime(tuning.recent_service_memory, tuning.assumed_service)
         self.queued = self.running = 0.0
         self.arrived = self.completed = self.cpu_spent = self.waited = 0.0
-        self._arrivals, self._completions = Counter(), Counter()
-        self._wall, self._cpu, self._delay = Counter(), Counter(), Counter()
+        self._arrivals = Counter()
+        self._counters = [Counter() for _ in ("completions", "wall", "cpu", "delay")]
 
     def update(self, dt: float, reading: CollectorReading, tier: Tier) -> bool:
         """Process a reading of a collector that runs in `tier`. Return whether all of it was usable."""
         self.tier = tier
-        known = True
-        if reading.queued is not None and is_known(reading.queued):
-            self.queued = reading.queued
-        else:
-            known = False
-        if reading.running is not None and is_known(reading.running):
-            self.running = reading.running
-        else:
-            known = False
+        self.queued = reading.queued if is_known(reading.queued) else self.queued
+        self.running = reading.running if is_known(reading.running) else self.running
         self.arrived = self._arrivals.growth(reading.arrivals)
         self.rate.add(dt, self.arrived)
-        times_known = self._count_service(dt, reading)
-        return known and times_known and not self._arrivals.is_doubtful
+        known = self._count_service(dt, reading) and not self._arrivals.is_doubtful
+        return known and is_known(reading.queued) and is_known(reading.running)
 
     def _count_service(self, dt: float, reading: CollectorReading) -> bool:
-        counters = (self._completions, self._wall, self._cpu, self._delay)
-        self.completed = self._completions.growth(reading.completions)
-        wall = self._wall.growth(reading.wall)
-        cpu = self._cpu.growth(reading.cpu)
-        delay = self._delay.growth(reading.delay)
-        known = not any(counter.is_doubtful for counter in counters)
+        totals = (reading.completions, reading.wall, reading.cpu, reading.delay)
+        growths = [counter.growth(total) for counter, total in zip(self._counters, totals, strict=True)]
+        self.completed, wall, cpu, delay = growths
+        known = not any(counter.is_doubtful for counter in self._counters)
         self.cpu_spent = min(cpu, wall) if wall > 0.0 else cpu
         # A negative value is an error of measurement. Errors average out only if negative ones count too.
         self.waited = wall - cpu - delay

@@ -21,19 +21,15 @@ from event_collector_workers.autoscaler.window import RollingMaximum, RollingMin
 class _Waiting:
     """The waiting of one collector's events: in the present window, and at its best."""
 
-    __slots__ = ("_mean", "completed", "floor", "integral", "waited")
-
     def __init__(self, memory: float) -> None:
         self.floor = RollingMinimum(memory)
         self._mean: float | None = None
         self.restart()
 
     def restart(self) -> None:
-        """Begin a new window."""
         self.completed = self.waited = self.integral = 0.0
 
     def add(self, dt: float, estimate: CollectorEstimate) -> None:
-        """Add the events of the last `dt` seconds to the window."""
         self.completed += estimate.completed
         self.waited += estimate.waited
         # CPU time of running events is not waiting for a back end.
@@ -86,14 +82,8 @@ class SaturationGuard:
     ) -> None:
         """Process the events that ended in the last `dt` seconds, and change the cap when a window is full.
 
-        Args:
-            now: Seconds of the law's time.
-            dt: Seconds since the last call.
-            estimates: The estimates of all collectors.
-            size: Target number of consumers.
-            loop_share: Share of time in which the event loop was busy. While it is full, every event on it takes long,
-                and nothing is known about a back end.
-
+        `size` is the target number of consumers. While the loop is full, every event on it takes long, and nothing is
+        known about a back end.
         """
         mine = [estimate for estimate in estimates if estimate.tier is Tier.COROUTINE]
         self._span += dt
@@ -114,9 +104,7 @@ class SaturationGuard:
         return max(self._tuning.guard_trial, self._tuning.guard_settle * waited / completed)
 
     def _collect(self, dt: float, estimate: CollectorEstimate) -> float:
-        one = self._collectors.get(estimate.key)
-        if one is None:
-            one = self._collectors[estimate.key] = _Waiting(self._tuning.guard_memory)
+        one = self._collectors.setdefault(estimate.key, _Waiting(self._tuning.guard_memory))
         one.add(dt, estimate)
         return one.completed
 

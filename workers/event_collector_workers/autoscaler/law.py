@@ -3,7 +3,6 @@
 import math
 from collections.abc import Collection
 
-from event_collector_workers.autoscaler.consumer_scaling import ConsumerSizing
 from event_collector_workers.autoscaler.demand import tier_load
 from event_collector_workers.autoscaler.estimates import CollectorEstimate
 from event_collector_workers.autoscaler.guard import SaturationGuard
@@ -11,8 +10,8 @@ from event_collector_workers.autoscaler.placement import Placement
 from event_collector_workers.autoscaler.plan import Change, Plan, ScalingLimits
 from event_collector_workers.autoscaler.readings import Readings, Tier
 from event_collector_workers.autoscaler.surroundings import Surroundings
+from event_collector_workers.autoscaler.tier_sizing import ConsumerSizing, WorkerSizing
 from event_collector_workers.autoscaler.tuning import Tuning
-from event_collector_workers.autoscaler.worker_scaling import WorkerSizing
 
 
 class Autoscaler:
@@ -51,9 +50,7 @@ class Autoscaler:
         trusted = self._observe(dt, readings)
         if readings.draining:
             return self._plan((), None)
-        changes = self._place()
-        changes += self._resize(readings, trusted)
-        return self._plan(tuple(changes), self._next_check())
+        return self._plan((*self._place(), *self._resize(readings, trusted)), self._next_check())
 
     def _advance(self, now: float) -> float:
         """Advance the law's time. Return the seconds that count since the last call.
@@ -81,8 +78,7 @@ class Autoscaler:
             self._estimates[reading.key] = estimate
             tier = self._placement.tiers.get(reading.key, reading.tier)
             trusted = estimate.update(dt, reading, tier) and trusted
-        estimates = self._estimates.values()
-        loop_share = self._surroundings.loop_share
+        estimates, loop_share = self._estimates.values(), self._surroundings.recent_loop_share.value
         self._guard.update(self._time, dt, estimates, self._consumers.target, loop_share)
         # Events that came and went before the first reading are visible only in the busy consumers and workers.
         seen = readings.unrouted or readings.consumers.busy > 0 or readings.workers.busy > 0
@@ -92,7 +88,8 @@ class Autoscaler:
         return trusted
 
     def _place(self) -> list[Change]:
-        move = self._placement.decide(self._time, self._estimates.values(), self._surroundings.loop_share)
+        loop_share = self._surroundings.recent_loop_share.value
+        move = self._placement.decide(self._time, self._estimates.values(), loop_share)
         if move is None:
             return []
         # The need is computed for the tier in which the events will run from now on.
@@ -104,12 +101,12 @@ class Autoscaler:
         unrouted = _spread(readings.unrouted, estimates)
         consumers, workers, around = self._consumers, self._workers, self._surroundings
         before = consumers.target, workers.target
-        on_loop = tier_load(estimates, Tier.COROUTINE, unrouted)
-        in_workers = tier_load(estimates, Tier.PROCESS, unrouted)
+        load = tier_load(estimates, Tier.COROUTINE, unrouted)
         busy = max(0, readings.consumers.busy)
-        why = consumers.resize(self._time, on_loop, busy, around.present_loop_share, self._is_idle, may_shrink)
+        why = consumers.resize(self._time, load, busy, around.present_loop_share.value, self._is_idle, may_shrink)
         changes = [Change("consumers", before[0], consumers.target, why)] if why else []
-        why = workers.resize(self._time, in_workers, around.budget, around.startup, self._is_idle, may_shrink)
+        load = tier_load(estimates, Tier.PROCESS, unrouted)
+        why = workers.resize(self._time, load, around.budget, around.startup, self._is_idle, may_shrink)
         return [*changes, Change("workers", before[1], workers.target, why)] if why else changes
 
     def _plan(self, changes: tuple[Change, ...], next_check: float | None) -> Plan:

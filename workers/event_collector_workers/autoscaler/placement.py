@@ -28,18 +28,15 @@ class Placement:
         adaptive = [estimate for estimate in estimates if estimate.key in self.tiers]
         change = None
         if self._can_leave_loop and self._rested(now, Tier.PROCESS, self._tuning.to_workers_pause):
-            change = self._to_workers(adaptive, loop_share)
+            change = self._to_workers(now, adaptive, loop_share)
         if change is None and self._rested(now, Tier.COROUTINE, self._tuning.to_loop_pause):
-            change = self._to_loop(adaptive, loop_share)
-        if change is not None and isinstance(change.after, Tier):
-            self.tiers[change.subject] = change.after
-            self._moved[change.after] = now
+            change = self._to_loop(now, adaptive, loop_share)
         return change
 
     def _rested(self, now: float, tier: Tier, pause: float) -> bool:
         return tier not in self._moved or now - self._moved[tier] >= pause
 
-    def _to_workers(self, adaptive: list[CollectorEstimate], loop_share: float) -> Change | None:
+    def _to_workers(self, now: float, adaptive: list[CollectorEstimate], loop_share: float) -> Change | None:
         tuning = self._tuning
         on_loop = [one for one in adaptive if self.tiers[one.key] is Tier.COROUTINE]
         heaviest = max(on_loop, key=_cpu_load, default=None)
@@ -48,13 +45,13 @@ class Placement:
             if one.service.events < tuning.to_workers_events:
                 continue
             if cpu >= tuning.to_workers_cpu and cpu >= tuning.to_workers_share * (cpu + waiting):
-                return self._move(one, Tier.PROCESS, f"{_costs(cpu, waiting)}: it would hold up the event loop")
+                return self._move(now, one, Tier.PROCESS, f"{_costs(cpu, waiting)}: it would hold up the event loop")
             if one is heaviest and loop_share > tuning.hot_loop and cpu >= tuning.hot_cpu:
                 reason = f"{_costs(cpu, waiting)}, the most of a loop that is {loop_share:.0%} busy"
-                return self._move(one, Tier.PROCESS, reason)
+                return self._move(now, one, Tier.PROCESS, reason)
         return None
 
-    def _to_loop(self, adaptive: list[CollectorEstimate], loop_share: float) -> Change | None:
+    def _to_loop(self, now: float, adaptive: list[CollectorEstimate], loop_share: float) -> Change | None:
         tuning = self._tuning
         for one in adaptive:
             if self.tiers[one.key] is not Tier.PROCESS or one.service.events < tuning.to_loop_events:
@@ -62,11 +59,12 @@ class Placement:
             cpu, waiting = one.split()
             light = cpu <= tuning.to_loop_cpu and cpu <= tuning.to_loop_share * (cpu + waiting)
             if light and loop_share + _cpu_load(one) < tuning.to_loop_busy:
-                return self._move(one, Tier.COROUTINE, f"{_costs(cpu, waiting)}: it needs no process")
+                return self._move(now, one, Tier.COROUTINE, f"{_costs(cpu, waiting)}: it needs no process")
         return None
 
-    def _move(self, one: CollectorEstimate, tier: Tier, reason: str) -> Change:
-        return Change(one.key, self.tiers[one.key], tier, reason)
+    def _move(self, now: float, one: CollectorEstimate, tier: Tier, reason: str) -> Change:
+        before, self.tiers[one.key], self._moved[tier] = self.tiers[one.key], tier, now
+        return Change(one.key, before, tier, reason)
 
 
 def _cpu_load(estimate: CollectorEstimate) -> float:

@@ -32,17 +32,14 @@ class ScalingLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     patience: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_bounds("consumers", self.min_consumers, self.max_consumers)
-        _check_bounds("workers", self.min_workers, self.max_workers)
+        consumers = ("consumers", self.min_consumers, self.max_consumers)
+        for name, low, high in (consumers, ("workers", self.min_workers, self.max_workers)):
+            if not 0 <= low <= high:
+                raise ValueError(f"min_{name} ({low!r}) must be at least 0 and at most max_{name} ({high!r})")
         if not 0.0 <= self.margin <= 100.0:
             raise ValueError(f"margin must lie between 0 and 100, not {self.margin!r}")
         if not 0.0 < self.patience <= 1000.0:
             raise ValueError(f"patience must be above 0 and at most 1000, not {self.patience!r}")
-
-
-def _check_bounds(name: str, low: int, high: int) -> None:
-    if not 0 <= low <= high:
-        raise ValueError(f"min_{name} ({low!r}) must be at least 0 and at most max_{name} ({high!r})")
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -105,8 +102,6 @@ class FixedSize:
         ValueError: A size is negative.
 
     """
-
-    __slots__ = ("_consumers", "_workers")
 
     def __init__(self, consumers: int, workers: int = 0) -> None:
         if consumers < 0 or workers < 0:

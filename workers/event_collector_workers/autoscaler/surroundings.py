@@ -2,34 +2,28 @@
 
 from event_collector_workers.autoscaler.estimates import Counter, Smoothed, is_known
 from event_collector_workers.autoscaler.readings import Readings, TierReading
+from event_collector_workers.autoscaler.tier_sizing import Budget
 from event_collector_workers.autoscaler.tuning import Tuning
-from event_collector_workers.autoscaler.worker_scaling import Budget
 
 
 class Surroundings:
-    """Keeps the last usable value of each reading of the machine and the worker pool."""
+    """Keeps the last usable value of each reading of the machine and the worker pool.
+
+    `recent_loop_share` is the share of recent time in which the event loop was busy, `present_loop_share` that of the
+    last instants: a blocked loop must get no more consumers. `startup` is the seconds that a worker takes to start.
+    """
 
     def __init__(self, tuning: Tuning) -> None:
         self._loop_busy = Counter()
         self._loop_share = Smoothed(tuning.loop_memory)
-        self._recent_loop_share = Smoothed(tuning.recent_loop_memory)
-        self._present_loop_share = Smoothed(tuning.present_loop_memory)
+        self.recent_loop_share = Smoothed(tuning.recent_loop_memory)
+        self.present_loop_share = Smoothed(tuning.present_loop_memory)
         self._others_share = Smoothed(tuning.others_memory)
         self._cpus, self._others = 1.0, 0.0
         self._memory_limit: float | None = None
         self._memory_used = self._memory_others = 0.0
         self._worker_memory = float(tuning.assumed_memory)
         self.startup = 0.0
-
-    @property
-    def loop_share(self) -> float:
-        """Share of recent time in which the event loop was busy."""
-        return self._recent_loop_share.value
-
-    @property
-    def present_loop_share(self) -> float:
-        """Share of the last instants in which the loop was busy. A blocked loop must get no more consumers."""
-        return self._present_loop_share.value
 
     @property
     def budget(self) -> Budget:
@@ -41,7 +35,7 @@ class Surroundings:
         """Process the readings. Return whether all of them were usable."""
         busy = self._loop_busy.growth(readings.loop_busy)
         if dt > 0.0:
-            for average in (self._loop_share, self._recent_loop_share, self._present_loop_share):
+            for average in (self._loop_share, self.recent_loop_share, self.present_loop_share):
                 average.add(dt, min(1.0, busy / dt))
         machine = readings.machine
         self._cpus, cpus_known = _latest(machine.cpus, self._cpus)
@@ -53,10 +47,9 @@ class Surroundings:
         return self._update_memory(readings) and known and machine.trusted
 
     def _update_memory(self, readings: Readings) -> bool:
-        limit, limit_known = _latest(readings.machine.memory_limit, 0.0)
-        if readings.machine.memory_limit is None:
-            self._memory_limit = None
-        elif limit_known:
+        limit = readings.machine.memory_limit
+        limit_known = limit is None or is_known(limit)
+        if limit_known:
             self._memory_limit = limit
         self._memory_used, used_known = _latest(readings.machine.memory_used, self._memory_used)
         self._memory_others = self._beside_workers(readings.workers)

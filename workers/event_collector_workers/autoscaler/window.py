@@ -4,16 +4,11 @@ from collections import deque
 
 
 class RollingMaximum:
-    """The largest value recorded within the last `span` seconds.
-
-    The deque holds falling values with rising times. Its head is the maximum, and a record costs O(1) on average.
-    """
-
-    __slots__ = ("_falling", "span")
+    """The largest value recorded within the last `span` seconds."""
 
     def __init__(self, span: float) -> None:
         self.span = span
-        self._falling: deque[tuple[float, float]] = deque()
+        self._falling: deque[tuple[float, float]] = deque()  # falling values with rising times: the head is the largest
 
     def __repr__(self) -> str:
         return f"<RollingMaximum {self._falling[0][1] if self._falling else 0.0:g} over {self.span:g} s>"
@@ -52,8 +47,6 @@ class RollingMaximum:
 
 class RollingMinimum:
     """The smallest value recorded within the last `span` seconds."""
-
-    __slots__ = ("_negated",)
 
     def __init__(self, span: float) -> None:
         self._negated = RollingMaximum(span)

@@ -1,13 +1,8 @@
 """Signal handling in processes of the pool, from their first instant: Ctrl-C is left to the program."""
 
-from __future__ import annotations
-
 import signal
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @contextmanager

@@ -304,12 +304,7 @@ class Workplace:
 
 
 def resolve(reference: str) -> Callable[[bytes], Task]:
-    """Return the object that "module:qualname" refers to.
-
-    Raises:
-        ImportError, AttributeError: There is no such module or name.
-
-    """
+    """Return the object that "module:qualname" refers to. Raises ImportError or AttributeError if there is none."""
     module_name, _, qualname = reference.partition(":")
     found: object = import_module(module_name)
     for name in qualname.split("."):

@@ -4,33 +4,23 @@ A call is a pickle of (function, arguments, keyword arguments). A reply is a pic
 value or exception, the text of the traceback). Large pickles travel as blobs. No other job of a pool is pickled.
 """
 
-from __future__ import annotations
-
 import pickle
 import traceback
+from collections.abc import Callable, Iterable
 from multiprocessing.reduction import ForkingPickler
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from event_collector_workers.job import Buffer
 from event_collector_workers.transport.frames import BLOB_FROM
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+REFERENCE = f"{__name__}:CallTask"
 
-    from event_collector_workers.job import Buffer
-
-REFERENCE = f"{__name__}:open_calls"
-
-Parts = tuple[bytes, "Buffer | None"]
+Parts = tuple[bytes, Buffer | None]
 """A body and a blob. The pickle is in the blob if there is one, else in the body."""
 
 
 def dump(value: object) -> Parts:
-    """Pickle a value.
-
-    Raises:
-        Exception: The value cannot be pickled.
-
-    """
+    """Pickle a value. Raises an error of any class if that is not possible."""
     try:
         data: Buffer = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     except Exception:
@@ -42,19 +32,8 @@ def dump(value: object) -> Parts:
 
 
 def load(body: Buffer, blob: Buffer | None) -> Any:
-    """Return the value that `dump` has pickled."""
+    """Return the value that `dump` has pickled. Raises an error of any class if that is not possible."""
     return pickle.loads(body if blob is None else blob)  # noqa: S301 - an executor trusts its program
-
-
-def load_reply(body: Buffer, blob: Buffer | None) -> tuple[bool, Any, str]:
-    """Return whether the call returned, its value or exception, and the text of the traceback.
-
-    Raises:
-        Exception: The value cannot be unpickled.
-
-    """
-    reply: tuple[bool, Any, str] = load(body, blob)
-    return reply
 
 
 def run_chunk(function: Callable[..., Any], chunk: Iterable[tuple[Any, ...]]) -> list[Any]:
@@ -76,15 +55,14 @@ def run_initializer(initializer: Callable[..., object], arguments: tuple[Any, ..
 class CallTask:
     """Runs calls in a worker."""
 
+    def __init__(self, _argument: bytes) -> None:
+        pass
+
     def run(self, body: bytes | memoryview, blob: bytes | None) -> Parts:
         """Run one call. Any exception is its outcome, SystemExit and KeyboardInterrupt too, as in the stdlib."""
         try:
             function, arguments, keywords = load(body, blob)
-            value = function(*arguments, **keywords)
-        except BaseException as error:
-            return _dump_error(error)
-        try:
-            return dump((True, value, ""))
+            return dump((True, function(*arguments, **keywords), ""))
         except BaseException as error:
             return _dump_error(error)
 
@@ -99,13 +77,6 @@ def _dump_error(error: BaseException) -> Parts:
         parts = dump((False, error, text))
         load(*parts)  # a class whose pickles do not load must not reach the parent
     except BaseException as failure:
-        replacement = TypeError(
-            f"{type(error).__qualname__} cannot be sent to the parent ({failure}); its text: {error}"
-        )
-        return dump((False, replacement, text))
+        explained = f"{type(error).__qualname__} cannot be sent to the parent ({failure}); its text: {error}"
+        return dump((False, TypeError(explained), text))
     return parts
-
-
-def open_calls(_argument: bytes) -> CallTask:
-    """Open the task that runs calls."""
-    return CallTask()

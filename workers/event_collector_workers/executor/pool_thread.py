@@ -21,7 +21,7 @@ from concurrent.futures import Future, wait
 from concurrent.futures.process import _RemoteTraceback
 from typing import TYPE_CHECKING, Any
 
-from event_collector_workers.executor.calls import REFERENCE, load_reply
+from event_collector_workers.executor.calls import REFERENCE, load
 from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.worker_pool import WorkerPool
@@ -59,7 +59,7 @@ class Call(Job):
     def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
         """Set the future's result or exception."""
         try:
-            returned, value, text = load_reply(body, blob)
+            returned, value, text = load(body, blob)
         except BaseException as error:  # unpickling runs code of the program, which may even call sys.exit
             self.future.set_exception(error)
             return
@@ -77,12 +77,8 @@ class Call(Job):
 class PoolThread(PoolListener):
     """The thread that owns the pool and its event loop.
 
-    `_lock` guards `_incoming`, `_is_woken` and `_is_closing`. The pool thread alone writes the other fields.
-
-    Args:
-        limit: Maximum number of workers, at least 1.
-        pool_options: Passed on to WorkerPool.
-
+    `_lock` guards `_incoming`, `_is_woken` and `_is_closing`. The pool thread alone writes the other fields. `limit` is
+    the maximum number of workers, at least 1. `pool_options` are passed on to WorkerPool.
     """
 
     def __init__(self, limit: int, **pool_options: Any) -> None:
@@ -108,13 +104,7 @@ class PoolThread(PoolListener):
     # --- from any thread
 
     def add(self, call: Call) -> None:
-        """Queue a call.
-
-        Raises:
-            PoolBroken: Too many workers in a row have died.
-            RuntimeError: The executor was shut down.
-
-        """
+        """Queue a call. Raises PoolBroken after too many deaths in a row, RuntimeError after shutdown."""
         refusal = self._refusal
         if refusal is not None and time.monotonic() < refusal[0]:
             raise refusal[1]

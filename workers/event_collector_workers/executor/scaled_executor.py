@@ -1,23 +1,18 @@
 """ScaledProcessPoolExecutor: the worker pool as a concurrent.futures.Executor, for programs without asyncio."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import os
 import threading
 import weakref
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from multiprocessing.context import BaseContext
+from typing import Any, ParamSpec, TypeVar
 
 from event_collector_workers.executor.calls import dump, run_chunk, run_initializer
 from event_collector_workers.executor.pool_thread import Call, PoolThread, exiting
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from multiprocessing.context import BaseContext
-
-    from event_collector_workers.statistics import PoolStatistics
+from event_collector_workers.statistics import PoolStatistics
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -112,7 +107,8 @@ class ScaledProcessPoolExecutor(Executor):
         """
         if chunksize < 1:
             raise ValueError(f"chunksize must be >= 1, not {chunksize}")
-        chunks = _chunked(zip(*iterables, strict=False), chunksize)
+        items = zip(*iterables, strict=False)
+        chunks = iter(lambda: list(itertools.islice(items, chunksize)), [])
         return _flatten(super().map(functools.partial(run_chunk, fn), chunks, timeout=timeout))
 
     def resize(self, max_workers: int) -> None:
@@ -192,12 +188,6 @@ def _check_tasks_per_child(limit: int | None, context: BaseContext | None) -> No
             "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method: "
             "replacing workers would fork a process with threads; supply a different mp_context"
         )
-
-
-def _chunked(items: Iterable[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
-    iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk
 
 
 def _flatten(chunks: Iterator[list[T]]) -> Iterator[T]:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from event_collector_workers.child.workplace import Initialize
-    from event_collector_workers.launch.launcher import Handle
 
 _alive: weakref.WeakSet[MultiprocessingHandle] = weakref.WeakSet()
 
@@ -56,7 +55,9 @@ class MultiprocessingHandle:
             loop.remove_reader(fd)
             if fd != self._process.sentinel:
                 os.close(fd)
-            self._forget()
+            _alive.discard(self)
+            self._process.join()
+            self._process.close()
             on_exit(code)
 
         loop.add_reader(fd, ended)
@@ -75,11 +76,6 @@ class MultiprocessingHandle:
                 return os.pidfd_open(self.pid)
         return self._process.sentinel
 
-    def _forget(self) -> None:
-        _alive.discard(self)
-        self._process.join()
-        self._process.close()
-
 
 class MultiprocessingLauncher:
     """Starts workers with a `multiprocessing` context, each in a short-lived thread."""
@@ -92,11 +88,11 @@ class MultiprocessingLauncher:
     def __repr__(self) -> str:
         return f"<MultiprocessingLauncher {self._context.get_start_method()}>"
 
-    def launch(self, connection: socket.socket, done: Callable[[Handle | BaseException], None]) -> None:
-        """Start a process without blocking the loop, and close `connection` in this process."""
+    def launch(self, connection: socket.socket, done: Callable[[MultiprocessingHandle | BaseException], None]) -> None:
+        """Start a process, and close `connection` in this one. Never blocks: `done` gets the handle or the error."""
 
         def start() -> None:
-            outcome: Handle | BaseException
+            outcome: MultiprocessingHandle | BaseException
             try:
                 with connection, interrupts_blocked():
                     process = self._context.Process(  # type: ignore[attr-defined]

@@ -6,8 +6,8 @@ import multiprocessing
 import sys
 from typing import TYPE_CHECKING
 
-from event_collector_workers.launch.multiprocessing_launcher import MultiprocessingLauncher
-from event_collector_workers.launch.zygote_launcher import ZygoteLauncher
+from event_collector_workers.launch.multiprocessing_launcher import MultiprocessingHandle, MultiprocessingLauncher
+from event_collector_workers.launch.zygote_launcher import ZygoteHandle, ZygoteLauncher
 
 if TYPE_CHECKING:
     import asyncio
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
     from event_collector_workers.child.workplace import Initialize
-    from event_collector_workers.launch.launcher import Launcher
+
+
+Handle = ZygoteHandle | MultiprocessingHandle
+"""A process that a launcher started."""
+Launcher = ZygoteLauncher | MultiprocessingLauncher
+"""Starts processes that serve the pool at the other end of a socket. All callbacks run in the loop's thread."""
 
 
 def make_launcher(
@@ -43,12 +48,7 @@ def make_launcher(
 
 
 def check_start_method(start_method: str | None) -> None:
-    """Refuse a start method that this platform does not have.
-
-    Raises:
-        ValueError: The platform does not have it.
-
-    """
+    """Raise ValueError for a start method that this platform does not have."""
     methods = multiprocessing.get_all_start_methods()
     if start_method is not None and start_method not in methods:
         raise ValueError(f"start_method must be one of {', '.join(methods)}, not {start_method!r}")

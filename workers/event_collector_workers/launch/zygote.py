@@ -110,12 +110,10 @@ class Zygote:
         if not data:
             return False
         (number,) = REQUEST.unpack(data)
-        if not fds:  # out of descriptors: the system has dropped the attached one
-            self._report(number, BORN, 0)
-            self._report(number, DEAD, 1)
-            return True
-        with socket.socket(fileno=fds[0]) as connection:
-            pid = self._fork(number, connection)
+        pid = 0
+        if fds:  # else out of descriptors: the system has dropped the attached one
+            with socket.socket(fileno=fds[0]) as connection:
+                pid = self._fork(number, connection)
         self._report(number, BORN, pid)
         if not pid:
             self._report(number, DEAD, 1)

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from multiprocessing import spawn
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from event_collector_workers.child.signals import interrupts_blocked
 from event_collector_workers.launch.zygote import BORN, REPORT, REQUEST
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from event_collector_workers.child.workplace import Initialize
-    from event_collector_workers.launch.launcher import Handle
 
 
 class ZygoteHandle:
@@ -58,18 +57,13 @@ class ZygoteHandle:
 
 
 class ZygoteLauncher:
-    """Starts workers through a zygote. The zygote boots at once, and boots again if it dies.
-
-    Raises:
-        Exception: `initialize` cannot be pickled.
-
-    """
+    """Starts workers through a zygote, which boots at once, and again if it dies. `initialize` must have a pickle."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, preload: Sequence[str], initialize: Initialize | None) -> None:
         self._loop = loop
         self._preload = list(preload)
         self._initialize = None if initialize is None else pickle.dumps(initialize)
-        self._requests: dict[int, Callable[[Handle | BaseException], None]] = {}
+        self._requests: dict[int, Callable[[ZygoteHandle | BaseException], None]] = {}
         self._handles: dict[int, ZygoteHandle] = {}
         self._number = 0
         self._control: socket.socket | None = None
@@ -80,8 +74,8 @@ class ZygoteLauncher:
         zygote = "no zygote" if self._process is None else f"zygote={self._process.pid}"
         return f"<ZygoteLauncher {zygote} requests={len(self._requests)} workers={len(self._handles)}>"
 
-    def launch(self, connection: socket.socket, done: Callable[[Handle | BaseException], None]) -> None:
-        """Request a process without blocking, and close `connection` in this process."""
+    def launch(self, connection: socket.socket, done: Callable[[ZygoteHandle | BaseException], None]) -> None:
+        """Start a process, and close `connection` in this one. Never blocks: `done` gets the handle or the error."""
         self._number += 1
         try:
             with connection:
@@ -118,8 +112,11 @@ class ZygoteLauncher:
         self._loop.add_reader(ours.fileno(), self._on_report)
 
     def _start(self, control: socket.socket) -> subprocess.Popen[bytes]:
+        preparation = spawn.get_preparation_data("zygote")
+        preparation["authkey"] = bytes(preparation["authkey"])
+        boot = {"preparation": preparation, "preload": self._preload, "initialize": self._initialize}
         with tempfile.TemporaryFile() as file:
-            pickle.dump(self._boot_data(), file)
+            pickle.dump(boot, file)
             file.flush()
             file.seek(0)
             # The program may have put this package on its path by itself, so the zygote adds the folder.
@@ -133,11 +130,6 @@ class ZygoteLauncher:
             return subprocess.Popen(  # noqa: S603 - our own interpreter
                 [*command, "-c", code], pass_fds=(control.fileno(), file.fileno()), stdin=subprocess.DEVNULL
             )
-
-    def _boot_data(self) -> dict[str, Any]:
-        preparation = spawn.get_preparation_data("zygote")
-        preparation["authkey"] = bytes(preparation["authkey"])
-        return {"preparation": preparation, "preload": self._preload, "initialize": self._initialize}
 
     def _on_report(self) -> None:
         try:

@@ -20,29 +20,15 @@ _MEMORY_FILES = (
 
 
 class GroupLimits(msgspec.Struct, frozen=True, gc=False):
-    """Limits of the groups of this process.
+    """Limits of the groups of this process."""
 
-    Args:
-        cpus: Seconds of CPU time per second; None without a quota.
-        memory_limit: Bytes of the group with the least free memory; None without a limit.
-        memory_used: Bytes in use in that group, without the cache that the kernel can reclaim.
-
-    """
-
-    cpus: float | None = None
-    memory_limit: int | None = None
-    memory_used: int = 0
+    cpus: float | None = None  # seconds of CPU time per second; None without a quota
+    memory_limit: int | None = None  # bytes of the group with the least free memory; None without a limit
+    memory_used: int = 0  # bytes in use in that group, without the cache that the kernel can reclaim
 
 
 def read_limits(root: Path = Path("/")) -> GroupLimits:
-    """Read the present limits of the groups of this process.
-
-    Missing and unreadable files set no limit.
-
-    Args:
-        root: The folder that holds `proc` and `sys`.
-
-    """
+    """Read the limits of the groups of this process, below `root`. Missing and unreadable files set no limit."""
     mounts = list(_mounts(root))
     cpus = [quota for folder in _folders(root, mounts, "cpu") if (quota := _cpu_quota(folder)) is not None]
     rooms = [room for folder in _folders(root, mounts, "memory") if (room := _memory(folder)) is not None]
@@ -55,12 +41,8 @@ def _mounts(root: Path) -> Iterator[tuple[frozenset[str], str, str]]:
     for line in _text(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, kind = before.split(), after.split()
-        if len(fields) < 5 or len(kind) < 3:
-            continue
-        if kind[0] == "cgroup2":
-            yield frozenset(), fields[3], fields[4]
-        elif kind[0] == "cgroup":
-            yield frozenset(kind[2].split(",")), fields[3], fields[4]
+        if len(fields) >= 5 and len(kind) >= 3 and kind[0] in ("cgroup", "cgroup2"):
+            yield frozenset(kind[2].split(",") if kind[0] == "cgroup" else ()), fields[3], fields[4]
 
 
 def _folders(root: Path, mounts: list[tuple[frozenset[str], str, str]], controller: str) -> Iterator[Path]:

@@ -19,11 +19,7 @@ def granted_cpus(root: Path = Path("/")) -> float:
     """Return how many cores this process may use, above 0. A quota of half a core is 0.5.
 
     It is the smaller of the CPU quota of its control groups and the number of its CPUs. The latter is the value of
-    `PYTHON_CPU_COUNT` or `-X cpu_count`, else its affinity.
-
-    Args:
-        root: The folder that holds `proc` and `sys`.
-
+    `PYTHON_CPU_COUNT` or `-X cpu_count`, else its affinity. `root` holds `proc` and `sys`.
     """
     return _granted(read_limits(root))
 
@@ -31,11 +27,7 @@ def granted_cpus(root: Path = Path("/")) -> float:
 def memory_limit(root: Path = Path("/")) -> int | None:
     """Return how many bytes this process and its children may use together; None if unknown.
 
-    It is the smaller of the memory limit of its control groups and the memory of the host.
-
-    Args:
-        root: The folder that holds `proc` and `sys`.
-
+    It is the smaller of the limit of its control groups and the memory of the host. `root` holds `proc` and `sys`.
     """
     host = _attempt(_host_memory)
     limits = (read_limits(root).memory_limit, host[0] if host else None)
@@ -46,13 +38,8 @@ class Machine:
     """Reads the resources that the machine grants, at most every few seconds.
 
     If a probe raises or returns an impossible value, its last value is kept, and the reading is not `trusted`.
-
-    Args:
-        own_cpu: Returns the CPU seconds used so far by this process and its workers together. By default the process
-            tree is walked.
-        refresh: Seconds for which a reading is reused.
-        root: The folder that holds `proc` and `sys`.
-
+    `own_cpu` returns the CPU seconds used so far by this process and its workers together; by default the process tree
+    is walked. A reading is reused for `refresh` seconds. `root` holds `proc` and `sys`.
     """
 
     def __init__(
@@ -69,10 +56,7 @@ class Machine:
         return f"Machine({self._last!r})"
 
     def read(self, now: float) -> MachineReading:
-        """Return a reading. `now`: seconds of a monotonic clock.
-
-        After a backward jump of the clock the next reading is a fresh one.
-        """
+        """Return a reading. `now`: seconds of a monotonic clock. After a backward jump it is a fresh one."""
         if 0.0 <= now - self._read_at < self._refresh:
             return self._last
         self._read_at = now
@@ -110,7 +94,8 @@ class Machine:
 
 
 def _granted(limits: GroupLimits) -> float:
-    count = float(_declared_cpus() or _affinity())
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    count = float(_declared_cpus() or available or 1)
     return count if limits.cpus is None else min(count, limits.cpus)
 
 
@@ -124,14 +109,7 @@ def _declared_cpus() -> int | None:
     return int(declared) or None
 
 
-def _affinity() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)) or 1
-    return os.cpu_count() or 1
-
-
 def _tightest(limits: GroupLimits, host: tuple[int, int] | None) -> tuple[int | None, int | None]:
-    """Return limit and use of the control groups or of the host, whichever has less memory left."""
     rooms = [host] if host else []
     if limits.memory_limit is not None:
         rooms.append((limits.memory_limit, limits.memory_used))
@@ -161,7 +139,6 @@ def _host_cpu() -> tuple[float, float, int]:
 
 
 def _process_tree_cpu() -> float:
-    """Return the CPU seconds of this process, its living descendants and its reaped children."""
     own = os.times()
     seconds = own.user + own.system + own.children_user + own.children_system
     for child in psutil.Process().children(recursive=True):

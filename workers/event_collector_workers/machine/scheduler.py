@@ -2,15 +2,12 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from os import PathLike
 
 import psutil
 
-if TYPE_CHECKING:
-    from os import PathLike
 
-
-def run_delay(tid: int, proc: "str | PathLike[str]" = "/proc") -> float | None:
+def run_delay(tid: int, proc: str | PathLike[str] = "/proc") -> float | None:
     """Return the seconds that a thread has waited for a CPU so far; None if unknown.
 
     A process id is the id of its main thread. On Linux it is the second number in /proc/TID/schedstat, in nanoseconds.

@@ -1,7 +1,5 @@
 """The circuit breaker: when dying workers may be replaced. Pure decisions over events and times."""
 
-from __future__ import annotations
-
 from typing import Final
 
 _LIMIT: Final = 32  # strikes in a row that open the breaker
@@ -24,15 +22,11 @@ class Breaker:
         self._strikes = 0
         self._pause = _FIRST_PAUSE
         self._not_before = 0.0
-        self._is_open = False
+        self.is_open = False
+        """True if the limit of deaths was reached and no job has finished since. Also while half open."""
 
     def __repr__(self) -> str:
-        return f"<Breaker {'open' if self._is_open else 'closed'} strikes={self._strikes} pause={self._pause:g} s>"
-
-    @property
-    def is_open(self) -> bool:
-        """True if the limit of deaths was reached and no job has finished since. Also while half open."""
-        return self._is_open
+        return f"<Breaker {'open' if self.is_open else 'closed'} strikes={self._strikes} pause={self._pause:g} s>"
 
     def wait(self, now: float) -> float:
         """Return the seconds until a worker may be started; 0.0 for at once."""
@@ -40,12 +34,12 @@ class Breaker:
 
     def is_refusing(self, now: float) -> bool:
         """Return whether jobs must fail: the breaker is open and its pause has not ended."""
-        return self._is_open and now < self._not_before
+        return self.is_open and now < self._not_before
 
     def finished(self) -> bool:
         """Record a finished job. Return whether it closed the breaker."""
-        closed = self._is_open
-        self._strikes, self._pause, self._not_before, self._is_open = 0, _FIRST_PAUSE, 0.0, False
+        closed = self.is_open
+        self._strikes, self._pause, self._not_before, self.is_open = 0, _FIRST_PAUSE, 0.0, False
         return closed
 
     def crashed(self, now: float) -> bool:
@@ -65,5 +59,5 @@ class Breaker:
             return False
         self._not_before = now + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-        self._is_open = True
+        self.is_open = True
         return True

@@ -1,12 +1,8 @@
 """Assignment of jobs to workers: how many each may hold, and which gets the next. Pure functions of numbers."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 HORIZON: Final = 0.008
 """Seconds of work a worker may hold. Enough to hide the round trip and the parent's other work; a job behind a long
@@ -25,16 +21,10 @@ UNSTARTED: Final = 0.05  # seconds without starting a job after which all jobs a
 
 
 class Credit(NamedTuple):
-    """How many jobs a worker may hold, and when it is refilled.
+    """How many jobs a worker may hold, and when it is refilled."""
 
-    Attributes:
-        depth: Jobs a worker may hold.
-        low: A worker is refilled only when it holds no more than this, so jobs travel in batches.
-
-    """
-
-    depth: int
-    low: int
+    depth: int  # jobs a worker may hold
+    low: int  # a worker is refilled only when it holds no more than this, so jobs travel in batches
 
 
 def credit_for(service_time: float, horizon: float) -> Credit:
@@ -65,14 +55,7 @@ def visit_pause(service_time: float, in_hand: int) -> float:
 
 
 def head_start(quota: int, startup: float, service_time: float) -> int:
-    """Return how many jobs before the end of a worker's quota its successor starts, so that no job waits for it.
-
-    Args:
-        quota: Jobs that a worker may run. The result is at most a quarter of it.
-        startup: Seconds that a worker takes to start.
-        service_time: Seconds that a job takes.
-
-    """
+    """Return how many jobs before the end of its quota, at most a quarter, a successor must start to be in time."""
     return min(quota // 4, ceil(startup / max(service_time, 1e-6)))
 
 
@@ -89,13 +72,8 @@ def worker_load(in_hand: int, running_for: float, service_time: float) -> int:
 def is_held_up(in_hand: int, age: float, service_time: float, *, begun: bool, idle: bool) -> bool:
     """Return whether the jobs that a worker has not started are better off with other workers that have room.
 
-    Args:
-        in_hand: Jobs that the worker holds.
-        age: Seconds that it has been in its current job, or has held jobs without starting one.
-        service_time: Seconds that a job takes.
-        begun: True if it is in a job.
-        idle: True if another worker has no job.
-
+    `age` is the seconds that it has been in its current job or, if none has `begun`, has held jobs. `idle` is whether
+    another worker has no job.
     """
     if not begun:
         return in_hand > 0 and age > UNSTARTED
@@ -110,12 +88,7 @@ def room_for(load: int, credit: Credit) -> int:
 
 
 def share_out(jobs: int, loads: Sequence[int], credit: Credit) -> list[int]:
-    """Divide `jobs` among workers: the least loaded come first, and the loads become as equal as possible.
-
-    Returns:
-        The number of jobs for each worker. The sum is at most `jobs`, and no load exceeds the depth.
-
-    """
+    """Return how many of `jobs` each worker gets: loads become as equal as possible, and none exceeds the depth."""
     shares = [0] * len(loads)
     refillable = sorted((load, index) for index, load in enumerate(loads) if room_for(load, credit))
     jobs = min(jobs, sum(credit.depth - load for load, _ in refillable))

@@ -7,50 +7,33 @@ launch --> STARTING --> READY --> RETIRING --> GONE       surplus, recycled or c
               +-----------+--> LOST --> GONE              died or was killed: replaced as the breaker allows
 """
 
-from __future__ import annotations
-
+import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import psutil
 
+from event_collector_workers.launch.start_method import Launcher
 from event_collector_workers.pool.breaker import Breaker
 from event_collector_workers.pool.credit import head_start
 from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import State, Worker, WorkerEvents
 from event_collector_workers.pool_errors import describe_exit
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from event_collector_workers.launch.launcher import Launcher
-    from event_collector_workers.transport.frames import WorkerSetup
+from event_collector_workers.transport.frames import WorkerSetup
 
 _SMOOTHING: Final = 0.3  # weight of the newest start in the mean of start-up times
 _MEMORY_EVERY: Final = 1.0  # seconds between two readings of the workers' memory
 _RELAUNCH: Final = 0.05  # seconds until the next attempt if descriptors or memory ran out
 
 
-class Recycling(NamedTuple):
-    """Limits after which a worker is replaced; None for no limit.
+class Lifetime(NamedTuple):
+    """Limits of a worker's life. It is replaced at any of the first three; None for no limit."""
 
-    Attributes:
-        jobs: Jobs handed to it.
-        age: Seconds since it became ready.
-        memory: Bytes of memory that only it uses (USS).
-
-    """
-
-    jobs: int | None = None
-    age: float | None = None
-    memory: int | None = None
-
-
-class CrewEvents(WorkerEvents, Protocol):
-    """The events of a crew and of its workers."""
-
-    def on_breaker(self, *, opened: bool) -> None:
-        """The breaker opened or closed."""
+    jobs: int | None  # jobs handed to it
+    age: float | None  # seconds since it became ready
+    memory: int | None  # bytes of memory that only it uses (USS)
+    startup: float  # seconds until it is ready
+    stop: float  # seconds in which it closes its tasks after its last job
 
 
 class Crew:
@@ -61,11 +44,8 @@ class Crew:
         loop: asyncio.AbstractEventLoop,
         launcher: Launcher,
         setup: WorkerSetup,
-        events: CrewEvents,
-        *,
-        startup_timeout: float,
-        stop_timeout: float,
-        recycling: Recycling,
+        events: WorkerEvents,
+        lifetime: Lifetime,
     ) -> None:
         self.workers: list[Worker] = []
         self.target = 0
@@ -74,13 +54,11 @@ class Crew:
         self.past_cpu_seconds = 0.0
         self.breaker = Breaker()
         self.last_failure = ""
-        self._recycling = recycling
+        self._lifetime = lifetime
         self._loop = loop
         self._launcher = launcher
         self._setup = setup
         self._events = events
-        self._startup_timeout = startup_timeout
-        self._stop_timeout = stop_timeout
         self._number = 0
         self._retry = EarliestTimer(loop, lambda _late: self.adjust())
         self._timers: dict[Worker, asyncio.TimerHandle] = {}
@@ -118,8 +96,8 @@ class Crew:
         self._cancel_timer(worker)
         weight = _SMOOTHING if self.startup_seconds else 1.0
         self.startup_seconds += weight * (worker.startup - self.startup_seconds)
-        if self._recycling.age is not None:
-            self._ages[worker] = self._loop.call_later(self._recycling.age, self._recycle, worker)
+        if self._lifetime.age is not None:
+            self._ages[worker] = self._loop.call_later(self._lifetime.age, self._recycle, worker)
         self.adjust()
 
     def on_answers(self, worker: Worker) -> None:
@@ -128,20 +106,19 @@ class Crew:
             self._events.on_breaker(opened=False)
             self.adjust()
         if worker.state is State.RETIRING and not worker.in_hand:
-            self._kill_after(worker, self._stop_timeout)
-        elif self._recycling.memory is not None and monotonic() - self._memory_read > _MEMORY_EVERY:
+            self._kill_after(worker, self._lifetime.stop)
+        elif self._lifetime.memory is not None and monotonic() - self._memory_read > _MEMORY_EVERY:
             self._memory_read = monotonic()
             for each in self.workers:
-                if each.state is State.READY and (memory_of(each) or 0) > self._recycling.memory:
+                if each.state is State.READY and (memory_of(each) or 0) > self._lifetime.memory:
                     self._recycle(each)
 
     def on_quota_used(self, worker: Worker, service_time: float) -> None:
         """Record that jobs were handed to a worker with a quota: start its successor in time, retire it at the end."""
         if not worker.allowance:
-            worker.leave()
             worker.retire()
             self.adjust()
-        elif worker.allowance <= head_start(self._recycling.jobs or 0, self.startup_seconds, service_time):
+        elif worker.allowance <= head_start(self._lifetime.jobs or 0, self.startup_seconds, service_time):
             self._recycle(worker)
 
     def on_gone(self, worker: Worker) -> None:
@@ -166,14 +143,11 @@ class Crew:
 
     def _retire(self, worker: Worker) -> None:
         """End a worker: at once if it is idle or has no task open, else after its current job."""
-        worker.leave()
-        if worker.state is State.STARTING:
-            if worker.retire():  # it closes the tasks that it has begun to open
-                self._kill_after(worker, self._stop_timeout)
-        elif worker.state is State.READY:
-            worker.retire()
-            self._events.on_lost(worker)  # it gets no more jobs, and those that have not started are taken back
-            self._kill_after(worker, None if worker.in_hand else self._stop_timeout)
+        was_ready = worker.state is State.READY
+        if worker.retire():
+            if was_ready:
+                self._events.on_lost(worker)  # it gets no more jobs, and those that have not started are taken back
+            self._kill_after(worker, None if worker.in_hand else self._lifetime.stop)
 
     def _recycle(self, worker: Worker) -> None:
         """Replace a worker without a gap: it serves until its replacement is ready."""
@@ -195,7 +169,7 @@ class Crew:
     def _launch(self) -> None:
         self._number += 1
         try:
-            worker = Worker(self._number, self._loop, self._events, self._recycling.jobs)
+            worker = Worker(self._number, self._loop, self._events, self._lifetime.jobs)
         except OSError as error:
             self.last_failure = f"{type(error).__name__}: {error}"
             if self.breaker.stillborn(monotonic()):
@@ -203,18 +177,16 @@ class Crew:
             self._retry.arm(max(_RELAUNCH, self.breaker.wait(monotonic())))
             return
         self.workers.append(worker)
-        complaint = f"it was not ready within {self._startup_timeout:g} s"
-        self._timers[worker] = self._loop.call_later(self._startup_timeout, worker.kill, complaint)
+        complaint = f"it was not ready within {self._lifetime.startup:g} s"
+        self._timers[worker] = self._loop.call_later(self._lifetime.startup, worker.kill, complaint)
         worker.launch(self._launcher, self._setup)
 
     def _count_death(self, worker: Worker) -> None:
-        now = monotonic()
         self.restarts += 1
-        self.last_failure = f"worker {worker.number} (pid {worker.pid}) {describe_exit(worker.exitcode)}" + (
-            f": {worker.complaint}" if worker.complaint else ""
-        )
-        was_ready = worker.startup > 0.0
-        if (self.breaker.crashed if was_ready else self.breaker.stillborn)(now):
+        complaint = f": {worker.complaint}" if worker.complaint else ""
+        self.last_failure = f"worker {worker.number} (pid {worker.pid}) {describe_exit(worker.exitcode)}{complaint}"
+        strike = self.breaker.crashed if worker.startup else self.breaker.stillborn
+        if strike(monotonic()):
             self._events.on_breaker(opened=True)
 
     def _kill_after(self, worker: Worker, delay: float | None) -> None:

@@ -1,11 +1,6 @@
 """The events of a pool, for its owner."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from event_collector_workers.pool_errors import PoolBroken
+from event_collector_workers.pool_errors import PoolBroken
 
 
 class PoolListener:

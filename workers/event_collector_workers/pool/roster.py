@@ -1,7 +1,5 @@
 """The workers that accept jobs: which are ready, which are idle, and how much work each holds."""
 
-from __future__ import annotations
-
 from time import monotonic
 from typing import Final
 
@@ -45,8 +43,9 @@ class Roster:
         self.ready.append(worker)
 
     def exclude(self, worker: Worker) -> None:
-        """Record that a ready worker accepts no more jobs."""
+        """Record that a ready worker accepts no more jobs. No worker counts as idle until the next `note_idle`."""
         self.ready.remove(worker)
+        self._idle = []
 
     def detach(self, worker: Worker) -> None:
         """Remove a worker whose process has ended. A no-op for a worker that was never ready."""
@@ -56,10 +55,6 @@ class Roster:
     def note_idle(self) -> None:
         """Note the workers that would start a job at once; not those that have yet to confirm jobs taken back."""
         self._idle = [worker for worker in self.ready if not worker.in_hand]
-
-    def forget_idle(self) -> None:
-        """Regard no worker as idle until the next `note_idle`."""
-        self._idle = []
 
     def pop_idle(self) -> Worker:
         """Return an idle worker, which is about to get a job."""
@@ -121,10 +116,7 @@ class Roster:
         return found
 
     def plan_visit(self, service_time: float) -> float | None:
-        """Promise a visit to the workers that may have more results soon. The others announce theirs.
-
-        Return the seconds until the visit; None if none is needed.
-        """
+        """Promise workers that may soon have results a visit. Return the seconds until it; None if none is needed."""
         is_rare, fewest = False, DEEPEST
         for worker in self.attached:
             sequence, age = self._states[worker]

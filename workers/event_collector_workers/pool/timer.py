@@ -1,25 +1,12 @@
 """A timer of the event loop that expires at the earliest of several times."""
 
-from __future__ import annotations
-
+import asyncio
+from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
 
 
 class EarliestTimer:
-    """Expires once, at the earliest of the times for which it was armed since it last expired.
-
-    Args:
-        loop: The loop in whose thread everything happens.
-        on_expiry: Called on expiry with the seconds by which it is late.
-
-    """
-
-    __slots__ = ("_due", "_handle", "_loop", "_on_expiry")
+    """Expires once, at the earliest time for which it was armed. `on_expiry` gets the seconds by which it is late."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_expiry: Callable[[float], None]) -> None:
         self._loop = loop

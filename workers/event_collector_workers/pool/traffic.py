@@ -5,25 +5,21 @@ submit --> backlog --> hand out (credit) --> worker.in_hand --> records --> job.
               +------ taken back: unstarted jobs of a worker that is held up, stopped, or dead
 """
 
-from __future__ import annotations
-
+import asyncio
 import sys
 from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
-from event_collector_workers.pool.credit import HORIZON, SHORTEST_VISIT, credit_for, depth_for
+from event_collector_workers.job import Job
+from event_collector_workers.pool.credit import SHORTEST_VISIT, credit_for, depth_for
+from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.roster import Roster
 from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import Worker
-from event_collector_workers.pool_errors import JobCancelled, JobTimeout, PoolClosed, TaskError
+from event_collector_workers.pool_errors import JobCancelled, JobTimeout, TaskError
 from event_collector_workers.transport.frames import Outcome, Record
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Iterable, Sequence
-
-    from event_collector_workers.job import Job
 
 _BYTES_AHEAD: Final = 1024 * 1024  # bytes sent to one worker at once
 _SMOOTHING: Final = 0.2  # weight of the newest batch of results in the mean service time
@@ -37,38 +33,27 @@ class Traffic:
     """Moves jobs between the backlog and the workers that are ready. Runs in the loop's thread.
 
     Only this class writes its fields, and the place of a job: this object while the job is in the backlog, the worker
-    that holds it, or None.
-
-    Args:
-        on_room: Called when `room` has become positive.
-        on_quiet: Called when every submitted job has its outcome.
-        on_quota_used: Called after jobs were handed to a worker with a quota.
-        on_answers: Called after a batch of results was handed to its jobs.
-
+    that holds it, or None. It calls `on_quiet` when every submitted job has its outcome, and `on_quota_used` after it
+    has handed jobs to a worker with a quota.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        on_room: Callable[[], None],
+        listener: PoolListener,
         on_quiet: Callable[[], None],
-        on_quota_used: Callable[[Worker], None],
-        on_answers: Callable[[], None],
-        horizon: float = HORIZON,
+        on_quota_used: Callable[[Worker, float], None],
+        horizon: float,
     ) -> None:
-        self.submitted = 0
-        self.finished = 0
-        self.failed = 0
-        self.crashed = 0
+        self.submitted = self.finished = self.failed = self.crashed = 0
         self.service_time = _FIRST_GUESS
         self.room = 0
         """Jobs that the workers accept now. A negative number counts jobs in the backlog."""
         self._roster = Roster()
         self._loop = loop
-        self._on_room = on_room
+        self._listener = listener
         self._on_quiet = on_quiet
         self._on_quota_used = on_quota_used
-        self._on_answers = on_answers
         self._horizon = horizon
         self._is_aborted = False
         self._backlog: deque[Job] = deque()
@@ -177,7 +162,6 @@ class Traffic:
         if worker in self._roster.ready:
             self._roster.exclude(worker)
             self._roster.survey(self.service_time)
-            self._roster.forget_idle()
             self._requeue(worker.take_back())
             self.plan_turn()
 
@@ -191,7 +175,8 @@ class Traffic:
         for sequence, job in jobs.items():
             if sequence <= last:
                 self.crashed += 1
-                self._fail(job, self._death_error(worker, sequence), max(0.0, monotonic() - since))
+                error = worker.death_error(sequence, aborted=self._is_aborted)
+                self._fail(job, error, max(0.0, monotonic() - since))
         self.plan_turn()
 
     # --- results
@@ -245,9 +230,8 @@ class Traffic:
             else:
                 self._requeue([job])
         self.finished += done
-        worker.count_answers(len(records))
         self.service_time += _SMOOTHING * (seconds / len(records) - self.service_time)
-        self._on_answers()
+        self._listener.answers()
         if not self.outstanding:
             self._on_quiet()
         if not self._is_looking:
@@ -296,7 +280,7 @@ class Traffic:
         before = self.room
         self.room = self._roster.room(credit_for(self.service_time, self._horizon)) - len(self._backlog)
         if before <= 0 < self.room:
-            self._on_room()
+            self._listener.room()
 
     def _give(self, worker: Worker, jobs: Sequence[Job]) -> None:
         for job in jobs:
@@ -307,7 +291,7 @@ class Traffic:
         if worker.quota is not None and worker in self._roster.ready:  # else it was found lost and was released
             if not worker.allowance:
                 self._roster.exclude(worker)
-            self._on_quota_used(worker)
+            self._on_quota_used(worker, self.service_time)
 
     def _next_jobs(self, count: int, size: int = _BYTES_AHEAD) -> list[Job]:
         """Remove the next `count` jobs from the backlog; fewer as soon as they have `size` bytes."""
@@ -369,11 +353,6 @@ class Traffic:
         elif job._place is self:
             self.cancel(job)
         self.plan_turn()
-
-    def _death_error(self, worker: Worker, sequence: int) -> BaseException:
-        if self._is_aborted and not worker.was_killed_for(sequence):
-            return PoolClosed("the pool was stopped while this job ran; it may have taken effect")
-        return worker.death_error(sequence)
 
     def _fail(self, job: Job, error: BaseException, elapsed: float) -> None:
         if job._place is not _WITHDRAWN:

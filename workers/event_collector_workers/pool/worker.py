@@ -8,11 +8,11 @@ import sys
 from contextlib import ExitStack
 from enum import Enum
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from event_collector_workers.pool_errors import WorkerCrashed, describe_exit
+from event_collector_workers.pool_errors import PoolClosed, WorkerCrashed, describe_exit
 from event_collector_workers.transport.channel import Channel, ProtocolError
 from event_collector_workers.transport.frames import (
     Kind,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from event_collector_workers.job import Job
-    from event_collector_workers.launch.launcher import Handle, Launcher
+    from event_collector_workers.launch.start_method import Handle, Launcher
 
 
 class State(Enum):
@@ -44,7 +44,7 @@ class State(Enum):
 
 
 class WorkerEvents(Protocol):
-    """The events of a worker, in the loop's thread."""
+    """The events of workers and of their crew, in the loop's thread."""
 
     def on_ready(self, worker: Worker) -> None:
         """The worker accepts jobs."""
@@ -61,26 +61,15 @@ class WorkerEvents(Protocol):
     def on_gone(self, worker: Worker) -> None:
         """The process has ended. `exitcode` and `complaint` say how."""
 
-
-class KillReason(NamedTuple):
-    """The job that a worker was killed for, and the error of that job."""
-
-    sequence: int
-    error: BaseException
+    def on_breaker(self, *, opened: bool) -> None:
+        """The crew's breaker opened or closed."""
 
 
 class Worker:
     """A worker process and the jobs that it holds. Only this class writes its fields, in the loop's thread.
 
-    Args:
-        number: The worker's number within its pool.
-        loop: The event loop.
-        events: Receives the events.
-        quota: Jobs that may be handed to this worker; None for no limit.
-
-    Raises:
-        OSError: The program is out of descriptors, or the machine is out of memory.
-
+    At most `quota` jobs may be handed to it; None for no limit. Raises OSError if the program is out of descriptors, or
+    the machine is out of memory.
     """
 
     def __init__(
@@ -100,7 +89,7 @@ class Worker:
         self.complaint = ""  # the last error of the child: the text of a traceback
         self.exitcode: int | None = None
         self._taken = 0  # values in in_hand that are None
-        self._kill_reason: KillReason | None = None
+        self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
         self._created_at = monotonic()
         self._loop = loop
         self._events = events
@@ -182,12 +171,9 @@ class Worker:
         except msgspec.DecodeError as error:
             self.kill(f"its results are not readable: {error}")
             return False
+        self.finished += count
         self._events.on_records(self, records, None)
         return True
-
-    def count_answers(self, count: int) -> None:
-        """Count jobs that the worker has answered."""
-        self.finished += count
 
     def confirm_taken(self) -> None:
         """Count one answer for a job that was taken back."""
@@ -242,6 +228,7 @@ class Worker:
 
         Return False if it was killed instead: a worker that has not begun to open its tasks has nothing to close.
         """
+        self.is_leaving = True
         if self.state is State.STARTING and self.page.dismiss():
             self.kill()
             return False
@@ -257,7 +244,7 @@ class Worker:
         """
         if self.page.running()[0] != sequence or self._kill_reason is not None:
             return False
-        self._kill_reason = KillReason(sequence, error)
+        self._kill_reason = (sequence, error)
         self.kill()
         return True
 
@@ -276,14 +263,12 @@ class Worker:
         self._channel.close()
         self.page.close()
 
-    def was_killed_for(self, sequence: int) -> bool:
-        """Return whether `condemn` has killed the worker for this job."""
-        return self._kill_reason is not None and self._kill_reason.sequence == sequence
-
-    def death_error(self, sequence: int) -> BaseException:
-        """Return the error of the job during which the process ended."""
-        if self._kill_reason is not None and self._kill_reason.sequence == sequence:
-            return self._kill_reason.error
+    def death_error(self, sequence: int, *, aborted: bool) -> BaseException:
+        """Return the error of the job during which the process ended. `aborted`: the pool has ended all workers."""
+        if self._kill_reason is not None and self._kill_reason[0] == sequence:
+            return self._kill_reason[1]
+        if aborted:
+            return PoolClosed("the pool was stopped while this job ran; it may have taken effect")
         complaint = f"; {self.complaint}" if self.complaint else ""
         return WorkerCrashed(
             f"worker {self.number} (pid {self.pid}) {describe_exit(self.exitcode)} while it ran this job"
@@ -309,6 +294,7 @@ class Worker:
         if kind == Kind.LOOK:
             self._events.on_look(self)
         elif kind == Kind.RESULT:
+            self.finished += 1
             self._events.on_records(self, [_decode_record(head)], blob)
         elif kind == Kind.READY and self.state is State.STARTING:
             self.startup = monotonic() - self._created_at

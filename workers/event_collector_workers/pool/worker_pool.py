@@ -18,10 +18,10 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from event_collector_workers.launch.start_method import check_start_method, is_importing_main, make_launcher
+from event_collector_workers.launch.start_method import Launcher, check_start_method, is_importing_main, make_launcher
 from event_collector_workers.machine import cpu_seconds
 from event_collector_workers.pool.credit import HORIZON
-from event_collector_workers.pool.crew import Crew, Recycling, memory_of
+from event_collector_workers.pool.crew import Crew, Lifetime, memory_of
 from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker import State, Worker
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from event_collector_workers.child.workplace import Initialize
     from event_collector_workers.job import Job, TaskSpec
-    from event_collector_workers.launch.launcher import Launcher
 
 _NO_GUARD = (
     "this is a worker process that is importing the program's main module. The module must not start workers while "
@@ -88,9 +87,8 @@ class WorkerPool:
         horizon: float = HORIZON,
     ) -> None:
         if max_workers < 1 or not 0 <= min_workers <= max_workers:
-            raise ValueError(
-                f"need 0 <= min_workers <= max_workers and 1 <= max_workers, not {min_workers}, {max_workers}"
-            )
+            bounds = "0 <= min_workers <= max_workers and 1 <= max_workers"
+            raise ValueError(f"need {bounds}, not {min_workers}, {max_workers}")
         check_start_method(start_method)
         modules = [task.reference.partition(":")[0] for task in tasks] + list(preload)
         self._make_launcher = partial(
@@ -104,9 +102,7 @@ class WorkerPool:
             Crew,
             setup=WorkerSetup(os.getpid(), [(task.reference, task.argument) for task in tasks]),
             events=self,
-            startup_timeout=startup_timeout,
-            stop_timeout=stop_timeout,
-            recycling=Recycling(max_jobs_per_worker, max_worker_age, max_worker_memory),
+            lifetime=Lifetime(max_jobs_per_worker, max_worker_age, max_worker_memory, startup_timeout, stop_timeout),
         )
         self._max_workers = max_workers
         self._min_workers = min_workers
@@ -132,10 +128,8 @@ class WorkerPool:
     async def start(self, workers: int) -> None:
         """Bind to the running loop and start workers; return when they are ready.
 
-        Raises:
-            WorkerStartError: A worker could not start. The pool is aborted, as after a cancellation.
-            PoolClosed: The pool was closed before.
-
+        Raises WorkerStartError if a worker could not start: then the pool is aborted, as after a cancellation. Raises
+        PoolClosed if the pool was closed before.
         """
         if self._is_closed:
             raise PoolClosed("the pool is closed; make another one")
@@ -146,10 +140,8 @@ class WorkerPool:
             self._launcher = self._make_launcher(self._loop)
         except OSError as error:
             raise WorkerStartError(f"a worker could not be started: {error}") from error
-        self._traffic = Traffic(
-            self._loop, self._listener.room, self._wake, self._on_quota_used, self._listener.answers, self._horizon
-        )
         self._crew = self._make_crew(self._loop, self._launcher)
+        self._traffic = Traffic(self._loop, self._listener, self._wake, self._crew.on_quota_used, self._horizon)
         self._is_started = True
         self._crew.resize(self._clamp(workers))
         try:
@@ -183,11 +175,8 @@ class WorkerPool:
     async def close(self, timeout: float | None = None) -> None:
         """Finish all jobs, close the tasks in every worker, end the workers. Idempotent.
 
-        Cancellation aborts the pool and then propagates.
-
-        Args:
-            timeout: Seconds after which the remaining workers are killed; None for no limit.
-
+        The remaining workers are killed after `timeout` seconds; None for no limit. Cancellation aborts the pool and
+        then propagates.
         """
         self._is_closing = True
         if not self._is_started:
@@ -224,10 +213,7 @@ class WorkerPool:
     def submit(self, job: Job) -> None:
         """Accept a job without waiting. An idle worker gets it at once, else the next turn of the loop assigns it.
 
-        Raises:
-            PoolClosed: The pool is closing or closed.
-            ValueError: The job is in a pool already.
-
+        Raises PoolClosed if the pool is closing or closed, ValueError if the job is in a pool already.
         """
         self.submit_all((job,))
 
@@ -242,10 +228,8 @@ class WorkerPool:
     def cancel(self, job: Job) -> bool:
         """Cancel a job: withdraw it if it has not started, else kill its worker.
 
-        Returns:
-            False if the job has ended or was never submitted. Otherwise its outcome follows, at once or when its
-            worker is dead: JobCancelled, unless the job was faster.
-
+        Return False if the job has ended or was never submitted. Otherwise its outcome follows, at once or when its
+        worker is dead: JobCancelled, unless the job was faster.
         """
         return self._traffic.cancel(job)
 
@@ -291,7 +275,7 @@ class WorkerPool:
             workers=workers,
         )
 
-    # --- CrewEvents
+    # --- WorkerEvents
 
     def on_ready(self, worker: Worker) -> None:
         """Let the worker take jobs."""
@@ -333,16 +317,10 @@ class WorkerPool:
         self._listener.breaker_opened(self._broken_error())
         self._fail_if_refusing()
 
-    def _on_quota_used(self, worker: Worker) -> None:
-        self._crew.on_quota_used(worker, self._traffic.service_time)
-
     def _broken_error(self) -> PoolBroken:
         retry_in = self._crew.breaker.wait(monotonic())
-        return PoolBroken(
-            f"workers die again and again; the pool tries another one in {retry_in:.1f} s. The last: "
-            f"{self._crew.last_failure}",
-            retry_in=retry_in,
-        )
+        text = f"workers die again and again; the pool tries another one in {retry_in:.1f} s"
+        return PoolBroken(f"{text}. The last: {self._crew.last_failure}", retry_in=retry_in)
 
     def _fail_if_refusing(self) -> None:
         # Called at each death too: the last worker may end after the breaker has opened.

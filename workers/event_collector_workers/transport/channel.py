@@ -1,23 +1,17 @@
 """The parent's end of the socket to one worker: non-blocking, reads whole messages, writes as much as fits."""
 
-from __future__ import annotations
-
-import array
+import asyncio
 import mmap
 import socket
 from collections import deque
+from collections.abc import Callable, Generator
 from io import BytesIO
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from event_collector_workers.job import Buffer
 from event_collector_workers.transport.frames import BLOB_FROM, HEADER, NO_BLOB, Kind, message
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Generator
-
-    from event_collector_workers.job import Buffer
 
 _SCRATCH: Final = 128 * 1024  # bytes; a value of 100 KB arrives in one piece
 _TURN: Final = 2 * 1024 * 1024  # bytes moved for one worker in each direction before control returns to the loop
@@ -54,12 +48,7 @@ class Reader:
         next(self._parser)
 
     def feed(self, chunk: memoryview) -> None:
-        """Process the next bytes of the stream.
-
-        Raises:
-            ProtocolError: They are no valid message.
-
-        """
+        """Process the next bytes of the stream. Raises ProtocolError if they are no valid message."""
         if self._is_between and chunk == _LOOK:  # most chunks are this message
             self._on_message(Kind.LOOK, b"", None)
             return
@@ -166,20 +155,17 @@ class Channel:
         """Send as much as the socket accepts now, and the rest later."""
         if self._is_lost:
             return
-        if blob is None and not self._outgoing:
+        is_first = not self._outgoing
+        if blob is None and is_first:  # in most cases the socket accepts all of it
             try:
-                sent = self._socket.send(head)
+                head = head[self._socket.send(head) :]
             except BlockingIOError:
-                sent = 0
+                pass
             except OSError as error:
                 self._lose(error)
                 return
-            if sent == len(head):
+            if not head:
                 return
-            self._outgoing.append(memoryview(head)[sent:])
-            self._loop.add_writer(self._fd, self._flush)
-            return
-        is_first = not self._outgoing
         self._outgoing.append(memoryview(head))
         if blob is not None:
             self._outgoing.append(memoryview(blob).cast("B"))
@@ -189,14 +175,8 @@ class Channel:
                 self._loop.add_writer(self._fd, self._flush)
 
     def send_with_descriptor(self, head: bytes, fd: int) -> None:
-        """Send the first message, which carries a descriptor.
-
-        Raises:
-            OSError: The socket does not accept it.
-
-        """
-        attached = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))
-        size = self._socket.sendmsg([head[: HEADER.size]], [attached])
+        """Send the first message, which carries a descriptor. Raises OSError if the socket does not accept it."""
+        size = socket.send_fds(self._socket, [head[: HEADER.size]], [fd])
         self.send(head[size:])
 
     @property

@@ -4,16 +4,12 @@ A message is `HEADER`, then `head` bytes of msgpack, then `blob` bytes, unencode
 as opposed to an empty one. Decoding executes nothing: everything from a worker is data.
 """
 
-from __future__ import annotations
-
 import struct
+from collections.abc import Callable
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 HEADER: Final = struct.Struct("<IIq")  # kind, bytes of head, bytes of blob
 NO_BLOB: Final = -1
@@ -70,12 +66,7 @@ decode_record: Final[Callable[[bytes], Record]] = msgspec.msgpack.Decoder(Record
 
 
 def decode_records(count: int, records: bytes) -> list[Record]:
-    """Decode `count` consecutive records in one call.
-
-    Raises:
-        msgspec.DecodeError: The bytes are not exactly that many records.
-
-    """
+    """Decode `count` consecutive records. Raises msgspec.DecodeError if the bytes are not exactly that many."""
     return _decode_records(b"\xdd" + count.to_bytes(4) + records)
 
 

@@ -26,8 +26,6 @@ side writes the second and then reads the first; both put a fence in between. So
   result.
 """
 
-from __future__ import annotations
-
 import mmap
 import os
 import sys
@@ -53,12 +51,7 @@ _DISMISSED: Final = 19
 
 
 def create_page_file() -> int:
-    """Return the descriptor of a new page, which has no name in the file system.
-
-    Raises:
-        OSError: The process is out of descriptors, or the machine is out of memory.
-
-    """
+    """Return the descriptor of a new page without a name. Raises OSError if descriptors or memory have run out."""
     if sys.platform == "linux":
         fd = os.memfd_create("event_collector_workers", os.MFD_CLOEXEC)
     else:
@@ -183,10 +176,7 @@ class WorkerPage(_Page):
     """Order all earlier writes before the next read."""
 
     def detach(self) -> None:
-        """Switch to private memory, in which every job is taken back.
-
-        A process that the worker forks must neither reply for it nor run its remaining jobs.
-        """
+        """Switch to private memory, in which every job is taken back: a fork of the worker must not act for it."""
         self._use(mmap.mmap(-1, _WORDS + RING_SIZE))
         self._words[_REVOKED] = _MASK  # from job 0 to the highest possible number
 
@@ -231,10 +221,7 @@ class ParentPage(_Page):
         return count, records
 
     def running(self) -> tuple[int, float]:
-        """Return the number of the job that was started last (0: none), and its start in monotonic seconds.
-
-        The job may have finished since.
-        """
+        """Return the number of the job that was started last (0: none) and may have ended, and its monotonic start."""
         words = self._words
         while True:
             sequence = words[_STARTED]

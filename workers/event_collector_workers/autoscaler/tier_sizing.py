@@ -1,0 +1,185 @@
+"""The sizes of both tiers: they grow at once and shrink late. A full loop or back end, cores and memory limit them."""
+
+import math
+
+import msgspec
+
+from event_collector_workers.autoscaler.demand import TierLoad, cpu_cap, ladder, staffing
+from event_collector_workers.autoscaler.guard import SaturationGuard
+from event_collector_workers.autoscaler.plan import ScalingLimits
+from event_collector_workers.autoscaler.tuning import Tuning
+from event_collector_workers.autoscaler.window import RollingMaximum
+
+
+class TierSizing:
+    """The target of a tier, and when it may shrink: to the largest size wanted within `hold` seconds, with pauses."""
+
+    def __init__(self, least: int, hold: float, pause: float) -> None:
+        self._least = least
+        self._wanted = RollingMaximum(hold)
+        self._pause = pause
+        self._shrunk = -math.inf
+        self.target = least
+
+    @property
+    def at_rest(self) -> bool:
+        """True if no reduction is possible."""
+        return self.target <= self._least
+
+    def relaxes(self) -> float:
+        """Return the earliest time of a reduction if nothing else happens."""
+        expiry = self._wanted.relaxes()
+        return max(expiry if expiry is not None else -math.inf, self._shrunk + self._pause)
+
+    def _shrink(self, now: float, load: TierLoad, share: float, idle: bool) -> str:
+        """Reduce the target if that is due and at least a `share` of it; an idle tier shrinks by any number."""
+        held = int(self._wanted.value(now))
+        gap = 1.0 if idle else max(1.0, share * self.target)
+        if now - self._shrunk < self._pause or self.target - held < gap:
+            return ""
+        self.target, self._shrunk = held, now
+        return f"no more were wanted for {self._wanted.span:.3g} s; {load}"
+
+
+class ConsumerSizing(TierSizing):
+    """Computes the target of the coroutine tier, and the ceiling of its growth between two decisions."""
+
+    def __init__(self, limits: ScalingLimits, tuning: Tuning, guard: SaturationGuard) -> None:
+        hold = max(1.0, tuning.consumer_hold * limits.patience)
+        super().__init__(limits.min_consumers, hold, tuning.consumer_pause * limits.patience)
+        self._limits = limits
+        self._tuning = tuning
+        self._guard = guard
+        self._reach = self._progress = 0.0
+        self._doubled = -math.inf
+        self._relief = 1.0
+        self._service = tuning.assumed_service
+        self.ceiling = limits.max_consumers
+
+    def resize(self, now: float, load: TierLoad, busy: int, loop_share: float, idle: bool, may_shrink: bool) -> str:
+        """Set `target` and `ceiling`. Return the reason of a changed target, or an empty string."""
+        self._watch_progress(now, load)
+        spare = max(self._tuning.consumer_safety * math.sqrt(load.mean), self._limits.margin * load.mean)
+        need = 0.0 if idle else staffing(load, busy, spare, self._tuning.consumer_horizon)
+        cap = self._cap(load, loop_share)
+        self.ceiling = self._reachable(now, need, busy, cap)
+        wanted = max(self._limits.min_consumers, min(ladder(need, self._tuning.consumer_grid), self.ceiling))
+        self._wanted.record(now, wanted)
+        return self._step(now, load, wanted, idle, may_shrink)
+
+    def _step(self, now: float, load: TierLoad, wanted: int, idle: bool, may_shrink: bool) -> str:
+        guarded = max(self._limits.min_consumers, self._guarded())
+        if self.target > guarded:
+            self.target = int(guarded)
+            return f"{self._guard.reason}: the back end is saturated"
+        if wanted > self.target:
+            self.target = wanted
+            return str(load)
+        return self._shrink(now, load, self._tuning.consumer_shrink, idle) if may_shrink else ""
+
+    def _cap(self, load: TierLoad, loop_share: float) -> int:
+        """Return the smallest of the limits set by max_consumers, the guard and a full loop."""
+        cap = min(self._limits.max_consumers, self._guarded())
+        if loop_share >= self._tuning.loop_full:
+            carried = cpu_cap(self._tuning.loop_capacity, load.recent_cpu_share)
+            cap = min(cap, self._relief * max(1.0, carried))
+        return max(self._limits.min_consumers, int(cap))
+
+    def _guarded(self) -> float:
+        return math.inf if self._guard.cap is None else self._relief * self._guard.cap
+
+    def _reachable(self, now: float, need: float, busy: int, cap: int) -> int:
+        """Return how far the tier may grow until the next decision: freely while small, then by doubling.
+
+        It doubles only as far as it is needed: a backlog of very short events is gone before more consumers help.
+        """
+        size = max(busy, self.target)
+        if now - self._doubled >= min(self._service, self._tuning.doubling):
+            self._doubled, self._reach = now, 2.0 * size
+        desired = min(self._reach, ladder(need, self._tuning.consumer_grid))
+        return min(cap, int(max(size, self._tuning.free_growth, desired)))
+
+    def _watch_progress(self, now: float, load: TierLoad) -> None:
+        """Relax the caps while events wait and none ends: running events may depend on queued ones."""
+        if load.completed > 0.0 or load.queued == 0.0:
+            self._progress, self._relief = now, 1.0
+            self._service = load.service or self._service
+        elif now - self._progress > max(self._tuning.relief, self._tuning.guard_settle * self._service):
+            self._progress, self._relief = now, self._relief * 2.0
+
+
+class Budget(msgspec.Struct, frozen=True, gc=False):
+    """The share of the machine that the process tier may use."""
+
+    cores: float  # left for workers
+    memory_limit: float | None  # bytes that this program may use; None without a limit
+    memory_others: float  # bytes of that in use outside of workers
+    worker_memory: float  # bytes of one worker
+
+    def workers_in_memory(self, margin: float) -> float:
+        """Return how many workers fit. The share `margin` of the limit, at least half a worker, stays free."""
+        if self.memory_limit is None:
+            return math.inf
+        kept = max(margin * self.memory_limit, 0.5 * self.worker_memory)
+        return max(0.0, (self.memory_limit - self.memory_others - kept) // max(1.0, self.worker_memory))
+
+
+class WorkerSizing(TierSizing):
+    """Computes the target of the process tier, and remembers its recent needs."""
+
+    def __init__(self, limits: ScalingLimits, tuning: Tuning) -> None:
+        patience = limits.patience
+        super().__init__(limits.min_workers, tuning.worker_hold * patience, tuning.worker_pause * patience)
+        self._limits = limits
+        self._tuning = tuning
+        self._cpu_caps = RollingMaximum(tuning.cpu_hold)
+
+    def resize(self, now: float, load: TierLoad, budget: Budget, startup: float, idle: bool, may_shrink: bool) -> str:
+        """Set `target`. Return the reason of a change, or an empty string."""
+        tuning, limits = self._tuning, self._limits
+        hold = max(tuning.worker_hold, tuning.worker_hold_startups * startup)
+        self._wanted.resize(limits.patience * min(tuning.worker_hold_longest, hold))
+        cpu = max(1, round(cpu_cap(budget.cores, load.cpu_share)))
+        self._cpu_caps.record(now, cpu)
+        memory = max(1.0, budget.workers_in_memory(tuning.memory_margin))
+        cap = int(min(limits.max_workers, cpu, memory))
+        self._least = max(limits.min_workers, self._ahead(cap, startup, idle) if load.collectors else 0)
+        need = 0.0
+        if not idle:
+            spare = tuning.worker_safety * math.sqrt(load.mean)
+            need = staffing(load, 0.0, spare, max(tuning.worker_horizon, startup))
+        wanted = max(self._least, min(cap, ladder(need, tuning.worker_grid)))
+        self._wanted.record(now, wanted)
+        return self._step(now, load, budget, wanted, idle, may_shrink)
+
+    def _step(self, now: float, load: TierLoad, budget: Budget, wanted: int, idle: bool, may_shrink: bool) -> str:
+        tuning, floor = self._tuning, self._limits.min_workers
+        # Growing needs twice the free memory that staying needs. Otherwise a reading at the limit would start and
+        # stop a worker again and again.
+        fitting = max(floor, 1, budget.workers_in_memory(0.5 * tuning.memory_margin))
+        if fitting < self.target:
+            self.target, self._shrunk = int(fitting), now
+            return f"memory is short: {_megabytes(budget)}"
+        gap = wanted - self.target
+        if gap > 0 and (load.queued > 0.0 or gap >= max(1.0, tuning.worker_step * self.target)):
+            self.target = wanted
+            return f"{load} on {budget.cores:.3g} cores"
+        if not may_shrink:
+            return ""
+        affordable = max(floor, int(self._cpu_caps.value(now)))
+        if affordable < self.target and now - self._shrunk >= tuning.cpu_hold:
+            self.target, self._shrunk = affordable, now
+            return f"{budget.cores:.3g} cores are left; {load}"
+        return self._shrink(now, load, tuning.worker_shrink, idle)
+
+    def _ahead(self, cap: int, startup: float, idle: bool) -> int:
+        """Return the number of workers kept ahead of need. An idle tier keeps them only if starting one is slow."""
+        if idle and startup < self._tuning.slow_start:
+            return 0
+        return int(cap * min(self._tuning.warm_share, startup / self._tuning.warm_startup))
+
+
+def _megabytes(budget: Budget) -> str:
+    limit = (budget.memory_limit or 0.0) / 2**20
+    others, worker = budget.memory_others / 2**20, budget.worker_memory / 2**20
+    return f"{worker:.0f} MiB a worker, {others:.0f} MiB used by others, {limit:.0f} MiB allowed"
