@@ -281,7 +281,7 @@ class Dispatcher:
         return event
 
     def _is_turned_away(self, event: CollectorEvent, variables: ContextVars, course: Course | None) -> bool:
-        event.course = course
+        event.take_course(course)
         self.keep(event, variables)
         return self.admission.turns_away(event)
 

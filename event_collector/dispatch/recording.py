@@ -104,8 +104,7 @@ class Recording:
         """
         course = None if deadline is None else Course(deadline)
         if attempts:
-            course = Course(deadline, tuple(attempts))
-            course.attempts = dict(attempts)
+            course = Course(deadline, tuple(attempts), attempts)
         event = CollectorEvent(event_id, payload, course=course)
         dispatcher = self._dispatcher
         dispatcher.keep(event, ContextVars())

@@ -188,6 +188,10 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
         """Set its place in a PRIORITY queue."""
         self.priority = priority
 
+    def take_course(self, course: Course | None) -> None:
+        """Note what is known of it from the start, such as a deadline."""
+        self.course = course
+
     def note_course(self) -> Course:
         """Return its course, a new one if it had none."""
         if self.course is None:

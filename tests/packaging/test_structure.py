@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"event_collector": ROOT, "event_collector_workers": ROOT / "workers"}
-FACES = {"collector", "router"}
-"""Module paths of the existing library, each with a room's module of the same name that holds its code."""
+FACES = {"collector", "metrics", "router", "snapshot"}
+"""Module paths that users import, each with a room's module of the same name that holds its code."""
 PRIVATE_ASYNCIO = re.compile(
     r"asyncio\._\w+|from asyncio import [^\n]*\b_\w+|\btasks\._\w+|\bloop\._\w+"
     r"|_asyncio_future_blocking|_must_cancel|_fut_waiter|_get_running_loop"
