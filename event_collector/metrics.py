@@ -1,4 +1,4 @@
-"""Metrics of a queue and of its collectors, as `get_metrics()`, `collector_metrics()` and `accounting()` return them."""
+"""Metrics of a queue and of its collectors: the types of `get_metrics()`, `collector_metrics()`, `accounting()`."""
 
 from event_collector.watching.metrics import Accounting, CollectorMetrics, Load, Metrics, Percentiles
 
