@@ -176,6 +176,25 @@ async def test_cancel_races_with_completion():
         assert balanced(pool)
 
 
+@pytest.mark.parametrize("kept", [0, 1, 40])
+async def test_cancelling_what_was_behind_a_crash_leaves_room_for_more(kept):
+    """Jobs that a crash has put back are cancelled before another worker has them: the pool takes new ones."""
+    async with running(1) as pool:
+        await prove_alive(pool, 1000)  # short jobs: the worker holds many
+        slow = [call(pool, "burn 0.05") for _ in range(3)]  # after them it may hold few
+        victim = call(pool, "exit 9")
+        behind = [call(pool, f"echo {number}") for number in range(100)]
+        assert isinstance(await victim.error(), WorkerCrashed)
+        assert all(job.outcomes == 1 for job in slow)
+        cancelled = [job for job in behind[kept:] if pool.cancel(job)]
+        assert [await job.result() for job in behind[:kept]] == [str(number) for number in range(kept)]
+        await until(lambda: pool.room > 0, "there is room")
+        await prove_alive(pool, 100)
+        assert cancelled
+        assert all(job.outcomes == 1 for job in behind)
+        assert balanced(pool)
+
+
 async def test_closing_all_descriptors_harms_no_other_job():
     """A handler that closes every descriptor costs its worker, and nothing else."""
     async with running(2) as pool:

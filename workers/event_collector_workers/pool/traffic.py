@@ -126,14 +126,25 @@ class Traffic:
             place.collect()
             place = job._place
         if place is self:
-            self._withdrawn += 1
-            job._place = _WITHDRAWN
+            self._withdraw(job)
             self._fail(job, JobCancelled("the job was cancelled before it started"), 0.0)
+            self.plan_turn()  # it may have been the last one in the way: without jobs nothing else computes the room
         elif isinstance(place, Worker):
             self._cancel_in(place, job)
         else:
             return False
         return True
+
+    def _withdraw(self, job: Job) -> None:
+        """Leave a gap in the backlog; close all gaps once they are more than half of it."""
+        job._place = _WITHDRAWN
+        self._withdrawn += 1
+        if 2 * self._withdrawn > len(self._backlog):
+            for gap in self._backlog:
+                if gap._place is _WITHDRAWN:
+                    gap._place = None
+            self._backlog = deque(one for one in self._backlog if one._place is self)
+            self._withdrawn = 0
 
     def fail_backlog(self, error_for: Callable[[], BaseException]) -> None:
         """Fail all jobs in the backlog, each with a new error."""
@@ -263,7 +274,7 @@ class Traffic:
             roster.survey(self.service_time)
         has_backlog = bool(self._backlog)
         if has_backlog:
-            for worker, share in roster.share_out(len(self._backlog), credit):
+            for worker, share in roster.share_out(self.backlog, credit):
                 if worker in roster.ready:  # giving to a worker may find it, or another one, lost
                     jobs = self._next_jobs(share)
                     self._give(worker, jobs)
@@ -278,7 +289,7 @@ class Traffic:
     def _offer_room(self) -> None:
         """Compute the room from the loads, and report if there was none before."""
         before = self.room
-        self.room = self._roster.room(credit_for(self.service_time, self._horizon)) - len(self._backlog)
+        self.room = self._roster.room(credit_for(self.service_time, self._horizon)) - self.backlog
         if before <= 0 < self.room:
             self._listener.room()
 
@@ -296,9 +307,9 @@ class Traffic:
     def _next_jobs(self, count: int, size: int = _BYTES_AHEAD) -> list[Job]:
         """Remove the next `count` jobs from the backlog; fewer as soon as they have `size` bytes."""
         jobs: list[Job] = []
-        pop, append = self._backlog.popleft, jobs.append
-        for _ in range(min(count, len(self._backlog))):
-            job = pop()
+        backlog, append = self._backlog, jobs.append
+        while backlog and len(jobs) < count:
+            job = backlog.popleft()
             if job._place is self:
                 append(job)
                 size -= len(job.body)
