@@ -22,13 +22,8 @@ MAX_WORKERS_PER_CPU = 8
 def numbers_to_try(mode: str, workers: int, service: float, busy: float, seconds: float) -> list[int]:
     """Return numbers of events in flight to try after 1, in ascending order, at least one.
 
-    Args:
-        mode: coroutine, thread or process.
-        workers: worker processes, in mode process.
-        service: seconds of an event that is alone, above 0.
-        busy: the share of that time in which the event kept a CPU busy.
-        seconds: time for all tries; a try takes twice the time of an event, at least `MIN_TRY`.
-
+    An event that is alone takes `service` seconds, more than 0, and keeps a CPU busy for the share `busy` of them.
+    All tries take about `seconds`; one takes twice the time of an event, at least `MIN_TRY`.
     """
     if mode == "process":
         # A worker runs one event at a time; further events in flight hide the transfer time.
@@ -49,10 +44,8 @@ def numbers_to_try(mode: str, workers: int, service: float, busy: float, seconds
 def knee(rates: Mapping[int, float], *, least: int = 1) -> int:
     """Return the smallest number of events in flight whose throughput is close to the maximum.
 
-    Args:
-        rates: events per second by events in flight; at least one number is `least` or more.
-        least: smaller numbers do not count, such as fewer than one per worker.
-
+    `rates` has events per second by events in flight, at least one of them for `least` or more. Smaller numbers do not
+    count, such as fewer than one per worker.
     """
     eligible = {number: rate for number, rate in rates.items() if number >= least}
     return min(number for number, rate in eligible.items() if rate >= ENOUGH * max(eligible.values()))

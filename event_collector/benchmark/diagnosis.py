@@ -31,21 +31,14 @@ def computes(profile: HandlerProfile | None) -> bool | None:
 
 
 def bound_of(measured: Measured, profile: HandlerProfile | None) -> Bound:
-    """Return the bottleneck of a contender in its rounds.
-
-    Args:
-        measured: a contender with at least one round.
-        profile: the handler by itself, if known.
-
-    """
+    """Return the bottleneck of a contender in its rounds, at least one; `profile` is of its handler by itself."""
     workers = measured.contender.workers
     own, crew = measured.busy("own"), measured.busy("worker") / max(1, workers)
     total = measured.per_event("own_cpu", "worker_cpu")
     handler = profile.cpu if profile is not None else measured.per_event("worker_cpu" if workers else "own_cpu")
-    if max(own, crew) < SATURATED and computes(profile) is not True:
-        waits = profile is None or profile.wall - profile.cpu > max(total - handler, 0.25 * profile.wall)
-        if waits:
-            return Bound.IO
+    is_idle = max(own, crew) < SATURATED and computes(profile) is not True
+    if is_idle and (profile is None or profile.wall - profile.cpu > max(total - handler, 0.25 * profile.wall)):
+        return Bound.IO
     if handler >= 0.5 * total:
         return Bound.CPU
     carried = 0.0

@@ -13,39 +13,27 @@ TICK = 0.02
 """Seconds between two measurements of the lag; each costs about 50 microseconds."""
 
 
-class LoadGenerator:
-    """Keeps `in_flight` events in flight: sends an event whenever one has ended."""
-
-    def __init__(self, publisher: EventPublisher, in_flight: int) -> None:
-        self._publisher, self._in_flight = publisher, in_flight
-        self._running = 0
-        self._end: asyncio.Future[None] | None = None  # of any event
-
-    async def run(self, values: Iterable[Any], seconds: float) -> list[CollectorEvent]:
-        """Send values until there are no more or the time is over; return the events, all of them finished."""
-        events: list[CollectorEvent] = []
-        deadline = perf_counter() + seconds
-        for value in values:
-            await self._wait_until_below(self._in_flight)
-            if events and perf_counter() >= deadline:
-                break
-            event = await self._publisher.send(Payload(value))
-            events.append(event)
-            if not event.is_done():
-                self._running += 1
-                event.on_done(self._on_done)
-        await self._wait_until_below(1)
-        return events
-
-    async def _wait_until_below(self, number: int) -> None:
-        while self._running >= number:
-            self._end = asyncio.get_running_loop().create_future()
-            await self._end
-
-    def _on_done(self, _event: CollectorEvent) -> None:
-        self._running -= 1
-        if self._end is not None and not self._end.done():
-            self._end.set_result(None)
+async def send_in_flight(
+    publisher: EventPublisher, in_flight: int, values: Iterable[Any], seconds: float
+) -> list[CollectorEvent]:
+    """Send values, `in_flight` at any time, until there are no more or the time is over; return the finished events."""
+    free = asyncio.Semaphore(in_flight)
+    events: list[CollectorEvent] = []
+    deadline = perf_counter() + seconds
+    for value in values:
+        await free.acquire()
+        if events and perf_counter() >= deadline:
+            free.release()
+            break
+        event = await publisher.send(Payload(value))
+        events.append(event)
+        if event.is_done():
+            free.release()
+        else:
+            event.on_done(lambda _event: free.release())
+    for _ in range(in_flight):  # waits for the end of all events
+        await free.acquire()
+    return events
 
 
 class LagProbe:

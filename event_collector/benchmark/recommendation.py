@@ -55,10 +55,11 @@ def recommend(field: Sequence[Measured]) -> Recommendation:
     leaks = any(one.growth is not None for one in field)
     chosen = min(peers, key=lambda one: _preference(one, profile, leaks=leaks))
     bound = bound_of(chosen, profile)
+    reasons = [_describe_handler(profile), _comparison(chosen, best, usable), _scaling(chosen, usable)]
     return Recommendation(
         contender=chosen.contender,
         consumers=_consumers(chosen, profile, bound),
-        reasons=_reasons(chosen, best, usable, profile, bound),
+        reasons=[text for text in (*reasons, _describe_bound(chosen, bound)) if text],
         warnings=[*warnings, *_blocking(chosen, usable), *_leaks(field), *_too_few_rounds(usable)],
         bound=bound,
         as_good=[one.contender for one in peers if one is not chosen],
@@ -97,16 +98,6 @@ def _preference(one: Measured, profile: HandlerProfile | None, *, leaks: bool) -
 def _consumers(chosen: Measured, profile: HandlerProfile | None, bound: Bound) -> int | None:
     waits = bound is Bound.IO if profile is None else not computes(profile)
     return chosen.in_flight if waits and chosen.contender.mode != "process" else None
-
-
-def _reasons(
-    chosen: Measured, best: Measured, usable: list[Measured], profile: HandlerProfile | None, bound: Bound
-) -> list[str]:
-    reasons = (
-        _describe_handler(profile), _comparison(chosen, best, usable), _scaling(chosen, usable),
-        _describe_bound(chosen, bound),
-    )  # fmt: skip
-    return [text for text in reasons if text]
 
 
 def _describe_handler(profile: HandlerProfile | None) -> str | None:

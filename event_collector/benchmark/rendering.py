@@ -6,9 +6,7 @@ from event_collector.benchmark.document import bars, document, section, table
 from event_collector.benchmark.report import Report, Row
 from event_collector.watching.tables import columns, duration, plural, short, size
 
-HEAD = (
-    "mode", "events/s", "95% interval", "at once", "p50", "p99", "CPU/event", "in workers", "memory", "bound by",
-)  # fmt: skip
+HEAD = ("mode", "events/s", "95% interval", "at once", "p50", "p99", "CPU/event", "in workers", "memory", "bound by")
 SCALING_HEAD = ("workers", "speed-up", "95% interval", "efficiency", "serial share")
 NOTHING = "-"
 

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from event_collector.benchmark.gauge import Gauge
-from event_collector.benchmark.load import LagProbe, LoadGenerator
+from event_collector.benchmark.load import LagProbe, send_in_flight
 from event_collector.benchmark.profiler import Profiler, measure_transfer
 from event_collector.benchmark.trial_figures import (
     Contender,
@@ -91,12 +91,12 @@ class Rig:
         profiler = Profiler(collector.processor)
         collector.replace_processor(collector.processor, profiler)
         async with self._make_queue(collector) as queue:
-            await LoadGenerator(queue.get_publisher(), 1).run(self._values(PROFILED_EVENTS), PROFILE_SECONDS)
+            await send_in_flight(queue.get_publisher(), 1, self._values(PROFILED_EVENTS), PROFILE_SECONDS)
         return await profiler.profile()
 
     async def _measure_transfer(self) -> TransferCost | None:
-        values = self._values(TRANSFERRED_EVENTS)
-        events = await LoadGenerator(self._queue.get_publisher(), self._contender.workers).run(values, PROFILE_SECONDS)
+        values, publisher = self._values(TRANSFERRED_EVENTS), self._queue.get_publisher()
+        events = await send_in_flight(publisher, self._contender.workers, values, PROFILE_SECONDS)
         results = [(event.get_result() or [Error("no result")])[0] for event in events]
         return measure_transfer(self._collector, list(zip(values, results, strict=False)))
 
@@ -109,7 +109,7 @@ class Rig:
         await asyncio.sleep(0)
         before = self._gauge.read()
         begun = perf_counter()
-        events = await LoadGenerator(self._queue.get_publisher(), order.in_flight).run(values, order.seconds)
+        events = await send_in_flight(self._queue.get_publisher(), order.in_flight, values, order.seconds)
         seconds = perf_counter() - begun
         spent = self._gauge.read() - before
         watch.cancel()

@@ -42,12 +42,7 @@ class Subject(Protocol):
     readiness: Readiness
 
     def round(self, order: RoundOrder, timeout: float) -> RoundResult:
-        """Run one round.
-
-        Raises:
-            SubjectFailed: it does not answer within `timeout` seconds, or has ended.
-
-        """
+        """Run one round; raises SubjectFailed if it does not answer within `timeout` seconds, or has ended."""
 
     def close(self, *, at_once: bool = False) -> None:
         """End the subject; `at_once` without an orderly end of its queue."""
@@ -97,37 +92,29 @@ class Trial:
         self._open_subject = open_subject
         self._events, self._max_events, self._cpus = events, max(1, min(MAX_EVENTS, max_events)), cpus
         self._clock, self._show = clock, show
-        self._seconds = seconds
-        self._max_memory = max_memory
+        self._seconds, self._max_memory = seconds, max_memory
         self._starting = 0.0  # seconds of preparing subjects
         self._asked, self._overhead = 0, 0.0  # rounds, and the seconds they took outside of the measurement
         self._began = clock()
         self._field: list[tuple[Measured, Subject]] = []
-        self._found: list[Measured] = []
+        self.found: list[Measured] = []
+        """The contenders with what was measured so far."""
         self.settled = False
         """Whether the trial ended because the figures were precise."""
 
-    @property
-    def found(self) -> list[Measured]:
-        """The contenders with what was measured so far."""
-        return self._found
-
     def run(self, contenders: Sequence[Contender]) -> list[Measured]:
         """Measure the contenders and return the results."""
+        is_complete = False
         try:
             for number, contender in enumerate(contenders):
                 self._enter(contender, len(contenders) - number)
             self._enter_more_workers()
             self._measure()
-        except BaseException:
-            self._close(at_once=True)
-            raise
-        self._close()
-        return self._found
-
-    def _close(self, *, at_once: bool = False) -> None:
-        for _, subject in self._field:
-            subject.close(at_once=at_once)
+            is_complete = True
+        finally:
+            for _, subject in self._field:
+                subject.close(at_once=not is_complete)
+        return self.found
 
     @property
     def used(self) -> float:
@@ -140,8 +127,8 @@ class Trial:
     def _enter(self, contender: Contender, waiting: int) -> None:
         """Prepare a contender and search for the number of events in flight that is enough for it."""
         measured = Measured(contender)
-        self._found.append(measured)
-        self._show(self._found, f"starting {measured.label}")
+        self.found.append(measured)
+        self._show(self.found, f"starting {measured.label}")
         begun = self.used
         try:
             subject = self._open_subject(contender)
@@ -171,7 +158,7 @@ class Trial:
             busy = max(busy, min(1.0, measured.profile.block / measured.profile.wall))
         contender, idle = measured.contender, 0
         for number in concurrency.numbers_to_try(contender.mode, contender.workers, alone.p50, busy, end - self.used):
-            self._show(self._found, f"{measured.label}, {number} at once")
+            self._show(self.found, f"{measured.label}, {number} at once")
             rate = max(measured.tries.values())
             # At least twice the events in flight: the first and the last events of a round are not typical.
             events = max(2 * number, self._number(rate, number, pause))
@@ -204,7 +191,7 @@ class Trial:
         full = next((one for one, _ in self._field if one.contender.workers == self._cpus), None)
         if full is None or self._left(SEARCH) + self._starting <= 0:
             return
-        profile = profile_of(self._found)
+        profile = profile_of(self.found)
         # Without a profile: a worker that always has an event is idle while its handler waits.
         busy = full.busy_alone if profile is None or not profile.wall else profile.cpu / profile.wall
         workers = concurrency.saturating_workers(self._cpus, busy)
@@ -217,7 +204,7 @@ class Trial:
         while self._field and not self._is_done(pause, number):
             turn = number % len(self._field)
             for measured, subject in [*self._field[turn:], *self._field[:turn]]:
-                self._show(self._found, f"round {number + 1}")
+                self._show(self.found, f"round {number + 1}")
                 try:
                     measured.rounds.append(self._ask(subject, self._order(measured, pause)))
                 except SubjectFailed as exc:

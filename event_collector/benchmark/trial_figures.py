@@ -1,7 +1,6 @@
 """The figures of a comparison: the contenders, the rounds, and what was measured of each. Seconds and bytes."""
 
 from statistics import median
-from typing import Any
 
 import msgspec
 
@@ -105,7 +104,6 @@ class Measured(msgspec.Struct):
     """One contender with all that was measured of it.
 
     Attributes:
-        contender: the contender.
         rounds: the rounds that count; rounds of the same index were run one after the other, for all contenders.
         tries: events per second by events in flight, from the search for the best number.
         alone: seconds of an event that is alone; 0 if unknown.
@@ -173,13 +171,11 @@ class Measured(msgspec.Struct):
 
     def median(self, name: str) -> float:
         """Return the median of one figure over the rounds."""
-        values: list[Any] = [getattr(one, name) for one in self.rounds]
-        return float(median(values))
+        return float(median(getattr(one, name) for one in self.rounds))
 
     def per_event(self, *names: str) -> float:
         """Return the sum of these figures over all rounds, per event."""
-        total = sum(getattr(one, name) for one in self.rounds for name in names)
-        return float(total) / max(1, self.events)
+        return float(sum(getattr(one, name) for one in self.rounds for name in names)) / max(1, self.events)
 
     def busy(self, process: str) -> float:
         """Return how many CPUs the process, "own" or "worker", used or waited for on average."""

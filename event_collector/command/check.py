@@ -44,9 +44,8 @@ class HealthReport(msgspec.Struct, omit_defaults=True):
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the subcommand."""
     parser = add_command(
-        subparsers, "check", help="check the health of a running queue, for health probes",
-        description=DESCRIPTION, epilog=EPILOG,
-    )  # fmt: skip
+        subparsers, "check", run, "check the health of a running queue, for health probes", DESCRIPTION, EPILOG
+    )
     add_path(parser)
     parser.add_argument(
         "--timeout", metavar="SECONDS", type=duration, default=TIMEOUT,
@@ -56,7 +55,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "--alive", action="store_true",
         help="for liveness probes: any queue that answers is healthy, also while it is starting or ending",
     )  # fmt: skip
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -77,10 +75,8 @@ def _check(path: str, timeout: float, *, alive: bool) -> HealthReport:
     except EOFError:
         return HealthReport(ok=False, reason=f"{path}: the connection was closed without an answer")
     if snapshot is None:
-        return HealthReport(
-            ok=False,
-            reason=f"{path}: no answer within {timeout:g} s: its event loop is blocked, or the program is stopped",
-        )
+        blocked = "its event loop is blocked, or the program is stopped"
+        return HealthReport(ok=False, reason=f"{path}: no answer within {timeout:g} s: {blocked}")
     return judge(snapshot, monotonic() - began, alive=alive)
 
 
@@ -90,11 +86,6 @@ def judge(snapshot: Snapshot, seconds: float, *, alive: bool = False) -> HealthR
     if alive:
         reason = None
     return HealthReport(
-        ok=reason is None,
-        state=snapshot.state,
-        reason=reason,
-        queue=snapshot.queue,
-        pid=snapshot.pid,
-        seconds=round(seconds, 6),
-        events=snapshot.events,
-    )
+        ok=reason is None, state=snapshot.state, reason=reason, queue=snapshot.queue, pid=snapshot.pid,
+        seconds=round(seconds, 6), events=snapshot.events,
+    )  # fmt: skip

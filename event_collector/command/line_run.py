@@ -65,9 +65,7 @@ class LineRun:
     ) -> None:  # fmt: skip
         self.queue, self.output = queue, output
         self._source, self._splitter, self._decoder, self._window = source, splitter, decoder, window
-        self._tally = output.tally
-        self._fail_fast = fail_fast
-        self._acknowledgements = acknowledgements
+        self._tally, self._fail_fast, self._acknowledgements = output.tally, fail_fast, acknowledgements
         self._intake: asyncio.Task[None] | None = None
         self._sends: set[asyncio.Task[None]] = set()
         self._has_failed_fast = False
@@ -183,14 +181,12 @@ class LineRun:
 
     # Report
 
-    def stopped(self) -> str:
-        """Return a text that says where a signal has stopped the run."""
+    def stopped(self, *, at_once: bool) -> str:
+        """Return a text that says where a signal has stopped the run, for the second one `at_once`."""
         unfinished = self._tally.unfinished()
+        if at_once:
+            unfinished = f"not finished: {len(self._window.numbers()):,} lines"
         return f"after line {self._tally.read:,}{f'; {unfinished}' if unfinished else ', all finished'}"
-
-    def stopped_at_once(self) -> str:
-        """Return the same for the second signal."""
-        return f"after line {self._tally.read:,}; not finished: {len(self._window.numbers()):,} lines"
 
     def cut_short(self) -> str:
         """Return a text that says why the run ended early without a signal; empty if it did not."""

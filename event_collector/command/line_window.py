@@ -43,10 +43,7 @@ class PendingLine:
         if event.is_done():
             self._window.mark_ready(self)
         else:
-            event.on_done(self._on_done)
-
-    def _on_done(self, _event: CollectorEvent) -> None:
-        self._window.mark_ready(self)
+            event.on_done(lambda _event: self._window.mark_ready(self))
 
     def was_given_up(self) -> bool:
         """Return whether the queue ended before the line was processed."""
@@ -56,13 +53,9 @@ class PendingLine:
 
 
 class LineWindow:
-    """The lines that were read and are not yet written.
+    """The lines that were read and are not yet written. They leave in input order if `ordered`, else when ready.
 
-    Args:
-        max_lines: lines inside at once.
-        max_bytes: bytes of input inside at once; a longer line enters an empty window.
-        ordered: whether lines leave in input order, or as they become ready.
-
+    At most `max_lines` lines with `max_bytes` bytes of input are inside at once; a longer line enters an empty window.
     """
 
     def __init__(self, max_lines: int, max_bytes: int, *, ordered: bool) -> None:

@@ -27,12 +27,7 @@ def add_path(parser: argparse.ArgumentParser) -> None:
 
 
 def path_of(operand: str | None) -> str:
-    """Return the path of the socket: the operand, or else the environment variable.
-
-    Raises:
-        UsageError: neither is set.
-
-    """
+    """Return the path of the socket: the operand, or else the environment variable; UsageError if neither is set."""
     path = operand or os.environ.get(PATH_VARIABLE)
     if not path:
         raise UsageError(
@@ -44,13 +39,8 @@ def path_of(operand: str | None) -> str:
 class MonitorClient:
     """A connection to the socket of a queue.
 
-    Args:
-        path: path of the socket.
-        timeout: seconds that connecting may take.
-
-    Raises:
-        Unreachable: no queue listens there, or this user may not connect.
-
+    The constructor takes at most `timeout` seconds. It raises Unreachable if no queue listens there, or if this user
+    may not connect.
     """
 
     def __init__(self, path: str, timeout: float) -> None:
@@ -73,10 +63,7 @@ class MonitorClient:
     def next(self, timeout: float) -> Snapshot | None:
         """Return the next snapshot; None if there is none within `timeout` seconds.
 
-        Raises:
-            EOFError: the queue has closed the connection.
-            Unreachable: the peer did not send a snapshot.
-
+        Raises EOFError if the queue has closed the connection, and Unreachable if the peer did not send a snapshot.
         """
         deadline = monotonic() + timeout
         while (line := self._take_line()) is None:

@@ -80,29 +80,20 @@ class LineDecoder:
         self._max_bytes = max_bytes
 
     def __call__(self, line: InputLine) -> Any:
-        """Return the value.
-
-        Raises:
-            LineTooLong, InvalidJSON, PayloadTypeError: the line has no valid value; the message says where.
-
-        """
+        """Return the value; raises LineTooLong, InvalidJSON or PayloadTypeError, whose message says where."""
         if line.data is None:
             raise LineTooLong(f"line {line.number} is longer than {self._max_bytes} bytes")
         return self._decode(line.data, line.number)
 
 
 class LineEncoder:
-    """Encodes results as lines.
+    """Encodes results as lines: lists of results if the queue has `several` collectors.
 
-    Args:
-        several: whether the queue has several collectors, so that a line has a list of results.
-        tracebacks: whether error objects include the traceback of their exception.
-
+    With `tracebacks`, error objects include the traceback of their exception.
     """
 
     def __init__(self, *, several: bool, tracebacks: bool) -> None:
-        self._several = several
-        self._tracebacks = tracebacks
+        self._several, self._tracebacks = several, tracebacks
         self._encode = msgspec.json.Encoder().encode
 
     def results(self, number: int | str | None, results: ResultList, *, replayed: bool = False) -> tuple[bytes, bool]:

@@ -5,7 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 BAR_INTERVAL = 0.1
 
@@ -23,10 +23,10 @@ class ProgressCounts(NamedTuple):
     """The finished part of the total, in the unit of the total."""
 
 
-class ProgressDisplay(Protocol):
-    """Displays the progress of a run."""
+class ProgressDisplay:
+    """Displays the progress of a run: this one nothing."""
 
-    interval: float
+    interval = 1.0
     """Seconds between two calls of `show()`."""
 
     def show(self, counts: ProgressCounts) -> None:
@@ -34,27 +34,13 @@ class ProgressDisplay(Protocol):
 
     def aside(self) -> AbstractContextManager[None]:
         """Return a context in which output may be written to the terminal."""
+        return contextlib.nullcontext()
 
     def close(self) -> None:
         """Leave the terminal as it was. Idempotent."""
 
 
-class _NoProgress:
-    interval = 1.0
-
-    def show(self, counts: ProgressCounts) -> None:
-        pass
-
-    def aside(self) -> AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-    def close(self) -> None:
-        pass
-
-
-class _ProgressLines(_NoProgress):
-    """Prints a line every `interval` seconds."""
-
+class _ProgressLines(ProgressDisplay):
     def __init__(self, interval: float, total: int | None) -> None:
         self.interval = interval
         self._total = total
@@ -65,7 +51,7 @@ class _ProgressLines(_NoProgress):
         print(text, file=sys.stderr, flush=True)
 
 
-class _ProgressBar:
+class _ProgressBar(ProgressDisplay):
     """A bar at the bottom of a terminal, erased at the end. With a total it shows the remaining time."""
 
     def __init__(self, total: int | None) -> None:
@@ -114,14 +100,10 @@ class _ProgressBar:
 def make_display(total: int | None, *, quiet: bool, interval: float) -> ProgressDisplay:
     """Return the display that suits standard error.
 
-    Args:
-        total: the value of `done` at the end, if known.
-        quiet: display nothing.
-        interval: seconds between two plain lines, and before the first.
-
+    `total` is the value of `done` at the end, if known; plain lines are printed every `interval` seconds.
     """
     if quiet:
-        return _NoProgress()
+        return ProgressDisplay()
     if sys.stderr.isatty() and importlib.util.find_spec("rich") is not None:
         return _ProgressBar(total)
     return _ProgressLines(interval, total)

@@ -161,11 +161,8 @@ class QueueRun(Protocol):
     def has_unfinished(self) -> bool:
         """Return whether input was taken in and is not finished."""
 
-    def stopped(self) -> str:
-        """Return a text that says where a signal has stopped the run."""
-
-    def stopped_at_once(self) -> str:
-        """Return the same for the second signal. Called in a signal handler."""
+    def stopped(self, *, at_once: bool) -> str:
+        """Return a text that says where a signal has stopped the run; `at_once` in the handler of the second one."""
 
     def cut_short(self) -> str:
         """Return a text that says why the run ended early without a signal; empty if it did not."""

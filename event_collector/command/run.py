@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LINES_ONLY = {
-    "FILE": "events come from one of them",
-    "--journal": "the broker keeps what is not finished",
-    "--fail-fast": "a message that fails is delivered again, perhaps elsewhere",
+    "input": ("FILE", "events come from one of them"),
+    "journal": ("--journal", "the broker keeps what is not finished"),
+    "fail_fast": ("--fail-fast", "a message that fails is delivered again, perhaps elsewhere"),
 }
-"""Options that cannot be combined with --source, and the reasons."""
+"""Options that cannot be combined with --source: attribute, name and reason."""
 
 MAX_BYTES = 32 * 1024 * 1024
 """Bytes of input in flight, which bounds the memory when lines are long."""
@@ -47,7 +47,7 @@ MAX_BYTES = 32 * 1024 * 1024
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the subcommand."""
-    add_options(subparsers).set_defaults(run=run)
+    add_options(subparsers, run)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -125,10 +125,8 @@ async def _open(
         queue = await make_queue(found, options.target, {**vars(options), "journal": journal})
         decoder = LineDecoder(common_payload_type(queue.collectors.values()), options.max_line_bytes)
         await queue.init_queue()
-    except (ConfigError, JournalError, MonitorError, UnknownType) as exc:
+    except (ConfigError, JournalError, MonitorError, UnknownType, UsageError) as exc:
         raise UsageError(str(exc)) from None
-    except UsageError:
-        raise
     except Exception as exc:
         _say(f"the queue cannot start: {type(exc).__name__}: {exc}")
         return None
@@ -198,11 +196,10 @@ def _open_source(options: argparse.Namespace) -> "Source | None":
         return None
     from event_collector.sources.url import open_url
 
-    lines_only = {"FILE": options.input, "--journal": options.journal, "--fail-fast": options.fail_fast}
-    unsuitable = [name for name, value in lines_only.items() if value]
+    unsuitable = [entry for attribute, entry in LINES_ONLY.items() if getattr(options, attribute)]
     if unsuitable:
-        names = " and ".join(unsuitable)
-        raise UsageError(f"{names} cannot be combined with --source: {LINES_ONLY[unsuitable[0]]}")
+        names = " and ".join(name for name, _ in unsuitable)
+        raise UsageError(f"{names} cannot be combined with --source: {unsuitable[0][1]}")
     try:
         return open_url(_read_url(options.source))
     except ConfigError as exc:
@@ -224,7 +221,7 @@ def _report(run: QueueRun, interruption: Interruption, *, quiet: bool) -> None:
     if run.output.tally.complaint is not None:
         _say(run.output.tally.complaint)
     if interruption.received is not None:
-        _say(f"stopped by {interruption.received.name} {run.stopped()}")
+        _say(f"stopped by {interruption.received.name} {run.stopped(at_once=False)}")
     elif text := run.cut_short():
         _say(text)
     if not quiet:
@@ -237,7 +234,7 @@ def _leave_at_once(run: QueueRun) -> None:
     This runs in a signal handler, which may have interrupted a print(): it writes to the descriptor.
     """
     run.output.progress.close()
-    write_all(2, f"event-collector run: stopped at once {run.stopped_at_once()}\n".encode())
+    write_all(2, f"event-collector run: stopped at once {run.stopped(at_once=True)}\n".encode())
 
 
 def _say(text: str) -> None:
