@@ -4,18 +4,12 @@ import math
 from collections.abc import Mapping
 
 FACTOR = 4
-ENOUGH = 0.9
-"""The share of the maximum throughput that is enough: with more events in flight, latency grows for little gain."""
-MAX_IN_FLIGHT = {"coroutine": 1024, "thread": 256}
-"""Upper limit of events in flight."""
-MAX_PER_WORKER = 64
-"""Upper limit of events in flight per worker process."""
-MAX_WORK_PER_WORKER = 0.01
-"""Upper limit of the work in flight per worker process, in seconds."""
-MAX_COMPUTING = 1.0
-"""Upper limit of the CPU time in flight, in seconds, in modes that use one core."""
-MIN_TRY = 0.1
-"""Minimum duration of a try, in seconds."""
+ENOUGH = 0.9  # the share of the maximum throughput that is enough: with more in flight, mostly latency grows
+MAX_IN_FLIGHT = {"coroutine": 1024, "thread": 256}  # upper limit of events in flight
+MAX_PER_WORKER = 64  # upper limit of events in flight per worker process
+MAX_WORK_PER_WORKER = 0.01  # upper limit of the work in flight per worker process, in seconds
+MAX_COMPUTING = 1.0  # upper limit of the CPU time in flight, in seconds, in modes that use one core
+MIN_TRY = 0.1  # minimum duration of a try, in seconds
 MAX_WORKERS_PER_CPU = 8
 
 

@@ -4,12 +4,9 @@ from enum import Enum
 
 from event_collector.benchmark.trial_figures import HandlerProfile, Measured
 
-SATURATED = 0.75
-"""The share of time from which a process counts as always busy; the rest are gaps between rounds."""
-WAITS = 0.5
-"""The share of a handler's time from which it counts as waiting."""
-BYTES_PER_SECOND = 2e9
-"""Assumed speed of copying a value through a socket: the order of magnitude of memory with cold caches."""
+SATURATED = 0.75  # the share of time from which a process counts as always busy; the rest are gaps between rounds
+WAITS = 0.5  # the share of a handler's time from which it counts as waiting
+BYTES_PER_SECOND = 2e9  # assumed speed of copying through a socket: the order of magnitude of memory, caches cold
 
 
 class Bound(Enum):

@@ -10,13 +10,9 @@ import msgspec
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
-
-MIN_GROWTH = 4 * 1024 * 1024
-"""Bytes that memory must grow by; smaller changes are noise of the allocator."""
-MIN_GROWTH_SHARE = 0.05
-"""The same as a share of the memory at first."""
-STEADY = 0.75
-"""The share of the rounds in which memory must grow."""
+MIN_GROWTH = 4 * 1024 * 1024  # bytes that memory must grow by; smaller changes are noise of the allocator
+MIN_GROWTH_SHARE = 0.05  # the same as a share of the memory at first
+STEADY = 0.75  # the share of the rounds in which memory must grow
 
 
 class Estimate(msgspec.Struct, frozen=True):

@@ -9,27 +9,17 @@ from event_collector.benchmark.recommendation import FEW_ROUNDS, profile_of
 from event_collector.benchmark.trial_figures import Contender, Measured, Readiness, RoundOrder, RoundResult
 from event_collector.watching.tables import size
 
-PRECISE = 0.03
-"""The half-width of the interval of a throughput, as a share of it, that needs no more rounds."""
-SEARCH = 0.3
-"""The share of the time for the search for the number of events in flight."""
-MIN_ROUNDS = 3
-"""Short rounds that are completed even if they take up to 1.5 times the time."""
-ROUNDS = 8
-"""Rounds among which the rest of the time is divided at first."""
-WORTHWHILE = 0.001
-"""Seconds that an event must take for more workers than CPUs to be tried."""
-GAIN = 1.1
-"""The rise of the throughput from which the search goes on."""
-MAX_ROUND = 1.0
+PRECISE = 0.03  # the half-width of the interval of a throughput, as a share of it, that needs no more rounds
+SEARCH = 0.3  # the share of the time for the search for the number of events in flight
+MIN_ROUNDS = 3  # short rounds that are completed even if they take up to 1.5 times the time
+ROUNDS = 8  # rounds among which the rest of the time is divided at first
+WORTHWHILE = 0.001  # seconds that an event must take for more workers than CPUs to be tried
+GAIN = 1.1  # the rise of the throughput from which the search goes on
+MAX_ROUND = 1.0  # seconds of a round
 MIN_ROUND = 0.1
-"""Seconds of a round."""
-MAX_EVENTS = 50_000
-"""Upper limit of the events of one round, whose values are created before it begins."""
-UNLIMITED = 1e9
-"""Seconds of a round that ends by its number of events only."""
-GRACE = 10.0
-"""Seconds an answer may take after the end of the time."""
+MAX_EVENTS = 50_000  # upper limit of the events of one round, whose values are created before it begins
+UNLIMITED = 1e9  # seconds of a round that ends by its number of events only
+GRACE = 10.0  # seconds an answer may take after the end of the time
 
 
 class SubjectFailed(Exception):
@@ -63,17 +53,14 @@ def worker_counts(cpus: int) -> list[int]:
 
 
 class Trial:
-    """Measures contenders.
+    """Measures contenders for about `seconds`, and at each step shows the contenders so far and the name of the step.
 
     Args:
         open_subject: prepares a contender; may raise SubjectFailed.
-        seconds: time limit.
         events: events of each round; None to choose by their duration.
         max_events: upper limit of the events of a round, whose values are in memory.
         max_memory: bytes at which a contender is stopped.
         cpus: CPUs granted. A handler that waits is also measured with more workers than CPUs; 0 to disable this.
-        clock: returns the time in seconds.
-        show: called at each step with the contenders so far and the name of the step.
 
     """
 

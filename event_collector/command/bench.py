@@ -40,11 +40,8 @@ from event_collector_workers.machine.probe import granted_cpus, memory_limit
 
 SECONDS = 20.0
 MAX_LINES = 10_000
-MAX_BYTES = 64 * 1024 * 1024
-"""Bytes of payloads, as JSON, in memory at once: those of the input, and those of one round."""
-MEMORY_SHARE = 0.15
-"""The share of the memory of this machine or container at which a contender is stopped."""
-MILLISECONDS = 1000
+MAX_BYTES = 64 * 1024 * 1024  # of payloads, as JSON, in memory at once: those of the input, and those of one round
+MEMORY_SHARE = 0.15  # the share of the memory of this machine or container at which a contender is stopped
 
 DESCRIPTION = """\
 Run a handler in each mode it can run in, side by side, and recommend one: mode, worker processes, events at once, and
@@ -163,8 +160,7 @@ def _measure(
         assignment = Assignment(options.target, contender, lines, options.loop)
         return SubjectProcess(assignment, max(GRACE, options.seconds))
 
-    total = round(options.seconds * MILLISECONDS)
-    display = make_display(total, quiet=options.quiet, interval=options.progress_interval)
+    display = make_display(options.seconds, quiet=options.quiet, interval=options.progress_interval)
     average = sum(map(len, lines)) / len(lines)
     trial = Trial(
         open_subject, seconds=options.seconds, events=options.count, cpus=cpus, clock=monotonic,
@@ -207,7 +203,7 @@ def _progress_of(display: ProgressDisplay, seconds: float) -> Callable[[Sequence
         events = sum(one.events for one in field)
         failed = sum(round(one.failures * one.events) for one in field)
         rate = events / used if used > 0 else 0.0
-        display.show(ProgressCounts(events, failed, rate, round(min(used, seconds) * MILLISECONDS)))
+        display.show(ProgressCounts(events, failed, rate, min(used, seconds)))
 
     return show
 

@@ -31,12 +31,10 @@ from event_collector.values.errors import ConfigError
 
 T = TypeVar("T")
 
+# A program without a main module: worker processes would import one again.
 COMMAND = (sys.executable, "-c", f"import sys; from {__name__} import serve; sys.exit(serve())")
-"""A program without a main module: worker processes would import one again."""
-CLOSING = 5.0
-"""Seconds the process may take to end its queue."""
-TAIL = 2000
-"""Bytes of its standard error that are searched for the last line."""
+CLOSING = 5.0  # seconds the process may take to end its queue
+TAIL = 2000  # bytes of its standard error that are searched for the last line
 
 
 class Assignment(msgspec.Struct):
@@ -114,7 +112,6 @@ class SubjectProcess:
         return msgspec.json.decode(line, type=kind)
 
     def _describe_end(self) -> str:
-        """Return how the process ended, with the last line of its standard error."""
         status = self._process.wait()
         self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, self._errors.tell() - TAIL))

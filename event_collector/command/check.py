@@ -11,8 +11,7 @@ from event_collector.command.monitor_client import MonitorClient, Unreachable, a
 from event_collector.command.options import add_command, duration
 from event_collector.watching.snapshot import EventCounts, Snapshot
 
-TIMEOUT: Final = 1.0
-"""Seconds; the default of a Kubernetes probe."""
+TIMEOUT: Final = 1.0  # seconds; the default of a Kubernetes probe
 
 DESCRIPTION = """\
 Check the health of a running queue: one line of JSON, and an exit status for health probes. The queue was made with

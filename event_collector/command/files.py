@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 
 from event_collector.command.options import UsageError
 
-CHUNK = 256 * 1024
-"""Bytes of one read. Each read wakes a thread, which costs about 100 microseconds."""
+CHUNK = 256 * 1024  # bytes of one read. Each read wakes a thread, which costs about 100 microseconds
 
 T = TypeVar("T")
 

@@ -19,8 +19,7 @@ from event_collector.values.errors import JournalError
 from event_collector.watching.tables import plural, printable
 
 ACTIONS = ("list", "count", "replay", "drop")
-WIDTH = 200
-"""Characters of a line of text; --json has the rest."""
+WIDTH = 200  # characters of a line of text; --json has the rest
 
 DESCRIPTION = """\
 Look into the journal of a queue: its unfinished events, which run at the next start, and its dead letters.

@@ -23,8 +23,7 @@ from event_collector.values.errors import JournalError
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
 
-CHUNK = 256 * 1024
-"""Bytes of one write, about. Each write wakes a thread, which then waits for the interpreter lock."""
+CHUNK = 256 * 1024  # bytes of one write, about. Each write wakes a thread, which then waits for the interpreter lock
 
 
 class Acknowledgements:
@@ -32,7 +31,7 @@ class Acknowledgements:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._late: list[int] = []  # written after the end of the queue, which closes the journal
+        self._late = Changes()  # events written after the end of the queue, which closes the journal
 
     def acknowledge(self, lines: Iterable[PendingLine]) -> None:
         """Acknowledge written lines, except those that the queue gave up: these stay in the journal."""
@@ -42,18 +41,14 @@ class Acknowledgements:
             try:
                 self._journal.acknowledge(line.event)
             except JournalError:
-                self._late.append(line.event.id)
+                self._late.finish(line.event.id)
 
     def close(self) -> None:
         """Acknowledge the rest, after the end of the queue; raises JournalError."""
-        if not self._late:
-            return
-        changes = Changes()
-        for number in self._late:
-            changes.finish(number)
-        journal = self._journal
-        with closing(JournalFile(journal.path, create=False, synchronous=journal.synchronous)) as file:
-            file.apply(changes)
+        if self._late:
+            journal = self._journal
+            with closing(JournalFile(journal.path, create=False, synchronous=journal.synchronous)) as file:
+                file.apply(self._late)
 
 
 class LineRun:

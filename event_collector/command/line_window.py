@@ -66,14 +66,14 @@ class LineWindow:
         self._ordered = ordered
         self._bytes = 0
         self._closed = False
-        self._room: asyncio.Future[None] | None = None  # the intake waits for it
-        self._news: asyncio.Future[None] | None = None  # the output waits for it
+        self._room = asyncio.Event()  # the intake waits for it
+        self._news = asyncio.Event()  # the output waits for it
 
     async def enter(self, number: int, size: int) -> PendingLine:
         """Wait for room and add a line."""
         while self._inside and (len(self._inside) >= self._max_lines or self._bytes + size > self._max_bytes):
-            self._room = asyncio.get_running_loop().create_future()
-            await self._room
+            self._room.clear()
+            await self._room.wait()
         return self._add(PendingLine(self, number, size))
 
     def replay(self, event: CollectorEvent) -> None:
@@ -99,15 +99,15 @@ class LineWindow:
         if not self._ordered:
             self._leaving.append(line)
         if self._leaving[0] is line:
-            _wake(self._news)
+            self._news.set()
 
     async def wait(self) -> bool:
         """Wait until a line can leave; return False when the window is closed and empty."""
         while not self._has_next():
             if self._closed and not self._inside:
                 return False
-            self._news = asyncio.get_running_loop().create_future()
-            await self._news
+            self._news.clear()
+            await self._news.wait()
         return True
 
     def take(self) -> PendingLine | None:
@@ -122,14 +122,14 @@ class LineWindow:
         for line in lines:
             del self._inside[line]
             self._bytes -= line.size
-        _wake(self._room)
+        self._room.set()
         if not self._inside:
-            _wake(self._news)
+            self._news.set()
 
     def close(self) -> None:
         """Note that no more lines will enter."""
         self._closed = True
-        _wake(self._news)
+        self._news.set()
 
     def numbers(self) -> list[int]:
         """Return the numbers of this run's lines inside, in input order."""
@@ -142,8 +142,3 @@ class LineWindow:
     def __len__(self) -> int:
         """Return the number of lines inside, replayed ones included."""
         return len(self._inside)
-
-
-def _wake(waiting: "asyncio.Future[None] | None") -> None:
-    if waiting is not None and not waiting.done():
-        waiting.set_result(None)

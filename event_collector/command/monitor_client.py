@@ -10,10 +10,8 @@ from typing import Final
 from event_collector.command.options import UsageError
 from event_collector.watching.snapshot import Snapshot, decode_snapshot
 
-PATH_VARIABLE: Final = "EVENT_COLLECTOR_MONITOR"
-"""The environment variable with the default path of the socket."""
-MAX_SNAPSHOT: Final = 64 * 1024 * 1024
-"""Bytes of a snapshot, at most: a peer that sends more is not a queue."""
+PATH_VARIABLE: Final = "EVENT_COLLECTOR_MONITOR"  # the environment variable with the default path of the socket
+MAX_SNAPSHOT: Final = 64 * 1024 * 1024  # bytes of a snapshot, at most: a peer that sends more is not a queue
 CHUNK: Final = 64 * 1024
 
 

@@ -1,5 +1,6 @@
 """Newline-delimited JSON: splits bytes into lines, decodes lines, and encodes results as lines."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -37,16 +38,11 @@ class LineSplitter:
 
     def feed(self, chunk: bytes) -> Iterator[InputLine]:
         """Yield the lines that end in this chunk."""
-        first, *others = chunk.split(b"\n")
-        self._extend(first)
-        if not others:
-            return
-        yield self._end(newline=1)
-        last = others.pop()
-        for data in others:
-            self._number += 1
-            yield InputLine(self._number, data if len(data) <= self._max_bytes else None, len(data) + 1)
-        self._extend(last)
+        *ended, begun = chunk.split(b"\n")
+        for part in ended:
+            self._extend(part)
+            yield self._end(newline=1)
+        self._extend(begun)
 
     def finish(self) -> Iterator[InputLine]:
         """Yield the last line, if the input does not end with a newline."""
@@ -130,15 +126,9 @@ class LineEncoder:
         err = error.err
         is_exception = isinstance(err, BaseException)
         fields: dict[str, Any] = {"type": type(err).__name__ if is_exception else "Error", "message": text_of(err)}
-        if not is_exception and not isinstance(err, str) and self._can_encode(err):
-            fields["value"] = err
+        if not is_exception and not isinstance(err, str):
+            with contextlib.suppress(Exception):  # JSON has no such value
+                fields["value"] = msgspec.Raw(self._encode(err))
         if self._tracebacks and error.details and "trace" in error.details:
             fields["traceback"] = text_of(error.details["trace"])
         return b'"error":' + self._encode(fields)
-
-    def _can_encode(self, value: Any) -> bool:
-        try:
-            self._encode(value)
-        except Exception:
-            return False
-        return True

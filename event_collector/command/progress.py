@@ -11,16 +11,12 @@ BAR_INTERVAL = 0.1
 
 
 class ProgressCounts(NamedTuple):
-    """The progress of a run."""
+    """Finished events, those of them that failed, events per second, and the finished part of the total."""
 
     events: int
-    """Events that finished."""
     failed: int
-    """Of these, events that failed."""
     rate: float
-    """Events per second."""
-    done: int
-    """The finished part of the total, in the unit of the total."""
+    done: float
 
 
 class ProgressDisplay:
@@ -41,7 +37,7 @@ class ProgressDisplay:
 
 
 class _ProgressLines(ProgressDisplay):
-    def __init__(self, interval: float, total: int | None) -> None:
+    def __init__(self, interval: float, total: float | None) -> None:
         self.interval = interval
         self._total = total
 
@@ -54,7 +50,7 @@ class _ProgressLines(ProgressDisplay):
 class _ProgressBar(ProgressDisplay):
     """A bar at the bottom of a terminal, erased at the end. With a total it shows the remaining time."""
 
-    def __init__(self, total: int | None) -> None:
+    def __init__(self, total: float | None) -> None:
         # rich is optional, and slow to import.
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -97,7 +93,7 @@ class _ProgressBar(ProgressDisplay):
         self._bar.stop()
 
 
-def make_display(total: int | None, *, quiet: bool, interval: float) -> ProgressDisplay:
+def make_display(total: float | None, *, quiet: bool, interval: float) -> ProgressDisplay:
     """Return the display that suits standard error.
 
     `total` is the value of `done` at the end, if known; plain lines are printed every `interval` seconds.

@@ -19,10 +19,8 @@ from event_collector.queue import CollectorQueue
 from event_collector.watching.tables import plural
 
 NANOSECONDS = 1e9
-GRACE = 1.0
-"""Seconds for writing the output of given-up events. A slower reader loses it."""
-NAMED_RANGES = 8
-"""Ranges of line numbers that are named; the lines of further ranges are only counted."""
+GRACE = 1.0  # seconds for writing the output of given-up events. A slower reader loses it
+NAMED_RANGES = 8  # ranges of line numbers that are named; the lines of further ranges are only counted
 
 
 @dataclass

@@ -41,8 +41,7 @@ LINES_ONLY = {
 }
 """Options that cannot be combined with --source: attribute, name and reason."""
 
-MAX_BYTES = 32 * 1024 * 1024
-"""Bytes of input in flight, which bounds the memory when lines are long."""
+MAX_BYTES = 32 * 1024 * 1024  # bytes of input in flight, which bounds the memory when lines are long
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
@@ -188,7 +187,6 @@ def _in_flight(options: argparse.Namespace) -> int:
 
 
 def _open_source(options: argparse.Namespace) -> "Source | None":
-    """Return the source of messages of --source; None without it."""
     if options.source is None:
         if options.until_empty or options.max_attempts:
             name = "--until-empty" if options.until_empty else "--max-attempts"

@@ -7,12 +7,10 @@ from typing import Any
 from event_collector.command.logs import LEVELS
 from event_collector.command.options import add_command, add_loop, add_progress_interval, count, duration
 
-LINES_IN_FLIGHT = 2000
-"""Default of --in-flight: enough for a thousand handlers that wait, and as many queued events."""
+LINES_IN_FLIGHT = 2000  # default of --in-flight: enough for a thousand handlers that wait, and as many queued events
 MAX_LINE_BYTES = 16 * 1024 * 1024
 DRAIN_TIMEOUT = 10.0
-MAX_ATTEMPTS = 5
-"""Default of --max-attempts."""
+MAX_ATTEMPTS = 5  # default of --max-attempts
 
 DESCRIPTION = """\
 Process newline-delimited JSON: each line of the input is the payload of one event, each event gives one line of

@@ -14,12 +14,10 @@ from event_collector.handlers.collector import Collector
 from event_collector.queue import CollectorQueue
 from event_collector.values.errors import ConfigError
 
+# Options that a Collector and a CollectorQueue have as parameters.
 HANDLER_OPTIONS = ("mode", "dask", "timeout")
-"""Options that a Collector has as parameters."""
 QUEUE_OPTIONS = ("consumers", "queue_size", "workers", "min_workers", "start_method", "journal", "monitor")
-"""Options that a CollectorQueue has as parameters."""
-DEFAULT_QUEUE_SIZE = 1000
-"""Events that may wait for a handler: enough to keep handlers busy, few enough to bound memory."""
+DEFAULT_QUEUE_SIZE = 1000  # events that may wait for a handler: keeps handlers busy, and bounds memory
 
 
 def find(reference: str) -> Any:
@@ -36,7 +34,8 @@ def find(reference: str) -> Any:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     found = _import(module)
-    if place.endswith(".py") and not _is_file_of(found, Path(place)):
+    origin = getattr(found, "__file__", None)
+    if place.endswith(".py") and (origin is None or Path(origin).resolve() != Path(place).resolve()):
         raise UsageError(f"{place} cannot be imported: another module is called {module!r} already, {found!r}")
     for name in path.split("."):
         try:
@@ -127,11 +126,6 @@ def _failed(doing: str, exc: Exception) -> str:
     if not user_frames or isinstance(exc, SyntaxError):
         return text
     return f"{text} ({os.path.relpath(user_frames[-1].filename)}, line {user_frames[-1].lineno})"
-
-
-def _is_file_of(module: Any, file: Path) -> bool:
-    origin = getattr(module, "__file__", None)
-    return origin is not None and Path(origin).resolve() == file.resolve()
 
 
 async def _call(factory: Callable[[], Any], reference: str) -> Any:

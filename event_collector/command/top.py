@@ -21,19 +21,15 @@ from event_collector.watching.snapshot import Snapshot
 from event_collector.watching.tables import UNKNOWN, columns, printable, text_of
 
 CONNECT_TIMEOUT: Final = 5.0
-ONCE_TIMEOUT: Final = 15.0
-"""Seconds to wait for two snapshots; only the second one has rates."""
-REFRESH: Final = 1.0
-"""Seconds between two drawings of the screen, with or without a new snapshot."""
+ONCE_TIMEOUT: Final = 15.0  # seconds to wait for two snapshots; only the second one has rates
+REFRESH: Final = 1.0  # seconds between two drawings of the screen, with or without a new snapshot
 
 PLAIN: Final = ""
 HEAD: Final = "bold"
 WARNING: Final = "bold red"
 
-DECISIONS: Final = 5
-"""Decisions that are shown, the last ones."""
-SILENCE: Final = 3.0
-"""Seconds without a snapshot after which the page warns."""
+DECISIONS: Final = 5  # decisions that are shown, the last ones
+SILENCE: Final = 3.0  # seconds without a snapshot after which the page warns
 
 Display: TypeAlias = Callable[[Snapshot, float], None]
 """Displays the last snapshot, which came so many seconds ago."""
@@ -124,7 +120,6 @@ def _screen_display() -> Iterator[Display]:
 
 
 def _display(options: argparse.Namespace) -> contextlib.AbstractContextManager[Display]:
-    """Return the display that suits standard output."""
     is_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
     if is_terminal and not (options.json or options.once):
         if importlib.util.find_spec("rich") is not None:
