@@ -14,7 +14,7 @@ from typing import Any
 from event_collector.command.files import InputFile
 from event_collector.command.line_window import LineWindow, PendingLine
 from event_collector.command.ndjson import InputLine, LineDecoder, LineSplitter
-from event_collector.command.queue_run import RunOutput, end_tasks
+from event_collector.command.tally import RunOutput
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal_options import Journal
@@ -194,3 +194,12 @@ class LineRun:
     def summary(self) -> str:
         """Return the summary of the run."""
         return self._tally.summary(self.queue)
+
+
+async def end_tasks(*tasks: "asyncio.Task[None]") -> None:
+    """Cancel the tasks and wait for them; raise the first error that one of them ended with."""
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome

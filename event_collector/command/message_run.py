@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from event_collector.command.queue_run import RunOutput
+from event_collector.command.tally import RunOutput
 from event_collector.queue import CollectorQueue
 from event_collector.sources.feed import Feed
 from event_collector.sources.ledger import Finished

@@ -1,6 +1,7 @@
 """The client of a queue's monitor socket: connects to it and reads snapshots."""
 
 import argparse
+import contextlib
 import os
 import socket
 import stat
@@ -114,12 +115,9 @@ class MonitorClient:
             return "there is no socket: is the program running, with this path as its monitor= or --monitor?"
         if isinstance(exc, PermissionError):
             return "it is for the user only who runs the program"
-        try:
-            is_socket = stat.S_ISSOCK(os.stat(self._path).st_mode)
-        except OSError:
-            is_socket = True
-        if not is_socket:
-            return "that is no socket"
+        with contextlib.suppress(OSError):
+            if not stat.S_ISSOCK(os.stat(self._path).st_mode):
+                return "that is no socket"
         if isinstance(exc, ConnectionRefusedError):
             return "nobody listens there: the program that made it is gone"
         return str(exc.strerror or exc)
