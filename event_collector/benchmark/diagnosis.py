@@ -12,14 +12,10 @@ BYTES_PER_SECOND = 2e9  # assumed speed of copying through a socket: the order o
 class Bound(Enum):
     """The resource that limits the throughput."""
 
-    CPU = "CPU"
-    """The computing of the handler."""
-    IO = "IO"
-    """The waiting of the handler."""
-    LOOP = "the loop"
-    """The dispatching of events and results, in one thread of the program."""
-    SERIALIZATION = "serialization"
-    """The transfer of values to worker processes and back."""
+    CPU = "CPU"  # the computing of the handler
+    IO = "IO"  # the waiting of the handler
+    LOOP = "the loop"  # the dispatching of events and results, in one thread of the program
+    SERIALIZATION = "serialization"  # the transfer of values to worker processes and back
 
 
 def computes(profile: HandlerProfile | None) -> bool | None:

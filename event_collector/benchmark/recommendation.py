@@ -20,10 +20,8 @@ BY_FAR = 0.6  # the same as `AS_GOOD` with fewer rounds; it still separates two 
 class Recommendation(msgspec.Struct):
     """The recommended contender, and why."""
 
-    contender: Contender | None
-    """None if no contender can be recommended."""
-    consumers: int | None
-    """Events in handlers at once that are enough; None if the setting does not apply."""
+    contender: Contender | None  # None if no contender can be recommended
+    consumers: int | None  # events in handlers at once that are enough; None if the setting does not apply
     reasons: list[str]
     warnings: list[str]
     bound: Bound | None = None

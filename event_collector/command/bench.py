@@ -40,7 +40,7 @@ from event_collector_workers.machine.probe import granted_cpus, memory_limit
 
 SECONDS = 20.0
 MAX_LINES = 10_000
-MAX_BYTES = 64 * 1024 * 1024  # of payloads, as JSON, in memory at once: those of the input, and those of one round
+MAX_BYTES = 64 * 1024 * 1024  # bytes of JSON payloads in memory at once: those of the input, and those of a round
 MEMORY_SHARE = 0.15  # the share of the memory of this machine or container at which a contender is stopped
 
 DESCRIPTION = """\

@@ -40,11 +40,9 @@ TAIL = 2000  # bytes of its standard error that are searched for the last line
 class Assignment(msgspec.Struct):
     """The task of a process."""
 
-    target: str
-    """MODULE:OBJECT."""
+    target: str  # MODULE:OBJECT
     contender: Contender
-    lines: list[str]
-    """The payloads, as JSON."""
+    lines: list[str]  # the payloads, as JSON
     loop: str
 
 

@@ -35,8 +35,7 @@ class HealthReport(msgspec.Struct, omit_defaults=True):
     reason: str | None = None
     queue: str | None = None
     pid: int | None = None
-    seconds: float | None = None
-    """Seconds until the queue answered."""
+    seconds: float | None = None  # seconds until the queue answered
     events: EventCounts | None = None
 
 

@@ -19,12 +19,9 @@ class LineTooLong(ValueError):
 class InputLine(NamedTuple):
     """One line of input."""
 
-    number: int
-    """Position in the input; the first line has number 1."""
-    data: bytes | None
-    """The line without its newline; None if it is too long."""
-    size: int
-    """Bytes of input, the newline included."""
+    number: int  # position in the input; the first line has number 1
+    data: bytes | None  # the line without its newline; None if it is too long
+    size: int  # bytes of input, the newline included
 
 
 class LineSplitter:

@@ -22,26 +22,18 @@ NAMED_RANGES = 8  # ranges of line numbers that are named; the lines of further 
 class Tally:
     """Counts of one run, and how it ended. The intake writes `read`, the output the other counts."""
 
-    read: int = 0
-    """Number of the last line that was taken in."""
+    read: int = 0  # number of the last line that was taken in
     succeeded: int = 0
     failed: int = 0
-    given_up: list[int] = field(default_factory=list)
-    """Numbers of the lines whose events the queue gave up; their output says so."""
-    unwritten: list[int] = field(default_factory=list)
-    """Numbers of the lines that were read and have no output."""
-    bytes_done: int = 0
-    """Bytes of input whose output is written."""
-    in_handlers: float = 0.0
-    """Seconds that events spent in handlers, in total."""
-    workers: int = 0
-    """Peak number of worker processes."""
+    given_up: list[int] = field(default_factory=list)  # numbers of lines that the queue gave up; their output says so
+    unwritten: list[int] = field(default_factory=list)  # numbers of the lines that were read and have no output
+    bytes_done: int = 0  # bytes of input whose output is written
+    in_handlers: float = 0.0  # seconds that events spent in handlers, in total
+    workers: int = 0  # peak number of worker processes
     began: float = field(default_factory=monotonic)
     ended: float | None = None
-    reader_gone: bool = False
-    """Whether the run ended because the reader of the output has closed the pipe."""
-    complaint: str | None = None
-    """The first failure of the input, the output or the queue, as opposed to that of an event."""
+    reader_gone: bool = False  # whether the run ended because the reader of the output has closed the pipe
+    complaint: str | None = None  # the first failure of the input, the output or the queue, not that of an event
 
     def count(self, *, failed: bool) -> None:
         """Count an event that finished."""
