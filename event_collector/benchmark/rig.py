@@ -87,12 +87,12 @@ class Rig:
         profiler = Profiler(collector.processor)
         collector.replace_processor(collector.processor, profiler)
         async with self._make_queue(collector) as queue:
-            await send_in_flight(queue.get_publisher(), 1, self._values(PROFILED_EVENTS), PROFILE_SECONDS)
+            await LoadGenerator(queue.get_publisher(), 1).run(self._values(PROFILED_EVENTS), PROFILE_SECONDS)
         return await profiler.profile()
 
     async def _measure_transfer(self) -> TransferCost | None:
         values, publisher = self._values(TRANSFERRED_EVENTS), self._queue.get_publisher()
-        events = await send_in_flight(publisher, self._contender.workers, values, PROFILE_SECONDS)
+        events = await LoadGenerator(publisher, self._contender.workers).run(values, PROFILE_SECONDS)
         results = [(event.get_result() or [Error("no result")])[0] for event in events]
         return measure_transfer(self._collector, list(zip(values, results, strict=False)))
 
@@ -105,7 +105,7 @@ class Rig:
         await asyncio.sleep(0)
         before = self._gauge.read()
         begun = perf_counter()
-        events = await send_in_flight(self._queue.get_publisher(), order.in_flight, values, order.seconds)
+        events = await LoadGenerator(self._queue.get_publisher(), order.in_flight).run(values, order.seconds)
         seconds = perf_counter() - begun
         spent = self._gauge.read() - before
         watch.cancel()
@@ -125,27 +125,39 @@ class Rig:
         )  # fmt: skip
 
 
-async def send_in_flight(
-    publisher: EventPublisher, in_flight: int, values: Iterable[Any], seconds: float
-) -> list[CollectorEvent]:
-    """Send values, `in_flight` at any time, until there are no more or the time is over; return the finished events."""
-    free = asyncio.Semaphore(in_flight)
-    events: list[CollectorEvent] = []
-    deadline = perf_counter() + seconds
-    for value in values:
-        await free.acquire()
-        if events and perf_counter() >= deadline:
-            free.release()
-            break
-        event = await publisher.send(Payload(value))
-        events.append(event)
-        if event.is_done():
-            free.release()
-        else:
-            event.on_done(lambda _event: free.release())
-    for _ in range(in_flight):  # waits for the end of all events
-        await free.acquire()
-    return events
+class LoadGenerator:
+    """Keeps `in_flight` events in flight: sends an event whenever one has ended."""
+
+    def __init__(self, publisher: EventPublisher, in_flight: int) -> None:
+        self._publisher, self._in_flight = publisher, in_flight
+        self._running = 0
+        self._end: asyncio.Future[None] | None = None  # of any event
+
+    async def run(self, values: Iterable[Any], seconds: float) -> list[CollectorEvent]:
+        """Send values until there are no more or the time is over; return the events, all of them finished."""
+        events: list[CollectorEvent] = []
+        deadline = perf_counter() + seconds
+        for value in values:
+            await self._wait_until_below(self._in_flight)
+            if events and perf_counter() >= deadline:
+                break
+            event = await self._publisher.send(Payload(value))
+            events.append(event)
+            if not event.is_done():
+                self._running += 1
+                event.on_done(self._on_done)
+        await self._wait_until_below(1)
+        return events
+
+    async def _wait_until_below(self, number: int) -> None:
+        while self._running >= number:
+            self._end = asyncio.get_running_loop().create_future()
+            await self._end
+
+    def _on_done(self, _event: CollectorEvent) -> None:
+        self._running -= 1
+        if self._end is not None and not self._end.done():
+            self._end.set_result(None)
 
 
 class LagProbe:
