@@ -4,31 +4,20 @@ import math
 from collections.abc import Mapping
 
 FACTOR = 4
-ENOUGH = 0.9
-"""The share of the maximum throughput that is enough: with more events in flight, latency grows for little gain."""
-MAX_IN_FLIGHT = {"coroutine": 1024, "thread": 256}
-"""Upper limit of events in flight."""
-MAX_PER_WORKER = 64
-"""Upper limit of events in flight per worker process."""
-MAX_WORK_PER_WORKER = 0.01
-"""Upper limit of the work in flight per worker process, in seconds."""
-MAX_COMPUTING = 1.0
-"""Upper limit of the CPU time in flight, in seconds, in modes that use one core."""
-MIN_TRY = 0.1
-"""Minimum duration of a try, in seconds."""
+ENOUGH = 0.9  # the share of the maximum throughput that is enough: with more in flight, mostly latency grows
+MAX_IN_FLIGHT = {"coroutine": 1024, "thread": 256}  # upper limit of events in flight
+MAX_PER_WORKER = 64  # upper limit of events in flight per worker process
+MAX_WORK_PER_WORKER = 0.01  # upper limit of the work in flight per worker process, in seconds
+MAX_COMPUTING = 1.0  # upper limit of the CPU time in flight, in seconds, in modes that use one core
+MIN_TRY = 0.1  # minimum duration of a try, in seconds
 MAX_WORKERS_PER_CPU = 8
 
 
 def numbers_to_try(mode: str, workers: int, service: float, busy: float, seconds: float) -> list[int]:
     """Return numbers of events in flight to try after 1, in ascending order, at least one.
 
-    Args:
-        mode: coroutine, thread or process.
-        workers: worker processes, in mode process.
-        service: seconds of an event that is alone, above 0.
-        busy: the share of that time in which the event kept a CPU busy.
-        seconds: time for all tries; a try takes twice the time of an event, at least `MIN_TRY`.
-
+    An event that is alone takes `service` seconds, more than 0, and keeps a CPU busy for the share `busy` of them.
+    All tries take about `seconds`; one takes twice the time of an event, at least `MIN_TRY`.
     """
     if mode == "process":
         # A worker runs one event at a time; further events in flight hide the transfer time.
@@ -49,10 +38,8 @@ def numbers_to_try(mode: str, workers: int, service: float, busy: float, seconds
 def knee(rates: Mapping[int, float], *, least: int = 1) -> int:
     """Return the smallest number of events in flight whose throughput is close to the maximum.
 
-    Args:
-        rates: events per second by events in flight; at least one number is `least` or more.
-        least: smaller numbers do not count, such as fewer than one per worker.
-
+    `rates` has events per second by events in flight, at least one of them for `least` or more. Smaller numbers do not
+    count, such as fewer than one per worker.
     """
     eligible = {number: rate for number, rate in rates.items() if number >= least}
     return min(number for number, rate in eligible.items() if rate >= ENOUGH * max(eligible.values()))

@@ -59,12 +59,8 @@ def section(heading: str, *parts: str) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table of texts, which scrolls on narrow screens."""
     top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    lines = ("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table>\n<thead><tr>{top}</tr></thead>\n<tbody>'
-        + "\n".join(lines)
-        + "</tbody>\n</table></div>"
-    )
+    body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table>\n<thead><tr>{top}</tr></thead>\n<tbody>{body}</tbody>\n</table></div>'
 
 
 def bars(values: Sequence[tuple[str, float, float, float, str]]) -> str:

@@ -10,13 +10,9 @@ import msgspec
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
-
-MIN_GROWTH = 4 * 1024 * 1024
-"""Bytes that memory must grow by; smaller changes are noise of the allocator."""
-MIN_GROWTH_SHARE = 0.05
-"""The same as a share of the memory at first."""
-STEADY = 0.75
-"""The share of the rounds in which memory must grow."""
+MIN_GROWTH = 4 * 1024 * 1024  # bytes that memory must grow by; smaller changes are noise of the allocator
+MIN_GROWTH_SHARE = 0.05  # the same as a share of the memory at first
+STEADY = 0.75  # the share of the rounds in which memory must grow
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -46,9 +42,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 def paired_ratio(over: Sequence[float], under: Sequence[float]) -> Estimate:
     """Return the median ratio of figures of the same rounds, in which other load of the machine affects both.
 
-    Raises:
-        ValueError: they have no round in common, or a figure is not above 0.
-
+    Raises ValueError if they have no round in common, or a figure is not above 0.
     """
     pairs = list(zip(over, under, strict=False))
     if not pairs or any(value <= 0 for pair in pairs for value in pair):
@@ -67,13 +61,8 @@ def _bootstrap(values: tuple[float, ...]) -> Estimate:
 def memory_growth(memory: Sequence[int], events: Sequence[int]) -> float | None:
     """Return by how many bytes memory grows per event; None if it does not grow.
 
-    The slope is the estimator of Theil and Sen, the median over all pairs of rounds, which tolerates single outliers.
-    The first round is a warm-up and does not count.
-
-    Args:
-        memory: bytes after each round.
-        events: events of each round.
-
+    `memory` is in bytes, after each round. The first round is a warm-up and does not count. The slope is the estimator
+    of Theil and Sen, the median over all pairs of rounds, which tolerates single outliers.
     """
     bytes_after, totals = list(memory[1:]), list(accumulate(events[1:]))
     if len(bytes_after) < 4:

@@ -1,9 +1,9 @@
 """The cost of one event: times of its handler by itself, and the transfer of its values."""
 
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from statistics import median
 from time import perf_counter, thread_time
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from event_collector.benchmark.trial_figures import HandlerProfile, TransferCost
 from event_collector.handlers.collector import Collector, Processor
@@ -18,8 +18,6 @@ except ImportError:  # Linux has both; macOS lacks the first, Windows the module
     _getrusage = None
 else:
     _getrusage = getrusage
-
-T = TypeVar("T")
 
 
 class _Times(NamedTuple):
@@ -65,43 +63,35 @@ async def _nothing(_payload: Payload[Any], _ctx: Context) -> None:
     return None
 
 
-class _Steps(Generic[T]):
+class _Steps:
     """Awaits the result of a call, and measures each step between two waits.
 
     A step that takes longer than its CPU time without a voluntary context switch was preempted, by another program or
     by the host of a virtual machine. That time is not counted as the handler's.
     """
 
-    def __init__(self, call: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, call: Callable[[], Awaitable[Any]]) -> None:
         self._call = call
         self.cpu = 0.0
         self.block = 0.0
         self.preempted = 0.0
 
-    def __await__(self) -> Generator[Any, Any, T]:
+    def __await__(self) -> Generator[Any, Any, Any]:
         begun = _instant()
-        iterator: Any = None
-        send: Callable[[Any], Any] = self._begin
-        value: Any = None
+        iterator: Any = self._call().__await__()
+        send, value = iterator.send, None
         while True:
             try:
                 waiting = send(value)
             except StopIteration as end:
-                result: T = end.value
-                return result
+                return end.value
             finally:
                 self._note(begun)
-            if iterator is None:
-                iterator = self._iterator
             try:
                 value, send = (yield waiting), iterator.send
             except BaseException as exc:
                 value, send = exc, iterator.throw
             begun = _instant()
-
-    def _begin(self, _value: None) -> Any:
-        self._iterator: Iterator[Any] = self._call().__await__()
-        return next(self._iterator)
 
     def _note(self, begun: "_Instant") -> None:
         now = _instant()

@@ -1,6 +1,6 @@
 """The recommendation of one contender, with its reasons and with warnings. A pure function of the measurements."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -9,27 +9,19 @@ from event_collector.benchmark.estimate import Estimate, paired_ratio
 from event_collector.benchmark.trial_figures import Contender, HandlerProfile, Measured
 from event_collector.watching.tables import duration, plural, size
 
-AS_GOOD = 0.9
-"""The share of the maximum throughput from which other criteria decide."""
-BLOCK = 0.01
-"""Seconds for which a handler may block the event loop before this counts against it."""
-REWRITE_BLOCK = 0.001
-"""The same for a plain handler, which would have to be rewritten."""
-FAILURES = 0.05
-"""The allowed excess of the share of failed events over that of the best contender."""
-FEW_ROUNDS = 5
-"""Rounds from which an interval is meaningful."""
-BY_FAR = 0.6
-"""The same as `AS_GOOD` with fewer rounds; it still separates two workers from one."""
+AS_GOOD = 0.9  # the share of the maximum throughput from which other criteria decide
+BLOCK = 0.01  # seconds for which a handler may block the event loop before this counts against it
+REWRITE_BLOCK = 0.001  # the same for a plain handler, which would have to be rewritten
+FAILURES = 0.05  # the allowed excess of the share of failed events over that of the best contender
+FEW_ROUNDS = 5  # rounds from which an interval is meaningful
+BY_FAR = 0.6  # the same as `AS_GOOD` with fewer rounds; it still separates two workers from one
 
 
 class Recommendation(msgspec.Struct):
     """The recommended contender, and why."""
 
-    contender: Contender | None
-    """None if no contender can be recommended."""
-    consumers: int | None
-    """Events in handlers at once that are enough; None if the setting does not apply."""
+    contender: Contender | None  # None if no contender can be recommended
+    consumers: int | None  # events in handlers at once that are enough; None if the setting does not apply
     reasons: list[str]
     warnings: list[str]
     bound: Bound | None = None
@@ -44,9 +36,8 @@ def recommend(field: Sequence[Measured]) -> Recommendation:
     that does not block the event loop is preferred, then the simplest.
     """
     usable = [one for one in field if one.usable]
-    warnings = _failures(field)
     if not usable:
-        return Recommendation(None, None, ["no mode had events that succeeded"], warnings)
+        return Recommendation(None, None, ["no mode had events that succeeded"], list(_failures(field)))
     profile = profile_of(field)
     least = min(one.failures for one in usable)
     sound = [one for one in usable if one.failures <= least + FAILURES and not _blocking_rewrite(one)] or usable
@@ -55,11 +46,12 @@ def recommend(field: Sequence[Measured]) -> Recommendation:
     leaks = any(one.growth is not None for one in field)
     chosen = min(peers, key=lambda one: _preference(one, profile, leaks=leaks))
     bound = bound_of(chosen, profile)
+    reasons = [_describe_handler(profile), _comparison(chosen, best, usable), _scaling(chosen, usable)]
     return Recommendation(
         contender=chosen.contender,
         consumers=_consumers(chosen, profile, bound),
-        reasons=_reasons(chosen, best, usable, profile, bound),
-        warnings=[*warnings, *_blocking(chosen, usable), *_leaks(field), *_too_few_rounds(usable)],
+        reasons=[text for text in (*reasons, _describe_bound(chosen, bound)) if text],
+        warnings=[*_failures(field), *_blocking(chosen, usable), *_flaws(field)],
         bound=bound,
         as_good=[one.contender for one in peers if one is not chosen],
     )
@@ -97,16 +89,6 @@ def _preference(one: Measured, profile: HandlerProfile | None, *, leaks: bool) -
 def _consumers(chosen: Measured, profile: HandlerProfile | None, bound: Bound) -> int | None:
     waits = bound is Bound.IO if profile is None else not computes(profile)
     return chosen.in_flight if waits and chosen.contender.mode != "process" else None
-
-
-def _reasons(
-    chosen: Measured, best: Measured, usable: list[Measured], profile: HandlerProfile | None, bound: Bound
-) -> list[str]:
-    reasons = (
-        _describe_handler(profile), _comparison(chosen, best, usable), _scaling(chosen, usable),
-        _describe_bound(chosen, bound),
-    )  # fmt: skip
-    return [text for text in reasons if text]
 
 
 def _describe_handler(profile: HandlerProfile | None) -> str | None:
@@ -174,18 +156,15 @@ def _describe_bound(chosen: Measured, bound: Bound) -> str:
             )
 
 
-def _failures(field: Sequence[Measured]) -> list[str]:
-    found = []
+def _failures(field: Sequence[Measured]) -> Iterator[str]:
     for one in field:
         if one.refusal is not None:
-            found.append(f"{one.label}: left out: {one.refusal}")
+            yield f"{one.label}: left out: {one.refusal}"
         elif one.rounds and one.failures > 0:
-            found.append(f"{one.label}: {one.failures:.1%} of the events failed, the first with {one.error}")
-    return found
+            yield f"{one.label}: {one.failures:.1%} of the events failed, the first with {one.error}"
 
 
-def _blocking(chosen: Measured, usable: list[Measured]) -> list[str]:
-    found = []
+def _blocking(chosen: Measured, usable: list[Measured]) -> Iterator[str]:
     for one in usable:
         profile = one.profile
         if profile is None or profile.block <= BLOCK or (one.contender.rewritten and one is not chosen):
@@ -196,27 +175,20 @@ def _blocking(chosen: Measured, usable: list[Measured]) -> list[str]:
             if waits
             else 'it computes there: give it mode="process", or move that part into a plain `def` handler'
         )
-        found.append(
+        yield (
             f"on the event loop the handler blocks everything else for {duration(profile.block)} at a time "
             f"(at worst {duration(profile.worst)}): {remedy}"
         )
-    return found
 
 
-def _leaks(field: Sequence[Measured]) -> list[str]:
-    return [
-        f"{one.label}: memory grows by {size(one.growth)} with each event, by {size(1e6 * one.growth)} in a million: "
-        f"the handler leaks memory"
-        for one in field
-        if one.growth is not None
-    ]
-
-
-def _too_few_rounds(usable: list[Measured]) -> list[str]:
-    rounds = min(len(one.rounds) for one in usable)
-    if rounds >= FEW_ROUNDS:
-        return []
-    return [f"only {plural(rounds, 'round')}: the intervals are unreliable; use a larger --seconds"]
+def _flaws(field: Sequence[Measured]) -> Iterator[str]:
+    for one in field:
+        if (growth := one.growth) is not None:
+            growing = f"by {size(growth)} with each event, by {size(1e6 * growth)} in a million"
+            yield f"{one.label}: memory grows {growing}: the handler leaks memory"
+    rounds = min(len(one.rounds) for one in field if one.usable)
+    if rounds < FEW_ROUNDS:
+        yield f"only {plural(rounds, 'round')}: the intervals are unreliable; use a larger --seconds"
 
 
 def _times(ratio: float) -> str:

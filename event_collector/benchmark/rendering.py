@@ -6,9 +6,7 @@ from event_collector.benchmark.document import bars, document, section, table
 from event_collector.benchmark.report import Report, Row
 from event_collector.watching.tables import columns, duration, plural, short, size
 
-HEAD = (
-    "mode", "events/s", "95% interval", "at once", "p50", "p99", "CPU/event", "in workers", "memory", "bound by",
-)  # fmt: skip
+HEAD = ("mode", "events/s", "95% interval", "at once", "p50", "p99", "CPU/event", "in workers", "memory", "bound by")
 SCALING_HEAD = ("workers", "speed-up", "95% interval", "efficiency", "serial share")
 NOTHING = "-"
 
@@ -45,7 +43,6 @@ def render_page(report: Report) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    """Return the cells of a contender, below HEAD."""
     if row.rate is None or row.p50 is None or row.p99 is None:
         return (row.label, *[NOTHING] * 9)
     return (
@@ -63,7 +60,6 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _scaling_cells(report: Report) -> list[tuple[str, ...]]:
-    """Return the cells of the scaling, below SCALING_HEAD."""
     return [
         (
             str(one.workers),
@@ -77,7 +73,6 @@ def _scaling_cells(report: Report) -> list[tuple[str, ...]]:
 
 
 def _headline(report: Report) -> str:
-    """Return the recommendation in one line."""
     contender, consumers = report.recommendation.contender, report.recommendation.consumers
     if contender is None:
         return "No recommendation"

@@ -18,10 +18,8 @@ class Environment(msgspec.Struct, frozen=True):
     system: str
     python: str
     loop: str
-    cpus: int
-    """CPUs granted to this program, by affinity and control groups, rounded up."""
-    load: float
-    """Load average of the last minute, before the run."""
+    cpus: int  # CPUs granted to this program, by affinity and control groups, rounded up
+    load: float  # load average of the last minute, before the run
 
     @classmethod
     def here(cls, loop: str, cpus: int) -> "Environment":
@@ -41,8 +39,7 @@ class Row(msgspec.Struct, frozen=True):
     events: int = 0
     in_flight: int | None = None
     rate: Estimate | None = None
-    alone: float | None = None
-    """Median time of an event that is alone."""
+    alone: float | None = None  # median time of an event that is alone
     p50: float | None = None
     p99: float | None = None
     own_cpu: float | None = None
@@ -61,10 +58,8 @@ class Scaling(msgspec.Struct, frozen=True):
     """The gain of a number of worker processes."""
 
     workers: int
-    speedup: Estimate
-    """Throughput, as a multiple of that of the smallest number of workers."""
-    efficiency: float
-    """Speed-up per worker; 1.0 is ideal."""
+    speedup: Estimate  # throughput, as a multiple of that of the smallest number of workers
+    efficiency: float  # speed-up per worker; 1.0 is ideal
     serial: float | None
     """The serial share of the work by Amdahl's law: the metric of Karp and Flatt, 1990. None for one worker, and if the
     smallest number is not 1."""
@@ -76,15 +71,12 @@ class Report(msgspec.Struct):
     target: str
     command: str
     machine: Environment
-    seconds: float
-    """Duration of the comparison."""
-    settled: bool
-    """Whether it ended because the figures were precise, and not because the time was over."""
+    seconds: float  # duration of the comparison
+    settled: bool  # whether it ended because the figures were precise, and not because the time was over
     rows: list[Row]
     scaling: list[Scaling]
     recommendation: Recommendation
-    code: list[str]
-    """The recommended lines of Python."""
+    code: list[str]  # the recommended lines of Python
 
 
 def make_report(

@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import quantiles
 from time import perf_counter
 from typing import Any
 
 from event_collector.benchmark.gauge import Gauge
-from event_collector.benchmark.load import LagProbe, LoadGenerator
 from event_collector.benchmark.profiler import Profiler, measure_transfer
 from event_collector.benchmark.trial_figures import (
     Contender,
@@ -21,6 +20,7 @@ from event_collector.benchmark.trial_figures import (
 )
 from event_collector.events.event import CollectorEvent
 from event_collector.handlers.collector import COROUTINE, PROCESS, Collector, Processor
+from event_collector.publisher import EventPublisher
 from event_collector.queue import CollectorQueue
 from event_collector.remote.remote_exceptions import error_text
 from event_collector.values.context import Context
@@ -33,22 +33,18 @@ MAX_THREADS = 256
 PROFILED_EVENTS = 200
 PROFILE_SECONDS = 0.2
 TRANSFERRED_EVENTS = 50
+TICK = 0.02  # seconds between two measurements of the lag; each costs about 50 microseconds
 
 
 def as_contender(collector: Collector, contender: Contender) -> Collector:
     """Return a copy of a collector that runs in the mode of the contender; raises ConfigError if it cannot."""
     processor = _awaitable(collector.processor) if contender.rewritten else collector.handler
     return Collector(
-        collector.key,
-        processor,
-        topics=collector.topics,
-        ctx=collector.ctx,
-        lifecycle=collector.lifecycle,
-        mode=contender.mode,
+        collector.key, processor, topics=collector.topics, ctx=collector.ctx, lifecycle=collector.lifecycle,
+        mode=contender.mode, timeout=collector.timeout,
         payload_type=collector.payload_type if collector.payload_type is not Any else None,
         result_type=collector.result_type if collector.result_type is not Any else None,
-        timeout=collector.timeout,
-    )
+    )  # fmt: skip
 
 
 def _awaitable(processor: Processor) -> Processor:
@@ -95,8 +91,8 @@ class Rig:
         return await profiler.profile()
 
     async def _measure_transfer(self) -> TransferCost | None:
-        values = self._values(TRANSFERRED_EVENTS)
-        events = await LoadGenerator(self._queue.get_publisher(), self._contender.workers).run(values, PROFILE_SECONDS)
+        values, publisher = self._values(TRANSFERRED_EVENTS), self._queue.get_publisher()
+        events = await LoadGenerator(publisher, self._contender.workers).run(values, PROFILE_SECONDS)
         results = [(event.get_result() or [Error("no result")])[0] for event in events]
         return measure_transfer(self._collector, list(zip(values, results, strict=False)))
 
@@ -127,6 +123,63 @@ class Rig:
             own_queued=spent.own_queued, worker_queued=spent.worker_queued,
             own_memory=own_memory, worker_memory=worker_memory, lag=lag.longest, error=error,
         )  # fmt: skip
+
+
+class LoadGenerator:
+    """Keeps `in_flight` events in flight: sends an event whenever one has ended."""
+
+    def __init__(self, publisher: EventPublisher, in_flight: int) -> None:
+        self._publisher, self._in_flight = publisher, in_flight
+        self._running = 0
+        self._end: asyncio.Future[None] | None = None  # of any event
+
+    async def run(self, values: Iterable[Any], seconds: float) -> list[CollectorEvent]:
+        """Send values until there are no more or the time is over; return the events, all of them finished."""
+        events: list[CollectorEvent] = []
+        deadline = perf_counter() + seconds
+        for value in values:
+            await self._wait_until_below(self._in_flight)
+            if events and perf_counter() >= deadline:
+                break
+            event = await self._publisher.send(Payload(value))
+            events.append(event)
+            if not event.is_done():
+                self._running += 1
+                event.on_done(self._on_done)
+        await self._wait_until_below(1)
+        return events
+
+    async def _wait_until_below(self, number: int) -> None:
+        while self._running >= number:
+            self._end = asyncio.get_running_loop().create_future()
+            await self._end
+
+    def _on_done(self, _event: CollectorEvent) -> None:
+        self._running -= 1
+        if self._end is not None and not self._end.done():
+            self._end.set_result(None)
+
+
+class LagProbe:
+    """A task of the event loop that measures how late it is woken."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def watch(self) -> None:
+        """Measure until cancelled."""
+        due = perf_counter() + TICK
+        try:
+            while True:
+                await asyncio.sleep(TICK)
+                self._note(due)
+                due = perf_counter() + TICK
+        except asyncio.CancelledError:
+            self._note(due)
+            raise
+
+    def _note(self, due: float) -> None:
+        self.longest = max(self.longest, perf_counter() - due)
 
 
 def _p99(times: list[float]) -> float:

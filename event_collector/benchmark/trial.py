@@ -9,27 +9,17 @@ from event_collector.benchmark.recommendation import FEW_ROUNDS, profile_of
 from event_collector.benchmark.trial_figures import Contender, Measured, Readiness, RoundOrder, RoundResult
 from event_collector.watching.tables import size
 
-PRECISE = 0.03
-"""The half-width of the interval of a throughput, as a share of it, that needs no more rounds."""
-SEARCH = 0.3
-"""The share of the time for the search for the number of events in flight."""
-MIN_ROUNDS = 3
-"""Short rounds that are completed even if they take up to 1.5 times the time."""
-ROUNDS = 8
-"""Rounds among which the rest of the time is divided at first."""
-WORTHWHILE = 0.001
-"""Seconds that an event must take for more workers than CPUs to be tried."""
-GAIN = 1.1
-"""The rise of the throughput from which the search goes on."""
-MAX_ROUND = 1.0
+PRECISE = 0.03  # the half-width of the interval of a throughput, as a share of it, that needs no more rounds
+SEARCH = 0.3  # the share of the time for the search for the number of events in flight
+MIN_ROUNDS = 3  # short rounds that are completed even if they take up to 1.5 times the time
+ROUNDS = 8  # rounds among which the rest of the time is divided at first
+WORTHWHILE = 0.001  # seconds that an event must take for more workers than CPUs to be tried
+GAIN = 1.1  # the rise of the throughput from which the search goes on
+MAX_ROUND = 1.0  # seconds of a round
 MIN_ROUND = 0.1
-"""Seconds of a round."""
-MAX_EVENTS = 50_000
-"""Upper limit of the events of one round, whose values are created before it begins."""
-UNLIMITED = 1e9
-"""Seconds of a round that ends by its number of events only."""
-GRACE = 10.0
-"""Seconds an answer may take after the end of the time."""
+MAX_EVENTS = 50_000  # upper limit of the events of one round, whose values are created before it begins
+UNLIMITED = 1e9  # seconds of a round that ends by its number of events only
+GRACE = 10.0  # seconds an answer may take after the end of the time
 
 
 class SubjectFailed(Exception):
@@ -42,12 +32,7 @@ class Subject(Protocol):
     readiness: Readiness
 
     def round(self, order: RoundOrder, timeout: float) -> RoundResult:
-        """Run one round.
-
-        Raises:
-            SubjectFailed: it does not answer within `timeout` seconds, or has ended.
-
-        """
+        """Run one round; raises SubjectFailed if it does not answer within `timeout` seconds, or has ended."""
 
     def close(self, *, at_once: bool = False) -> None:
         """End the subject; `at_once` without an orderly end of its queue."""
@@ -68,17 +53,14 @@ def worker_counts(cpus: int) -> list[int]:
 
 
 class Trial:
-    """Measures contenders.
+    """Measures contenders for about `seconds`, and at each step shows the contenders so far and the name of the step.
 
     Args:
         open_subject: prepares a contender; may raise SubjectFailed.
-        seconds: time limit.
         events: events of each round; None to choose by their duration.
         max_events: upper limit of the events of a round, whose values are in memory.
         max_memory: bytes at which a contender is stopped.
         cpus: CPUs granted. A handler that waits is also measured with more workers than CPUs; 0 to disable this.
-        clock: returns the time in seconds.
-        show: called at each step with the contenders so far and the name of the step.
 
     """
 
@@ -97,37 +79,29 @@ class Trial:
         self._open_subject = open_subject
         self._events, self._max_events, self._cpus = events, max(1, min(MAX_EVENTS, max_events)), cpus
         self._clock, self._show = clock, show
-        self._seconds = seconds
-        self._max_memory = max_memory
+        self._seconds, self._max_memory = seconds, max_memory
         self._starting = 0.0  # seconds of preparing subjects
         self._asked, self._overhead = 0, 0.0  # rounds, and the seconds they took outside of the measurement
         self._began = clock()
         self._field: list[tuple[Measured, Subject]] = []
-        self._found: list[Measured] = []
+        self.found: list[Measured] = []
+        """The contenders with what was measured so far."""
         self.settled = False
         """Whether the trial ended because the figures were precise."""
 
-    @property
-    def found(self) -> list[Measured]:
-        """The contenders with what was measured so far."""
-        return self._found
-
     def run(self, contenders: Sequence[Contender]) -> list[Measured]:
         """Measure the contenders and return the results."""
+        is_complete = False
         try:
             for number, contender in enumerate(contenders):
                 self._enter(contender, len(contenders) - number)
             self._enter_more_workers()
             self._measure()
-        except BaseException:
-            self._close(at_once=True)
-            raise
-        self._close()
-        return self._found
-
-    def _close(self, *, at_once: bool = False) -> None:
-        for _, subject in self._field:
-            subject.close(at_once=at_once)
+            is_complete = True
+        finally:
+            for _, subject in self._field:
+                subject.close(at_once=not is_complete)
+        return self.found
 
     @property
     def used(self) -> float:
@@ -140,8 +114,8 @@ class Trial:
     def _enter(self, contender: Contender, waiting: int) -> None:
         """Prepare a contender and search for the number of events in flight that is enough for it."""
         measured = Measured(contender)
-        self._found.append(measured)
-        self._show(self._found, f"starting {measured.label}")
+        self.found.append(measured)
+        self._show(self.found, f"starting {measured.label}")
         begun = self.used
         try:
             subject = self._open_subject(contender)
@@ -171,7 +145,7 @@ class Trial:
             busy = max(busy, min(1.0, measured.profile.block / measured.profile.wall))
         contender, idle = measured.contender, 0
         for number in concurrency.numbers_to_try(contender.mode, contender.workers, alone.p50, busy, end - self.used):
-            self._show(self._found, f"{measured.label}, {number} at once")
+            self._show(self.found, f"{measured.label}, {number} at once")
             rate = max(measured.tries.values())
             # At least twice the events in flight: the first and the last events of a round are not typical.
             events = max(2 * number, self._number(rate, number, pause))
@@ -204,7 +178,7 @@ class Trial:
         full = next((one for one, _ in self._field if one.contender.workers == self._cpus), None)
         if full is None or self._left(SEARCH) + self._starting <= 0:
             return
-        profile = profile_of(self._found)
+        profile = profile_of(self.found)
         # Without a profile: a worker that always has an event is idle while its handler waits.
         busy = full.busy_alone if profile is None or not profile.wall else profile.cpu / profile.wall
         workers = concurrency.saturating_workers(self._cpus, busy)
@@ -217,7 +191,7 @@ class Trial:
         while self._field and not self._is_done(pause, number):
             turn = number % len(self._field)
             for measured, subject in [*self._field[turn:], *self._field[:turn]]:
-                self._show(self._found, f"round {number + 1}")
+                self._show(self.found, f"round {number + 1}")
                 try:
                     measured.rounds.append(self._ask(subject, self._order(measured, pause)))
                 except SubjectFailed as exc:

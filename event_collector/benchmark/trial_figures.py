@@ -1,7 +1,6 @@
 """The figures of a comparison: the contenders, the rounds, and what was measured of each. Seconds and bytes."""
 
 from statistics import median
-from typing import Any
 
 import msgspec
 
@@ -12,12 +11,9 @@ from event_collector.watching.tables import plural
 class Contender(msgspec.Struct, frozen=True):
     """One way to run the handler."""
 
-    mode: str
-    """coroutine, thread or process."""
-    workers: int = 0
-    """Worker processes; 0 in the other modes."""
-    rewritten: bool = False
-    """Whether a plain handler runs on the event loop, as if it were written as `async def`."""
+    mode: str  # coroutine, thread or process
+    workers: int = 0  # worker processes; 0 in the other modes
+    rewritten: bool = False  # whether a plain handler runs on the event loop, as if it were written as `async def`
 
     @property
     def label(self) -> str:
@@ -30,12 +26,9 @@ class Contender(msgspec.Struct, frozen=True):
 class RoundOrder(msgspec.Struct, frozen=True):
     """The parameters of one round."""
 
-    in_flight: int
-    """Events in flight at any time."""
-    events: int
-    """Maximum number of events."""
-    seconds: float
-    """No event is sent after this time; events in flight are finished."""
+    in_flight: int  # events in flight at any time
+    events: int  # maximum number of events
+    seconds: float  # no event is sent after this time; events in flight are finished
 
 
 class RoundResult(msgspec.Struct, frozen=True):
@@ -44,25 +37,17 @@ class RoundResult(msgspec.Struct, frozen=True):
     in_flight: int
     events: int
     failed: int
-    seconds: float
-    """From the first event sent to the last one finished."""
-    p50: float
-    """Median time from sending an event to its end."""
+    seconds: float  # from the first event sent to the last one finished
+    p50: float  # median time from sending an event to its end
     p99: float
-    own_cpu: float
-    """CPU seconds of the program itself."""
-    worker_cpu: float
-    """CPU seconds of its worker processes."""
-    own_queued: float
-    """Seconds in which the program was runnable and waited for a CPU; 0 if the platform does not report them."""
+    own_cpu: float  # CPU seconds of the program itself
+    worker_cpu: float  # CPU seconds of its worker processes
+    own_queued: float  # seconds in which the program waited for a CPU; 0 if the platform does not report them
     worker_queued: float
-    own_memory: int
-    """Private memory of the program after the round."""
+    own_memory: int  # private memory of the program after the round
     worker_memory: int
-    lag: float
-    """Longest delay of another task of the event loop."""
-    error: str | None = None
-    """Text of the first failure."""
+    lag: float  # longest delay of another task of the event loop
+    error: str | None = None  # text of the first failure
 
     @property
     def rate(self) -> float:
@@ -74,29 +59,23 @@ class HandlerProfile(msgspec.Struct, frozen=True):
     """Times of the handler by itself, on an event loop, one event at a time; medians."""
 
     events: int
-    wall: float
-    """From the call to the end, without preemption by other programs."""
+    wall: float  # from the call to the end, without preemption by other programs
     cpu: float
-    block: float
-    """Longest time for which an event blocks the event loop."""
-    worst: float
-    """The maximum of the same over all events."""
+    block: float  # longest time for which an event blocks the event loop
+    worst: float  # the maximum of the same over all events
 
 
 class TransferCost(msgspec.Struct, frozen=True):
     """The cost of carrying the values of one event to a worker process and back."""
 
-    seconds: float
-    """Time to encode and decode them."""
-    size: int
-    """Bytes, both ways."""
+    seconds: float  # time to encode and decode them
+    size: int  # bytes, both ways
 
 
 class Readiness(msgspec.Struct, frozen=True):
     """The first answer of the process that measures a contender."""
 
-    refusal: str | None = None
-    """The reason why the handler cannot run this way; None if it can."""
+    refusal: str | None = None  # the reason why the handler cannot run this way; None if it can
     profile: HandlerProfile | None = None
     transfer: TransferCost | None = None
 
@@ -104,26 +83,17 @@ class Readiness(msgspec.Struct, frozen=True):
 class Measured(msgspec.Struct):
     """One contender with all that was measured of it.
 
-    Attributes:
-        contender: the contender.
-        rounds: the rounds that count; rounds of the same index were run one after the other, for all contenders.
-        tries: events per second by events in flight, from the search for the best number.
-        alone: seconds of an event that is alone; 0 if unknown.
-        busy_alone: the share of that time in which the event kept a CPU busy.
-        profile: the handler by itself; only of contenders that run it on the event loop.
-        transfer: cost of carrying its values; only of worker processes.
-        refusal: the reason why there are no rounds, or no more.
-
+    Only rounds that count are kept; those of the same index were run one after the other, for all contenders.
     """
 
     contender: Contender
     rounds: list[RoundResult] = msgspec.field(default_factory=list)
-    tries: dict[int, float] = msgspec.field(default_factory=dict)
-    alone: float = 0.0
-    busy_alone: float = 0.0
-    profile: HandlerProfile | None = None
-    transfer: TransferCost | None = None
-    refusal: str | None = None
+    tries: dict[int, float] = msgspec.field(default_factory=dict)  # events per second by events in flight
+    alone: float = 0.0  # seconds of an event that is alone; 0 if unknown
+    busy_alone: float = 0.0  # the share of that time in which the event kept a CPU busy
+    profile: HandlerProfile | None = None  # the handler by itself; only of contenders that run it on the event loop
+    transfer: TransferCost | None = None  # cost of carrying its values; only of worker processes
+    refusal: str | None = None  # the reason why there are no rounds, or no more
 
     @property
     def label(self) -> str:
@@ -173,13 +143,11 @@ class Measured(msgspec.Struct):
 
     def median(self, name: str) -> float:
         """Return the median of one figure over the rounds."""
-        values: list[Any] = [getattr(one, name) for one in self.rounds]
-        return float(median(values))
+        return float(median(getattr(one, name) for one in self.rounds))
 
     def per_event(self, *names: str) -> float:
         """Return the sum of these figures over all rounds, per event."""
-        total = sum(getattr(one, name) for one in self.rounds for name in names)
-        return float(total) / max(1, self.events)
+        return float(sum(getattr(one, name) for one in self.rounds for name in names)) / max(1, self.events)
 
     def busy(self, process: str) -> float:
         """Return how many CPUs the process, "own" or "worker", used or waited for on average."""

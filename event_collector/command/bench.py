@@ -18,7 +18,7 @@ from event_collector.benchmark.rendering import render_page, render_text
 from event_collector.benchmark.report import Environment, Report, make_report
 from event_collector.benchmark.trial import GRACE, Subject, Trial, contenders_of, worker_counts
 from event_collector.benchmark.trial_figures import Contender, Measured
-from event_collector.command.bench_subject import Assignment, PayloadValues, SubjectProcess
+from event_collector.command.bench_subject import Assignment, SubjectProcess, payload_values
 from event_collector.command.files import take_standard_streams, write_all
 from event_collector.command.options import (
     UsageError,
@@ -40,11 +40,8 @@ from event_collector_workers.machine.probe import granted_cpus, memory_limit
 
 SECONDS = 20.0
 MAX_LINES = 10_000
-MAX_BYTES = 64 * 1024 * 1024
-"""Bytes of payloads, as JSON, in memory at once: those of the input, and those of one round."""
-MEMORY_SHARE = 0.15
-"""The share of the memory of this machine or container at which a contender is stopped."""
-MILLISECONDS = 1000
+MAX_BYTES = 64 * 1024 * 1024  # bytes of JSON payloads in memory at once: those of the input, and those of a round
+MEMORY_SHARE = 0.15  # the share of the memory of this machine or container at which a contender is stopped
 
 DESCRIPTION = """\
 Run a handler in each mode it can run in, side by side, and recommend one: mode, worker processes, events at once, and
@@ -78,44 +75,40 @@ examples:
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the subcommand."""
     parser = add_command(
-        subparsers, "bench", help="find out which mode and how many workers suit a handler",
-        description=DESCRIPTION, epilog=EPILOG,
-    )  # fmt: skip
+        subparsers, "bench", run, "find out which mode and how many workers suit a handler", DESCRIPTION, EPILOG
+    )
     parser.add_argument("target", metavar="MODULE:OBJECT", help="the handler")
     _add_payloads(parser.add_argument_group("payloads (one of these)").add_mutually_exclusive_group(required=True))
     _add_measuring(parser.add_argument_group("what is measured"))
     _add_output(parser.add_argument_group("output"))
-    parser.set_defaults(run=run)
 
 
 def _add_payloads(group: Any) -> None:
-    group.add_argument(
+    add = group.add_argument
+    add(
         "--input", metavar="FILE",
         help="newline-delimited JSON, each line a payload; its first 10,000 lines are used repeatedly; '-' is "
         "standard input",
     )  # fmt: skip
-    group.add_argument(
-        "--payload", metavar="JSON", action="append", help="a payload; repeat the option for several payloads"
-    )
+    add("--payload", metavar="JSON", action="append", help="a payload; repeat the option for several payloads")
 
 
 def _add_measuring(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
+    add = group.add_argument
+    add(
         "--seconds", metavar="N", type=duration, default=SECONDS,
         help="approximate time limit (default: %(default)g); ends earlier when the figures are precise enough",
     )  # fmt: skip
-    group.add_argument(
+    add(
         "--mode", dest="modes", action="append", choices=("coroutine", "thread", "process"),
         help="measure only this mode; may be repeated",
     )  # fmt: skip
-    group.add_argument(
+    add(
         "--workers", metavar="N,N", type=_counts,
         help="numbers of worker processes (default: 1, a quarter of the CPUs granted, all of them; more if the "
         "handler waits)",
     )  # fmt: skip
-    group.add_argument(
-        "--count", metavar="N", type=count, help="events of each round (default: chosen by their duration)"
-    )
+    add("--count", metavar="N", type=count, help="events of each round (default: chosen by their duration)")
     add_loop(group)
 
 
@@ -137,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
     stdin, stdout = take_standard_streams()
     loop_name = "asyncio" if loop_factory(options.loop) is None else "uvloop"
     collector = _find_collector(options.target)
-    lines = _payloads(options, stdin)
+    lines = options.payload or _read_lines(options.input, stdin)
     _check_payloads(lines, common_payload_type([collector]))
     cpus = max(1, math.ceil(granted_cpus()))
     contenders = contenders_of(
@@ -167,8 +160,7 @@ def _measure(
         assignment = Assignment(options.target, contender, lines, options.loop)
         return SubjectProcess(assignment, max(GRACE, options.seconds))
 
-    total = round(options.seconds * MILLISECONDS)
-    display = make_display(total, quiet=options.quiet, interval=options.progress_interval)
+    display = make_display(options.seconds, quiet=options.quiet, interval=options.progress_interval)
     average = sum(map(len, lines)) / len(lines)
     trial = Trial(
         open_subject, seconds=options.seconds, events=options.count, cpus=cpus, clock=monotonic,
@@ -182,16 +174,14 @@ def _measure(
         trial.run(contenders)
     except _SignalReceived as received:
         print("event-collector bench: stopped; what was measured until then:", file=sys.stderr)
-        return trial, received.number
+        return trial, received.args[0]
     finally:
         display.close()
     return trial, None
 
 
 class _SignalReceived(BaseException):
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+    """Its argument is the number of the signal."""
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
@@ -213,7 +203,7 @@ def _progress_of(display: ProgressDisplay, seconds: float) -> Callable[[Sequence
         events = sum(one.events for one in field)
         failed = sum(round(one.failures * one.events) for one in field)
         rate = events / used if used > 0 else 0.0
-        display.show(ProgressCounts(events, failed, rate, round(min(used, seconds) * MILLISECONDS)))
+        display.show(ProgressCounts(events, failed, rate, min(used, seconds)))
 
     return show
 
@@ -226,45 +216,35 @@ def _find_collector(reference: str) -> Collector:
         raise UsageError(str(exc)) from None
 
 
-def _payloads(options: argparse.Namespace, stdin: int | None) -> list[str]:
-    """Return the payloads as JSON, at least one."""
-    lines = list(options.payload or ()) or _read_lines(options.input, stdin)
-    if not lines:
-        raise UsageError(f"{options.input} has no lines")
-    return lines
-
-
 def _read_lines(path: str, stdin: int | None) -> list[str]:
-    """Return the first lines that are not empty, within MAX_LINES and MAX_BYTES."""
+    """Return the first lines that are not empty, at least one, within MAX_LINES and MAX_BYTES."""
     if path == "-" and stdin is None:
         raise UsageError("standard input is closed")
     lines: list[str] = []
-    left = MAX_BYTES
+    number, left = 0, MAX_BYTES
     try:
         with open(stdin if path == "-" and stdin is not None else path, "rb") as file:
-            for number in range(1, MAX_LINES + 1):
+            while number < MAX_LINES:
+                number += 1
                 line = file.readline(left + 1)
                 left -= len(line)
                 if not line or left < 0:
                     break
                 if line.strip():
-                    lines.append(_decode(line, number))
+                    lines.append(line.removesuffix(b"\n").decode())
     except OSError as exc:
         raise UsageError(f"cannot read {path}: {exc.strerror}") from None
-    return lines
-
-
-def _decode(line: bytes, number: int) -> str:
-    try:
-        return line.removesuffix(b"\n").decode()
     except UnicodeDecodeError as exc:
         raise UsageError(f"line {number} is not JSON: {exc}") from None
+    if not lines:
+        raise UsageError(f"{path} has no lines")
+    return lines
 
 
 def _check_payloads(lines: list[str], line_type: Any) -> None:
     """Reject payloads that do not fit the handler: the benchmark would measure their errors."""
     try:
-        PayloadValues(lines, line_type)(len(lines))
+        payload_values(lines, line_type)(len(lines))
     except (ValueError, TypeError, UnknownType) as exc:
         raise UsageError(f"payloads: {exc}") from None
 

@@ -13,7 +13,7 @@ import selectors
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, BinaryIO, TypeVar
 
@@ -31,22 +31,18 @@ from event_collector.values.errors import ConfigError
 
 T = TypeVar("T")
 
+# A program without a main module: worker processes would import one again.
 COMMAND = (sys.executable, "-c", f"import sys; from {__name__} import serve; sys.exit(serve())")
-"""A program without a main module: worker processes would import one again."""
-CLOSING = 5.0
-"""Seconds the process may take to end its queue."""
-TAIL = 2000
-"""Bytes of its standard error that are searched for the last line."""
+CLOSING = 5.0  # seconds the process may take to end its queue
+TAIL = 2000  # bytes of its standard error that are searched for the last line
 
 
 class Assignment(msgspec.Struct):
     """The task of a process."""
 
-    target: str
-    """MODULE:OBJECT."""
+    target: str  # MODULE:OBJECT
     contender: Contender
-    lines: list[str]
-    """The payloads, as JSON."""
+    lines: list[str]  # the payloads, as JSON
     loop: str
 
 
@@ -114,7 +110,6 @@ class SubjectProcess:
         return msgspec.json.decode(line, type=kind)
 
     def _describe_end(self) -> str:
-        """Return how the process ended, with the last line of its standard error."""
         status = self._process.wait()
         self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, self._errors.tell() - TAIL))
@@ -123,17 +118,14 @@ class SubjectProcess:
         return f"its process ended {how}{': ' + last if last else ''}"
 
 
-class PayloadValues:
-    """The values of lines, repeated for ever; each is decoded anew, so that handlers may change them."""
+def payload_values(lines: Sequence[str], line_type: Any) -> Callable[[int], list[Any]]:
+    """Return a function of the next `count` values of the lines, repeated for ever.
 
-    def __init__(self, lines: Sequence[str], line_type: Any) -> None:
-        encoded = [InputLine(number, line.encode(), len(line)) for number, line in enumerate(lines, 1)]
-        self._decoder = LineDecoder(line_type, sys.maxsize)
-        self._lines = itertools.cycle(encoded)
-
-    def __call__(self, count: int) -> list[Any]:
-        """Return the next `count` values."""
-        return [self._decoder(line) for line in itertools.islice(self._lines, count)]
+    Each value is decoded anew, so that handlers may change it.
+    """
+    decode = LineDecoder(line_type, sys.maxsize)
+    encoded = itertools.cycle([InputLine(number, line.encode(), len(line)) for number, line in enumerate(lines, 1)])
+    return lambda count: [decode(line) for line in itertools.islice(encoded, count)]
 
 
 def serve() -> int:
@@ -155,11 +147,10 @@ def _measure(runner: asyncio.Runner, assignment: Assignment, orders: BinaryIO, s
     try:
         rig = runner.run(_make_rig(assignment))
         readiness = runner.run(rig.open())
-    except (ConfigError, UsageError) as exc:
-        _write_message(stdout, Readiness(refusal=str(exc)))
-        return
     except Exception as exc:
-        _write_message(stdout, Readiness(refusal=f"it cannot start: {type(exc).__name__}: {exc}"))
+        is_refused = isinstance(exc, (ConfigError, UsageError))
+        refusal = str(exc) if is_refused else f"it cannot start: {type(exc).__name__}: {exc}"
+        _write_message(stdout, Readiness(refusal=refusal))
         return
     _write_message(stdout, readiness)
     try:
@@ -171,7 +162,7 @@ def _measure(runner: asyncio.Runner, assignment: Assignment, orders: BinaryIO, s
 
 async def _make_rig(assignment: Assignment) -> Rig:
     collector = await collector_of(find(assignment.target), assignment.target)
-    values = PayloadValues(assignment.lines, common_payload_type([collector]))
+    values = payload_values(assignment.lines, common_payload_type([collector]))
     return Rig(collector, assignment.contender, values)
 
 

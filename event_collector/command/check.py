@@ -11,8 +11,7 @@ from event_collector.command.monitor_client import MonitorClient, Unreachable, a
 from event_collector.command.options import add_command, duration
 from event_collector.watching.snapshot import EventCounts, Snapshot
 
-TIMEOUT: Final = 1.0
-"""Seconds; the default of a Kubernetes probe."""
+TIMEOUT: Final = 1.0  # seconds; the default of a Kubernetes probe
 
 DESCRIPTION = """\
 Check the health of a running queue: one line of JSON, and an exit status for health probes. The queue was made with
@@ -36,17 +35,15 @@ class HealthReport(msgspec.Struct, omit_defaults=True):
     reason: str | None = None
     queue: str | None = None
     pid: int | None = None
-    seconds: float | None = None
-    """Seconds until the queue answered."""
+    seconds: float | None = None  # seconds until the queue answered
     events: EventCounts | None = None
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the subcommand."""
     parser = add_command(
-        subparsers, "check", help="check the health of a running queue, for health probes",
-        description=DESCRIPTION, epilog=EPILOG,
-    )  # fmt: skip
+        subparsers, "check", run, "check the health of a running queue, for health probes", DESCRIPTION, EPILOG
+    )
     add_path(parser)
     parser.add_argument(
         "--timeout", metavar="SECONDS", type=duration, default=TIMEOUT,
@@ -56,7 +53,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "--alive", action="store_true",
         help="for liveness probes: any queue that answers is healthy, also while it is starting or ending",
     )  # fmt: skip
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -77,10 +73,8 @@ def _check(path: str, timeout: float, *, alive: bool) -> HealthReport:
     except EOFError:
         return HealthReport(ok=False, reason=f"{path}: the connection was closed without an answer")
     if snapshot is None:
-        return HealthReport(
-            ok=False,
-            reason=f"{path}: no answer within {timeout:g} s: its event loop is blocked, or the program is stopped",
-        )
+        blocked = "its event loop is blocked, or the program is stopped"
+        return HealthReport(ok=False, reason=f"{path}: no answer within {timeout:g} s: {blocked}")
     return judge(snapshot, monotonic() - began, alive=alive)
 
 
@@ -90,11 +84,6 @@ def judge(snapshot: Snapshot, seconds: float, *, alive: bool = False) -> HealthR
     if alive:
         reason = None
     return HealthReport(
-        ok=reason is None,
-        state=snapshot.state,
-        reason=reason,
-        queue=snapshot.queue,
-        pid=snapshot.pid,
-        seconds=round(seconds, 6),
-        events=snapshot.events,
-    )
+        ok=reason is None, state=snapshot.state, reason=reason, queue=snapshot.queue, pid=snapshot.pid,
+        seconds=round(seconds, 6), events=snapshot.events,
+    )  # fmt: skip

@@ -6,13 +6,13 @@ import stat
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from event_collector.command.options import UsageError
 
-CHUNK = 256 * 1024
-"""Bytes of one read. Each read wakes a thread, which costs about 100 microseconds."""
+CHUNK = 256 * 1024  # bytes of one read. Each read wakes a thread, which costs about 100 microseconds
 
 T = TypeVar("T")
 
@@ -24,39 +24,23 @@ class _FileThread:
     """
 
     def __init__(self, name: str) -> None:
-        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = SimpleQueue()
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     async def run(self, call: Callable[..., T], *args: Any) -> T:
         """Return the result of the call. Cancellation does not stop the call; its outcome is dropped."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-
-        def work() -> None:
-            try:
-                value = call(*args)
-            except Exception as exc:
-                _settle(loop, done, done.set_exception, exc)
-            else:
-                _settle(loop, done, done.set_result, value)
-
-        self._calls.put(work)
-        return await done
+        done: Future[T] = Future()
+        done.set_running_or_notify_cancel()  # else cancellation would reach it
+        self._calls.put((done, call, args))
+        return await asyncio.wrap_future(done)
 
     def _work(self) -> None:
         while True:
-            self._calls.get()()
-
-
-def _settle(loop: asyncio.AbstractEventLoop, done: "asyncio.Future[Any]", set_outcome: Any, outcome: Any) -> None:
-    def settle() -> None:
-        if not done.done():
-            set_outcome(outcome)
-
-    try:
-        loop.call_soon_threadsafe(settle)
-    except RuntimeError:  # the loop is closed, so nothing waits for the outcome
-        return
+            done, call, args = self._calls.get()
+            try:
+                done.set_result(call(*args))
+            except Exception as exc:
+                done.set_exception(exc)
 
 
 class InputFile:
@@ -116,11 +100,7 @@ def take_standard_streams() -> tuple[int | None, int]:
     """Return private descriptors of standard input (None if it is closed) and standard output.
 
     From now on handlers, also in worker processes, read nothing from standard input, and what they print goes to
-    standard error, where it cannot garble the output.
-
-    Raises:
-        UsageError: standard output is closed.
-
+    standard error, where it cannot garble the output. Raises UsageError if standard output is closed.
     """
     if sys.stdout is None:
         raise UsageError("standard output is closed")

@@ -2,10 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any
 
 import msgspec
 
@@ -18,8 +19,7 @@ from event_collector.values.errors import JournalError
 from event_collector.watching.tables import plural, printable
 
 ACTIONS = ("list", "count", "replay", "drop")
-WIDTH = 200
-"""Characters of a line of text; --json has the rest."""
+WIDTH = 200  # characters of a line of text; --json has the rest
 
 DESCRIPTION = """\
 Look into the journal of a queue: its unfinished events, which run at the next start, and its dead letters.
@@ -44,9 +44,8 @@ examples:
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the subcommand."""
     parser = add_command(
-        subparsers, "journal", help="look into a journal, run its dead letters again",
-        description=DESCRIPTION, epilog=EPILOG,
-    )  # fmt: skip
+        subparsers, "journal", run, "look into a journal, run its dead letters again", DESCRIPTION, EPILOG
+    )
     parser.add_argument("path", metavar="PATH", help="the journal")
     parser.add_argument(
         "action", metavar="ACTION", nargs="?", choices=ACTIONS, default="list", help="list, count, replay or drop"
@@ -61,7 +60,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     selection.add_argument("--collector", metavar="KEY", help="dead letters of this collector")
     selection.add_argument("--all", action="store_true", help="replay or drop all of them")
     parser.add_argument("--json", action="store_true", help="write a line of JSON for each")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -78,12 +76,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(str(exc)) from None
 
 
-class _Selection(NamedTuple):
-    events: list[StoredEvent]
-    letters: list[StoredLetter]
-
-
-def _select(file: JournalFile, options: argparse.Namespace) -> _Selection:
+def _select(file: JournalFile, options: argparse.Namespace) -> tuple[list[StoredEvent], list[StoredLetter]]:
     ids = set(options.ids or ())
     events = [] if options.dead or options.collector else [e for e in file.events() if not ids or e.id in ids]
     letters = [
@@ -91,29 +84,26 @@ def _select(file: JournalFile, options: argparse.Namespace) -> _Selection:
         for letter in (() if options.unfinished else file.dead_letters())
         if (not ids or letter.event.id in ids) and options.collector in (None, letter.collector)
     ]
-    return _Selection(events, letters)
+    return events, letters
 
 
 def _list(file: JournalFile, options: argparse.Namespace) -> int:
     events, letters = _select(file, options)
-    _write(_lines(map(_describe_event, events), as_json=options.json))
-    _write(_lines(map(_describe_letter, letters), as_json=options.json))
+    entries = chain(map(_describe_event, events), map(_describe_letter, letters))
+    _write(msgspec.json.encode(entry).decode() if options.json else _text(entry) for entry in entries)
     return 0
 
 
 def _count(file: JournalFile, options: argparse.Namespace) -> int:
     events, letters = _select(file, options)
     counts = {"unfinished": len(events), "dead": len(letters)}
-    _write(
-        [msgspec.json.encode(counts).decode()]
-        if options.json
-        else [f"{kind} {number}" for kind, number in counts.items()]
-    )
+    lines = [f"{kind} {number}" for kind, number in counts.items()]
+    _write([msgspec.json.encode(counts).decode()] if options.json else lines)
     return 0
 
 
 def _replay(file: JournalFile, options: argparse.Namespace) -> int:
-    letters = _select(file, options).letters
+    _, letters = _select(file, options)
     _check_ids(options, (letter.event.id for letter in letters))
     number = file.replay(letters)
     return _report(options, "replayed", number, f"{plural(number, 'dead letter')} will run again at the next start")
@@ -193,11 +183,6 @@ def _payload(record: StoredEvent) -> dict[str, Any]:
         fields["bytes"] = len(record.body)
         fields["problem"] = str(exc)
     return fields
-
-
-def _lines(entries: Iterable[dict[str, Any]], *, as_json: bool) -> Iterator[str]:
-    for entry in entries:
-        yield msgspec.json.encode(entry).decode() if as_json else _text(entry)
 
 
 def _text(entry: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from event_collector.command.files import InputFile
 from event_collector.command.line_window import LineWindow, PendingLine
 from event_collector.command.ndjson import InputLine, LineDecoder, LineSplitter
-from event_collector.command.queue_run import RunOutput, end_tasks
+from event_collector.command.tally import RunOutput
 from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal_options import Journal
@@ -23,8 +23,7 @@ from event_collector.values.errors import JournalError
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
 
-CHUNK = 256 * 1024
-"""Bytes of one write, about. Each write wakes a thread, which then waits for the interpreter lock."""
+CHUNK = 256 * 1024  # bytes of one write, about. Each write wakes a thread, which then waits for the interpreter lock
 
 
 class Acknowledgements:
@@ -32,7 +31,7 @@ class Acknowledgements:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._late: list[int] = []  # written after the end of the queue, which closes the journal
+        self._late = Changes()  # events written after the end of the queue, which closes the journal
 
     def acknowledge(self, lines: Iterable[PendingLine]) -> None:
         """Acknowledge written lines, except those that the queue gave up: these stay in the journal."""
@@ -42,18 +41,14 @@ class Acknowledgements:
             try:
                 self._journal.acknowledge(line.event)
             except JournalError:
-                self._late.append(line.event.id)
+                self._late.finish(line.event.id)
 
     def close(self) -> None:
         """Acknowledge the rest, after the end of the queue; raises JournalError."""
-        if not self._late:
-            return
-        changes = Changes()
-        for number in self._late:
-            changes.finish(number)
-        journal = self._journal
-        with closing(JournalFile(journal.path, create=False, synchronous=journal.synchronous)) as file:
-            file.apply(changes)
+        if self._late:
+            journal = self._journal
+            with closing(JournalFile(journal.path, create=False, synchronous=journal.synchronous)) as file:
+                file.apply(self._late)
 
 
 class LineRun:
@@ -65,9 +60,7 @@ class LineRun:
     ) -> None:  # fmt: skip
         self.queue, self.output = queue, output
         self._source, self._splitter, self._decoder, self._window = source, splitter, decoder, window
-        self._tally = output.tally
-        self._fail_fast = fail_fast
-        self._acknowledgements = acknowledgements
+        self._tally, self._fail_fast, self._acknowledgements = output.tally, fail_fast, acknowledgements
         self._intake: asyncio.Task[None] | None = None
         self._sends: set[asyncio.Task[None]] = set()
         self._has_failed_fast = False
@@ -183,14 +176,12 @@ class LineRun:
 
     # Report
 
-    def stopped(self) -> str:
-        """Return a text that says where a signal has stopped the run."""
+    def stopped(self, *, at_once: bool) -> str:
+        """Return a text that says where a signal has stopped the run, for the second one `at_once`."""
         unfinished = self._tally.unfinished()
+        if at_once:
+            unfinished = f"not finished: {len(self._window.numbers()):,} lines"
         return f"after line {self._tally.read:,}{f'; {unfinished}' if unfinished else ', all finished'}"
-
-    def stopped_at_once(self) -> str:
-        """Return the same for the second signal."""
-        return f"after line {self._tally.read:,}; not finished: {len(self._window.numbers()):,} lines"
 
     def cut_short(self) -> str:
         """Return a text that says why the run ended early without a signal; empty if it did not."""
@@ -203,3 +194,12 @@ class LineRun:
     def summary(self) -> str:
         """Return the summary of the run."""
         return self._tally.summary(self.queue)
+
+
+async def end_tasks(*tasks: "asyncio.Task[None]") -> None:
+    """Cancel the tasks and wait for them; raise the first error that one of them ended with."""
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome

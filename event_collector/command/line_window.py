@@ -43,10 +43,7 @@ class PendingLine:
         if event.is_done():
             self._window.mark_ready(self)
         else:
-            event.on_done(self._on_done)
-
-    def _on_done(self, _event: CollectorEvent) -> None:
-        self._window.mark_ready(self)
+            event.on_done(lambda _event: self._window.mark_ready(self))
 
     def was_given_up(self) -> bool:
         """Return whether the queue ended before the line was processed."""
@@ -56,13 +53,9 @@ class PendingLine:
 
 
 class LineWindow:
-    """The lines that were read and are not yet written.
+    """The lines that were read and are not yet written. They leave in input order if `ordered`, else when ready.
 
-    Args:
-        max_lines: lines inside at once.
-        max_bytes: bytes of input inside at once; a longer line enters an empty window.
-        ordered: whether lines leave in input order, or as they become ready.
-
+    At most `max_lines` lines with `max_bytes` bytes of input are inside at once; a longer line enters an empty window.
     """
 
     def __init__(self, max_lines: int, max_bytes: int, *, ordered: bool) -> None:
@@ -73,14 +66,14 @@ class LineWindow:
         self._ordered = ordered
         self._bytes = 0
         self._closed = False
-        self._room: asyncio.Future[None] | None = None  # the intake waits for it
-        self._news: asyncio.Future[None] | None = None  # the output waits for it
+        self._room = asyncio.Event()  # the intake waits for it
+        self._news = asyncio.Event()  # the output waits for it
 
     async def enter(self, number: int, size: int) -> PendingLine:
         """Wait for room and add a line."""
         while self._inside and (len(self._inside) >= self._max_lines or self._bytes + size > self._max_bytes):
-            self._room = asyncio.get_running_loop().create_future()
-            await self._room
+            self._room.clear()
+            await self._room.wait()
         return self._add(PendingLine(self, number, size))
 
     def replay(self, event: CollectorEvent) -> None:
@@ -106,15 +99,15 @@ class LineWindow:
         if not self._ordered:
             self._leaving.append(line)
         if self._leaving[0] is line:
-            _wake(self._news)
+            self._news.set()
 
     async def wait(self) -> bool:
         """Wait until a line can leave; return False when the window is closed and empty."""
         while not self._has_next():
             if self._closed and not self._inside:
                 return False
-            self._news = asyncio.get_running_loop().create_future()
-            await self._news
+            self._news.clear()
+            await self._news.wait()
         return True
 
     def take(self) -> PendingLine | None:
@@ -129,14 +122,14 @@ class LineWindow:
         for line in lines:
             del self._inside[line]
             self._bytes -= line.size
-        _wake(self._room)
+        self._room.set()
         if not self._inside:
-            _wake(self._news)
+            self._news.set()
 
     def close(self) -> None:
         """Note that no more lines will enter."""
         self._closed = True
-        _wake(self._news)
+        self._news.set()
 
     def numbers(self) -> list[int]:
         """Return the numbers of this run's lines inside, in input order."""
@@ -149,8 +142,3 @@ class LineWindow:
     def __len__(self) -> int:
         """Return the number of lines inside, replayed ones included."""
         return len(self._inside)
-
-
-def _wake(waiting: "asyncio.Future[None] | None") -> None:
-    if waiting is not None and not waiting.done():
-        waiting.set_result(None)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -22,30 +23,25 @@ class _StandardError:
         sys.stderr.flush()
 
 
-class _Silencer:
-    """The first processor of structlog: drops every line once it is closed."""
-
-    closed = False
-
-    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        if self.closed:
-            raise structlog.DropEvent
-        return event
-
-
-_silencer = _Silencer()
+_silenced = threading.Event()
 
 
 def silence() -> None:
     """Drop all log lines from now on."""
-    _silencer.closed = True
+    _silenced.set()
+
+
+def _drop_if_silenced(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if _silenced.is_set():
+        raise structlog.DropEvent
+    return event
 
 
 def configure(level: str) -> None:
     """Have structlog write lines from `level` up to standard error, those of the queue included."""
     structlog.configure(
         processors=[
-            _silencer,
+            _drop_if_silenced,
             structlog.contextvars.merge_contextvars,
             add_event_context,
             structlog.processors.add_log_level,

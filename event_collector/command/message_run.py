@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from event_collector.command.queue_run import RunOutput
+from event_collector.command.tally import RunOutput
 from event_collector.queue import CollectorQueue
 from event_collector.sources.feed import Feed
 from event_collector.sources.ledger import Finished
@@ -57,16 +57,12 @@ class MessageRun:
         self.output.tally.count(failed=failed)
         return line
 
-    def stopped(self) -> str:
-        """Return a text that says where a signal has stopped the run."""
+    def stopped(self, *, at_once: bool) -> str:
+        """Return a text that says where a signal has stopped the run, for the second one `at_once`."""
         counts = self._feed.counts()
         left = counts.released + counts.held
         given_back = f"; given back to the source: {left:,}" if left else ", all finished"
         return f"after {counts.fetched:,} messages{given_back}"
-
-    def stopped_at_once(self) -> str:
-        """Return the same for the second signal."""
-        return self.stopped()
 
     def cut_short(self) -> str:
         """Return an empty text: unfinished messages went back to the source."""

@@ -1,6 +1,7 @@
 """The client of a queue's monitor socket: connects to it and reads snapshots."""
 
 import argparse
+import contextlib
 import os
 import socket
 import stat
@@ -10,10 +11,8 @@ from typing import Final
 from event_collector.command.options import UsageError
 from event_collector.watching.snapshot import Snapshot, decode_snapshot
 
-PATH_VARIABLE: Final = "EVENT_COLLECTOR_MONITOR"
-"""The environment variable with the default path of the socket."""
-MAX_SNAPSHOT: Final = 64 * 1024 * 1024
-"""Bytes of a snapshot, at most: a peer that sends more is not a queue."""
+PATH_VARIABLE: Final = "EVENT_COLLECTOR_MONITOR"  # the environment variable with the default path of the socket
+MAX_SNAPSHOT: Final = 64 * 1024 * 1024  # bytes of a snapshot, at most: a peer that sends more is not a queue
 CHUNK: Final = 64 * 1024
 
 
@@ -27,12 +26,7 @@ def add_path(parser: argparse.ArgumentParser) -> None:
 
 
 def path_of(operand: str | None) -> str:
-    """Return the path of the socket: the operand, or else the environment variable.
-
-    Raises:
-        UsageError: neither is set.
-
-    """
+    """Return the path of the socket: the operand, or else the environment variable; UsageError if neither is set."""
     path = operand or os.environ.get(PATH_VARIABLE)
     if not path:
         raise UsageError(
@@ -44,13 +38,8 @@ def path_of(operand: str | None) -> str:
 class MonitorClient:
     """A connection to the socket of a queue.
 
-    Args:
-        path: path of the socket.
-        timeout: seconds that connecting may take.
-
-    Raises:
-        Unreachable: no queue listens there, or this user may not connect.
-
+    The constructor takes at most `timeout` seconds. It raises Unreachable if no queue listens there, or if this user
+    may not connect.
     """
 
     def __init__(self, path: str, timeout: float) -> None:
@@ -73,10 +62,7 @@ class MonitorClient:
     def next(self, timeout: float) -> Snapshot | None:
         """Return the next snapshot; None if there is none within `timeout` seconds.
 
-        Raises:
-            EOFError: the queue has closed the connection.
-            Unreachable: the peer did not send a snapshot.
-
+        Raises EOFError if the queue has closed the connection, and Unreachable if the peer did not send a snapshot.
         """
         deadline = monotonic() + timeout
         while (line := self._take_line()) is None:
@@ -129,12 +115,9 @@ class MonitorClient:
             return "there is no socket: is the program running, with this path as its monitor= or --monitor?"
         if isinstance(exc, PermissionError):
             return "it is for the user only who runs the program"
-        try:
-            is_socket = stat.S_ISSOCK(os.stat(self._path).st_mode)
-        except OSError:
-            is_socket = True
-        if not is_socket:
-            return "that is no socket"
+        with contextlib.suppress(OSError):
+            if not stat.S_ISSOCK(os.stat(self._path).st_mode):
+                return "that is no socket"
         if isinstance(exc, ConnectionRefusedError):
             return "nobody listens there: the program that made it is gone"
         return str(exc.strerror or exc)

@@ -1,5 +1,6 @@
 """Newline-delimited JSON: splits bytes into lines, decodes lines, and encodes results as lines."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -18,12 +19,9 @@ class LineTooLong(ValueError):
 class InputLine(NamedTuple):
     """One line of input."""
 
-    number: int
-    """Position in the input; the first line has number 1."""
-    data: bytes | None
-    """The line without its newline; None if it is too long."""
-    size: int
-    """Bytes of input, the newline included."""
+    number: int  # position in the input; the first line has number 1
+    data: bytes | None  # the line without its newline; None if it is too long
+    size: int  # bytes of input, the newline included
 
 
 class LineSplitter:
@@ -37,16 +35,11 @@ class LineSplitter:
 
     def feed(self, chunk: bytes) -> Iterator[InputLine]:
         """Yield the lines that end in this chunk."""
-        first, *others = chunk.split(b"\n")
-        self._extend(first)
-        if not others:
-            return
-        yield self._end(newline=1)
-        last = others.pop()
-        for data in others:
-            self._number += 1
-            yield InputLine(self._number, data if len(data) <= self._max_bytes else None, len(data) + 1)
-        self._extend(last)
+        *ended, begun = chunk.split(b"\n")
+        for part in ended:
+            self._extend(part)
+            yield self._end(newline=1)
+        self._extend(begun)
 
     def finish(self) -> Iterator[InputLine]:
         """Yield the last line, if the input does not end with a newline."""
@@ -80,29 +73,20 @@ class LineDecoder:
         self._max_bytes = max_bytes
 
     def __call__(self, line: InputLine) -> Any:
-        """Return the value.
-
-        Raises:
-            LineTooLong, InvalidJSON, PayloadTypeError: the line has no valid value; the message says where.
-
-        """
+        """Return the value; raises LineTooLong, InvalidJSON or PayloadTypeError, whose message says where."""
         if line.data is None:
             raise LineTooLong(f"line {line.number} is longer than {self._max_bytes} bytes")
         return self._decode(line.data, line.number)
 
 
 class LineEncoder:
-    """Encodes results as lines.
+    """Encodes results as lines: lists of results if the queue has `several` collectors.
 
-    Args:
-        several: whether the queue has several collectors, so that a line has a list of results.
-        tracebacks: whether error objects include the traceback of their exception.
-
+    With `tracebacks`, error objects include the traceback of their exception.
     """
 
     def __init__(self, *, several: bool, tracebacks: bool) -> None:
-        self._several = several
-        self._tracebacks = tracebacks
+        self._several, self._tracebacks = several, tracebacks
         self._encode = msgspec.json.Encoder().encode
 
     def results(self, number: int | str | None, results: ResultList, *, replayed: bool = False) -> tuple[bytes, bool]:
@@ -139,15 +123,9 @@ class LineEncoder:
         err = error.err
         is_exception = isinstance(err, BaseException)
         fields: dict[str, Any] = {"type": type(err).__name__ if is_exception else "Error", "message": text_of(err)}
-        if not is_exception and not isinstance(err, str) and self._can_encode(err):
-            fields["value"] = err
+        if not is_exception and not isinstance(err, str):
+            with contextlib.suppress(Exception):  # JSON has no such value
+                fields["value"] = msgspec.Raw(self._encode(err))
         if self._tracebacks and error.details and "trace" in error.details:
             fields["traceback"] = text_of(error.details["trace"])
         return b'"error":' + self._encode(fields)
-
-    def _can_encode(self, value: Any) -> bool:
-        try:
-            self._encode(value)
-        except Exception:
-            return False
-        return True

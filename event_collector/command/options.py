@@ -16,13 +16,16 @@ class UsageError(Exception):
 
 
 def add_command(
-    subparsers: "argparse._SubParsersAction[Any]", name: str, *, help: str, description: str, epilog: str  # noqa: A002
+    subparsers: "argparse._SubParsersAction[Any]", name: str, run: "Callable[[argparse.Namespace], int]",
+    summary: str, description: str, epilog: str,
 ) -> Any:  # fmt: skip
-    """Add the parser of a subcommand, whose texts keep their line breaks, and return it."""
-    return subparsers.add_parser(
-        name, help=help, description=description, epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    """Add the parser of a subcommand that `run` executes, and return it. Its texts keep their line breaks."""
+    keep_lines = argparse.RawDescriptionHelpFormatter
+    parser = subparsers.add_parser(
+        name, help=summary, description=description, epilog=epilog, formatter_class=keep_lines
+    )
+    parser.set_defaults(run=run)
+    return parser
 
 
 def add_loop(group: Any) -> None:

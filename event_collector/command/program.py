@@ -83,19 +83,14 @@ def _make_parser(arguments: Sequence[str]) -> CommandParser:
     return parser
 
 
-class _ShowVersion(argparse.Action):
+class _ShowVersion(argparse._VersionAction):
     """Prints the version and exits. The version is looked up only then, because the look-up is slow."""
 
-    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
-        help_text = "show program's version number and exit"
-        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help_text)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+    def __call__(self, *arguments: Any) -> None:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
-            text = version(DISTRIBUTION)
+            self.version = f"{PROGRAM} {version(DISTRIBUTION)}"
         except PackageNotFoundError:  # a source tree that was not installed
-            text = "(not installed)"
-        print(f"{PROGRAM} {text}")
-        parser.exit()
+            self.version = f"{PROGRAM} (not installed)"
+        super().__call__(*arguments)

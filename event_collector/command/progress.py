@@ -5,28 +5,24 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 BAR_INTERVAL = 0.1
 
 
 class ProgressCounts(NamedTuple):
-    """The progress of a run."""
+    """Finished events, those of them that failed, events per second, and the finished part of the total."""
 
     events: int
-    """Events that finished."""
     failed: int
-    """Of these, events that failed."""
     rate: float
-    """Events per second."""
-    done: int
-    """The finished part of the total, in the unit of the total."""
+    done: float
 
 
-class ProgressDisplay(Protocol):
-    """Displays the progress of a run."""
+class ProgressDisplay:
+    """Displays the progress of a run: this one nothing."""
 
-    interval: float
+    interval = 1.0
     """Seconds between two calls of `show()`."""
 
     def show(self, counts: ProgressCounts) -> None:
@@ -34,28 +30,14 @@ class ProgressDisplay(Protocol):
 
     def aside(self) -> AbstractContextManager[None]:
         """Return a context in which output may be written to the terminal."""
+        return contextlib.nullcontext()
 
     def close(self) -> None:
         """Leave the terminal as it was. Idempotent."""
 
 
-class _NoProgress:
-    interval = 1.0
-
-    def show(self, counts: ProgressCounts) -> None:
-        pass
-
-    def aside(self) -> AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-    def close(self) -> None:
-        pass
-
-
-class _ProgressLines(_NoProgress):
-    """Prints a line every `interval` seconds."""
-
-    def __init__(self, interval: float, total: int | None) -> None:
+class _ProgressLines(ProgressDisplay):
+    def __init__(self, interval: float, total: float | None) -> None:
         self.interval = interval
         self._total = total
 
@@ -65,10 +47,10 @@ class _ProgressLines(_NoProgress):
         print(text, file=sys.stderr, flush=True)
 
 
-class _ProgressBar:
+class _ProgressBar(ProgressDisplay):
     """A bar at the bottom of a terminal, erased at the end. With a total it shows the remaining time."""
 
-    def __init__(self, total: int | None) -> None:
+    def __init__(self, total: float | None) -> None:
         # rich is optional, and slow to import.
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -111,17 +93,13 @@ class _ProgressBar:
         self._bar.stop()
 
 
-def make_display(total: int | None, *, quiet: bool, interval: float) -> ProgressDisplay:
+def make_display(total: float | None, *, quiet: bool, interval: float) -> ProgressDisplay:
     """Return the display that suits standard error.
 
-    Args:
-        total: the value of `done` at the end, if known.
-        quiet: display nothing.
-        interval: seconds between two plain lines, and before the first.
-
+    `total` is the value of `done` at the end, if known; plain lines are printed every `interval` seconds.
     """
     if quiet:
-        return _NoProgress()
+        return ProgressDisplay()
     if sys.stderr.isatty() and importlib.util.find_spec("rich") is not None:
         return _ProgressBar(total)
     return _ProgressLines(interval, total)

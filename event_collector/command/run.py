@@ -7,17 +7,18 @@ import sys
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from event_collector.command import logs
 from event_collector.command.files import InputFile, OutputFile, take_standard_streams, write_all
-from event_collector.command.line_run import Acknowledgements, LineRun
+from event_collector.command.line_run import Acknowledgements, LineRun, end_tasks
 from event_collector.command.line_window import LineWindow
 from event_collector.command.ndjson import LineDecoder, LineEncoder, LineSplitter
 from event_collector.command.options import UsageError, loop_factory
 from event_collector.command.progress import make_display
-from event_collector.command.queue_run import QueueRun, RunOutput, Tally, drive
 from event_collector.command.run_options import LINES_IN_FLIGHT, MAX_ATTEMPTS, add_options
+from event_collector.command.tally import RunOutput, Tally
 from event_collector.command.target import DEFAULT_QUEUE_SIZE, find, make_queue
 from event_collector.handlers.collector import common_payload_type
 from event_collector.handlers.retry import Retry
@@ -29,25 +30,27 @@ from event_collector.values.errors import ConfigError, ExecutorLost, JournalErro
 from event_collector.values.json_values import UnknownType
 from event_collector.watching.tables import plural
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a run over lines does not import these
+    from event_collector.command.message_run import MessageRun
     from event_collector.sources.source import Source
 
 T = TypeVar("T")
+QueueRun: TypeAlias = "LineRun | MessageRun"
 
 LINES_ONLY = {
-    "FILE": "events come from one of them",
-    "--journal": "the broker keeps what is not finished",
-    "--fail-fast": "a message that fails is delivered again, perhaps elsewhere",
+    "input": ("FILE", "events come from one of them"),
+    "journal": ("--journal", "the broker keeps what is not finished"),
+    "fail_fast": ("--fail-fast", "a message that fails is delivered again, perhaps elsewhere"),
 }
-"""Options that cannot be combined with --source, and the reasons."""
+"""Options that cannot be combined with --source: attribute, name and reason."""
 
-MAX_BYTES = 32 * 1024 * 1024
-"""Bytes of input in flight, which bounds the memory when lines are long."""
+GRACE = 1.0  # seconds for writing the output of given-up events. A slower reader loses it
+MAX_BYTES = 32 * 1024 * 1024  # bytes of input in flight, which bounds the memory when lines are long
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the subcommand."""
-    add_options(subparsers).set_defaults(run=run)
+    add_options(subparsers, run)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -95,7 +98,7 @@ async def _process(options: argparse.Namespace, source: "InputFile | Source", fi
         _say(f"{events} of an earlier run first; the last line that it took was {window.last_number():,}")
     interruption.before_exit = lambda: _leave_at_once(run)
     try:
-        await drive(run, interruption, options.drain_timeout)
+        await _drive(run, interruption, options.drain_timeout)
     finally:
         run.output.progress.close()
         problem = await _shut_down(queue, acknowledgements)
@@ -125,10 +128,8 @@ async def _open(
         queue = await make_queue(found, options.target, {**vars(options), "journal": journal})
         decoder = LineDecoder(common_payload_type(queue.collectors.values()), options.max_line_bytes)
         await queue.init_queue()
-    except (ConfigError, JournalError, MonitorError, UnknownType) as exc:
+    except (ConfigError, JournalError, MonitorError, UnknownType, UsageError) as exc:
         raise UsageError(str(exc)) from None
-    except UsageError:
-        raise
     except Exception as exc:
         _say(f"the queue cannot start: {type(exc).__name__}: {exc}")
         return None
@@ -147,6 +148,49 @@ async def _unless_interrupted(interruption: Interruption, opening: Coroutine[Any
         await asyncio.wait({opened})
         return None
     return await opened
+
+
+async def _drive(run: QueueRun, interruption: Interruption, drain_timeout: float) -> None:
+    """Process the input to its end, or until there is a reason to stop.
+
+    After a signal nothing more is read, and events in flight have `drain_timeout` seconds to finish. Events that are
+    left then, or after any other early end, are given up, which ends the queue.
+    """
+    tally = run.output.tally
+    work = asyncio.create_task(run.process(), name="run")
+    signal = asyncio.create_task(interruption.wait(), name="signal")
+    ticker = asyncio.create_task(_show_progress(run), name="progress")
+    try:
+        await asyncio.wait({work, signal}, return_when=asyncio.FIRST_COMPLETED)
+        run.stop()
+        if not work.done():
+            await asyncio.wait({work}, timeout=drain_timeout)
+        if tally.reader_gone:
+            logs.silence()
+        if not work.done() or run.has_unfinished():
+            await _give_up(run.queue)
+            await asyncio.wait({work}, timeout=GRACE)
+    finally:
+        await end_tasks(work, signal, ticker)
+        tally.note_workers(run.queue)
+        tally.ended = monotonic()
+
+
+async def _show_progress(run: QueueRun) -> None:
+    output = run.output
+    while True:
+        await asyncio.sleep(output.progress.interval)
+        output.tally.note_workers(run.queue)
+        output.progress.show(output.tally.progress())
+
+
+async def _give_up(queue: CollectorQueue) -> None:
+    """End the queue at once: unfinished events end with QueueShutDown."""
+    end = asyncio.create_task(queue.shut_down_queue())
+    await asyncio.sleep(0)  # a task that is cancelled before its first step never takes it
+    end.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await end
 
 
 async def _shut_down(queue: CollectorQueue, acknowledgements: Acknowledgements | None) -> str | None:
@@ -173,7 +217,6 @@ def _make_run(
             queue, source, output, splitter=LineSplitter(options.max_line_bytes), decoder=decoder, window=window,
             fail_fast=options.fail_fast, acknowledgements=acknowledgements,
         )  # fmt: skip
-    # A run over lines does not import these.
     from event_collector.command.message_run import MessageRun
     from event_collector.sources.payloads import JsonPayloads
 
@@ -190,7 +233,6 @@ def _in_flight(options: argparse.Namespace) -> int:
 
 
 def _open_source(options: argparse.Namespace) -> "Source | None":
-    """Return the source of messages of --source; None without it."""
     if options.source is None:
         if options.until_empty or options.max_attempts:
             name = "--until-empty" if options.until_empty else "--max-attempts"
@@ -198,11 +240,10 @@ def _open_source(options: argparse.Namespace) -> "Source | None":
         return None
     from event_collector.sources.url import open_url
 
-    lines_only = {"FILE": options.input, "--journal": options.journal, "--fail-fast": options.fail_fast}
-    unsuitable = [name for name, value in lines_only.items() if value]
+    unsuitable = [entry for attribute, entry in LINES_ONLY.items() if getattr(options, attribute)]
     if unsuitable:
-        names = " and ".join(unsuitable)
-        raise UsageError(f"{names} cannot be combined with --source: {LINES_ONLY[unsuitable[0]]}")
+        names = " and ".join(name for name, _ in unsuitable)
+        raise UsageError(f"{names} cannot be combined with --source: {unsuitable[0][1]}")
     try:
         return open_url(_read_url(options.source))
     except ConfigError as exc:
@@ -224,7 +265,7 @@ def _report(run: QueueRun, interruption: Interruption, *, quiet: bool) -> None:
     if run.output.tally.complaint is not None:
         _say(run.output.tally.complaint)
     if interruption.received is not None:
-        _say(f"stopped by {interruption.received.name} {run.stopped()}")
+        _say(f"stopped by {interruption.received.name} {run.stopped(at_once=False)}")
     elif text := run.cut_short():
         _say(text)
     if not quiet:
@@ -237,7 +278,7 @@ def _leave_at_once(run: QueueRun) -> None:
     This runs in a signal handler, which may have interrupted a print(): it writes to the descriptor.
     """
     run.output.progress.close()
-    write_all(2, f"event-collector run: stopped at once {run.stopped_at_once()}\n".encode())
+    write_all(2, f"event-collector run: stopped at once {run.stopped(at_once=True)}\n".encode())
 
 
 def _say(text: str) -> None:

@@ -1,17 +1,16 @@
 """The options of `event-collector run`, and its help."""
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from event_collector.command.logs import LEVELS
 from event_collector.command.options import add_command, add_loop, add_progress_interval, count, duration
 
-LINES_IN_FLIGHT = 2000
-"""Default of --in-flight: enough for a thousand handlers that wait, and as many queued events."""
+LINES_IN_FLIGHT = 2000  # default of --in-flight: enough for a thousand handlers that wait, and as many queued events
 MAX_LINE_BYTES = 16 * 1024 * 1024
 DRAIN_TIMEOUT = 10.0
-MAX_ATTEMPTS = 5
-"""Default of --max-attempts."""
+MAX_ATTEMPTS = 5  # default of --max-attempts
 
 DESCRIPTION = """\
 Process newline-delimited JSON: each line of the input is the payload of one event, each event gives one line of
@@ -49,12 +48,10 @@ examples:
 """
 
 
-def add_options(subparsers: "argparse._SubParsersAction[Any]") -> Any:
-    """Add the parser of the subcommand and return it."""
-    parser = add_command(
-        subparsers, "run", help="process newline-delimited JSON with a handler, a collector or a queue",
-        description=DESCRIPTION, epilog=EPILOG,
-    )  # fmt: skip
+def add_options(subparsers: "argparse._SubParsersAction[Any]", run: Callable[[argparse.Namespace], int]) -> None:
+    """Add the parser of the subcommand, which `run` executes."""
+    summary = "process newline-delimited JSON with a handler, a collector or a queue"
+    parser = add_command(subparsers, "run", run, summary, DESCRIPTION, EPILOG)
     parser.add_argument("target", metavar="MODULE:OBJECT", help="what processes the events")
     parser.add_argument("input", metavar="FILE", nargs="?", help="the input; '-', the default, is standard input")
     parser.last_operand = "input"
@@ -65,65 +62,54 @@ def add_options(subparsers: "argparse._SubParsersAction[Any]") -> Any:
     _add_streams(parser.add_argument_group("input and output"))
     _add_source(parser.add_argument_group("messages of a broker, in place of lines"))
     _add_program(parser.add_argument_group("the program"))
-    return parser
 
 
 def _add_handlers(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
+    add = group.add_argument
+    add(
         "--mode", choices=("auto", "coroutine", "thread", "process", "adaptive"),
         help="where the handler runs; auto, the default: on the event loop if it is `async def`, else in worker "
         "processes; adaptive: on the event loop or in worker processes, depending on how long its events take",
     )  # fmt: skip
-    group.add_argument(
+    add(
         "--dask", metavar="ADDRESS",
         help="run in the workers of the Dask cluster whose scheduler has this address, such as tcp://host:8786; the "
         "workers need event_collector and MODULE",
     )  # fmt: skip
-    group.add_argument(
-        "--timeout", metavar="SECONDS", type=duration, help="time limit of one event (default: no limit)"
-    )
+    add("--timeout", metavar="SECONDS", type=duration, help="time limit of one event (default: no limit)")
 
 
 def _add_queue(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--consumers", metavar="N", type=count, help="at most N events in handlers")
-    group.add_argument(
-        "--workers", metavar="N", type=count, help="at most N worker processes (default: the CPUs granted)"
-    )
-    group.add_argument("--min-workers", metavar="N", type=count, help="at least N worker processes")
-    group.add_argument(
-        "--start-method", choices=("forkserver", "spawn", "fork"), help="how worker processes are started"
-    )
-    group.add_argument(
-        "--queue-size", metavar="N", type=count, help="at most N events that wait for a handler (default: 1000)"
-    )
-    group.add_argument(
+    add = group.add_argument
+    add("--consumers", metavar="N", type=count, help="at most N events in handlers")
+    add("--workers", metavar="N", type=count, help="at most N worker processes (default: the CPUs granted)")
+    add("--min-workers", metavar="N", type=count, help="at least N worker processes")
+    add("--start-method", choices=("forkserver", "spawn", "fork"), help="how worker processes are started")
+    add("--queue-size", metavar="N", type=count, help="at most N events that wait for a handler (default: 1000)")
+    add(
         "--journal", metavar="PATH",
         help="a file that keeps the lines that were read and are not yet written; the lines that an earlier run left "
         "there are processed first",
     )  # fmt: skip
-    group.add_argument(
+    add(
         "--monitor", metavar="PATH",
         help="create a Unix socket through which `event-collector top` and `check` can watch the run",
     )  # fmt: skip
 
 
 def _add_streams(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--unordered", action="store_true",
-        help="write results as events finish, not in the order of the input",
-    )  # fmt: skip
-    group.add_argument(
+    add = group.add_argument
+    add("--unordered", action="store_true", help="write results as events finish, not in the order of the input")
+    add(
         "--fail-fast", action="store_true",
         help="stop at the first failed event: its line is the last of the output, and events in flight are given up",
     )  # fmt: skip
-    group.add_argument(
-        "--traceback", action="store_true", help="include the traceback of a handler's exception in its error"
-    )
-    group.add_argument(
+    add("--traceback", action="store_true", help="include the traceback of a handler's exception in its error")
+    add(
         "--max-line-bytes", metavar="N", type=count, default=MAX_LINE_BYTES,
         help="a longer line is an error (default: %(default)s)",
     )  # fmt: skip
-    group.add_argument(
+    add(
         "--in-flight", metavar="N", type=count,
         help="at most N lines that are read and not yet written, which bounds the memory "
         f"(default: {LINES_IN_FLIGHT}, or --consumers plus --queue-size if that is more)",
@@ -131,19 +117,18 @@ def _add_streams(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_source(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
+    add = group.add_argument
+    add(
         "--source", metavar="URL",
         help="nats://HOST:PORT/STREAM, or redis://HOST:PORT/STREAM: each message is the payload of an event, and is "
         "acknowledged when its line of output is written; any number of these commands share a stream. @PATH reads "
         "the URL from a file",
     )  # fmt: skip
-    group.add_argument(
+    add(
         "--max-attempts", metavar="N", type=count,
         help=f"deliveries of a message that fails, before it becomes a dead letter (default: {MAX_ATTEMPTS})",
     )  # fmt: skip
-    group.add_argument(
-        "--until-empty", action="store_true", help="end when no more messages come (default: run until a signal)"
-    )
+    add("--until-empty", action="store_true", help="end when no more messages come (default: run until a signal)")
 
 
 def _add_program(group: argparse._ArgumentGroup) -> None:

@@ -14,12 +14,10 @@ from event_collector.handlers.collector import Collector
 from event_collector.queue import CollectorQueue
 from event_collector.values.errors import ConfigError
 
+# Options that a Collector and a CollectorQueue have as parameters.
 HANDLER_OPTIONS = ("mode", "dask", "timeout")
-"""Options that a Collector has as parameters."""
 QUEUE_OPTIONS = ("consumers", "queue_size", "workers", "min_workers", "start_method", "journal", "monitor")
-"""Options that a CollectorQueue has as parameters."""
-DEFAULT_QUEUE_SIZE = 1000
-"""Events that may wait for a handler: enough to keep handlers busy, few enough to bound memory."""
+DEFAULT_QUEUE_SIZE = 1000  # events that may wait for a handler: keeps handlers busy, and bounds memory
 
 
 def find(reference: str) -> Any:
@@ -27,11 +25,7 @@ def find(reference: str) -> Any:
 
     MODULE is a name as in `import`, also looked up in the current directory, or the path of a .py file, which is
     imported under the name it has in its package. The folder goes to the front of `sys.path`, which worker processes
-    inherit.
-
-    Raises:
-        UsageError: the module or object does not exist, or its import fails.
-
+    inherit. Raises UsageError if the module or object does not exist, or its import fails.
     """
     place, colon, path = reference.rpartition(":")
     if not (place and colon and path):
@@ -40,7 +34,8 @@ def find(reference: str) -> Any:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     found = _import(module)
-    if place.endswith(".py") and not _is_file_of(found, Path(place)):
+    origin = getattr(found, "__file__", None)
+    if place.endswith(".py") and (origin is None or Path(origin).resolve() != Path(place).resolve()):
         raise UsageError(f"{place} cannot be imported: another module is called {module!r} already, {found!r}")
     for name in path.split("."):
         try:
@@ -53,16 +48,12 @@ def find(reference: str) -> Any:
 async def make_queue(found: Any, reference: str, options: Mapping[str, Any]) -> CollectorQueue:
     """Return the queue of a handler, a Collector, several, a CollectorQueue, or a function that returns one.
 
-    Args:
-        found: the target; a function without parameters is called, and awaited if it is asynchronous.
-        reference: MODULE:OBJECT, for the key of the collector and for errors.
-        options: values of HANDLER_OPTIONS and QUEUE_OPTIONS, None where not given (`journal` is a Journal, `dask` an
-            executor), and `drain_timeout`.
+    A function without parameters is called, and awaited if it is asynchronous. `reference` is MODULE:OBJECT, for the
+    key of the collector and for errors. `options` are HANDLER_OPTIONS and QUEUE_OPTIONS, None where not given
+    (`journal` is a Journal, `dask` an executor), and `drain_timeout`.
 
-    Raises:
-        UsageError: the target is none of these, or has an option as a parameter of its own.
-        ConfigError: the library refuses it.
-
+    Raises UsageError if the target is none of these, or has an option as a parameter of its own, and ConfigError if
+    the library refuses it.
     """
     if _is_factory(found):
         found = await _call(found, reference)
@@ -84,13 +75,7 @@ async def make_queue(found: Any, reference: str, options: Mapping[str, Any]) -> 
 
 
 async def collector_of(found: Any, reference: str) -> Collector:
-    """Return the one collector of what `make_queue()` takes.
-
-    Raises:
-        UsageError: the target is none of these, or has several collectors.
-        ConfigError: the library refuses it.
-
-    """
+    """Return the one collector of what `make_queue()` takes; raises as it does, and UsageError if it has several."""
     nothing = dict.fromkeys((*HANDLER_OPTIONS, *QUEUE_OPTIONS))
     queue = await make_queue(found, reference, {**nothing, "drain_timeout": 0.0})
     collectors = list(queue.collectors.values())
@@ -128,11 +113,9 @@ def _locate(place: str) -> tuple[str, Path]:
 def _import(module: str) -> Any:
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError as exc:
-        if exc.name is not None and (module == exc.name or module.startswith(f"{exc.name}.")):
-            raise UsageError(f"there is no module {module!r} here or on the Python path") from None
-        raise UsageError(_failed(f"importing {module!r}", exc)) from None
     except Exception as exc:
+        if isinstance(exc, ModuleNotFoundError) and f"{module}.".startswith(f"{exc.name}."):
+            raise UsageError(f"there is no module {module!r} here or on the Python path") from None
         raise UsageError(_failed(f"importing {module!r}", exc)) from None
 
 
@@ -143,11 +126,6 @@ def _failed(doing: str, exc: Exception) -> str:
     if not user_frames or isinstance(exc, SyntaxError):
         return text
     return f"{text} ({os.path.relpath(user_frames[-1].filename)}, line {user_frames[-1].lineno})"
-
-
-def _is_file_of(module: Any, file: Path) -> bool:
-    origin = getattr(module, "__file__", None)
-    return origin is not None and Path(origin).resolve() == file.resolve()
 
 
 async def _call(factory: Callable[[], Any], reference: str) -> Any:
@@ -162,18 +140,13 @@ async def _call(factory: Callable[[], Any], reference: str) -> Any:
 
 def _is_factory(found: Any) -> bool:
     """Return whether the target is a function that returns a target: callable without arguments, and no handler."""
-    return (
-        callable(found)
-        and not isinstance(found, (Collector, CollectorQueue))
-        and not _accepts(found, 2)
-        and _accepts(found, 0)
-    )
+    return not isinstance(found, (Collector, CollectorQueue)) and _accepts(found, 0) and not _accepts(found, 2)
 
 
 def _accepts(function: Callable[..., Any], arguments: int) -> bool:
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # a built-in function without a signature
+    except (TypeError, ValueError):  # not callable, or a built-in function without a signature
         return arguments == 2
     try:
         signature.bind(*range(arguments))

@@ -6,10 +6,10 @@ import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from time import monotonic
-from typing import Any, Final, NamedTuple, NoReturn, Protocol
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 import msgspec
 
@@ -21,19 +21,18 @@ from event_collector.watching.snapshot import Snapshot
 from event_collector.watching.tables import UNKNOWN, columns, printable, text_of
 
 CONNECT_TIMEOUT: Final = 5.0
-ONCE_TIMEOUT: Final = 15.0
-"""Seconds to wait for two snapshots; only the second one has rates."""
-REFRESH: Final = 1.0
-"""Seconds between two drawings of the screen, with or without a new snapshot."""
+ONCE_TIMEOUT: Final = 15.0  # seconds to wait for two snapshots; only the second one has rates
+REFRESH: Final = 1.0  # seconds between two drawings of the screen, with or without a new snapshot
 
 PLAIN: Final = ""
 HEAD: Final = "bold"
 WARNING: Final = "bold red"
 
-DECISIONS: Final = 5
-"""Decisions that are shown, the last ones."""
-SILENCE: Final = 3.0
-"""Seconds without a snapshot after which the page warns."""
+DECISIONS: Final = 5  # decisions that are shown, the last ones
+SILENCE: Final = 3.0  # seconds without a snapshot after which the page warns
+
+Display: TypeAlias = Callable[[Snapshot, float], None]
+"""Displays the last snapshot, which came so many seconds ago."""
 
 DESCRIPTION = """\
 Show a running queue: events, collectors, worker processes, and the last scaling decisions. The queue was made with
@@ -53,11 +52,10 @@ examples:
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the subcommand."""
-    parser = add_command(subparsers, "top", help="show a running queue, live", description=DESCRIPTION, epilog=EPILOG)
+    parser = add_command(subparsers, "top", run, "show a running queue, live", DESCRIPTION, EPILOG)
     add_path(parser)
     parser.add_argument("--once", action="store_true", help="show the queue once, and exit")
     parser.add_argument("--json", action="store_true", help="write a line of JSON for each snapshot")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -88,13 +86,6 @@ def _say(text: str) -> None:
     print(f"event-collector top: {text}", file=sys.stderr)
 
 
-class SnapshotDisplay(Protocol):
-    """Displays snapshots."""
-
-    def show(self, snapshot: Snapshot, silence: float) -> None:
-        """Display the last snapshot, which came `silence` seconds ago."""
-
-
 class _PlainDisplay:
     """Prints each new snapshot, as a line of JSON or as a page of text."""
 
@@ -102,7 +93,7 @@ class _PlainDisplay:
         self._as_json = as_json
         self._last: Snapshot | None = None
 
-    def show(self, snapshot: Snapshot, silence: float) -> None:
+    def __call__(self, snapshot: Snapshot, _silence: float) -> None:
         if snapshot is self._last:
             return
         is_first, self._last = self._last is None, snapshot
@@ -112,44 +103,33 @@ class _PlainDisplay:
             print(*([] if is_first else [""]), *(line.text for line in page(snapshot)), sep="\n", flush=True)
 
 
-class _ScreenDisplay:
-    """Fills the terminal, and restores it at the end."""
-
-    def __init__(self) -> None:
-        # rich is optional, and slow to import.
-        from rich.live import Live
-
-        self.live = Live(screen=True, auto_refresh=False, vertical_overflow="ellipsis")
-
-    def show(self, snapshot: Snapshot, silence: float) -> None:
-        from rich.text import Text
-
-        lines = [Text(line.text, line.style) for line in page(snapshot, silence)]
-        self.live.update(Text("\n", no_wrap=True, overflow="ellipsis").join(lines), refresh=True)
-
-
 @contextlib.contextmanager
-def _display(options: argparse.Namespace) -> Iterator[SnapshotDisplay]:
-    """Yield the display that suits standard output, and restore the terminal."""
+def _screen_display() -> Iterator[Display]:
+    """Fill the terminal, and restore it at the end."""
+    # rich is optional, and slow to import.
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(screen=True, auto_refresh=False, vertical_overflow="ellipsis") as live:
+
+        def show(snapshot: Snapshot, silence: float) -> None:
+            lines = [Text(line.text, line.style) for line in page(snapshot, silence)]
+            live.update(Text("\n", no_wrap=True, overflow="ellipsis").join(lines), refresh=True)
+
+        yield show
+
+
+def _display(options: argparse.Namespace) -> contextlib.AbstractContextManager[Display]:
     is_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
-    if options.json or options.once or not is_terminal:
-        yield _PlainDisplay(as_json=options.json)
-    elif importlib.util.find_spec("rich") is None:
+    if is_terminal and not (options.json or options.once):
+        if importlib.util.find_spec("rich") is not None:
+            return _screen_display()
         _say(f"the full-screen display needs rich: {install_line('top')}")
-        yield _PlainDisplay(as_json=False)
-    else:
-        screen = _ScreenDisplay()
-        with screen.live:
-            yield screen
+    return contextlib.nullcontext(_PlainDisplay(as_json=options.json))
 
 
-def _show_once(client: MonitorClient, display: SnapshotDisplay) -> None:
-    """Show one snapshot, if possible one with rates.
-
-    Raises:
-        Unreachable: no snapshot came in time.
-
-    """
+def _show_once(client: MonitorClient, display: Display) -> None:
+    """Show one snapshot, if possible one with rates; raises Unreachable if none came in time."""
     deadline, last = monotonic() + ONCE_TIMEOUT, None
     while last is None or last.elapsed is None:
         try:
@@ -163,10 +143,10 @@ def _show_once(client: MonitorClient, display: SnapshotDisplay) -> None:
         raise Unreachable(
             f"no answer within {ONCE_TIMEOUT:g} s: the event loop of the queue is blocked, or the program is stopped"
         )
-    display.show(last, 0.0)
+    display(last, 0.0)
 
 
-def _follow(client: MonitorClient, display: SnapshotDisplay) -> str:
+def _follow(client: MonitorClient, display: Display) -> str:
     """Show snapshots until the connection is closed; return the reason."""
     last: Snapshot | None = None
     came = monotonic()
@@ -178,7 +158,7 @@ def _follow(client: MonitorClient, display: SnapshotDisplay) -> str:
         if snapshot is not None:
             last, came = snapshot, monotonic()
         if last is not None:
-            display.show(last, monotonic() - came)
+            display(last, monotonic() - came)
 
 
 def _describe_end(last: Snapshot | None) -> str:

@@ -1,54 +1,39 @@
-"""One run of a queue, of lines or of messages: its counts, its output, and its orderly end."""
+"""The tally of one run of a queue, and its output: lines of results beside the progress display."""
 
-import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from time import monotonic
-from typing import Protocol
 
-from event_collector.command import logs
 from event_collector.command.files import OutputFile
 from event_collector.command.ndjson import LineEncoder
 from event_collector.command.progress import ProgressCounts, ProgressDisplay
 from event_collector.events.event import CollectorEvent
 from event_collector.handlers.collector import ADAPTIVE, PROCESS
-from event_collector.life.interruption import Interruption
 from event_collector.queue import CollectorQueue
 from event_collector.watching.tables import plural
 
 NANOSECONDS = 1e9
-GRACE = 1.0
-"""Seconds for writing the output of given-up events. A slower reader loses it."""
-NAMED_RANGES = 8
-"""Ranges of line numbers that are named; the lines of further ranges are only counted."""
+NAMED_RANGES = 8  # ranges of line numbers that are named; the lines of further ranges are only counted
 
 
 @dataclass
 class Tally:
     """Counts of one run, and how it ended. The intake writes `read`, the output the other counts."""
 
-    read: int = 0
-    """Number of the last line that was taken in."""
+    read: int = 0  # number of the last line that was taken in
     succeeded: int = 0
     failed: int = 0
-    given_up: list[int] = field(default_factory=list)
-    """Numbers of the lines whose events the queue gave up; their output says so."""
-    unwritten: list[int] = field(default_factory=list)
-    """Numbers of the lines that were read and have no output."""
-    bytes_done: int = 0
-    """Bytes of input whose output is written."""
-    in_handlers: float = 0.0
-    """Seconds that events spent in handlers, in total."""
-    workers: int = 0
-    """Peak number of worker processes."""
+    given_up: list[int] = field(default_factory=list)  # numbers of lines that the queue gave up; their output says so
+    unwritten: list[int] = field(default_factory=list)  # numbers of the lines that were read and have no output
+    bytes_done: int = 0  # bytes of input whose output is written
+    in_handlers: float = 0.0  # seconds that events spent in handlers, in total
+    workers: int = 0  # peak number of worker processes
     began: float = field(default_factory=monotonic)
     ended: float | None = None
-    reader_gone: bool = False
-    """Whether the run ended because the reader of the output has closed the pipe."""
-    complaint: str | None = None
-    """The first failure of the input, the output or the queue, as opposed to that of an event."""
+    reader_gone: bool = False  # whether the run ended because the reader of the output has closed the pipe
+    complaint: str | None = None  # the first failure of the input, the output or the queue, not that of an event
 
     def count(self, *, failed: bool) -> None:
         """Count an event that finished."""
@@ -144,83 +129,3 @@ class RunOutput:
         """Write lines; raises OSError, or BrokenPipeError if the reader has closed the pipe."""
         with self.progress.aside() if self._file.is_terminal else contextlib.nullcontext():
             await self._file.write(data)
-
-
-class QueueRun(Protocol):
-    """A run of a queue over some kind of input."""
-
-    queue: CollectorQueue
-    output: RunOutput
-
-    async def process(self) -> None:
-        """Process the input to its end, or until `stop()` and what was read by then is finished."""
-
-    def stop(self) -> None:
-        """Take in nothing more."""
-
-    def has_unfinished(self) -> bool:
-        """Return whether input was taken in and is not finished."""
-
-    def stopped(self) -> str:
-        """Return a text that says where a signal has stopped the run."""
-
-    def stopped_at_once(self) -> str:
-        """Return the same for the second signal. Called in a signal handler."""
-
-    def cut_short(self) -> str:
-        """Return a text that says why the run ended early without a signal; empty if it did not."""
-
-    def summary(self) -> str:
-        """Return the summary of the run."""
-
-
-async def drive(run: QueueRun, interruption: Interruption, drain_timeout: float) -> None:
-    """Process the input to its end, or until there is a reason to stop.
-
-    After a signal nothing more is read, and events in flight have `drain_timeout` seconds to finish. Events that are
-    left then, or after any other early end, are given up, which ends the queue.
-    """
-    tally = run.output.tally
-    work = asyncio.create_task(run.process(), name="run")
-    signal = asyncio.create_task(interruption.wait(), name="signal")
-    ticker = asyncio.create_task(_show_progress(run), name="progress")
-    try:
-        await asyncio.wait({work, signal}, return_when=asyncio.FIRST_COMPLETED)
-        run.stop()
-        if not work.done():
-            await asyncio.wait({work}, timeout=drain_timeout)
-        if tally.reader_gone:
-            logs.silence()
-        if not work.done() or run.has_unfinished():
-            await _give_up(run.queue)
-            await asyncio.wait({work}, timeout=GRACE)
-    finally:
-        await end_tasks(work, signal, ticker)
-        tally.note_workers(run.queue)
-        tally.ended = monotonic()
-
-
-async def _show_progress(run: QueueRun) -> None:
-    output = run.output
-    while True:
-        await asyncio.sleep(output.progress.interval)
-        output.tally.note_workers(run.queue)
-        output.progress.show(output.tally.progress())
-
-
-async def _give_up(queue: CollectorQueue) -> None:
-    """End the queue at once: unfinished events end with QueueShutDown."""
-    end = asyncio.create_task(queue.shut_down_queue())
-    await asyncio.sleep(0)  # a task that is cancelled before its first step never takes it
-    end.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await end
-
-
-async def end_tasks(*tasks: "asyncio.Task[None]") -> None:
-    """Cancel the tasks and wait for them; raise the first error that one of them ended with."""
-    for task in tasks:
-        task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(outcome, Exception):
-            raise outcome

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from event_collector.command.queue_run import name_lines
+from event_collector.command.tally import name_lines
 
 
 @pytest.mark.parametrize(
