@@ -43,12 +43,7 @@ _decode_body: Final[Callable[[bytes], _Body]] = msgspec.msgpack.Decoder(_Body).d
 
 
 def decode_untyped(event: StoredEvent) -> Payload[Any]:
-    """Return the payload of an event with its value as plain msgpack data.
-
-    Raises:
-        Exception: the body is damaged.
-
-    """
+    """Return the payload of an event with its value as plain msgpack data. Raises an Exception if it is damaged."""
     return _payload_of(event.body, msgspec.msgpack.decode)
 
 
@@ -61,11 +56,7 @@ def _payload_of(data: bytes, decode: Callable[[Any], Any]) -> Payload[Any]:
 
 
 class JournalCodec:
-    """Encodes and decodes payloads.
-
-    Args:
-        types: types of values besides plain data.
-        max_bytes: upper bound of the length of an encoded payload.
+    """Encodes payloads of plain data and of `types`, at most `max_bytes` long, and decodes them.
 
     Raises:
         ConfigError: msgspec cannot decode one of the types.
@@ -142,13 +133,12 @@ class JournalCodec:
         try:
             return _payload_of(event.body, partial(_decode_first, decoders))
         except Exception as exc:  # validation code of the type may raise anything
-            raise PayloadTypeError(
-                f"event {event.id} does not decode as {event.schema} any more: {text_of(exc)}"
-            ) from exc
+            text = f"event {event.id} does not decode as {event.schema} any more: {text_of(exc)}"
+            raise PayloadTypeError(text) from exc
 
 
 def _decode_first(decoders: list[Callable[[Any], Any]], raw: msgspec.Raw) -> Any:
-    """Return the value of the first decoder that fits; the error of the last one is raised if none does."""
+    """Return the value of the first decoder that fits; raise the error of the last one if none does."""
     for decode in decoders[:-1]:
         try:
             return decode(raw)

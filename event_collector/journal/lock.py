@@ -27,9 +27,6 @@ _guard: Final = threading.Lock()
 class JournalLock:
     """The exclusive right to write to one journal, acquired at once.
 
-    Args:
-        path: of the journal.
-
     Raises:
         JournalError: another process, or another queue of this one, holds the lock, or its file cannot be written.
 

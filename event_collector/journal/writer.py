@@ -15,9 +15,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
-from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
-from event_collector.journal.stored_event import StoredEvent
+from event_collector.journal.stored_event import Changes, StoredEvent
 from event_collector.values.errors import JournalError
 
 T = TypeVar("T")
@@ -44,13 +43,10 @@ class _WriteBatch:
 
 
 class Writer:
-    """Writes one journal.
+    """Writes one journal, which `open_file` opens in the thread.
 
-    Args:
-        open_file: opens the file; called in the thread.
-        on_trouble: called with the error when writing begins to fail, and with None when it succeeds again; its second
-            argument is the number of events that could not be written in between.
-
+    `on_trouble` is called with the error when writing begins to fail, and with None when it succeeds again; its second
+    argument is the number of events that could not be written in between.
     """
 
     def __init__(
@@ -78,12 +74,7 @@ class Writer:
     # In the event loop
 
     async def open(self) -> None:
-        """Start the thread and open the file.
-
-        Raises:
-            JournalError: the file cannot be opened.
-
-        """
+        """Start the thread and open the file. Raises JournalError if it cannot be opened."""
         self._thread.start()
         try:
             await asyncio.shield(self._run(self._open))
@@ -119,11 +110,8 @@ class Writer:
 
     async def _close(self) -> None:
         await self._wait_idle()
-        if self._batch.changes:
-            self._hand_over()
-            await self._wait_idle()
-        if self._due is not None:
-            self._due.cancel()
+        self._hand_over()
+        await self._wait_idle()
         closed = self._run(self._close_file)
         self._jobs.put(None)
         await closed

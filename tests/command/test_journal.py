@@ -10,10 +10,9 @@ import pytest
 
 from event_collector import Payload
 from event_collector.handlers.attempt import Attempt
-from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal_codec import JournalCodec
-from event_collector.journal.stored_event import StoredEvent, StoredLetter, StoredProgress
+from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter, StoredProgress
 
 BOUND = 30.0
 TRACE = "Traceback (most recent call last)"

@@ -13,10 +13,9 @@ import pytest
 
 from event_collector import JournalError
 from event_collector.handlers.attempt import Attempt
-from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.running_page import SIZE, SLOTS, RunningPage
-from event_collector.journal.stored_event import StoredEvent, StoredLetter, StoredProgress
+from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter, StoredProgress
 
 
 @pytest.fixture
