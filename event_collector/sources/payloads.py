@@ -15,11 +15,7 @@ class MessageTooLong(ValueError):
 
 
 class JsonPayloads:
-    """Decodes messages whose data is JSON into payloads.
-
-    Args:
-        collectors: the collectors, whose common payload type the values must have.
-        max_bytes: limit of the data of a message.
+    """Decodes messages whose data is JSON, of at most `max_bytes`, into the common payload type of the collectors.
 
     Raises:
         UnknownType: JSON cannot be decoded into the type.

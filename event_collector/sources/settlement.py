@@ -3,10 +3,10 @@
 from collections.abc import Container
 from enum import Enum
 from math import inf
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from event_collector.handlers.attempt import Attempt
-from event_collector.handlers.retry import EXHAUSTED, Retry, decide
+from event_collector.handlers.retry import EXHAUSTED, Retry, Verdict, decide
 from event_collector.remote.remote_exceptions import error_text
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error, ResultList
@@ -60,17 +60,13 @@ def settle(
         return Settlement(Fate.ACKNOWLEDGED)
     if any(isinstance(error.err, QueueShutDown) for error in errors):
         return Settlement(Fate.RELEASED)
+    attempt = Attempt(deliveries)
     verdicts = [
-        (EXHAUSTED, 0.0) if error.key in retried_here else _decide(error, deliveries, policy, chance)
+        Verdict(0.0, EXHAUSTED) if error.key in retried_here
+        else decide(policy, attempt, error.err, chance=chance, left=inf)
         for error in errors
-    ]
-    waits = [delay for reason, delay in verdicts if reason is None]
-    if waits:
-        failed = next(error for error, (reason, _) in zip(errors, verdicts, strict=True) if reason is None)
-        return Settlement(Fate.RETRIED, max(waits), error=error_text(failed.err))
-    return Settlement(Fate.BURIED, reason=str(verdicts[0][0]), error=error_text(errors[0].err))
-
-
-def _decide(error: Error[Any], deliveries: int, policy: Retry, chance: float) -> tuple[str | None, float]:
-    verdict = decide(policy, Attempt(deliveries), error.err, chance=chance, left=inf)
-    return verdict.reason, verdict.delay
+    ]  # fmt: skip
+    retried = [(error, delay) for error, (delay, reason) in zip(errors, verdicts, strict=True) if reason is None]
+    if retried:
+        return Settlement(Fate.RETRIED, max(delay for _, delay in retried), error=error_text(retried[0][0].err))
+    return Settlement(Fate.BURIED, reason=str(verdicts[0].reason), error=error_text(errors[0].err))
