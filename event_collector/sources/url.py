@@ -31,9 +31,8 @@ def open_url(url: str) -> Source:
         raise ConfigError(f"the URL of the source cannot be read: {exc}") from None
     stream = unquote(parts.path.lstrip("/"))
     if parts.scheme not in ("nats", "tls", "redis", "rediss") or not parts.netloc or not stream:
-        raise ConfigError(
-            f"{_without_password(parts)!r} is no source: it is nats://host:port/STREAM or redis://host:port/STREAM"
-        )
+        url = _without_password(parts)
+        raise ConfigError(f"{url!r} is no source: it is nats://host:port/STREAM or redis://host:port/STREAM")
     if parts.scheme in ("nats", "tls"):
         return _jetstream(parts, stream, _parameters(parts, JETSTREAM))
     return _redis(parts, stream, _parameters(parts, REDIS))
@@ -45,9 +44,8 @@ def _jetstream(parts: SplitResult, stream: str, parameters: dict[str, Any]) -> S
     login, at, hosts = parts.netloc.rpartition("@")
     servers = [f"{parts.scheme}://{login}{at}{host}" for host in hosts.split(",")]
     credentials = parameters.pop("credentials", None)
-    return JetStreamSource(
-        servers, stream, options={"user_credentials": credentials} if credentials else None, **parameters
-    )
+    options = {"user_credentials": credentials} if credentials else None
+    return JetStreamSource(servers, stream, options=options, **parameters)
 
 
 def _redis(parts: SplitResult, stream: str, parameters: dict[str, Any]) -> Source:
@@ -58,7 +56,6 @@ def _redis(parts: SplitResult, stream: str, parameters: dict[str, Any]) -> Sourc
 
 
 def _parameters(parts: SplitResult, known: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
-    """Return the parameters of a URL, converted to their types."""
     parameters = {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name not in known:
