@@ -56,9 +56,7 @@ _ADVANCE = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'event'"
 class JournalFile:
     """An open journal; `read_only` opens it without the lock.
 
-    Raises:
-        JournalError: the file cannot be used; the message says why and what to do. The file was not changed.
-
+    Raises JournalError if the file cannot be used; the message says why and what to do, and the file was not changed.
     """
 
     def __init__(self, path: str, *, create: bool = True, synchronous: str = "full", read_only: bool = False) -> None:
@@ -147,12 +145,7 @@ class JournalFile:
     # Writing
 
     def apply(self, changes: Changes) -> None:
-        """Write all changes in one transaction, which is durable when this returns.
-
-        Raises:
-            JournalError: none of the changes was written.
-
-        """
+        """Write all changes durably, in one transaction. Raises JournalError if none was written."""
         with self._transaction() as db:
             _apply(db, changes)
 
@@ -188,8 +181,7 @@ class JournalFile:
         try:
             free = int(self.db.execute("PRAGMA freelist_count").fetchone()[0])
             if free > (0 if completely else FREE_PAGES):
-                # execute() would return one page only.
-                self.db.executescript("PRAGMA incremental_vacuum")
+                self.db.executescript("PRAGMA incremental_vacuum")  # execute() would return one page only
             if completely:
                 self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error:
@@ -283,10 +275,8 @@ def _check_identity(path: str) -> None:
 
 def _connect(path: str, mode: str) -> sqlite3.Connection:
     """Connect to an existing database in mode "ro" or "rw"; one thread at a time uses the connection."""
-    db = sqlite3.connect(
-        f"file:{quote(os.path.abspath(path))}?mode={mode}",
-        uri=True, isolation_level=None, check_same_thread=False, timeout=5.0,
-    )  # fmt: skip
+    uri = f"file:{quote(os.path.abspath(path))}?mode={mode}"
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
     # A flipped bit must not make reading fail: the checksum of the event reports it.
     db.text_factory = lambda data: data.decode(errors="replace")
     return db

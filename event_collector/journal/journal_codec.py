@@ -58,9 +58,7 @@ def _payload_of(data: bytes, decode: Callable[[Any], Any]) -> Payload[Any]:
 class JournalCodec:
     """Encodes payloads of plain data and of `types`, at most `max_bytes` long, and decodes them.
 
-    Raises:
-        ConfigError: msgspec cannot decode one of the types.
-
+    Raises ConfigError if msgspec cannot decode one of the types.
     """
 
     def __init__(self, types: Iterable[Any], max_bytes: int) -> None:
@@ -88,9 +86,7 @@ class JournalCodec:
     def encode(self, payload: Payload[Any]) -> tuple[str, bytes]:
         """Return the schema and the bytes of a payload.
 
-        Raises:
-            EncodeError: the value cannot be encoded, could not be decoded again, or is too long.
-
+        Raises EncodeError if the value cannot be encoded, could not be decoded again, or is too long.
         """
         value = payload.value
         schema = self._schemas.get(type(value))
@@ -119,17 +115,14 @@ class JournalCodec:
     def decode(self, event: StoredEvent) -> Payload[Any]:
         """Return the payload of an event.
 
-        Raises:
-            PayloadTypeError: the event is damaged, or no type fits it any more; the message says why.
-
+        Raises PayloadTypeError if the event is damaged, or no type fits it any more; the message says why.
         """
         if not event.is_sound:
             raise PayloadTypeError(f"event {event.id} is damaged in the journal: its checksum is wrong")
         decoders = self._decoders.get(event.schema)
         if decoders is None:
-            raise PayloadTypeError(
-                f"event {event.id} is a {event.schema}, which no collector names any more: it cannot be decoded"
-            )
+            text = f"event {event.id} is a {event.schema}, which no collector names any more: it cannot be decoded"
+            raise PayloadTypeError(text)
         try:
             return _payload_of(event.body, partial(_decode_first, decoders))
         except Exception as exc:  # validation code of the type may raise anything

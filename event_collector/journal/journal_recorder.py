@@ -35,9 +35,7 @@ LISTED: Final = 20
 class JournalRecorder:
     """The Recorder of one queue with a journal; see `event_collector.events.recorder`.
 
-    Raises:
-        ConfigError: the payload type of a collector, or one of the journal's types, cannot be stored.
-
+    Raises ConfigError if the payload type of a collector, or one of the journal's types, cannot be stored.
     """
 
     def __init__(self, journal: Journal, collectors: Mapping[str, Collector], log: Any) -> None:
@@ -159,10 +157,7 @@ class JournalRecorder:
     def accept(self, event: CollectorEvent) -> "asyncio.Future[None]":
         """Write the event; the future is done when it is in the file.
 
-        Raises:
-            EncodeError: the payload cannot be stored.
-            JournalError: the journal is not open.
-
+        Raises EncodeError if the payload cannot be stored, and JournalError if the journal is not open.
         """
         if self._writer is None or not self._is_open:
             raise JournalError(
@@ -192,7 +187,7 @@ class JournalRecorder:
     def retrying(self, event: CollectorEvent, attempts: Mapping[str, Attempt], delay: float) -> None:
         """Store the attempts so far, and when the next one is due."""
         self._end(event)
-        self._changes.attempt(event.id, StoredProgress(dict(attempts), clock.wall() + delay).encode())
+        self._changes.attempted[event.id] = StoredProgress(dict(attempts), clock.wall() + delay).encode()
 
     def finished(self, event: CollectorEvent) -> None:
         """Delete a finished event, unless the program acknowledges it later."""

@@ -27,9 +27,7 @@ _guard: Final = threading.Lock()
 class JournalLock:
     """The exclusive right to write to one journal, acquired at once.
 
-    Raises:
-        JournalError: another process, or another queue of this one, holds the lock, or its file cannot be written.
-
+    Raises JournalError if another process, or another queue of this one, holds it, or its file cannot be written.
     """
 
     def __init__(self, path: str) -> None:

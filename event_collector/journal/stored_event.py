@@ -70,12 +70,7 @@ class StoredProgress(NamedTuple):
 
     @classmethod
     def decode(cls, data: bytes | None) -> "StoredProgress":
-        """Return the progress; that of None is empty.
-
-        Raises:
-            ValueError: the data is damaged.
-
-        """
+        """Return the progress; that of None is empty. Raises ValueError if the data is damaged."""
         if data is None:
             return cls({})
         if type(data) is not bytes or zlib.crc32(data[:-4]).to_bytes(4, "big") != data[-4:]:
@@ -105,10 +100,6 @@ class Changes:
         """Dead letters to delete, by event and collector."""
         self.highest_id = 0
         """Highest id in use; later events get higher ones. 0 for none."""
-
-    def attempt(self, event_id: int, progress: bytes) -> None:
-        """Record the progress of an event that will be tried again."""
-        self.attempted[event_id] = progress
 
     def finish(self, event_id: int) -> None:
         """Delete an event. Nothing is written for an event that has not been inserted yet."""

@@ -269,12 +269,10 @@ class Feed:
 
     def _decide(self, held: HeldMessage) -> Finished:
         message, settlement = held.message, held.settlement
-        results = None if held.event is None else held.event.get_result()
         if settlement is None:
-            settlement = settle(
-                results or ResultList(), message.deliveries, self._policy,
-                retried_here=self._retried_here, chance=random(),
-            )  # fmt: skip
+            results = (held.event and held.event.get_result()) or ResultList()
+            keys = self._retried_here
+            settlement = settle(results, message.deliveries, self._policy, retried_here=keys, chance=random())
         if settlement.fate is Fate.RETRIED:
             self._last_retry = max(self._last_retry, monotonic() + settlement.delay + PATIENCE)
         return Finished(message, settlement, held.event, held.error)
@@ -312,9 +310,8 @@ class Feed:
             if fate is Fate.BURIED:
                 await self._source.bury(message, reason, error)
                 self._ledger.remember(message, monotonic())
-                self._log.warning(
-                    "a message has failed for good", place=message.place, deliveries=message.deliveries, reason=reason
-                )  # fmt: skip
+                details = {"place": message.place, "deliveries": message.deliveries, "reason": reason}
+                self._log.warning("a message has failed for good", **details)
             else:
                 await self._source.retry(message, delay)
         except SourceError as exc:

@@ -17,9 +17,7 @@ class MessageTooLong(ValueError):
 class JsonPayloads:
     """Decodes messages whose data is JSON, of at most `max_bytes`, into the common payload type of the collectors.
 
-    Raises:
-        UnknownType: JSON cannot be decoded into the type.
-
+    Raises UnknownType if JSON cannot be decoded into that type.
     """
 
     def __init__(self, collectors: Iterable[Collector], max_bytes: int) -> None:
@@ -29,9 +27,7 @@ class JsonPayloads:
     def __call__(self, message: BrokerMessage) -> Payload[Any]:
         """Return the payload.
 
-        Raises:
-            MessageTooLong, InvalidJSON, PayloadTypeError: the message has no valid payload; the text says where.
-
+        Raises MessageTooLong, InvalidJSON or PayloadTypeError if the message has no valid one; the text says where.
         """
         if len(message.data) > self._max_bytes:
             raise MessageTooLong(f"message {message.place} is longer than {self._max_bytes} bytes")

@@ -208,11 +208,9 @@ class RedisStreamSource:
 
 def _entries(read: Any) -> list[StreamEntry]:
     """Return the entries of an answer: a list of streams, or a dict of them with protocol version 3."""
-    if not read:
-        return []
     if isinstance(read, dict):
         return [entry for batches in read.values() for batch in batches for entry in batch]
-    return [entry for _, entries in read for entry in entries]
+    return [entry for _, entries in read or () for entry in entries]
 
 
 def _queue(_command: object) -> None:

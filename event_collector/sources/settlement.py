@@ -31,15 +31,12 @@ class Fate(Enum):
 
 
 class Settlement(NamedTuple):
-    """The fate of a message, with its details."""
+    """The fate of a message; `delay` in seconds if it is RETRIED, `reason` if it is BURIED, `error` in both cases."""
 
     fate: Fate
     delay: float = 0.0
-    """Seconds, for RETRIED."""
     reason: str = ""
-    """The reason, for BURIED."""
     error: str = ""
-    """The error as text, for RETRIED and BURIED."""
 
 
 def settle(
@@ -47,13 +44,8 @@ def settle(
 ) -> Settlement:
     """Return the settlement of a message. It is retried if that may help any of its collectors.
 
-    Args:
-        results: results of its event.
-        deliveries: number of deliveries of the message, this one included.
-        policy: number and delay of deliveries.
-        retried_here: keys of collectors that have retried already, by their own policy: their errors are final.
-        chance: a random number from 0 to 1, for the jitter.
-
+    `deliveries` includes this one. The errors of the collectors `retried_here` are final: they have retried by their
+    own policy. `chance` is a random number from 0 to 1, for the jitter.
     """
     errors = [result for result in results if isinstance(result, Error)]
     if not errors:

@@ -7,9 +7,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from event_collector.sources.source import Source
 from event_collector.values.errors import ConfigError
 
-JETSTREAM: Final = {
-    "consumer": str, "subject": str, "ack_wait": float, "dead_letters": str, "credentials": str,
-}  # fmt: skip
+JETSTREAM: Final = {"consumer": str, "subject": str, "ack_wait": float, "dead_letters": str, "credentials": str}
 REDIS: Final = {"group": str, "field": str, "claim_after": float, "dead_letters": str, "db": int}
 
 

@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
     file = JournalFile(str(path))
     changes = Changes()
     changes.inserted = {1: record(1, {"number": 1}), 4: record(4, b"\x00\xff")}
-    changes.attempt(4, StoredProgress({"bill": Attempt(2, "OSError: busy", 0)}, 1_000_000_500.0).encode())
+    changes.attempted[4] = StoredProgress({"bill": Attempt(2, "OSError: busy", 0)}, 1_000_000_500.0).encode()
     for one in (letter(2, "bill"), letter(2, "stock"), letter(3, "bill", "\x1b[31mred\n")):
         changes.bury(one)
     file.apply(changes)
