@@ -56,7 +56,7 @@ def _payload_of(data: bytes, decode: Callable[[Any], Any]) -> Payload[Any]:
 
 
 class JournalCodec:
-    """Encodes payloads of plain data and of `types`, at most `max_bytes` long, and decodes them.
+    """Encodes and decodes payloads of plain data and of `types`, of at most `max_bytes` each.
 
     Raises ConfigError if msgspec cannot decode one of the types.
     """
@@ -113,10 +113,7 @@ class JournalCodec:
         return schema, body
 
     def decode(self, event: StoredEvent) -> Payload[Any]:
-        """Return the payload of an event.
-
-        Raises PayloadTypeError if the event is damaged, or no type fits it any more; the message says why.
-        """
+        """Return the payload of an event. Raises PayloadTypeError if it is damaged, or no type fits it any more."""
         if not event.is_sound:
             raise PayloadTypeError(f"event {event.id} is damaged in the journal: its checksum is wrong")
         decoders = self._decoders.get(event.schema)

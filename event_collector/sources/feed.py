@@ -187,11 +187,10 @@ class Feed:
 
     def _wanted(self) -> int:
         """Return how many messages to fetch."""
-        room = max(1.0, self._queue.room())
         by_size = (self._max_bytes - self._ledger.bytes) / self._mean_size
         account = self._queue.accounting()
         ahead = self._pace.ahead(monotonic(), account.in_handlers) - account.queued
-        wanted = min(self._max_in_flight - len(self._ledger.held), room, by_size, ahead)
+        wanted = min(self._max_in_flight - len(self._ledger.held), max(1.0, self._queue.room()), by_size, ahead)
         return max(int(wanted), 0 if self._ledger.held else 1)
 
     async def _fetch(self, most: int) -> Sequence[BrokerMessage]:

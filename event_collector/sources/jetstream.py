@@ -92,8 +92,12 @@ class JetStreamSource:
         self._puller = Puller(self._client, self._stream, self._consumer)
         try:
             with self._using("cannot be read") as (client, puller):
-                self.hold = await self._find_consumer(client.jetstream())
-                await self._find_dead_letters(client.jetstream())
+                jetstream = client.jetstream()
+                self.hold = await self._find_consumer(jetstream)
+                try:
+                    await jetstream.find_stream_name_by_subject(self._dead_letters)
+                except self._nats.js.errors.NotFoundError:
+                    await jetstream.add_stream(name=f"{self._stream}_DEAD", subjects=[self._dead_letters])
                 await puller.open()
         except BaseException:
             await self.close()
@@ -155,12 +159,6 @@ class JetStreamSource:
                 f"{self._subject!r}: give this program a consumer of another name"
             )
         return float(found.ack_wait or self.hold)
-
-    async def _find_dead_letters(self, jetstream: "JetStreamContext") -> None:
-        try:
-            await jetstream.find_stream_name_by_subject(self._dead_letters)
-        except self._nats.js.errors.NotFoundError:
-            await jetstream.add_stream(name=f"{self._stream}_DEAD", subjects=[self._dead_letters])
 
     async def fetch(self, most: int) -> list[BrokerMessage]:
         """Return up to `most` messages as soon as there is one; an empty list after a second."""

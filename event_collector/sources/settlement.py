@@ -18,16 +18,12 @@ LOST: Final = "lost"
 
 
 class Fate(Enum):
-    """The fate of a delivered message."""
+    """The fate of a delivered message, named like its field of `FeedCounts`."""
 
     ACKNOWLEDGED = "acknowledged"
-    """It succeeded, and is never delivered again."""
     RETRIED = "retried"
-    """It is delivered again after a delay."""
     BURIED = "buried"
-    """It becomes a dead letter."""
     RELEASED = "released"
-    """It is delivered again at once, because this program ends."""
 
 
 class Settlement(NamedTuple):

@@ -87,13 +87,9 @@ class Source(Protocol):
         """Have the message delivered again in `delay` seconds, to this program or to another."""
 
     async def bury(self, message: BrokerMessage, reason: str, error: str) -> None:
-        """Store the message as a dead letter; only then settle it, so that it is never delivered again.
+        """Store a message that failed for good as a dead letter; only then settle it, so that it never comes again.
 
-        Args:
-            message: a message that failed for good.
-            reason: a reason of dead letters, or "malformed" or "lost".
-            error: the error as text.
-
+        `reason` is one of `DeadLetter`, or "malformed" or "lost"; `error` is the error as text.
         """
 
     def interrupt(self) -> None:

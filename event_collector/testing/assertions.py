@@ -13,10 +13,7 @@ E = TypeVar("E", bound=BaseException)
 
 
 def assert_ok(outcome: Outcome) -> Any:
-    """Return the value of the only result.
-
-    Args:
-        outcome: a result, a ResultList of one, or an event that is done.
+    """Return the value of a result, or of the only result of an event that is done or of a ResultList.
 
     Raises:
         AssertionError: the result is an Error, whose exception is the `__cause__`, with the traceback of the handler,
@@ -49,10 +46,10 @@ def assert_all_ok(outcome: Outcome) -> dict[str | None, Any]:
 
 
 def assert_error(outcome: Outcome, kind: type[E], *, match: str | None = None) -> E:
-    """Return the exception of the only result, an Error.
+    """Return the exception of an Error, or of the only result of an event that is done or of a ResultList.
 
     Args:
-        outcome: a result, a ResultList of one, or an event that is done.
+        outcome: the Error, the event or the ResultList.
         kind: the class of the exception.
         match: a regular expression that must be found in its text.
 

@@ -22,19 +22,10 @@ from typing import Any
 
 from event_collector.tiers.workers.worker_tier import pool_factory
 from event_collector.values.clock import clock
+from event_collector_workers import pool_errors as errors
 from event_collector_workers.child.workplace import resolve
 from event_collector_workers.job import Buffer, Job, Task, TaskSpec
 from event_collector_workers.pool.listener import PoolListener
-from event_collector_workers.pool_errors import (
-    JobCancelled,
-    JobTimeout,
-    PoolBroken,
-    PoolClosed,
-    TaskError,
-    WorkerCrashed,
-    WorkerPoolError,
-    WorkerStartError,
-)
 from event_collector_workers.statistics import PoolStatistics
 
 
@@ -86,17 +77,17 @@ class _StandIn:
 
     def _run(self, task: Task, job: Job) -> bool:
         """Run one job; return whether the worker is still alive."""
-        reply: Reply | WorkerPoolError
+        reply: Reply | errors.WorkerPoolError
         begun = perf_counter()
         try:
             reply = task.run(job.body, None if job.blob is None else bytes(job.blob))
         except SystemExit as exc:
             code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
-            reply = WorkerCrashed(f"the handler ended its worker ({exc!r})", exitcode=code)
+            reply = errors.WorkerCrashed(f"the handler ended its worker ({exc!r})", exitcode=code)
         except BaseException:
-            reply = TaskError(traceback.format_exc())
+            reply = errors.TaskError(traceback.format_exc())
         self._post("ended", self, job, reply, perf_counter() - begun)
-        return not isinstance(reply, WorkerCrashed)
+        return not isinstance(reply, errors.WorkerCrashed)
 
 
 def _close(tasks: list[Task]) -> str:
@@ -138,7 +129,7 @@ class InProcessPool:
         try:
             await self._until(lambda: self._is_ready or self._broken is not None)
             if self._broken is not None:
-                raise WorkerStartError(f"an in-process worker could not be started: {self._broken}")
+                raise errors.WorkerStartError(f"an in-process worker could not be started: {self._broken}")
         except BaseException:
             await self.abort()
             raise
@@ -163,7 +154,7 @@ class InProcessPool:
         self._dismiss(awaited=running is None)
         if running is not None:
             self._backlog.appendleft(running)
-        self._fail_backlog(PoolClosed, "the pool was stopped before this job had ended")
+        self._fail_backlog(errors.PoolClosed, "the pool was stopped before this job had ended")
 
     # Jobs
 
@@ -174,7 +165,7 @@ class InProcessPool:
     def submit_all(self, jobs: Sequence[Job]) -> None:
         """Take jobs, all or none of them."""
         if self._closing:
-            raise PoolClosed("the pool is closing; it takes no more jobs")
+            raise errors.PoolClosed("the pool is closing; it takes no more jobs")
         self._counts["submitted"] += len(jobs)
         for job in jobs:
             job._place = self
@@ -184,7 +175,7 @@ class InProcessPool:
 
     def cancel(self, job: Job) -> bool:
         """Withdraw a job, or give up the worker that runs it; return False if it has ended."""
-        error = JobCancelled("the job was cancelled")
+        error = errors.JobCancelled("the job was cancelled")
         if job is self._running:
             self._give_up(job, error)
         elif job in self._backlog:
@@ -255,11 +246,11 @@ class InProcessPool:
             return
         job = worker.job = self._backlog.popleft()
         if job.timeout is not None:
-            late = JobTimeout(f"the job ran longer than {job.timeout} s", timeout=job.timeout)
+            late = errors.JobTimeout(f"the job ran longer than {job.timeout} s", timeout=job.timeout)
             worker.timer = self._loop.call_later(job.timeout, self._give_up, job, late)
         worker.jobs.put(job)
 
-    def _give_up(self, job: Job, error: WorkerPoolError, *, ends: bool = False) -> None:
+    def _give_up(self, job: Job, error: errors.WorkerPoolError, *, ends: bool = False) -> None:
         """Fail the running job and replace the worker, as a kill would; `ends`: the worker ends by itself."""
         self._counts["crashed"] += 1
         self._counts["restarts"] += 1
@@ -273,7 +264,7 @@ class InProcessPool:
             self._listener.room()
         self._wake()
 
-    def _fail_backlog(self, kind: type[WorkerPoolError], text: str) -> None:
+    def _fail_backlog(self, kind: type[errors.WorkerPoolError], text: str) -> None:
         jobs, self._backlog = self._backlog, deque()
         for job in jobs:
             self._fail(job, kind(text))
@@ -305,19 +296,19 @@ class InProcessPool:
             return
         self._worker, self._broken = None, trouble
         self._leaving.add(worker)
-        self._fail_backlog(PoolBroken, f"an in-process worker could not be replaced: {trouble}")
+        self._fail_backlog(errors.PoolBroken, f"an in-process worker could not be replaced: {trouble}")
         self._wake()
 
-    def _ended(self, worker: _StandIn, job: Job, reply: Reply | WorkerPoolError, elapsed: float) -> None:
+    def _ended(self, worker: _StandIn, job: Job, reply: Reply | errors.WorkerPoolError, elapsed: float) -> None:
         if worker.job is not job:
             return  # it was given up
-        if isinstance(reply, WorkerCrashed):
+        if isinstance(reply, errors.WorkerCrashed):
             self._give_up(job, reply, ends=True)
             return
         worker.job = None
         if worker.timer is not None:
             worker.timer.cancel()
-        if isinstance(reply, WorkerPoolError):
+        if isinstance(reply, errors.WorkerPoolError):
             self._fail(job, reply, elapsed)
         else:
             self._counts["finished"] += 1
