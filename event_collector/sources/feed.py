@@ -269,7 +269,7 @@ class Feed:
     def _decide(self, held: HeldMessage) -> Finished:
         message, settlement = held.message, held.settlement
         if settlement is None:
-            results = (held.event and held.event.get_result()) or ResultList()
+            results = (None if held.event is None else held.event.get_result()) or ResultList()
             keys = self._retried_here
             settlement = settle(results, message.deliveries, self._policy, retried_here=keys, chance=random())
         if settlement.fate is Fate.RETRIED:

@@ -67,8 +67,12 @@ class JetStreamSource:
     ) -> None:
         self._nats = import_extra("nats", "nats")
         self._errors = (self._nats.errors.Error, OSError)
-        _check_name("stream", stream)
-        _check_name("consumer", consumer)
+        names: dict[str, Any] = {"stream": stream, "consumer": consumer}
+        for what, name in names.items():
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise ConfigError(
+                    f"JetStreamSource: the name of a {what} has no spaces, dots, '*' and '>': not {name!r}"
+                )
         check_hold("JetStreamSource(ack_wait=...)", ack_wait)
         self._servers = [servers] if isinstance(servers, str) else list(servers)
         self._stream, self._consumer, self._subject = stream, consumer, subject
@@ -253,11 +257,6 @@ def _message(msg: "Msg") -> BrokerMessage:
         id=headers.get("Nats-Msg-Id") or place, place=place, data=msg.data, deliveries=metadata.num_delivered,
         subject=msg.subject, headers=headers, handle=msg,
     )  # fmt: skip
-
-
-def _check_name(what: str, name: object) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigError(f"JetStreamSource: the name of a {what} has no spaces, dots, '*' and '>': not {name!r}")
 
 
 def _size(headers: dict[str, str]) -> int:

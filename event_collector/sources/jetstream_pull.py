@@ -105,6 +105,5 @@ class Puller:
         if subscription is not None:
             await subscription.unsubscribe()
             await self._client.flush()  # messages that were on the way have arrived
-        left = list(self._arrived)
-        self._arrived.clear()
+        left, self._arrived = list(self._arrived), deque()
         return left

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 CLAIM_INTERVAL: Final = 1.0
 """Seconds between two attempts to claim entries whose hold has expired."""
-MESSAGE_ID: Final = "message-id"
 
 StreamEntry: TypeAlias = "tuple[bytes, Mapping[bytes, bytes] | None]"
 
@@ -143,7 +142,7 @@ class RedisStreamSource:
         fields = {_text(key): _text(value) for key, value in raw.items() if key != self._field}
         data = raw.get(self._field)
         return BrokerMessage(
-            id=fields.get(MESSAGE_ID, number), place=number, deliveries=deliveries, subject=self._stream,
+            id=fields.get("message-id", number), place=number, deliveries=deliveries, subject=self._stream,
             data=msgspec.json.encode(fields) if data is None else data, headers=fields, handle=raw,
         )  # fmt: skip
 

@@ -112,7 +112,7 @@ class InProcessPool:
         self._is_ready = self._closing = False
         self._broken: str | None = None  # why a worker could not open its tasks
         self._counts = {"submitted": 0, "finished": 0, "failed": 0, "crashed": 0, "restarts": 0}
-        self._change: asyncio.Future[None] | None = None
+        self._change = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop
 
     # Life
@@ -262,7 +262,7 @@ class InProcessPool:
         self._hand_out()
         if self.room:
             self._listener.room()
-        self._wake()
+        self._change.set()
 
     def _fail_backlog(self, kind: type[errors.WorkerPoolError], text: str) -> None:
         jobs, self._backlog = self._backlog, deque()
@@ -273,7 +273,7 @@ class InProcessPool:
         self._counts["failed"] += 1
         self._let_go(job)
         job.failed(error, elapsed)
-        self._wake()
+        self._change.set()
 
     def _let_go(self, job: Job) -> None:
         job._place = None
@@ -297,7 +297,7 @@ class InProcessPool:
         self._worker, self._broken = None, trouble
         self._leaving.add(worker)
         self._fail_backlog(errors.PoolBroken, f"an in-process worker could not be replaced: {trouble}")
-        self._wake()
+        self._change.set()
 
     def _ended(self, worker: _StandIn, job: Job, reply: Reply | errors.WorkerPoolError, elapsed: float) -> None:
         if worker.job is not job:
@@ -323,15 +323,9 @@ class InProcessPool:
         self._leaving.discard(worker)
         if complaints:
             self._listener.worker_complained(os.getpid(), complaints)
-        self._wake()
-
-    # Waiting
-
-    def _wake(self) -> None:
-        if self._change is not None and not self._change.done():
-            self._change.set_result(None)
+        self._change.set()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
-            self._change = self._loop.create_future()
-            await self._change
+            self._change.clear()
+            await self._change.wait()

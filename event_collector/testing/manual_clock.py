@@ -19,8 +19,6 @@ QUIET: Final = 2
 """Idle turns of the loop after which it counts as quiet: one to poll sockets, one for what was found there."""
 MOST_TURNS: Final = 10_000
 """Turns after which the time advances in spite of a task that never waits."""
-CALM: Final = 1.0
-"""Minimum seconds between two readings of a queue's monitor; at the real interval an hour would have 72,000 of them."""
 GLANCE: Final = 0.001
 """Real seconds between two checks whether a thread has finished."""
 
@@ -42,8 +40,7 @@ class ManualClock(TimeSource):
 
     """
 
-    least_pause = CALM
-
+    least_pause = 1.0  # at the real interval, an hour would have 72,000 readings of a queue's monitor
     _entered: "ManualClock | None" = None
 
     def __init__(self, *, patience: float = 1.0) -> None:
