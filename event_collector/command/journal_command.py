@@ -11,10 +11,9 @@ from typing import Any
 import msgspec
 
 from event_collector.command.options import UsageError, add_command, count
-from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal_codec import decode_untyped
-from event_collector.journal.stored_event import StoredEvent, StoredLetter, StoredProgress
+from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter, StoredProgress
 from event_collector.values.errors import JournalError
 from event_collector.watching.tables import plural, printable
 

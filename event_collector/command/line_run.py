@@ -15,9 +15,9 @@ from event_collector.command.files import InputFile
 from event_collector.command.line_window import LineWindow, PendingLine
 from event_collector.command.ndjson import InputLine, LineDecoder, LineSplitter
 from event_collector.command.tally import RunOutput
-from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal_options import Journal
+from event_collector.journal.stored_event import Changes
 from event_collector.queue import CollectorQueue
 from event_collector.values.errors import JournalError
 from event_collector.values.payload import Payload

@@ -7,15 +7,14 @@ import os
 import sqlite3
 import stat
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from time import time
 from typing import Any, Final
 from urllib.parse import quote
 
 from event_collector.handlers.attempt import Attempt
-from event_collector.journal.changes import Changes
 from event_collector.journal.lock import JournalLock
-from event_collector.journal.stored_event import StoredEvent, StoredLetter, StoredProgress
+from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter, StoredProgress
 from event_collector.journal.write_ahead_log import survey
 from event_collector.values.errors import JournalError
 
@@ -26,25 +25,18 @@ FREE_PAGES: Final = 256
 LOG_BYTES: Final = 4 * 1024 * 1024
 """Size to which SQLite truncates the write-ahead log once all of it is in the database."""
 
-_TABLES = """
+_FIXED = "schema TEXT NOT NULL, body BLOB NOT NULL, checksum INTEGER NOT NULL, accepted REAL NOT NULL, expires REAL"
+_TABLES = f"""
 CREATE TABLE event (
     id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice
-    schema TEXT NOT NULL,
-    body BLOB NOT NULL,
-    checksum INTEGER NOT NULL,
-    accepted REAL NOT NULL,
-    expires REAL,
+    {_FIXED},
     progress BLOB,
     crashes INTEGER NOT NULL
 );
 CREATE TABLE dead_letter (
     id INTEGER NOT NULL,
     collector TEXT NOT NULL,
-    schema TEXT NOT NULL,
-    body BLOB NOT NULL,
-    checksum INTEGER NOT NULL,
-    accepted REAL NOT NULL,
-    expires REAL,
+    {_FIXED},
     attempts INTEGER NOT NULL,
     reason TEXT NOT NULL,
     error TEXT NOT NULL,
@@ -62,17 +54,9 @@ _ADVANCE = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'event'"
 
 
 class JournalFile:
-    """An open journal.
+    """An open journal; `read_only` opens it without the lock.
 
-    Args:
-        path: of the file.
-        create: create the file if it does not exist.
-        synchronous: "full" or "normal"; see Journal.
-        read_only: open without the lock, for reading only.
-
-    Raises:
-        JournalError: the file cannot be used; the message says why and what to do. The file was not changed.
-
+    Raises JournalError if the file cannot be used; the message says why and what to do, and the file was not changed.
     """
 
     def __init__(self, path: str, *, create: bool = True, synchronous: str = "full", read_only: bool = False) -> None:
@@ -97,8 +81,11 @@ class JournalFile:
         if not os.path.lexists(self.path):
             _create(self.path)
         _check_identity(self.path)
-        if not read_only:  # a program with the lock may be writing to the log now
-            self._check_log()
+        if not read_only:  # else a program with the lock may be writing to the log now
+            log = survey(self.path)
+            if log.is_damaged:
+                raise _damaged(self.path, "its write-ahead log has transactions that cannot be read any more")
+            self.is_torn = log.unreadable > 0
         self._db = _connect(self.path, "ro" if read_only else "rw")
         self._db.execute("PRAGMA trusted_schema = OFF")
         self._db.execute("PRAGMA cell_size_check = ON")
@@ -108,13 +95,8 @@ class JournalFile:
             self._db.execute("PRAGMA fullfsync = ON")
             self._db.execute("PRAGMA checkpoint_fullfsync = ON")
             self._db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
-            self._check_writable()
-
-    def _check_log(self) -> None:
-        log = survey(self.path)
-        if log.is_damaged:
-            raise _damaged(self.path, "its write-ahead log has transactions that cannot be read any more")
-        self.is_torn = log.unreadable > 0
+            with self._transaction() as db:  # can it be written?
+                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _check_content(self) -> None:
         """Check the structure of the database. The checksums of events cover their content."""
@@ -127,25 +109,9 @@ class JournalFile:
         if problems != ["ok"]:
             raise _damaged(self.path, "; ".join(problems).replace("\n", " "))
 
-    def _check_writable(self) -> None:
-        try:
-            self.db.execute("BEGIN IMMEDIATE")
-            self.db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            self.db.execute("COMMIT")
-        except sqlite3.Error as exc:
-            raise self._not_written(exc) from exc
-
-    def _not_written(self, exc: Exception) -> JournalError:
-        return JournalError(f"the journal {self.path} cannot be written: {_reason_of(exc)}")
-
     @property
     def db(self) -> sqlite3.Connection:
-        """The connection.
-
-        Raises:
-            JournalError: the file is closed.
-
-        """
+        """The connection. Raises JournalError if the file is closed."""
         if self._db is None:
             raise JournalError(f"the journal {self.path} is closed")
         return self._db
@@ -179,35 +145,34 @@ class JournalFile:
     # Writing
 
     def apply(self, changes: Changes) -> None:
-        """Write all changes in one transaction, which is durable when this returns.
+        """Write all changes durably, in one transaction. Raises JournalError if none was written."""
+        with self._transaction() as db:
+            _apply(db, changes)
 
-        Raises:
-            JournalError: none of the changes was written.
-
-        """
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         db = self.db
         try:
             db.execute("BEGIN IMMEDIATE")
             try:
-                _apply(db, changes)
+                yield db
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
         except (sqlite3.Error, OverflowError) as exc:
-            raise self._not_written(exc) from exc
+            raise JournalError(f"the journal {self.path} cannot be written: {_reason_of(exc)}") from exc
 
     def replay(self, letters: Iterable[StoredLetter]) -> int:
         """Turn dead letters into events for the collector that failed; return their number."""
         changes, event_id = Changes(), self.last_id()
         for letter in letters:
             event_id += 1
-            old = letter.event
             progress = StoredProgress({letter.collector: Attempt()}).encode() if letter.collector else None
-            event = StoredEvent(event_id, old.schema, old.body, time(), progress=progress)
+            event = StoredEvent(event_id, letter.event.schema, letter.event.body, time(), progress=progress)
             changes.inserted[event_id] = event.sealed()
-            changes.drop(old.id, letter.collector)
+            changes.drop(letter.event.id, letter.collector)
         self.apply(changes)
         return len(changes.inserted)
 
@@ -216,8 +181,7 @@ class JournalFile:
         try:
             free = int(self.db.execute("PRAGMA freelist_count").fetchone()[0])
             if free > (0 if completely else FREE_PAGES):
-                # execute() would return one page only.
-                self.db.executescript("PRAGMA incremental_vacuum")
+                self.db.executescript("PRAGMA incremental_vacuum")  # execute() would return one page only
             if completely:
                 self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error:
@@ -240,14 +204,13 @@ class JournalFile:
 
 
 def _apply(db: sqlite3.Connection, changes: Changes) -> None:
+    attempted = [(progress, event_id) for event_id, progress in changes.attempted.items()]
+    letters = [(*letter.event[:5], letter.event.checksum, *letter[1:]) for letter in changes.buried.values()]
     steps: tuple[tuple[str, Collection[tuple[Any, ...]]], ...] = (
         (_INSERT, changes.inserted.values()),
-        (
-            "UPDATE event SET progress = ? WHERE id = ?",
-            [(progress, event_id) for event_id, progress in changes.attempted.items()],
-        ),
+        ("UPDATE event SET progress = ? WHERE id = ?", attempted),
         ("UPDATE event SET crashes = crashes + 1 WHERE id = ?", [(event_id,) for event_id in changes.crashed]),
-        (_BURY, [_letter_row(letter) for letter in changes.buried.values()]),
+        (_BURY, letters),
         ("DELETE FROM event WHERE id = ?", [(event_id,) for event_id in changes.finished]),
         ("DELETE FROM dead_letter WHERE id = ? AND collector = ?", changes.dropped),
     )
@@ -256,10 +219,6 @@ def _apply(db: sqlite3.Connection, changes: Changes) -> None:
             db.executemany(statement, rows)
     if changes.highest_id and not db.execute(_ADVANCE, (changes.highest_id,)).rowcount:
         db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)", (changes.highest_id,))
-
-
-def _letter_row(letter: StoredLetter) -> tuple[Any, ...]:
-    return (*letter.event[:5], letter.event.checksum, *letter[1:])
 
 
 def _check_place(path: str) -> None:
@@ -316,10 +275,8 @@ def _check_identity(path: str) -> None:
 
 def _connect(path: str, mode: str) -> sqlite3.Connection:
     """Connect to an existing database in mode "ro" or "rw"; one thread at a time uses the connection."""
-    db = sqlite3.connect(
-        f"file:{quote(os.path.abspath(path))}?mode={mode}",
-        uri=True, isolation_level=None, check_same_thread=False, timeout=5.0,
-    )  # fmt: skip
+    uri = f"file:{quote(os.path.abspath(path))}?mode={mode}"
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
     # A flipped bit must not make reading fail: the checksum of the event reports it.
     db.text_factory = lambda data: data.decode(errors="replace")
     return db
@@ -331,32 +288,23 @@ def _create(path: str) -> None:
     if os.path.lexists(new):  # left by a crash; the holder of the lock may remove it
         os.unlink(new)
     os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    db = sqlite3.connect(new, isolation_level=None)
-    try:
+    with closing(sqlite3.connect(new, isolation_level=None)) as db:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.executescript(_TABLES)
         db.execute("INSERT INTO journal VALUES (?)", (os.urandom(4).hex(),))
         db.execute("PRAGMA journal_mode = WAL")
-    finally:
-        db.close()
     os.rename(new, path)
-    _sync_folder(path)
-
-
-def _sync_folder(path: str) -> None:
-    if os.name != "posix":
-        return
-    fd = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    if os.name == "posix":
+        folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _damaged(path: str, what: str) -> JournalError:
-    """Return the error of a damaged journal."""
     return JournalError(
         f"the journal {path} is damaged: {what}. Nothing was changed. Move it aside and keep it: "
         f"`sqlite3 {path} .recover` may save what it holds"
@@ -364,7 +312,6 @@ def _damaged(path: str, what: str) -> JournalError:
 
 
 def _reason_of(exc: BaseException) -> str:
-    """Return the reason of SQLite or of the system as text."""
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror
     text = str(exc)

@@ -43,12 +43,7 @@ _decode_body: Final[Callable[[bytes], _Body]] = msgspec.msgpack.Decoder(_Body).d
 
 
 def decode_untyped(event: StoredEvent) -> Payload[Any]:
-    """Return the payload of an event with its value as plain msgpack data.
-
-    Raises:
-        Exception: the body is damaged.
-
-    """
+    """Return the payload of an event with its value as plain msgpack data. Raises an Exception if it is damaged."""
     return _payload_of(event.body, msgspec.msgpack.decode)
 
 
@@ -61,15 +56,9 @@ def _payload_of(data: bytes, decode: Callable[[Any], Any]) -> Payload[Any]:
 
 
 class JournalCodec:
-    """Encodes and decodes payloads.
+    """Encodes and decodes payloads of plain data and of `types`, of at most `max_bytes` each.
 
-    Args:
-        types: types of values besides plain data.
-        max_bytes: upper bound of the length of an encoded payload.
-
-    Raises:
-        ConfigError: msgspec cannot decode one of the types.
-
+    Raises ConfigError if msgspec cannot decode one of the types.
     """
 
     def __init__(self, types: Iterable[Any], max_bytes: int) -> None:
@@ -97,9 +86,7 @@ class JournalCodec:
     def encode(self, payload: Payload[Any]) -> tuple[str, bytes]:
         """Return the schema and the bytes of a payload.
 
-        Raises:
-            EncodeError: the value cannot be encoded, could not be decoded again, or is too long.
-
+        Raises EncodeError if the value cannot be encoded, could not be decoded again, or is too long.
         """
         value = payload.value
         schema = self._schemas.get(type(value))
@@ -126,29 +113,22 @@ class JournalCodec:
         return schema, body
 
     def decode(self, event: StoredEvent) -> Payload[Any]:
-        """Return the payload of an event.
-
-        Raises:
-            PayloadTypeError: the event is damaged, or no type fits it any more; the message says why.
-
-        """
+        """Return the payload of an event. Raises PayloadTypeError if it is damaged, or no type fits it any more."""
         if not event.is_sound:
             raise PayloadTypeError(f"event {event.id} is damaged in the journal: its checksum is wrong")
         decoders = self._decoders.get(event.schema)
         if decoders is None:
-            raise PayloadTypeError(
-                f"event {event.id} is a {event.schema}, which no collector names any more: it cannot be decoded"
-            )
+            text = f"event {event.id} is a {event.schema}, which no collector names any more: it cannot be decoded"
+            raise PayloadTypeError(text)
         try:
             return _payload_of(event.body, partial(_decode_first, decoders))
         except Exception as exc:  # validation code of the type may raise anything
-            raise PayloadTypeError(
-                f"event {event.id} does not decode as {event.schema} any more: {text_of(exc)}"
-            ) from exc
+            text = f"event {event.id} does not decode as {event.schema} any more: {text_of(exc)}"
+            raise PayloadTypeError(text) from exc
 
 
 def _decode_first(decoders: list[Callable[[Any], Any]], raw: msgspec.Raw) -> Any:
-    """Return the value of the first decoder that fits; the error of the last one is raised if none does."""
+    """Return the value of the first decoder that fits; raise the error of the last one if none does."""
     for decode in decoders[:-1]:
         try:
             return decode(raw)

@@ -13,13 +13,12 @@ from event_collector.events.event import CollectorEvent
 from event_collector.events.event_ids import event_ids
 from event_collector.handlers.attempt import Attempt
 from event_collector.handlers.collector import Collector
-from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal_codec import JournalCodec
 from event_collector.journal.journal_options import Journal
 from event_collector.journal.recovered import Recovered, Unfinished
 from event_collector.journal.running_page import RunningPage
-from event_collector.journal.stored_event import StoredEvent, StoredLetter, StoredProgress
+from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter, StoredProgress
 from event_collector.journal.writer import Writer
 from event_collector.values.clock import clock
 from event_collector.values.errors import EncodeError, JournalError
@@ -36,14 +35,7 @@ LISTED: Final = 20
 class JournalRecorder:
     """The Recorder of one queue with a journal; see `event_collector.events.recorder`.
 
-    Args:
-        journal: the journal and its settings.
-        collectors: of the queue, by key. Their payload types can be stored.
-        log: receives recovered events and errors.
-
-    Raises:
-        ConfigError: a payload type cannot be stored.
-
+    Raises ConfigError if the payload type of a collector, or one of the journal's types, cannot be stored.
     """
 
     def __init__(self, journal: Journal, collectors: Mapping[str, Collector], log: Any) -> None:
@@ -61,19 +53,14 @@ class JournalRecorder:
     # Start and end
 
     async def open(self) -> Recovered:
-        """Open the file and return what earlier programs left in it.
-
-        Raises:
-            JournalError: the journal cannot be used; the message says why.
-
-        """
+        """Open the file and return what earlier programs left in it. Raises JournalError if that is impossible."""
         journal = self._journal
         parked, self._parked = self._parked, Changes()
         self._writer = Writer(lambda: JournalFile(journal.path, synchronous=journal.synchronous), self._log_trouble)
 
         def recover(file: JournalFile) -> Recovered:
             file.apply(parked)
-            page = self._page = _open_page(journal.path)
+            page = self._page = RunningPage(journal.path)
             recovered = Recovered(file, self._codec, self._keys, journal.max_crashes, page)
             page.clear()
             return recovered
@@ -109,13 +96,9 @@ class JournalRecorder:
         stored, payload, progress = unfinished
         payload._update_headers(event_id=stored.id)
         now = clock.wall()
-        event = self._recording.recover(
-            stored.id,
-            payload,
-            progress.attempts,
-            deadline=None if stored.expires is None else clock.now() + (stored.expires - now),
-            delay=0.0 if progress.due is None else progress.due - now,
-        )
+        deadline = None if stored.expires is None else clock.now() + (stored.expires - now)
+        delay = 0.0 if progress.due is None else progress.due - now
+        event = self._recording.recover(stored.id, payload, progress.attempts, deadline=deadline, delay=delay)
         if self._journal.on_replay is not None:
             self._journal.on_replay(event)
         return event
@@ -155,10 +138,8 @@ class JournalRecorder:
             self._log.warning("the journal ends within a transaction, which is lost", path=path)
         if recovered.buried:
             first = [f"{event_id}: {reason}" for event_id, reason in recovered.buried[:LISTED]]
-            self._log.error(
-                "events of the journal cannot run again and are dead letters now",
-                path=path, count=len(recovered.buried), first=first,
-            )  # fmt: skip
+            text = "events of the journal cannot run again and are dead letters now"
+            self._log.error(text, path=path, count=len(recovered.buried), first=first)
         if recovered.unreadable:
             self._log.warning("dead letters of the journal cannot be decoded", path=path, count=recovered.unreadable)
         if recovered.unfinished:
@@ -176,10 +157,7 @@ class JournalRecorder:
     def accept(self, event: CollectorEvent) -> "asyncio.Future[None]":
         """Write the event; the future is done when it is in the file.
 
-        Raises:
-            EncodeError: the payload cannot be stored.
-            JournalError: the journal is not open.
-
+        Raises EncodeError if the payload cannot be stored, and JournalError if the journal is not open.
         """
         if self._writer is None or not self._is_open:
             raise JournalError(
@@ -209,8 +187,7 @@ class JournalRecorder:
     def retrying(self, event: CollectorEvent, attempts: Mapping[str, Attempt], delay: float) -> None:
         """Store the attempts so far, and when the next one is due."""
         self._end(event)
-        progress = StoredProgress(dict(attempts), clock.wall() + delay)
-        self._changes.attempt(event.id, progress.encode())
+        self._changes.attempted[event.id] = StoredProgress(dict(attempts), clock.wall() + delay).encode()
 
     def finished(self, event: CollectorEvent) -> None:
         """Delete a finished event, unless the program acknowledges it later."""
@@ -243,10 +220,3 @@ class JournalRecorder:
     @property
     def _changes(self) -> Changes:
         return self._parked if self._writer is None else self._writer.next_changes()
-
-
-def _open_page(path: str) -> RunningPage:
-    try:
-        return RunningPage(path)
-    except OSError as exc:
-        raise JournalError(f"the journal {path} cannot be opened: {exc.strerror or exc}: {exc.filename}") from exc

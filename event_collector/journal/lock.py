@@ -25,15 +25,7 @@ _guard: Final = threading.Lock()
 
 
 class JournalLock:
-    """The exclusive right to write to one journal, acquired at once.
-
-    Args:
-        path: of the journal.
-
-    Raises:
-        JournalError: another process, or another queue of this one, holds the lock, or its file cannot be written.
-
-    """
+    """The exclusive right to write to one journal. Raises JournalError if it cannot be acquired at once."""
 
     def __init__(self, path: str) -> None:
         self._path = os.path.realpath(path) + SUFFIX

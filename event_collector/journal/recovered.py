@@ -5,11 +5,10 @@ from typing import Any, Final, NamedTuple
 
 from event_collector.events.dead_letters import DeadLetter
 from event_collector.handlers.retry import QUARANTINED
-from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal_codec import JournalCodec
 from event_collector.journal.running_page import RunningPage
-from event_collector.journal.stored_event import StoredEvent, StoredLetter, StoredProgress
+from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter, StoredProgress
 from event_collector.remote.remote_exceptions import text_of
 from event_collector.values.clock import clock
 from event_collector.values.errors import PayloadTypeError
@@ -33,16 +32,7 @@ class Unfinished(NamedTuple):
 class Recovered:
     """Contents of a journal at the start of a program. Events that cannot run again become dead letters.
 
-    Args:
-        file: the journal.
-        codec: decodes its payloads.
-        keys: of the collectors of the queue.
-        max_crashes: number of programs that may die with one event.
-        page: has the events that were in handlers when the last program died.
-
-    Raises:
-        JournalError: the journal cannot be written.
-
+    `keys` are those of the collectors of the queue. Raises JournalError if the journal cannot be written.
     """
 
     def __init__(

@@ -10,7 +10,10 @@ handler ended the process. Storing an id costs no system call. A loss of power m
 import mmap
 import os
 from array import array
+from contextlib import suppress
 from typing import Final
+
+from event_collector.values.errors import JournalError
 
 SUFFIX: Final = "-running"
 SLOTS: Final = 4096
@@ -20,29 +23,14 @@ SIZE: Final = SLOTS * 8 + 8
 
 
 class RunningPage:
-    """The page of one journal. Its owner holds the lock of the journal.
-
-    Args:
-        path: of the journal.
-
-    Raises:
-        OSError: the file cannot be created.
-
-    """
+    """The page of one journal, whose lock its owner holds. Raises JournalError if its file cannot be created."""
 
     def __init__(self, path: str) -> None:
         self._path = path + SUFFIX
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
         try:
-            missing = SIZE - os.fstat(fd).st_size
-            if missing > 0:
-                # Written zeros, not a hole: storing into a hole on a full disk would kill the program.
-                os.lseek(fd, 0, os.SEEK_END)
-                if os.write(fd, bytes(missing)) < missing:
-                    raise OSError(f"no room for {self._path}")
-            self._map = mmap.mmap(fd, SIZE)
-        finally:
-            os.close(fd)
+            self._map = _open_map(self._path)
+        except OSError as exc:
+            raise JournalError(f"the journal {path} cannot be opened: {exc.strerror or exc}: {exc.filename}") from exc
         self._view = memoryview(self._map).cast("Q")
         *left, self.highest_id = array("Q", bytes(self._map)[:SIZE])
         """The highest id of this program; until `clear()`, of the program that died. 0 for none."""
@@ -77,9 +65,20 @@ class RunningPage:
         """Close the page and remove its file, unless `keep` is true because the journal could not be written."""
         self._view.release()
         self._map.close()
-        if keep:
-            return
-        try:
-            os.unlink(self._path)
-        except OSError:
-            return  # removed by another program, or the folder is read-only now
+        if not keep:
+            with suppress(OSError):  # removed by another program, or the folder is read-only now
+                os.unlink(self._path)
+
+
+def _open_map(path: str) -> mmap.mmap:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        missing = SIZE - os.fstat(fd).st_size
+        if missing > 0:
+            # Written zeros, not a hole: storing into a hole on a full disk would kill the program.
+            os.lseek(fd, 0, os.SEEK_END)
+            if os.write(fd, bytes(missing)) < missing:
+                raise OSError(f"no room for {path}")
+        return mmap.mmap(fd, SIZE)
+    finally:
+        os.close(fd)

@@ -36,12 +36,7 @@ class LogSurvey(NamedTuple):
 
 
 def survey(path: str) -> LogSurvey:
-    """Read the log of the database at `path`; changes nothing.
-
-    Raises:
-        OSError: the log cannot be read.
-
-    """
+    """Read the log of the database at `path`; changes nothing. Raises OSError if the log cannot be read."""
     log = Path(f"{path}-wal")
     data = log.read_bytes() if os.path.lexists(log) else b""
     if len(data) < HEADER:

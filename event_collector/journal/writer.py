@@ -15,9 +15,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
-from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
-from event_collector.journal.stored_event import StoredEvent
+from event_collector.journal.stored_event import Changes, StoredEvent
 from event_collector.values.errors import JournalError
 
 T = TypeVar("T")
@@ -44,13 +43,10 @@ class _WriteBatch:
 
 
 class Writer:
-    """Writes one journal.
+    """Writes one journal, which `open_file` opens in the thread.
 
-    Args:
-        open_file: opens the file; called in the thread.
-        on_trouble: called with the error when writing begins to fail, and with None when it succeeds again; its second
-            argument is the number of events that could not be written in between.
-
+    `on_trouble` is called with the error when writing begins to fail, and with None when it succeeds again; its second
+    argument is the number of events that could not be written in between.
     """
 
     def __init__(
@@ -59,12 +55,13 @@ class Writer:
         self._open_file, self._on_trouble = open_file, on_trouble
         self._loop = asyncio.get_running_loop()
         self._batch = _WriteBatch()
-        self._is_busy = False
+        self._idle = asyncio.Event()
+        """Set while the thread has no batch."""
+        self._idle.set()
         self._due: asyncio.Handle | None = None
         """Call that hands over the batch; None if there is none, or the thread is busy."""
         self._is_due_now = False
         """Whether that call comes at the end of this turn of the loop."""
-        self._idle: asyncio.Future[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self.trouble: JournalError | None = None
         """Error of the last batch; None if it was written."""
@@ -78,12 +75,7 @@ class Writer:
     # In the event loop
 
     async def open(self) -> None:
-        """Start the thread and open the file.
-
-        Raises:
-            JournalError: the file cannot be opened.
-
-        """
+        """Start the thread and open the file. Raises JournalError if it cannot be opened."""
         self._thread.start()
         try:
             await asyncio.shield(self._run(self._open))
@@ -118,24 +110,17 @@ class Writer:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        await self._wait_idle()
-        if self._batch.changes:
-            self._hand_over()
-            await self._wait_idle()
-        if self._due is not None:
-            self._due.cancel()
+        await self._idle.wait()
+        self._hand_over()
+        await self._idle.wait()
         closed = self._run(self._close_file)
         self._jobs.put(None)
         await closed
 
-    async def _wait_idle(self) -> None:
-        while self._is_busy:
-            self._idle = self._loop.create_future()
-            await self._idle
-
     def _schedule(self, *, now: bool, wait: float = LINGER) -> None:
         """Hand over the batch after `wait` seconds, or at the end of this turn: all events of a turn share a batch."""
-        if self._is_busy or self._is_due_now or self._closing is not None or (self._due is not None and not now):
+        is_closing = self._closing is not None
+        if not self._idle.is_set() or self._is_due_now or is_closing or (self._due is not None and not now):
             return
         if self._due is not None:
             self._due.cancel()
@@ -146,15 +131,14 @@ class Writer:
         if self._due is not None:
             self._due.cancel()
             self._due, self._is_due_now = None, False
-        if self._is_busy or not self._batch.changes:
+        if not (self._idle.is_set() and self._batch.changes):
             return
         batch, self._batch = self._batch, _WriteBatch()
-        self._is_busy = True
+        self._idle.clear()
         self._jobs.put(lambda: self._write(batch))
 
     def _written(self, batch: _WriteBatch, error: JournalError | None) -> None:
         """Take a batch back from the thread. `error` says why none of it was written."""
-        self._is_busy = False
         for event_id, sender in batch.senders.items():
             problem = error or batch.refused.get(event_id)
             self._missed += problem is not None
@@ -165,8 +149,7 @@ class Writer:
             batch.changes.precede(self._batch.changes)
             self._batch.changes = batch.changes
         self._note_trouble(error or next(iter(batch.refused.values()), None))
-        if self._idle is not None and not self._idle.done():
-            self._idle.set_result(None)
+        self._idle.set()  # last: a sender that withdraws its event does so before `_close()` goes on
         if self._batch.changes:
             self._schedule(now=bool(self._batch.senders), wait=LINGER if self.trouble is None else RETRY)
 

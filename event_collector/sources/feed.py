@@ -9,6 +9,7 @@ messages. The *heartbeat* extends held ones. The ledger records which messages a
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from random import random
@@ -112,7 +113,7 @@ class Feed:
         # Written by all three tasks:
         self._has_failed = False  # the last call that settles or extends has failed
         self._news = asyncio.Event()  # for the settler
-        self._room = asyncio.Event()  # for the intake
+        self._room = asyncio.Event()  # for the intake: messages were settled, or `stop()` was called
 
     def counts(self) -> FeedCounts:
         """Return the current counts of messages."""
@@ -139,12 +140,15 @@ class Feed:
         self._intake = asyncio.create_task(self._take_in(until_empty), name="feed intake")
         settler = asyncio.create_task(self._settle(), name="feed settler")
         heartbeat = asyncio.create_task(self._extend_held(), name="feed heartbeat")
+        tasks = (settler, heartbeat, self._intake)
         try:
             await asyncio.wait({settler, heartbeat}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _end(self._intake, settler, heartbeat)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._leave()
-        for task in (settler, heartbeat, self._intake):
+        for task in tasks:
             if not task.cancelled():
                 task.result()
 
@@ -163,7 +167,7 @@ class Feed:
             while not self._stopping:
                 most = self._wanted()
                 if not most:
-                    await self._pause(POLL)
+                    await _next(self._room, POLL)
                     continue
                 messages = await self._fetch(most)
                 if until_empty and not messages and not self._ledger.held and monotonic() > self._last_retry:
@@ -183,11 +187,10 @@ class Feed:
 
     def _wanted(self) -> int:
         """Return how many messages to fetch."""
-        room = max(1.0, self._queue.room())
         by_size = (self._max_bytes - self._ledger.bytes) / self._mean_size
         account = self._queue.accounting()
         ahead = self._pace.ahead(monotonic(), account.in_handlers) - account.queued
-        wanted = min(self._max_in_flight - len(self._ledger.held), room, by_size, ahead)
+        wanted = min(self._max_in_flight - len(self._ledger.held), max(1.0, self._queue.room()), by_size, ahead)
         return max(int(wanted), 0 if self._ledger.held else 1)
 
     async def _fetch(self, most: int) -> Sequence[BrokerMessage]:
@@ -201,14 +204,8 @@ class Feed:
             if not self._is_lost:
                 self._is_lost = True
                 self._log.warning("the source gives no messages; it is asked again", reason=str(exc))
-            await self._pause(PAUSE)
+            await _next(self._room, PAUSE)
             return ()
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait until messages are settled, until `stop()`, or at most this long."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await _next(self._room)
 
     async def _hold(self, messages: Sequence[BrokerMessage]) -> list[HeldMessage]:
         """Enter messages into the ledger, acknowledge duplicates, and return the messages to run."""
@@ -219,18 +216,14 @@ class Feed:
             await self._acknowledge(duplicates, "duplicates")
         return fresh
 
-    async def _send_all(self, fresh: list[HeldMessage]) -> None:
-        waiting = iter(fresh)
+    async def _send_all(self, fresh: Iterable[HeldMessage]) -> None:
+        waiting = deque(fresh)
         try:
-            for held in waiting:
-                if self._stopping:
-                    held.settle(Settlement(Fate.RELEASED))
-                else:
-                    await self._send(held)
-        except BaseException:  # the queue is closed, or the intake cancelled
+            while waiting and not self._stopping:
+                await self._send(waiting.popleft())
+        finally:  # the feed is stopping, the queue is closed, or the intake is cancelled
             for held in waiting:
                 held.settle(Settlement(Fate.RELEASED))
-            raise
 
     async def _send(self, held: HeldMessage) -> None:
         message = held.message
@@ -263,9 +256,7 @@ class Feed:
 
     async def _settle(self) -> None:
         while self._ledger.held or not self._intake_ended:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PAUSE if self._owed else None):
-                    await _next(self._news)
+            await _next(self._news, PAUSE if self._owed else None)
             done, self._finished = self._finished, []
             finished = [self._decide(held) for held in done]
             final = [one for one in finished if one.settlement.fate in (Fate.ACKNOWLEDGED, Fate.BURIED)]
@@ -277,12 +268,10 @@ class Feed:
 
     def _decide(self, held: HeldMessage) -> Finished:
         message, settlement = held.message, held.settlement
-        results = None if held.event is None else held.event.get_result()
         if settlement is None:
-            settlement = settle(
-                results or ResultList(), message.deliveries, self._policy,
-                retried_here=self._retried_here, chance=random(),
-            )  # fmt: skip
+            results = (None if held.event is None else held.event.get_result()) or ResultList()
+            keys = self._retried_here
+            settlement = settle(results, message.deliveries, self._policy, retried_here=keys, chance=random())
         if settlement.fate is Fate.RETRIED:
             self._last_retry = max(self._last_retry, monotonic() + settlement.delay + PATIENCE)
         return Finished(message, settlement, held.event, held.error)
@@ -320,9 +309,8 @@ class Feed:
             if fate is Fate.BURIED:
                 await self._source.bury(message, reason, error)
                 self._ledger.remember(message, monotonic())
-                self._log.warning(
-                    "a message has failed for good", place=message.place, deliveries=message.deliveries, reason=reason
-                )  # fmt: skip
+                details = {"place": message.place, "deliveries": message.deliveries, "reason": reason}
+                self._log.warning("a message has failed for good", **details)
             else:
                 await self._source.retry(message, delay)
         except SourceError as exc:
@@ -372,16 +360,12 @@ class Feed:
         return f"<Feed {self._source.name} {self.counts()}>"
 
 
-async def _next(event: asyncio.Event) -> None:
-    """Wait until the event is set, then clear it."""
-    await event.wait()
-    event.clear()
-
-
-async def _end(*tasks: "asyncio.Task[None]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+async def _next(event: asyncio.Event, seconds: float | None) -> None:
+    """Wait until the event is set, then clear it; wait at most this long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+            event.clear()
 
 
 def _at_least(least: int, **values: Any) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.sources.jetstream_pull import Puller
@@ -24,8 +24,6 @@ NO_LIMIT: Final = -1
 MAX_TEXT: Final = 1000
 """Characters of an error in a header."""
 _NAME: Final = re.compile(r"[^\s.*>/\\]+")
-_OWN_HEADERS: Final = ("nats-",)
-"""Headers that the server interprets; a dead letter must not carry them."""
 
 
 class JetStreamSource:
@@ -68,8 +66,13 @@ class JetStreamSource:
         options: dict[str, Any] | None = None,
     ) -> None:
         self._nats = import_extra("nats", "nats")
-        _check_name("stream", stream)
-        _check_name("consumer", consumer)
+        self._errors = (self._nats.errors.Error, OSError)
+        names: dict[str, Any] = {"stream": stream, "consumer": consumer}
+        for what, name in names.items():
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise ConfigError(
+                    f"JetStreamSource: the name of a {what} has no spaces, dots, '*' and '>': not {name!r}"
+                )
         check_hold("JetStreamSource(ack_wait=...)", ack_wait)
         self._servers = [servers] if isinstance(servers, str) else list(servers)
         self._stream, self._consumer, self._subject = stream, consumer, subject
@@ -78,7 +81,6 @@ class JetStreamSource:
         self.name = f"{stream} ({consumer})"
         self.hold = float(ack_wait)
         self._client: Client | None = None
-        self._jetstream: JetStreamContext | None = None
         self._puller: Puller | None = None
         self._failed: asyncio.Future[Exception] | None = None
         self._last_error: Exception | None = None
@@ -91,13 +93,16 @@ class JetStreamSource:
 
         """
         self._client = await self._connect()
+        self._puller = Puller(self._client, self._stream, self._consumer)
         try:
-            with self._translated("cannot be read"):
-                self._jetstream = self._client.jetstream()
-                self.hold = await self._find_consumer(self._jetstream)
-                await self._find_dead_letters(self._jetstream)
-                self._puller = Puller(self._client, self._stream, self._consumer)
-                await self._puller.open()
+            with self._using("cannot be read") as (client, puller):
+                jetstream = client.jetstream()
+                self.hold = await self._find_consumer(jetstream)
+                try:
+                    await jetstream.find_stream_name_by_subject(self._dead_letters)
+                except self._nats.js.errors.NotFoundError:
+                    await jetstream.add_stream(name=f"{self._stream}_DEAD", subjects=[self._dead_letters])
+                await puller.open()
         except BaseException:
             await self.close()
             raise
@@ -133,11 +138,10 @@ class JetStreamSource:
     async def _find_consumer(self, jetstream: "JetStreamContext") -> float:
         """Create the durable consumer, or check the existing one; return its ack_wait."""
         from nats.js.api import AckPolicy, ConsumerConfig
-        from nats.js.errors import NotFoundError
 
         try:
             found = (await jetstream.consumer_info(self._stream, self._consumer)).config
-        except NotFoundError as exc:
+        except self._nats.js.errors.NotFoundError as exc:
             if exc.err_code == 10059:  # stream not found
                 raise SourceError(
                     f"there is no stream {self._stream!r}: make it first, for example with "
@@ -160,18 +164,9 @@ class JetStreamSource:
             )
         return float(found.ack_wait or self.hold)
 
-    async def _find_dead_letters(self, jetstream: "JetStreamContext") -> None:
-        from nats.js.errors import NotFoundError
-
-        try:
-            await jetstream.find_stream_name_by_subject(self._dead_letters)
-        except NotFoundError:
-            await jetstream.add_stream(name=f"{self._stream}_DEAD", subjects=[self._dead_letters])
-
     async def fetch(self, most: int) -> list[BrokerMessage]:
         """Return up to `most` messages as soon as there is one; an empty list after a second."""
-        client, puller = self._opened()
-        with self._translated("gives no messages"):
+        with self._using("gives no messages") as (client, puller):
             if puller.problem is not None:
                 # The consumer may have been deleted, or its leader may be gone.
                 await self._find_consumer(client.jetstream())
@@ -185,38 +180,35 @@ class JetStreamSource:
 
     async def extend(self, messages: Sequence[BrokerMessage]) -> None:
         """Restart the ack_wait of the messages."""
-        with self._translated("cannot be updated"):
+        with self._using("cannot be updated"):
             for message in messages:
                 await message.handle.in_progress()
 
     async def acknowledge(self, messages: Sequence[BrokerMessage]) -> None:
         """Acknowledge the messages."""
-        with self._translated("cannot be updated"):
+        with self._using("cannot be updated"):
             for message in messages:
                 await message.handle.ack()
 
     async def retry(self, message: BrokerMessage, delay: float) -> None:
         """Have the server deliver the message again in `delay` seconds."""
-        with self._translated("cannot be updated"):
+        with self._using("cannot be updated"):
             await message.handle.nak(delay)
 
     async def bury(self, message: BrokerMessage, reason: str, error: str) -> None:
         """Publish the message as a dead letter, then terminate its delivery."""
-        client, _ = self._opened()
-        jetstream, stream = self._jetstream, self._stream
-        if jetstream is None:
-            raise SourceError("the source is closed")
-        headers = {key: value for key, value in message.headers.items() if not key.lower().startswith(_OWN_HEADERS)}
-        headers["Nats-Msg-Id"] = f"{stream}:{message.place}"  # two deliveries of a message make one dead letter
+        # The server interprets headers that begin with "Nats-".
+        headers = {key: value for key, value in message.headers.items() if not key.lower().startswith("nats-")}
+        headers["Nats-Msg-Id"] = f"{self._stream}:{message.place}"  # two deliveries of a message make one dead letter
         details = {
-            "Reason": reason, "Error": _one_line(error), "Stream": stream, "Sequence": message.place,
-            "Subject": message.subject, "Deliveries": str(message.deliveries),
+            "Reason": reason, "Error": " ".join(error.split())[:MAX_TEXT], "Stream": self._stream,
+            "Sequence": message.place, "Subject": message.subject, "Deliveries": str(message.deliveries),
         }  # fmt: skip
         headers |= {f"Event-Collector-{name}": value for name, value in details.items()}
-        with self._translated("takes no dead letter"):
+        with self._using("takes no dead letter") as (client, _):
             # The server closes the connection at a larger message.
             fits = len(message.data) + _size(headers) <= client.max_payload
-            await jetstream.publish(self._dead_letters, message.data, headers=headers if fits else None)
+            await client.jetstream().publish(self._dead_letters, message.data, headers=headers if fits else None)
             await message.handle.term()
 
     def interrupt(self) -> None:
@@ -226,30 +218,27 @@ class JetStreamSource:
 
     async def hand_back(self) -> None:
         """Stop deliveries, and have what was delivered and not fetched delivered to others at once."""
-        _, puller = self._opened()
-        with self._translated("cannot be updated"):
+        with self._using("cannot be updated") as (_, puller):
             for msg in await puller.close():
                 await msg.nak()
 
     async def close(self) -> None:
         """Flush the connection, then disconnect."""
-        client, self._client, self._jetstream, self._puller = self._client, None, None, None
+        client, self._client, self._puller = self._client, None, None
         if client is None:
             return
-        with suppress(self._nats.errors.Error, OSError, TimeoutError):
+        with suppress(*self._errors):
             if client.is_connected:
                 await client.flush(timeout=2)
-        with suppress(self._nats.errors.Error, OSError, TimeoutError):
+        with suppress(*self._errors):
             await client.close()
 
-    def _opened(self) -> "tuple[Client, Puller]":
+    @contextmanager
+    def _using(self, what: str) -> "Iterator[tuple[Client, Puller]]":
         if self._client is None or self._puller is None:
             raise SourceError("the source is not open")
-        return self._client, self._puller
-
-    def _translated(self, what: str) -> AbstractContextManager[None]:
-        errors = (self._nats.errors.Error, OSError, TimeoutError)
-        return translate_errors(errors, f"stream {self._stream!r} {what}")
+        with translate_errors(self._errors, f"stream {self._stream!r} {what}"):
+            yield self._client, self._puller
 
     async def _on_error(self, exc: Exception) -> None:
         self._last_error = exc
@@ -270,16 +259,6 @@ def _message(msg: "Msg") -> BrokerMessage:
     )  # fmt: skip
 
 
-def _check_name(what: str, name: object) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigError(f"JetStreamSource: the name of a {what} has no spaces, dots, '*' and '>': not {name!r}")
-
-
 def _size(headers: dict[str, str]) -> int:
     """Return the size of headers in a message, in bytes."""
-    line = len("NATS/1.0\r\n") + len("\r\n")
-    return line + sum(len(f"{key}: {value}\r\n".encode()) for key, value in headers.items())
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:MAX_TEXT]
+    return len("NATS/1.0\r\n\r\n") + sum(len(f"{key}: {value}\r\n".encode()) for key, value in headers.items())

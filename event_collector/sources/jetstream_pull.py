@@ -28,12 +28,7 @@ OVER: Final = ("Message Size Exceeds MaxBytes", "Batch Completed")
 
 
 class Puller:
-    """Requests messages of a consumer, and keeps those that have arrived until they are taken.
-
-    Attributes:
-        problem: the answer of a server that has no such consumer, or none for now. The source clears it.
-
-    """
+    """Requests messages of a consumer, and keeps those that have arrived until they are taken."""
 
     def __init__(self, client: "Client", stream: str, consumer: str) -> None:
         self._client = client
@@ -46,6 +41,7 @@ class Puller:
         self._subscription: Subscription | None = None
         self._interrupted = False
         self.problem: str | None = None
+        """The answer of a server that has no such consumer, or none for now. The source clears it."""
 
     async def open(self) -> None:
         """Subscribe to the answers."""
@@ -109,6 +105,5 @@ class Puller:
         if subscription is not None:
             await subscription.unsubscribe()
             await self._client.flush()  # messages that were on the way have arrived
-        left = list(self._arrived)
-        self._arrived.clear()
+        left, self._arrived = list(self._arrived), deque()
         return left

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import Final
 
 import msgspec
@@ -57,13 +58,9 @@ class Finished(msgspec.Struct, frozen=True, eq=False):
 
 
 class HeldMessage:
-    """A message that is not settled.
+    """A message that is not settled, in its last delivery.
 
-    Args:
-        message: the message, in its last delivery.
-        now: the time of its delivery, by the clock of the feed.
-        on_done: called once with this object, when its settlement is known or its event is done.
-
+    `on_done` is called once with this object, when its settlement is known or its event is done.
     """
 
     __slots__ = ("_on_done", "error", "event", "message", "settlement", "touched")
@@ -83,10 +80,7 @@ class HeldMessage:
         if event.is_done():
             self._on_done(self)
         else:
-            event.on_done(self._event_done)
-
-    def _event_done(self, _event: CollectorEvent) -> None:
-        self._on_done(self)
+            event.on_done(lambda _: self._on_done(self))
 
     def settle(self, settlement: Settlement, error: Exception | None = None) -> None:
         """Note the settlement of a message that has no event."""
@@ -95,13 +89,7 @@ class HeldMessage:
 
 
 class Ledger:
-    """The messages of a feed, from their delivery to their settlement.
-
-    Args:
-        duplicate_window: seconds for which the id of a finished message is remembered.
-        on_done: see `HeldMessage`.
-
-    """
+    """The messages of a feed, from their delivery to their settlement; `on_done` is that of `HeldMessage`."""
 
     def __init__(self, duplicate_window: float, on_done: Callable[[HeldMessage], None]) -> None:
         self.held: dict[str, HeldMessage] = {}
@@ -151,13 +139,7 @@ class Ledger:
 
 
 class DuplicateWindow:
-    """Ids, each remembered for a while.
-
-    Args:
-        seconds: how long an id is remembered; 0 disables the window.
-        most: maximum number of ids; the oldest is forgotten first.
-
-    """
+    """Up to `most` ids, each remembered for `seconds`; the oldest is forgotten first. 0 seconds disable the window."""
 
     def __init__(self, seconds: float, most: int) -> None:
         self._seconds, self._most = seconds, most
@@ -165,8 +147,6 @@ class DuplicateWindow:
 
     def add(self, id_: str, now: float) -> None:
         """Remember an id from now on."""
-        if self._seconds <= 0:
-            return
         ends = self._ends
         ends[id_] = now + self._seconds
         ends.move_to_end(id_)
@@ -175,8 +155,7 @@ class DuplicateWindow:
 
     def has(self, id_: str, now: float) -> bool:
         """Return whether the id is remembered."""
-        end = self._ends.get(id_)
-        return end is not None and now < end
+        return now < self._ends.get(id_, -inf)
 
     def __len__(self) -> int:
         return len(self._ends)

@@ -15,28 +15,14 @@ class MessageTooLong(ValueError):
 
 
 class JsonPayloads:
-    """Decodes messages whose data is JSON into payloads.
-
-    Args:
-        collectors: the collectors, whose common payload type the values must have.
-        max_bytes: limit of the data of a message.
-
-    Raises:
-        UnknownType: JSON cannot be decoded into the type.
-
-    """
+    """Decodes JSON of at most `max_bytes` into the collectors' payload type. Raises UnknownType if msgspec cannot."""
 
     def __init__(self, collectors: Iterable[Collector], max_bytes: int) -> None:
         self._decode = JsonDecoder(common_payload_type(collectors), "message")
         self._max_bytes = max_bytes
 
     def __call__(self, message: BrokerMessage) -> Payload[Any]:
-        """Return the payload.
-
-        Raises:
-            MessageTooLong, InvalidJSON, PayloadTypeError: the message has no valid payload; the text says where.
-
-        """
+        """Return the payload. Raises MessageTooLong, InvalidJSON or PayloadTypeError; the text says where."""
         if len(message.data) > self._max_bytes:
             raise MessageTooLong(f"message {message.place} is longer than {self._max_bytes} bytes")
         return Payload(self._decode(message.data, message.place))

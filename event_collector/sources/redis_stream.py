@@ -3,8 +3,8 @@
 import os
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 CLAIM_INTERVAL: Final = 1.0
 """Seconds between two attempts to claim entries whose hold has expired."""
-MESSAGE_ID: Final = "message-id"
 
 StreamEntry: TypeAlias = "tuple[bytes, Mapping[bytes, bytes] | None]"
 
@@ -62,8 +61,8 @@ class RedisStreamSource:
     ) -> None:
         self._redis = import_extra("redis.asyncio", "redis")
         self._errors = import_extra("redis.exceptions", "redis")
-        parameters: dict[str, Any] = {"stream": stream, "group": group, "field": field}
-        for what, name in parameters.items():
+        names: dict[str, Any] = {"stream": stream, "group": group, "field": field}
+        for what, name in names.items():
             if not isinstance(name, str) or not name:
                 raise ConfigError(f"RedisStreamSource: the name of a {what} is a string, not {name!r}")
         check_hold("RedisStreamSource(claim_after=...)", claim_after)
@@ -90,8 +89,8 @@ class RedisStreamSource:
         except ValueError as exc:
             raise SourceError(f"the URL of stream {self._stream!r} is none of a Redis server: {exc}") from None
         try:
-            with self._translated("cannot be reached"):
-                await self._make_group(self._client)
+            with self._using("cannot be reached") as client:
+                await self._make_group(client)
         except BaseException:
             await self.close()
             raise
@@ -105,8 +104,7 @@ class RedisStreamSource:
 
     async def fetch(self, most: int) -> list[BrokerMessage]:
         """Return up to `most` entries as soon as there is one; an empty list after a second."""
-        client = self._opened()
-        with self._translated("gives no entries"):
+        with self._using("gives no entries") as client:
             try:
                 if monotonic() >= self._next_claim and (claimed := await self._claim(client, most)):
                     return claimed
@@ -144,7 +142,7 @@ class RedisStreamSource:
         fields = {_text(key): _text(value) for key, value in raw.items() if key != self._field}
         data = raw.get(self._field)
         return BrokerMessage(
-            id=fields.get(MESSAGE_ID, number), place=number, deliveries=deliveries, subject=self._stream,
+            id=fields.get("message-id", number), place=number, deliveries=deliveries, subject=self._stream,
             data=msgspec.json.encode(fields) if data is None else data, headers=fields, handle=raw,
         )  # fmt: skip
 
@@ -157,26 +155,23 @@ class RedisStreamSource:
         await self._claim_as([message], max(0, int((self.hold - delay) * 1000)))
 
     async def _claim_as(self, messages: Sequence[BrokerMessage], idle: int) -> None:
-        client = self._opened()
         numbers: list[Any] = [message.place for message in messages]
-        with self._translated("cannot be updated"):
+        with self._using("cannot be updated") as client:
             await client.xclaim(self._stream, self._group, self._consumer, 0, numbers, idle=idle, justid=True)
 
     async def acknowledge(self, messages: Sequence[BrokerMessage]) -> None:
         """Acknowledge the entries; they stay in the stream."""
-        client = self._opened()
-        with self._translated("cannot be updated"):
+        with self._using("cannot be updated") as client:
             await client.xack(self._stream, self._group, *(message.place for message in messages))
 
     async def bury(self, message: BrokerMessage, reason: str, error: str) -> None:
         """Add the entry to the dead letters and acknowledge it, in one transaction."""
-        client = self._opened()
         details = {
             "reason": reason, "error": error, "stream": self._stream, "id": message.place,
             "deliveries": message.deliveries,
         }  # fmt: skip
         fields = {**message.handle, **{f"event-collector-{name}": value for name, value in details.items()}}
-        with self._translated("takes no dead letter"):
+        with self._using("takes no dead letter") as client:
             async with client.pipeline(transaction=True) as pipe:
                 _queue(pipe.xadd(self._dead_letters, fields))
                 _queue(pipe.xack(self._stream, self._group, message.place))
@@ -202,23 +197,19 @@ class RedisStreamSource:
         with suppress(self._errors.RedisError, OSError):
             await client.aclose()
 
-    def _opened(self) -> "Redis":
+    @contextmanager
+    def _using(self, what: str) -> "Iterator[Redis]":
         if self._client is None:
             raise SourceError("the source is not open")
-        return self._client
-
-    def _translated(self, what: str) -> AbstractContextManager[None]:
-        errors = (self._errors.RedisError, OSError)
-        return translate_errors(errors, f"stream {self._stream!r} {what}")
+        with translate_errors((self._errors.RedisError, OSError), f"stream {self._stream!r} {what}"):
+            yield self._client
 
 
 def _entries(read: Any) -> list[StreamEntry]:
     """Return the entries of an answer: a list of streams, or a dict of them with protocol version 3."""
-    if not read:
-        return []
     if isinstance(read, dict):
         return [entry for batches in read.values() for batch in batches for entry in batch]
-    return [entry for _, entries in read for entry in entries]
+    return [entry for _, entries in read or () for entry in entries]
 
 
 def _queue(_command: object) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Container
 from enum import Enum
 from math import inf
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from event_collector.handlers.attempt import Attempt
-from event_collector.handlers.retry import EXHAUSTED, Retry, decide
+from event_collector.handlers.retry import EXHAUSTED, Retry, Verdict, decide
 from event_collector.remote.remote_exceptions import error_text
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error, ResultList
@@ -18,28 +18,21 @@ LOST: Final = "lost"
 
 
 class Fate(Enum):
-    """The fate of a delivered message."""
+    """The fate of a delivered message, named like its field of `FeedCounts`."""
 
     ACKNOWLEDGED = "acknowledged"
-    """It succeeded, and is never delivered again."""
     RETRIED = "retried"
-    """It is delivered again after a delay."""
     BURIED = "buried"
-    """It becomes a dead letter."""
     RELEASED = "released"
-    """It is delivered again at once, because this program ends."""
 
 
 class Settlement(NamedTuple):
-    """The fate of a message, with its details."""
+    """The fate of a message; `delay` in seconds if it is RETRIED, `reason` if it is BURIED, `error` in both cases."""
 
     fate: Fate
     delay: float = 0.0
-    """Seconds, for RETRIED."""
     reason: str = ""
-    """The reason, for BURIED."""
     error: str = ""
-    """The error as text, for RETRIED and BURIED."""
 
 
 def settle(
@@ -47,30 +40,21 @@ def settle(
 ) -> Settlement:
     """Return the settlement of a message. It is retried if that may help any of its collectors.
 
-    Args:
-        results: results of its event.
-        deliveries: number of deliveries of the message, this one included.
-        policy: number and delay of deliveries.
-        retried_here: keys of collectors that have retried already, by their own policy: their errors are final.
-        chance: a random number from 0 to 1, for the jitter.
-
+    `deliveries` includes this one. The errors of the collectors `retried_here` are final: they have retried by their
+    own policy. `chance` is a random number from 0 to 1, for the jitter.
     """
     errors = [result for result in results if isinstance(result, Error)]
     if not errors:
         return Settlement(Fate.ACKNOWLEDGED)
     if any(isinstance(error.err, QueueShutDown) for error in errors):
         return Settlement(Fate.RELEASED)
+    attempt = Attempt(deliveries)
     verdicts = [
-        (EXHAUSTED, 0.0) if error.key in retried_here else _decide(error, deliveries, policy, chance)
+        Verdict(0.0, EXHAUSTED) if error.key in retried_here
+        else decide(policy, attempt, error.err, chance=chance, left=inf)
         for error in errors
-    ]
-    waits = [delay for reason, delay in verdicts if reason is None]
-    if waits:
-        failed = next(error for error, (reason, _) in zip(errors, verdicts, strict=True) if reason is None)
-        return Settlement(Fate.RETRIED, max(waits), error=error_text(failed.err))
-    return Settlement(Fate.BURIED, reason=str(verdicts[0][0]), error=error_text(errors[0].err))
-
-
-def _decide(error: Error[Any], deliveries: int, policy: Retry, chance: float) -> tuple[str | None, float]:
-    verdict = decide(policy, Attempt(deliveries), error.err, chance=chance, left=inf)
-    return verdict.reason, verdict.delay
+    ]  # fmt: skip
+    retried = [(error, delay) for error, (delay, reason) in zip(errors, verdicts, strict=True) if reason is None]
+    if retried:
+        return Settlement(Fate.RETRIED, max(delay for _, delay in retried), error=error_text(retried[0][0].err))
+    return Settlement(Fate.BURIED, reason=str(verdicts[0].reason), error=error_text(errors[0].err))

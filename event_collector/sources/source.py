@@ -87,13 +87,9 @@ class Source(Protocol):
         """Have the message delivered again in `delay` seconds, to this program or to another."""
 
     async def bury(self, message: BrokerMessage, reason: str, error: str) -> None:
-        """Store the message as a dead letter; only then settle it, so that it is never delivered again.
+        """Store a message that failed for good as a dead letter; only then settle it, so that it never comes again.
 
-        Args:
-            message: a message that failed for good.
-            reason: a reason of dead letters, or "malformed" or "lost".
-            error: the error as text.
-
+        `reason` is one of `DeadLetter`, or "malformed" or "lost"; `error` is the error as text.
         """
 
     def interrupt(self) -> None:
@@ -111,19 +107,14 @@ class Source(Protocol):
 
 
 def check_hold(what: str, seconds: Any) -> None:
-    """Check the seconds for which a message is held; `what` names them in the error.
-
-    Raises:
-        ConfigError: not a number, or too short to extend messages in time.
-
-    """
+    """Raise ConfigError if `seconds` is not a number or too short to extend messages in time; `what` names it."""
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not MIN_HOLD <= seconds <= MAX_HOLD:
         raise ConfigError(f"{what} takes a number of seconds from {MIN_HOLD} on, not {seconds!r}")
 
 
 @contextmanager
 def translate_errors(errors: tuple[type[BaseException], ...], text: str) -> Iterator[None]:
-    """Raise errors of a client library as SourceError; its message is `text` and the error."""
+    """Raise errors of a client library as SourceError, whose message begins with `text`."""
     try:
         yield
     except SourceError:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from event_collector.sources.jetstream import JetStreamSource
+from event_collector.sources.redis_stream import RedisStreamSource
 from event_collector.sources.source import Source
 from event_collector.values.errors import ConfigError
 
-JETSTREAM: Final = {
-    "consumer": str, "subject": str, "ack_wait": float, "dead_letters": str, "credentials": str,
-}  # fmt: skip
+JETSTREAM: Final = {"consumer": str, "subject": str, "ack_wait": float, "dead_letters": str, "credentials": str}
 REDIS: Final = {"group": str, "field": str, "claim_after": float, "dead_letters": str, "db": int}
 
 
@@ -31,34 +31,20 @@ def open_url(url: str) -> Source:
         raise ConfigError(f"the URL of the source cannot be read: {exc}") from None
     stream = unquote(parts.path.lstrip("/"))
     if parts.scheme not in ("nats", "tls", "redis", "rediss") or not parts.netloc or not stream:
-        raise ConfigError(
-            f"{_without_password(parts)!r} is no source: it is nats://host:port/STREAM or redis://host:port/STREAM"
-        )
-    if parts.scheme in ("nats", "tls"):
-        return _jetstream(parts, stream, _parameters(parts, JETSTREAM))
-    return _redis(parts, stream, _parameters(parts, REDIS))
-
-
-def _jetstream(parts: SplitResult, stream: str, parameters: dict[str, Any]) -> Source:
-    from event_collector.sources.jetstream import JetStreamSource
-
+        url = _without_password(parts)
+        raise ConfigError(f"{url!r} is no source: it is nats://host:port/STREAM or redis://host:port/STREAM")
+    if parts.scheme in ("redis", "rediss"):
+        parameters = _parameters(parts, REDIS)
+        return RedisStreamSource(f"{parts.scheme}://{parts.netloc}/{parameters.pop('db', 0)}", stream, **parameters)
+    parameters = _parameters(parts, JETSTREAM)
     login, at, hosts = parts.netloc.rpartition("@")
     servers = [f"{parts.scheme}://{login}{at}{host}" for host in hosts.split(",")]
     credentials = parameters.pop("credentials", None)
-    return JetStreamSource(
-        servers, stream, options={"user_credentials": credentials} if credentials else None, **parameters
-    )
-
-
-def _redis(parts: SplitResult, stream: str, parameters: dict[str, Any]) -> Source:
-    from event_collector.sources.redis_stream import RedisStreamSource
-
-    url = f"{parts.scheme}://{parts.netloc}/{parameters.pop('db', 0)}"
-    return RedisStreamSource(url, stream, **parameters)
+    options = {"user_credentials": credentials} if credentials else None
+    return JetStreamSource(servers, stream, options=options, **parameters)
 
 
 def _parameters(parts: SplitResult, known: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
-    """Return the parameters of a URL, converted to their types."""
     parameters = {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
         if name not in known:

@@ -1,7 +1,6 @@
 """The testing kit for applications: workers in the test's own process, a clock moved by hand, assertions on results.
 
-The names below are loaded when they are first used: the pytest plugin costs a suite that does not use it next to
-nothing.
+The names are loaded when they are first used, because pytest imports this package in every suite.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Assertions on results: what a handler answered, or a failure that shows all that is known of why it did not."""
+"""Assertions on results. A failed one shows the errors of the handlers."""
 
 import re
 from typing import Any, TypeAlias, TypeVar
@@ -13,14 +13,11 @@ E = TypeVar("E", bound=BaseException)
 
 
 def assert_ok(outcome: Outcome) -> Any:
-    """Return the value of the one result there is.
-
-    Args:
-        outcome: a result, a ResultList of one, or an event that is done.
+    """Return the value of a result, or of the only result of an event that is done or of a ResultList.
 
     Raises:
-        AssertionError: it is an Error, whose exception is the cause of this one, with the handler's traceback, also of
-            one in a worker process; or there are no results, or several, or none yet.
+        AssertionError: the result is an Error, whose exception is the `__cause__`, with the traceback of the handler,
+            even from a worker process; or there is not exactly one result, or the event is not done.
 
     """
     __tracebackhide__ = True
@@ -34,7 +31,7 @@ def assert_all_ok(outcome: Outcome) -> dict[str | None, Any]:
     """Return the values of all results, by the keys of their collectors; at least one.
 
     Raises:
-        AssertionError: one or more are Errors, which are all shown; or there are no results, or none yet.
+        AssertionError: some are Errors, which are all listed; or there is no result, or the event is not done.
 
     """
     __tracebackhide__ = True
@@ -49,15 +46,15 @@ def assert_all_ok(outcome: Outcome) -> dict[str | None, Any]:
 
 
 def assert_error(outcome: Outcome, kind: type[E], *, match: str | None = None) -> E:
-    """Return the exception in the one result there is, an Error.
+    """Return the exception of an Error, or of the only result of an event that is done or of a ResultList.
 
     Args:
-        outcome: a result, a ResultList of one, or an event that is done.
-        kind: the class that the exception must be of.
+        outcome: the Error, the event or the ResultList.
+        kind: the class of the exception.
         match: a regular expression that must be found in its text.
 
     Raises:
-        AssertionError: it is Ok, or another Error; or there are no results, or several, or none yet.
+        AssertionError: the result is Ok or another Error, there is not exactly one, or the event is not done.
 
     """
     __tracebackhide__ = True
@@ -73,8 +70,6 @@ def assert_error(outcome: Outcome, kind: type[E], *, match: str | None = None) -
 
 
 def _only(outcome: Outcome) -> Result[Any]:
-    if isinstance(outcome, (Ok, Error)):
-        return outcome
     results = _results(outcome)
     if len(results) != 1:
         listed = "".join(f"\n  {result!r}{_of(result)}" for result in results)

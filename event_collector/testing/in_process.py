@@ -1,12 +1,12 @@
 """Workers in the test's own process: a pool without processes, in the place of the pool of a queue.
 
-What would happen in a worker happens in a thread, the *stand-in*, with the same code: the setup of each collector is
-pickled and opened, payloads and results are encoded and decoded, lifecycles are entered and left, an `async def` has
-an event loop of its own. Jobs run one at a time, in their order.
+A thread, the *stand-in*, does the work of a worker with the worker's code: the setup of each collector is pickled and
+opened, payloads and results are encoded and decoded, lifecycles are entered and left, an `async def` has its own event
+loop. Jobs run one at a time, in order.
 
     submit --> backlog --> stand-in (a thread) --> call_soon_threadsafe --> job.succeeded / job.failed
                               |
-                              '-- over its time, cancelled, or ended by its handler: replaced by another one
+                              '-- replaced at a timeout, at a cancellation, and when its handler ends it
 """
 
 import asyncio
@@ -22,33 +22,23 @@ from typing import Any
 
 from event_collector.tiers.workers.worker_tier import pool_factory
 from event_collector.values.clock import clock
+from event_collector_workers import pool_errors as errors
 from event_collector_workers.child.workplace import resolve
 from event_collector_workers.job import Buffer, Job, Task, TaskSpec
 from event_collector_workers.pool.listener import PoolListener
-from event_collector_workers.pool_errors import (
-    JobCancelled,
-    JobTimeout,
-    PoolBroken,
-    PoolClosed,
-    TaskError,
-    WorkerCrashed,
-    WorkerPoolError,
-    WorkerStartError,
-)
 from event_collector_workers.statistics import PoolStatistics
 
 
 @contextmanager
 def in_process_workers() -> Iterator[None]:
-    """Have queues that start within this context run the handlers of their worker processes in a thread of this one.
+    """Run the handlers of worker processes in a thread of this process, for queues that start within this context.
 
-    No process is started. All else is as in a worker: what cannot be imported there is refused at the start, values are
-    encoded and decoded, each collector has a copy of its context and enters its lifecycle there. There is one worker,
-    whatever `max_workers` says. What a thread cannot do: it shares modules and their globals with the test, has no
-    `worker_limits`, and a handler over its timeout is given up but runs on. SystemExit of a handler is a WorkerCrashed,
-    `os._exit()` and signals end the test itself.
-
-    Executors that the application brings along (`mode=Executor`) are left as they are.
+    No process is started. Otherwise all is as in a worker: handlers that a worker cannot import are refused at the
+    start, values are encoded and decoded, each collector has a copy of its context and enters its lifecycle there.
+    There is one worker, whatever `max_workers` says. The thread shares modules and their globals with the test and has
+    no `worker_limits`; a handler that exceeds its timeout is given up but runs on. SystemExit of a handler is a
+    WorkerCrashed; `os._exit()` and signals end the test itself. Executors of the application (`mode=Executor`) are not
+    replaced.
     """
     with pool_factory.making(InProcessPool):
         yield
@@ -58,32 +48,17 @@ Reply = tuple[Buffer, Buffer | None]
 
 
 class _StandIn:
-    """A thread that does what a worker process would."""
+    """A thread that runs jobs as a worker process would. It reports by `post()`: "opened", "ended", "stopped"."""
 
     def __init__(self, tasks: Sequence[TaskSpec], post: Callable[..., None]) -> None:
         self._specs, self._post = tasks, post
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="in-process worker", daemon=True)
+        self.jobs: SimpleQueue[Job | None] = SimpleQueue()
+        """Jobs to run; None ends the thread."""
+        self.thread = threading.Thread(target=self._work, name="in-process worker", daemon=True)
         self.job: Job | None = None
-        """What it is in; written in the loop's thread."""
+        """The job that it runs. Written in the loop's thread."""
         self.timer: asyncio.TimerHandle | None = None
-        """Ends that when it takes too long."""
-
-    def start(self) -> None:
-        """Begin to open the tasks; `post("opened", ...)` tells when that is done, or why it cannot be."""
-        self._thread.start()
-
-    def give(self, job: Job) -> None:
-        """Have it run a job; `post("ended", ...)` tells the outcome."""
-        self._jobs.put(job)
-
-    def stop(self) -> None:
-        """Have it close its tasks after what it is in, and end; `post("stopped", ...)` tells."""
-        self._jobs.put(None)
-
-    def join(self) -> None:
-        """Wait for the very end of the thread, which has said that it stops."""
-        self._thread.join()
+        """Gives up the job at its timeout."""
 
     def _work(self) -> None:
         tasks: list[Task] = []
@@ -95,28 +70,28 @@ class _StandIn:
                 self._post("opened", self, traceback.format_exc())
                 return
             self._post("opened", self, None)
-            while (job := self._jobs.get()) is not None and self._run(tasks[job.task], job):
+            while (job := self.jobs.get()) is not None and self._run(tasks[job.task], job):
                 pass
         finally:
             self._post("stopped", self, _close(tasks))
 
     def _run(self, task: Task, job: Job) -> bool:
-        """Run one job; return whether its handler has left the worker alive."""
-        reply: Reply | WorkerPoolError
+        """Run one job; return whether the worker is still alive."""
+        reply: Reply | errors.WorkerPoolError
         begun = perf_counter()
         try:
             reply = task.run(job.body, None if job.blob is None else bytes(job.blob))
         except SystemExit as exc:
             code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
-            reply = WorkerCrashed(f"the handler ended its worker ({exc!r})", exitcode=code)
+            reply = errors.WorkerCrashed(f"the handler ended its worker ({exc!r})", exitcode=code)
         except BaseException:
-            reply = TaskError(traceback.format_exc())
+            reply = errors.TaskError(traceback.format_exc())
         self._post("ended", self, job, reply, perf_counter() - begun)
-        return not isinstance(reply, WorkerCrashed)
+        return not isinstance(reply, errors.WorkerCrashed)
 
 
 def _close(tasks: list[Task]) -> str:
-    """Close tasks, the last one first; return the tracebacks of those that failed to."""
+    """Close tasks, the last one first; return the tracebacks of those that fail."""
     complaints = []
     for task in reversed(tasks):
         try:
@@ -127,24 +102,17 @@ def _close(tasks: list[Task]) -> str:
 
 
 class InProcessPool:
-    """A pool of one worker that is a thread; behaves as a WorkerPool does to its queue.
+    """A pool of one worker that is a thread, with the interface of WorkerPool. Ignores the settings of processes."""
 
-    Args:
-        tasks: what the worker can run.
-        listener: hears of what happens.
-        settings: those of a WorkerPool that have no meaning for one thread; ignored.
-
-    """
-
-    def __init__(self, tasks: Sequence[TaskSpec], *, listener: PoolListener | None = None, **settings: Any) -> None:
+    def __init__(self, tasks: Sequence[TaskSpec], *, listener: PoolListener | None = None, **_settings: Any) -> None:
         self._specs, self._listener = tuple(tasks), listener or PoolListener()
         self._backlog: deque[Job] = deque()
-        self._worker: _StandIn | None = None  # the one that is ready or opening its tasks
-        self._leaving: set[_StandIn] = set()  # those that are about to end, and are waited for
+        self._worker: _StandIn | None = None  # ready, or opening its tasks
+        self._leaving: set[_StandIn] = set()  # about to end, and waited for
         self._is_ready = self._closing = False
         self._broken: str | None = None  # why a worker could not open its tasks
         self._counts = {"submitted": 0, "finished": 0, "failed": 0, "crashed": 0, "restarts": 0}
-        self._change: asyncio.Future[None] | None = None
+        self._change = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop
 
     # Life
@@ -153,25 +121,24 @@ class InProcessPool:
         """Start the worker; return when it has opened its tasks.
 
         Raises:
-            WorkerStartError: it could not; the text holds the traceback.
+            WorkerStartError: it could not; the message contains the traceback.
 
         """
         self._loop = asyncio.get_running_loop()
         self._hire()
         try:
             await self._until(lambda: self._is_ready or self._broken is not None)
+            if self._broken is not None:
+                raise errors.WorkerStartError(f"an in-process worker could not be started: {self._broken}")
         except BaseException:
             await self.abort()
             raise
-        if self._broken is not None:
-            await self.abort()
-            raise WorkerStartError(f"an in-process worker could not be started: {self._broken}")
 
     def resize(self, workers: int) -> None:
-        """There is one worker."""
+        """Do nothing: there is one worker."""
 
     async def close(self, timeout: float | None = None) -> None:
-        """Finish all jobs, close the tasks, end the thread; after `timeout` seconds what is left is given up."""
+        """Finish all jobs, close the tasks and end the thread; abort what is left after `timeout` seconds."""
         self._closing = True
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
@@ -181,15 +148,13 @@ class InProcessPool:
         await self.abort()
 
     async def abort(self) -> None:
-        """Give up every job with PoolClosed; a thread that is in a handler ends with it, unheard."""
+        """Fail every job with PoolClosed. A thread in a handler ends after it, and its reply is ignored."""
         self._closing = True
-        jobs, self._backlog = [*self._backlog], deque()
-        job = None if self._worker is None else self._worker.job
-        if job is not None:
-            jobs.insert(0, job)
-        self._dismiss(awaited=job is None)
-        for job in jobs:
-            self._fail(job, PoolClosed("the pool was stopped before this job had ended"))
+        running = self._running
+        self._dismiss(awaited=running is None)
+        if running is not None:
+            self._backlog.appendleft(running)
+        self._fail_backlog(errors.PoolClosed, "the pool was stopped before this job had ended")
 
     # Jobs
 
@@ -200,7 +165,7 @@ class InProcessPool:
     def submit_all(self, jobs: Sequence[Job]) -> None:
         """Take jobs, all or none of them."""
         if self._closing:
-            raise PoolClosed("the pool is closing; it takes no more jobs")
+            raise errors.PoolClosed("the pool is closing; it takes no more jobs")
         self._counts["submitted"] += len(jobs)
         for job in jobs:
             job._place = self
@@ -209,10 +174,10 @@ class InProcessPool:
         self._hand_out()
 
     def cancel(self, job: Job) -> bool:
-        """Withdraw a job, or give up the worker that is in it; False if it has ended."""
-        error = JobCancelled("the job was cancelled")
-        if self._worker is not None and self._worker.job is job:
-            self._give_up(error)
+        """Withdraw a job, or give up the worker that runs it; return False if it has ended."""
+        error = errors.JobCancelled("the job was cancelled")
+        if job is self._running:
+            self._give_up(job, error)
         elif job in self._backlog:
             self._backlog.remove(job)
             self._fail(job, error)
@@ -222,55 +187,51 @@ class InProcessPool:
 
     @property
     def room(self) -> int:
-        """How many more jobs the worker takes at once."""
+        """Number of jobs that the worker takes at once."""
         return int(self.is_idle)
 
     @property
     def is_idle(self) -> bool:
         """Whether the worker has nothing to do."""
-        return self._is_ready and self._worker is not None and self._worker.job is None and not self._backlog
+        return self._is_ready and self._running is None and not self._backlog
 
     @property
     def backlog(self) -> int:
-        """How many jobs the worker does not have yet."""
+        """Number of jobs that the worker does not have yet."""
         return len(self._backlog)
 
     def statistics(self, *, memory: bool = False) -> PoolStatistics:
-        """Return a snapshot; times and memory of a thread are not told."""
-        busy = self._worker is not None and self._worker.job is not None
+        """Return a snapshot, without the times and the memory of the thread."""
         return PoolStatistics(
-            **self._counts,
-            target=1,
-            ready=int(self._is_ready),
-            starting=int(self._worker is not None and not self._is_ready),
-            busy=int(busy),
-            backlog=len(self._backlog),
-            service_seconds=0.0,
-            startup_seconds=0.0,
-            cpu_seconds=0.0,
-            workers=(),
-        )
+            **self._counts, target=1, ready=int(self._is_ready),
+            starting=int(self._worker is not None and not self._is_ready), busy=int(self._running is not None),
+            backlog=len(self._backlog), service_seconds=0.0, startup_seconds=0.0, cpu_seconds=0.0, workers=(),
+        )  # fmt: skip
 
     @property
     def _outstanding(self) -> int:
         return self._counts["submitted"] - self._counts["finished"] - self._counts["failed"]
+
+    @property
+    def _running(self) -> Job | None:
+        return None if self._worker is None else self._worker.job
 
     # The worker
 
     def _hire(self) -> None:
         self._is_ready, self._broken = False, None
         self._worker = _StandIn(self._specs, self._post)
-        self._worker.start()
+        self._worker.thread.start()
 
     def _dismiss(self, reason: str = "stopped", *, awaited: bool = True) -> None:
-        """Have the worker end after what it is in, which is no longer heard of."""
+        """Have the worker end after its job, whose reply is ignored."""
         worker, self._worker = self._worker, None
         if worker is None:
             return
         if worker.timer is not None:
             worker.timer.cancel()
         worker.job = None
-        worker.stop()
+        worker.jobs.put(None)
         if awaited:
             self._leaving.add(worker)
         if self._is_ready:
@@ -285,41 +246,43 @@ class InProcessPool:
             return
         job = worker.job = self._backlog.popleft()
         if job.timeout is not None:
-            late = JobTimeout(f"the job ran longer than {job.timeout} s", timeout=job.timeout)
-            worker.timer = self._loop.call_later(job.timeout, self._give_up, late)
-        worker.give(job)
+            late = errors.JobTimeout(f"the job ran longer than {job.timeout} s", timeout=job.timeout)
+            worker.timer = self._loop.call_later(job.timeout, self._give_up, job, late)
+        worker.jobs.put(job)
 
-    def _give_up(self, error: WorkerPoolError, *, ends: bool = False) -> None:
-        """Fail the job that the worker is in, as a kill would, and replace the worker; `ends`: it ends by itself."""
-        worker = self._worker
-        job = None if worker is None else worker.job
+    def _give_up(self, job: Job, error: errors.WorkerPoolError, *, ends: bool = False) -> None:
+        """Fail the running job and replace the worker, as a kill would; `ends`: the worker ends by itself."""
         self._counts["crashed"] += 1
         self._counts["restarts"] += 1
         self._dismiss("crashed", awaited=ends)
-        if job is not None:
-            self._fail(job, error)
+        self._fail(job, error)
         self._take_next()
 
     def _take_next(self) -> None:
         self._hand_out()
         if self.room:
             self._listener.room()
-        self._wake()
+        self._change.set()
+
+    def _fail_backlog(self, kind: type[errors.WorkerPoolError], text: str) -> None:
+        jobs, self._backlog = self._backlog, deque()
+        for job in jobs:
+            self._fail(job, kind(text))
 
     def _fail(self, job: Job, error: BaseException, elapsed: float = 0.0) -> None:
         self._counts["failed"] += 1
         self._let_go(job)
         job.failed(error, elapsed)
-        self._wake()
+        self._change.set()
 
     def _let_go(self, job: Job) -> None:
         job._place = None
         clock.source.forget(job)
 
-    # What the worker tells
+    # Reports of the worker
 
     def _post(self, what: str, *args: Any) -> None:
-        """Called in the thread: have the loop told. One that is closed hears nothing."""
+        """Call a method below in the loop's thread; a no-op if the loop is closed."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(getattr(self, f"_{what}"), *args)
 
@@ -333,21 +296,19 @@ class InProcessPool:
             return
         self._worker, self._broken = None, trouble
         self._leaving.add(worker)
-        jobs, self._backlog = [*self._backlog], deque()
-        for job in jobs:
-            self._fail(job, PoolBroken(f"an in-process worker could not be replaced: {trouble}"))
-        self._wake()
+        self._fail_backlog(errors.PoolBroken, f"an in-process worker could not be replaced: {trouble}")
+        self._change.set()
 
-    def _ended(self, worker: _StandIn, job: Job, reply: Reply | WorkerPoolError, elapsed: float) -> None:
+    def _ended(self, worker: _StandIn, job: Job, reply: Reply | errors.WorkerPoolError, elapsed: float) -> None:
         if worker.job is not job:
             return  # it was given up
-        if isinstance(reply, WorkerCrashed):
-            self._give_up(reply, ends=True)
+        if isinstance(reply, errors.WorkerCrashed):
+            self._give_up(job, reply, ends=True)
             return
         worker.job = None
         if worker.timer is not None:
             worker.timer.cancel()
-        if isinstance(reply, WorkerPoolError):
+        if isinstance(reply, errors.WorkerPoolError):
             self._fail(job, reply, elapsed)
         else:
             self._counts["finished"] += 1
@@ -358,19 +319,13 @@ class InProcessPool:
         self._take_next()
 
     def _stopped(self, worker: _StandIn, complaints: str) -> None:
-        worker.join()
+        worker.thread.join()
         self._leaving.discard(worker)
         if complaints:
             self._listener.worker_complained(os.getpid(), complaints)
-        self._wake()
-
-    # Waiting
-
-    def _wake(self) -> None:
-        if self._change is not None and not self._change.done():
-            self._change.set_result(None)
+        self._change.set()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
-            self._change = self._loop.create_future()
-            await self._change
+            self._change.clear()
+            await self._change.wait()

@@ -1,7 +1,6 @@
-"""A clock that a test moves by hand: for queues, and for the event loop they run in.
+"""A clock that a test moves by hand, for queues and for the event loop they run in.
 
-What is due happens in its order: time goes to the next timer of the loop, everything that follows from it is done, then
-on to the next one, up to the time that was asked for.
+Timers fire in order: the time jumps to the next timer of the loop, its consequences happen, then to the one after it.
 """
 
 import asyncio
@@ -10,7 +9,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
-from types import TracebackType
 from typing import Any, Final
 from unittest import mock
 
@@ -18,48 +16,41 @@ from event_collector.values.clock import TimeSource, clock
 from event_collector.values.errors import ConfigError
 
 QUIET: Final = 2
-"""Turns of the loop with nothing to do, after which nothing more will happen by itself: one to look at sockets, one for
-what was found there."""
+"""Idle turns of the loop after which it counts as quiet: one to poll sockets, one for what was found there."""
 MOST_TURNS: Final = 10_000
-"""Turns after which time goes on in spite of a task that never waits."""
-CALM: Final = 1.0
-"""Seconds between two looks of a queue's monitor: as often as in real time, an hour would have 72,000 of them."""
+"""Turns after which the time advances in spite of a task that never waits."""
 GLANCE: Final = 0.001
-"""Seconds, real ones, between two looks whether a thread is through."""
+"""Real seconds between two checks whether a thread has finished."""
 
 
 class ManualClock(TimeSource):
     """Time for the queues and the event loop of a test, which stands still until `advance()` moves it.
 
-    While the context is entered, waits for retries, deadlines and timeouts, `asyncio.sleep()`, `asyncio.timeout()` and
-    all other timers of asyncio's event loops in this thread go by it. It begins at the time of `time.monotonic()`.
-    Enter it before the queue is made, and leave it after the queue has ended. Threads and processes keep real time, and
-    while a queue ends the clock goes by itself.
+    While the context is entered, retries, deadlines, timeouts, `asyncio.sleep()`, `asyncio.timeout()` and all other
+    timers of asyncio's event loops in this thread use it. It begins at the time of `time.monotonic()`. Enter it before
+    the queue is created, and leave it after the queue has ended. Threads and processes keep real time, and while a
+    queue ends the clock goes by itself.
 
     Args:
-        patience: real seconds that `advance()` waits for handlers in threads and in-process workers before it lets time
-            go on without them, so that a handler may be found to take too long.
+        patience: real seconds that `advance()` waits for handlers in threads and in-process workers before it moves the
+            time without them, so that a handler can exceed its timeout.
 
     Raises:
-        ConfigError: entered while another one is, or in an event loop that keeps its own time, such as uvloop's.
+        ConfigError: another ManualClock is entered, or the event loop keeps its own time, as uvloop's does.
 
     """
 
-    least_pause = CALM
-
+    least_pause = 1.0  # at the real interval, an hour would have 72,000 readings of a queue's monitor
     _entered: "ManualClock | None" = None
 
     def __init__(self, *, patience: float = 1.0) -> None:
         self._now = 0.0
-        self._ends = 0
-        """How many queues are ending, during which time goes by itself."""
-        self._ahead = 0.0
-        """Seconds that the clock is ahead of time.monotonic() then."""
+        self._ends = 0  # queues that are ending; meanwhile time goes by itself
+        self._ahead = 0.0  # seconds that the clock is then ahead of time.monotonic()
         self._patience = patience
         self._under_way: set[Any] = set()
-        """Jobs and calls that a thread will tell the event loop of. Written in the thread of the loop only."""
-        self._stuck: set[Any] = set()
-        """What is not waited for any more."""
+        """Jobs and calls whose end a thread will report to the loop. Written in the thread of the loop only."""
+        self._stuck: set[Any] = set()  # those that are not waited for any more
         self._patches = ExitStack()
 
     @property
@@ -74,10 +65,11 @@ class ManualClock(TimeSource):
     def __enter__(self) -> "ManualClock":
         if ManualClock._entered is not None:
             raise ConfigError("a ManualClock is entered already: time can have one only")
-        _check(_running_loop())
+        with suppress(RuntimeError):  # no loop runs yet
+            _check(asyncio.get_running_loop())
         ManualClock._entered = self
         self._now = time.monotonic()
-        self._under_way.clear()  # of loops that have ended without the end of what ran there
+        self._under_way.clear()  # a loop may have ended before its calls
         thread, real = threading.get_ident(), asyncio.BaseEventLoop.time
 
         def loop_time(loop: asyncio.BaseEventLoop) -> float:
@@ -87,15 +79,13 @@ class ManualClock(TimeSource):
         self._patches.enter_context(clock.using(self))
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._patches.close()
         ManualClock._entered = None
 
     @contextmanager
     def ending(self) -> Iterator[None]:
-        """Have time go by itself: nobody could move it while a queue is waited for to end."""
+        """Let time go by itself while a queue ends: the test waits for it and could not move the clock."""
         if not self._ends:
             self._ahead = self._now - time.monotonic()
         self._ends += 1
@@ -106,7 +96,7 @@ class ManualClock(TimeSource):
             self._ends -= 1
 
     def watch(self, call: Any) -> None:
-        """Wait for a call in a thread, or for a job, before time goes on."""
+        """Have `advance()` wait for a call in a thread, or for a job."""
         self._under_way.add(call)
         if not isinstance(call, Future):
             return
@@ -116,24 +106,24 @@ class ManualClock(TimeSource):
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._under_way.discard, done)
 
-        # Later than those who wait for it: callbacks are called in the order in which they were added.
+        # Added later than the callbacks of the waiters, so that it is called after them.
         loop.call_soon(call.add_done_callback, ended)
 
     def forget(self, job: Any) -> None:
-        """Wait for a job no longer."""
+        """Stop waiting for a job."""
         self._under_way.discard(job)
 
     async def advance(self, seconds: float = 0.0) -> None:
-        """Let time pass, and all happen that is due until then, and what follows from that.
+        """Move the time forward; everything that is due meanwhile happens, with its consequences.
 
-        Waits for handlers that are in threads or in-process workers, `patience` real seconds at most; not for worker
-        processes, nor for what comes by a network.
+        Waits at most `patience` real seconds for handlers in threads or in-process workers; does not wait for worker
+        processes or the network.
 
         Args:
-            seconds: how long, 0 or more; 0 only has all happen that needs no time.
+            seconds: 0 or more; with 0 everything happens that needs no time.
 
         Raises:
-            ConfigError: the clock is not entered, the loop keeps its own time, or `seconds` is below 0.
+            ConfigError: the clock is not entered, the loop keeps its own time, or `seconds` is negative.
 
         """
         loop = _check(asyncio.get_running_loop())
@@ -150,7 +140,7 @@ class ManualClock(TimeSource):
         await self._settle(loop)
 
     async def _settle(self, loop: Any) -> None:
-        """Let everything happen that needs no time."""
+        """Let everything happen that is due now."""
         await _quiet(loop)
         given_up = time.monotonic() + self._patience
         while self._under_way - self._stuck:
@@ -161,7 +151,6 @@ class ManualClock(TimeSource):
 
 
 async def _quiet(loop: Any) -> None:
-    """Wait until the loop has nothing to do for some turns."""
     quiet = 0
     for _ in range(MOST_TURNS):
         await asyncio.sleep(0)
@@ -171,22 +160,14 @@ async def _quiet(loop: Any) -> None:
 
 
 def _next_due(loop: Any) -> float:
-    """Return when the next timer of the loop is due; infinity if there is none."""
     return min((timer.when() for timer in loop._scheduled if not timer.cancelled()), default=float("inf"))
 
 
-def _check(loop: asyncio.AbstractEventLoop | None) -> Any:
-    """Return the loop, if its time can be another: asyncio's own are written in Python."""
-    if loop is not None and not isinstance(loop, asyncio.BaseEventLoop):
+def _check(loop: asyncio.AbstractEventLoop) -> Any:
+    """Return the loop if its clock can be replaced, as that of asyncio's own loops can, which are written in Python."""
+    if not isinstance(loop, asyncio.BaseEventLoop):
         raise ConfigError(
             f"a ManualClock needs an event loop of asyncio; {type(loop).__module__} keeps its own time: run this test "
             "with asyncio's"
         )
     return loop
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -1,6 +1,6 @@
-"""The pytest plugin: fixtures for workers without processes and for time that is moved by hand.
+"""The pytest plugin: fixtures for in-process workers and for a clock moved by hand.
 
-pytest loads it in every suite of an environment with this package: it imports nothing that it may not need.
+pytest loads it in every suite of an environment with this package, so it imports the rest only in the fixtures.
 """
 
 from collections.abc import Iterator

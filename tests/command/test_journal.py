@@ -10,10 +10,9 @@ import pytest
 
 from event_collector import Payload
 from event_collector.handlers.attempt import Attempt
-from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal_codec import JournalCodec
-from event_collector.journal.stored_event import StoredEvent, StoredLetter, StoredProgress
+from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter, StoredProgress
 
 BOUND = 30.0
 TRACE = "Traceback (most recent call last)"
@@ -35,7 +34,7 @@ def path(tmp_path: Path) -> Path:
     file = JournalFile(str(path))
     changes = Changes()
     changes.inserted = {1: record(1, {"number": 1}), 4: record(4, b"\x00\xff")}
-    changes.attempt(4, StoredProgress({"bill": Attempt(2, "OSError: busy", 0)}, 1_000_000_500.0).encode())
+    changes.attempted[4] = StoredProgress({"bill": Attempt(2, "OSError: busy", 0)}, 1_000_000_500.0).encode()
     for one in (letter(2, "bill"), letter(2, "stock"), letter(3, "bill", "\x1b[31mred\n")):
         changes.bury(one)
     file.apply(changes)

@@ -13,10 +13,9 @@ import pytest
 
 from event_collector import JournalError
 from event_collector.handlers.attempt import Attempt
-from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.running_page import SIZE, SLOTS, RunningPage
-from event_collector.journal.stored_event import StoredEvent, StoredLetter, StoredProgress
+from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter, StoredProgress
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def test_what_was_written_is_there_after_the_file_was_closed(file: JournalFile, 
     write(file, 3, 1, 2)
     changes = Changes()
     changes.finish(2)
-    changes.attempt(3, StoredProgress({"orders": Attempt(2, "ValueError: no", 1)}, 77.0).encode())
+    changes.attempted[3] = StoredProgress({"orders": Attempt(2, "ValueError: no", 1)}, 77.0).encode()
     file.apply(changes)
     file.close()
     again = JournalFile(str(path))
@@ -203,11 +202,11 @@ def test_changes_that_could_not_be_written_go_before_later_ones(file: JournalFil
     """What is written late ends as if it had been written in time."""
     write(file, 1, 2, 3)
     early, late = Changes(), Changes()
-    early.attempt(1, b"early")
-    early.attempt(2, b"early")
+    early.attempted[1] = b"early"
+    early.attempted[2] = b"early"
     early.bury(letter(3))
     early.finish(3)
-    late.attempt(1, b"late")
+    late.attempted[1] = b"late"
     late.drop(3, "orders")
     early.precede(late)
     file.apply(early)

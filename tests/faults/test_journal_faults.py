@@ -15,10 +15,9 @@ from typing import NamedTuple
 import pytest
 
 from event_collector import JournalError, Payload, PayloadTypeError
-from event_collector.journal.changes import Changes
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal_codec import JournalCodec
-from event_collector.journal.stored_event import StoredEvent, StoredLetter
+from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter
 from event_collector.journal.write_ahead_log import survey
 
 BOMB = 666_666
