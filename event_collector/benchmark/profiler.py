@@ -106,8 +106,7 @@ class _Steps:
 class _Instant(NamedTuple):
     wall: float
     cpu: float
-    waits: float
-    """Voluntary context switches of this thread; where these are not counted, a number that always changes."""
+    waits: float  # voluntary context switches of this thread; a number that always changes if these are not counted
 
 
 def _instant() -> _Instant:

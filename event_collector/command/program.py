@@ -35,8 +35,7 @@ def _add_command(name: str, subparsers: Any) -> None:
 class CommandParser(argparse.ArgumentParser):
     """A parser whose errors are one line, and whose last operand may follow options."""
 
-    last_operand: str | None = None
-    """The name of an optional operand."""
+    last_operand: str | None = None  # the name of an optional operand
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit with status 2."""

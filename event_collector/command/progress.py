@@ -22,8 +22,7 @@ class ProgressCounts(NamedTuple):
 class ProgressDisplay:
     """Displays the progress of a run: this one nothing."""
 
-    interval = 1.0
-    """Seconds between two calls of `show()`."""
+    interval = 1.0  # seconds between two calls of `show()`
 
     def show(self, counts: ProgressCounts) -> None:
         """Display the counts."""
