@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.dispatch.recording import Recording
-from event_collector.events.capacity import WAIT
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
 from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent, QueueType
+from event_collector.events.gate import WAIT
 from event_collector.events.start_reminder import StartReminder
 from event_collector.handlers.collector import CollectorList
 from event_collector.handlers.router import Router, SimpleRouter

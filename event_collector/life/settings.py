@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.dispatch.permits import ConsumerLimits
-from event_collector.events.capacity import DROP_NEWEST, DROP_OLDEST, WAIT
 from event_collector.events.event import DEFAULT_PRIORITY, QueueType
+from event_collector.events.gate import DROP_NEWEST, DROP_OLDEST, WAIT
 from event_collector.handlers.collector import CollectorList
 from event_collector.handlers.router import Router, SimpleRouter
 from event_collector.life.option import REQUIRED, Number, Option, Range, option, options_of
