@@ -147,7 +147,7 @@ class Engine:
         """Return the current metrics, or those at the end."""
         if not self.running or self._monitor is None:
             return self._last
-        return self._snapshot(self._monitor, self._monitor.counts())
+        return self._snapshot(self._monitor, self._dispatcher.figures.counts())
 
     def collector_metrics(self) -> dict[str, CollectorMetrics]:
         """Return the current metrics of each collector, or those at the end."""
@@ -265,7 +265,7 @@ class Engine:
                 await self._lifecycles.enter(collector.lifecycle, collector.ctx)
         await tiers.open(everyone)
         self._dispatcher.totals.keep_waits(keep_times(everyone, self._settings.event_service_data_window_size))
-        loop, now = asyncio.get_running_loop(), clock.now()
+        self._meter.start(clock.now(), self._dispatcher.figures.counts())
         self._monitor = Monitor(
             self._dispatcher,
             self._meter,
@@ -274,11 +274,11 @@ class Engine:
             max(LEAST_INTERVAL, clock.source.least_pause, self._settings.monitor_interval),
             self.changes,
             self._log,
+            tiers.workers,
             tiers.adaptive,
             tiers.executors,
         )
-        self._meter.start(now, self._monitor.counts())
-        self._monitor.start(loop, tiers.workers)
+        loop = asyncio.get_running_loop()
         plan = DeliveryPlan(self._router, self._collectors)
         self._dispatcher.open(loop, plan, tiers.workers, self._monitor.wake)
         self.running, self.state = True, RUNNING
@@ -349,7 +349,8 @@ class Engine:
             if self._journal is not None:
                 await insist(self._journal.close)
             if self.running and self._monitor is not None:
-                self._last = self._snapshot(self._monitor, self._monitor.counts()._replace(consumers=0))
+                counts = self._dispatcher.figures.counts()._replace(consumers=0)
+                self._last = self._snapshot(self._monitor, counts)
             self._monitor = None
             self.running, self.state = False, STOPPED
             if self.socket is not None:

@@ -1,7 +1,7 @@
-"""The options of a queue: one table that gives validation, documentation and the test of the signature.
+"""The options of a queue: one table for validation, documentation and the test of the signature.
 
-To add an option, add a row here and a parameter to `CollectorQueue.__init__`. The suite compares the two, the Args
-section of the class and the table in docs/reference.md, and prints what they should say.
+To add an option, add a row here and a parameter to `CollectorQueue.__init__`. The suite compares both with the Args
+section of the class and the table in docs/reference.md, and prints the differences.
 """
 # ruff: noqa: RUF009 - option() describes a field as dataclasses.field() does
 
@@ -41,7 +41,7 @@ WORKER_STARTUP_TIMEOUT: Final = 60.0
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked options of one queue. The fields are the rows of the table, in the order of the parameters."""
+    """Checked options of a queue. The fields are the rows of the table, in the order of the parameters."""
 
     collectors: CollectorList = option(REQUIRED, "Collectors that events are delivered to. Each has a unique key.")
     router: type[Router] = option(SimpleRouter, "Class that routes payloads to collectors.")
@@ -185,10 +185,7 @@ class Settings:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Settings":
-        """Return the checked settings.
-
-        Args:
-            values: of all options, by name. Other names are ignored.
+        """Return the checked settings from the values of all options by name. Other names are ignored.
 
         Raises:
             ConfigError: a value is not accepted; the message names the option.

@@ -20,7 +20,7 @@ from event_collector.tiers.adaptive import AdaptiveTier
 from event_collector.tiers.executors.executor_tier import ExecutorTier
 from event_collector.tiers.workers.worker_tier import WorkerReading, WorkerTier
 from event_collector.values.clock import clock
-from event_collector.watching.metrics import Counts, Meter
+from event_collector.watching.metrics import Meter
 from event_collector_workers.autoscaler import Change, CollectorReading, Plan, Readings, ScalingLaw, Tier, TierReading
 from event_collector_workers.machine import Machine
 
@@ -61,6 +61,7 @@ class Monitor:
             too much of the loop.
         changes: receives each change of size.
         log: receives a line for each change.
+        workers: the worker processes; None without collectors that need them.
         adaptive: moves adaptive collectors; None without such collectors.
         executors: run collectors in executors of the application; None without such collectors. An executor that
             knows its size is not sized by the law.
@@ -76,57 +77,47 @@ class Monitor:
         interval: float,
         changes: deque[Change],
         log: Any,
-        adaptive: AdaptiveTier | None = None,
-        executors: ExecutorTier | None = None,
+        workers: WorkerTier | None,
+        adaptive: AdaptiveTier | None,
+        executors: ExecutorTier | None,
     ) -> None:
         self._dispatcher, self._figures = dispatcher, dispatcher.figures
         self._meter, self._law = meter, law
-        self._adaptive, self._executors = adaptive, executors
+        self._workers, self._adaptive, self._executors = workers, adaptive, executors
         self._collectors, self._interval = collectors, interval
         self._changes, self._log = changes, log
         self._machine = Machine(own_cpu=self._own_cpu)
         self._workers_cpu = 0.0
-        self._workers: WorkerTier | None = None
         self._workers_wanted = -1
         self._worker_needed = False
         self._remote = 0  # events in workers, at the last look
         self._elsewhere = 0  # events that executors have, and have room for, while they have any
         self._timer: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._due = self._looked = 0.0
-        self._lag = self._turn = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()  # None once it is stopped
+        self._looked = clock.now()
+        self._due = self._lag = self._turn = 0.0
         self._ended = 0  # attempts that had ended at the last look
         self._cost = 0.0  # mean CPU time of a look, in seconds
         self._shares = LoopShares(log)
+        self._watchdog = Watchdog(self._key_in, log)
+        self._accounts = TimeAccounts(collectors, adaptive)
         self._plan: Plan | None = None  # the last decision of the law
-
-    def start(self, loop: asyncio.AbstractEventLoop, workers: WorkerTier | None) -> None:
-        """Start. `workers` is None if no collector needs worker processes."""
-        self._loop, self._workers = loop, workers
-        self._watchdog = Watchdog(self._key_in, self._log)
-        self._accounts = TimeAccounts(self._collectors, self._adaptive)
-        self._looked = clock.now()
-        self._schedule(self._interval)
+        self._schedule(interval)
 
     def stop(self) -> None:
         """Stop."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._loop is not None:
-            self._watchdog.stop()
-            self._accounts.stop()
+        self._watchdog.stop()
+        self._accounts.stop()
         self._loop = self._timer = None
 
     def wake(self) -> None:
         """Continue after a rest. The counters have not changed since."""
         if self._loop is not None:
-            self._meter.sample(clock.now(), self.counts())
+            self._meter.sample(clock.now(), self._figures.counts())
             self._watchdog.watch()
             self._schedule(self._interval)
-
-    def counts(self) -> Counts:
-        """Return the counters of this instant."""
-        return self._figures.counts()
 
     def sizes(self) -> tuple[int, int, int]:
         """Return the number of wanted consumers, of ready workers, and of wanted workers."""
@@ -142,10 +133,6 @@ class Monitor:
         return (
             f"<Monitor {state}, wants {consumers} consumers, {wanted} workers ({workers} ready), lag={self._lag:.3f} s>"
         )
-
-    @property
-    def _pause(self) -> float:
-        return max(self._interval, self._cost / MOST_OF_THE_LOOP)
 
     def _schedule(self, delay: float) -> None:
         if self._timer is not None:
@@ -167,7 +154,7 @@ class Monitor:
         ended, self._ended = self._ended, self._figures.attempts
         if self._loop is not None and (self._figures.active or self._ended != ended):  # else the loop may sleep
             self._loop.call_soon(self._measure_turn, now)
-        self._meter.sample(now, self.counts())
+        self._meter.sample(now, self._figures.counts())
         plan, failure = None, None
         try:
             plan = self._law.decide(self._read(now))
@@ -182,13 +169,16 @@ class Monitor:
 
     def _go_on(self, now: float, plan: Plan | None) -> None:
         """Schedule the next look, if the queue is active or the plan asks for one. `plan` is None after a failure."""
+        pause = max(self._interval, self._cost / MOST_OF_THE_LOOP)
         if plan is None or self._figures.active:
-            self._schedule(self._pause if plan is not None else FAILED_INTERVAL)
-        elif plan.next_check is not None:
-            self._schedule(max(self._pause, plan.next_check - now))
-            self._rest(plan.next_check - now > self._pause)
-        else:
-            self._rest(True)
+            self._schedule(pause if plan is not None else FAILED_INTERVAL)
+            return
+        if plan.next_check is not None:
+            self._schedule(max(pause, plan.next_check - now))
+        idle = plan.next_check is None or plan.next_check - now > pause
+        self._dispatcher.rest(idle)
+        if idle:
+            self._watchdog.rest()
 
     def _measure_turn(self, began: float, turns: int = TURNS) -> None:
         """Measure how long a ready callback waits for its turn. uvloop's timers use another clock and cannot tell."""
@@ -196,11 +186,6 @@ class Monitor:
         self._turn = max(self._turn, now - began)
         if turns > 1 and self._loop is not None:
             self._loop.call_soon(self._measure_turn, now, turns - 1)
-
-    def _rest(self, idle: bool) -> None:
-        self._dispatcher.rest(idle)
-        if idle:
-            self._watchdog.rest()
 
     def _act(self, plan: Plan) -> None:
         dispatcher, workers = self._dispatcher, self._workers
@@ -223,13 +208,8 @@ class Monitor:
             if isinstance(change.after, Tier):
                 continue  # the adaptive tier has moved the collector and logged it
             self._changes.append(change)
-            self._log.debug(
-                "resized",
-                subject=change.subject,
-                before=str(change.before),
-                after=str(change.after),
-                reason=change.reason,
-            )
+            before, after = str(change.before), str(change.after)
+            self._log.debug("resized", subject=change.subject, before=before, after=after, reason=change.reason)
 
     def _read(self, now: float) -> Readings:
         figures = self._figures

@@ -29,10 +29,7 @@ class ResultSink(Protocol):
 
 
 class CollectorTask:
-    """A collector as a task of the pool, with the index `number` there.
-
-    `limits` are those of each worker. `cancel` withdraws a job, or kills the worker that runs it.
-    """
+    """A collector as a task of the pool. `cancel` withdraws a job, or kills the worker that runs it."""
 
     def __init__(
         self,

@@ -79,13 +79,8 @@ pool_factory: Final = PoolFactory()
 class WorkerTier:
     """Runs collectors of mode "process", and adaptive collectors while their place is a worker.
 
-    Args:
-        collectors: collectors of both modes.
-        events: receives the results of submitted events.
-        may_overtake: whether a new event may go before events that wait.
-        replacement: options of WorkerPool about the replacement and start of workers.
-
-    The other arguments are options of CollectorQueue.
+    `may_overtake`: whether a new event may go before queued ones. `options` of WorkerPool control the replacement and
+    start of workers. The other options are those of CollectorQueue.
 
     Raises:
         ConfigError: a collector cannot be sent to another process.
@@ -97,13 +92,10 @@ class WorkerTier:
         collectors: list[Collector],
         events: ResultSink,
         *,
-        min_workers: int,
-        max_workers: int,
         may_overtake: bool,
-        start_method: str | None,
         limits: WorkerLimits | None,
         log: Any,
-        **replacement: Any,
+        **options: Any,
     ) -> None:
         _refuse_import_of_main(collectors)
         self._memory: dict[int, int | None] = {}  # of each worker, at the last reading
@@ -117,14 +109,11 @@ class WorkerTier:
         self._events = _PoolEvents(events, self._tasks.values(), log)
         self._pool = pool_factory.make(
             [TaskSpec(HOST, collector.setup or seal(collector)) for collector in collectors],
-            min_workers=min_workers,
-            max_workers=max_workers,
             horizon=HORIZON if may_overtake else LONG_HORIZON,
-            start_method=start_method,
             preload=_modules_of(collectors),
             listener=self._events,
             initialize=None if limits is None else (apply_limits, (limits,)),
-            **replacement,
+            **options,
         )
 
     async def start(self, workers: int) -> None:
@@ -154,10 +143,7 @@ class WorkerTier:
     @property
     def room(self) -> int:
         """Number of events that workers can take now; 1 if there is no worker, since an event starts one."""
-        room = self._pool.room
-        if not room and not self._events.workers and not self._pool.backlog:
-            return 1
-        return room
+        return self._pool.room or int(not self._events.workers and not self._pool.backlog)
 
     @property
     def is_idle(self) -> bool:
@@ -257,10 +243,10 @@ class WorkerTier:
         return f"<WorkerTier {self.size} workers, room for {self.room}, collectors={collectors}>"
 
     def _count_times(self, workers: Iterable[WorkerStatistics]) -> None:
-        """Add the CPU time of workers, and their time ready to run without a CPU, since the last reading.
+        """Add the time of workers on a CPU, and waiting for one, since the last reading.
 
-        The time of a worker that is starting is not counted. The rest of its start, up to its first reading as a ready
-        worker, is: otherwise the first event would seem to wait, and waiting events seem to need more workers.
+        Workers that are starting are left out. The end of a start is counted with the first event: otherwise the event
+        would seem to wait, and to need more workers.
         """
         times: dict[int, tuple[float, float]] = {}
         for worker in workers:
@@ -275,13 +261,9 @@ class WorkerTier:
 
 
 def seal_adaptive(collectors: Iterable[Collector]) -> None:
-    """Seal adaptive collectors for their workers, before their lifecycles change their contexts.
+    """Seal adaptive collectors for their workers. Raises ConfigError if one cannot be sent to another process.
 
-    This happens once for all starts: a lifecycle may leave objects in the context that cannot be pickled.
-
-    Raises:
-        ConfigError: a collector cannot be sent to another process.
-
+    This happens once, before the first start: lifecycles may put objects into the context that cannot be pickled.
     """
     for collector in collectors:
         if collector.mode == ADAPTIVE and collector.setup is None:

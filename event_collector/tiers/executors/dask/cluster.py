@@ -45,6 +45,7 @@ class DaskAdapter(ExecutorAdapter):
             )
         # Each queue closes only what it has opened in the workers.
         self.tag = uuid4().hex[:12]
+        self._plugin = f"event_collector hosts {self.tag}"
         self.shares_main = isinstance(self._client.cluster, LocalCluster)
         self._threads = 0
 
@@ -115,10 +116,6 @@ class DaskAdapter(ExecutorAdapter):
         if self._client.status == "running":
             with suppress(Exception):  # keep the last number
                 self._count(await self._ask(self._client.nthreads))
-
-    @property
-    def _plugin(self) -> str:
-        return f"event_collector hosts {self.tag}"
 
     @property
     def _place(self) -> str:

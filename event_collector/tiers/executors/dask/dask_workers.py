@@ -29,19 +29,15 @@ def dask_workers(
         ConfigError: Dask is not installed, or `client` is not a Dask client.
 
     """
-    _require_dask()
-    from distributed import Client
-
-    if not isinstance(client, Client):
+    if not isinstance(client, _client_class()):
         raise ConfigError(f"dask_workers() takes a dask.distributed.Client, not {client!r}")
     placement: dict[str, Any] = {}
     if workers is not None:
         placement["workers"] = list(workers)
     if resources is not None:
         placement["resources"] = dict(resources)
-    # By default Dask computes equal tasks once.
     untyped: Any = client
-    executor: Executor = untyped.get_executor(pure=False, **placement)
+    executor: Executor = untyped.get_executor(pure=False, **placement)  # by default Dask computes equal tasks once
     return executor
 
 
@@ -54,12 +50,9 @@ def connected(address: str) -> Iterator["Client"]:
         ExecutorLost: no scheduler answers within 10 s.
 
     """
-    _require_dask()
-    from distributed import Client
-
-    make: Any = Client
+    client_class = _client_class()
     try:
-        client = make(address, timeout=CONNECT_TIMEOUT, set_as_default=False)
+        client = client_class(address, timeout=CONNECT_TIMEOUT, set_as_default=False)
     except OSError as exc:
         raise ExecutorLost(f"no Dask scheduler answers at {address}: {exc}") from exc
     except (ValueError, TypeError) as exc:
@@ -70,8 +63,9 @@ def connected(address: str) -> Iterator["Client"]:
         client.close(timeout=CONNECT_TIMEOUT)
 
 
-def _require_dask() -> None:
+def _client_class() -> Any:
     try:
-        import distributed  # noqa: F401
+        from distributed import Client
     except ModuleNotFoundError as exc:
         raise ConfigError(f"Dask is not installed: {install_line('dask')}") from exc
+    return Client
