@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from event_collector.dispatch.dispatcher import Dispatcher
+from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.dispatch.recording import Recording
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
 from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent, QueueType
@@ -13,7 +14,7 @@ from event_collector.events.gate import WAIT
 from event_collector.events.start_reminder import StartReminder
 from event_collector.handlers.collector import CollectorList
 from event_collector.handlers.router import Router, SimpleRouter
-from event_collector.life.assembly import by_key, make_recorder, make_router, make_socket
+from event_collector.life.assembly import by_key, make_recorder, make_router
 from event_collector.life.engine import Engine
 from event_collector.life.logger import make_logger
 from event_collector.life.settings import (
@@ -225,7 +226,7 @@ class CollectorQueue:
             default_priority=default_priority,
             max_queue_size=settings.max_queue_size,
             overflow=settings.overflow,
-            limits=settings.limits,
+            limits=ConsumerLimits(self.min_consumers, self.max_consumers, self.autoscale),
             meter=self._meter,
             letters=self.dead_letters,
         )
@@ -254,7 +255,9 @@ class CollectorQueue:
         )
         self._observer = self.make_observer()
         if monitor is not None:
-            self._engine.socket = make_socket(monitor, self.make_observer().look, self._log)
+            from event_collector.watching.monitor_socket import MonitorSocket
+
+            self._engine.socket = MonitorSocket(monitor, self.make_observer().look, self._log)
 
     async def init_queue(self) -> None:
         """Enter the lifecycles of the collectors, start workers, and process events, earlier sent ones first.

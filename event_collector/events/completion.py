@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 
 from event_collector.events.event import CollectorEvent
 
@@ -41,16 +42,15 @@ class CompletionStream:
             completion.event.remove_waiter(completion)
 
 
+@dataclass(slots=True, eq=False)
 class _Completion:
     """The waiter of one event, with the methods of a future that events use."""
 
-    __slots__ = ("_stream", "event")
-
-    def __init__(self, event: CollectorEvent, stream: CompletionStream) -> None:
-        self.event, self._stream = event, stream
+    event: CollectorEvent
+    stream: CompletionStream
 
     def done(self) -> bool:
         return False
 
     def set_result(self, _result: None, /) -> None:
-        self._stream.finished(self)
+        self.stream.finished(self)

@@ -44,14 +44,8 @@ class DeadLetter(msgspec.Struct, frozen=True, eq=False):
 class DeadLetters:
     """The dead letters of one queue, oldest first. Supports iteration, `len()` and `in`.
 
-    The letters stay when the queue ends, and are available after its next start.
-
-    Args:
-        most: maximum number of letters. A new one then replaces the oldest, with a log line.
-        send: sends the payload of a letter to its collector alone.
-        on_added: called with each new letter.
-        log: receives a line for each letter that is replaced.
-
+    The letters stay when the queue ends, and are available after its next start. When there are `most` letters, a new
+    one replaces the oldest, with a log line. `send` sends the payload of a letter to its collector alone.
     """
 
     def __init__(

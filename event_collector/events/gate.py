@@ -20,11 +20,7 @@ class Gate:
     """Back-pressure and refusal.
 
     In a bounded queue an event claims a place before it is accepted, and releases it when it leaves. Senders wait for
-    places first come, first served.
-
-    Args:
-        places: maximum number of events that wait; 0 for no bound.
-        overflow: policy of a full queue: "wait", "drop_oldest" or "drop_newest".
+    places first come, first served. The queue is unbounded if `places` is 0.
 
     Attributes:
         crowded: whether a sender must call `wait()`. Always true in a bounded queue and in one with a recorder; in
@@ -88,12 +84,7 @@ class Gate:
     # Places
 
     def claim(self) -> None:
-        """Take a place at once.
-
-        Raises:
-            QueueFull: there is none, or other senders wait for it.
-
-        """
+        """Take a place at once. Raises QueueFull if there is none, or if other senders wait for it."""
         if not self.is_bounded:
             return
         if self.must_wait:
@@ -136,12 +127,7 @@ class Gate:
         return self._free < 0
 
     def room(self) -> float:
-        """Return how many events would be accepted without waiting; infinite without a bound.
-
-        Raises:
-            QueueShutDown: no events are accepted.
-
-        """
+        """Return how many events would be accepted without waiting; infinite without a bound. Raises QueueShutDown."""
         self.check()
         if not self.is_bounded or self.drops:
             return inf

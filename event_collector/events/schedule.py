@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
@@ -13,15 +14,11 @@ _SPARSE = 64
 """Discarded entries that may stay in the heap, beside one per live entry, before it is rebuilt."""
 
 
+@dataclass(slots=True, order=True)
 class _Entry(Generic[T]):
-    __slots__ = ("due", "item", "number")
-
-    def __init__(self, due: float, number: int, item: T) -> None:
-        self.due, self.number = due, number
-        self.item: T | None = item
-
-    def __lt__(self, other: "_Entry[T]") -> bool:
-        return (self.due, self.number) < (other.due, other.number)
+    due: float
+    number: int
+    item: T | None = field(compare=False)
 
 
 class Schedule(Generic[T]):

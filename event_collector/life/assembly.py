@@ -1,6 +1,5 @@
 """The parts of a queue, made from the arguments of its user."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from event_collector.dispatch.retries import refuse_retries
@@ -12,8 +11,6 @@ from event_collector.values.errors import ConfigError
 
 if TYPE_CHECKING:
     from event_collector.journal.journal_recorder import JournalRecorder
-    from event_collector.watching.monitor_socket import MonitorSocket
-    from event_collector.watching.snapshot import Snapshot
 
 
 def by_key(collectors: CollectorList) -> dict[str, Collector]:
@@ -46,13 +43,6 @@ def make_recorder(journal: Any, collectors: dict[str, Collector], log: Any) -> "
     from event_collector.journal.journal_recorder import JournalRecorder
 
     return JournalRecorder(journal if isinstance(journal, Journal) else Journal(journal), collectors, log)
-
-
-def make_socket(path: Any, look: Callable[[], "Snapshot"], log: Any) -> "MonitorSocket":
-    """Return the socket that serves snapshots."""
-    from event_collector.watching.monitor_socket import MonitorSocket
-
-    return MonitorSocket(path, look, log)
 
 
 def make_router(router: type[Router], collectors: dict[str, Collector], log: Any) -> Router:

@@ -81,9 +81,8 @@ class Engine:
         self._dispatcher, self._meter, self._settings = dispatcher, meter, settings
         self._collectors, self._router = collectors, router
         self._journal, self._letters = journal, letters
-        self._log = log
+        self._law, self._log = law, log
         self._on_started, self._on_ended = on_started, on_ended
-        self._law = law
         self._keeper: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
         self._starters = 0
@@ -191,7 +190,6 @@ class Engine:
             raise cancelled
 
     def _hurry(self) -> None:
-        """Give up unfinished events now."""
         self._hurried = True
         if self._deadline is not None and not self._deadline.expired():
             self._deadline.reschedule(asyncio.get_running_loop().time())
@@ -265,11 +263,14 @@ class Engine:
                 await self._lifecycles.enter(collector.lifecycle, collector.ctx)
         await tiers.open(everyone)
         self._dispatcher.totals.keep_waits(keep_times(everyone, self._settings.event_service_data_window_size))
+        law = self._law
+        if law is None:
+            law = make_law(self._settings, process_tier=tiers.workers is not None, adaptive=tiers.adaptive is not None)
         self._meter.start(clock.now(), self._dispatcher.figures.counts())
         self._monitor = Monitor(
             self._dispatcher,
             self._meter,
-            self._law_for(tiers),
+            law,
             everyone,
             max(LEAST_INTERVAL, clock.source.least_pause, self._settings.monitor_interval),
             self.changes,
@@ -285,11 +286,6 @@ class Engine:
         if self._journal is not None and recovered is not None:
             self._journal.restore(recovered, self._letters)
         self.reports.start(loop)
-
-    def _law_for(self, tiers: Tiers) -> ScalingLaw:
-        if self._law is not None:
-            return self._law
-        return make_law(self._settings, process_tier=tiers.workers is not None, adaptive=tiers.adaptive is not None)
 
     def _redirect(self) -> None:
         """Plan the delivery anew after moves of adaptive collectors."""
@@ -358,6 +354,6 @@ class Engine:
 
 
 def _is_here(collector: Collector) -> bool:
-    """Return whether the context of the collector, and its lifecycle, are in this process."""
+    """Return whether the collector's lifecycle is entered in this process."""
     in_threads = collector.executor is not None and not collector.is_batched
     return collector.home in (COROUTINE, THREAD) or in_threads

@@ -43,9 +43,7 @@ class Interruption:
     def install(self) -> None:
         """Install the handlers, except for a signal that the parent process has set to be ignored, as nohup does.
 
-        Raises:
-            ConfigError: this is not the main thread, the only one where Python can set signal handlers.
-
+        Raises ConfigError outside of the main thread, since Python sets signal handlers there only.
         """
         for number in self._signals:
             handler = signal.getsignal(number)

@@ -78,9 +78,7 @@ class Option(NamedTuple):
     def checked(self, value: Any, floor: float | None = None) -> Any:
         """Return the value that replaces `value`. `floor`: the checked value of the option `number.floor`.
 
-        Raises:
-            ConfigError: the value is not accepted; the message names the option.
-
+        Raises ConfigError, which names the option, if the value is not accepted.
         """
         is_optional = type(None) in get_args(self.type)
         if value is None and is_optional:

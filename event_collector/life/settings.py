@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.events.event import DEFAULT_PRIORITY, QueueType
 from event_collector.events.gate import DROP_NEWEST, DROP_OLDEST, WAIT
 from event_collector.handlers.collector import CollectorList
@@ -187,9 +186,7 @@ class Settings:
     def of(cls, values: Mapping[str, Any]) -> "Settings":
         """Return the checked settings from the values of all options by name. Other names are ignored.
 
-        Raises:
-            ConfigError: a value is not accepted; the message names the option.
-
+        Raises ConfigError, which names the option, if a value is not accepted.
         """
         checked: dict[str, Any] = {}
         for row in OPTIONS:
@@ -199,11 +196,6 @@ class Settings:
         if settings.overflow != WAIT and not settings.max_queue_size:
             raise ConfigError(f"overflow={settings.overflow!r} needs a bound: give max_queue_size= too")
         return settings
-
-    @property
-    def limits(self) -> ConsumerLimits:
-        """The bounds of the number of consumers."""
-        return ConsumerLimits(self.min_consumers, self.max_consumers, self.autoscale)
 
 
 OPTIONS: Final[tuple[Option, ...]] = options_of(Settings)

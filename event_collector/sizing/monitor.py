@@ -21,6 +21,7 @@ from event_collector.tiers.executors.executor_tier import ExecutorTier
 from event_collector.tiers.workers.worker_tier import WorkerReading, WorkerTier
 from event_collector.values.clock import clock
 from event_collector.watching.metrics import Meter
+from event_collector.watching.observer import NO_WORKERS
 from event_collector_workers.autoscaler import Change, CollectorReading, Plan, Readings, ScalingLaw, Tier, TierReading
 from event_collector_workers.machine import Machine
 
@@ -46,26 +47,12 @@ TURNS: Final = 3
 TIMER_GRAIN: Final = 0.002
 """Seconds that a timer may be late on an idle loop: event loops round to milliseconds."""
 
-NO_WORKERS: Final = WorkerReading(0, 0, 0, 0, 0.0, 0.0, None, None)
-
 
 class Monitor:
-    """Measures and sizes one queue. All of it happens in the thread of the event loop.
+    """Measures and sizes one queue, in the thread of the event loop.
 
-    Args:
-        dispatcher: is measured and sized.
-        meter: keeps the windows of the metrics.
-        law: decides the sizes.
-        collectors: all collectors of the queue.
-        interval: seconds between two looks while the queue is active, more than 0. It is longer where looks would take
-            too much of the loop.
-        changes: receives each change of size.
-        log: receives a line for each change.
-        workers: the worker processes; None without collectors that need them.
-        adaptive: moves adaptive collectors; None without such collectors.
-        executors: run collectors in executors of the application; None without such collectors. An executor that
-            knows its size is not sized by the law.
-
+    While the queue is active, it looks every `interval` seconds, more than 0, or less often where looks are expensive.
+    `changes` receives each change of size. The law does not size executors whose size is known.
     """
 
     def __init__(
@@ -213,9 +200,10 @@ class Monitor:
 
     def _read(self, now: float) -> Readings:
         figures = self._figures
-        workers = NO_WORKERS if self._workers is None else self._workers.gauge()
-        self._workers_cpu = max(self._workers_cpu, workers.cpu_in_all)
-        self._worker_needed = workers.outstanding > 0 or figures.remote_queued > 0
+        workers = WorkerReading(NO_WORKERS) if self._workers is None else self._workers.gauge()
+        pool = workers.pool
+        self._workers_cpu = max(self._workers_cpu, pool.cpu_seconds)
+        self._worker_needed = pool.submitted > pool.finished + pool.failed or figures.remote_queued > 0
         alone = len(self._collectors) == 1 and not self._collectors[0].is_batched
         if alone:  # the queue has counted its events already
             self._collectors[0].usage.set_totals(figures.attempts, figures.service_total)
@@ -234,10 +222,10 @@ class Monitor:
             now=now,
             collectors=collectors,
             consumers=TierReading(size=figures.size, busy=max(0, busy - self._remote - outside)),
-            workers=TierReading(size=workers.size, busy=workers.busy, starting=workers.starting),
+            workers=TierReading(size=pool.ready, busy=pool.busy, starting=pool.starting),
             machine=self._machine.read(now),
             loop_busy=self._accounts.loop_busy,
-            worker_startup=workers.startup,
+            worker_startup=pool.startup_seconds or None,
             worker_memory=workers.memory,
             unrouted=0 if len(self._collectors) == 1 else figures.qsize,
             draining=self._dispatcher.gate.refusal is not None,

@@ -79,6 +79,9 @@ class AdaptiveTier:
             self._redirect()
         return moves
 
+    def __repr__(self) -> str:
+        return f"<AdaptiveTier { {key: collector.place for key, collector in self._by_key.items()} }>"
+
     def _move(self, collector: Collector, tier: Tier, reason: str) -> Change:
         before, before_tier = collector.place, _tier(collector)
         collector.move_to(PROCESS if tier is Tier.PROCESS else collector.home)

@@ -55,6 +55,9 @@ class ThreadTier:
         idle = all(future.done() for future in self._running)
         self._executor.shutdown(wait=idle, cancel_futures=True)
 
+    def __repr__(self) -> str:
+        return f"<ThreadTier {len(self._running)} threads busy>"
+
     def _ended(self, future: "Future[Any]") -> None:
         self._running.discard(future)
         self._free.release()

@@ -17,13 +17,8 @@ def size_of_batch(waiting: int, free: int | None, limit: int) -> int:
     """Return how many waiting events go into the next task.
 
     The events are shared out among the free tasks, so that no slot is idle while another has two events. An executor
-    with one free task gets all of them in it.
-
-    Args:
-        waiting: number of waiting events, at least 1.
-        free: number of tasks that the executor has room for, at least 1; None if that is unknown.
-        limit: maximum number of events in a task, at least 1.
-
+    with one free task gets all of them in it. `free` is the number of tasks that the executor has room for, or None if
+    that is unknown. A task has at most `limit` events. All numbers are at least 1.
     """
     share = waiting if free is None else -(-waiting // free)
     return max(1, min(waiting, share, limit))
@@ -34,14 +29,7 @@ def next_limit(limit: int, events: int, seconds: float, latency: float) -> int:
 
     It is the number that the handler finishes within `latency` seconds, since the first result of a task waits for its
     last event. It decreases at once. It at most doubles, and only after a full task, because a few short events do not
-    predict the next ones.
-
-    Args:
-        limit: current limit, at least 1.
-        events: number of events in the task, at least 1.
-        seconds: total time of their handlers.
-        latency: maximum total time of the handlers in a task.
-
+    predict the next ones. The task had `events` events, at least 1, whose handlers took `seconds` in total.
     """
     reach = 2 * limit if events >= limit else limit
     affordable = MOST if seconds * MOST <= latency * events else int(latency * events / seconds)

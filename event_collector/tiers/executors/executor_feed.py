@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,13 +39,13 @@ _SUSPECTS: Final = (f"{WorkerCrashed.__name__}:", f"{HandlerTimeout.__name__}:")
 """Last errors of events that travel alone in their next attempt, so that they fail no other events."""
 
 
+@dataclass(slots=True, eq=False)
 class _QueuedEvent:
     """An event that waits, or is in a task."""
 
-    __slots__ = ("alone", "body", "outcome")
-
-    def __init__(self, body: bytes, outcome: "asyncio.Future[bytes]", alone: bool) -> None:
-        self.body, self.outcome, self.alone = body, outcome, alone
+    body: bytes
+    outcome: "asyncio.Future[bytes]"
+    alone: bool
 
 
 class BatchQueue:
@@ -102,15 +103,14 @@ class BatchQueue:
                 entry.outcome.set_exception(_copy_of(error))
 
 
+@dataclass(slots=True, eq=False)
 class _Batch:
     """Events in one task."""
 
-    __slots__ = ("entries", "future", "queue", "timer")
-
-    def __init__(self, queue: BatchQueue, entries: list[_QueuedEvent], future: "Future[bytes]") -> None:
-        self.queue, self.entries = queue, entries
-        self.future: Future[bytes] | None = future
-        self.timer: asyncio.TimerHandle | None = None
+    queue: BatchQueue
+    entries: list[_QueuedEvent]
+    future: "Future[bytes] | None"
+    timer: asyncio.TimerHandle | None = None
 
     def cancel(self) -> None:
         """Withdraw the task. A task that runs continues, and its reply is dropped."""

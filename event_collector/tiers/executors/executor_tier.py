@@ -14,10 +14,7 @@ from event_collector.values.payload import Payload
 class ExecutorTier:
     """Runs the handlers of collectors whose mode is an executor.
 
-    Raises:
-        ConfigError: a handler cannot be sent to the processes of its executor, or is a coroutine function for an
-            executor of threads.
-
+    Raises ConfigError if a handler cannot be sent to processes, or is a coroutine function for threads.
     """
 
     def __init__(self, collectors: list[Collector]) -> None:
@@ -69,6 +66,9 @@ class ExecutorTier:
     def room(self) -> int:
         """Number of events that the executors can use now."""
         return sum(feed.room for feed in self._feeds.values())
+
+    def __repr__(self) -> str:
+        return f"<ExecutorTier {list(self._feeds.values())}>"
 
 
 def _adapter_of(executor: Executor | None) -> ExecutorAdapter:

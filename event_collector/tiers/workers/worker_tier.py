@@ -40,21 +40,15 @@ MAIN_GUARD: Final = (
 
 
 class WorkerReading(NamedTuple):
-    """The worker processes at one instant, in seconds and bytes."""
+    """The worker processes at one instant."""
 
-    size: int
-    busy: int
-    starting: int
-    outstanding: int
-    """Events that the workers have, or will get from their pool's backlog."""
-    cpu: float
-    """Total CPU time for events."""
-    delay: float
-    """Total time in which workers were ready to run, but had no CPU."""
-    startup: float | None
-    memory: int | None
-    cpu_in_all: float = 0.0
-    """Like `cpu`, including the starts of workers, and workers that have ended."""
+    pool: PoolStatistics
+    cpu: float = 0.0
+    """Total seconds of workers on a CPU, without their starts."""
+    delay: float = 0.0
+    """Total seconds in which workers were ready to run, but had no CPU."""
+    memory: int | None = None
+    """Bytes of the largest worker."""
 
 
 class PoolFactory:
@@ -117,11 +111,9 @@ class WorkerTier:
         )
 
     async def start(self, workers: int) -> None:
-        """Start the first workers, at least one, to verify that workers can open the collectors.
+        """Start the first workers, at least one, which proves that workers can open the collectors.
 
-        Raises:
-            WorkerStartError: they cannot. The message contains the worker's traceback.
-
+        WorkerStartError contains the traceback of a worker that cannot.
         """
         try:
             await self._pool.start(max(1, workers))
@@ -202,17 +194,8 @@ class WorkerTier:
         """Return the current figures. Memory, which is slow to read, is up to 5 s old."""
         figures = self._look()
         self._count_times(figures.workers)
-        return WorkerReading(
-            size=figures.ready,
-            busy=figures.busy,
-            starting=figures.starting,
-            outstanding=figures.submitted - figures.finished - figures.failed,
-            cpu=self._cpu,
-            delay=self._delay,
-            startup=figures.startup_seconds or None,
-            memory=max((bytes_ for bytes_ in self._memory.values() if bytes_ is not None), default=None),
-            cpu_in_all=figures.cpu_seconds,
-        )
+        memory = max((bytes_ for bytes_ in self._memory.values() if bytes_ is not None), default=None)
+        return WorkerReading(figures, self._cpu, self._delay, memory)
 
     def statistics(self) -> PoolStatistics:
         """Return the current figures, with the memory of each worker, which is up to 5 s old."""
@@ -308,13 +291,11 @@ class _PoolEvents(PoolListener):
 
 
 def _refuse_import_of_main(collectors: list[Collector]) -> None:
-    """Refuse to start the queue of a main module that a worker imports."""
     if getattr(current_process(), "_inheriting", False):  # multiprocessing has no public name for this
         raise ConfigError(f"collector {collectors[0].key!r} would start workers within a worker: {MAIN_GUARD}")
 
 
 def _modules_of(collectors: list[Collector]) -> list[str]:
-    """Return the modules that every worker imports."""
     modules = {open_host.__module__}
     for collector in collectors:
         handler = collector.handler

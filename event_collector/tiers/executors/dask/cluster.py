@@ -25,12 +25,7 @@ ANSWER_TIMEOUT: Final = 30.0
 
 
 class DaskAdapter(ExecutorAdapter):
-    """Adapts the executor of a Dask client, from `client.get_executor()` or `dask_workers(client)`.
-
-    Raises:
-        ConfigError: the executor was made with `pure=True`.
-
-    """
+    """Adapts the executor of a Dask client. Raises ConfigError if it was made with `pure=True`."""
 
     refresh_interval = 2.0
 
@@ -137,19 +132,15 @@ class DaskAdapter(ExecutorAdapter):
         """Call a method that waits for the scheduler, without blocking the event loop."""
         if self._client.asynchronous:
             return await call(*args, **kwargs)
-        return await _in_thread(lambda: call(*args, **kwargs))
+        answer: Future[Any] = Future()
 
+        def run() -> None:
+            answer.set_running_or_notify_cancel()
+            try:
+                answer.set_result(call(*args, **kwargs))
+            except BaseException as exc:
+                answer.set_exception(exc)
 
-async def _in_thread(call: Callable[[], Any]) -> Any:
-    """Call it in a daemon thread, which the program does not join: a scheduler that is gone may block it for long."""
-    answer: Future[Any] = Future()
-
-    def run() -> None:
-        answer.set_running_or_notify_cancel()
-        try:
-            answer.set_result(call())
-        except BaseException as exc:
-            answer.set_exception(exc)
-
-    threading.Thread(target=run, name="dask client", daemon=True).start()
-    return await asyncio.wrap_future(answer)
+        # A daemon, which the program does not join at its end: a scheduler that is gone may block it for long.
+        threading.Thread(target=run, name="dask client", daemon=True).start()
+        return await asyncio.wrap_future(answer)

@@ -10,9 +10,7 @@ from event_collector.values.errors import ExecutorLost
 def run_claimed(name: str, setup: bytes, bodies: list[bytes], timeout: float | None) -> bytes:
     """Run a batch with `run_batch()`, unless another worker has begun it. Return an encoded BatchReply.
 
-    Raises:
-        ExecutorLost: the scheduler has lost its plugin, and returned nothing.
-
+    Raises ExecutorLost if the scheduler has lost its plugin.
     """
     worker = get_worker()
     answer = sync(
