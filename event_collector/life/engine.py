@@ -109,12 +109,12 @@ class Engine:
         caller = asyncio.current_task()
         while self._keeper is not None and self._stop_asked.is_set():
             if self._is_waited_for(caller):
-                raise QueueShutDown("the queue has not ended yet: it waits for what called init_queue() here")
+                raise QueueShutDown("the queue has not ended yet: its shutdown waits for the caller of init_queue()")
             await asyncio.wait([self._keeper])
         if self._keeper is None:
             self._launch()
         elif not self.running and self._is_waited_for(caller):
-            raise EventCollectorException("the start of the queue waits for what called init_queue() here")
+            raise EventCollectorException("the start of the queue waits for the caller of init_queue()")
         if self._started is None or (self.running and (self._started.done() or self._is_waited_for(caller))):
             return
         self._starters += 1
@@ -169,13 +169,8 @@ class Engine:
     def _snapshot(self, monitor: Monitor, counts: Counts) -> Metrics:
         metrics = self._meter.snapshot(clock.now(), counts)
         consumers, workers, wanted = monitor.sizes() if counts.consumers else (0, 0, 0)
-        return replace(
-            metrics,
-            target_consumers=consumers,
-            workers=workers,
-            target_workers=wanted,
-            changes=tuple(self.changes)[-SHOWN:],
-        )
+        shown = tuple(self.changes)[-SHOWN:]
+        return replace(metrics, target_consumers=consumers, workers=workers, target_workers=wanted, changes=shown)
 
     async def _see_end(self, keeper: "asyncio.Task[None]") -> None:
         """Wait for the end of the shutdown. Cancellation hurries the shutdown, and is raised at its end."""
@@ -231,7 +226,7 @@ class Engine:
             if isinstance(exc, asyncio.CancelledError):
                 started.cancel()
             else:
-                message = "the start failed, and undoing it as well"
+                message = "the start failed, and so did undoing it"
                 errors = self._take_errors()
                 started.set_exception(BaseExceptionGroup(message, [exc, *errors]) if errors else exc)
                 started.exception()  # avoids a log line of asyncio if the callers are gone

@@ -168,7 +168,7 @@ class Monitor:
             self._watchdog.rest()
 
     def _measure_turn(self, began: float, turns: int = TURNS) -> None:
-        """Measure how long a ready callback waits for its turn. uvloop's timers use another clock and cannot tell."""
+        """Measure how long a ready callback waits for its turn. The timers of uvloop do not show it."""
         now = clock.now()
         self._turn = max(self._turn, now - began)
         if turns > 1 and self._loop is not None:
@@ -236,7 +236,7 @@ class Monitor:
         return None if handlers is None else handlers.key_in(frame)
 
     def _own_cpu(self) -> float:
-        """Return the CPU time of this process and its workers. Reading it from /proc would block the loop for long."""
+        """Return the CPU time of this process and its workers. Listing all processes would block the loop."""
         return process_time() + self._workers_cpu
 
     def _reading(self, collector: Collector) -> CollectorReading:

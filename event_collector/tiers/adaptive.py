@@ -80,7 +80,8 @@ class AdaptiveTier:
         return moves
 
     def __repr__(self) -> str:
-        return f"<AdaptiveTier { {key: collector.place for key, collector in self._by_key.items()} }>"
+        places = {key: collector.place for key, collector in self._by_key.items()}
+        return f"<AdaptiveTier {places}>"
 
     def _move(self, collector: Collector, tier: Tier, reason: str) -> Change:
         before, before_tier = collector.place, _tier(collector)
