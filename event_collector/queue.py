@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import asyncio
     import os
 
+    from event_collector.events.recorder import Recorder
     from event_collector.journal.journal_options import Journal
     from event_collector.watching.snapshot import Snapshot
 
@@ -236,9 +237,7 @@ class CollectorQueue:
         recorder = make_recorder(journal, self.collectors, self._log)
         self._publisher = EventPublisher(self._dispatcher)
         if recorder is not None:
-            recording = Recording(self._dispatcher, recorder)
-            self._publisher.enter_by(recording)
-            recorder.enter_by(recording)
+            recorder.enter_by(self._attach_recorder(recorder))
         self._engine = Engine(
             self._dispatcher,
             self._meter,
@@ -258,6 +257,11 @@ class CollectorQueue:
             from event_collector.watching.monitor_socket import MonitorSocket
 
             self._engine.socket = MonitorSocket(monitor, self.make_observer().look, self._log)
+
+    def _attach_recorder(self, recorder: "Recorder") -> Recording:
+        recording = Recording(self._dispatcher, recorder)
+        self._publisher.enter_by(recording)
+        return recording
 
     async def init_queue(self) -> None:
         """Enter the lifecycles of the collectors, start workers, and process events, earlier sent ones first.

@@ -116,10 +116,8 @@ class Monitor:
 
     def __repr__(self) -> str:
         state = "stopped" if self._loop is None else "resting" if self._timer is None else "looking"
-        consumers, workers, wanted = self.sizes()
-        return (
-            f"<Monitor {state}, wants {consumers} consumers, {wanted} workers ({workers} ready), lag={self._lag:.3f} s>"
-        )
+        consumers, ready, wanted = self.sizes()
+        return f"<Monitor {state}, wants {consumers} consumers, {wanted} workers ({ready} ready), lag={self._lag:.3f}>"
 
     def _schedule(self, delay: float) -> None:
         if self._timer is not None:

@@ -244,10 +244,7 @@ class WorkerTier:
 
 
 def seal_adaptive(collectors: Iterable[Collector]) -> None:
-    """Seal adaptive collectors for their workers. Raises ConfigError if one cannot be sent to another process.
-
-    This happens once, before the first start: lifecycles may put objects into the context that cannot be pickled.
-    """
+    """Seal adaptive collectors once, before lifecycles put unpicklable objects in their contexts. Raises ConfigError."""
     for collector in collectors:
         if collector.mode == ADAPTIVE and collector.setup is None:
             collector.keep_setup(seal(collector))
