@@ -1,4 +1,4 @@
-"""CollectorQueue: takes events in and has its collectors process them, from the start to the drained end."""
+"""CollectorQueue: accepts events and runs their collectors, from the start to a drained shutdown."""
 
 import itertools
 from dataclasses import dataclass
@@ -6,14 +6,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from event_collector.dispatch.dispatcher import Dispatcher
+from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.dispatch.recording import Recording
-from event_collector.events.capacity import WAIT
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
 from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent, QueueType
+from event_collector.events.gate import WAIT
 from event_collector.events.start_reminder import StartReminder
 from event_collector.handlers.collector import CollectorList
 from event_collector.handlers.router import Router, SimpleRouter
-from event_collector.life.assembly import by_key, make_recorder, make_router, make_socket
+from event_collector.life.assembly import by_key, make_recorder, make_router
 from event_collector.life.engine import Engine
 from event_collector.life.logger import make_logger
 from event_collector.life.settings import (
@@ -87,14 +88,14 @@ class ShutDownQueue(Message):
 
 @dataclass
 class DeadLettered(Message):
-    """An event has failed for good in a collector with `retry=`; the letter is in `queue.dead_letters`."""
+    """An event has failed for good in a collector with `retry=`. The letter is in `queue.dead_letters`."""
 
     letter: DeadLetter
 
 
 @dataclass
 class ReportedMetrics(Message):
-    """The metrics were reported, as every `report_interval` seconds."""
+    """The metrics, sent every `report_interval` seconds."""
 
     metrics: Metrics
 
@@ -204,7 +205,7 @@ class CollectorQueue:
         worker_limits: WorkerLimits | None = None,
         monitor: "str | os.PathLike[str] | None" = None,
     ) -> None:
-        settings = Settings.of(locals())  # first: every parameter is an option, and nothing else is local yet
+        settings = Settings.of(locals())  # must come first: the locals are the parameters, one per option
         self.id = f"CollectorQueue-{next(_numbers)}"
         self.collectors = by_key(collectors)
         self.autoscale = settings.autoscale
@@ -219,14 +220,14 @@ class CollectorQueue:
             history=settings.metrics_history_size,
         )
         self.dead_letters = DeadLetters(
-            settings.max_dead_letters, send=self._resend, on_added=self._tell_dead_letter, log=self._log
+            settings.max_dead_letters, send=self._resend, on_added=self._report_dead_letter, log=self._log
         )
         self._dispatcher = Dispatcher(
             queue_type=queue_type,
             default_priority=default_priority,
             max_queue_size=settings.max_queue_size,
             overflow=settings.overflow,
-            limits=settings.limits,
+            limits=ConsumerLimits(self.min_consumers, self.max_consumers, self.autoscale),
             meter=self._meter,
             letters=self.dead_letters,
         )
@@ -253,41 +254,41 @@ class CollectorQueue:
         )
         self._observer = self.make_observer()
         if monitor is not None:
-            self._engine.socket = make_socket(monitor, self.make_observer().look, self._log)
+            from event_collector.watching.monitor_socket import MonitorSocket
+
+            self._engine.socket = MonitorSocket(monitor, self.make_observer().look, self._log)
 
     def _attach_recorder(self, recorder: "Recorder") -> Recording:
-        """Have every event put on record. Before the first start, and for good."""
         recording = Recording(self._dispatcher, recorder)
         self._publisher.enter_by(recording)
         return recording
 
     async def init_queue(self) -> None:
-        """Start: open the collectors' lifecycles, then the workers, then take events, those sent before first.
+        """Enter the lifecycles of the collectors, start workers, and process events, earlier sent ones first.
 
-        Does nothing when the queue is running; several callers at once share one start. An error of a lifecycle,
-        of a worker that cannot start, and cancellation leave nothing of the queue behind.
+        No-op if the queue is running. Concurrent callers share one start. If the start fails or is cancelled, it is
+        undone before the error is raised. Errors of lifecycles are raised unchanged.
 
         Raises:
-            ConfigError: a handler cannot be had in a worker process; the message says why.
-            WorkerStartError: a worker process could not start, or open its collectors.
-            JournalError: the journal cannot be used; the message says why and what to do.
-            MonitorError: the socket of `monitor=` cannot be made, or another program has it.
+            ConfigError: a worker process cannot load a handler, or an executor cannot be used.
+            WorkerStartError: a worker process could not start, or could not open its collectors.
+            JournalError: the journal cannot be used.
+            MonitorError: the socket of `monitor=` cannot be created, or another program uses it.
 
         """
         self._reminder.begun = True
         await self._engine.start()
 
     async def shut_down_queue(self) -> None:
-        """End: take no more events, finish those accepted, then close workers and lifecycles, in reverse order.
+        """Accept no more events, finish the accepted ones, then end workers and leave lifecycles in reverse order.
 
-        Does nothing when the queue is not running; several callers at once share one end. After
-        `consumer_shutdown_timeout` seconds, or when it is cancelled, the rest is given up: handlers are cancelled,
-        their events and the queued ones end with Error(QueueShutDown), and everything is closed before this
-        returns or lets the cancellation through. Called by a handler it begins the end and returns at once,
-        since that handler itself is waited for.
+        No-op if the queue is not running. Concurrent callers share one shutdown. After `consumer_shutdown_timeout`
+        seconds, or on cancellation, handlers are cancelled, and unfinished events end with Error(QueueShutDown).
+        Everything is closed before this returns or raises CancelledError. A call in a handler starts the shutdown and
+        returns at once, since the shutdown waits for that handler.
 
         Raises:
-            Exception: the error of a lifecycle's end; an ExceptionGroup of several.
+            Exception: the error at the end of a lifecycle; an ExceptionGroup if there are several.
 
         """
         await self._engine.stop()
@@ -302,56 +303,56 @@ class CollectorQueue:
         await self.shut_down_queue()
 
     def get_publisher(self) -> EventPublisher:
-        """Return what sends events into this queue: always the same object."""
+        """Return the publisher of this queue, always the same object."""
         return self._publisher
 
     def get_message_bus(self) -> MessageBus:
-        """Return the bus that tells of this queue: always the same object."""
+        """Return the message bus of this queue, always the same object."""
         return self._bus
 
     def get_metrics(self) -> Metrics:
-        """Return the metrics of this instant; after the end, those of the end."""
+        """Return the current metrics; after the shutdown, the last ones."""
         return self._engine.metrics()
 
     def collector_metrics(self) -> dict[str, CollectorMetrics]:
-        """Return the metrics of each collector, by key: its events, and percentiles of their times.
+        """Return the metrics of each collector by key: event counts and percentiles of times.
 
-        Costs a sort of the times kept, `event_service_data_window_size` for each collector.
+        It sorts up to `event_service_data_window_size` times per collector.
         """
         return self._engine.collector_metrics()
 
     def snapshot(self) -> "Snapshot":
-        """Return all that `event-collector top` shows: the queue, its collectors and workers, the last decisions.
+        """Return the data of `event-collector top`: the queue, its collectors and workers, and the last decisions.
 
-        Rates are those since the call before; None at the first call, and when that was more than 10 s ago. Call it
-        in the thread of the event loop. It costs what `collector_metrics()` does, and a look at each worker process.
+        Rates refer to the time since the previous call. They are None at the first call, and after more than 10 s. Call
+        this in the thread of the event loop. It costs as much as `collector_metrics()`, and reads each worker process.
         """
         return self._observer.look()
 
     def make_observer(self) -> Observer:
-        """Return one more of what takes snapshots: each tells the rates since its own last look."""
+        """Return a new source of snapshots. Its rates refer to its own previous look."""
         return Observer(self.id, self._dispatcher.figures, self._engine)
 
     @property
     def is_running(self) -> bool:
-        """Whether it has started and has not ended."""
+        """Whether the queue has started and has not ended."""
         return self._engine.running
 
     @property
     def loop(self) -> "asyncio.AbstractEventLoop | None":
-        """The event loop that it runs in, or ran in last; None before the first start."""
+        """The current or last event loop of the queue; None before the first start."""
         return self._engine.loop
 
     def consumer_count(self) -> int:
-        """Return how many events may be in handlers at once, now; 0 while the queue is not running."""
+        """Return the current number of consumers; 0 while the queue is not running."""
         return self._dispatcher.permits.size if self._engine.running else 0
 
     def current_load(self) -> Load:
-        """Return how much there is to do for how many consumers, now."""
+        """Return the current numbers of queued events, of busy consumers, and of all consumers."""
         return Load(self._dispatcher.figures.qsize, self._dispatcher.permits.busy, self.consumer_count())
 
     def room(self) -> float:
-        """Return how many more events `send()` would accept now without waiting for room: infinite without a bound.
+        """Return how many events `send()` would accept now without waiting; infinite without a bound.
 
         Raises:
             QueueShutDown: the shutdown of the queue has begun.
@@ -360,18 +361,18 @@ class CollectorQueue:
         return self._dispatcher.gate.room()
 
     def accounting(self) -> Accounting:
-        """Return where all events are: accepted = finished + in_handlers + queued + scheduled + dead."""
+        """Return the numbers of events: accepted = finished + in_handlers + queued + scheduled + dead."""
         return self._dispatcher.figures.accounting()
 
     @property
     def dropped(self) -> int:
-        """How many events `overflow` has dropped."""
+        """Number of events that `overflow` has dropped."""
         return self._dispatcher.totals.dropped
 
     async def _resend(self, letter: DeadLetter) -> CollectorEvent:
         return await self._publisher.resend(letter)
 
-    def _tell_dead_letter(self, letter: DeadLetter) -> None:
+    def _report_dead_letter(self, letter: DeadLetter) -> None:
         self._log.warning(
             "an event has failed for good",
             event_id=letter.id,
@@ -383,10 +384,9 @@ class CollectorQueue:
             self._engine.reports.send(self._bus.dispatch(DeadLettered(letter)))
 
     def changes(self) -> list[Change]:
-        """Return the last changes of the pools' sizes, and moves of adaptive collectors, with their reasons.
+        """Return the last changes of the pools' sizes and moves of adaptive collectors, oldest first.
 
-        The oldest comes first. A move has the collector's key for its subject, and tells the tier: COROUTINE is
-        this process, and for a plain function its threads.
+        The subject of a move is the key of the collector. Tier COROUTINE means this process, including its threads.
         """
         return list(self._engine.changes)
 

@@ -6,8 +6,7 @@ from event_collector.dispatch.ending import Ending
 from event_collector.dispatch.retries import Retries
 from event_collector.dispatch.totals import Totals
 from event_collector.events.backlog import Backlogs
-from event_collector.events.capacity import DROP_OLDEST
-from event_collector.events.gate import Gate
+from event_collector.events.gate import DROP_OLDEST, Gate
 from event_collector.values.errors import DeadlineExceeded, EventDropped
 from event_collector.values.results import Error, ResultList
 

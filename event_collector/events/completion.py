@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 
 from event_collector.events.event import CollectorEvent
 
 
 class CompletionStream:
-    """Collects events in the order in which they finish, without a future or a loop turn for each."""
+    """Collects events in the order in which they finish, without a future or a turn of the loop for each."""
 
     def __init__(self) -> None:
         self.pending: dict[_Completion, None] = {}
@@ -15,7 +16,7 @@ class CompletionStream:
         self._wakeup: asyncio.Future[None] | None = None
 
     def watch(self, event: CollectorEvent) -> None:
-        """Add an event, done or not."""
+        """Add an event, finished or not."""
         if event.is_done():
             self.arrived.append(event)
             return
@@ -24,34 +25,32 @@ class CompletionStream:
         event.add_waiter(completion)
 
     def finished(self, completion: "_Completion") -> None:
-        """Take note of a finished event, and wake whoever waits."""
+        """Move an event to `arrived`, and wake `wait()`."""
         del self.pending[completion]
         self.arrived.append(completion.event)
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
 
     async def wait(self) -> None:
-        """Wait until an event has finished that was not there yet."""
+        """Wait until another event has finished."""
         self._wakeup = asyncio.get_running_loop().create_future()
         await self._wakeup
 
     def close(self) -> None:
-        """Stop watching; the events go on."""
+        """Stop watching."""
         for completion in self.pending:
             completion.event.remove_waiter(completion)
 
 
+@dataclass(slots=True, eq=False)
 class _Completion:
-    """A waiter that reports one event to a stream."""
+    """The waiter of one event, with the methods of a future that events use."""
 
-    __slots__ = ("_stream", "event")
-
-    def __init__(self, event: CollectorEvent, stream: CompletionStream) -> None:
-        self.event = event
-        self._stream = stream
+    event: CollectorEvent
+    stream: CompletionStream
 
     def done(self) -> bool:
         return False
 
     def set_result(self, _result: None, /) -> None:
-        self._stream.finished(self)
+        self.stream.finished(self)

@@ -1,4 +1,4 @@
-"""Dead letters: events that a collector has failed for good, kept until somebody decides what becomes of them."""
+"""Dead letters: events that a collector has failed for good, kept until they are replayed or dropped."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,17 +17,17 @@ class DeadLetter(msgspec.Struct, frozen=True, eq=False):
     """One event that one collector has failed for good.
 
     Attributes:
-        id: of the event.
-        collector: the key of the collector; empty where it is the event as a whole.
-        payload: what was sent.
-        attempts: how many were made.
-        reason: "exhausted" (all attempts failed), "rejected" (the handler raised Reject), "not retried" (an error that
-            its policy does not retry), "quarantined" (it ended two worker processes, or too many programs with a
-            journal), "deadline" (no further attempt could begin before the event's deadline), or "undeliverable" (the
-            collector was gone when a journal had the event again).
-        error: the last error as text: the class of the exception and what it says.
-        trace: its traceback as text; empty where there is none.
-        time: when it died, in seconds since 1970, UTC.
+        id: id of the event.
+        collector: key of the collector; empty if the event failed as a whole.
+        payload: the payload that was sent.
+        attempts: number of attempts that were made.
+        reason: "exhausted" (all attempts failed), "rejected" (the handler raised Reject), "not retried" (the retry
+            policy does not retry the error), "quarantined" (the event ended two worker processes, or too many programs
+            with a journal), "deadline" (the next attempt could not begin before the deadline), or "undeliverable" (the
+            collector of an event in the journal no longer exists).
+        error: the last error as text: class and message of the exception.
+        trace: its traceback as text; empty if there is none.
+        time: time of the failure, in seconds since 1970, UTC.
 
     """
 
@@ -42,16 +42,10 @@ class DeadLetter(msgspec.Struct, frozen=True, eq=False):
 
 
 class DeadLetters:
-    """The dead letters of one queue, the oldest first. Iterate over it, take its `len()`, replay, drop.
+    """The dead letters of one queue, oldest first. Supports iteration, `len()` and `in`.
 
-    They outlive the end of the queue and are there after its next start.
-
-    Args:
-        most: how many are kept; the oldest makes room for a new one, with a log line.
-        send: accepts the payload of a letter again, for its collector alone.
-        on_added: is told of each new letter.
-        log: for what is lost.
-
+    The letters stay when the queue ends, and are available after its next start. When there are `most` letters, a new
+    one replaces the oldest, with a log line. `send` sends the payload of a letter to its collector alone.
     """
 
     def __init__(
@@ -61,23 +55,20 @@ class DeadLetters:
         on_added: Callable[[DeadLetter], None],
         log: Any,
     ) -> None:
-        self._most = most
-        self._send = send
-        self._on_added = on_added
-        self._log = log
+        self._most, self._send, self._on_added, self._log = most, send, on_added, log
         self._letters: dict[tuple[int, str], DeadLetter] = {}
         self._events: Counter[int] = Counter()
-        self._unfinished: set[int] = set()  # events with letters that other collectors still try
-        self._record: Callable[[DeadLetter], None] = _nothing
-        self._strike: Callable[[DeadLetter], None] = _nothing
+        self._unfinished: set[int] = set()  # events that other collectors have not finished
+        self._record: Callable[[DeadLetter], None] = _ignore
+        self._strike: Callable[[DeadLetter], None] = _ignore
         self.lost = 0
-        """How many letters had to make room for others."""
+        """Number of letters that were replaced by newer ones."""
         self.restored = 0
-        """How many events there are letters of, or were, that this queue has not accepted itself."""
+        """Number of events with restored letters, including letters that are gone. This queue did not accept them."""
 
     @property
     def events(self) -> int:
-        """Of how many finished events there are letters: one event may have failed in several collectors."""
+        """Number of finished events with letters. One event may have failed in several collectors."""
         return len(self._events) - sum(number in self._events for number in self._unfinished)
 
     def __len__(self) -> int:
@@ -90,13 +81,13 @@ class DeadLetters:
         return isinstance(letter, DeadLetter) and (letter.id, letter.collector) in self._letters
 
     async def replay(self, letter: DeadLetter) -> "CollectorEvent":
-        """Send it again, as a new event for its collector alone, and return that; the letter is gone then.
+        """Send the payload to the collector again, as a new event with a new set of attempts; return that event.
 
-        Waits as `send()` does. If it is not accepted, or this is cancelled, the letter is there again. The collector
-        has all of its attempts again.
+        Removes the letter. Waits as `send()` does. If the event is not accepted, or this is cancelled, the letter is
+        kept.
 
         Raises:
-            LookupError: it is not here: replayed, dropped, or about to be replayed by somebody else.
+            LookupError: the letter was replayed or dropped, or another call is replaying it.
             QueueShutDown: the shutdown of the queue has begun.
 
         """
@@ -106,45 +97,45 @@ class DeadLetters:
         except BaseException:
             self._keep(letter)
             raise
-        self._tell_removed(letter)
+        self._strike(letter)
         return event
 
     def drop(self, letter: DeadLetter) -> None:
-        """Forget it.
+        """Remove a letter.
 
         Raises:
-            LookupError: it is not here.
+            LookupError: it was removed before.
 
         """
         self._take(letter)
-        self._tell_removed(letter)
+        self._strike(letter)
 
     def clear(self) -> int:
-        """Forget all; return how many there were."""
+        """Remove all letters; return their number."""
         letters = list(self)
         for letter in letters:
             self.drop(letter)
         return len(letters)
 
-    # What the queue and its recorder do
+    # For the queue and its recorder
 
     def attach(self, record: Callable[[DeadLetter], None], strike: Callable[[DeadLetter], None]) -> None:
-        """Have `record` called with each new letter, and `strike` with each that is gone."""
+        """Call `record` with each new letter, and `strike` with each that is removed."""
         self._record, self._strike = record, strike
 
     def add(self, letter: DeadLetter) -> None:
-        """Keep a letter."""
+        """Add a letter."""
         self._unfinished.add(letter.id)
         guarded("the record of a dead letter", self._record, letter)
         self._keep(letter)
         guarded("the report of a dead letter", self._on_added, letter)
 
     def finished(self, event_id: int) -> None:
-        """The event has its results: from now on it is dead if it has letters."""
+        """Note that an event has its results. If it has letters, it counts as dead from now on."""
         self._unfinished.discard(event_id)
 
     def restore(self, letter: DeadLetter) -> None:
-        """Keep a letter that is on record from before the start, telling nobody; its event counts as accepted."""
+        """Add a letter that was recorded before the start, without calling `record` or `on_added`."""
         self.restored += letter.id not in self._events
         self._keep(letter)
 
@@ -155,7 +146,7 @@ class DeadLetters:
             oldest = next(iter(self._letters.values()))
             self.drop(oldest)
             self.lost += 1
-            guarded("the report of a lost dead letter", self._tell_lost, oldest)
+            guarded("the report of a lost dead letter", self._log_lost, oldest)
 
     def _take(self, letter: DeadLetter) -> None:
         if self._letters.pop((letter.id, letter.collector), None) is None:
@@ -164,10 +155,7 @@ class DeadLetters:
         if not self._events[letter.id]:
             del self._events[letter.id]
 
-    def _tell_removed(self, letter: DeadLetter) -> None:
-        self._strike(letter)
-
-    def _tell_lost(self, letter: DeadLetter) -> None:
+    def _log_lost(self, letter: DeadLetter) -> None:
         self._log.warning(
             "a dead letter had to make room", event_id=letter.id, collector=letter.collector, lost=self.lost
         )
@@ -176,5 +164,5 @@ class DeadLetters:
         return f"<DeadLetters {len(self)} of {self.events} events, at most {self._most}, lost={self.lost}>"
 
 
-def _nothing(_letter: DeadLetter) -> None:
-    """Keep no record."""
+def _ignore(_letter: DeadLetter) -> None:
+    """There is no recorder."""

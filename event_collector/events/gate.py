@@ -1,62 +1,70 @@
-"""The gate of a queue: may a sender come in, must it wait, is it refused."""
+"""The gate of a queue: admits senders, makes them wait, or refuses them."""
 
+import asyncio
+from collections import OrderedDict
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from event_collector.events.capacity import WAIT, Capacity, Turnstile
-from event_collector.values.refusals import QueueShutDown, fresh_copy
+from event_collector.events.turnstile import Turnstile
+from event_collector.values.refusals import QueueFull, QueueShutDown, fresh_copy
 
 if TYPE_CHECKING:
     from event_collector.events.start_reminder import StartReminder
+
+WAIT: Final = "wait"
+DROP_OLDEST: Final = "drop_oldest"
+DROP_NEWEST: Final = "drop_newest"
 
 
 class Gate:
     """Back-pressure and refusal.
 
-    Args:
-        max_queue_size: how many events may wait; 0 for no bound.
-        overflow: what happens when as many wait: "wait", "drop_oldest" or "drop_newest".
+    In a bounded queue an event claims a place before it is accepted, and releases it when it leaves. Senders wait for
+    places first come, first served. The queue is unbounded if `places` is 0.
 
     Attributes:
-        crowded: whether a sender must call `wait()`. A bounded queue always has it do so, as does one that keeps a
-            record; others when the time slice of a turn is used up.
-        refusal: why no more events are accepted; None while they are.
+        crowded: whether a sender must call `wait()`. Always true in a bounded queue and in one with a recorder; in
+            others while the time slice of a turn is used up.
+        refusal: why the queue accepts no events; None while it does.
         is_bounded: whether each event needs a place.
-        drops: whether a full queue drops an event instead of having senders wait.
-        overflow: as given.
+        drops: whether a full queue drops an event instead of making senders wait.
 
     """
 
     __slots__ = (
         "_always_crowded",
-        "_capacity",
+        "_free",
         "_reminder",
+        "_senders",
         "_turnstile",
         "crowded",
         "drops",
         "is_bounded",
         "overflow",
+        "places",
         "refusal",
     )
 
-    def __init__(self, max_queue_size: int, overflow: str) -> None:
-        self._capacity = Capacity(max_queue_size)
+    def __init__(self, places: int, overflow: str) -> None:
+        self.places, self.overflow = places, overflow
+        self._free = places  # negative while more places are taken than there are
+        # Not a deque, which would be searched for each sender that is cancelled.
+        self._senders: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._turnstile = Turnstile()
         self.refusal: QueueShutDown | None = None
         self._reminder: StartReminder | None = None
-        self.is_bounded = max_queue_size > 0
-        self.overflow = overflow
+        self.is_bounded = places > 0
         self.drops = self.is_bounded and overflow != WAIT
         self.crowded = self._always_crowded = self.is_bounded
 
     def remind(self, reminder: "StartReminder | None") -> None:
-        """Set who reminds senders that wait; None once the queue has started."""
+        """Set the reminder for senders that wait; None once the queue has started."""
         self._reminder = reminder
 
     # Refusal
 
     def check(self) -> None:
-        """Raise QueueShutDown if no more events are accepted."""
+        """Raise QueueShutDown if no events are accepted."""
         if self.refusal is not None:
             raise fresh_copy(self.refusal)
 
@@ -65,85 +73,102 @@ class Gate:
         self.refusal = None
 
     def refuse(self, error: QueueShutDown) -> None:
-        """Accept no more events. Senders who wait for a place fail with `error`."""
+        """Accept no more events. Senders that wait for a place fail with `error`."""
         self.refusal = error
         self._turnstile.admit_all()
-        self._capacity.refuse(error)
+        senders, self._senders = self._senders, OrderedDict()
+        for turn in senders:
+            if not turn.done():
+                turn.set_exception(fresh_copy(error))
 
     # Places
 
     def claim(self) -> None:
-        """Take a place at once; QueueFull when there is none."""
+        """Take a place at once. Raises QueueFull if there is none, or if other senders wait for it."""
         if not self.is_bounded:
             return
-        if self.drops:
-            self._capacity.take()
-        else:
-            self._capacity.claim()
+        if self.must_wait:
+            raise QueueFull(f"{self.places} events wait already (max_queue_size={self.places})")
+        self._free -= 1
 
     async def wait(self) -> None:
-        """Take a place as soon as there is one, or wait for a turn of the loop. Cancelled, no place is taken."""
+        """Wait for a place and take it, or wait for a turn of the loop. Cancelled, no place is taken."""
         self.check()
-        if self._reminder is not None and self.must_wait:
+        must_wait = self.must_wait
+        if must_wait and self._reminder is not None:
             self._reminder.remind()
         if not self.is_bounded:
             await self._turnstile.wait()
-        elif self.drops:
-            self._capacity.take()
+        elif must_wait:
+            await self._wait_for_place()
         else:
-            await self._capacity.wait()
+            self._free -= 1
 
     def take(self) -> None:
-        """Take a place even if there is none: for an event that is accepted already."""
+        """Take a place even if there is none: for an event that was accepted before."""
         if self.is_bounded:
-            self._capacity.take()
+            self._free -= 1
 
     def release(self, count: int = 1) -> None:
-        """Give places back."""
+        """Return places. Each goes to the sender that has waited longest, unless too many are taken."""
         if self.is_bounded:
             for _ in range(count):
-                self._capacity.release()
+                if self._free < 0 or not self._wake_next():
+                    self._free += 1
 
     @property
     def must_wait(self) -> bool:
         """Whether a sender would have to wait for a place now."""
-        return self.is_bounded and not self.drops and not self._capacity.is_free
+        return self.is_bounded and not self.drops and (self._free <= 0 or bool(self._senders))
 
     @property
     def is_overdrawn(self) -> bool:
-        """Whether more events wait than may."""
-        return self.is_bounded and self._capacity.is_overdrawn
-
-    @property
-    def places(self) -> int:
-        """How many events may wait; 0 for no bound."""
-        return self._capacity.places
+        """Whether more events wait than `places` allows."""
+        return self._free < 0
 
     def room(self) -> float:
-        """Return how many events would be accepted without waiting; infinite without a bound.
-
-        Raises:
-            QueueShutDown: no more events are accepted.
-
-        """
+        """Return how many events would be accepted without waiting; infinite without a bound. Raises QueueShutDown."""
         self.check()
-        return self._capacity.free if self.is_bounded and not self.drops else inf
+        if not self.is_bounded or self.drops:
+            return inf
+        return 0 if self.must_wait else self._free
+
+    async def _wait_for_place(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._senders[turn] = None
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn in self._senders:
+                del self._senders[turn]
+            elif not turn.cancelled() and turn.exception() is None:
+                self.release()  # the place came at the moment of the cancellation: pass it on
+            raise
+
+    def _wake_next(self) -> bool:
+        while self._senders:
+            turn, _ = self._senders.popitem(last=False)
+            if not turn.done():
+                turn.set_result(None)
+                return True
+        return False
 
     # Turns of the loop
 
     def crowd(self) -> None:
-        """Have senders wait for the next turn of the loop."""
+        """Make senders wait for the next turn of the loop."""
         self.crowded = True
 
     def always_crowd(self) -> None:
-        """Have every sender call `wait()`, from now on."""
+        """Make every sender call `wait()`, from now on."""
         self.crowded = self._always_crowded = True
 
     def turn(self) -> bool:
-        """Begin a new turn of the loop: let senders go on. Return whether more of them wait."""
+        """Begin a turn of the loop: admit senders. Return whether more of them wait."""
         used_up, self.crowded = self.crowded, self._always_crowded
         return self._turnstile.admit(used_up=used_up)
 
     def __repr__(self) -> str:
         state = "refusing" if self.refusal is not None else "crowded" if self.crowded else "open"
-        return f"<Gate {state}, room for {'any number' if not self.is_bounded else self._capacity.free}>"
+        free = (0 if self._senders else max(0, self._free)) if self.is_bounded else "any number"
+        return f"<Gate {state}, room for {free}>"

@@ -1,7 +1,8 @@
-"""A schedule: things that are due at some time, in one heap with one timer of the event loop."""
+"""A schedule: items with due times, in one heap with one timer of the event loop."""
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
@@ -10,33 +11,24 @@ from event_collector.values.clock import clock
 T = TypeVar("T")
 
 _SPARSE = 64
-"""Entries that were discarded and may stay in the heap before it is made anew."""
+"""Discarded entries that may stay in the heap, beside one per live entry, before it is rebuilt."""
 
 
+@dataclass(slots=True, order=True)
 class _Entry(Generic[T]):
-    __slots__ = ("due", "item", "number")
-
-    def __init__(self, due: float, number: int, item: T) -> None:
-        self.due = due
-        self.number = number
-        self.item: T | None = item
-
-    def __lt__(self, other: "_Entry[T]") -> bool:
-        return (self.due, self.number) < (other.due, other.number)
+    due: float
+    number: int
+    item: T | None = field(compare=False)
 
 
 class Schedule(Generic[T]):
-    """Calls `on_due` with each item when its time has come, the earliest first; those due together in their order.
+    """Removes each item when it is due, and calls `on_due` with it in the thread of the event loop.
 
-    Args:
-        on_due: called in the thread of the event loop; the item is no longer in the schedule then.
-        now: tells the time, in seconds.
-
+    The earliest item comes first; items that are due at the same time keep their order. `now` returns seconds.
     """
 
     def __init__(self, on_due: Callable[[T], None], now: Callable[[], float] = clock.read) -> None:
-        self._on_due = on_due
-        self._now = now
+        self._on_due, self._now = on_due, now
         self._heap: list[_Entry[T]] = []
         self._entries: dict[T, _Entry[T]] = {}
         self._count = 0
@@ -45,17 +37,17 @@ class Schedule(Generic[T]):
         self._timer_due = 0.0
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to call; before that, and after `close()`, items only wait."""
+        """Start the timer. Before this, and after `close()`, items only wait."""
         self._loop = loop
         self._arm()
 
     def close(self) -> None:
-        """Call no more."""
+        """Stop the timer."""
         self._loop = None
         self._disarm()
 
     def add(self, item: T, due: float) -> None:
-        """Add an item that is not there yet, due at that time of the clock."""
+        """Add an item that is not in the schedule. `due` is a time of `now()`."""
         self._count += 1
         entry = _Entry(due, self._count, item)
         self._entries[item] = entry
@@ -64,11 +56,11 @@ class Schedule(Generic[T]):
             self._arm()
 
     def discard(self, item: T) -> bool:
-        """Remove an item; return whether it was there."""
+        """Remove an item; return whether it was in the schedule."""
         entry = self._entries.pop(item, None)
         if entry is None:
             return False
-        entry.item = None  # the heap keeps an empty place until its time has come, or until they are many
+        entry.item = None  # the empty entry stays in the heap until it is due or the heap is rebuilt
         if len(self._heap) > 2 * len(self._entries) + _SPARSE:
             self._heap = list(self._entries.values())
             heapify(self._heap)
@@ -83,7 +75,7 @@ class Schedule(Generic[T]):
         return items
 
     def run_due(self) -> None:
-        """Call for all that is due; what is added meanwhile waits for the next turn of the loop at least."""
+        """Call `on_due` for all due items. Items that it adds wait for the next turn of the loop at least."""
         now, last = self._now(), self._count
         while self._heap and self._heap[0].due <= now and self._heap[0].number <= last:
             item = heappop(self._heap).item
@@ -94,15 +86,15 @@ class Schedule(Generic[T]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __contains__(self, item: T) -> bool:
-        return item in self._entries
-
     def __iter__(self) -> Iterator[T]:
         """Iterate over the items, the earliest first."""
         return iter([entry.item for entry in sorted(self._entries.values()) if entry.item is not None])
 
+    def __repr__(self) -> str:
+        next_in = f", next in {self._heap[0].due - self._now():.3f} s" if self._heap else ""
+        return f"<Schedule {len(self)} items{next_in}, {'closed' if self._loop is None else 'open'}>"
+
     def _arm(self) -> None:
-        """Have one timer, for the earliest entry."""
         if self._loop is None or not self._heap:
             return
         due = self._heap[0].due

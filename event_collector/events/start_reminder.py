@@ -4,16 +4,11 @@ import asyncio
 from typing import Any, Final
 
 PATIENCE: Final = 0.8
-"""Seconds that somebody may wait before the start: another task may be about to start the queue."""
+"""Seconds from the first wait to the warning. Another task may be about to start the queue."""
 
 
 class StartReminder:
-    """Says in the log, once, that what somebody waits for will not come before the queue is started.
-
-    Args:
-        log: gets the line.
-
-    """
+    """Logs one warning if something waits for the queue and nothing starts it."""
 
     def __init__(self, log: Any) -> None:
         self._log = log
@@ -22,12 +17,12 @@ class StartReminder:
         """Whether the start has begun; written by the queue."""
 
     def remind(self) -> None:
-        """Note that somebody waits, in the running event loop, if there is one."""
+        """Prepare the warning, if an event loop runs in this thread."""
         if self._is_armed or self.begun:
             return
         try:
             loop = asyncio.get_running_loop()
-        except RuntimeError:  # nothing can be waited for where no loop runs
+        except RuntimeError:  # without a loop nothing can wait
             return
         self._is_armed = True
         loop.call_later(PATIENCE, self._look)

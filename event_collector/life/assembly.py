@@ -1,6 +1,5 @@
-"""Parts of a queue, made from what its user gave."""
+"""The parts of a queue, made from the arguments of its user."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from event_collector.dispatch.retries import refuse_retries
@@ -12,12 +11,10 @@ from event_collector.values.errors import ConfigError
 
 if TYPE_CHECKING:
     from event_collector.journal.journal_recorder import JournalRecorder
-    from event_collector.watching.monitor_socket import MonitorSocket
-    from event_collector.watching.snapshot import Snapshot
 
 
 def by_key(collectors: CollectorList) -> dict[str, Collector]:
-    """Return the collectors by key; ConfigError if one is no Collector, or a key occurs twice."""
+    """Return the collectors by key. Raises ConfigError if one is not a Collector, or a key occurs twice."""
     found: dict[str, Collector] = {}
     if isinstance(collectors, Collector):
         raise ConfigError(f"collectors is a list: write CollectorQueue([...]) around collector {collectors.key!r}")
@@ -39,7 +36,7 @@ def _no_collector(given: Any) -> str:
 
 
 def make_recorder(journal: Any, collectors: dict[str, Collector], log: Any) -> "JournalRecorder | None":
-    """Return the recorder of a journal, which is given itself or by its path; None without one."""
+    """Return the recorder of a Journal, or of a journal at a path; None without a journal."""
     if journal is None:
         return None
     from event_collector.journal.journal_options import Journal
@@ -48,15 +45,8 @@ def make_recorder(journal: Any, collectors: dict[str, Collector], log: Any) -> "
     return JournalRecorder(journal if isinstance(journal, Journal) else Journal(journal), collectors, log)
 
 
-def make_socket(path: Any, look: Callable[[], "Snapshot"], log: Any) -> "MonitorSocket":
-    """Return the socket at which snapshots can be read."""
-    from event_collector.watching.monitor_socket import MonitorSocket
-
-    return MonitorSocket(path, look, log)
-
-
 def make_router(router: type[Router], collectors: dict[str, Collector], log: Any) -> Router:
-    """Return a router of the class; ConfigError if it is none, or cannot retry one collector alone."""
+    """Return a router. Raises ConfigError if the class is not a Router, or cannot retry a single collector."""
     made = router(collectors)
     if not callable(getattr(made, "handle_event", None)):
         raise ConfigError(f"router is a class with a method handle_event(payload), not {router!r}")

@@ -1,10 +1,10 @@
-"""The engine: starts and ends what a queue needs, in order, and undoes it in reverse whatever happens.
+"""The engine: starts the parts of a queue in order, and ends them in reverse order.
 
-One task, the *keeper*, does all of it, so that a lifecycle is left by the task that entered it:
+A single task, the *keeper*, does both, so that the task that entered a lifecycle also leaves it:
 
     starting   journal -> lifecycles entered -> threads, executors, workers -> dispatcher -> monitor
     running
-    draining   no event is accepted any more; those accepted are finished, or given up at the end of the time
+    draining   no event is accepted; accepted events are finished, or given up when the time is over
     closing    monitor -> consumers -> workers, threads -> lifecycles, the last entered first -> journal
 """
 
@@ -45,33 +45,21 @@ RUNNING: Final = "running"
 DRAINING: Final = "draining"
 
 _KEEPERS: set["asyncio.Task[None]"] = set()
-"""The keepers that run. An event loop itself does not hold its tasks: of a queue that nobody else holds, or only
-its publisher, the keeper would be destroyed, and the lifecycles with it."""
+"""Running keepers. Event loops hold only weak references to tasks: the keeper of a queue without another reference
+would be destroyed, and its lifecycles with it."""
 
-SHOWN = 5
-"""Last changes of size that the metrics show."""
+SHOWN: Final = 5
+"""Number of the last changes of size in the metrics."""
 
-LEAST_INTERVAL = 0.05
-"""Seconds between two looks of the monitor, at least: the law gains nothing from more."""
+LEAST_INTERVAL: Final = 0.05
+"""Minimum seconds between two looks of the monitor. The law does not improve with shorter intervals."""
 
 
 class Engine:
-    """Everything of a queue that runs.
+    """The running parts of a queue.
 
-    Args:
-        dispatcher: owns the events.
-        meter: keeps the windows of the metrics.
-        settings: of the queue.
-        collectors: by key, in the order of registration.
-        router: delivers to them.
-        journal: has the events that are to survive the program; None for none.
-        letters: the dead letters.
-        law: sizes the pools; None for the built-in one.
-        log: for what the owner should know.
-        on_started: awaited at the end of the start.
-        on_ended: awaited at the very end.
-        on_report: awaited with each report of the metrics.
-
+    `on_started` is awaited at the end of the start, `on_ended` at the end of the shutdown, and `on_report` with each
+    report of the metrics.
     """
 
     def __init__(
@@ -98,7 +86,7 @@ class Engine:
         self._keeper: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
         self._starters = 0
-        self._stop_asked: asyncio.Event | None = None
+        self._stop_asked = asyncio.Event()
         self._deadline: asyncio.Timeout | None = None
         self._hurried = False
         self._monitor: Monitor | None = None
@@ -107,36 +95,34 @@ class Engine:
         self._errors: list[Exception] = []
         self._last = NOTHING
         self.socket: MonitorSocket | None = None
-        """Where the queue can be watched; set by the queue."""
+        """Serves snapshots of the queue; set by the queue."""
         self.running = False
         self.state = STOPPED
-        """What is going on, in a word, for those who watch."""
         self.loop: asyncio.AbstractEventLoop | None = None
-        """The loop it runs in, or ran in last."""
+        """The current or last event loop."""
         self.changes: deque[Change] = deque(maxlen=HISTORY)
 
-    # What the queue asks for
+    # For the queue
 
     async def start(self) -> None:
-        """Start, or wait for a start under way; see CollectorQueue.init_queue()."""
+        """Start, or wait for a start in progress; see CollectorQueue.init_queue()."""
         caller = asyncio.current_task()
-        while self._keeper is not None and self._stop_asked is not None and self._stop_asked.is_set():
+        while self._keeper is not None and self._stop_asked.is_set():
             if self._is_waited_for(caller):
-                raise QueueShutDown("the queue has not ended yet: it waits for what called init_queue() here")
+                raise QueueShutDown("the queue has not ended yet: its shutdown waits for the caller of init_queue()")
             await asyncio.wait([self._keeper])
         if self._keeper is None:
             self._launch()
         elif not self.running and self._is_waited_for(caller):
-            raise EventCollectorException("the start of the queue waits for what called init_queue() here")
+            raise EventCollectorException("the start of the queue waits for the caller of init_queue()")
         if self._started is None or (self.running and (self._started.done() or self._is_waited_for(caller))):
             return
         self._starters += 1
         try:
             await asyncio.shield(self._started)
         except asyncio.CancelledError:
-            if self._starters == 1 and self._keeper is not None:  # nobody else waits for it
-                if self._stop_asked is not None:
-                    self._stop_asked.set()  # whoever comes now waits for the end and begins anew
+            if self._starters == 1 and self._keeper is not None:  # no other caller waits for it
+                self._stop_asked.set()  # from now on, callers wait for the end and start again
                 self._keeper.cancel()
                 await self._see_end(self._keeper)
             raise
@@ -144,9 +130,9 @@ class Engine:
             self._starters -= 1
 
     async def stop(self) -> None:
-        """End, or wait for an end under way; see CollectorQueue.shut_down_queue()."""
+        """End, or wait for a shutdown in progress; see CollectorQueue.shut_down_queue()."""
         keeper = self._keeper
-        if keeper is None or self._stop_asked is None:
+        if keeper is None:
             return
         first = not self._stop_asked.is_set()
         self._stop_asked.set()
@@ -157,39 +143,37 @@ class Engine:
             raise_all("errors at the end of lifecycles", errors)
 
     def metrics(self) -> Metrics:
-        """Return the metrics of this instant, or those of the end."""
+        """Return the current metrics, or those at the end."""
         if not self.running or self._monitor is None:
             return self._last
-        return self._snapshot(self._monitor, self._monitor.counts())
+        return self._snapshot(self._monitor, self._dispatcher.figures.counts())
 
     def collector_metrics(self) -> dict[str, CollectorMetrics]:
-        """Return the metrics of each collector, of this instant or of the end."""
+        """Return the current metrics of each collector, or those at the end."""
         return collector_metrics(self._collectors, self._dispatcher.figures, self._meter)
 
     def worker_statistics(self) -> PoolStatistics | None:
-        """Return the figures of the worker processes; None while there are none."""
+        """Return the statistics of the worker processes; None while there are none."""
         workers = self._tiers.workers
         return None if workers is None else workers.statistics()
 
     @property
     def problem(self) -> str | None:
-        """What keeps a running queue from working, in words."""
+        """Description of what keeps a running queue from working."""
         workers = self._tiers.workers
         return None if workers is None else workers.problem
+
+    def __repr__(self) -> str:
+        return f"<Engine {self.state}, {self._dispatcher!r}, {self._tiers!r}>"
 
     def _snapshot(self, monitor: Monitor, counts: Counts) -> Metrics:
         metrics = self._meter.snapshot(clock.now(), counts)
         consumers, workers, wanted = monitor.sizes() if counts.consumers else (0, 0, 0)
-        return replace(
-            metrics,
-            target_consumers=consumers,
-            workers=workers,
-            target_workers=wanted,
-            changes=tuple(self.changes)[-SHOWN:],
-        )
+        shown = tuple(self.changes)[-SHOWN:]
+        return replace(metrics, target_consumers=consumers, workers=workers, target_workers=wanted, changes=shown)
 
     async def _see_end(self, keeper: "asyncio.Task[None]") -> None:
-        """Wait until everything is down. Cancelled, hurry that on, and raise CancelledError only then."""
+        """Wait for the end of the shutdown. Cancellation hurries the shutdown, and is raised at its end."""
         cancelled: asyncio.CancelledError | None = None
         while not keeper.done():
             try:
@@ -201,13 +185,12 @@ class Engine:
             raise cancelled
 
     def _hurry(self) -> None:
-        """Give up what is not finished, now."""
         self._hurried = True
         if self._deadline is not None and not self._deadline.expired():
             self._deadline.reschedule(asyncio.get_running_loop().time())
 
     def _is_waited_for(self, task: "asyncio.Task[Any] | None") -> bool:
-        """Return whether start or end wait for this task, so that it cannot wait for them."""
+        """Return whether the start or the shutdown waits for this task. The task must not wait for them."""
         if task is None:
             return False
         handlers = self._dispatcher.handlers
@@ -225,7 +208,7 @@ class Engine:
         self._stop_asked = asyncio.Event()
         self.loop = loop = asyncio.get_running_loop()
         self._started = loop.create_future()
-        # Not asyncio.create_task(): an eager task factory would have it run before anybody knows it.
+        # Not asyncio.create_task(): an eager task factory would run the keeper before `_keeper` is set.
         self._keeper = asyncio.Task(self._keep(self._started, self._stop_asked), loop=loop, name="queue keeper")
         _KEEPERS.add(self._keeper)
         self._keeper.add_done_callback(_KEEPERS.discard)
@@ -243,15 +226,15 @@ class Engine:
             if isinstance(exc, asyncio.CancelledError):
                 started.cancel()
             else:
-                message = "the start failed, and undoing it as well"
+                message = "the start failed, and so did undoing it"
                 errors = self._take_errors()
                 started.set_exception(BaseExceptionGroup(message, [exc, *errors]) if errors else exc)
-                started.exception()  # whoever started may be gone: that is not worth a message
+                started.exception()  # avoids a log line of asyncio if the callers are gone
             return
         started.set_result(None)
         try:
             await stop_asked.wait()
-        except asyncio.CancelledError:  # the program's event loop ends without having ended the queue
+        except asyncio.CancelledError:  # the event loop ends before the queue
             self._hurried = True
             stop_asked.set()
         try:
@@ -275,20 +258,23 @@ class Engine:
                 await self._lifecycles.enter(collector.lifecycle, collector.ctx)
         await tiers.open(everyone)
         self._dispatcher.totals.keep_waits(keep_times(everyone, self._settings.event_service_data_window_size))
-        loop, now = asyncio.get_running_loop(), clock.now()
+        law = self._law
+        if law is None:
+            law = make_law(self._settings, process_tier=tiers.workers is not None, adaptive=tiers.adaptive is not None)
+        self._meter.start(clock.now(), self._dispatcher.figures.counts())
         self._monitor = Monitor(
             self._dispatcher,
             self._meter,
-            self._law_for(tiers),
+            law,
             everyone,
             max(LEAST_INTERVAL, clock.source.least_pause, self._settings.monitor_interval),
             self.changes,
             self._log,
+            tiers.workers,
             tiers.adaptive,
             tiers.executors,
         )
-        self._meter.start(now, self._monitor.counts())
-        self._monitor.start(loop, tiers.workers)
+        loop = asyncio.get_running_loop()
         plan = DeliveryPlan(self._router, self._collectors)
         self._dispatcher.open(loop, plan, tiers.workers, self._monitor.wake)
         self.running, self.state = True, RUNNING
@@ -296,38 +282,25 @@ class Engine:
             self._journal.restore(recovered, self._letters)
         self.reports.start(loop)
 
-    def _law_for(self, tiers: Tiers) -> ScalingLaw:
-        if self._law is not None:
-            return self._law
-        return make_law(self._settings, process_tier=tiers.workers is not None, adaptive=tiers.adaptive is not None)
-
     def _redirect(self) -> None:
-        """Adaptive collectors have moved: the shortcuts of delivery are others now."""
+        """Plan the delivery anew after moves of adaptive collectors."""
         self._dispatcher.redirect(DeliveryPlan(self._router, self._collectors))
 
     # The end
 
     async def _end(self) -> None:
-        """Drain and close. A cancellation on the way only hurries it."""
+        """Drain and close. Cancellation only hurries it."""
         with clock.source.ending():
-            await self._drain_and_close()
+            began = clock.now()
+            self.state = DRAINING
+            self._dispatcher.refuse(QueueShutDown("the queue is shut down: it takes no more events"))
+            if self.running and not await self._drain():
+                await self._give_up()
+            bound = self._settings.consumer_shutdown_timeout
+            await self._close(None if bound <= 0 else max(CANCEL_GRACE, bound - (clock.now() - began)))
 
-    async def _drain_and_close(self) -> None:
-        began = clock.now()
-        self.state = DRAINING
-        self._dispatcher.refuse(QueueShutDown("the queue is shut down: it takes no more events"))
-        if self.running:
-            await self._drain()
-        bound = self._settings.consumer_shutdown_timeout
-        left = None if bound <= 0 else max(CANCEL_GRACE, bound - (clock.now() - began))
-        await self._close(left)
-
-    async def _drain(self) -> None:
-        if not await self._see_finished():
-            await self._give_up()
-
-    async def _see_finished(self) -> bool:
-        """Wait for all events, as long as there is time; return whether they are finished."""
+    async def _drain(self) -> bool:
+        """Wait for all events, up to the timeout of the shutdown; return whether they are finished."""
         bound = self._settings.consumer_shutdown_timeout
         try:
             async with asyncio.timeout(bound if bound > 0 else None) as self._deadline:
@@ -367,7 +340,8 @@ class Engine:
             if self._journal is not None:
                 await insist(self._journal.close)
             if self.running and self._monitor is not None:
-                self._last = self._snapshot(self._monitor, self._monitor.counts()._replace(consumers=0))
+                counts = self._dispatcher.figures.counts()._replace(consumers=0)
+                self._last = self._snapshot(self._monitor, counts)
             self._monitor = None
             self.running, self.state = False, STOPPED
             if self.socket is not None:
@@ -375,6 +349,6 @@ class Engine:
 
 
 def _is_here(collector: Collector) -> bool:
-    """Return whether the collector's context lives in this process, and so its lifecycle."""
+    """Return whether the collector's lifecycle is entered in this process."""
     in_threads = collector.executor is not None and not collector.is_batched
     return collector.home in (COROUTINE, THREAD) or in_threads

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends the process at once."""
+"""Ctrl-C and SIGTERM: the first starts an orderly shutdown, the second ends the process at once."""
 
 import asyncio
 import os
@@ -6,30 +6,26 @@ import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from event_collector.values.errors import ConfigError
 from event_collector.values.refusals import QueueShutDown
 
 
 class Stoppable(Protocol):
-    """A queue, as far as its end goes."""
+    """A queue that can be shut down."""
 
     async def shut_down_queue(self) -> None:
-        """End."""
+        """Shut down."""
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Takes signals of this process, from `install()` to `close()`. Made within a running event loop.
+    """Handles signals of this process, from `install()` to `close()`. Created in a running event loop.
 
-    Handlers written in Python, not those of the event loop: the second signal must work while a handler blocks
-    the loop.
-
-    Args:
-        signals: which signals.
+    It uses `signal.signal()`, not the event loop, since the second signal must work while a handler blocks the loop.
 
     Attributes:
         before_exit: called at the second signal, just before the process ends.
@@ -37,7 +33,7 @@ class Interruption:
     """
 
     def __init__(self, signals: Sequence[int] = SIGNALS) -> None:
-        self.before_exit: Callable[[], None] = _nothing
+        self.before_exit: Callable[[], None] | None = None
         self._signals = signals
         self._before: dict[int, Any] = {}
         self._loop = asyncio.get_running_loop()
@@ -45,11 +41,9 @@ class Interruption:
         self._number: int | None = None
 
     def install(self) -> None:
-        """Take the signals, except one that the parent of this process has it ignore, as nohup does.
+        """Install the handlers, except for a signal that the parent process has set to be ignored, as nohup does.
 
-        Raises:
-            ConfigError: this is not the main thread, where Python has signals handled.
-
+        Raises ConfigError outside of the main thread, since Python sets signal handlers there only.
         """
         for number in self._signals:
             handler = signal.getsignal(number)
@@ -62,13 +56,13 @@ class Interruption:
             self._before[number] = signal.SIG_DFL if handler is None else handler
 
     def close(self) -> None:
-        """Give the signals back to whoever had them."""
+        """Restore the previous handlers."""
         while self._before:
             signal.signal(*self._before.popitem())
 
     @property
     def received(self) -> signal.Signals | None:
-        """The first signal; None when there was none."""
+        """The first signal; None before it."""
         return None if self._number is None else signal.Signals(self._number)
 
     async def wait(self) -> None:
@@ -78,32 +72,31 @@ class Interruption:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._number is not None:
             try:
-                self.before_exit()
+                if self.before_exit is not None:
+                    self.before_exit()
             finally:
-                # Workers end when their parent does; nothing else may hold this up.
+                # Not sys.exit(), which would wait. Workers end with their parent.
                 os._exit(exit_status(number))
         self._number = number
         self._loop.call_soon_threadsafe(self._asked.set)
 
 
 @asynccontextmanager
-async def drain_on_signal(
-    queue: Stoppable, signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT)
-) -> AsyncIterator[Interruption]:
-    """End the queue in an orderly way when the process is asked to end.
+async def drain_on_signal(queue: Stoppable, signals: Sequence[int] = SIGNALS) -> AsyncIterator[Interruption]:
+    """Shut the queue down in an orderly way when the process receives a signal.
 
-    Used as `async with queue, drain_on_signal(queue):`, in the main thread. The first signal begins the shutdown of
-    the queue: nothing is accepted any more, and what was accepted is finished, within the queue's
-    `consumer_shutdown_timeout`. The body learns of it in one of two ways: `send()` raises QueueShutDown, which ends
-    the body and goes no further; or it waits for `wait()` of what this yields, whose `received` tells the signal. The
-    second signal ends the process at once, with the exit status of that signal.
+    Use it as `async with queue, drain_on_signal(queue) as interruption:` in the main thread. The first signal starts
+    the shutdown: no event is accepted, and accepted events are finished within `consumer_shutdown_timeout`. In the
+    body, `send()` then raises QueueShutDown, which ends the body and is suppressed. A body that does not send can await
+    `interruption.wait()`; `interruption.received` is the signal. The second signal ends the process at once, with the
+    exit status of that signal.
 
-    Leaving the body ends the queue too, with the signals still taken; only then do they go back to whoever had them.
-    A signal that the parent process has had ignored stays ignored.
+    Leaving the body shuts the queue down, too, and then restores the previous signal handlers. A signal that the parent
+    process has set to be ignored stays ignored.
 
     Args:
-        queue: a queue that runs.
-        signals: which signals.
+        queue: a running queue.
+        signals: the signals to handle.
 
     Raises:
         ConfigError: this is not the main thread.
@@ -135,16 +128,12 @@ async def _drain(queue: Stoppable, interruption: Interruption) -> None:
 
 
 def _is_refusal(exc: Exception) -> bool:
-    """Return whether nothing but the queue's refusal ended the body, perhaps in several of its tasks."""
+    """Return whether the body ended with the queue's refusal only, perhaps in several of its tasks."""
     if isinstance(exc, ExceptionGroup):
         return exc.split(QueueShutDown)[1] is None
     return isinstance(exc, QueueShutDown)
 
 
-def _nothing() -> None:
-    """There is nothing to do before the end."""
-
-
 def exit_status(number: int) -> int:
-    """Return the exit status of a process that a signal ended, as shells count it."""
+    """Return the exit status of a process that a signal ended, by the convention of shells."""
     return 128 + number

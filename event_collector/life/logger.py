@@ -9,8 +9,8 @@ import structlog
 def make_logger(name: str, *, enabled: bool = True) -> Any:
     """Return a logger whose lines carry `logger=name`.
 
-    Where the application has configured structlog, its configuration applies. Otherwise each line is one JSON
-    object on standard output, from level info up. Not `enabled`, nothing is written.
+    The application's configuration of structlog applies. Without one, each line of level info or above is a JSON
+    object on standard output. If `enabled` is False, nothing is written.
     """
     if not enabled:
         return structlog.wrap_logger(structlog.PrintLogger(), processors=[_drop])

@@ -1,4 +1,4 @@
-"""Where the handlers of one queue run, besides its event loop: threads, executors, worker processes."""
+"""The tiers of a running queue: threads, executors and worker processes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,14 +17,9 @@ from event_collector.tiers.workers.worker_tier import WorkerTier
 
 
 class Tiers:
-    """Makes what the collectors need, and attaches them to it; until it is closed.
+    """Makes the tiers that the collectors need, and attaches the collectors to them until `close()`.
 
-    Args:
-        settings: of the queue.
-        dispatcher: gets the results of worker processes.
-        redirect: called when adaptive collectors have moved.
-        log: hears of workers and of moves.
-
+    `redirect` is called when adaptive collectors have moved.
     """
 
     def __init__(self, settings: Settings, dispatcher: Dispatcher, redirect: Callable[[], None], log: Any) -> None:
@@ -32,16 +27,16 @@ class Tiers:
         self._threads: ThreadTier | None = None
         self.executors: ExecutorTier | None = None
         self.workers: WorkerTier | None = None
-        """Worker processes, once they have started."""
+        """The worker processes, once they have started."""
         self.adaptive: AdaptiveTier | None = None
         self._attached: list[Collector] = []
 
     async def open(self, everyone: list[Collector]) -> None:
-        """Make the tiers. If one cannot be had, those before it stay until `close()`.
+        """Make the tiers. If one fails, the tiers before it stay until `close()`.
 
         Raises:
-            ConfigError: something of a collector cannot be had in another process.
-            WorkerStartError: workers cannot be started, or cannot open a collector.
+            ConfigError: a collector cannot be sent to another process, or its executor cannot be used.
+            WorkerStartError: a worker cannot start, or cannot open a collector.
 
         """
         by_mode: dict[str, list[Collector]] = {}
@@ -51,10 +46,9 @@ class Tiers:
             self._threads = ThreadTier(self._settings.max_threads)
             self._attach(by_mode.get(THREAD, []), self._threads)
         if EXECUTOR in by_mode:
-            executors = ExecutorTier(by_mode[EXECUTOR])
-            self._attach(by_mode[EXECUTOR], executors)
-            self.executors = executors
-            await executors.open()
+            self.executors = ExecutorTier(by_mode[EXECUTOR])
+            self._attach(by_mode[EXECUTOR], self.executors)
+            await self.executors.open()
         remote = [collector for collector in everyone if collector.mode in (PROCESS, ADAPTIVE)]
         if remote:
             await self._open_workers(remote, by_mode)
@@ -84,7 +78,7 @@ class Tiers:
         self.workers = workers
 
     async def close(self, timeout: float | None) -> None:
-        """End all tiers; workers that have not ended after `timeout` seconds are killed. No cancellation stops this."""
+        """End all tiers, despite cancellation. Workers that have not ended after `timeout` seconds are killed."""
         if self.workers is not None:
             await insist(partial(self.workers.close, timeout))
         if self.executors is not None:
@@ -95,6 +89,10 @@ class Tiers:
             collector.attach(None)
         self.workers = None
 
+    def __repr__(self) -> str:
+        tiers = [tier for tier in (self._threads, self.executors, self.workers, self.adaptive) if tier is not None]
+        return f"<Tiers {tiers}>"
+
     def _attach(self, collectors: list[Collector], tier: Any) -> None:
         for collector in collectors:
             collector.attach(tier)
@@ -102,7 +100,7 @@ class Tiers:
 
 
 async def insist(step: Callable[[], Awaitable[object]]) -> None:
-    """Take a step of an end again until it is through: a cancellation cannot keep the caller from it."""
+    """Await a step of the shutdown. If the caller is cancelled meanwhile, repeat the step until it has completed."""
     while True:
         try:
             await step()

@@ -25,14 +25,10 @@ class Number(NamedTuple):
     """Numbers that an option accepts."""
 
     range: Range = Range.ANY
-    least: float | None = None
-    """Lower bound of RAISED and LEAST."""
-    unit: str = ""
-    """"seconds" or "bytes"; empty for counts and ratios."""
-    whole: bool = False
-    """Whether fractions are cut off."""
-    floor: str = ""
-    """Name of an earlier option whose value is a lower bound of RAISED, too."""
+    least: float | None = None  # lower bound of RAISED and LEAST
+    unit: str = ""  # "seconds" or "bytes"; empty for counts and ratios
+    whole: bool = False  # fractions are cut off
+    floor: str = ""  # name of an earlier option whose value is a lower bound of RAISED, too
 
     def __str__(self) -> str:
         bounds = [f"{self.least:g}"] if self.least is not None else []
@@ -41,7 +37,7 @@ class Number(NamedTuple):
         return self.range.value.format(" and ".join(bounds))
 
     def contains(self, value: float) -> bool:
-        """Return whether the value is accepted, as it is or raised."""
+        """Return whether the value is accepted, unchanged or raised."""
         if self.range is Range.LEAST and self.least is not None:
             return value >= self.least
         if self.range is Range.POSITIVE:
@@ -51,7 +47,7 @@ class Number(NamedTuple):
         return True
 
     def convert(self, value: float, floor: float | None) -> float:
-        """Return the number that is used in place of an accepted value."""
+        """Return the number that replaces an accepted value."""
         if self.whole:
             value = int(value)
         if self.range is Range.RAISED:
@@ -60,22 +56,19 @@ class Number(NamedTuple):
 
 
 class Option(NamedTuple):
-    """One row: an option, what it means and which values it accepts."""
+    """One row: an option, its meaning and the values that it accepts."""
 
     name: str
     type: Any
     default: Any
     meaning: str
-    number: Number | None = None
-    """None for an option that is not a number."""
-    choices: tuple[str, ...] = ()
-    """Accepted values; empty for an option without such a list."""
-    example: str = ""
-    """Source of an accepted value. An option with an example accepts values of its type only."""
+    number: Number | None = None  # None if the option is not a number
+    choices: tuple[str, ...] = ()  # accepted values; empty for an option without such a list
+    example: str = ""  # source code of an accepted value; the option then accepts values of its type only
 
     @property
     def values(self) -> str:
-        """The accepted values and their unit, such as "in seconds, at least 1"; empty if the type says it all."""
+        """The accepted values and their unit, such as "in seconds, at least 1"; empty for all values of the type."""
         if self.choices:
             return "one of " + ", ".join(f'"{choice}"' for choice in self.choices)
         if self.number is None:
@@ -83,15 +76,9 @@ class Option(NamedTuple):
         return ", ".join(filter(None, (self.number.unit and f"in {self.number.unit}", str(self.number))))
 
     def checked(self, value: Any, floor: float | None = None) -> Any:
-        """Return the value that is used in place of `value`.
+        """Return the value that replaces `value`. `floor`: the checked value of the option `number.floor`.
 
-        Args:
-            value: the argument of the caller.
-            floor: checked value of the option `number.floor`, if there is one.
-
-        Raises:
-            ConfigError: the value is not accepted; the message names the option.
-
+        Raises ConfigError, which names the option, if the value is not accepted.
         """
         is_optional = type(None) in get_args(self.type)
         if value is None and is_optional:

@@ -1,24 +1,19 @@
-"""Reports: log lines with the metrics, and messages of the queue that are sent beside everything else."""
+"""Reports: log lines with the metrics, and messages on the bus that are sent in the background."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from event_collector.watching.metrics import Metrics
 
-CANCEL_GRACE = 1.0
-"""Seconds that cancelled reports get to end."""
+CANCEL_GRACE: Final = 1.0
+"""Seconds in which cancelled tasks have to end."""
 
 
 class Reports:
-    """Reports the metrics at an interval, and sends messages.
+    """Logs the metrics every `interval` seconds and awaits `on_report` with them, and sends messages.
 
-    Args:
-        interval: seconds between two reports of the metrics; 0 or less for none.
-        metrics: returns the metrics of this instant.
-        on_report: awaited with each report.
-        log: gets a line for each report.
-
+    There are no reports if `interval` is 0 or less.
     """
 
     def __init__(
@@ -33,24 +28,24 @@ class Reports:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Report for the first time after one interval."""
+        """Start the timer. The first report comes after one interval."""
         if self._interval > 0:
             self._timer = loop.call_later(self._interval, self._fire, loop)
 
     def stop(self) -> None:
-        """Report no more. Messages that are being sent go on."""
+        """Stop the timer. Messages in flight continue."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def send(self, sending: Coroutine[Any, Any, None]) -> None:
-        """Send a message in a task of its own; `finish()` waits for it."""
+        """Send a message in a new task. `finish()` waits for it."""
         task = asyncio.Task(sending, name="queue report")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def finish(self, timeout: float | None) -> None:
-        """Wait until all messages are sent; after `timeout` seconds they are cancelled."""
+        """Wait until all messages are sent. After `timeout` seconds they are cancelled."""
         for limit in (timeout, CANCEL_GRACE):
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=limit)
@@ -60,6 +55,10 @@ class Reports:
     def __contains__(self, task: object) -> bool:
         """Return whether a task sends a message."""
         return task in self._tasks
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._timer is None else f"every {self._interval} s"
+        return f"<Reports {state}, {len(self._tasks)} messages in flight>"
 
     def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
         self.start(loop)

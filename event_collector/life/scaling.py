@@ -1,4 +1,4 @@
-"""The control law of a queue, as its settings ask for it."""
+"""The built-in control law of a queue, made from its settings."""
 
 import math
 from typing import Final
@@ -8,28 +8,21 @@ from event_collector_workers.autoscaler import Autoscaler, FixedSize, ScalingLaw
 from event_collector_workers.machine import granted_cpus
 
 PATIENCE: Final = 60.0
-"""The `avg_load_interval`, in seconds, at which the law has its normal patience."""
+"""The `avg_load_interval`, in seconds, for which the law has its normal patience."""
 
 
 def most_workers(settings: Settings) -> int:
-    """Return how many worker processes there may be: `max_workers`, else one for each CPU that may be used."""
+    """Return the maximum number of worker processes: `max_workers`, or one per granted CPU."""
     return settings.max_workers or max(1, settings.min_workers, math.ceil(granted_cpus()))
 
 
 def make_law(settings: Settings, *, process_tier: bool, adaptive: bool) -> ScalingLaw:
-    """Return the built-in law.
-
-    Args:
-        settings: of the queue.
-        process_tier: whether there are worker processes at all.
-        adaptive: whether it has collectors to place.
-
-    """
+    """Return the built-in law. `adaptive`: whether it decides where collectors run."""
     workers = most_workers(settings) if process_tier else 0
     fixed = not settings.autoscale
     if fixed and not adaptive:
         return FixedSize(settings.max_consumers, workers)
-    # Fixed sizes still leave the choice of where adaptive collectors run.
+    # With fixed sizes, the law still decides where adaptive collectors run.
     return Autoscaler(
         ScalingLimits(
             min_consumers=settings.max_consumers if fixed else settings.min_consumers,

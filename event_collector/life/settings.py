@@ -1,7 +1,7 @@
-"""The options of a queue: one table that gives validation, documentation and the test of the signature.
+"""The options of a queue: one table for validation, documentation and the test of the signature.
 
-To add an option, add a row here and a parameter to `CollectorQueue.__init__`. The suite compares the two, the Args
-section of the class and the table in docs/reference.md, and prints what they should say.
+To add an option, add a row here and a parameter to `CollectorQueue.__init__`. The suite compares both with the Args
+section of the class and the table in docs/reference.md, and prints the differences.
 """
 # ruff: noqa: RUF009 - option() describes a field as dataclasses.field() does
 
@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from event_collector.dispatch.permits import ConsumerLimits
-from event_collector.events.capacity import DROP_NEWEST, DROP_OLDEST, WAIT
 from event_collector.events.event import DEFAULT_PRIORITY, QueueType
+from event_collector.events.gate import DROP_NEWEST, DROP_OLDEST, WAIT
 from event_collector.handlers.collector import CollectorList
 from event_collector.handlers.router import Router, SimpleRouter
 from event_collector.life.option import REQUIRED, Number, Option, Range, option, options_of
@@ -41,7 +40,7 @@ WORKER_STARTUP_TIMEOUT: Final = 60.0
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked options of one queue. The fields are the rows of the table, in the order of the parameters."""
+    """Checked options of a queue. The fields are the rows of the table, in the order of the parameters."""
 
     collectors: CollectorList = option(REQUIRED, "Collectors that events are delivered to. Each has a unique key.")
     router: type[Router] = option(SimpleRouter, "Class that routes payloads to collectors.")
@@ -185,14 +184,9 @@ class Settings:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Settings":
-        """Return the checked settings.
+        """Return the checked settings from the values of all options by name. Other names are ignored.
 
-        Args:
-            values: of all options, by name. Other names are ignored.
-
-        Raises:
-            ConfigError: a value is not accepted; the message names the option.
-
+        Raises ConfigError, which names the option, if a value is not accepted.
         """
         checked: dict[str, Any] = {}
         for row in OPTIONS:
@@ -202,11 +196,6 @@ class Settings:
         if settings.overflow != WAIT and not settings.max_queue_size:
             raise ConfigError(f"overflow={settings.overflow!r} needs a bound: give max_queue_size= too")
         return settings
-
-    @property
-    def limits(self) -> ConsumerLimits:
-        """The bounds of the number of consumers."""
-        return ConsumerLimits(self.min_consumers, self.max_consumers, self.autoscale)
 
 
 OPTIONS: Final[tuple[Option, ...]] = options_of(Settings)

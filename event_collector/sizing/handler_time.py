@@ -32,13 +32,12 @@ class Account:
     """The times of one collector, in seconds.
 
     Attributes:
-        collector: the collector.
         cpu: total CPU time.
         delay: total time in which handlers were ready to run, but waited for the event loop or for a CPU.
         fresh: events that have ended since the last look.
         fresh_wall: time of these events in the handler.
         sampled: sum of the samples of these events, those without a sample estimated; None without sampling.
-        preempted: time of their steps in which the thread of the loop was ready to run, but had no CPU.
+        preempted: time in their steps in which the thread of the loop had no CPU.
 
     """
 
@@ -74,7 +73,7 @@ class Account:
             self._mean, self._weight = None, 0.0
 
     def add(self, cpu: float, delay: float) -> None:
-        """Add times of the fresh events, limited to their time in the handler."""
+        """Add times of the fresh events, up to their time in the handler."""
         cpu = min(max(0.0, cpu), self.fresh_wall)
         self.cpu += cpu
         self.delay += min(max(0.0, delay), self.fresh_wall - cpu)
@@ -99,34 +98,23 @@ class Account:
 
 
 class TimeAccounts:
-    """The accounts of a queue's collectors. The monitor updates them with `look()`.
-
-    Args:
-        collectors: the collectors of the queue.
-        adaptive: the tier of the adaptive ones; None if there are none.
-
-    """
+    """The accounts of a queue's collectors. The monitor updates them with `look()`."""
 
     def __init__(self, collectors: Sequence[Collector], adaptive: AdaptiveTier | None) -> None:
         self.by_key = {collector.key: _open(collector, adaptive) for collector in collectors}
         self.loop_busy = 0.0
         """Seconds for which the event loop, or adaptive handlers in threads, were on a CPU or ready to be."""
         self._thread = get_native_id()
-        self._loop_cpu = thread_time()
-        self._loop_delay = run_delay(self._thread) or 0.0
+        self._loop_cpu, self._loop_delay = thread_time(), run_delay(self._thread) or 0.0
         self._workers_cpu = self._workers_delay = 0.0
         # Times not yet attributed to events: many events take longer than the interval between two looks.
         self._pending_cpu = self._pending_delay = 0.0
 
     def look(self, elapsed: float, lag: float, workers_cpu: float, workers_delay: float) -> None:
-        """Update all accounts.
+        """Update all accounts. All arguments are in seconds.
 
-        Args:
-            elapsed: seconds since the last look.
-            lag: seconds that a callback of the event loop waits for its turn.
-            workers_cpu: total seconds that all workers were on a CPU.
-            workers_delay: total seconds that they were ready to run, but waited for a CPU.
-
+        `elapsed` is the time since the last look, and `lag` the time that a callback of the event loop waits for its
+        turn. All workers together have spent `workers_cpu` on a CPU, and `workers_delay` waiting for one.
         """
         cpu = thread_time()
         spent, self._loop_cpu = max(0.0, cpu - self._loop_cpu), cpu
@@ -148,7 +136,7 @@ class TimeAccounts:
             account.stop()
 
     def _share_loop(self, spent: float, preempted: float, lag: float) -> None:
-        """Attribute the loop's CPU time: to sampled collectors by their samples, to the others by number of events."""
+        """Attribute the loop's CPU time: by samples, or by number of events for collectors without samples."""
         here = [account for account in self.by_key.values() if account.collector.place == COROUTINE]
         known = sum(account.sampled.cpu for account in here if account.sampled is not None)
         held = sum(account.sampled.held for account in here if account.sampled is not None)
@@ -159,8 +147,9 @@ class TimeAccounts:
         scale = min(1.0, spent / known) if known else 1.0
         rest = max(0.0, spent - known)
         unknown = [one for one in here if one.sampled is None and one.collector.mode != ADAPTIVE]
+        fresh = max(1, sum(account.fresh for account in unknown))
         for account in unknown:
-            account.add(rest * account.fresh / max(1, sum(one.fresh for one in unknown)), 0.0)
+            account.add(rest * account.fresh / fresh, 0.0)
         for account in here:
             if account.sampled is None:
                 continue
@@ -190,7 +179,8 @@ class TimeAccounts:
                 part = account.fresh_wall / wall
                 account.add(cpu * part, delay * part)
         if any(account.collector.usage.running for account in there):
-            self._pending_cpu, self._pending_delay = self._pending_cpu - cpu, self._pending_delay - delay
+            self._pending_cpu -= cpu
+            self._pending_delay -= delay
         else:
             self._pending_cpu = self._pending_delay = 0.0
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from event_collector.sizing.handler_time import Account
 
 SPAN: Final = 10.0
-"""Seconds of activity over which a share is measured. With a shorter span a short burst would cause a warning."""
+"""Seconds of activity over which a share is measured. A shorter span would warn about short bursts."""
 
 HOG: Final = 0.5
 """Minimum share of the loop that is reported. Above it, all other handlers wait longer than this one runs."""
@@ -16,12 +16,7 @@ WORTHWHILE: Final = 0.0002
 
 
 class LoopShares:
-    """Warns once about each handler that holds the event loop most of the time, if mode="auto" chose the loop for it.
-
-    Args:
-        log: receives the warnings.
-
-    """
+    """Warns once about each handler that holds the loop most of the time, if mode="auto" chose the loop for it."""
 
     def __init__(self, log: Any) -> None:
         self._log = log
@@ -67,7 +62,4 @@ def _remedy(key: str, computing: float) -> str:
             f"it waits without `await`: use an asynchronous library, or write the handler as a plain `def` and "
             f"Collector({key!r}, ..., mode='thread')"
         )
-    return (
-        f"it computes: Collector({key!r}, ..., mode='process') runs it in worker processes, mode='adaptive' has the "
-        f"queue decide"
-    )
+    return f"it computes: use Collector({key!r}, ..., mode='process'), or mode='adaptive' to let the queue decide"

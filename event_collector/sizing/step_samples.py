@@ -35,10 +35,8 @@ NO_TIME: Final = Sample(0.0, 0.0, 0.0)
 class StepSampler:
     """Samples the events of one collector, on the event loop or in threads.
 
-    Args:
-        collector: the collector, whose processor is replaced while samples are due.
-        examine: called with payload and outcome of each sampled event that returns, in the thread of the handler.
-
+    The processor of the collector is replaced while samples are due. `examine` is called with payload and outcome of
+    each sampled event that returns, in the thread of the handler.
     """
 
     def __init__(self, collector: Collector, examine: Callable[[Any, Any], None] | None = None) -> None:
@@ -92,8 +90,7 @@ class _Sampled:
     __slots__ = ("_awaitable", "_cpu", "_ended", "_held", "_steps")
 
     def __init__(self, awaitable: Awaitable[Any], ended: Callable[[Sample, Any], None]) -> None:
-        self._awaitable = awaitable
-        self._ended = ended
+        self._awaitable, self._ended = awaitable, ended
         self._cpu = self._held = 0.0
         self._steps = 0
 
@@ -116,7 +113,7 @@ class _Sampled:
             return stop.value
 
     def close(self) -> None:
-        """Close the awaitable, which was never awaited, to avoid the warning of a coroutine."""
+        """Close an awaitable that was never awaited, to avoid the warning of a coroutine."""
         if hasattr(self._awaitable, "close"):
             self._awaitable.close()
 

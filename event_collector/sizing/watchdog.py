@@ -1,4 +1,4 @@
-"""The watchdog: a thread that notices when a handler keeps the event loop from turning, and says which and where."""
+"""The watchdog: a thread that detects handlers that block the event loop, and logs their stack."""
 
 import sys
 import threading
@@ -6,30 +6,24 @@ import traceback
 from collections.abc import Callable
 from time import monotonic
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
-SUSPECT = 0.2
+SUSPECT: Final = 0.2
 """Seconds without a turn of the loop after which the stack of its thread is taken."""
 
-PATIENCE = 0.8
-"""Seconds after which it is reported while it lasts; what ends before is reported at its end, with its length."""
+PATIENCE: Final = 0.8
+"""Seconds after which a block is reported while it lasts. A shorter one is reported at its end, with its length."""
 
 
 class Watchdog:
-    """Watches the event loop of the thread that makes it, while a queue there has something to do.
+    """Watches the event loop of the thread that creates it, while its queue is active.
 
-    The loop writes `_beat`; the thread reads it, and writes `_suspect` with what it has seen. Each handler is
-    reported once.
-
-    Args:
-        key_of: returns the key of the collector whose handler a stack is in; None if it is in none.
-        log: where reports go.
-
+    The loop writes `_beat`; the thread reads it, and writes `_suspect`. Each handler is reported once. `key_of` returns
+    the key of the collector whose handler a frame is in, or None.
     """
 
     def __init__(self, key_of: Callable[[FrameType | None], str | None], log: Any) -> None:
-        self._key_of = key_of
-        self._log = log
+        self._key_of, self._log = key_of, log
         self._beat = monotonic()
         self._suspect: tuple[str, float, str] | None = None  # collector, beat before the block, stack
         self._reported: set[str] = set()
@@ -39,7 +33,7 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def watch(self) -> None:
-        """Begin to watch; the next beat is expected soon."""
+        """Start watching."""
         self._beat = monotonic()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="event loop watchdog", daemon=True)
@@ -47,12 +41,12 @@ class Watchdog:
         self._active.set()
 
     def rest(self) -> None:
-        """Stop watching until there is something to do again."""
+        """Stop watching until `watch()` is called again."""
         self._active.clear()
         self.beat()
 
     def beat(self) -> None:
-        """The loop turns."""
+        """Note that the loop turns."""
         suspect, self._suspect = self._suspect, None
         now = monotonic()
         self._beat, began = now, self._beat
@@ -70,8 +64,7 @@ class Watchdog:
     def _run(self) -> None:
         while self._active.wait() and not self._stopped.is_set():
             beat = self._beat
-            late = monotonic() - beat
-            if late >= SUSPECT and self._active.is_set():
+            if monotonic() - beat >= SUSPECT and self._active.is_set():
                 self._look(beat)
             self._stopped.wait(SUSPECT / 4)
 
@@ -94,6 +87,6 @@ class Watchdog:
             "handler blocked the event loop",
             collector=key,
             seconds=round(now - beat, 3),
-            remedy="await what waits; give a plain function mode='thread', or mode='process' if it needs the CPU",
+            remedy="use `await` for waits; give a plain function mode='thread', or mode='process' if it needs the CPU",
             stack=stack,
         )

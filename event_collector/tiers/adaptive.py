@@ -1,7 +1,7 @@
-"""Adaptive collectors: handlers that run here, or in worker processes, as the control law decides.
+"""Adaptive collectors: the control law decides whether their handlers run in this process or in workers.
 
-*Here* is the event loop for an `async def`, and a thread for a plain function. Events that have begun end where
-they began; those that wait go where the collector is when their turn comes.
+In this process an `async def` runs in the event loop, and a plain function in a thread. A move does not affect events
+that have begun. Queued events go to the place that the collector has when their turn comes.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,18 +14,13 @@ from event_collector.values.payload import Payload
 from event_collector_workers.autoscaler import Change, Plan, Tier
 
 ASKED_FOR: Final = "the law has it there"
+"""Reason of a move for which the law gives none."""
 
 
 class AdaptiveTier:
-    """Runs adaptive collectors where they are, and moves them.
+    """Runs adaptive collectors and moves them. Each starts in this process.
 
-    Args:
-        collectors: those of mode "adaptive"; each begins here.
-        workers: runs those that are in worker processes.
-        threads: runs plain functions that are here; None when there are none.
-        redirect: called after moves, so that events that wait are delivered accordingly.
-        log: told of each move.
-
+    `threads` is None if no collector is a plain function. `redirect` is called after moves, to redirect queued events.
     """
 
     def __init__(
@@ -38,29 +33,27 @@ class AdaptiveTier:
     ) -> None:
         self._by_key = {collector.key: collector for collector in collectors}
         self._workers, self._threads = workers, threads
-        self._redirect = redirect
-        self._log = log
-        self._travelling: set[str] = set()  # keys of those that have had an event whose values could travel
-        self._staying: set[str] = set()
+        self._redirect, self._log = redirect, log
+        self._travelling: set[str] = set()  # keys of collectors whose values could be encoded
+        self._staying: set[str] = set()  # keys of collectors whose values could not
         for collector in collectors:
             collector.move_to(collector.home)
 
     async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
-        """Run the handler in a worker or a thread, and return its outcome."""
+        """Run the handler in a worker or a thread and return its outcome."""
         tier = self._workers if collector.place == PROCESS else self._threads
         if tier is None:
             raise ConfigError(f"collector {collector.key!r} has no threads to run in")
         return await tier.run(collector, payload)
 
     def may_move(self, collector: Collector) -> bool:
-        """Return whether the law may decide where it runs."""
+        """Return whether the law may move the collector."""
         return collector.key in self._by_key and collector.key not in self._staying
 
     def examine(self, collector: Collector, payload: Any, outcome: Any) -> None:
-        """Try whether what a handler takes and returns could travel, with the first events that it has here.
+        """Try to encode the values of the collector's first event. May be called by any thread.
 
-        A collector for which it could not stays here, since each of its events would fail in a worker. May be
-        called by any thread.
+        A collector whose values cannot be encoded stays in this process, since its events would fail in a worker.
         """
         key = collector.key
         if key in self._travelling or key in self._staying:
@@ -75,7 +68,7 @@ class AdaptiveTier:
             self._travelling.add(key)
 
     def follow(self, plan: Plan) -> list[Change]:
-        """Move what the plan has elsewhere; return the changes, each with its reason."""
+        """Move collectors as planned; return the changes with their reasons."""
         reasons = {change.subject: change.reason for change in plan.changes}
         moves = []
         for key, collector in self._by_key.items():
@@ -85,6 +78,10 @@ class AdaptiveTier:
         if moves:
             self._redirect()
         return moves
+
+    def __repr__(self) -> str:
+        places = {key: collector.place for key, collector in self._by_key.items()}
+        return f"<AdaptiveTier {places}>"
 
     def _move(self, collector: Collector, tier: Tier, reason: str) -> Change:
         before, before_tier = collector.place, _tier(collector)

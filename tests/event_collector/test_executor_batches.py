@@ -179,7 +179,7 @@ async def test_a_coroutine_over_its_time_is_cancelled(places: Places) -> None:
         await assert_alive(queue, 2)
         assert isinstance(await error_of(queue, ["sleep", 3600]), HandlerTimeout)
         await assert_alive(queue, 20)
-        await asyncio.to_thread(close_hosts, line_of(collector).name)  # lifecycles may need an event loop
+        await asyncio.to_thread(close_hosts, queue_of(collector).name)  # lifecycles may need an event loop
         await until(lambda: not batch_threads() - before, "the cancelled handler has ended")
 
 
@@ -196,8 +196,8 @@ async def test_a_process_that_does_not_answer_is_given_up(places: Places, monkey
         await assert_alive(queue)
 
 
-def line_of(collector: Collector) -> Any:
-    return next(iter(collector._tier._lines.values()))  # type: ignore[union-attr]
+def queue_of(collector: Collector) -> Any:
+    return next(iter(collector._tier._queues.values()))  # type: ignore[union-attr]
 
 
 def batch_threads() -> set[threading.Thread]:

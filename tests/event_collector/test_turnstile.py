@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from event_collector.events.capacity import WIDEST, Turnstile
+from event_collector.events.turnstile import WIDEST, Turnstile
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What is to be known of an executor that is not made of our threads: how to submit to it, how much it takes."""
+"""Executors of processes: how to submit a task, and how many tasks run at once."""
 
 from collections.abc import Mapping
 from concurrent.futures import Executor, Future
@@ -8,26 +8,20 @@ from event_collector.remote.batch_host import run_batch
 from event_collector.values.errors import ExecutorLost
 
 LATENCY: Final = 0.1
-"""Seconds that the handlers of one task may take together: with tasks that cost milliseconds, a few percent."""
+"""Maximum total time of the handlers in one task, in seconds. A task costs milliseconds, a few percent of this."""
 
 _SIZES: Final = ("_max_workers", "num_workers")
-"""Where executors keep how many jobs they run at once: those of the standard library and loky, and mpi4py's."""
+"""Attributes with the number of slots: of executors in the standard library and loky, and of mpi4py's."""
 
 
 class ExecutorAdapter:
-    """Any `concurrent.futures.Executor`.
-
-    Args:
-        executor: belongs to the application, which closes it.
-
-    """
+    """Adapts any `concurrent.futures.Executor`. The executor belongs to the application, which closes it."""
 
     latency = LATENCY
     refresh_interval: float | None = None
-    """Seconds between two calls of `refresh()` while there is work; None where nothing changes by itself."""
+    """Seconds between two calls of `refresh()` while tasks are in flight; None if the number of slots is fixed."""
     tag = ""
-    """What the names of its setups end with. Equal setups under one name are opened once in a process."""
-
+    """Suffix for the names of setups. Equal setups with equal names are opened once in a process."""
     shares_main = True
     """Whether its processes import the main module of this program."""
 
@@ -36,12 +30,12 @@ class ExecutorAdapter:
 
     @property
     def identity(self) -> Any:
-        """What is equal for two executors that are one."""
+        """Key that is equal for adapters that can share one feed."""
         return self.executor
 
     @property
     def slots(self) -> int | None:
-        """How many tasks it runs at once; None if it does not tell."""
+        """Number of tasks that run at once; None if it is unknown."""
         for name in _SIZES:
             size = getattr(self.executor, name, None)
             if isinstance(size, int) and size > 0:
@@ -49,30 +43,25 @@ class ExecutorAdapter:
         return None
 
     def submit(self, name: str, setup: bytes, bodies: list[bytes], timeout: float | None) -> "Future[bytes]":
-        """Submit a batch; its outcome is an encoded BatchReply."""
+        """Submit a batch. The outcome is an encoded BatchReply."""
         return self.executor.submit(run_batch, name, setup, bodies, timeout)
 
     def explain(self, error: BaseException, key: str) -> BaseException:
-        """Return what an event of a task ends with that the executor could not see through."""
+        """Return the error of the events in a task that failed with `error`."""
         return error
 
     def lost(self, key: str) -> BaseException:
-        """Return what an event of a task ends with that the executor has withdrawn by itself."""
+        """Return the error of the events in a task that the executor has withdrawn."""
         return ExecutorLost(
             f"collector {key!r}: its executor {type(self.executor).__name__} withdrew the event. If its handler had "
             f"begun, it may have taken effect"
         )
 
     async def open(self, setups: Mapping[str, bytes]) -> None:
-        """Make ready for tasks with these setups, by name.
-
-        Raises:
-            ConfigError: this executor cannot be used.
-
-        """
+        """Prepare for tasks with these setups, by name. Raises ConfigError if the executor cannot be used."""
 
     async def close(self) -> None:
-        """Have the processes close what they have opened, where that can be asked for."""
+        """Close what the processes have opened, if the executor supports that."""
 
     async def refresh(self) -> None:
-        """Look how many slots there are."""
+        """Update the number of slots."""

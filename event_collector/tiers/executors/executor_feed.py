@@ -1,9 +1,9 @@
-"""The events of one executor: those that wait in the lines of its collectors, those in its tasks.
+"""The events of one executor of processes: queued per collector, or in a task of the executor.
 
-        run() -> line of the collector -> batch -> one task of the executor -> replies -> run()
+        run() -> queue of the collector -> batch -> one task of the executor -> replies -> run()
 
-A line waits while the executor has all the tasks that it needs to be busy; what gathers meanwhile goes out as the next
-batch. So an event alone travels at once, and a flood in tasks that are worth their price.
+Events wait while the executor has enough tasks to be busy, and then travel together in the next batch. A single event
+is submitted at once, and a burst in few tasks.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,23 +32,23 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 GRACE: Final = 60.0
-"""Seconds that a task may take beyond the timeouts of its events, to open its collector for one. After it the process
-itself must be stuck, since it ends a handler over its time by itself."""
+"""Seconds that a task may take beyond the timeouts of its events, to open its collector. A later task is stuck, since
+the process itself ends a handler that exceeds its timeout."""
 
 _SUSPECTS: Final = (f"{WorkerCrashed.__name__}:", f"{HandlerTimeout.__name__}:")
-"""How the last attempt of an event ended that travels alone now: whatever was with it would share its fate."""
+"""Last errors of events that travel alone in their next attempt, so that they fail no other events."""
 
 
+@dataclass(slots=True, eq=False)
 class _QueuedEvent:
     """An event that waits, or is in a task."""
 
-    __slots__ = ("alone", "body", "outcome")
+    body: bytes
+    outcome: "asyncio.Future[bytes]"
+    alone: bool
 
-    def __init__(self, body: bytes, outcome: "asyncio.Future[bytes]", alone: bool) -> None:
-        self.body, self.outcome, self.alone = body, outcome, alone
 
-
-class Line:
+class BatchQueue:
     """The events of one collector that wait for a task."""
 
     def __init__(self, collector: Collector, feed: "ExecutorFeed") -> None:
@@ -59,10 +60,11 @@ class Line:
         self._decode = ReplyDecoder(collector.result_type, collector.key)
 
     async def run(self, payload: Payload[Any]) -> Any:
-        """Have an event processed, and return the outcome of its handler."""
+        """Process a payload and return the outcome of its handler."""
         collector = self.collector
         body, _ = encode_payload(payload, collector.key, running_id(), inline=True)
-        entry = _QueuedEvent(body, asyncio.get_running_loop().create_future(), _is_suspect(payload))
+        alone = payload.attempt > 1 and (payload.last_error or "").startswith(_SUSPECTS)
+        entry = _QueuedEvent(body, asyncio.get_running_loop().create_future(), alone)
         self.waiting.append(entry)
         collector.usage.began()
         try:
@@ -93,235 +95,215 @@ class Line:
                 break
         return batch
 
+    def fail(self, entries: Sequence[_QueuedEvent], error: BaseException) -> None:
+        """End events with an error."""
+        for entry in entries:
+            if not entry.outcome.done():
+                self.collector.usage.took(0.0)
+                entry.outcome.set_exception(_copy_of(error))
 
+
+@dataclass(slots=True, eq=False)
 class _Batch:
     """Events in one task."""
 
-    __slots__ = ("entries", "future", "line", "timer")
-
-    def __init__(self, line: Line, entries: list[_QueuedEvent], future: "Future[bytes]") -> None:
-        self.line, self.entries = line, entries
-        self.future: Future[bytes] | None = future
-        self.timer: asyncio.TimerHandle | None = None
+    queue: BatchQueue
+    entries: list[_QueuedEvent]
+    future: "Future[bytes] | None"
+    timer: asyncio.TimerHandle | None = None
 
     def cancel(self) -> None:
-        """Withdraw the task; a process that is in it runs on, unheard."""
+        """Withdraw the task. A task that runs continues, and its reply is dropped."""
         self.stop_timer()
         if self.future is not None:
             self.future.cancel()
 
     def stop_timer(self) -> None:
-        """It has come back, or nobody waits any more."""
         if self.timer is not None:
             self.timer.cancel()
 
 
 class ExecutorFeed:
-    """What one executor has to do. All of it happens in the thread of the event loop."""
+    """Feeds one executor. All of it happens in the thread of the event loop, except `_notify()`."""
 
     def __init__(self, adapter: ExecutorAdapter) -> None:
         self.adapter = adapter
-        self._lines: list[Line] = []
+        self._queues: list[BatchQueue] = []
         self._turn = 0
-        self._flying: dict[_Batch, None] = {}  # in the order of their submission
+        self._in_flight: dict[_Batch, None] = {}  # in the order of their submission
         self._is_due = self._has_orphans = False
         self._refreshing: asyncio.Task[None] | None = None
 
-    def add(self, collector: Collector) -> Line:
-        """Return the line of another collector."""
-        line = Line(collector, self)
-        self._lines.append(line)
-        return line
-
-    @property
-    def slots(self) -> int | None:
-        """How many tasks the executor runs at once; None if it does not tell."""
-        return self.adapter.slots
+    def add(self, collector: Collector) -> BatchQueue:
+        """Return the queue of another collector."""
+        self._queues.append(BatchQueue(collector, self))
+        return self._queues[-1]
 
     @property
     def room(self) -> int:
-        """How many more events the executor can use; none where it does not tell."""
+        """Number of events that the executor can use now; 0 if its size is unknown."""
         slots = self.adapter.slots
         if slots is None:
             return 0
-        in_hand = sum(line.collector.usage.running for line in self._lines)
-        return room_for(slots, max(line.limit for line in self._lines), in_hand)
+        in_hand = sum(queue.collector.usage.running for queue in self._queues)
+        return room_for(slots, max(queue.limit for queue in self._queues), in_hand)
 
     async def open(self) -> None:
-        """Make the executor ready."""
+        """Prepare the executor."""
         self._loop = asyncio.get_running_loop()
-        await self.adapter.open({line.name: line.setup for line in self._lines})
+        await self.adapter.open({queue.name: queue.setup for queue in self._queues})
 
     async def close(self) -> None:
-        """Let go of the executor."""
-        for batch in list(self._flying):  # all of them orphans: what waited for them has ended
+        """Release the executor."""
+        for batch in list(self._in_flight):  # all of them orphans, since their events have ended
             batch.cancel()
-        self._flying.clear()
+        self._in_flight.clear()
         if self._refreshing is not None:
             self._refreshing.cancel()
             self._refreshing = None
         await self.adapter.close()
 
     def wake(self) -> None:
-        """There is something to send; all of this turn of the loop goes together."""
+        """Submit queued events at the end of this turn of the loop, all of them together."""
         if not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._send_all)
 
     def withdraw(self) -> None:
-        """An event was withdrawn, perhaps one of many: tasks that nobody waits for will be, too."""
+        """Cancel tasks without a live event at the end of this turn of the loop. One event has just been withdrawn."""
         self._has_orphans = True
         self.wake()
 
-    def _withdraw_orphans(self) -> None:
-        self._has_orphans = False
-        for batch in list(self._flying):
-            if all(entry.outcome.done() for entry in batch.entries):
-                batch.cancel()
+    def __repr__(self) -> str:
+        waiting = {queue.collector.key: len(queue.waiting) for queue in self._queues}
+        executor = type(self.adapter.executor).__name__
+        return (
+            f"<ExecutorFeed of {executor}: {self.adapter.slots} slots, {len(self._in_flight)} tasks, queued={waiting}>"
+        )
 
     def _send_all(self) -> None:
         self._is_due = False
         if self._has_orphans:
             self._withdraw_orphans()
         slots = self.adapter.slots
-        while (line := self._next_line()) is not None:
-            free = None if slots is None else slots * DEPTH - len(self._flying)
+        while (queue := self._next_queue()) is not None:
+            free = None if slots is None else slots * DEPTH - len(self._in_flight)
             if free is not None and free <= 0:
                 break
-            if entries := line.take(free):
-                self._send(line, entries)
-        self._watch()
-        self._keep_fresh()
+            if entries := queue.take(free):
+                self._send(queue, entries)
+        self._limit_time()
+        # The size of an executor that may change is read while tasks are in flight.
+        if self.adapter.refresh_interval is not None and self._in_flight and self._refreshing is None:
+            refreshing = self._refresh(self.adapter.refresh_interval)
+            self._refreshing = self._loop.create_task(refreshing, name="executor refresh")
 
-    def _next_line(self) -> Line | None:
-        """Return a line where events wait; each has its turn."""
-        for _ in self._lines:
-            self._turn = (self._turn + 1) % len(self._lines)
-            if self._lines[self._turn].waiting:
-                return self._lines[self._turn]
+    def _withdraw_orphans(self) -> None:
+        self._has_orphans = False
+        for batch in list(self._in_flight):
+            if all(entry.outcome.done() for entry in batch.entries):
+                batch.cancel()
+
+    def _next_queue(self) -> BatchQueue | None:
+        """Return a queue with events, in rotation."""
+        for _ in self._queues:
+            self._turn = (self._turn + 1) % len(self._queues)
+            if self._queues[self._turn].waiting:
+                return self._queues[self._turn]
         return None
 
-    def _send(self, line: Line, entries: list[_QueuedEvent]) -> None:
+    def _send(self, queue: BatchQueue, entries: list[_QueuedEvent]) -> None:
         bodies = [entry.body for entry in entries]
         try:
-            future = self.adapter.submit(line.name, line.setup, bodies, line.collector.timeout)
-        except Exception as exc:  # it takes no more tasks
-            _fail(line, entries, self.adapter.explain(exc, line.collector.key))
+            future = self.adapter.submit(queue.name, queue.setup, bodies, queue.collector.timeout)
+        except Exception as exc:  # the executor accepts no tasks
+            queue.fail(entries, self.adapter.explain(exc, queue.collector.key))
             return
-        batch = _Batch(line, entries, future)
-        self._flying[batch] = None
-        future.add_done_callback(lambda _: self._tell(batch))
+        batch = _Batch(queue, entries, future)
+        self._in_flight[batch] = None
+        future.add_done_callback(lambda _: self._notify(batch))
 
-    def _tell(self, batch: _Batch) -> None:
-        """Called by a thread of the executor."""
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+    def _notify(self, batch: _Batch) -> None:
+        """Called in a thread of the executor."""
+        with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._ended, batch)
 
     def _ended(self, batch: _Batch) -> None:
-        line, key = batch.line, batch.line.collector.key
-        self._flying.pop(batch, None)
+        queue, key = batch.queue, batch.queue.collector.key
+        self._in_flight.pop(batch, None)
         batch.stop_timer()
-        # The future knows the batch. As a cycle they would live on for a while, and with Dask the result in its worker.
+        # Breaks a cycle of batch and future, which would keep the result in memory, with Dask even in its worker.
         future, batch.future = batch.future, None
         self.wake()
         if future is None or future.cancelled():
-            _fail(line, batch.entries, self.adapter.lost(key))
+            queue.fail(batch.entries, self.adapter.lost(key))
         elif (error := future.exception()) is not None:
-            _fail(line, batch.entries, self.adapter.explain(error, key))
+            queue.fail(batch.entries, self.adapter.explain(error, key))
         else:
             try:
-                reply = _checked(future.result(), len(batch.entries), key)
+                reply = _decode(future.result(), len(batch.entries), key)
             except EncodeError as exc:
-                _fail(line, batch.entries, exc)
+                queue.fail(batch.entries, exc)
             else:
-                self._take_in(batch, reply, key)
+                self._settle(queue, batch.entries, reply)
 
-    def _take_in(self, batch: _Batch, reply: BatchReply, key: str) -> None:
-        line, ran = batch.line, len(reply.replies)
+    def _settle(self, queue: BatchQueue, entries: list[_QueuedEvent], reply: BatchReply) -> None:
+        ran, usage = len(reply.replies), queue.collector.usage
         if reply.begun_by:
-            _fail(line, batch.entries, _crashed(key, reply.begun_by))
+            crashed = WorkerCrashed(
+                f"collector {queue.collector.key!r}: the worker {reply.begun_by} ended, or was given up, in the task "
+                f"with this event: the event may have taken effect"
+            )
+            queue.fail(entries, crashed)
             return
-        line.limit = next_limit(line.limit, ran, sum(reply.seconds), self.adapter.latency)
-        for entry, answer, seconds in zip(batch.entries, reply.replies, reply.seconds, strict=False):
-            line.collector.usage.took(seconds)
+        queue.limit = next_limit(queue.limit, ran, sum(reply.seconds), self.adapter.latency)
+        for entry, answer, seconds in zip(entries, reply.replies, reply.seconds, strict=False):
+            usage.took(seconds)
             if not entry.outcome.done():
                 entry.outcome.set_result(answer)
-        line.waiting.extendleft(reversed(batch.entries[ran:]))
-
-    # Executors that grow and shrink
-
-    def _keep_fresh(self) -> None:
-        """See to it that the number of slots is looked up now and then, while there is work."""
-        interval = self.adapter.refresh_interval
-        if interval is not None and self._flying and self._refreshing is None:
-            self._refreshing = self._loop.create_task(self._refresh(interval), name="executor refresh")
+        queue.waiting.extendleft(reversed(entries[ran:]))
 
     async def _refresh(self, interval: float) -> None:
-        while self._flying:
+        while self._in_flight:
             await asyncio.sleep(interval)
             await self.adapter.refresh()
             self.wake()
         self._refreshing = None
 
-    # Processes that do not answer
-
-    def _watch(self) -> None:
-        """Give tasks that should run by now a time by which they have to be back."""
-        for _, batch in zip(range(self.adapter.slots or len(self._flying)), self._flying, strict=False):
-            timeout = batch.line.collector.timeout
+    def _limit_time(self) -> None:
+        """Start the timers of tasks that should run by now."""
+        for _, batch in zip(range(self.adapter.slots or len(self._in_flight)), self._in_flight, strict=False):
+            timeout = batch.queue.collector.timeout
             if timeout is not None and batch.timer is None:
                 bound = timeout * len(batch.entries) + GRACE
                 batch.timer = self._loop.call_later(bound, self._give_up, batch)
 
     def _give_up(self, batch: _Batch) -> None:
-        late = batch.line.collector.timeout_error()
+        late = batch.queue.collector.timeout_error()
         late.add_note("its process did not answer")
-        _fail(batch.line, batch.entries, late)
+        batch.queue.fail(batch.entries, late)
         batch.cancel()
 
 
-def _is_suspect(payload: Payload[Any]) -> bool:
-    return payload.attempt > 1 and (payload.last_error or "").startswith(_SUSPECTS)
-
-
-def _checked(answer: Any, events: int, key: str) -> BatchReply:
-    """Return the reply of a batch of so many events.
-
-    Raises:
-        EncodeError: it is none.
-
-    """
+def _decode(answer: Any, events: int, key: str) -> BatchReply:
+    """Decode and check the reply to a batch. Raises EncodeError."""
     try:
         reply = decode_reply(answer)
         ran = len(reply.replies)
         if ran != len(reply.seconds) or not (reply.begun_by or 1 <= ran <= events):
             raise ValueError(f"{ran} replies to {events} events")
     except (msgspec.MsgspecError, TypeError, ValueError) as exc:
-        raise EncodeError(f"collector {key!r}: its executor answered what is no reply of a collector: {exc}") from exc
+        raise EncodeError(f"collector {key!r}: its executor returned no reply of a collector: {exc}") from exc
     return reply
 
 
-def _crashed(key: str, worker: str) -> WorkerCrashed:
-    return WorkerCrashed(
-        f"collector {key!r}: the worker {worker} ended, or was given up, in the task with this event: the event may "
-        f"have taken effect"
-    )
-
-
-def _fail(line: Line, entries: Sequence[_QueuedEvent], error: BaseException) -> None:
-    for entry in entries:
-        if not entry.outcome.done():
-            line.collector.usage.took(0.0)
-            entry.outcome.set_exception(_another(error))
-
-
-def _another(error: BaseException) -> BaseException:
-    """Return an error that says the same: one that is raised for many events would keep every traceback."""
+def _copy_of(error: BaseException) -> BaseException:
+    """Return a copy where possible: one exception raised for many events would keep every traceback."""
     try:
-        again = copy(error)
+        copied = copy(error)
     except Exception:
         return error
-    if type(again) is not type(error) or str(again) != str(error):
+    if type(copied) is not type(error) or str(copied) != str(error):
         return error
-    again.__cause__ = error.__cause__
-    return again.with_traceback(error.__traceback__)
+    copied.__cause__ = error.__cause__
+    return copied.with_traceback(error.__traceback__)

@@ -1,4 +1,4 @@
-"""Handlers in anybody's Executor: in its threads as they are; in its processes encoded, in batches."""
+"""Handlers in executors of the application: called directly in threads, encoded and in batches in processes."""
 
 import asyncio
 from concurrent.futures import Executor
@@ -6,98 +6,75 @@ from typing import Any
 
 from event_collector.handlers.collector import Collector
 from event_collector.tiers.executors.executor_adapter import ExecutorAdapter
-from event_collector.tiers.executors.executor_feed import ExecutorFeed, Line
+from event_collector.tiers.executors.executor_feed import BatchQueue, ExecutorFeed
 from event_collector.tiers.thread_tier import call_in_thread, no_coroutine
-from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
 
 
 class ExecutorTier:
-    """Runs handlers in executors that belong to the application, which also closes them.
+    """Runs the handlers of collectors whose mode is an executor.
 
-    Args:
-        collectors: those whose mode is an executor.
-
-    Raises:
-        ConfigError: a handler cannot be sent to the processes of its executor, or is a coroutine function for an
-            executor of threads.
-
+    Raises ConfigError if a handler cannot be sent to processes, or is a coroutine function for threads.
     """
 
     def __init__(self, collectors: list[Collector]) -> None:
         self._feeds: dict[Any, ExecutorFeed] = {}
-        self._lines: dict[Collector, Line] = {}
+        self._queues: dict[Collector, BatchQueue] = {}
         for collector in collectors:
-            executor = _executor_of(collector)
             if collector.is_batched:
-                adapter = _adapter_of(executor)
+                adapter = _adapter_of(collector.executor)
                 feed = self._feeds.setdefault(adapter.identity, ExecutorFeed(adapter))
-                self._lines[collector] = feed.add(collector)
+                self._queues[collector] = feed.add(collector)
             elif collector.asynchronous:
                 raise no_coroutine(collector)
 
     async def open(self) -> None:
-        """Make the executors ready.
-
-        Raises:
-            ConfigError: one cannot be used.
-
-        """
+        """Prepare the executors. Raises ConfigError if one cannot be used."""
         for feed in self._feeds.values():
             await feed.open()
 
     async def close(self) -> None:
-        """Let go of the executors."""
+        """Release the executors."""
         for feed in self._feeds.values():
             await feed.close()
 
     async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
         """Run the handler in the collector's executor and return its outcome.
 
-        In processes the collector's timeout counts from the start of the handler, which runs on in its thread after
-        it, unheard, unless it awaits something. In threads it counts from here. When this is cancelled, an event
-        that has not begun is withdrawn; one that has runs on, unheard.
+        In a process the timeout counts from the start of the handler. In a thread it counts from this call. A handler
+        that does not await continues after its timeout, and its outcome is dropped. Cancellation withdraws an event
+        that has not begun; a handler that has begun continues, and its outcome is dropped.
 
         Raises:
             EncodeError: the payload cannot be sent to a process.
-            HandlerTimeout: it took longer than the collector's timeout.
+            HandlerTimeout: the handler exceeded the collector's timeout.
 
         """
-        line = self._lines.get(collector)
-        if line is None:
-            future = call_in_thread(_executor_of(collector), collector, payload)
-            return await collector.within_timeout(asyncio.wrap_future(future))
-        return await line.run(payload)
+        if collector in self._queues:
+            return await self._queues[collector].run(payload)
+        executor: Any = collector.executor
+        return await collector.within_timeout(asyncio.wrap_future(call_in_thread(executor, collector, payload)))
 
-    # What the monitor asks for
+    # For the monitor
 
     def bounds(self, collector: Collector) -> bool:
-        """Return whether the executor says how many events of this collector it can use."""
-        line = self._lines.get(collector)
-        return line is not None and line.feed.slots is not None
+        """Return whether the number of events of this collector that its executor can use is known."""
+        queue = self._queues.get(collector)
+        return queue is not None and queue.feed.adapter.slots is not None
 
     @property
     def room(self) -> int:
-        """How many more events the executors can use now."""
+        """Number of events that the executors can use now."""
         return sum(feed.room for feed in self._feeds.values())
 
-
-def _executor_of(collector: Collector) -> Executor:
-    if collector.executor is None:
-        raise ConfigError(f"collector {collector.key!r} has mode={collector.mode!r}, not an executor")
-    return collector.executor
+    def __repr__(self) -> str:
+        return f"<ExecutorTier {list(self._feeds.values())}>"
 
 
-def _adapter_of(executor: Executor) -> ExecutorAdapter:
-    """Return the adapter for an executor.
-
-    Raises:
-        ConfigError: it cannot be used as it is.
-
-    """
+def _adapter_of(executor: Executor | None) -> ExecutorAdapter:
+    untyped: Any = executor
     if type(executor).__module__ == "distributed.cfexecutor":
         from event_collector.tiers.executors.dask.cluster import DaskAdapter
 
-        client_executor: Any = executor
-        return DaskAdapter(client_executor)
-    return ExecutorAdapter(executor)
+        return DaskAdapter(untyped)
+    return ExecutorAdapter(untyped)

@@ -1,4 +1,4 @@
-"""Events and calls as jobs of the worker pool, and how their answers come back as results."""
+"""Events and calls as jobs of the worker pool, and their replies as results."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,26 +19,17 @@ if TYPE_CHECKING:
 
 
 class ResultSink(Protocol):
-    """The owner of the events, as the worker tier sees it."""
+    """The owner of the events."""
 
     def ended_many(self, ended: "list[tuple[CollectorEvent, Result[Any], float]]", /) -> None:
-        """Take the results of events, after so many seconds in the handler each."""
+        """Take the results of events, each with its seconds in the handler."""
 
     def hand_out(self) -> None:
-        """Workers have room again."""
+        """Note that workers have room again."""
 
 
 class CollectorTask:
-    """A collector as a task of the pool.
-
-    Args:
-        number: of the task.
-        collector: runs in the workers.
-        limits: what each worker may take of the machine; None for no limits.
-        events: gets the results.
-        cancel: withdraws a job, or kills the worker that is in it.
-
-    """
+    """A collector as a task of the pool. `cancel` withdraws a job, or kills the worker that runs it."""
 
     def __init__(
         self,
@@ -49,54 +40,46 @@ class CollectorTask:
         cancel: Callable[[Job], bool],
     ) -> None:
         self.number, self.key, self.timeout = number, collector.key, collector.timeout
-        self._limits = limits
-        self._events, self.cancel = events, cancel
-        self.collector = collector
+        self.collector, self.cancel = collector, cancel
+        self._limits, self._events = limits, events
         self.decode = ReplyDecoder(collector.result_type, collector.key)
         self.ended: list[tuple[Any, Result[Any], float]] = []
-        """Events that have a result: what it is, and the seconds in the handler."""
+        """Events with their results and seconds in the handler, until `settle()`."""
 
     def settle(self) -> None:
-        """Let the dispatcher have the events that have ended."""
+        """Pass the events that have ended on to the dispatcher."""
         ended, self.ended = self.ended, []
         self.collector.usage.ended_together([elapsed for _, _, elapsed in ended])
         self._events.ended_many(ended)
 
-    def called(self, elapsed: float) -> None:
-        """Note that a call has taken so many seconds in a worker."""
-        self.collector.usage.ended(elapsed)
-
-    def refuse(self, event: Any, error: BaseException) -> None:
-        """End an event that no worker has got."""
-        self.ended.append((event, self.failed(self.explain(error), event.payload), 0.0))
+    def fail(self, event: Any, error: BaseException, elapsed: float) -> None:
+        """End an event with an error of the pool."""
+        self.ended.append((event, self.failed(self.explain(error), event.payload), elapsed))
         self.settle()
 
     def explain(self, error: BaseException) -> BaseException:
-        """Return an error of the pool in the words of the queue; other errors stay as they are."""
+        """Return the queue's error for an error of the pool. Other errors are returned unchanged."""
         if isinstance(error, JobTimeout):
-            late = self.collector.timeout_error()
-            late.__cause__ = error
-            return late
-        if isinstance(error, JobCancelled):
-            cancelled = EventCancelled("the event was cancelled in its worker")
-            cancelled.__cause__ = error
-            return cancelled
-        if isinstance(error, PoolClosed):
-            gone = QueueShutDown("the queue was shut down before this event was finished")
-            gone.__cause__ = error
-            return gone
-        if isinstance(error, WorkerPoolError) and error.args:
-            limits = "" if self._limits is None else f"; its limits: {self._limits}"
-            error.args = (f"collector {self.collector.key!r}: {error.args[0]}{limits}", *error.args[1:])
-        return error
+            ours: BaseException = self.collector.timeout_error()
+        elif isinstance(error, JobCancelled):
+            ours = EventCancelled("the event was cancelled in its worker")
+        elif isinstance(error, PoolClosed):
+            ours = QueueShutDown("the queue was shut down before this event was finished")
+        else:
+            if isinstance(error, WorkerPoolError) and error.args:
+                limits = "" if self._limits is None else f"; its limits: {self._limits}"
+                error.args = (f"collector {self.key!r}: {error.args[0]}{limits}", *error.args[1:])
+            return error
+        ours.__cause__ = error
+        return ours
 
     def failed(self, error: BaseException, payload: Payload[Any]) -> Result[Any]:
         """Return the Error of an event."""
-        return failure(error, self.collector.process, (payload,), {}, self.collector.key)
+        return failure(error, self.collector.process, (payload,), {}, self.key)
 
 
 class EventJob(Job):
-    """An event that goes to one worker and nowhere else."""
+    """An event that goes to one collector, in a worker."""
 
     __slots__ = ("event", "of")
 
@@ -107,15 +90,15 @@ class EventJob(Job):
         event.place = self  # CollectorEvent.move_to()
 
     def cancel_event(self, event: "CollectorEvent") -> bool:
-        """Withdraw the job, or kill the worker that is in it; False if it has just ended."""
-        # Noted before: a job that has not started ends within the call.
+        """Withdraw the job, or kill the worker that runs it. Return False if it has just ended."""
+        # Noted first: a job that has not started ends within the call.
         return not event.note_cancelled() or self.of.cancel(self)
 
     def note_waiter(self) -> None:
-        """Do nothing: the queue has started."""
+        """Do nothing: the queue runs, so no reminder is due."""
 
     def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
-        """The handler has answered, or let an exception out."""
+        """Take the outcome of the handler, which may be an exception."""
         task, event = self.of, self.event
         try:
             result = task.decode(body, blob)
@@ -124,14 +107,12 @@ class EventJob(Job):
         task.ended.append((event, result, elapsed))
 
     def failed(self, error: BaseException, elapsed: float) -> None:
-        """The worker could not see it through."""
-        task, event = self.of, self.event
-        task.ended.append((event, task.failed(task.explain(error), event.payload), elapsed))
-        task.settle()
+        """Take an error of the pool."""
+        self.of.fail(self.event, error, elapsed)
 
 
 class CallJob(Job):
-    """A call of `Collector.process()`, waited for by a coroutine."""
+    """A call of `Collector.process()`. A coroutine waits for `outcome`."""
 
     __slots__ = ("of", "outcome")
 
@@ -139,8 +120,8 @@ class CallJob(Job):
     of: CollectorTask
 
     def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
-        """The handler has answered, or let an exception out."""
-        self.of.called(elapsed)
+        """Take the outcome of the handler, which may be an exception."""
+        self.of.collector.usage.ended(elapsed)
         if self.outcome.done():
             return
         try:
@@ -149,7 +130,7 @@ class CallJob(Job):
             self.outcome.set_exception(exc)
 
     def failed(self, error: BaseException, elapsed: float) -> None:
-        """The worker could not see it through."""
-        self.of.called(elapsed)
+        """Take an error of the pool."""
+        self.of.collector.usage.ended(elapsed)
         if not self.outcome.done():
             self.outcome.set_exception(self.of.explain(error))

@@ -1,8 +1,8 @@
-"""A Dask cluster as an executor: what it has, what is submitted to it, and what its errors mean."""
+"""A Dask cluster as an executor."""
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -21,19 +21,11 @@ if TYPE_CHECKING:
     from distributed.cfexecutor import ClientExecutor
 
 ANSWER_TIMEOUT: Final = 30.0
-"""Seconds that the scheduler may take for an answer at the start and the end of a queue."""
+"""Seconds that the scheduler may take to answer at the start and end of a queue."""
 
 
 class DaskAdapter(ExecutorAdapter):
-    """The executor of a Dask client.
-
-    Args:
-        executor: what `client.get_executor()` or `dask_workers(client)` returns.
-
-    Raises:
-        ConfigError: it was made with `pure=True`.
-
-    """
+    """Adapts the executor of a Dask client. Raises ConfigError if it was made with `pure=True`."""
 
     refresh_interval = 2.0
 
@@ -46,29 +38,30 @@ class DaskAdapter(ExecutorAdapter):
                 "an executor of Dask with pure=True computes equal events once: use dask_workers(client), or "
                 "client.get_executor(pure=False)"
             )
-        # Queues close what they have opened in the workers, and nothing of each other.
+        # Each queue closes only what it has opened in the workers.
         self.tag = uuid4().hex[:12]
+        self._plugin = f"event_collector hosts {self.tag}"
         self.shares_main = isinstance(self._client.cluster, LocalCluster)
         self._threads = 0
 
     @property
     def identity(self) -> Any:
-        """The cluster, and what of it is used."""
+        """The client and the options of its tasks."""
         return self._client, repr(sorted(self._options.items()))
 
     @property
     def slots(self) -> int:
-        """The threads of all workers; one if there is none, since a cluster that adapts starts one for a task."""
+        """Number of threads of all workers; 1 if there is none, since an adaptive cluster starts one for a task."""
         return max(1, self._threads)
 
     def submit(self, name: str, setup: bytes, bodies: list[bytes], timeout: float | None) -> "Future[bytes]":
-        """Submit a batch, under a key that no other has."""
+        """Submit a batch under a unique key."""
         self._check_running()
         task: Any = {"key": f"{name}-{uuid4().hex}", "pure": False}
         return self.executor.submit(run_claimed, name, setup, bodies, timeout, **task)
 
     def explain(self, error: BaseException, key: str) -> BaseException:
-        """Return what an event ends with: an error of Dask in the words of the queue."""
+        """Return the queue's error for an error of Dask."""
         if type(error).__name__ == "KilledWorker":
             crashed = WorkerCrashed(f"collector {key!r}: {error}")
             crashed.__cause__ = error
@@ -78,17 +71,17 @@ class DaskAdapter(ExecutorAdapter):
         return error
 
     def lost(self, key: str) -> BaseException:
-        """Return what an event ends with whose task Dask has withdrawn."""
+        """Return the error of the events in a task that Dask has withdrawn."""
         return ExecutorLost(
             f"collector {key!r}: {self._place} is gone, or withdrew the event. If its handler had begun, it may have "
             f"taken effect"
         )
 
     async def open(self, setups: Mapping[str, bytes]) -> None:
-        """Prepare the scheduler and all workers, those of later included.
+        """Prepare the scheduler and all workers, including workers that start later.
 
         Raises:
-            ConfigError: event_collector cannot be had there.
+            ConfigError: the cluster cannot import event_collector.
             ExecutorLost: the scheduler is gone.
 
         """
@@ -109,19 +102,15 @@ class DaskAdapter(ExecutorAdapter):
     async def close(self) -> None:
         """Leave the lifecycles in the workers."""
         if self._client.status == "running":
-            with suppress(Exception):  # a cluster that is gone has ended them
+            with suppress(Exception):  # they ended with the cluster
                 async with asyncio.timeout(ANSWER_TIMEOUT):
                     await self._ask(self._client.unregister_worker_plugin, self._plugin)
 
     async def refresh(self) -> None:
-        """Look how many threads there are: workers come and go."""
+        """Update the number of threads."""
         if self._client.status == "running":
-            with suppress(Exception):  # then it is as it was
+            with suppress(Exception):  # keep the last number
                 self._count(await self._ask(self._client.nthreads))
-
-    @property
-    def _plugin(self) -> str:
-        return f"event_collector hosts {self.tag}"
 
     @property
     def _place(self) -> str:
@@ -136,30 +125,22 @@ class DaskAdapter(ExecutorAdapter):
         wanted = self._options.get("workers")
         wanted = [wanted] if isinstance(wanted, str) else wanted
         known = set(threads) if not wanted else set(threads) & set(wanted)
-        # Workers may be named by more than their addresses: then all count.
+        # `workers` may contain names that are not addresses. Then all workers count.
         self._threads = sum(count for address, count in threads.items() if not known or address in known)
 
     async def _ask(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call what waits for the scheduler, without waiting for it in the event loop."""
+        """Call a method that waits for the scheduler, without blocking the event loop."""
         if self._client.asynchronous:
-            answer: Awaitable[Any] = call(*args, **kwargs)
-            return await answer
-        return await _in_thread(lambda: call(*args, **kwargs))
+            return await call(*args, **kwargs)
+        answer: Future[Any] = Future()
 
+        def run() -> None:
+            answer.set_running_or_notify_cancel()
+            try:
+                answer.set_result(call(*args, **kwargs))
+            except BaseException as exc:
+                answer.set_exception(exc)
 
-async def _in_thread(call: Callable[[], Any]) -> Any:
-    """Call it in a thread that nobody has to wait for: a scheduler that is gone may hold it for long."""
-    answer: Future[Any] = Future()
-
-    def run() -> None:
-        answer.set_running_or_notify_cancel()
-        try:
-            outcome = call()
-        except BaseException as exc:
-            answer.set_exception(exc)
-        else:
-            answer.set_result(outcome)
-
-    threading.Thread(target=run, name="dask client", daemon=True).start()
-    waiting: asyncio.Future[Any] = asyncio.wrap_future(answer)
-    return await waiting
+        # A daemon, which the program does not join at its end: a scheduler that is gone may block it for long.
+        threading.Thread(target=run, name="dask client", daemon=True).start()
+        return await asyncio.wrap_future(answer)

@@ -1,4 +1,4 @@
-"""A batch of events as a task of Dask: begun once, whatever becomes of the worker."""
+"""A batch of events as a task of Dask, which begins at most once even if its worker is lost."""
 
 from distributed import get_worker
 from distributed.utils import sync
@@ -8,11 +8,9 @@ from event_collector.values.errors import ExecutorLost
 
 
 def run_claimed(name: str, setup: bytes, bodies: list[bytes], timeout: float | None) -> bytes:
-    """Run a batch, unless another worker has begun it; return a BatchReply. See `run_batch()`.
+    """Run a batch with `run_batch()`, unless another worker has begun it. Return an encoded BatchReply.
 
-    Raises:
-        ExecutorLost: the scheduler knows of no claims, and answers with nothing at all.
-
+    Raises ExecutorLost if the scheduler has lost its plugin.
     """
     worker = get_worker()
     answer = sync(

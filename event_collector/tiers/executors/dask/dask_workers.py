@@ -1,4 +1,4 @@
-"""The executor of a Dask cluster, as `Collector(mode=...)` takes it, and a client for an address."""
+"""The executor of a Dask cluster for `Collector(mode=...)`, and a client for an address."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,56 +12,47 @@ if TYPE_CHECKING:
     from distributed import Client
 
 CONNECT_TIMEOUT: Final = 10.0
-"""Seconds until a scheduler that does not answer counts as not there."""
-
-_MISSING: Final = f"Dask is not installed: {install_line('dask')}"
+"""Seconds that a scheduler may take to answer."""
 
 
 def dask_workers(
     client: "Client", *, workers: Sequence[str] | None = None, resources: Mapping[str, float] | None = None
 ) -> Executor:
-    """Return what `Collector(mode=...)` takes to run its handler in the workers of a Dask cluster.
+    """Return an executor for `Collector(mode=...)` that runs the handler in the workers of a Dask cluster.
 
     Args:
-        client: connected to the cluster; it stays open as long as a queue uses it, and is the application's to close.
-        workers: addresses of the workers that may be used; None for all.
-        resources: what a task needs of its worker, as Dask has it: `{"GPU": 1}`.
+        client: a client of the cluster. It must stay open while a queue uses it. The application closes it.
+        workers: addresses of the workers to use; None for all workers.
+        resources: Dask resources that a task needs, such as `{"GPU": 1}`.
 
     Raises:
-        ConfigError: Dask is not installed, or `client` is no client of it.
+        ConfigError: Dask is not installed, or `client` is not a Dask client.
 
     """
-    _require_dask()
-    from distributed import Client
-
-    if not isinstance(client, Client):
+    if not isinstance(client, _client_class()):
         raise ConfigError(f"dask_workers() takes a dask.distributed.Client, not {client!r}")
     placement: dict[str, Any] = {}
     if workers is not None:
         placement["workers"] = list(workers)
     if resources is not None:
         placement["resources"] = dict(resources)
-    # Equal tasks are one task to Dask, unless it is told that they are not.
     untyped: Any = client
-    executor: Executor = untyped.get_executor(pure=False, **placement)
+    executor: Executor = untyped.get_executor(pure=False, **placement)  # by default Dask computes equal tasks once
     return executor
 
 
 @contextlib.contextmanager
 def connected(address: str) -> Iterator["Client"]:
-    """Return a client of the scheduler at an address, `tcp://host:8786`; closed at the end.
+    """Return a client of the scheduler at an address such as `tcp://host:8786`. Leaving the context closes it.
 
     Raises:
-        ConfigError: Dask is not installed, or the address is none.
-        ExecutorLost: no scheduler answers there within 10 s.
+        ConfigError: Dask is not installed, or the address is malformed.
+        ExecutorLost: no scheduler answers within 10 s.
 
     """
-    _require_dask()
-    from distributed import Client
-
-    make: Any = Client
+    client_class = _client_class()
     try:
-        client = make(address, timeout=CONNECT_TIMEOUT, set_as_default=False)
+        client = client_class(address, timeout=CONNECT_TIMEOUT, set_as_default=False)
     except OSError as exc:
         raise ExecutorLost(f"no Dask scheduler answers at {address}: {exc}") from exc
     except (ValueError, TypeError) as exc:
@@ -72,8 +63,9 @@ def connected(address: str) -> Iterator["Client"]:
         client.close(timeout=CONNECT_TIMEOUT)
 
 
-def _require_dask() -> None:
+def _client_class() -> Any:
     try:
-        import distributed  # noqa: F401
+        from distributed import Client
     except ModuleNotFoundError as exc:
-        raise ConfigError(_MISSING) from exc
+        raise ConfigError(f"Dask is not installed: {install_line('dask')}") from exc
+    return Client

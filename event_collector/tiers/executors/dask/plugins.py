@@ -1,7 +1,7 @@
-"""What a queue adds to a Dask cluster: in its scheduler who has begun which task, in its workers the end of lifecycles.
+"""Plugins of a Dask cluster: claims of tasks in the scheduler, and the end of lifecycles in the workers.
 
-Dask runs a task again, without saying, when the worker that has it is lost. Whether an event may run again is for its
-collector to say. So a worker claims a task before it begins, and the scheduler grants that once.
+Dask silently runs a task again if its worker is lost, but only the retry policy of a collector may repeat an event.
+Therefore a worker claims a task before it begins, and the scheduler grants each claim once.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ from event_collector.remote.batch_host import close_hosts
 
 
 class Claims(SchedulerPlugin):
-    """Grants each task to the first worker that asks for it; one for all queues of a cluster."""
+    """Grants each task to the first worker that claims it. One plugin serves all queues of a cluster."""
 
     name = "event_collector claims"
     idempotent = True
 
     async def start(self, scheduler: Scheduler) -> None:
-        """Take requests."""
+        """Accept claims."""
         self._scheduler = scheduler
         self._begun_by: dict[Any, str] = {}
         scheduler.handlers["event_collector_claim"] = self.claim
 
     def claim(self, key: Any, worker: str) -> tuple[bool, str]:
-        """Return whether the task is this worker's to begin, and the worker that has.
+        """Return whether the worker may begin the task, and the address of the worker that has begun it.
 
-        A worker may ask for a task that is no longer its own: it was lost, for the scheduler, or the client has its
-        result already and has released it. Nobody hears what it is told, but it must not run it.
+        A worker may claim a task that is no longer assigned to it: the scheduler has lost contact with the worker, or
+        the client has released the task. The worker must not run it then, although its reply goes nowhere.
         """
         task = self._scheduler.tasks.get(key)
         if task is None or task.processing_on is None or task.processing_on.address != worker:
@@ -40,23 +40,18 @@ class Claims(SchedulerPlugin):
         return True, worker
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
-        """Forget tasks with the scheduler: what it has forgotten it does not run again."""
+        """Drop the claims of tasks that the scheduler forgets, which it never runs again."""
         if finish == "forgotten":
             self._begun_by.pop(key, None)
 
 
 class Hosts(WorkerPlugin):
-    """Closes the collectors of a queue that were opened in a worker: when the worker ends, or the queue.
-
-    Args:
-        names: of their setups.
-
-    """
+    """Closes the collectors with setups of these names in a worker, when the worker or their queue ends."""
 
     def __init__(self, names: list[str]) -> None:
         self._names = names
 
     async def teardown(self, worker: Worker) -> None:
-        """Leave the lifecycles; what is asynchronous in them has a loop of its own, in another thread than this."""
+        """Leave the lifecycles. Asynchronous ones run in an event loop of another thread."""
         for name in self._names:
             await asyncio.to_thread(close_hosts, name)
