@@ -164,7 +164,7 @@ class CoroutineTier:
                 is_failed = self._plan.count_errors(results)
         except BaseException as exc:
             results, is_failed = self._failed(event, exc), True
-            if isinstance(exc, GeneratorExit):  # the loop has ended without this task
+            if issubclass(type(exc), GeneratorExit):  # the loop has ended without this task
                 self._end(event, results)
                 raise
         is_first_step = self.is_stepping
@@ -204,12 +204,18 @@ class CoroutineTier:
         return self._route(event.payload)
 
     def _failed(self, event: "CollectorEvent", exc: BaseException) -> ResultList:
-        """Return the results of an event whose handler, or router, let an exception out."""
-        error = self._reason(event)
-        if not isinstance(exc, (Exception, asyncio.CancelledError)):
+        """Return the results of an event whose handler, or router, let an exception out. Never raises."""
+        error, kind = self._reason(event), type(exc)  # not isinstance(): __class__ may be a property that raises
+        if not issubclass(kind, (Exception, asyncio.CancelledError)):
             self.loop.call_soon(_raise, exc)  # KeyboardInterrupt and the like end the loop, as from any task
-        elif error is not None and isinstance(exc, asyncio.CancelledError):
+        elif error is not None and issubclass(kind, asyncio.CancelledError):
             return ResultList((Error(error),))
+        try:
+            return self._explained(event, exc)
+        except BaseException:  # attributes of the exception raise
+            return ResultList((Error(exc, key=None if self._direct is None else self._direct.key),))
+
+    def _explained(self, event: "CollectorEvent", exc: BaseException) -> ResultList:
         strip_frames(exc)
         direct = self._direct
         func, key = (direct.process, direct.key) if direct is not None else (self._route, None)
