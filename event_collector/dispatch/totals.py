@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+from event_collector.values.guarded import guarded
 from event_collector.values.results import ResultList
 
 if TYPE_CHECKING:
@@ -80,11 +81,15 @@ class Totals:
         self.service_total += service
         self.service_times.append(service)
         self.wait_times.append(wait)
-        if self._waits is not None:
-            for result in results:
-                waits = self._waits.get(getattr(result, "key", None))
-                if waits is not None:  # a router of the application may answer anything
-                    waits.append(wait)
+        if self._waits is not None:  # a router of the application may answer anything
+            guarded("the key of a result", self._note_waits, self._waits, results, wait)
+
+    @staticmethod
+    def _note_waits(waits: "Mapping[str | None, deque[float]]", results: ResultList, wait: float) -> None:
+        for result in results:
+            times = waits.get(getattr(result, "key", None))
+            if times is not None:
+                times.append(wait)
 
     def finish(self, event: "CollectorEvent", results: ResultList) -> None:
         """Count the event as finished, give it its results, and wake those who wait."""
