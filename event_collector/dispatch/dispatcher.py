@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Callable, Sized
 from contextvars import Context as ContextVars
 from contextvars import copy_context
+from functools import partial
 from sys import exception
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +36,7 @@ from event_collector.events.gate import Gate
 from event_collector.tiers.coroutines.coroutine_tier import CoroutineTier
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
+from event_collector.values.guarded import guarded
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown, another
 from event_collector.values.results import Error, Result, ResultList
@@ -137,7 +139,7 @@ class Dispatcher:
     def attach_recorder(self, recorder: "Recorder") -> None:
         """Have every event put on record. Before `open()`, and for good; see `Recording`."""
         self.retries.attach_recorder(recorder)
-        self.backlogs.tell_of_taken(recorder.started)
+        self.backlogs.tell_of_taken(partial(guarded, "the record of an attempt", recorder.started))
         self.ending.tell_of_finished(recorder.finished)
         self.gate.always_crowd()
         self._is_recorded = True
