@@ -8,7 +8,7 @@ raise. What may raise comes before it (the decision on another attempt) or after
 
 import asyncio
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from event_collector.dispatch.permits import Permits
 from event_collector.dispatch.retries import AfterAttempt, Retries
@@ -131,12 +131,15 @@ class Ending:
 
     def _end_attempt(self, event: "CollectorEvent", results: ResultList) -> None:
         """Decide what follows, while the event still counts as in its handler; then do it."""
+        results = self._retries.completed(event, results)
         follow = AfterAttempt(results)
         if self._retries.is_needed:
             try:
                 follow = self._retries.after(event, results)
             except Exception as exc:  # an odd exception in a result, a record that cannot be written
                 guarded("the decision on another attempt", _raise, exc)
+            except BaseException as exc:  # raised by the text of an odd exception
+                asyncio.get_running_loop().call_soon(_raise, exc)
         in_its_task = isinstance(event.place, asyncio.Task)
         self._totals.note_attempt(event, follow.results, clock.now())
         self._permits.give_back()
@@ -181,5 +184,5 @@ class Ending:
         self.end_waiting(event, EventCancelled("the event was cancelled before it was in a handler"))
 
 
-def _raise(exc: Exception) -> None:
+def _raise(exc: BaseException) -> NoReturn:
     raise exc

@@ -195,11 +195,14 @@ class Retries:
 
     # The end of an attempt
 
-    def after(self, event: CollectorEvent, results: ResultList) -> AfterAttempt:
-        """Decide what follows an attempt that ended with these results."""
+    def completed(self, event: CollectorEvent, results: ResultList) -> ResultList:
+        """Return the results of all collectors of an event, of which an attempt had these."""
         course = event.course
-        if course is not None and course.results is not None:
-            results = _merged(course.results, results, course.only)
+        return results if course is None or course.results is None else _merged(course.results, results, course.only)
+
+    def after(self, event: CollectorEvent, results: ResultList) -> AfterAttempt:
+        """Decide what follows an attempt after which these are the results of all collectors."""
+        course = event.course
         failed = [result for result in results if isinstance(result, Error) and result.key in self._policies]
         if failed and not self.is_giving_up and not (course is not None and course.cancelled):
             course = event.note_course()
@@ -266,7 +269,11 @@ class Retries:
         course = event.note_course()
         now = self._now()
         course.only = tuple(key for key, due in course.due.items() if due <= now or self._is_draining)
-        self.prepare(event, course)
+        try:
+            self.prepare(event, course)
+        except Exception as exc:  # the payload cannot be copied
+            self._ending.end_waiting(event, exc, True)
+            return
         self._on_due(event, any(self._collectors[key].place == PROCESS for key in course.only))
 
     def prepare(self, event: CollectorEvent, course: Course) -> None:

@@ -153,8 +153,9 @@ class DeadLetters:
         self._events[letter.id] += 1
         while len(self._letters) > self._most:
             oldest = next(iter(self._letters.values()))
-            self.drop(oldest)
+            self._take(oldest)
             self.lost += 1
+            guarded("the record of a lost dead letter", self._strike, oldest)
             guarded("the report of a lost dead letter", self._tell_lost, oldest)
 
     def _take(self, letter: DeadLetter) -> None:
