@@ -13,7 +13,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Raises:
         SystemExit: after --help and --version (status 0), and for invalid arguments (status 2).
-
     """
     # Worker processes import this module too, as the main module of the program, and need no other.
     from event_collector.command.program import run_command

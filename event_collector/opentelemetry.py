@@ -59,7 +59,6 @@ def instrument(
 
     Raises:
         ConfigError: the queue runs already, or one of its collectors is instrumented already.
-
     """
     if queue.is_running:
         raise ConfigError(f"{queue.id} runs already: instrument() it before it starts")

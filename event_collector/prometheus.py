@@ -36,7 +36,6 @@ class QueueCollector(Collector):
     Args:
         queues: one queue, labelled with its id, or several by the names that label them. They need not run.
         timeout: seconds that an event loop may take to answer. After that, the scrape fails with TimeoutError.
-
     """
 
     def __init__(self, queues: "CollectorQueue | Mapping[str, CollectorQueue]", *, timeout: float = TIMEOUT) -> None:
@@ -55,7 +54,6 @@ class QueueCollector(Collector):
 
         Raises:
             TimeoutError: the event loop of a queue does not answer.
-
         """
         return _metrics({name: observer.look() for name, observer in self._observers.items()})
 

@@ -48,7 +48,6 @@ class EventPublisher:
             JournalError: the queue has a journal, and the event could not be written, or the journal is closed because
                 the queue does not run. The event is not accepted.
             EncodeError: the queue has a journal, which cannot store the value. The event is not accepted.
-
         """
         if deadline is not None or self._gate.crowded:
             return await self._send(payload, None if deadline is None else Course(_end_of(deadline)))
@@ -65,7 +64,6 @@ class EventPublisher:
             ConfigError: it is not a Payload, or the deadline is not such a number.
             JournalError: the queue has a journal, which is closed because the queue does not run.
             EncodeError: the queue has a journal, which cannot store the value.
-
         """
         course = None if deadline is None else Course(_end_of(deadline))
         if self._recording is not None:

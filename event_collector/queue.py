@@ -165,7 +165,6 @@ class CollectorQueue:
     Raises:
         ConfigError: an option does not accept a value, two collectors have the same key, or the router is not a
             Router.
-
     """
 
     def __init__(
@@ -274,7 +273,6 @@ class CollectorQueue:
             WorkerStartError: a worker process could not start, or could not open its collectors.
             JournalError: the journal cannot be used.
             MonitorError: the socket of `monitor=` cannot be created, or another program uses it.
-
         """
         self._reminder.begun = True
         await self._engine.start()
@@ -289,7 +287,6 @@ class CollectorQueue:
 
         Raises:
             Exception: the error at the end of a lifecycle; an ExceptionGroup if there are several.
-
         """
         await self._engine.stop()
 
@@ -356,7 +353,6 @@ class CollectorQueue:
 
         Raises:
             QueueShutDown: the shutdown of the queue has begun.
-
         """
         return self._dispatcher.gate.room()
 

@@ -61,7 +61,6 @@ class Trial:
         max_events: upper limit of the events of a round, whose values are in memory.
         max_memory: bytes at which a contender is stopped.
         cpus: CPUs granted. A handler that waits is also measured with more workers than CPUs; 0 to disable this.
-
     """
 
     def __init__(

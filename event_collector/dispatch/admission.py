@@ -23,7 +23,6 @@ class Admission:
         retries: watch deadlines.
         totals: count what is dropped.
         ending: ends what is turned away.
-
     """
 
     __slots__ = ("_backlogs", "_ending", "_gate", "_retries", "_totals")

@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Callable, Sized
 from contextvars import Context as ContextVars
 from contextvars import copy_context
+from functools import partial
 from sys import exception
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +36,7 @@ from event_collector.events.gate import Gate
 from event_collector.tiers.coroutines.coroutine_tier import CoroutineTier
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
+from event_collector.values.guarded import guarded
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown, fresh_copy
 from event_collector.values.results import Error, Result, ResultList
@@ -77,7 +79,6 @@ class Dispatcher:
         handlers: coroutine handlers; None while the queue does not run.
         supply: gives events to worker processes; None where no collector needs any.
         is_idle: whether whoever watches the queue rests, to be woken by the next event.
-
     """
 
     # Without slots Python would look each attribute up in a dict of its own.
@@ -134,7 +135,7 @@ class Dispatcher:
     def attach_recorder(self, recorder: "Recorder") -> None:
         """Have every event put on record. Before `open()`, and for good; see `Recording`."""
         self.retries.attach_recorder(recorder)
-        self.backlogs.tell_of_taken(recorder.started)
+        self.backlogs.tell_of_taken(partial(guarded, "the record of an attempt", recorder.started))
         self.ending.tell_of_finished(recorder.finished)
         self.gate.always_crowd()
         self._is_recorded = True
@@ -203,7 +204,6 @@ class Dispatcher:
         Raises:
             QueueShutDown: the queue takes no more events.
             ConfigError: it is not a Payload.
-
         """
         # The fast lane repeats _take_in() for an event that nothing stands in the way of.
         permits = self.permits

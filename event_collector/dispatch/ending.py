@@ -42,7 +42,6 @@ class Ending:
 
     Attributes:
         is_plain: whether an event that leaves its handler is finished, and no more than that.
-
     """
 
     __slots__ = ("_backlogs", "_gate", "_on_finished", "_permits", "_plan", "_retries", "_totals", "is_plain")
@@ -132,11 +131,12 @@ class Ending:
 
     def _end_attempt(self, event: "CollectorEvent", results: ResultList) -> None:
         """Decide what follows, while the event still counts as in its handler; then do it."""
+        results = self._retries.completed(event, results)
         follow = AfterAttempt(results)
         if self._retries.is_needed:
             try:
                 follow = self._retries.after(event, results)
-            except Exception as exc:  # an odd exception in a result, a record that cannot be written
+            except BaseException as exc:  # an odd exception in a result, a record that cannot be written
                 guarded("the decision on another attempt", reraise, exc)
         in_its_task, now = isinstance(event.place, (HandlerTask, CoroutineTier)), clock.now()
         if self._totals.has_waits_by_collector:

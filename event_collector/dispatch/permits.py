@@ -22,7 +22,6 @@ class Permits:
         ceiling: size up to which a burst may grow the pool by itself; set by the autoscaler.
         busy: permits taken.
         peak: most permits taken since `take_peak()`, if the pool had to grow for them.
-
     """
 
     __slots__ = ("busy", "ceiling", "limits", "peak", "size")

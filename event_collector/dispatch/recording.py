@@ -31,7 +31,6 @@ class Recording:
     Args:
         dispatcher: accepts the events.
         recorder: keeps the record.
-
     """
 
     def __init__(self, dispatcher: Dispatcher, recorder: "Recorder") -> None:
@@ -100,7 +99,6 @@ class Recording:
                 again, and no others. None or empty: the event goes wherever its payload goes.
             deadline: when the last attempt may begin, by the clock of the queue, in seconds; None for no limit.
             delay: seconds until the next of these attempts may begin.
-
         """
         course = None if deadline is None else Course(deadline)
         if attempts:

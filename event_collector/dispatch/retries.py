@@ -71,7 +71,6 @@ class Retries:
         letters: as given.
         is_giving_up: whether the time for the end is up. Nothing more may begin.
         returned: attempts that were followed by another one.
-
     """
 
     def __init__(
@@ -195,11 +194,14 @@ class Retries:
 
     # The end of an attempt
 
-    def after(self, event: CollectorEvent, results: ResultList) -> AfterAttempt:
-        """Decide what follows an attempt that ended with these results."""
+    def completed(self, event: CollectorEvent, results: ResultList) -> ResultList:
+        """Return the results of all collectors of an event, of which an attempt had these."""
         course = event.course
-        if course is not None and course.results is not None:
-            results = _merged(course.results, results, course.only)
+        return results if course is None or course.results is None else _merged(course.results, results, course.only)
+
+    def after(self, event: CollectorEvent, results: ResultList) -> AfterAttempt:
+        """Decide what follows an attempt after which these are the results of all collectors."""
+        course = event.course
         failed = [result for result in results if isinstance(result, Error) and result.key in self._policies]
         if failed and not self.is_giving_up and not (course is not None and course.cancelled):
             course = event.note_course()
@@ -266,7 +268,11 @@ class Retries:
         course = event.note_course()
         now = self._now()
         course.only = tuple(key for key, due in course.due.items() if due <= now or self._is_draining)
-        self.prepare(event, course)
+        try:
+            self.prepare(event, course)
+        except Exception as exc:  # the payload cannot be copied
+            self._ending.end_waiting(event, exc, True)
+            return
         self._on_due(event, any(self._collectors[key].place == PROCESS for key in course.only))
 
     def prepare(self, event: CollectorEvent, course: Course) -> None:
@@ -307,7 +313,6 @@ def refuse_retries(router: Router, collectors: Mapping[str, Collector]) -> None:
 
     Raises:
         ConfigError: the router is one that runs the collectors itself: what it makes of their results is not known.
-
     """
     retried = next((key for key, collector in collectors.items() if collector.retry is not None), None)
     own = [name for name in _SIMPLE if getattr(type(router), name, None) is not getattr(SimpleRouter, name)]

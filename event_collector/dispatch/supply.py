@@ -36,7 +36,6 @@ class Supply:
         backlogs: events that wait.
         permits: one is taken for each event that is handed out.
         gate: gets the places of events back.
-
     """
 
     __slots__ = ("_backlogs", "_gate", "_permits", "_plan", "_workers")

@@ -31,7 +31,6 @@ class Totals:
         wait_times: seconds from sending to the end of the last attempts.
         joiners: futures of those who wait until no event is unfinished.
         reminder: reminds those who wait before the start; None after it.
-
     """
 
     __slots__ = (

@@ -23,7 +23,6 @@ class Turns:
     Attributes:
         ends: when the slice ends, by the clock; 0 keeps events out of the fast lane.
         is_due: whether the pump is scheduled.
-
     """
 
     __slots__ = ("_before_hold", "_loop", "_on_used_up", "_pump", "ends", "is_due")

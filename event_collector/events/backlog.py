@@ -33,7 +33,6 @@ class Backlog:
         order: read by the dispatcher's hot path. Its length includes gaps.
         gaps: events that were withdrawn and are still in the container.
         reminder: reminds those who wait for an event before the queue has started; None after the start.
-
     """
 
     __slots__ = ("_on_cancel", "_on_taken", "gaps", "order", "reminder")
@@ -136,7 +135,6 @@ class Backlogs:
     Attributes:
         here: events for the event loop, threads and executors.
         remote: events that need a worker process.
-
     """
 
     __slots__ = ("_newest_first", "here", "remote")

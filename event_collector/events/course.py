@@ -23,7 +23,6 @@ class Course:
         results: of all collectors that have answered, in their order; None until they have.
         original: the payload that was sent, while the event holds a copy with the number of the attempt.
         cancelled: whether the event was cancelled while it was in a handler.
-
     """
 
     __slots__ = ("attempts", "cancelled", "deadline", "due", "only", "original", "results")

@@ -28,7 +28,6 @@ class DeadLetter(msgspec.Struct, frozen=True, eq=False):
         error: the last error as text: class and message of the exception.
         trace: its traceback as text; empty if there is none.
         time: time of the failure, in seconds since 1970, UTC.
-
     """
 
     id: int
@@ -89,7 +88,6 @@ class DeadLetters:
         Raises:
             LookupError: the letter was replayed or dropped, or another call is replaying it.
             QueueShutDown: the shutdown of the queue has begun.
-
         """
         self._take(letter)
         try:
@@ -105,7 +103,6 @@ class DeadLetters:
 
         Raises:
             LookupError: it was removed before.
-
         """
         self._take(letter)
         self._strike(letter)
@@ -144,8 +141,9 @@ class DeadLetters:
         self._events[letter.id] += 1
         while len(self._letters) > self._most:
             oldest = next(iter(self._letters.values()))
-            self.drop(oldest)
+            self._take(oldest)
             self.lost += 1
+            guarded("the record of a lost dead letter", self._strike, oldest)
             guarded("the report of a lost dead letter", self._log_lost, oldest)
 
     def _take(self, letter: DeadLetter) -> None:

@@ -78,7 +78,6 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
         id: unique within the program, increasing in the order of sending.
         payload: the object that was sent.
         priority: its place in a PRIORITY queue; 1000 in the others.
-
     """
 
     id: int
@@ -233,7 +232,6 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
 
         Returns:
             What `remove_waiter()` takes to have it not called.
-
         """
         waiter = Callback(self, call)
         self.add_waiter(waiter)

@@ -10,7 +10,6 @@ class EventIds:
 
     Attributes:
         next: returns the next id.
-
     """
 
     __slots__ = ("next",)

@@ -28,7 +28,6 @@ class Gate:
         refusal: why the queue accepts no events; None while it does.
         is_bounded: whether each event needs a place.
         drops: whether a full queue drops an event instead of making senders wait.
-
     """
 
     __slots__ = (

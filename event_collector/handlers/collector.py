@@ -91,7 +91,6 @@ class Collector(Keyed[R], Generic[P, R]):
     Raises:
         ConfigError: the key is empty; the processor is not callable, does not have one of the two forms, or it is
             ambiguous which one; or the mode does not suit the handler.
-
     """
 
     if TYPE_CHECKING:
@@ -224,7 +223,6 @@ class Collector(Keyed[R], Generic[P, R]):
         Raises:
             HandlerTimeout: the handler took longer than `timeout`.
             ConfigError: the handler does not run on the event loop, and the collector belongs to no running queue.
-
         """
         if self.place == PROCESS or self.is_batched:
             # The tier counts the time in the handler itself, without the wait for a worker.

@@ -38,7 +38,6 @@ def collector(key: str, **options: "Unpack[CollectorOptions]") -> "CollectorDeco
 
     Raises:
         ConfigError: as for Collector.
-
     """
     value: Any = key
     if not isinstance(value, str) or not value:

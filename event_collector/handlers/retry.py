@@ -49,7 +49,6 @@ class Retry:
 
     Raises:
         ConfigError: a value is out of range.
-
     """
 
     max_attempts: int = 3

@@ -23,7 +23,6 @@ class Router(ABC):
 
     Args:
         collectors: the queue's collectors by key, in the order of their registration.
-
     """
 
     def __init__(self, collectors: CollectorDict | None = None) -> None:

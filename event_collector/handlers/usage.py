@@ -16,7 +16,6 @@ class Usage:
         wall: time of all ended attempts.
         times: time of each of the last attempts; None unless `keep()` was called.
         waits: time from sending to the end of each of the last events; None unless `keep()` was called.
-
     """
 
     __slots__ = ("completions", "errors", "running", "times", "waits", "wall")

@@ -34,7 +34,6 @@ class Journal:
 
     Raises:
         ConfigError: a value is out of range.
-
     """
 
     def __init__(
@@ -69,7 +68,6 @@ class Journal:
         Raises:
             ConfigError: the journal was created without `acknowledge=True`.
             JournalError: no queue runs with this journal.
-
         """
         if not self.needs_acknowledgement:
             raise ConfigError("acknowledge() is for a Journal(acknowledge=True)")

@@ -29,7 +29,6 @@ class Interruption:
 
     Attributes:
         before_exit: called at the second signal, just before the process ends.
-
     """
 
     def __init__(self, signals: Sequence[int] = SIGNALS) -> None:
@@ -100,7 +99,6 @@ async def drain_on_signal(queue: Stoppable, signals: Sequence[int] = SIGNALS) ->
 
     Raises:
         ConfigError: this is not the main thread.
-
     """
     interruption = Interruption(signals)
     draining = asyncio.create_task(_drain(queue, interruption), name="drain on signal")

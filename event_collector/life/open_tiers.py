@@ -37,7 +37,6 @@ class Tiers:
         Raises:
             ConfigError: a collector cannot be sent to another process, or its executor cannot be used.
             WorkerStartError: a worker cannot start, or cannot open a collector.
-
         """
         by_mode: dict[str, list[Collector]] = {}
         for collector in everyone:

@@ -185,7 +185,6 @@ class ReplyDecoder:
         Raises:
             EncodeError: the value does not have the result type, or the reply is invalid.
             BaseException: the handler's exception, with the worker's traceback as its cause; see `presentable()`.
-
         """
         try:
             if blob is not None:

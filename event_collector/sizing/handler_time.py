@@ -38,7 +38,6 @@ class Account:
         fresh_wall: time of these events in the handler.
         sampled: sum of the samples of these events, those without a sample estimated; None without sampling.
         preempted: time in their steps in which the thread of the loop had no CPU.
-
     """
 
     def __init__(self, collector: Collector, sampler: StepSampler | None) -> None:

@@ -71,7 +71,6 @@ class Feed:
     Raises:
         ConfigError: a value is out of range.
         UnknownType: JSON cannot be decoded into the payload type of the collectors.
-
     """
 
     def __init__(
@@ -132,7 +131,6 @@ class Feed:
         Raises:
             SourceError: the source cannot be opened.
             Exception: raised by `on_finished`.
-
         """
         if self._intake is not None:
             raise ConfigError("a feed runs once: make another one")

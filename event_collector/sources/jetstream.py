@@ -51,7 +51,6 @@ class JetStreamSource:
 
     Raises:
         ConfigError: nats-py is not installed, or a name or number is invalid.
-
     """
 
     def __init__(
@@ -90,7 +89,6 @@ class JetStreamSource:
 
         Raises:
             SourceError: no server can be reached, the stream does not exist, or the server refuses.
-
         """
         self._client = await self._connect()
         self._puller = Puller(self._client, self._stream, self._consumer)

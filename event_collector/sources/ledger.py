@@ -27,7 +27,6 @@ class FeedCounts(msgspec.Struct, frozen=True):
         released: messages given back because the feed ended.
         duplicates: deliveries of a message that is held, or that was finished a short while ago; not run again.
         unsettled: messages that the source could not settle; they are delivered again.
-
     """
 
     fetched: int = 0
@@ -48,7 +47,6 @@ class Finished(msgspec.Struct, frozen=True, eq=False):
         settlement: its fate.
         event: its event; None if the message was malformed or lost.
         error: the reason why there was no event; None if there was one.
-
     """
 
     message: BrokerMessage

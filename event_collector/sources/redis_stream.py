@@ -45,7 +45,6 @@ class RedisStreamSource:
 
     Raises:
         ConfigError: redis is not installed, or a name or number is invalid.
-
     """
 
     def __init__(
@@ -82,7 +81,6 @@ class RedisStreamSource:
 
         Raises:
             SourceError: the server cannot be reached, or refuses.
-
         """
         try:
             self._client = self._redis.Redis.from_url(self._url, **self._options)

@@ -27,7 +27,6 @@ class BrokerMessage(msgspec.Struct, eq=False, kw_only=True):
         subject: the subject it was published under; the name of the stream if the broker has no subjects.
         headers: further headers of the publisher.
         handle: the object by which its source identifies it.
-
     """
 
     id: str
@@ -53,7 +52,6 @@ class Source(Protocol):
     Attributes:
         name: name for log lines and errors, without passwords.
         hold: seconds for which a message is held after its delivery, and after each `extend()`.
-
     """
 
     name: str
@@ -64,7 +62,6 @@ class Source(Protocol):
 
         Raises:
             SourceError: the broker cannot be reached, or the stream does not exist; nothing is left open.
-
         """
 
     async def fetch(self, most: int) -> Sequence[BrokerMessage]:
@@ -74,7 +71,6 @@ class Source(Protocol):
 
         Raises:
             SourceError: there is no connection, or the stream is gone. A later call may succeed.
-
         """
 
     async def extend(self, messages: Sequence[BrokerMessage]) -> None:

@@ -23,7 +23,6 @@ def open_url(url: str) -> Source:
 
     Raises:
         ConfigError: the URL is invalid, or its client is not installed. The message has no password.
-
     """
     try:
         parts = urlsplit(url)

@@ -18,7 +18,6 @@ def assert_ok(outcome: Outcome) -> Any:
     Raises:
         AssertionError: the result is an Error, whose exception is the `__cause__`, with the traceback of the handler,
             even from a worker process; or there is not exactly one result, or the event is not done.
-
     """
     __tracebackhide__ = True
     result = _only(outcome)
@@ -32,7 +31,6 @@ def assert_all_ok(outcome: Outcome) -> dict[str | None, Any]:
 
     Raises:
         AssertionError: some are Errors, which are all listed; or there is no result, or the event is not done.
-
     """
     __tracebackhide__ = True
     results = _results(outcome)
@@ -55,7 +53,6 @@ def assert_error(outcome: Outcome, kind: type[E], *, match: str | None = None) -
 
     Raises:
         AssertionError: the result is Ok or another Error, there is not exactly one, or the event is not done.
-
     """
     __tracebackhide__ = True
     result = _only(outcome)

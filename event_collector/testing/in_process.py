@@ -122,7 +122,6 @@ class InProcessPool:
 
         Raises:
             WorkerStartError: it could not; the message contains the traceback.
-
         """
         self._loop = asyncio.get_running_loop()
         self._hire()

@@ -37,7 +37,6 @@ class ManualClock(TimeSource):
 
     Raises:
         ConfigError: another ManualClock is entered, or the event loop keeps its own time, as uvloop's does.
-
     """
 
     least_pause = 1.0  # at the real interval, an hour would have 72,000 readings of a queue's monitor
@@ -124,7 +123,6 @@ class ManualClock(TimeSource):
 
         Raises:
             ConfigError: the clock is not entered, the loop keeps its own time, or `seconds` is negative.
-
         """
         loop = _check(asyncio.get_running_loop())
         if ManualClock._entered is not self:

@@ -32,7 +32,6 @@ class ThreadTier:
 
         Raises:
             HandlerTimeout: the handler exceeded the collector's timeout.
-
         """
         await self._free.acquire()
         try:

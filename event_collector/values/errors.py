@@ -57,7 +57,6 @@ class RetryLater(EventCollectorException):
 
     Raises:
         ConfigError: `delay` is out of range.
-
     """
 
     delay: float | None = None

@@ -92,7 +92,6 @@ class Payload(Generic[T]):
     Raises:
         ConfigError: `keys` or `topics` is not a list of strings, `delivery` is not a Delivery, or `priority` is not
             a number.
-
     """
 
     __slots__ = ("_headers", "_value", "delivery")
@@ -183,7 +182,6 @@ class Payload(Generic[T]):
 
         Raises:
             ConfigError: as for the arguments of Payload.
-
         """
         _check_delivery(delivery)
         if keys is not None:
@@ -197,7 +195,6 @@ class Payload(Generic[T]):
 
         Raises:
             ConfigError: `priority` is not a number or is NaN.
-
         """
         self.priority = priority
 

@@ -135,7 +135,6 @@ class ResultList(list[Result[Any]]):
 
         Raises:
             LookupError: the list has no result of this collector.
-
         """
         wanted = collector if isinstance(collector, str) else collector.key
         for result in self:

@@ -45,7 +45,6 @@ class Metrics:
         target_workers: worker processes that the control law wants, starting ones included.
         changes: the last five decisions about sizes and places, oldest first, each with its reason;
             `CollectorQueue.changes()` returns more.
-
     """
 
     timestamp: datetime
@@ -90,7 +89,6 @@ class CollectorMetrics:
             collectors ends with the last of them.
         error_count: attempts that failed.
         service_seconds: total seconds of all attempts in the handler.
-
     """
 
     key: str
@@ -116,7 +114,6 @@ class Accounting(NamedTuple):
         scheduled: events that wait for the time of their next attempt.
         dead: events that have their results and at least one dead letter. When the last letter is dropped or
             replayed, the event counts as finished; a replay is a new event.
-
     """
 
     accepted: int

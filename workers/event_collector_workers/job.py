@@ -35,7 +35,6 @@ class Job:
         body: Passed to `Task.run`.
         blob: A large value, sent beside the body without a copy. It must not change until the job has ended.
         timeout: Seconds that the task may run, counted from its start in the worker; None for no limit.
-
     """
 
     __slots__ = ("_place", "blob", "body", "task", "timeout")

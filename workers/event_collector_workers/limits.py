@@ -25,7 +25,6 @@ class WorkerLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     Raises:
         ValueError: A limit is not an integer of at least 1, or this platform cannot enforce it.
-
     """
 
     address_space: int | None = None

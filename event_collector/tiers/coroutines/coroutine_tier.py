@@ -88,7 +88,6 @@ class CoroutineTier:
 
     Attributes:
         is_stepping: whether a first step is under way. No other one may begin within it.
-
     """
 
     __slots__ = (
@@ -178,7 +177,7 @@ class CoroutineTier:
                 is_failed = self._plan.count_errors(results)
         except BaseException as exc:
             results, is_failed = self._failed(event, exc), True
-            if type(exc) is GeneratorExit:  # the loop has ended without this task
+            if issubclass(type(exc), GeneratorExit):  # the loop has ended without this task
                 self._end(event, results)
                 raise
         is_first_step = self.is_stepping
@@ -221,17 +220,17 @@ class CoroutineTier:
 
     def _failed(self, event: "CollectorEvent", exc: BaseException) -> ResultList:
         """Return the results of an event whose handler, or router, let an exception out. Never raises."""
-        try:
-            return self._explain(event, exc)
-        except Exception:  # an exception whose parts raise: it counts all the same
-            return ResultList((Error(exc),))
-
-    def _explain(self, event: "CollectorEvent", exc: BaseException) -> ResultList:
-        kind, error = type(exc), self._reason(event)  # not isinstance(): that asks for a __class__, which may raise
+        error, kind = self._reason(event), type(exc)  # not isinstance(): __class__ may be a property that raises
         if not issubclass(kind, (Exception, asyncio.CancelledError)):
             self.loop.call_soon(reraise, exc)  # KeyboardInterrupt and the like end the loop, as from any task
         elif error is not None and issubclass(kind, asyncio.CancelledError):
             return ResultList((Error(error),))
+        try:
+            return self._explained(event, exc)
+        except BaseException:  # attributes of the exception raise
+            return ResultList((Error(exc, key=None if self._direct is None else self._direct.key),))
+
+    def _explained(self, event: "CollectorEvent", exc: BaseException) -> ResultList:
         strip_frames(exc)
         direct = self._direct
         if direct is None:
@@ -296,7 +295,6 @@ def _as_results(answer: Any) -> ResultList:
 
     Raises:
         TypeError: it is no list of results.
-
     """
     if isinstance(answer, ResultList):
         return answer

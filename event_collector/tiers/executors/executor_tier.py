@@ -48,7 +48,6 @@ class ExecutorTier:
         Raises:
             EncodeError: the payload cannot be sent to a process.
             HandlerTimeout: the handler exceeded the collector's timeout.
-
         """
         if collector in self._queues:
             return await self._queues[collector].run(payload)

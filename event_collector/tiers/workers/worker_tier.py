@@ -78,7 +78,6 @@ class WorkerTier:
 
     Raises:
         ConfigError: a collector cannot be sent to another process.
-
     """
 
     def __init__(
@@ -244,7 +243,7 @@ class WorkerTier:
 
 
 def seal_adaptive(collectors: Iterable[Collector]) -> None:
-    """Seal adaptive collectors once, before lifecycles put unpicklable objects in their contexts. Raises ConfigError."""
+    """Seal adaptive collectors, before lifecycles put unpicklable objects in their contexts. Raises ConfigError."""
     for collector in collectors:
         if collector.mode == ADAPTIVE and collector.setup is None:
             collector.keep_setup(seal(collector))

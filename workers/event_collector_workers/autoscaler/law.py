@@ -23,7 +23,6 @@ class Autoscaler:
 
     The same readings in the same order give the same plans, from whatever time the clock starts. If the clock stands
     still or jumps back, no time has passed.
-
     """
 
     def __init__(self, limits: ScalingLimits | None = None, tuning: Tuning | None = None) -> None:

@@ -21,7 +21,6 @@ class ScalingLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Raises:
         ValueError: A bound is negative, a maximum is below its minimum, or a factor is out of its range.
-
     """
 
     min_consumers: int = 1
@@ -50,7 +49,6 @@ class Change(msgspec.Struct, frozen=True, gc=False):
         before: The previous size or tier.
         after: The new size or tier.
         reason: The figures that led to the change, in words.
-
     """
 
     subject: str
@@ -72,7 +70,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         placement: The tier of every adaptive collector.
         changes: The differences from the previous plan, with their reasons.
         next_check: Latest time of the next decision, on the clock of the readings; None: at the next event.
-
     """
 
     consumers: int
@@ -100,7 +97,6 @@ class FixedSize:
 
     Raises:
         ValueError: A size is negative.
-
     """
 
     def __init__(self, consumers: int, workers: int = 0) -> None:

@@ -31,7 +31,6 @@ class CollectorReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             wall - cpu - delay, is waiting. Without `delay`, contention looks like demand.
         queued: Queued events.
         running: Events in the handler.
-
     """
 
     key: str
@@ -63,7 +62,6 @@ class MachineReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         memory_limit: Bytes that this program and its workers may use together; None without a limit.
         memory_used: Bytes in use within that limit, by any program.
         trusted: False if a probe failed and an older value is reported.
-
     """
 
     cpus: float | None = None
@@ -88,7 +86,6 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         unrouted: Queued events without a known collector. They count for the collectors in proportion to their
             arrivals.
         draining: True if the queue is being shut down. Then nothing is scaled.
-
     """
 
     now: float

@@ -36,7 +36,6 @@ class ScaledProcessPoolExecutor(Executor):
     Raises:
         ValueError: A number is below 1, or `max_tasks_per_child` is combined with the "fork" start method.
         TypeError: `initializer` is not callable, or `max_tasks_per_child` is not an integer.
-
     """
 
     def __init__(
@@ -77,7 +76,6 @@ class ScaledProcessPoolExecutor(Executor):
         Raises:
             PoolBroken: Too many workers in a row have died. It is a BrokenProcessPool.
             RuntimeError: The executor, or the interpreter, is shutting down.
-
         """
         return self._submit(None, fn, args, kwargs)
 
@@ -103,7 +101,6 @@ class ScaledProcessPoolExecutor(Executor):
 
         Raises:
             ValueError: The chunk size is below 1.
-
         """
         if chunksize < 1:
             raise ValueError(f"chunksize must be >= 1, not {chunksize}")
@@ -116,7 +113,6 @@ class ScaledProcessPoolExecutor(Executor):
 
         Raises:
             ValueError: The number is below 1.
-
         """
         if max_workers < 1:
             raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
@@ -137,7 +133,6 @@ class ScaledProcessPoolExecutor(Executor):
         Args:
             wait: Return when the workers have ended. If False, return at once; they end in the background.
             cancel_futures: Cancel the calls that no worker holds.
-
         """
         with self._lock:
             self._is_shut_down = True

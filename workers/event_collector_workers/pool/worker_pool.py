@@ -65,7 +65,6 @@ class WorkerPool:
 
     Raises:
         ValueError: A number is out of its range, or the start method is unknown.
-
     """
 
     def __init__(

@@ -83,7 +83,6 @@ class DaskAdapter(ExecutorAdapter):
         Raises:
             ConfigError: the cluster cannot import event_collector.
             ExecutorLost: the scheduler is gone.
-
         """
         self._check_running()
         try:

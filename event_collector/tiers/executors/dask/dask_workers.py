@@ -27,7 +27,6 @@ def dask_workers(
 
     Raises:
         ConfigError: Dask is not installed, or `client` is not a Dask client.
-
     """
     if not isinstance(client, _client_class()):
         raise ConfigError(f"dask_workers() takes a dask.distributed.Client, not {client!r}")
@@ -48,7 +47,6 @@ def connected(address: str) -> Iterator["Client"]:
     Raises:
         ConfigError: Dask is not installed, or the address is malformed.
         ExecutorLost: no scheduler answers within 10 s.
-
     """
     client_class = _client_class()
     try:
