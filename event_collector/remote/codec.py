@@ -10,7 +10,14 @@ import msgspec
 
 from event_collector.handlers.signature import type_name
 from event_collector.handlers.stack_frames import strip_frames
-from event_collector.remote.remote_exceptions import ExceptionParts, presentable, put_together, take_apart, text_of
+from event_collector.remote.remote_exceptions import (
+    ExceptionParts,
+    bare_parts,
+    presentable,
+    put_together,
+    take_apart,
+    text_of,
+)
 from event_collector.remote.trace_context import CARRIER
 from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError
 from event_collector.values.payload import NO_HEADERS, Delivery, Headers, Payload
@@ -152,10 +159,14 @@ def encode_result(outcome: Any, key: str, *, inline: bool = False) -> Parts:
 
 def encode_raised(exc: BaseException, trace: str | None = None) -> bytes:
     """Encode an exception of a handler, with `trace` or its own traceback from the handler on. Never raises."""
-    if trace is None:
-        strip_frames(exc)
-        trace = exception_text(exc)
-    return _encode(_Failure(take_apart(exc, trace), None, raised=True))
+    try:
+        if trace is None:
+            strip_frames(exc)
+            trace = exception_text(exc)
+        parts = take_apart(exc, trace)
+    except BaseException:  # its parts raise what they like when they are read
+        parts = bare_parts(exc)
+    return _encode(_Failure(parts, None, raised=True))
 
 
 def _encode_error(error: Error[Any], key: str) -> bytes:

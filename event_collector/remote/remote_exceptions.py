@@ -56,6 +56,11 @@ def take_apart(exc: BaseException, trace: str = "") -> ExceptionParts:
     )
 
 
+def bare_parts(exc: BaseException) -> ExceptionParts:
+    """Return what is left of an exception whose parts cannot be read: the name of its class."""
+    return ExceptionParts(*_full_name(exc), "its text and attributes cannot be read", (), "", None)
+
+
 def put_together(parts: ExceptionParts) -> BaseException:
     """Return the exception, or a RemoteError in its place. Its cause is the traceback, if there is one."""
     exc = _rebuilt(parts)

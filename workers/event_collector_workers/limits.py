@@ -75,7 +75,9 @@ def apply(limits: WorkerLimits) -> None:
 
 def explain(error: BaseException) -> None:
     """Add a note to an error of this process that names the exceeded limit, if there is one."""
-    limits = _applied[0] if _applied else WorkerLimits()
+    if not _applied or not issubclass(type(error), (OSError, MemoryError)):  # an odd __class__ may raise
+        return
+    limits = _applied[0]
     number = error.errno if isinstance(error, OSError) else None
     if (isinstance(error, MemoryError) or number == errno.ENOMEM) and limits.address_space is not None:
         error.add_note(f"a worker may map {limits.address_space} bytes of memory (address_space)")

@@ -5,7 +5,6 @@ Each test raises in one of the calls between the end of a handler and the result
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -112,19 +111,7 @@ MODES = (
 REMOTE = ("in-process worker", "process", "executor of processes")
 
 
-def odd_in(mode: str) -> list[str]:
-    """Return the exceptions that a mode stands."""
-    if mode not in REMOTE:
-        return list(ODD)
-    return [name for name in ODD if not UNFIT.search(name)]
-
-
-UNFIT = re.compile("broken parts|without_attributes|without_class .*RuntimeError|CancelledError$")
-"""A worker process cannot encode these: see `test_a_worker_encodes_every_exception`."""
-
-
-@pytest.mark.xfail(strict=True, reason="a worker ends with such an exception, and its event has no result")
-@pytest.mark.parametrize("name", [name for name in ODD if name not in odd_in("process")])
+@pytest.mark.parametrize("name", ODD)
 def test_a_worker_encodes_every_exception(name: str) -> None:
     """What a handler raises in a worker crosses the process boundary, or is replaced by its description."""
     assert is_encodable(ODD[name])
@@ -222,7 +209,7 @@ async def test_exceptions_that_fail_whoever_looks_at_them_end_their_event(mode: 
         if mode == "router":
             collectors.append(Collector("b", end_later, **collector_options))
         async with queue_of(collectors, recorder=recorder, break_log=mode not in REMOTE, **queue_options) as queue:
-            for value in (*odd_in(mode), *ANSWERS):
+            for value in (*ODD, *ANSWERS):
                 results = await see_end(queue, value)
                 assert value in ANSWERS or all(result.is_error for result in results), value
                 await finish_many(queue, AFTER)
@@ -233,7 +220,7 @@ async def test_a_deadline_changes_nothing_about_that(mode: str) -> None:
     """Events with a deadline, which is far away, end as others do."""
     with mode_of(mode) as ((handler,), options):
         async with queue_of([Collector("a", handler, **options, retry=AT_ONCE)], break_log=mode not in REMOTE) as queue:
-            for value in odd_in(mode)[::3]:
+            for value in list(ODD)[::3]:
                 await see_end(queue, value, deadline=1000.0)
 
 
