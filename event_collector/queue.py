@@ -255,7 +255,7 @@ class CollectorQueue:
         if monitor is not None:
             from event_collector.watching.monitor_socket import MonitorSocket
 
-            self._engine.socket = MonitorSocket(monitor, self.make_observer().look, self._log)
+            self._engine.serve(MonitorSocket(monitor, self.make_observer().look, self._log))
 
     def _attach_recorder(self, recorder: "Recorder") -> Recording:
         recording = Recording(self._dispatcher, recorder)
@@ -274,7 +274,7 @@ class CollectorQueue:
             JournalError: the journal cannot be used.
             MonitorError: the socket of `monitor=` cannot be created, or another program uses it.
         """
-        self._reminder.begun = True
+        self._reminder.note_start()
         await self._engine.start()
 
     async def shut_down_queue(self) -> None:

@@ -2,10 +2,14 @@
 
 import contextvars
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from _pytest import runner
+
+from tests.event_collector.modes import hurry
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background so, and programs that tests start would inherit it.
@@ -28,3 +32,10 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     if request.param:
         pytest.importorskip("uvloop")
     return "asyncio", {"use_uvloop": request.param}
+
+
+@pytest.fixture
+def hurried() -> Iterator[Callable[[float], None]]:
+    """Have no wait that the library has chosen itself be longer than these seconds, until the test ends."""
+    with ExitStack() as until_the_end:
+        yield lambda seconds: until_the_end.enter_context(hurry(seconds))

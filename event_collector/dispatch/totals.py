@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from event_collector.values.results import ResultList
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Mapping
 
     from event_collector.events.event import CollectorEvent
     from event_collector.events.start_reminder import StartReminder
+    from event_collector.handlers.usage import Usage
     from event_collector.watching.metrics import Meter
 
 
@@ -42,7 +42,7 @@ class Totals:
         self.accepted = self.finished = self.dropped = 0
         self.service_total = 0.0
         self.service_times, self.wait_times = meter.service_times, meter.wait_times
-        self._waits: Mapping[str | None, deque[float]] | None = None
+        self._waits: Mapping[str | None, Usage] | None = None
         self.joiners: dict[asyncio.Future[None], None] = {}
         self.reminder: StartReminder | None = None
 
@@ -60,7 +60,7 @@ class Totals:
         """Set who reminds those who wait; None once the queue has started."""
         self.reminder = reminder
 
-    def keep_waits(self, waits: "Mapping[str | None, deque[float]] | None") -> None:
+    def keep_waits(self, waits: "Mapping[str | None, Usage] | None") -> None:
         """Keep the last events' times from sending to the end by collector; None where there is only one."""
         self._waits = waits
 
@@ -83,9 +83,9 @@ class Totals:
     def note_waits(self, results: ResultList, wait: float) -> None:
         """Note the time from sending to the end for each collector that answered; results may be odd, and raise."""
         for result in results:
-            waits = None if self._waits is None else self._waits.get(getattr(result, "key", None))
-            if waits is not None:  # a router of the application may answer anything
-                waits.append(wait)
+            usage = None if self._waits is None else self._waits.get(getattr(result, "key", None))
+            if usage is not None:  # a router of the application may answer anything
+                usage.waited(wait)
 
     def finish(self, event: "CollectorEvent", results: ResultList) -> None:
         """Count the event as finished, give it its results, and wake those who wait."""

@@ -49,6 +49,10 @@ class SimpleRouter(Router):
         super().__init__(collectors)
         self.topic_handlers: TopicHandlerDict = self.get_topic_handlers(self.collectors)
 
+    def answer_unreached(self, unreached: Unreached) -> None:
+        """Set what answers payloads that reach no collector."""
+        self._unreached = unreached
+
     def get_topic_handlers(self, collectors: CollectorDict) -> TopicHandlerDict:
         """Return the collectors subscribed to each topic."""
         handlers: TopicHandlerDict = defaultdict(set)

@@ -164,7 +164,7 @@ class JournalRecorder:
                 f"the journal {self._journal.path} is not open: a queue with a journal takes events while it runs only"
             )
         schema, body = self._codec.encode(event.payload)
-        event.payload = copy(event.payload)  # the sender may send the same payload again, as another event
+        event.replace_payload(copy(event.payload))  # the sender may send the same payload again, as another event
         event.payload._update_headers(event_id=event.id)
         if self._page is not None:
             self._page.record_id(event.id)

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 from event_collector.journal.file import JournalFile
 from event_collector.journal.stored_event import Changes, StoredEvent
+from event_collector.values.clock import clock
 from event_collector.values.errors import JournalError
 
 T = TypeVar("T")
@@ -151,7 +152,9 @@ class Writer:
         self._note_trouble(error or next(iter(batch.refused.values()), None))
         self._idle.set()  # last: a sender that withdraws its event does so before `_close()` goes on
         if self._batch.changes:
-            self._schedule(now=bool(self._batch.senders), wait=LINGER if self.trouble is None else RETRY)
+            self._schedule(
+                now=bool(self._batch.senders), wait=LINGER if self.trouble is None else clock.source.patience(RETRY)
+            )
 
     def _note_trouble(self, trouble: JournalError | None) -> None:
         has_changed = (trouble is None) is not (self.trouble is None)

@@ -52,5 +52,5 @@ def make_router(router: type[Router], collectors: dict[str, Collector], log: Any
         raise ConfigError(f"router is a class with a method handle_event(payload), not {router!r}")
     refuse_retries(made, collectors)
     if isinstance(made, SimpleRouter):
-        made._unreached = Unreached(log)
+        made.answer_unreached(Unreached(log))
     return made

@@ -94,8 +94,7 @@ class Engine:
         self.reports = Reports(settings.report_interval, self.metrics, on_report, log)
         self._errors: list[Exception] = []
         self._last = NOTHING
-        self.socket: MonitorSocket | None = None
-        """Serves snapshots of the queue; set by the queue."""
+        self._socket: MonitorSocket | None = None
         self.running = False
         self.state = STOPPED
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -103,6 +102,10 @@ class Engine:
         self.changes: deque[Change] = deque(maxlen=HISTORY)
 
     # For the queue
+
+    def serve(self, socket: "MonitorSocket") -> None:
+        """Serve snapshots at a socket while the queue runs."""
+        self._socket = socket
 
     async def start(self) -> None:
         """Start, or wait for a start in progress; see CollectorQueue.init_queue()."""
@@ -250,8 +253,8 @@ class Engine:
         self._tiers = tiers = Tiers(self._settings, self._dispatcher, self._redirect, self._log)
         seal_adaptive(everyone)
         self.state = STARTING
-        if self.socket is not None:
-            self.socket.open()
+        if self._socket is not None:
+            self._socket.open()
         recovered = None if self._journal is None else await self._journal.open()
         for collector in everyone:
             if collector.lifecycle is not None and _is_here(collector):
@@ -344,8 +347,8 @@ class Engine:
                 self._last = self._snapshot(self._monitor, counts)
             self._monitor = None
             self.running, self.state = False, STOPPED
-            if self.socket is not None:
-                self.socket.close()
+            if self._socket is not None:
+                self._socket.close()
 
 
 def _is_here(collector: Collector) -> bool:

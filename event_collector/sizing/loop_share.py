@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from event_collector.sizing.handler_time import Account
+from event_collector.values.clock import clock
 
 SPAN: Final = 10.0
 """Seconds of activity over which a share is measured. A shorter span would warn about short bursts."""
@@ -34,7 +35,7 @@ class LoopShares:
             held, cpu, events = self._since.get(collector.key, (0.0, 0.0, 0))
             held, cpu = held + account.sampled.held, cpu + account.sampled.cpu + account.preempted
             self._since[collector.key] = held, cpu, events + account.fresh
-        if self._span >= SPAN:
+        if self._span >= clock.source.patience(SPAN):
             for key, (held, cpu, events) in self._since.items():
                 self._judge(key, held, cpu, events)
             self._since.clear()

@@ -41,8 +41,9 @@ LAG_MEMORY: Final = 0.15
 """Seconds over which the lag of the loop is averaged. A longer average would mistake waiting for the loop for waiting
 for something else."""
 
-TURNS: Final = 3
-"""Turns of the loop that are timed after a look. An event may need as many from its sender to its handler and back."""
+TURNS: Final = 8
+"""Turns of the loop that are timed after a look, which often follows a handler that blocks. Two events, one after the
+other, take as many from their sender to their handler and back: the next one of this handler is among them."""
 
 TIMER_GRAIN: Final = 0.002
 """Seconds that a timer may be late on an idle loop: event loops round to milliseconds."""
@@ -156,7 +157,7 @@ class Monitor:
         """Schedule the next look, if the queue is active or the plan asks for one. `plan` is None after a failure."""
         pause = max(self._interval, self._cost / MOST_OF_THE_LOOP)
         if plan is None or self._figures.active:
-            self._schedule(pause if plan is not None else FAILED_INTERVAL)
+            self._schedule(pause if plan is not None else clock.source.patience(FAILED_INTERVAL))
             return
         if plan.next_check is not None:
             self._schedule(max(pause, plan.next_check - now))
@@ -208,14 +209,17 @@ class Monitor:
         elapsed, self._looked = now - self._looked, now
         self._accounts.look(elapsed, self._lag, workers.cpu, workers.delay)
         self._shares.look(elapsed, self._accounts.by_key.values())
-        busy = self._dispatcher.permits.take_peak()
+        peak = self._dispatcher.permits.take_peak()
         executors = self._executors
         sized = [one for one in self._collectors if executors is None or not executors.bounds(one)]
         collectors = tuple(self._reading(collector) for collector in sized)
         self._remote = sum(int(r.running or 0) for r in collectors if r.tier is Tier.PROCESS)
         outside = sum(c.usage.running for c in self._collectors if c not in sized)
-        # Without the executors' room, each batch that comes or goes would make or end consumers.
-        self._elsewhere = outside + executors.room if outside and executors is not None else 0
+        # A peak may be of events that an executor has answered since: they would be taken for coroutines.
+        busy = self._dispatcher.permits.busy if outside else peak
+        # What executors can use, not what they have: each batch that comes or goes would resize the pool, and a burst
+        # that is above the size would raise the ceiling for the next one.
+        self._elsewhere = executors.capacity if outside and executors is not None else 0
         return Readings(
             now=now,
             collectors=collectors,

@@ -20,6 +20,10 @@ class TimeSource:
         """Return the seconds since the epoch."""
         return time.time()
 
+    def patience(self, seconds: float) -> float:
+        """Return the seconds of a wait that the library has chosen itself; a test may have none of them be long."""
+        return seconds
+
     def ending(self) -> AbstractContextManager[None]:
         """Return a context manager that a queue enters while it shuts down."""
         return nullcontext()

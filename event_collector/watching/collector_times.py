@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from event_collector.handlers.collector import Collector
+from event_collector.handlers.usage import Usage
 from event_collector.watching.metrics import CollectorMetrics, Meter, percentiles
 
 
@@ -23,16 +24,16 @@ class _QueueTotals(Protocol):
     def attempts(self) -> int: ...
 
 
-def keep_times(collectors: Sequence[Collector], events: int) -> dict[str | None, deque[float]] | None:
+def keep_times(collectors: Sequence[Collector], events: int) -> dict[str | None, Usage] | None:
     """Make several collectors keep the times of their last `events` events.
 
-    Return by key where to put the seconds from sending an event to its end; None for a single collector.
+    Return by key what keeps the seconds from sending an event to its end; None for a single collector.
     """
     if len(collectors) == 1:
         return None
     for collector in collectors:
         collector.usage.keep(events)
-    return {collector.key: waits for collector in collectors if (waits := collector.usage.waits) is not None}
+    return {collector.key: collector.usage for collector in collectors}
 
 
 def collector_metrics(

@@ -33,13 +33,12 @@ from event_collector import (
     RemoteError,
     collector,
 )
-from event_collector.events import start_reminder
 from event_collector.journal.file import JournalFile
 from event_collector_workers import JobTimeout, PoolBroken, ScaledProcessPoolExecutor, WorkerCrashed, WorkerStartError
 from tests.docs import error_programs
 from tests.docs.error_programs import Order, bill, database, handle, shop
 from tests.docs.pages import ROOT, matches, section
-from tests.event_collector.modes import Log, until
+from tests.event_collector.modes import Log, hurry, until
 from tests.event_collector.sample_attempts import wait_for, wait_for_async
 
 BOUND = 60.0
@@ -134,14 +133,14 @@ async def test_mistakes_without_an_error_of_ours() -> None:
         assert any(matches(text, said) for text in documented), said
 
 
-async def test_a_queue_that_is_waited_for_before_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_queue_that_is_waited_for_before_its_start() -> None:
     """The log has the documented words."""
     documented = [block.text for block in section(ROOT / "docs/errors.md", "Mistakes without an error of ours")]
-    monkeypatch.setattr(start_reminder, "PATIENCE", 0.0)
     log = Log()
-    event = await CollectorQueue([Collector("orders", handle)], log=log).get_publisher().send(Payload(1))
-    waiting = asyncio.ensure_future(event.wait())
-    await until(lambda: log.lines, "the line is there")
+    with hurry(0.0):
+        event = await CollectorQueue([Collector("orders", handle)], log=log).get_publisher().send(Payload(1))
+        waiting = asyncio.ensure_future(event.wait())
+        await until(lambda: log.lines, "the line is there")
     waiting.cancel()
     assert any(matches(text, log.lines[0][1]) for text in documented)
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from event_collector import Collector, CollectorQueue, Error, Payload, Result
+from event_collector.values.clock import TimeSource, clock
 from tests.event_collector import sample_handlers as handlers
 
 BOUND = 30.0
@@ -140,3 +141,20 @@ async def until(condition: Any, what: str) -> None:
         while not condition():
             await asyncio.sleep(0.005)
     assert condition(), what
+
+
+class Hurry(TimeSource):
+    """Real time, in which no wait that the library has chosen itself is longer than this."""
+
+    def __init__(self, seconds: float) -> None:
+        self._most = seconds
+
+    def patience(self, seconds: float) -> float:
+        return min(seconds, self._most)
+
+
+@contextmanager
+def hurry(seconds: float) -> Iterator[None]:
+    """Have no such wait be longer within this context."""
+    with clock.using(Hurry(seconds)):
+        yield

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_collector.tiers.executors.batching import DEPTH, MOST, next_limit, room_for, size_of_batch
+from event_collector.tiers.executors.batching import MOST, capacity_of, next_limit, size_of_batch
 
 counts = st.integers(1, 100_000)
 limits = st.integers(1, MOST)
@@ -56,8 +56,7 @@ def test_one_slow_task_is_enough(limit: int, latency: float) -> None:
     assert next_limit(limit, 1, latency * 1.01, latency) == 1
 
 
-@given(st.integers(1, 1000), limits, counts)
-def test_an_executor_has_room_for_two_tasks_a_place(slots: int, limit: int, in_hand: int) -> None:
-    """Room is what is missing to two full tasks for each place, and never negative."""
-    room = room_for(slots, limit, in_hand)
-    assert room == max(0, DEPTH * slots * limit - in_hand)
+@given(st.integers(0, 1000), limits)
+def test_an_executor_can_use_two_full_tasks_for_each_place(slots: int, limit: int) -> None:
+    """One that runs, and one that waits in its place; none of an executor without places."""
+    assert capacity_of(slots, limit) == 2 * slots * limit

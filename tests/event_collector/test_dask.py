@@ -32,7 +32,7 @@ from tests.docs.test_error_messages import assert_documented
 from tests.event_collector import sample_dask as there
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector import sample_lifecycles as lifecycles
-from tests.event_collector.modes import ask, assert_alive, balanced_all_along, error_of, running, until
+from tests.event_collector.modes import ask, assert_alive, balanced_all_along, error_of, hurry, running, until
 from tests.event_collector.sample_types import Order, Receipt
 from tests.event_collector.test_worker_lifecycle import logged, pids
 
@@ -55,9 +55,9 @@ def anyio_backend() -> str:
 @contextlib.contextmanager
 def started(workers: int) -> Iterator[Any]:
     """A client of a small cluster of processes."""
-    hurry = {"distributed.comm.timeouts.connect": "2s"}  # to a scheduler that is stopped
+    impatience = {"distributed.comm.timeouts.connect": "2s"}  # to a scheduler that is stopped
     with (
-        dask.config.set(hurry),
+        dask.config.set(impatience),
         distributed.LocalCluster(
             n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs="CRITICAL"
         ) as cluster,
@@ -268,10 +268,9 @@ async def test_a_scheduler_that_knows_of_no_claims_has_nothing_run(ready: Any, t
         assert (await ask(queue, ["live", str(path)])).unwrap() == 1
 
 
-def test_an_address_without_a_scheduler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_without_a_scheduler_is_told() -> None:
     """Nobody there, or no address at all: an error that names it."""
-    monkeypatch.setattr(executor, "CONNECT_TIMEOUT", 0.3)
-    with pytest.raises(ExecutorLost, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+    with hurry(0.3), pytest.raises(ExecutorLost, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         executor.connected("tcp://127.0.0.1:9").__enter__()
     with pytest.raises(ConfigError, match="'nowhere://x' is no address of a Dask scheduler"):
         executor.connected("nowhere://x").__enter__()

@@ -24,12 +24,11 @@ from event_collector import (
 from event_collector.remote.batch_host import BatchReply, close_hosts, encode_reply
 from event_collector.remote.codec import PayloadDecoder
 from event_collector.remote.setup import seal
-from event_collector.tiers.executors import executor_feed as feed
 from event_collector.tiers.executors.batching import DEPTH, MOST
 from tests.docs.test_error_messages import assert_documented
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector import sample_lifecycles as lifecycles
-from tests.event_collector.modes import assert_alive, error_of, running, until
+from tests.event_collector.modes import assert_alive, error_of, hurry, running, until
 from tests.event_collector.test_worker_lifecycle import logged
 
 
@@ -117,13 +116,14 @@ async def test_consumers_follow_what_the_executor_can_use() -> None:
     """The queue hands out as many events as the executor has room for, so that its batches fill; no more wait there."""
     with Places(2, price=0.03) as places:
         async with running(Collector("c", handlers.act, mode=places)) as queue:
-            events = await queue.get_publisher().send_many(Payload(["echo", 1]) for _ in range(8000))
-            most = 0
-            for event in events:
-                await event.wait()
-                most = max(most, queue.consumer_count())
+            for _ in range(2):  # nothing is known of the executor when the first ones are sent
+                events = await queue.get_publisher().send_many(Payload(["echo", 1]) for _ in range(8000))
+                most = 0
+                for event in events:
+                    await event.wait()
+                    most = max(most, queue.consumer_count())
     assert max(places.sizes) > MOST // 4
-    assert most <= 2 * DEPTH * MOST + 1000
+    assert most <= 2 * DEPTH * MOST + 500
 
 
 async def test_slow_events_travel_one_by_one(places: Places) -> None:
@@ -183,17 +183,16 @@ async def test_a_coroutine_over_its_time_is_cancelled(places: Places) -> None:
         await until(lambda: not batch_threads() - before, "the cancelled handler has ended")
 
 
-async def test_a_process_that_does_not_answer_is_given_up(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_does_not_answer_is_given_up(places: Places) -> None:
     """A task that is long overdue as a whole is its events' HandlerTimeout: its process is stuck."""
-    monkeypatch.setattr(feed, "GRACE", 0.05)
     stuck: Future[Any] = Future()
     places.answer = lambda job: stuck if job == 1 else None
     async with running(Collector("c", handlers.act, mode=places, timeout=0.5)) as queue:
-        error = await error_of(queue, ["echo", 1])
+        with hurry(0.05):
+            error = await error_of(queue, ["echo", 1])
         assert isinstance(error, HandlerTimeout)
         assert stuck.cancelled()
-        monkeypatch.undo()  # a busy machine may take longer over the next one
-        await assert_alive(queue)
+        await assert_alive(queue)  # in no hurry: a busy machine may take longer over this one
 
 
 def queue_of(collector: Collector) -> Any:

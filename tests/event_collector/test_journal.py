@@ -575,11 +575,11 @@ class Disk:
 
 
 async def test_a_send_that_cannot_be_written_raises_and_the_queue_goes_on(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch, hurried: Callable[[float], None]
 ) -> None:
     """The event is not accepted; with room on the disk again, events are; what was finished meanwhile is struck out."""
     disk, trace = Disk(monkeypatch), Trace(opened=False)
-    monkeypatch.setattr("event_collector.journal.writer.RETRY", 0.01)
+    hurried(0.01)
     async with make_queue(path, trace, max_queue_size=2) as queue:
         publisher = queue.get_publisher()
         early = await publisher.send(Payload("early"))

@@ -8,10 +8,9 @@ import psutil
 import pytest
 
 from event_collector import Collector, CollectorQueue, Payload
-from event_collector.sizing import monitor
 from event_collector_workers.autoscaler import Autoscaler, MachineReading, Plan, Readings, ScalingLimits, Tuning
 from event_collector_workers.machine import Machine
-from tests.event_collector.modes import BOUND, CountingSelector, Log, until
+from tests.event_collector.modes import BOUND, CountingSelector, Log, hurry, until
 from tests.event_collector.sample_handlers import act_async
 from tests.event_collector.sample_scaling import BALLAST, compute, slow_start, takes_memory
 
@@ -127,9 +126,8 @@ class Fails:
         return fail
 
 
-def test_a_law_and_a_log_that_fail_do_not_end_the_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_law_and_a_log_that_fail_do_not_end_the_looks() -> None:
     """Whatever of the application's own raises when the queue is looked at, it is looked at again, and events go on."""
-    monkeypatch.setattr(monitor, "FAILED_INTERVAL", 0.01)
     failing, reported = Fails(), []
 
     async def scenario() -> None:
@@ -139,5 +137,6 @@ def test_a_law_and_a_log_that_fail_do_not_end_the_looks(monkeypatch: pytest.Monk
             await until(lambda: failing.asked >= 3, "the third look")
             await (await queue.get_publisher().send(Payload(["echo", 1]))).wait()
 
-    asyncio.run(scenario())
+    with hurry(0.01):
+        asyncio.run(scenario())
     assert {type(report["exception"]) for report in reported} == {BrokenPipeError}

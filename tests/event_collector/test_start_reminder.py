@@ -1,14 +1,13 @@
 """Who waits for a queue that nobody has started is told, once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from event_collector import Collector, CollectorQueue, Payload, QueueType
-from event_collector.events import start_reminder
-from tests.event_collector.modes import Log, until
+from tests.event_collector.modes import Log, hurry, until
 
 SAID = "events wait for a queue that has not been started"
 
@@ -22,8 +21,9 @@ async def double(value: int) -> int:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start_reminder, "PATIENCE", 0.001)
+def impatient() -> Iterator[None]:
+    with hurry(0.001):
+        yield
 
 
 def make(log: Log, **options: Any) -> CollectorQueue:

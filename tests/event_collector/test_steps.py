@@ -4,12 +4,12 @@ import asyncio
 import gc
 import inspect
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from event_collector import Collector, CollectorQueue, Context, Delivery, Error, Payload
-from event_collector.sizing import loop_share
 from event_collector.sizing.handler_time import TimeAccounts
 from event_collector.sizing.step_samples import StepSampler
 from tests.event_collector import sample_adaptive
@@ -215,10 +215,10 @@ async def test_the_programs_own_work_is_not_the_handlers() -> None:
     ("handler", "value", "remedy"), [("work", (0.01, 0.0), "mode='process'"), ("block", 0.01, "mode='thread'")]
 )
 async def test_a_handler_that_takes_most_of_the_loop_is_reported_once(
-    handler: str, value: Any, remedy: str, monkeypatch: pytest.MonkeyPatch
+    handler: str, value: Any, remedy: str, hurried: Callable[[float], None]
 ) -> None:
     """With how much of the loop it takes, over time, and what to write instead; the other one is not accused."""
-    monkeypatch.setattr(loop_share, "SPAN", 0.5)
+    hurried(0.5)
     log = Log()
     collectors = [Collector("hog", getattr(sample_adaptive, handler)), Collector("calm", sample_adaptive.echo)]
     queue = CollectorQueue(collectors, log=log)
@@ -242,9 +242,9 @@ async def test_a_handler_that_takes_most_of_the_loop_is_reported_once(
     assert remedy in line["remedy"]
 
 
-async def test_a_handler_alone_that_takes_most_of_the_loop_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_handler_alone_that_takes_most_of_the_loop_is_reported(hurried: Callable[[float], None]) -> None:
     """The shortest way to a handler, of a queue with one collector, is no hiding place; a chosen mode is respected."""
-    monkeypatch.setattr(loop_share, "SPAN", 0.5)
+    hurried(0.5)
     reported: dict[str, int] = {}
     for mode in ("auto", "coroutine"):
         log = Log()

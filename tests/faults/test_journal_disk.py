@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,13 +84,13 @@ class FailingConnection(sqlite3.Connection):
 
 @pytest.mark.parametrize("moment", ["BEGIN", "INSERT INTO event", "DELETE FROM event", "UPDATE event", "COMMIT"])
 async def test_a_write_that_fails_is_all_or_nothing(
-    tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch, hurried: Callable[[float], None]
 ) -> None:
     """EIO at any step of a transaction: none of it is there; its sends are refused, the rest is written later."""
     monkeypatch.setattr(
         "event_collector.journal.file.sqlite3.connect", partial(sqlite3.connect, factory=FailingConnection)
     )
-    monkeypatch.setattr("event_collector.journal.writer.RETRY", 0.01)
+    hurried(0.01)
     path, runs = tmp_path / "events.journal", 0
 
     async def fail_once(payload: Payload[str], ctx: Context) -> str:

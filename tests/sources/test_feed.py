@@ -302,8 +302,11 @@ async def test_a_slow_program_leaves_messages_to_others() -> None:
         await asyncio.sleep(0.1)
         assert feed.counts().held == 2 + 2
         gate.open.set()
-        await until(lambda: feed.counts().acknowledged == 5000)
-    assert max(source.asked) > 20  # a fast one gets more
+        most = 0
+        while (counts := feed.counts()).acknowledged < 5000:
+            most = max(most, counts.held)
+            await asyncio.sleep(0)
+    assert most > 20  # a fast one gets more
 
 
 async def test_large_messages_are_bounded_by_their_bytes() -> None:

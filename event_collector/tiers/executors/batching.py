@@ -36,6 +36,6 @@ def next_limit(limit: int, events: int, seconds: float, latency: float) -> int:
     return max(1, min(reach, affordable, MOST))
 
 
-def room_for(slots: int, limit: int, in_hand: int) -> int:
-    """Return how many more events an executor with `slots` slots and `in_hand` events can use."""
-    return max(0, slots * DEPTH * limit - in_hand)
+def capacity_of(slots: int, limit: int) -> int:
+    """Return how many events an executor with `slots` slots can use at once."""
+    return slots * DEPTH * limit

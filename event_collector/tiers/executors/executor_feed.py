@@ -22,8 +22,9 @@ from event_collector.handlers.running_event import running_id
 from event_collector.remote.batch_host import BatchReply, decode_reply
 from event_collector.remote.codec import ReplyDecoder, encode_payload
 from event_collector.remote.setup import seal
-from event_collector.tiers.executors.batching import BATCH_BYTES, DEPTH, next_limit, room_for, size_of_batch
+from event_collector.tiers.executors.batching import BATCH_BYTES, DEPTH, capacity_of, next_limit, size_of_batch
 from event_collector.tiers.executors.executor_adapter import ExecutorAdapter
+from event_collector.values.clock import clock
 from event_collector.values.errors import EncodeError, HandlerTimeout
 from event_collector.values.payload import Payload
 from event_collector_workers.pool_errors import WorkerCrashed
@@ -140,13 +141,9 @@ class ExecutorFeed:
         return self._queues[-1]
 
     @property
-    def room(self) -> int:
-        """Number of events that the executor can use now; 0 if its size is unknown."""
-        slots = self.adapter.slots
-        if slots is None:
-            return 0
-        in_hand = sum(queue.collector.usage.running for queue in self._queues)
-        return room_for(slots, max(queue.limit for queue in self._queues), in_hand)
+    def capacity(self) -> int:
+        """Number of events that the executor can use at once; 0 if its size is unknown."""
+        return capacity_of(self.adapter.slots or 0, max(queue.limit for queue in self._queues))
 
     async def open(self) -> None:
         """Prepare the executor."""
@@ -275,7 +272,7 @@ class ExecutorFeed:
         for _, batch in zip(range(self.adapter.slots or len(self._in_flight)), self._in_flight, strict=False):
             timeout = batch.queue.collector.timeout
             if timeout is not None and batch.timer is None:
-                bound = timeout * len(batch.entries) + GRACE
+                bound = timeout * len(batch.entries) + clock.source.patience(GRACE)
                 batch.timer = self._loop.call_later(bound, self._give_up, batch)
 
     def _give_up(self, batch: _Batch) -> None:

@@ -62,9 +62,9 @@ class ExecutorTier:
         return queue is not None and queue.feed.adapter.slots is not None
 
     @property
-    def room(self) -> int:
-        """Number of events that the executors can use now."""
-        return sum(feed.room for feed in self._feeds.values())
+    def capacity(self) -> int:
+        """Number of events that the executors can use at once."""
+        return sum(feed.capacity for feed in self._feeds.values())
 
     def __repr__(self) -> str:
         return f"<ExecutorTier {list(self._feeds.values())}>"

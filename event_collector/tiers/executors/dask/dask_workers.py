@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Final
 
+from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError, ExecutorLost
 from event_collector.values.extras import install_line
 
@@ -50,7 +51,7 @@ def connected(address: str) -> Iterator["Client"]:
     """
     client_class = _client_class()
     try:
-        client = client_class(address, timeout=CONNECT_TIMEOUT, set_as_default=False)
+        client = client_class(address, timeout=clock.source.patience(CONNECT_TIMEOUT), set_as_default=False)
     except OSError as exc:
         raise ExecutorLost(f"no Dask scheduler answers at {address}: {exc}") from exc
     except (ValueError, TypeError) as exc:
@@ -58,7 +59,7 @@ def connected(address: str) -> Iterator["Client"]:
     try:
         yield client
     finally:
-        client.close(timeout=CONNECT_TIMEOUT)
+        client.close(timeout=clock.source.patience(CONNECT_TIMEOUT))
 
 
 def _client_class() -> Any:
