@@ -11,7 +11,6 @@ are on the way of every event: lines that repeat a method of an owner name it.
 import asyncio
 from collections.abc import Callable
 from contextvars import Context as ContextVars
-from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -19,7 +18,7 @@ from event_collector.handlers.collector import Collector
 from event_collector.handlers.mismatch import explain_mismatch
 from event_collector.handlers.running_event import RunningEvent
 from event_collector.handlers.stack_frames import hide_modules, strip_frames
-from event_collector.tiers.coroutines.handler_task import IS_EAGER, TASK_OPTIONS, HandlerTask
+from event_collector.tiers.coroutines.handler_task import IS_EAGER, NAME, HandlerTask
 from event_collector.values.guarded import reraise
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.refusals import QueueShutDown
@@ -95,8 +94,6 @@ class CoroutineTier:
         "_ended",
         "_events",
         "_is_recorded",
-        "_make_coroutine",
-        "_make_task",
         "_plan",
         "_route",
         "_tasks",
@@ -110,8 +107,6 @@ class CoroutineTier:
     ) -> None:
         self._events, self.loop = events, loop
         self._ended = events.ending.ended
-        self._make_coroutine = self._handle if IS_EAGER else self._handle_later
-        self._make_task: Callable[..., HandlerTask] = partial(HandlerTask, loop=loop, **TASK_OPTIONS)
         self._plan, self._is_recorded = plan, is_recorded
         self._direct: Collector | None = plan.direct
         self._route: Callable[..., Any] = plan.router.handle_event
@@ -126,23 +121,28 @@ class CoroutineTier:
     def begin(self, event: "CollectorEvent", variables: ContextVars) -> None:
         """Begin the event's handler in the given context variables; the event has a permit."""
         event.place = self  # CollectorEvent.move_to()
-        self.is_stepping = IS_EAGER
+        if not IS_EAGER:
+            self._begin_later(event, variables)
+            return
+        new_task: Any = HandlerTask
+        self.is_stepping = True
         try:
-            task = self._make_task(self._make_coroutine(event), context=variables)
+            task = new_task(self._handle(event), loop=self.loop, name=NAME, context=variables, eager_start=True)
         finally:
             self.is_stepping = False
-        if event.place is self:
-            self._keep(task, event)
+        if event.place is self:  # the handler waits for something
+            self._tasks.add(task)  # asyncio itself holds no task
+            task.see_through(event, self)
 
-    def _keep(self, task: HandlerTask, event: "CollectorEvent") -> None:
-        """Keep the task of a handler that waits for something: asyncio itself holds no task."""
+    def _begin_later(self, event: "CollectorEvent", variables: ContextVars) -> None:
+        """Begin the handler in the next turn of the loop, in the order of the events."""
+        task = HandlerTask(self._handle_later(event), loop=self.loop, name=NAME, context=variables)
         self._tasks.add(task)
-        if not IS_EAGER:  # its first step comes in the next turn, in the order of the events
-            task.add_done_callback(self._see_end)
-            self._unstarted += 1
-            if self._unstarted >= MOST_UNSTARTED:
-                self._events.turns.end_slice()
+        task.add_done_callback(self._see_end)
         task.see_through(event, self)
+        self._unstarted += 1
+        if self._unstarted >= MOST_UNSTARTED:
+            self._events.turns.end_slice()
 
     def _see_end(self, task: "asyncio.Task[None]") -> None:
         """End the event of a task that was cancelled before its first step."""

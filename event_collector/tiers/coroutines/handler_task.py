@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 IS_EAGER: Final = sys.version_info >= (3, 12)
 """Whether a task takes its first step when it is made. On Python 3.11 it does a turn of the loop later."""
 
-TASK_OPTIONS: Final[dict[str, Any]] = {"name": "event handler"} | ({"eager_start": True} if IS_EAGER else {})
+NAME: Final = "event handler"
 
 
 class TaskTier(Protocol):
