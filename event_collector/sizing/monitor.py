@@ -41,7 +41,7 @@ LAG_MEMORY: Final = 0.15
 """Seconds over which the lag of the loop is averaged. A longer average would mistake waiting for the loop for waiting
 for something else."""
 
-TURNS: Final = 8
+TURNS: Final = 6
 """Turns of the loop that are timed after a look, which often follows a handler that blocks. Two events, one after the
 other, take as many from their sender to their handler and back: the next one of this handler is among them."""
 
