@@ -78,7 +78,7 @@ class Dispatcher:
         retries: events that wait for another attempt.
         handlers: coroutine handlers; None while the queue does not run.
         supply: gives events to worker processes; None where no collector needs any.
-        is_idle: whether whoever watches the queue rests, to be woken by the next event.
+        is_idle: whether the monitor rests, to be woken by the next event.
     """
 
     # Without slots Python would look each attribute up in a dict of its own.
@@ -386,7 +386,7 @@ class Dispatcher:
         self.turns.schedule()
 
     def rest(self, idle: bool) -> None:
-        """Note whether whoever watches the queue rests."""
+        """Note whether the monitor rests."""
         self.is_idle = idle
         if idle:
             self.turns.rest()

@@ -65,7 +65,7 @@ class Turns:
         self.ends = 0.0
 
     def rest(self) -> None:
-        """Keep the next event out of the fast lane: whoever watches the queue rests, and has to be woken."""
+        """Keep the next event out of the fast lane: the monitor rests, and has to be woken."""
         self.ends = 0.0
 
     def _run(self) -> None:

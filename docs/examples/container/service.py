@@ -55,7 +55,7 @@ async def main() -> None:
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
         except (QueueShutDown, ConnectionError, asyncio.CancelledError):
-            pass  # the service ends, or whoever asked is gone
+            pass  # the service ends, or the client is gone
         finally:
             writer.close()
 
