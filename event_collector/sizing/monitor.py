@@ -79,7 +79,7 @@ class Monitor:
         self._workers_wanted = -1
         self._worker_needed = False
         self._remote = 0  # events in workers, at the last look
-        self._elsewhere = 0  # events that executors have, and have room for, while they have any
+        self._elsewhere = 0  # events that executors can use at once, while they have any
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()  # None once it is stopped
         self._looked = clock.now()
