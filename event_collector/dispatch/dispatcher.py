@@ -214,12 +214,12 @@ class Dispatcher:
             and permits.busy < permits.size
             and exception() is None
             and get_ident() == self._thread
-            and not (handlers := self.handlers).is_stepping  # type: ignore[union-attr]  # closed, the lane is slow
+            and (handlers := self.handlers).stepping is None  # type: ignore[union-attr]  # closed, the lane is slow
         ):
             permits.busy += 1  # Permits.take()
             self.totals.accepted += 1  # Totals.accept()
             event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, now, now)
-            handlers.begin(event, copy_context())  # type: ignore[union-attr]
+            handlers.begin(event, None)  # type: ignore[union-attr]
             return event
         if self.gate.refusal is not None or not isinstance(payload, Payload):
             self.check(payload)
@@ -295,7 +295,7 @@ class Dispatcher:
 
     def _may_begin(self, event: CollectorEvent) -> bool:
         """Return whether the event's first step may run within `send()`, with a permit that is taken then."""
-        if not self._in_order or self.backlogs.here.order or self.handlers is None or self.handlers.is_stepping:
+        if not self._in_order or self.backlogs.here.order or self.handlers is None or self.handlers.stepping:
             return False
         if exception() is not None:  # the handler must not see what the sender handles
             return False
@@ -329,7 +329,7 @@ class Dispatcher:
     def go_on(self) -> None:
         """Begin the events that wait, as far as permits and time allow."""
         handlers = self.handlers
-        if handlers is None or handlers.is_stepping:
+        if handlers is None or handlers.stepping:
             return
         while (event := self.next_event()) is not None:
             variables = event.variables

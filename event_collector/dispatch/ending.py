@@ -15,7 +15,7 @@ from event_collector.dispatch.totals import Totals
 from event_collector.events.backlog import Backlogs
 from event_collector.events.gate import Gate
 from event_collector.tiers.coroutines.coroutine_tier import CoroutineTier
-from event_collector.tiers.coroutines.handler_task import HandlerTask
+from event_collector.tiers.coroutines.running_handler import RunningHandler
 from event_collector.values.clock import clock
 from event_collector.values.errors import EventCancelled
 from event_collector.values.guarded import guarded, reraise
@@ -138,7 +138,7 @@ class Ending:
                 follow = self._retries.after(event, results)
             except BaseException as exc:  # an odd exception in a result, a record that cannot be written
                 guarded("the decision on another attempt", reraise, exc)
-        in_its_task, now = isinstance(event.place, (HandlerTask, CoroutineTier)), clock.now()
+        in_its_task, now = isinstance(event.place, (RunningHandler, CoroutineTier)), clock.now()
         if self._totals.has_waits_by_collector:
             guarded("the times by collector", self._totals.note_waits, follow.results, now - event.created)
         self._totals.note_attempt(event, now)

@@ -197,8 +197,8 @@ class Engine:
         if task is None:
             return False
         handlers = self._dispatcher.handlers
-        in_handler = is_handler_task(task, self._router) or (handlers is not None and handlers.has(task))
-        return in_handler or task is self._keeper or task in self.reports
+        in_tier = handlers is not None and handlers.event_of(task) is not None
+        return in_tier or is_handler_task(task, self._router) or task is self._keeper or task in self.reports
 
     def _take_errors(self) -> list[Exception]:
         errors, self._errors = self._errors, []

@@ -9,16 +9,18 @@ are on the way of every event: lines that repeat a method of an owner name it.
 """
 
 import asyncio
+import sys
 from collections.abc import Callable
 from contextvars import Context as ContextVars
-from types import FrameType
+from contextvars import copy_context
+from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.mismatch import explain_mismatch
-from event_collector.handlers.running_event import RunningEvent
+from event_collector.handlers.running_event import RunningEvent, register_finder
 from event_collector.handlers.stack_frames import hide_modules, strip_frames
-from event_collector.tiers.coroutines.handler_task import IS_EAGER, NAME, HandlerTask
+from event_collector.tiers.coroutines.running_handler import RunningHandler
 from event_collector.values.guarded import reraise
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.refusals import QueueShutDown
@@ -30,6 +32,13 @@ if TYPE_CHECKING:
     from event_collector.handlers.delivery import DeliveryPlan
 
 _BROADCAST = Delivery.BROADCAST
+
+IS_EAGER: Final = sys.version_info >= (3, 12)
+"""Whether a task takes its first step when it is made. On Python 3.11 it does a turn of the loop later."""
+
+NAME: Final = "event handler"
+"""The name of each handler's task."""
+
 MOST_UNSTARTED: Final = 64
 """Handlers that may wait for their first step, on Python 3.11: so many steps come together in one turn of the loop."""
 
@@ -86,7 +95,7 @@ class CoroutineTier:
         is_recorded: whether a record of the events outlives the program.
 
     Attributes:
-        is_stepping: whether a first step is under way. No other one may begin within it.
+        stepping: the event whose handler takes its first step at this moment. No other one may begin within it.
     """
 
     __slots__ = (
@@ -96,10 +105,10 @@ class CoroutineTier:
         "_is_recorded",
         "_plan",
         "_route",
-        "_tasks",
+        "_running",
         "_unstarted",
-        "is_stepping",
         "loop",
+        "stepping",
     )
 
     def __init__(
@@ -110,45 +119,51 @@ class CoroutineTier:
         self._plan, self._is_recorded = plan, is_recorded
         self._direct: Collector | None = plan.direct
         self._route: Callable[..., Any] = plan.router.handle_event
-        self._tasks: set[HandlerTask] = set()
-        self.is_stepping = False
+        self._running: dict[asyncio.Task[None], RunningHandler] = {}  # asyncio itself holds no task
+        self.stepping: CollectorEvent | None = None
         self._unstarted = 0  # tasks that have not taken their first step; on Python 3.11 only
 
     def follow(self, plan: "DeliveryPlan") -> None:
         """Deliver by another plan from now on."""
         self._plan = plan
 
-    def begin(self, event: "CollectorEvent", variables: ContextVars) -> None:
-        """Begin the event's handler in the given context variables; the event has a permit."""
+    def begin(self, event: "CollectorEvent", variables: ContextVars | None) -> None:
+        """Begin the handler of an event that has a permit.
+
+        It runs in the given context variables, or in a copy of the caller's: asyncio makes one at less cost. Tasks are
+        made directly: a task factory of the application must not decide when they start.
+        """
         event.place = self  # CollectorEvent.move_to()
         if not IS_EAGER:
-            self._begin_later(event, variables)
+            self._begin_later(event, copy_context() if variables is None else variables)
             return
-        new_task: Any = HandlerTask
-        self.is_stepping = True
+        new_task: Any = asyncio.Task
+        self.stepping = event
         try:
-            task = new_task(self._handle(event), loop=self.loop, name=NAME, context=variables, eager_start=True)
+            if variables is None:
+                task = new_task(self._handle(event), loop=self.loop, name=NAME, eager_start=True)
+            else:
+                task = new_task(self._handle(event), loop=self.loop, name=NAME, context=variables, eager_start=True)
         finally:
-            self.is_stepping = False
+            self.stepping = None
         if event.place is self:  # the handler waits for something
-            self._tasks.add(task)  # asyncio itself holds no task
-            task.see_through(event, self)
+            self._running[task] = RunningHandler(task, event)
 
     def _begin_later(self, event: "CollectorEvent", variables: ContextVars) -> None:
         """Begin the handler in the next turn of the loop, in the order of the events."""
-        task = HandlerTask(self._handle_later(event), loop=self.loop, name=NAME, context=variables)
-        self._tasks.add(task)
+        task = asyncio.Task(self._handle_later(event), loop=self.loop, name=NAME, context=variables)
+        self._running[task] = RunningHandler(task, event)
         task.add_done_callback(self._see_end)
-        task.see_through(event, self)
         self._unstarted += 1
         if self._unstarted >= MOST_UNSTARTED:
             self._events.turns.end_slice()
 
     def _see_end(self, task: "asyncio.Task[None]") -> None:
         """End the event of a task that was cancelled before its first step."""
-        if isinstance(task, HandlerTask) and task.event.place is task:
+        running = self._running.get(task)
+        if running is not None:
             self._unstarted -= 1
-            self._end(task.event, ResultList((Error(task.error or asyncio.CancelledError()),)))
+            self._end(running.event, ResultList((Error(running.error or asyncio.CancelledError()),)))
 
     def cancel_event(self, event: "CollectorEvent") -> bool:
         """Cancel an event in its first step: its handler hears of it where it waits, unless it answers before."""
@@ -180,7 +195,7 @@ class CoroutineTier:
             if issubclass(type(exc), GeneratorExit):  # the loop has ended without this task
                 self._end(event, results)
                 raise
-        is_first_step = self.is_stepping
+        is_first_step = self.stepping is event
         if is_first_step:
             self._ended(event, results)
         else:
@@ -202,13 +217,13 @@ class CoroutineTier:
 
     def _end(self, event: "CollectorEvent", results: ResultList) -> None:
         """End an event, within its first step or when the loop has resumed its task."""
-        if self.is_stepping:
+        if self.stepping is event:
             self._ended(event, results)
             return
-        task = event.place
-        if task is not None:  # else it was abandoned: the event has ended without its handler
+        running = event.place
+        if isinstance(running, RunningHandler):  # else it was abandoned: the event has ended without its handler
             self._ended(event, results)
-            self._tasks.discard(task)
+            self._running.pop(running.task, None)
             self._events.go_on()
 
     def _deliver(self, event: "CollectorEvent") -> Any:
@@ -241,32 +256,33 @@ class CoroutineTier:
 
     def _reason(self, event: "CollectorEvent") -> Exception | None:
         """Return the error that ends an event whose task was cancelled by others than its handler."""
-        task = event.place
-        if not isinstance(task, HandlerTask):
+        running = event.place
+        if not isinstance(running, RunningHandler):
             return None
-        if task.error is None and self._is_recorded and task.cancelling():
+        if running.error is None and self._is_recorded and running.task.cancelling():
             # Not by this queue: the event loop ends below it. What is on record is for the next start then.
             return QueueShutDown(_GIVEN_UP)
-        return task.error
+        return running.error
 
     # The end
 
     def cancel_all(self, make_error: Callable[[], Exception]) -> None:
         """Cancel all handlers; their events end with an error unless they answer first."""
-        for task in list(self._tasks):
-            task.cancel_with(make_error())
+        for running in list(self._running.values()):
+            running.cancel_with(make_error())
 
     def abandon_all(self) -> "list[CollectorEvent]":
         """Forget the handlers that do not end, and return their events; what they answer is dropped."""
-        events = [task.event for task in self._tasks]
-        self._tasks.clear()
+        events = [running.event for running in self._running.values()]
+        self._running.clear()
         return events
 
-    def has(self, task: "asyncio.Task[Any] | None") -> bool:
-        """Return whether a handler of this tier runs in the task."""
-        if not isinstance(task, HandlerTask) or task.done():
-            return False
-        return task in self._tasks or self.is_stepping
+    def event_of(self, task: "asyncio.Task[Any] | None") -> "CollectorEvent | None":
+        """Return the event whose handler runs in the task; None if it is no task of this tier."""
+        if task is None or _tier_of(task) is not self:
+            return None
+        running = self._running.get(task)
+        return self.stepping if running is None else running.event
 
     def running_event(self, event: "CollectorEvent") -> RunningEvent:
         """Return what log lines tell of an event that is in a handler here."""
@@ -284,7 +300,7 @@ class CoroutineTier:
         return None
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self._running)
 
     def __repr__(self) -> str:
         return f"<CoroutineTier {len(self)} handlers wait>"
@@ -303,4 +319,27 @@ def _as_results(answer: Any) -> ResultList:
     raise TypeError(f"a router's handle_event() returns a ResultList, not {type(answer).__name__}")
 
 
+def _tier_of(task: "asyncio.Task[Any]") -> CoroutineTier | None:
+    """Return the tier that made a task, which the task's first frame knows."""
+    coroutine = task.get_coro()
+    if not isinstance(coroutine, CoroutineType) or coroutine.cr_code not in _FIRST_FRAMES or coroutine.cr_frame is None:
+        return None
+    tier: CoroutineTier = coroutine.cr_frame.f_locals["self"]
+    return tier
+
+
+_FIRST_FRAMES: Final = (CoroutineTier._handle.__code__, CoroutineTier._handle_later.__code__)
+
+
+def _find_running_event() -> RunningEvent | None:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop runs in this thread
+        return None
+    tier = None if task is None else _tier_of(task)
+    event = None if tier is None else tier.event_of(task)
+    return None if tier is None or event is None else tier.running_event(event)
+
+
+register_finder(_find_running_event)
 hide_modules(__name__)
