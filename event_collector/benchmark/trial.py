@@ -119,11 +119,11 @@ class Trial:
         try:
             subject = self._open_subject(contender)
         except SubjectFailed as exc:
-            measured.refusal = str(exc)
+            measured.refuse(str(exc))
             return
         finally:
             self._starting += self.used - begun
-        measured.profile, measured.transfer = subject.readiness.profile, subject.readiness.transfer
+        measured.note_readiness(subject.readiness)
         self._field.append((measured, subject))
         try:
             self._search(measured, subject, max(0.0, self._left(SEARCH) + self._starting) / waiting)
@@ -136,10 +136,8 @@ class Trial:
         pause = max(0.02, min(0.15, seconds / 6))
         alone = self._ask(subject, RoundOrder(1, self._number(first.rate, 1, pause), pause))
         alone = self._ask(subject, RoundOrder(1, self._number(alone.rate, 1, pause), pause))
-        measured.alone = alone.p50
-        measured.tries[1] = alone.rate
         busy = min(1.0, (alone.own_cpu + alone.worker_cpu) / alone.seconds)
-        measured.busy_alone = 1.0 if alone.failed else busy
+        measured.note_alone(alone, busy)
         if measured.profile is not None and measured.profile.wall:  # blocking steps run one at a time
             busy = max(busy, min(1.0, measured.profile.block / measured.profile.wall))
         contender, idle = measured.contender, 0
@@ -148,8 +146,8 @@ class Trial:
             rate = max(measured.tries.values())
             # At least twice the events in flight: the first and the last events of a round are not typical.
             events = max(2 * number, self._number(rate, number, pause))
-            measured.tries[number] = self._ask(subject, RoundOrder(number, events, MAX_ROUND)).rate
-            idle = idle + 1 if measured.tries[number] < GAIN * rate else 0
+            tried = measured.note_try(self._ask(subject, RoundOrder(number, events, MAX_ROUND)))
+            idle = idle + 1 if tried < GAIN * rate else 0
             if idle == 2:  # a single one may be noise
                 break
 
@@ -167,7 +165,7 @@ class Trial:
         return result
 
     def _drop(self, measured: Measured, reason: str) -> None:
-        measured.refusal = reason
+        measured.refuse(reason)
         for entry in [entry for entry in self._field if entry[0] is measured]:
             self._field.remove(entry)
             entry[1].close()
@@ -192,7 +190,7 @@ class Trial:
             for measured, subject in [*self._field[turn:], *self._field[:turn]]:
                 self._show(self.found, f"round {number + 1}")
                 try:
-                    measured.rounds.append(self._ask(subject, self._order(measured, pause)))
+                    measured.add_round(self._ask(subject, self._order(measured, pause)))
                 except SubjectFailed as exc:
                     self._drop(measured, str(exc))
             number += 1

@@ -100,6 +100,29 @@ class Measured(msgspec.Struct):
         """Name of the contender in tables."""
         return self.contender.label
 
+    def refuse(self, reason: str) -> None:
+        """Note why there are no rounds, or no more."""
+        self.refusal = reason
+
+    def note_readiness(self, readiness: Readiness) -> None:
+        """Take what was measured before the first round."""
+        self.profile, self.transfer = readiness.profile, readiness.transfer
+
+    def note_alone(self, result: RoundResult, busy: float) -> None:
+        """Take a round with one event at a time; `busy`: share of the time in which it kept a CPU busy."""
+        self.alone = result.p50
+        self.busy_alone = 1.0 if result.failed else busy
+        self.note_try(result)
+
+    def note_try(self, result: RoundResult) -> float:
+        """Note and return the rate of a round that does not count."""
+        self.tries[result.in_flight] = result.rate
+        return result.rate
+
+    def add_round(self, result: RoundResult) -> None:
+        """Add a round that counts."""
+        self.rounds.append(result)
+
     @property
     def usable(self) -> bool:
         """Whether it can be judged: it was not refused, and some events succeeded."""

@@ -72,7 +72,7 @@ class LineRun:
             await self._write_out()
         finally:
             await end_tasks(intake, *self._sends)
-            self._tally.unwritten = self._window.numbers()
+            self._tally.note_unwritten(self._window.numbers())
 
     def stop(self) -> None:
         """Read nothing more."""
@@ -114,7 +114,7 @@ class LineRun:
                 await self._send(pending, payload)
             else:
                 self._send_beside(pending, payload, line.number)
-        self._tally.read = line.number
+        self._tally.note_read(line.number)
 
     async def _send(self, pending: PendingLine, payload: Payload[Any]) -> None:
         try:
@@ -152,7 +152,7 @@ class LineRun:
                 self._window.leave(lines)
                 if self._acknowledgements is not None:
                     self._acknowledgements.acknowledge(lines)
-                self._tally.bytes_done += sum(line.size for line in lines)
+                self._tally.note_written(sum(line.size for line in lines))
 
     def _encode_ready(self) -> tuple[list[PendingLine], bytes]:
         """Take lines that are ready, up to about `CHUNK` bytes of output, or up to a failed one with `fail_fast`."""
@@ -171,7 +171,7 @@ class LineRun:
             self._tally.count(failed=failed)
             return data, failed
         if line.number is not None and not line.is_replayed:  # a replayed line has no number in this run
-            self._tally.given_up.append(line.number)
+            self._tally.note_given_up(line.number)
         return data, False
 
     # Report

@@ -35,15 +35,19 @@ class PendingLine:
     def refuse(self, error: Exception) -> None:
         """Note that the line cannot become an event."""
         self.error = error
-        self._window.mark_ready(self)
+        self._be_ready()
 
     def attach(self, event: CollectorEvent) -> None:
         """Note the event of the line. The line is ready when the event is done."""
         self.event = event
         if event.is_done():
-            self._window.mark_ready(self)
+            self._be_ready()
         else:
-            event.on_done(lambda _event: self._window.mark_ready(self))
+            event.on_done(self._be_ready)
+
+    def _be_ready(self, _event: CollectorEvent | None = None) -> None:
+        self.is_ready = True
+        self._window.let_leave(self)
 
     def was_given_up(self) -> bool:
         """Return whether the queue ended before the line was processed."""
@@ -93,9 +97,8 @@ class LineWindow:
             self._leaving.remove(line)
         self.leave([line])
 
-    def mark_ready(self, line: PendingLine) -> None:
-        """Let the line leave as soon as it is its turn."""
-        line.is_ready = True
+    def let_leave(self, line: PendingLine) -> None:
+        """Let a line that is ready leave as soon as it is its turn."""
         if not self._ordered:
             self._leaving.append(line)
         if self._leaving[0] is line:

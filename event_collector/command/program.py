@@ -37,6 +37,10 @@ class CommandParser(argparse.ArgumentParser):
 
     last_operand: str | None = None  # the name of an optional operand
 
+    def take_last_operand(self, name: str) -> None:
+        """Take an operand that is optional also after options."""
+        self.last_operand = name
+
     def error(self, message: str) -> NoReturn:
         """Print the error and exit with status 2."""
         self.exit(2, f"{self.prog}: {message} (try {self.prog} --help)\n")

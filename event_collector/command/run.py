@@ -7,7 +7,6 @@ import sys
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from event_collector.command import logs
@@ -61,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     source = _open_source(options) or InputFile.open(options.input or "-", stdin)
     found = find(options.target)
     with _cluster(options) as cluster, asyncio.Runner(loop_factory=factory) as runner:
-        options.dask = cluster
+        options = argparse.Namespace(**{**vars(options), "dask": cluster})
         return runner.run(_process(options, source, OutputFile(stdout), found))
 
 
@@ -96,7 +95,7 @@ async def _process(options: argparse.Namespace, source: "InputFile | Source", fi
     if len(window) and not options.quiet:
         events = plural(len(window), "event")
         _say(f"{events} of an earlier run first; the last line that it took was {window.last_number():,}")
-    interruption.before_exit = lambda: _leave_at_once(run)
+    interruption.call_before_exit(lambda: _leave_at_once(run))
     try:
         await _drive(run, interruption, options.drain_timeout)
     finally:
@@ -173,7 +172,7 @@ async def _drive(run: QueueRun, interruption: Interruption, drain_timeout: float
     finally:
         await end_tasks(work, signal, ticker)
         tally.note_workers(run.queue)
-        tally.ended = monotonic()
+        tally.end()
 
 
 async def _show_progress(run: QueueRun) -> None:

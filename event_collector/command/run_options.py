@@ -54,7 +54,7 @@ def add_options(subparsers: "argparse._SubParsersAction[Any]", run: Callable[[ar
     parser = add_command(subparsers, "run", run, summary, DESCRIPTION, EPILOG)
     parser.add_argument("target", metavar="MODULE:OBJECT", help="what processes the events")
     parser.add_argument("input", metavar="FILE", nargs="?", help="the input; '-', the default, is standard input")
-    parser.last_operand = "input"
+    parser.take_last_operand("input")
     _add_handlers(parser.add_argument_group("how a handler runs"))
     _add_queue(
         parser.add_argument_group("how much runs at once (not for a CollectorQueue, which has its own settings)")

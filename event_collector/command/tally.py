@@ -20,7 +20,7 @@ NAMED_RANGES = 8  # ranges of line numbers that are named; the lines of further 
 
 @dataclass
 class Tally:
-    """Counts of one run, and how it ended. The intake writes `read`, the output the other counts."""
+    """Counts of one run, and how it ended."""
 
     read: int = 0  # number of the last line that was taken in
     succeeded: int = 0
@@ -39,6 +39,30 @@ class Tally:
         """Count an event that finished."""
         self.failed += failed
         self.succeeded += not failed
+
+    def note_read(self, number: int) -> None:
+        """Note the number of the line that was taken in last."""
+        self.read = number
+
+    def note_written(self, size: int) -> None:
+        """Count bytes of input whose output is written."""
+        self.bytes_done += size
+
+    def note_given_up(self, number: int) -> None:
+        """Note a line that the queue gave up."""
+        self.given_up.append(number)
+
+    def note_unwritten(self, numbers: list[int]) -> None:
+        """Note the lines that were read and have no output at the end."""
+        self.unwritten = numbers
+
+    def note_handled(self, event: CollectorEvent) -> None:
+        """Add the time of an event in its handlers."""
+        self.in_handlers += event.service_time() / NANOSECONDS
+
+    def end(self) -> None:
+        """Note that the run ends now."""
+        self.ended = monotonic()
 
     def complain(self, text: str) -> None:
         """Note a failure, unless there was one before."""
@@ -122,7 +146,7 @@ class RunOutput:
         results = None if event is None else event.get_result()
         if event is None or results is None:
             return self._encoder.error(name, error or RuntimeError("no result")), True
-        self.tally.in_handlers += event.service_time() / NANOSECONDS
+        self.tally.note_handled(event)
         return self._encoder.results(name, results, replayed=replayed)
 
     async def write(self, data: bytes) -> None:

@@ -81,14 +81,15 @@ class Ending:
             return
         now, totals = clock.now(), self._totals
         self._permits.busy -= 1  # Permits.give_back()
-        event.finished = now  # Totals.note_attempt(), from here on
-        totals.service_total += (service := now - event.started)
+        # Totals.note_attempt(), from here on
+        event.finished = now  # CollectorEvent.end()
+        totals.service_total += (service := now - event.started)  # Totals.note_attempt()
         totals.service_times.append(service)
         totals.wait_times.append(now - event.created)
         totals.finished += 1  # Totals.finish(), from here on
-        event.place = None
-        if event._waiters is None and event._results is None:  # CollectorEvent.set_result()
-            event._results = results
+        event.place = None  # CollectorEvent.move_to()
+        if event._waiters is None and event._results is None:
+            event._results = results  # CollectorEvent.set_result()
         else:
             event.set_result(results)
         if totals.joiners:
@@ -109,15 +110,15 @@ class Ending:
         totals.service_total += sum(service_times)  # Totals.note_attempt(), from here on
         totals.service_times.extend(service_times)
         for event, result, seconds in ended:
-            event.started, event.finished = now - seconds, now
+            event.started, event.finished = now - seconds, now  # CollectorEvent.begin(), CollectorEvent.end()
             note_wait(now - event.created)
-            event.place = None
+            event.place = None  # CollectorEvent.move_to()
             results = new_list(ResultList)
             results.append(result)
             if result.is_error:
                 self._plan.count_errors(results)
-            if event._waiters is None and event._results is None:  # CollectorEvent.set_result()
-                event._results = results
+            if event._waiters is None and event._results is None:
+                event._results = results  # CollectorEvent.set_result()
             else:
                 event.set_result(results)
         if totals.joiners:

@@ -217,22 +217,21 @@ class Retries:
         """Note the attempts that have failed, and decide which collectors get another."""
         now, tried = self._now(), course.only if course.results is not None else None
         left = inf if course.deadline is None else course.deadline - now
-        course.results = results
-        for key in course.only:
-            course.due.pop(key, None)
+        course.take_results(results)
         for result in failed:
             key = str(result.key)
             if (tried is not None and key not in tried) or isinstance(result.err, QueueShutDown):
                 continue
             before = course.attempts.get(key, Attempt())
             crashes = before.crashes + isinstance(result.err, WorkerCrashed)
-            attempt = course.attempts[key] = Attempt(before.made + 1, error_text(result.err), crashes)
+            attempt = Attempt(before.made + 1, error_text(result.err), crashes)
+            course.note_attempt(key, attempt)
             delay, reason = self._decide(key, attempt, result.err, left)
             noted = _with_attempts(result, attempt.made, before.error)
             results[results.index(result)] = noted
             if reason is None:
                 in_haste = self._is_draining and self._recorder is None
-                course.due[key] = now + (min(delay, HASTE) if in_haste else delay)
+                course.schedule(key, now + (min(delay, HASTE) if in_haste else delay))
             else:
                 self._bury(event, key, attempt, reason, noted)
 
@@ -266,8 +265,7 @@ class Retries:
 
     def _begin_again(self, event: CollectorEvent) -> None:
         course = event.note_course()
-        now = self._now()
-        course.only = tuple(key for key, due in course.due.items() if due <= now or self._is_draining)
+        course.choose_due(inf if self._is_draining else self._now())
         try:
             self.prepare(event, course)
         except Exception as exc:  # the payload cannot be copied
@@ -278,9 +276,8 @@ class Retries:
     def prepare(self, event: CollectorEvent, course: Course) -> None:
         """Have an event that goes to one collector and no other carry the number of its attempt."""
         if len(course.only) == 1 and (course.results is None or len(course.results) == 1):
-            if course.original is None:
-                course.original = event.payload
-            event.replace_payload(later(course.original, course.attempts[course.only[0]]))
+            original = course.keep_original(event.payload)
+            event.replace_payload(later(original, course.attempts[course.only[0]]))
 
     async def attempt(self, payload: Payload[Any], course: Course) -> ResultList:
         """Process a payload in those collectors only that its course names, each with the number of its attempt."""

@@ -72,6 +72,11 @@ class Totals:
         """Count an event that made room."""
         self.dropped += 1
 
+    def forget_times(self) -> None:
+        """Empty the windows of times, at the start of a queue."""
+        self.service_times.clear()
+        self.wait_times.clear()
+
     def note_attempt(self, event: "CollectorEvent", now: float) -> None:
         """Note the times of an attempt that has just ended."""
         event.end(now)

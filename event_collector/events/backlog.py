@@ -101,6 +101,10 @@ class Backlog:
         self._on_cancel(event)
         return True
 
+    def remind(self, reminder: "StartReminder | None") -> None:
+        """Set who reminds those who wait; None once the queue has started."""
+        self.reminder = reminder
+
     def note_waiter(self) -> None:
         """Remind those who wait before the start."""
         if self.reminder is not None:
@@ -169,7 +173,8 @@ class Backlogs:
 
     def remind(self, reminder: "StartReminder | None") -> None:
         """Set who reminds those that wait; None once the queue has started."""
-        self.here.reminder = self.remote.reminder = reminder
+        for backlog in self.both:
+            backlog.remind(reminder)
 
     def tell_of_taken(self, on_taken: "Callable[[CollectorEvent], None]") -> None:
         """Have `on_taken` called with each event that is taken."""

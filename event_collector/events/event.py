@@ -204,9 +204,7 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
 
     def note_cancelled(self) -> bool:
         """Note that its handler is to be cancelled; return False if that was noted before."""
-        course = self.note_course()
-        was_cancelled, course.cancelled = course.cancelled, True
-        return not was_cancelled
+        return self.note_course().cancel()
 
     def service_time(self) -> int:
         """Return how long its handlers took, in nanoseconds; 0 until the event is done."""

@@ -20,6 +20,9 @@ class _Entry(Generic[T]):
     number: int
     item: T | None = field(compare=False)
 
+    def empty(self) -> None:
+        self.item = None
+
 
 class Schedule(Generic[T]):
     """Removes each item when it is due, and calls `on_due` with it in the thread of the event loop.
@@ -60,7 +63,7 @@ class Schedule(Generic[T]):
         entry = self._entries.pop(item, None)
         if entry is None:
             return False
-        entry.item = None  # the empty entry stays in the heap until it is due or the heap is rebuilt
+        entry.empty()  # the empty entry stays in the heap until it is due or the heap is rebuilt
         if len(self._heap) > 2 * len(self._entries) + _SPARSE:
             self._heap = list(self._entries.values())
             heapify(self._heap)

@@ -171,7 +171,7 @@ class JournalFile:
             event_id += 1
             progress = StoredProgress({letter.collector: Attempt()}).encode() if letter.collector else None
             event = StoredEvent(event_id, letter.event.schema, letter.event.body, time(), progress=progress)
-            changes.inserted[event_id] = event.sealed()
+            changes.insert(event.sealed())
             changes.drop(letter.event.id, letter.collector)
         self.apply(changes)
         return len(changes.inserted)

@@ -124,7 +124,7 @@ class JournalRecorder:
         is_written = True
         if self._writer is not None:
             if self._page is not None and self._page.highest_id:
-                self._changes.highest_id = self._page.highest_id
+                self._changes.note_highest_id(self._page.highest_id)
             await self._writer.close()
             is_written = self._writer.trouble is None
             self._writer = None
@@ -187,7 +187,7 @@ class JournalRecorder:
     def retrying(self, event: CollectorEvent, attempts: Mapping[str, Attempt], delay: float) -> None:
         """Store the attempts so far, and when the next one is due."""
         self._end(event)
-        self._changes.attempted[event.id] = StoredProgress(dict(attempts), clock.wall() + delay).encode()
+        self._changes.note_attempts(event.id, StoredProgress(dict(attempts), clock.wall() + delay).encode())
 
     def finished(self, event: CollectorEvent) -> None:
         """Delete a finished event, unless the program acknowledges it later."""

@@ -42,7 +42,7 @@ class Recovered:
         self._interrupted = page.interrupted
         self._changes = Changes()
         if page.highest_id < file.last_id() + PLAUSIBLE:
-            self._changes.highest_id = page.highest_id
+            self._changes.note_highest_id(page.highest_id)
         self.is_torn = file.is_torn
         self.unfinished: list[Unfinished] = []
         self.buried: list[tuple[int, str]] = []
@@ -59,7 +59,7 @@ class Recovered:
 
     def _add_event(self, event: StoredEvent) -> None:
         if event.id in self._interrupted:
-            self._changes.crashed.add(event.id)
+            self._changes.note_crash(event.id)
             event = event._replace(crashes=event.crashes + 1)
         try:
             payload = self._codec.decode(event)

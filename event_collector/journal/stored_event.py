@@ -101,6 +101,31 @@ class Changes:
         self.highest_id = 0
         """Highest id in use; later events get higher ones. 0 for none."""
 
+    def note_highest_id(self, event_id: int) -> None:
+        """Set the highest id in use."""
+        self.highest_id = event_id
+
+    def insert(self, event: StoredEvent) -> None:
+        """Add a new event."""
+        self.inserted[event.id] = event
+
+    def withdraw(self, event_id: int) -> None:
+        """Remove a new event if it is here."""
+        self.inserted.pop(event_id, None)
+
+    def note_attempts(self, event_id: int, progress: bytes) -> None:
+        """Store the encoded progress of an event that waits for another attempt."""
+        self.attempted[event_id] = progress
+
+    def note_crash(self, event_id: int) -> None:
+        """Note that an event was in a handler when a program died."""
+        self.crashed.add(event_id)
+
+    def take_inserted(self) -> dict[int, StoredEvent]:
+        """Remove and return the new events."""
+        inserted, self.inserted = self.inserted, {}
+        return inserted
+
     def finish(self, event_id: int) -> None:
         """Delete an event. Nothing is written for an event that has not been inserted yet."""
         self.attempted.pop(event_id, None)

@@ -42,6 +42,22 @@ class _WriteBatch:
         self.refused: dict[int, JournalError] = {}
         """Events that could not be written although others could. Written by the thread."""
 
+    def add(self, event: StoredEvent, written: "asyncio.Future[None]") -> None:
+        """Add a new event, and what its sender waits for."""
+        self.changes.insert(event)
+        self.senders[event.id] = written
+
+    def refuse(self, event: StoredEvent, problem: JournalError) -> None:
+        """Note that an event could not be written although others could."""
+        self.refused[event.id] = problem
+
+    def follow(self, failed: "_WriteBatch") -> None:
+        """Take over the changes of the batch before, which could not be written; its senders have the error."""
+        for event_id in failed.senders:
+            failed.changes.withdraw(event_id)
+        failed.changes.precede(self.changes)
+        self.changes = failed.changes
+
 
 class Writer:
     """Writes one journal, which `open_file` opens in the thread.
@@ -94,8 +110,7 @@ class Writer:
         The future is done when the event is on the disk; it fails with JournalError if the event cannot be written.
         """
         written = self._loop.create_future()
-        self._batch.changes.inserted[event.id] = event
-        self._batch.senders[event.id] = written
+        self._batch.add(event, written)
         self._schedule(now=True)
         return written
 
@@ -145,10 +160,7 @@ class Writer:
             self._missed += problem is not None
             _settle(sender, None if problem is None else JournalError(*problem.args), None)
         if error is not None:
-            for event_id in batch.senders:
-                batch.changes.inserted.pop(event_id, None)  # their senders have the error
-            batch.changes.precede(self._batch.changes)
-            self._batch.changes = batch.changes
+            self._batch.follow(batch)
         self._note_trouble(error or next(iter(batch.refused.values()), None))
         self._idle.set()  # last: a sender that withdraws its event does so before `_close()` goes on
         if self._batch.changes:
@@ -235,16 +247,17 @@ def _write(file: JournalFile, batch: _WriteBatch) -> None:
     except JournalError as exc:
         if len(batch.senders) < 2:
             raise
-        events, batch.changes.inserted = batch.changes.inserted, {}
+        events = batch.changes.take_inserted()
         try:
             file.apply(batch.changes)
         except JournalError:
-            batch.changes.inserted = events
+            for event in events.values():
+                batch.changes.insert(event)
             raise exc from None
-        for event_id, event in events.items():
+        for event in events.values():
             alone = Changes()
-            alone.inserted[event_id] = event
+            alone.insert(event)
             try:
                 file.apply(alone)
             except JournalError as problem:
-                batch.refused[event_id] = problem
+                batch.refuse(event, problem)

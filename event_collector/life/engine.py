@@ -264,6 +264,7 @@ class Engine:
         law = self._law
         if law is None:
             law = make_law(self._settings, process_tier=tiers.workers is not None, adaptive=tiers.adaptive is not None)
+        self._dispatcher.totals.forget_times()
         self._meter.start(clock.now(), self._dispatcher.figures.counts())
         self._monitor = Monitor(
             self._dispatcher,
@@ -271,7 +272,7 @@ class Engine:
             law,
             everyone,
             max(LEAST_INTERVAL, clock.source.least_pause, self._settings.monitor_interval),
-            self.changes,
+            self._note_change,
             self._log,
             tiers.workers,
             tiers.adaptive,
@@ -284,6 +285,9 @@ class Engine:
         if self._journal is not None and recovered is not None:
             self._journal.restore(recovered, self._letters)
         self.reports.start(loop)
+
+    def _note_change(self, change: Change) -> None:
+        self.changes.append(change)
 
     def _redirect(self) -> None:
         """Plan the delivery anew after moves of adaptive collectors."""

@@ -27,12 +27,10 @@ class Interruption:
 
     It uses `signal.signal()`, not the event loop, since the second signal must work while a handler blocks the loop.
 
-    Attributes:
-        before_exit: called at the second signal, just before the process ends.
     """
 
     def __init__(self, signals: Sequence[int] = SIGNALS) -> None:
-        self.before_exit: Callable[[], None] | None = None
+        self._before_exit: Callable[[], None] | None = None
         self._signals = signals
         self._before: dict[int, Any] = {}
         self._loop = asyncio.get_running_loop()
@@ -64,6 +62,10 @@ class Interruption:
         """The first signal; None before it."""
         return None if self._number is None else signal.Signals(self._number)
 
+    def call_before_exit(self, call: Callable[[], None]) -> None:
+        """Have `call()` called at the second signal, just before the process ends."""
+        self._before_exit = call
+
     async def wait(self) -> None:
         """Wait for the first signal."""
         await self._asked.wait()
@@ -71,8 +73,8 @@ class Interruption:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._number is not None:
             try:
-                if self.before_exit is not None:
-                    self.before_exit()
+                if self._before_exit is not None:
+                    self._before_exit()
             finally:
                 # Not sys.exit(), which would wait. Workers end with their parent.
                 os._exit(exit_status(number))

@@ -107,7 +107,7 @@ class PayloadDecoder:
     def __init__(self, payload_type: Any, key: str) -> None:
         self._type, self._key = payload_type, key
         self.envelope: _Envelope[Any] | None = None
-        """The last decoded envelope; the caller resets it to None when the event has ended."""
+        """The last decoded envelope; `Host` resets it to None when the event has ended."""
         self.carrier: Mapping[str, str] | None = None
         """The carrier of the last payload, until `take_carrier()`."""
         self._decode: Callable[[Buffer], _Envelope[Any]] = _decoder("payload", _Envelope, payload_type, key)
@@ -126,7 +126,7 @@ class PayloadDecoder:
             if address is None:
                 return Payload(value)
             payload, self.carrier = Payload(value, Delivery(address.delivery)), address.carrier
-            payload._headers = address.headers
+            payload._headers = address.headers  # Payload._update_headers()
             return payload
         except Exception as exc:  # the type may have a `__post_init__` that raises anything
             raise PayloadTypeError(

@@ -77,6 +77,10 @@ class Account:
         self.cpu += cpu
         self.delay += min(max(0.0, delay), self.fresh_wall - cpu)
 
+    def note_preempted(self, seconds: float) -> None:
+        """Note for how long the thread of the loop had no CPU in steps of the fresh events."""
+        self.preempted = seconds
+
     def stop(self) -> None:
         """Stop sampling."""
         if self._sampler is not None:
@@ -153,10 +157,11 @@ class TimeAccounts:
             if account.sampled is None:
                 continue
             overhead = min(OVERHEAD, rest / events) * account.fresh
-            account.preempted = preempted * account.sampled.held / held if held else 0.0
+            without_cpu = preempted * account.sampled.held / held if held else 0.0
             # An event waits for the loop before each of its steps except the first.
             turns = max(0.0, account.sampled.steps - account.fresh)
-            account.add(scale * account.sampled.cpu + overhead, turns * lag + account.preempted)
+            account.add(scale * account.sampled.cpu + overhead, turns * lag + without_cpu)
+            account.note_preempted(without_cpu)
 
     def _share_threads(self) -> float:
         """Attribute and return the CPU time of adaptive handlers in threads, which share the interpreter."""

@@ -5,8 +5,7 @@ It runs only while the queue is active. An idle queue at its minimum size has no
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import process_time, thread_time
 from types import FrameType
 from typing import Any, Final
@@ -53,7 +52,7 @@ class Monitor:
     """Measures and sizes one queue, in the thread of the event loop.
 
     While the queue is active, it looks every `interval` seconds, more than 0, or less often where looks are expensive.
-    `changes` receives each change of size. The law does not size executors whose size is known.
+    `on_change` is called with each change of size. The law does not size executors whose size is known.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class Monitor:
         law: ScalingLaw,
         collectors: Sequence[Collector],
         interval: float,
-        changes: deque[Change],
+        on_change: Callable[[Change], None],
         log: Any,
         workers: WorkerTier | None,
         adaptive: AdaptiveTier | None,
@@ -73,7 +72,7 @@ class Monitor:
         self._meter, self._law = meter, law
         self._workers, self._adaptive, self._executors = workers, adaptive, executors
         self._collectors, self._interval = collectors, interval
-        self._changes, self._log = changes, log
+        self._on_change, self._log = on_change, log
         self._machine = Machine(own_cpu=self._own_cpu)
         self._workers_cpu = 0.0
         self._workers_wanted = -1
@@ -177,7 +176,8 @@ class Monitor:
         dispatcher, workers = self._dispatcher, self._workers
         self._plan = plan
         if self._adaptive is not None:
-            self._changes.extend(self._adaptive.follow(plan))
+            for moved in self._adaptive.follow(plan):
+                self._on_change(moved)
         # Events in workers, and the room of the workers, need consumers that the law does not count.
         remote = 0 if workers is None else self._remote + max(0, workers.room)
         most = plan.consumer_ceiling + remote + self._elsewhere
@@ -193,7 +193,7 @@ class Monitor:
         for change in plan.changes:
             if isinstance(change.after, Tier):
                 continue  # the adaptive tier has moved the collector and logged it
-            self._changes.append(change)
+            self._on_change(change)
             before, after = str(change.before), str(change.after)
             self._log.debug("resized", subject=change.subject, before=before, after=after, reason=change.reason)
 

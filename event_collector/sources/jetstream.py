@@ -168,7 +168,7 @@ class JetStreamSource:
             if puller.problem is not None:
                 # The consumer may have been deleted, or its leader may be gone.
                 await self._find_consumer(client.jetstream())
-                puller.problem = None
+                puller.forget_problem()
             taken = await puller.take(most, PATIENCE)
             if not taken and not client.is_connected:
                 raise SourceError(f"there is no connection to the server: {describe_error(self._last_error)}")

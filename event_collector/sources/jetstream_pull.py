@@ -41,7 +41,11 @@ class Puller:
         self._subscription: Subscription | None = None
         self._interrupted = False
         self.problem: str | None = None
-        """The answer of a server that has no such consumer, or none for now. The source clears it."""
+        """The answer of a server that has no such consumer, or none for now."""
+
+    def forget_problem(self) -> None:
+        """Ask again in spite of that answer."""
+        self.problem = None
 
     async def open(self) -> None:
         """Subscribe to the answers."""

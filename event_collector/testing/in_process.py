@@ -60,6 +60,17 @@ class _StandIn:
         self.timer: asyncio.TimerHandle | None = None
         """Gives up the job at its timeout."""
 
+    def begin(self, job: Job, timer: asyncio.TimerHandle | None) -> None:
+        """Run a job."""
+        self.job, self.timer = job, timer
+        self.jobs.put(job)
+
+    def end(self) -> None:
+        """Note that the job has ended, or was given up."""
+        self.job = None
+        if self.timer is not None:
+            self.timer.cancel()
+
     def _work(self) -> None:
         tasks: list[Task] = []
         try:
@@ -167,7 +178,7 @@ class InProcessPool:
             raise errors.PoolClosed("the pool is closing; it takes no more jobs")
         self._counts["submitted"] += len(jobs)
         for job in jobs:
-            job._place = self
+            job.move_to(self)
             clock.source.watch(job)
         self._backlog.extend(jobs)
         self._hand_out()
@@ -227,9 +238,7 @@ class InProcessPool:
         worker, self._worker = self._worker, None
         if worker is None:
             return
-        if worker.timer is not None:
-            worker.timer.cancel()
-        worker.job = None
+        worker.end()
         worker.jobs.put(None)
         if awaited:
             self._leaving.add(worker)
@@ -243,11 +252,11 @@ class InProcessPool:
             self._hire()
         if worker is None or not self._is_ready or worker.job is not None or not self._backlog:
             return
-        job = worker.job = self._backlog.popleft()
+        job, timer = self._backlog.popleft(), None
         if job.timeout is not None:
             late = errors.JobTimeout(f"the job ran longer than {job.timeout} s", timeout=job.timeout)
-            worker.timer = self._loop.call_later(job.timeout, self._give_up, job, late)
-        worker.jobs.put(job)
+            timer = self._loop.call_later(job.timeout, self._give_up, job, late)
+        worker.begin(job, timer)
 
     def _give_up(self, job: Job, error: errors.WorkerPoolError, *, ends: bool = False) -> None:
         """Fail the running job and replace the worker, as a kill would; `ends`: the worker ends by itself."""
@@ -275,7 +284,7 @@ class InProcessPool:
         self._change.set()
 
     def _let_go(self, job: Job) -> None:
-        job._place = None
+        job.move_to(None)
         clock.source.forget(job)
 
     # Reports of the worker
@@ -304,9 +313,7 @@ class InProcessPool:
         if isinstance(reply, errors.WorkerCrashed):
             self._give_up(job, reply, ends=True)
             return
-        worker.job = None
-        if worker.timer is not None:
-            worker.timer.cancel()
+        worker.end()
         if isinstance(reply, errors.WorkerPoolError):
             self._fail(job, reply, elapsed)
         else:

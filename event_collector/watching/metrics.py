@@ -158,7 +158,7 @@ class Meter:
     """
 
     def __init__(self, *, events: int, rate_window: float, load_window: float, warmup: float, history: int) -> None:
-        # The dispatcher appends the times of each finished event; start() clears them.
+        # `Totals` writes both.
         self.service_times: deque[float] = deque(maxlen=events)
         self.wait_times: deque[float] = deque(maxlen=events)
         self._rate_window = rate_window
@@ -174,8 +174,6 @@ class Meter:
 
     def start(self, now: float, counts: Counts) -> None:
         """Begin anew; `now` in seconds of a monotonic clock."""
-        self.service_times.clear()
-        self.wait_times.clear()
         self._samples.clear()
         self._started = now
         # Events sent before the start count as arrivals of this instant.

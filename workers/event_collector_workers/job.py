@@ -44,7 +44,11 @@ class Job:
         self.body = body
         self.blob = blob
         self.timeout = timeout
-        self._place: object = None  # written by the pool that has the job
+        self._place: object = None
+
+    def move_to(self, place: object) -> None:
+        """Note which object of a pool has the job. For the pool only."""
+        self._place = place
 
     def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
         """Receive the reply. `elapsed`: seconds in `Task.run`, measured in the worker."""

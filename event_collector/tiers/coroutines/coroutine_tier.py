@@ -184,7 +184,7 @@ class CoroutineTier:
                     if is_failed:
                         direct.usage.failed()
                     outcome = as_result(outcome, direct.key)
-                outcome.key = direct.key
+                outcome.key = direct.key  # as_result()
                 results = new_list(ResultList)
                 results.append(outcome)
             else:

@@ -96,6 +96,14 @@ class BatchQueue:
                 break
         return batch
 
+    def adapt(self, events: int, seconds: float) -> None:
+        """Adapt the limit to a task that had so many events, whose handlers took so long."""
+        self.limit = next_limit(self.limit, events, seconds, self.feed.adapter.latency)
+
+    def put_back(self, entries: Sequence[_QueuedEvent]) -> None:
+        """Have events that a task has not begun wait again, before all others."""
+        self.waiting.extendleft(reversed(entries))
+
     def fail(self, entries: Sequence[_QueuedEvent], error: BaseException) -> None:
         """End events with an error."""
         for entry in entries:
@@ -115,11 +123,22 @@ class _Batch:
 
     def cancel(self) -> None:
         """Withdraw the task. A task that runs continues, and its reply is dropped."""
-        self.stop_timer()
+        self._stop_timer()
         if self.future is not None:
             self.future.cancel()
 
-    def stop_timer(self) -> None:
+    def end(self) -> "Future[bytes] | None":
+        """Stop the timer, and return the task."""
+        self._stop_timer()
+        # Breaks a cycle of batch and future, which would keep the result in memory, with Dask even in its worker.
+        future, self.future = self.future, None
+        return future
+
+    def start_timer(self, timer: asyncio.TimerHandle) -> None:
+        """Set the timer that gives the task up."""
+        self.timer = timer
+
+    def _stop_timer(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
 
@@ -228,9 +247,7 @@ class ExecutorFeed:
     def _ended(self, batch: _Batch) -> None:
         queue, key = batch.queue, batch.queue.collector.key
         self._in_flight.pop(batch, None)
-        batch.stop_timer()
-        # Breaks a cycle of batch and future, which would keep the result in memory, with Dask even in its worker.
-        future, batch.future = batch.future, None
+        future = batch.end()
         self.wake()
         if future is None or future.cancelled():
             queue.fail(batch.entries, self.adapter.lost(key))
@@ -253,12 +270,12 @@ class ExecutorFeed:
             )
             queue.fail(entries, crashed)
             return
-        queue.limit = next_limit(queue.limit, ran, sum(reply.seconds), self.adapter.latency)
+        queue.adapt(ran, sum(reply.seconds))
         for entry, answer, seconds in zip(entries, reply.replies, reply.seconds, strict=False):
             usage.took(seconds)
             if not entry.outcome.done():
                 entry.outcome.set_result(answer)
-        queue.waiting.extendleft(reversed(entries[ran:]))
+        queue.put_back(entries[ran:])
 
     async def _refresh(self, interval: float) -> None:
         while self._in_flight:
@@ -273,7 +290,7 @@ class ExecutorFeed:
             timeout = batch.queue.collector.timeout
             if timeout is not None and batch.timer is None:
                 bound = timeout * len(batch.entries) + clock.source.patience(GRACE)
-                batch.timer = self._loop.call_later(bound, self._give_up, batch)
+                batch.start_timer(self._loop.call_later(bound, self._give_up, batch))
 
     def _give_up(self, batch: _Batch) -> None:
         late = batch.queue.collector.timeout_error()

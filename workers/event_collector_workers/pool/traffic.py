@@ -32,7 +32,7 @@ _LAG: Final = 0.5  # seconds; a deadline that is checked later than this was mis
 class Traffic:
     """Moves jobs between the backlog and the workers that are ready. Runs in the loop's thread.
 
-    Only this class writes its fields, and the place of a job: this object while the job is in the backlog, the worker
+    Only this class sets the place of a job: this object while the job is in the backlog, the worker
     that holds it, or None. It calls `on_quiet` when every submitted job has its outcome, and `on_quota_used` after it
     has handed jobs to a worker with a quota.
     """
@@ -96,7 +96,7 @@ class Traffic:
         for job in jobs:
             if job._place is not None:
                 self._refuse(jobs, job)
-            job._place = self
+            job._place = self  # Job.move_to()
         self.submitted += len(jobs)
         self.room -= len(jobs)
         if len(jobs) == 1 and self._roster.has_idle and not (self._backlog or self._is_looking):
@@ -116,7 +116,7 @@ class Traffic:
         for job in jobs:
             if job is refused and (job._place is not self or job in self._backlog):
                 break
-            job._place = None
+            job.move_to(None)
         raise ValueError(f"{refused!r} is in a pool already; a job is submitted once at a time")
 
     def cancel(self, job: Job) -> bool:
@@ -137,12 +137,12 @@ class Traffic:
 
     def _withdraw(self, job: Job) -> None:
         """Leave a gap in the backlog; close all gaps once they are more than half of it."""
-        job._place = _WITHDRAWN
+        job.move_to(_WITHDRAWN)
         self._withdrawn += 1
         if 2 * self._withdrawn > len(self._backlog):
             for gap in self._backlog:
                 if gap._place is _WITHDRAWN:
-                    gap._place = None
+                    gap.move_to(None)
             self._backlog = deque(one for one in self._backlog if one._place is self)
             self._withdrawn = 0
 
@@ -231,7 +231,7 @@ class Traffic:
             elif outcome == _DONE:
                 seconds += elapsed
                 done += 1
-                job._place = None
+                job._place = None  # Job.move_to()
                 try:
                     job.succeeded(body, blob, elapsed)
                 except Exception as error:
@@ -295,7 +295,8 @@ class Traffic:
 
     def _give(self, worker: Worker, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            job._place = worker  # before they are sent: that may find the worker lost, and requeue them
+            # Before they are sent: that may find the worker lost, and requeue them.
+            job._place = worker  # Job.move_to()
             if job.timeout is not None:
                 self._deadline.arm(job.timeout)
         worker.give(jobs)
@@ -318,13 +319,13 @@ class Traffic:
                 if size <= 0:
                     break
             else:
-                job._place = None
+                job.move_to(None)
                 self._withdrawn -= 1
         return jobs
 
     def _requeue(self, jobs: list[Job]) -> None:
         for job in jobs:
-            job._place = self
+            job.move_to(self)
         self._backlog.extendleft(reversed(jobs))
 
     def _on_visit(self, _late: float) -> None:
@@ -367,7 +368,7 @@ class Traffic:
 
     def _fail(self, job: Job, error: BaseException, elapsed: float) -> None:
         if job._place is not _WITHDRAWN:
-            job._place = None
+            job.move_to(None)
         self.failed += 1
         try:
             job.failed(error, elapsed)
