@@ -8,6 +8,7 @@ import pickle
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from multiprocessing import spawn
 from pathlib import Path
@@ -114,21 +115,30 @@ class ZygoteLauncher:
     def _start(self, control: socket.socket) -> subprocess.Popen[bytes]:
         preparation = spawn.get_preparation_data("zygote")
         preparation["authkey"] = bytes(preparation["authkey"])
+        if not Path(preparation.get("init_main_from_path", __file__)).is_file():
+            del preparation["init_main_from_path"]  # a pipe, or deleted: workers do without the main module
+        # A relative entry means the folder in which the program's own finder has looked.
+        finders = sys.path_importer_cache
+        preparation["sys_path"] = [getattr(finders.get(entry), "path", entry) for entry in preparation["sys_path"]]
         boot = {"preparation": preparation, "preload": self._preload, "initialize": self._initialize}
         with tempfile.TemporaryFile() as file:
             pickle.dump(boot, file)
             file.flush()
             file.seek(0)
-            # The program may have put this package on its path by itself, so the zygote adds the folder.
+            # The zygote has the program's path before it imports this package and its dependencies, and never that of
+            # the working directory (-P). The standard library comes first: the program, too, imported it before it
+            # changed the path. This package is there even if a hook of the program has found it.
             home = str(Path(__file__).parents[2])
             code = (
-                f"import sys; sys.path.append({home!r}); from {__package__}.zygote import main; "
-                f"main({control.fileno()}, {file.fileno()})"
+                "import sys, pickle, socket, threading, traceback, multiprocessing.popen_fork, multiprocessing.spawn\n"
+                f"with open({file.fileno()}, 'rb') as file: boot = pickle.load(file)\n"
+                f"sys.path[:] = [*boot['preparation']['sys_path'], {home!r}]\n"
+                f"from {__package__}.zygote import main; main({control.fileno()}, boot)"
             )
             # The last three words say what to run; the others are the executable and the program's flags.
             command = [os.fsdecode(word) for word in spawn.get_command_line()[:-3]]
             return subprocess.Popen(  # noqa: S603 - our own interpreter
-                [*command, "-c", code], pass_fds=(control.fileno(), file.fileno()), stdin=subprocess.DEVNULL
+                [*command, "-P", "-c", code], pass_fds=(control.fileno(), file.fileno()), stdin=subprocess.DEVNULL
             )
 
     def _on_report(self) -> None:
@@ -156,7 +166,7 @@ class ZygoteLauncher:
         for handle in handles.values():
             self._follow(handle)
         for done in requests.values():
-            done(RuntimeError("the process that starts workers has died"))
+            done(RuntimeError("the process that starts workers has died; its standard error says why"))
 
     def _follow(self, handle: ZygoteHandle) -> None:
         try:
