@@ -116,7 +116,6 @@ def test_a_package_may_hold_its_handlers(tmp_path: Path) -> None:
         (("-",), "a program that is read from standard input"),
         (("-c",), "the text of `python -c`"),
         (("-m", "cProfile", "-o", "profile", "script.py"), "a program that `python -m cProfile` runs"),
-        (("-m", "trace", "--listfuncs", "script.py"), "a program that `python -m trace` runs"),
         (("runner.py",), "a program that runner.py runs"),
         (("deleted.py",), "a program without a file (deleted.py)"),
         (("-m", "package"), "a __main__.py"),

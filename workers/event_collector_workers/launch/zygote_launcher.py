@@ -10,9 +10,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+from io import BytesIO
 from multiprocessing import spawn
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from event_collector_workers.child.signals import interrupts_blocked
 from event_collector_workers.launch.zygote import BORN, REPORT, REQUEST
@@ -57,13 +59,26 @@ class ZygoteHandle:
                 self._on_exit(exitcode)
 
 
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Connection):  # pickle would take the number of its descriptor, which is another one there
+            raise TypeError("only multiprocessing can hand a connection to a child")
+        return NotImplemented
+
+
+def _pickle(value: object) -> bytes:
+    file = BytesIO()
+    _Pickler(file).dump(value)
+    return file.getvalue()
+
+
 class ZygoteLauncher:
     """Starts workers through a zygote, which boots at once, and again if it dies. `initialize` must have a pickle."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, preload: Sequence[str], initialize: Initialize | None) -> None:
         self._loop = loop
         self._preload = list(preload)
-        self._initialize = None if initialize is None else pickle.dumps(initialize)
+        self._initialize = None if initialize is None else _pickle(initialize)
         self._requests: dict[int, Callable[[ZygoteHandle | BaseException], None]] = {}
         self._handles: dict[int, ZygoteHandle] = {}
         self._number = 0
