@@ -37,7 +37,7 @@ def make_launcher(
     else the program's default context, in which `multiprocessing.Lock()` makes its locks.
     """
     has_fork_server = "forkserver" in multiprocessing.get_all_start_methods()
-    method = start_method or ("forkserver" if has_fork_server else "spawn")
+    method: str | None = start_method or ("forkserver" if has_fork_server else "spawn")
     if context is None and method == "forkserver" and not getattr(sys, "frozen", False):
         try:
             return ZygoteLauncher(loop, preload, initialize)
