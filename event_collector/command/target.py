@@ -103,6 +103,9 @@ def _locate(place: str) -> tuple[str, Path]:
     file = Path(place).resolve()
     if not file.is_file():
         raise UsageError(f"there is no file {place}")
+    if "." in file.stem:
+        remedy = f"rename it, such as {file.stem.replace('.', '_')}.py"
+        raise UsageError(f"{place} cannot be imported: a dot in the name of a module separates packages: {remedy}")
     names, folder = [file.stem], file.parent
     while (folder / "__init__.py").is_file():
         names.append(folder.name)

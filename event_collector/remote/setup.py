@@ -1,6 +1,7 @@
 """The setup of a collector: handler, context and lifecycle, pickled by the program for its workers."""
 
 import io
+import os
 import pickle
 import sys
 from collections.abc import Callable
@@ -62,10 +63,12 @@ def _check(key: str, main: str | None, instead: str, what: str, value: Any, reme
     try:
         pickler.dump(value)
     except Exception as exc:
-        raise ConfigError(
-            f"collector {key!r} runs in worker processes, but its {what} cannot be loaded there: "
-            f"{_reason(value, exc)}: {remedy}, or {instead}"
-        ) from exc
+        if not pickler.is_main_another:
+            raise ConfigError(
+                f"collector {key!r} runs in worker processes, but its {what} cannot be loaded there: "
+                f"{_reason(value, exc)}: {remedy}, or {instead}"
+            ) from exc
+        main = _program_of_a_runner()
     if pickler.needs_main and main is not None:
         raise ConfigError(
             f"collector {key!r} runs in worker processes, but its {what} is defined in {main}, which they cannot "
@@ -80,6 +83,8 @@ class _SetupPickler(pickle.Pickler):
         self.file = io.BytesIO()
         super().__init__(self.file)
         self.needs_main = False
+        self.is_main_another = False
+        """Whether something that was defined in the program's main module is not in what stands for it."""
 
     def reducer_override(self, obj: Any) -> Any:
         """Pickle constraints of msgspec, and functions that a decorator has replaced by their Collector."""
@@ -87,6 +92,9 @@ class _SetupPickler(pickle.Pickler):
             return _meta, ({name: getattr(obj, name) for name in _META if getattr(obj, name) is not None},)
         if isinstance(obj, (type, FunctionType)) and obj.__module__ == "__main__":
             self.needs_main = True
+            outermost = obj.__qualname__.partition(".")[0]
+            if outermost.isidentifier() and not hasattr(sys.modules["__main__"], outermost):
+                self.is_main_another = True
         if is_decorated(obj):
             return _handler_at, (obj.__module__, obj.__qualname__)
         return NotImplemented
@@ -121,9 +129,24 @@ def _unimportable_main() -> str | None:
     spec = getattr(main, "__spec__", None)
     if spec is None:
         file = getattr(main, "__file__", None)
-        return "an interactive session" if file is None or file.startswith("<") else None  # "<stdin>"
+        if file is None:
+            return "the text of `python -c`" if sys.argv[:1] == ["-c"] else "an interactive session"
+        if file == "<stdin>":
+            return "a program that is read from standard input"
+        return None if os.path.isfile(file) else f"a program without a file ({file})"
     # multiprocessing does not import a __main__.py
-    return "a __main__.py" if spec.name.rpartition(".")[2] == "__main__" else None
+    if spec.name.rpartition(".")[2] != "__main__":
+        return None
+    return "a __main__.py" if spec.loader is not None else _program_of_a_runner()
+
+
+def _program_of_a_runner() -> str:
+    """Describe a program that another one runs, such as cProfile: the main module is that one, or not complete."""
+    main, words = sys.modules["__main__"], sys.orig_argv
+    runner = (
+        f"`python -m {words[words.index('-m') + 1]}`" if "-m" in words else getattr(main, "__file__", "another one")
+    )
+    return f"a program that {runner} runs"
 
 
 def _reason(value: Any, exc: Exception) -> str:

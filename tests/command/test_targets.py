@@ -115,6 +115,15 @@ def test_unknown_module_and_malformed_target_are_named(tmp_path: Path) -> None:
     assert "is not MODULE:OBJECT" in _python("run", "absent", cwd=tmp_path).stderr
 
 
+def test_file_whose_name_is_no_module_name_is_told_so(tmp_path: Path) -> None:
+    """A dot in the name of a file is the cause that is named, not a module that is missing."""
+    (tmp_path / "daily.report.py").write_text("def handle(payload, ctx):\n    return 1\n")
+    done = _python("run", "daily.report.py:handle", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "a dot in the name" in done.stderr
+    assert "daily_report.py" in done.stderr
+
+
 def test_file_that_would_shadow_another_module_is_refused(tmp_path: Path) -> None:
     """A file called like a module that is loaded already is never silently replaced by it."""
     (tmp_path / "json.py").write_text("def handle(payload, ctx):\n    return 1\n")

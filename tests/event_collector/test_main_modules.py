@@ -113,22 +113,28 @@ def test_a_package_may_hold_its_handlers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("how", "place"),
     [
-        (("-",), "an interactive session"),
-        (("-c",), "an interactive session"),
+        (("-",), "a program that is read from standard input"),
+        (("-c",), "the text of `python -c`"),
+        (("-m", "cProfile", "-o", "profile", "script.py"), "a program that `python -m cProfile` runs"),
+        (("runner.py",), "a program that runner.py runs"),
+        (("deleted.py",), "a program without a file (deleted.py)"),
         (("-m", "package"), "a __main__.py"),
         (("package",), "a __main__.py"),
     ],
 )
 def test_main_modules_that_workers_cannot_import_are_refused(how: tuple[str, ...], place: str, tmp_path: Path) -> None:
-    """Handlers typed in, piped in, or in a __main__.py are refused at the start, with the reason and the ways out."""
+    """Handlers that have no module to be imported from are refused, with the reason and the ways out."""
+    (tmp_path / "script.py").write_text(program())
+    (tmp_path / "runner.py").write_text("exec(open('script.py').read(), {'__name__': '__main__'})")
+    (tmp_path / "deleted.py").write_text(f"import os\nos.unlink(__file__)\n{program()}")
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__init__.py").touch()
     (tmp_path / "package" / "__main__.py").write_text(program())
     arguments = (*how, program()) if how == ("-c",) else how
     done = run(*arguments, folder=tmp_path, text=program())
     assert done.returncode == 1
-    assert done.stdout == ""
-    assert f"its handler is defined in {place}" in done.stderr
+    assert "Ok" not in done.stdout
+    assert f"its handler is defined in {place}, which they cannot import" in done.stderr.replace(f"{tmp_path}/", "")
     assert "mode='thread'" in done.stderr
 
 
@@ -147,3 +153,28 @@ def test_a_module_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "WorkerStartError" in done.stderr
     assert "ImportError: not in a worker" in done.stderr
+    assert "__name__" not in done.stderr
+
+
+@pytest.mark.parametrize("how", [("-m", "cProfile", "-o", "profile", "script.py"), ("-",), ("deleted.py",)])
+def test_handlers_in_a_module_need_no_main_module(how: tuple[str, ...], tmp_path: Path) -> None:
+    """Where workers cannot import the main module, handlers of other modules work all the same."""
+    (tmp_path / "work.py").write_text(program(""))
+    text = "import asyncio\nfrom work import main\nif __name__ == '__main__':\n    asyncio.run(main())\n"
+    (tmp_path / "script.py").write_text(text)
+    (tmp_path / "deleted.py").write_text(f"import os\nos.unlink(__file__)\n{text}")
+    done = run(*how, folder=tmp_path, text=text)
+    assert (done.stdout, done.stderr, done.returncode) == (EXPECTED, "", 0)
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_a_start_that_fails_names_its_own_cause(method: str, tmp_path: Path) -> None:
+    """A main module with a guard whose import fails in workers is not told to get one."""
+    text = "import os\nif __name__ != '__main__':\n    raise LookupError('no settings here')\n"
+    (tmp_path / "script.py").write_text(text + program(options=f", start_method={method!r}"))
+    done = run("script.py", folder=tmp_path)
+    assert done.returncode == 1
+    assert "LookupError: no settings here" in done.stderr
+    assert "WorkerStartError: a worker could not be started" in done.stderr
+    assert "must stand under" not in done.stderr
+    assert "Connection reset" not in done.stderr

@@ -7,12 +7,14 @@ import threading
 import time
 from concurrent.futures import BrokenExecutor, CancelledError, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing.connection import Connection
 
 import pytest
 
 from event_collector_workers import JobTimeout, PoolBroken, ScaledProcessPoolExecutor, WorkerCrashed
 
-_state = "untouched"
+_state: object = "untouched"
 _lock = None
 
 
@@ -24,13 +26,21 @@ def divide(number: int, by: int = 1) -> float:
     return number / by
 
 
-def remember(value: str) -> None:
+def remember(value: object) -> None:
     global _state
     _state = value
 
 
-def recall() -> str:
+def recall() -> object:
     return _state
+
+
+def call_what_is_remembered(method: str, *arguments: object) -> None:
+    getattr(_state, method)(*arguments)
+
+
+def send_word(connection: Connection) -> None:
+    connection.send("word")
 
 
 def keep_lock(lock: object) -> None:
@@ -140,6 +150,41 @@ def test_initializer_runs_once_in_each_worker():
     for chosen in (context, None):
         with ScaledProcessPoolExecutor(1, chosen, keep_lock, (context.Lock(),)) as executor:
             assert executor.submit(use_lock).result() is True
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*use of fork.*:DeprecationWarning"
+)  # Python 3.12 and later, if that is the default
+@pytest.mark.parametrize(
+    ("make", "mark", "is_marked"),
+    [
+        (multiprocessing.Lock, "acquire", lambda lock: not lock.acquire(block=False)),
+        (multiprocessing.Event, "set", lambda event: event.is_set()),
+        (multiprocessing.Semaphore, "release", lambda semaphore: semaphore.get_value() == 2),
+        (partial(multiprocessing.Array, "i", [1, 2]), "acquire", lambda array: not array.acquire(block=False)),
+    ],
+)
+def test_initializer_takes_what_the_default_context_makes(make, mark, is_marked):
+    """Workers share the locks and the like that `multiprocessing.Lock()` has made, whatever the default context is."""
+    shared = make()
+    with ScaledProcessPoolExecutor(1, initializer=remember, initargs=(shared,)) as executor:
+        executor.submit(call_what_is_remembered, mark).result(30)
+    assert is_marked(shared)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_connections_arrive_as_themselves():
+    """A connection that goes to a worker, at its start or in a call, has its own descriptor there, whatever number."""
+    ours, theirs = multiprocessing.Pipe()
+    with ours, theirs:
+        with ScaledProcessPoolExecutor(1, initializer=remember, initargs=(theirs,)) as executor:
+            executor.submit(call_what_is_remembered, "send", "word").result(30)
+            assert ours.poll(30)
+            assert ours.recv() == "word"
+        with ScaledProcessPoolExecutor(1) as executor:
+            executor.submit(send_word, theirs).result(30)
+            assert ours.poll(30)
+            assert ours.recv() == "word"
 
 
 def test_failing_initializer_breaks_the_executor():

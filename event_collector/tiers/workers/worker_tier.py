@@ -26,7 +26,7 @@ from event_collector_workers.machine import run_delay
 from event_collector_workers.pool.credit import HORIZON, LONG_HORIZON
 from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.worker_pool import WorkerPool
-from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerPoolError, WorkerStartError
+from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerPoolError
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
 HOST: Final = f"{open_host.__module__}:{open_host.__qualname__}"
@@ -114,12 +114,7 @@ class WorkerTier:
 
         WorkerStartError contains the traceback of a worker that cannot.
         """
-        try:
-            await self._pool.start(max(1, workers))
-        except WorkerStartError as exc:
-            if MAIN_GUARD not in str(exc):
-                exc.add_note(MAIN_GUARD)
-            raise
+        await self._pool.start(max(1, workers))
 
     async def close(self, timeout: float | None) -> None:
         """Leave the lifecycles of the workers and end them. After `timeout` seconds they are killed."""

@@ -21,11 +21,9 @@ Parts = tuple[bytes, Buffer | None]
 
 def dump(value: object) -> Parts:
     """Pickle a value. Raises an error of any class if that is not possible."""
-    try:
-        data: Buffer = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    except Exception:
-        # Sockets, connections and the like can be pickled for a child of this process only.
-        data = ForkingPickler.dumps(value)
+    # Sockets and connections can be pickled for a child of this process only. The pickler of the standard library would
+    # take the number of a connection's descriptor, which is another one there.
+    data: Buffer = ForkingPickler.dumps(value, pickle.HIGHEST_PROTOCOL)
     if len(data) >= BLOB_FROM:
         return b"", data
     return bytes(data), None

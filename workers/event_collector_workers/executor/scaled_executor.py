@@ -27,7 +27,9 @@ class ScaledProcessPoolExecutor(Executor):
 
     Args:
         max_workers: Maximum number of worker processes; None for the number of processors. They start on demand.
-        mp_context: A multiprocessing context that starts them; None for this library's own fork server.
+        mp_context: A multiprocessing context that starts them; None for this library's own fork server. If an argument
+            of the initializer is one that only multiprocessing can hand to a child, such as a lock, None stands for the
+            default context of multiprocessing.
         initializer: Called with `initargs` once in each worker, before its first call. If it raises, the worker does
             not start. After several such failures calls fail with PoolBroken.
         initargs: Arguments of the initializer.

@@ -33,18 +33,19 @@ def make_launcher(
     """Return the launcher for a start method, or for the program's own context.
 
     "forkserver", the default where it exists, is a zygote. If the initializer has an argument that only
-    multiprocessing can hand to a child, such as a lock, multiprocessing's own fork server is used instead.
+    multiprocessing can hand to a child, such as a lock, multiprocessing is used: the start method if one was chosen,
+    else the program's default context, in which `multiprocessing.Lock()` makes its locks.
     """
-    methods = multiprocessing.get_all_start_methods()
-    if context is None and start_method is None:
-        start_method = "forkserver" if "forkserver" in methods else "spawn"
-    if context is None and start_method == "forkserver" and not getattr(sys, "frozen", False):
+    has_fork_server = "forkserver" in multiprocessing.get_all_start_methods()
+    method: str | None = start_method or ("forkserver" if has_fork_server else "spawn")
+    if context is None and method == "forkserver" and not getattr(sys, "frozen", False):
         try:
             return ZygoteLauncher(loop, preload, initialize)
         except Exception:
             if initialize is None:
                 raise
-    return MultiprocessingLauncher(context or multiprocessing.get_context(start_method), loop, initialize)
+        method = start_method
+    return MultiprocessingLauncher(context or multiprocessing.get_context(method), loop, initialize)
 
 
 def check_start_method(start_method: str | None) -> None:

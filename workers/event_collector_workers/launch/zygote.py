@@ -3,7 +3,7 @@
     pool  --- request, with the worker's socket attached -->  zygote  -- fork -->  worker
           <-- BORN with its process id, DEAD with its exit code --
 
-An inherited file lists the modules to import. A fork takes about a millisecond. When the pool's process ends, the
+It is told at its start which modules to import. A fork takes about a millisecond. When the pool's process ends, the
 zygote kills its workers and exits. This module imports little, because each worker pays for its imports.
 """
 
@@ -37,11 +37,9 @@ BORN: Final = 0
 DEAD: Final = 1
 
 
-def main(control_fd: int, boot_fd: int) -> None:
+def main(control_fd: int, boot: dict[str, Any]) -> None:
     """Serve the pool at the other end of the control socket until it is gone."""
     ignore_interrupts()
-    with open(boot_fd, "rb") as file:
-        boot = pickle.load(file)  # noqa: S301 - written by the pool's process
     zygote = Zygote(socket.socket(fileno=control_fd))
     zygote.prepare(boot)
     try:
@@ -69,7 +67,7 @@ class Zygote:
         try:
             spawn.prepare(boot["preparation"])
             if boot["initialize"] is not None:
-                self._initialize = pickle.loads(boot["initialize"])  # noqa: S301 - as above
+                self._initialize = pickle.loads(boot["initialize"])  # noqa: S301 - written by the pool's process
         except BaseException:
             self._failure = traceback.format_exc()
         finally:

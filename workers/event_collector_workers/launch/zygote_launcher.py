@@ -8,10 +8,13 @@ import pickle
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
+from io import BytesIO
 from multiprocessing import spawn
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from event_collector_workers.child.signals import interrupts_blocked
 from event_collector_workers.launch.zygote import BORN, REPORT, REQUEST
@@ -56,13 +59,26 @@ class ZygoteHandle:
                 self._on_exit(exitcode)
 
 
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Connection):  # pickle would take the number of its descriptor, which is another one there
+            raise TypeError("only multiprocessing can hand a connection to a child")
+        return NotImplemented
+
+
+def _pickle(value: object) -> bytes:
+    file = BytesIO()
+    _Pickler(file).dump(value)
+    return file.getvalue()
+
+
 class ZygoteLauncher:
     """Starts workers through a zygote, which boots at once, and again if it dies. `initialize` must have a pickle."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, preload: Sequence[str], initialize: Initialize | None) -> None:
         self._loop = loop
         self._preload = list(preload)
-        self._initialize = None if initialize is None else pickle.dumps(initialize)
+        self._initialize = None if initialize is None else _pickle(initialize)
         self._requests: dict[int, Callable[[ZygoteHandle | BaseException], None]] = {}
         self._handles: dict[int, ZygoteHandle] = {}
         self._number = 0
@@ -114,21 +130,30 @@ class ZygoteLauncher:
     def _start(self, control: socket.socket) -> subprocess.Popen[bytes]:
         preparation = spawn.get_preparation_data("zygote")
         preparation["authkey"] = bytes(preparation["authkey"])
+        if not Path(preparation.get("init_main_from_path", __file__)).is_file():
+            del preparation["init_main_from_path"]  # a pipe, or deleted: workers do without the main module
+        # A relative entry means the folder in which the program's own finder has looked.
+        finders = sys.path_importer_cache
+        preparation["sys_path"] = [getattr(finders.get(entry), "path", entry) for entry in preparation["sys_path"]]
         boot = {"preparation": preparation, "preload": self._preload, "initialize": self._initialize}
         with tempfile.TemporaryFile() as file:
             pickle.dump(boot, file)
             file.flush()
             file.seek(0)
-            # The program may have put this package on its path by itself, so the zygote adds the folder.
+            # The zygote has the program's path before it imports this package and its dependencies, and never that of
+            # the working directory (-P). The standard library comes first: the program, too, imported it before it
+            # changed the path. This package is there even if a hook of the program has found it.
             home = str(Path(__file__).parents[2])
             code = (
-                f"import sys; sys.path.append({home!r}); from {__package__}.zygote import main; "
-                f"main({control.fileno()}, {file.fileno()})"
+                "import sys, pickle, socket, threading, traceback, multiprocessing.popen_fork, multiprocessing.spawn\n"
+                f"with open({file.fileno()}, 'rb') as file: boot = pickle.load(file)\n"
+                f"sys.path[:] = [*boot['preparation']['sys_path'], {home!r}]\n"
+                f"from {__package__}.zygote import main; main({control.fileno()}, boot)"
             )
             # The last three words say what to run; the others are the executable and the program's flags.
             command = [os.fsdecode(word) for word in spawn.get_command_line()[:-3]]
             return subprocess.Popen(  # noqa: S603 - our own interpreter
-                [*command, "-c", code], pass_fds=(control.fileno(), file.fileno()), stdin=subprocess.DEVNULL
+                [*command, "-P", "-c", code], pass_fds=(control.fileno(), file.fileno()), stdin=subprocess.DEVNULL
             )
 
     def _on_report(self) -> None:
@@ -156,7 +181,7 @@ class ZygoteLauncher:
         for handle in handles.values():
             self._follow(handle)
         for done in requests.values():
-            done(RuntimeError("the process that starts workers has died"))
+            done(RuntimeError("the process that starts workers has died; its standard error says why"))
 
     def _follow(self, handle: ZygoteHandle) -> None:
         try:

@@ -310,8 +310,10 @@ class Worker:
     def _on_lost(self, error: Exception | None) -> None:
         if self.state in (State.LOST, State.GONE):
             return
-        if error is not None and not self.complaint:
-            self.complaint = str(error)
+        if self.state is State.STARTING and not isinstance(error, ProtocolError):
+            self.complaint = self.complaint or "its standard error may say why"
+        elif error is not None:
+            self.complaint = self.complaint or str(error)
         before, self.state = self.state, State.LOST
         if isinstance(error, ProtocolError):
             # The current job is not necessarily the one that wrote to the socket: it may end, and leave its result
