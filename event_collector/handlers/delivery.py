@@ -39,7 +39,7 @@ class DeliveryPlan:
 
     def is_remote(self, payload: Payload[Any]) -> bool:
         """Return whether this payload goes to a worker process, or may go to one."""
-        if payload.delivery is _BROADCAST or self._all_remote or self._select is None:
+        if payload._delivery is _BROADCAST or self._all_remote or self._select is None:
             return self._any_remote
         return any(collector.place == PROCESS for collector in self._select(payload))
 
@@ -64,7 +64,7 @@ class DeliveryPlan:
         """Return the collector of a payload that goes to exactly one, which runs in worker processes; else None."""
         if self._select is None:
             return None
-        if payload.delivery is _BROADCAST:
+        if payload._delivery is _BROADCAST:
             return self._only_remote
         selected = self._select(payload)
         return selected[0] if len(selected) == 1 and _is_job(selected[0]) else None

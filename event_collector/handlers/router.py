@@ -63,11 +63,14 @@ class SimpleRouter(Router):
 
     def select(self, payload: Payload[Any]) -> list[Collector]:
         """Return the collectors of this payload, each once, in the order of registration."""
-        if payload.delivery is Delivery.BROADCAST:
+        if payload._delivery is Delivery.BROADCAST:
             return list(self.collectors.values())
-        if payload.delivery is Delivery.KEY:
-            keys = set(payload.keys)
-            return [collector for key, collector in self.collectors.items() if key in keys]
+        if payload._delivery is Delivery.KEY:
+            keys = set(payload._headers.keys)
+            selected = [collector for key, collector in self.collectors.items() if key in keys]
+            if selected and len(selected) < len(keys):
+                self._unreached.report_unknown(keys, self.collectors)
+            return selected
         reached = {collector for topic in payload.topics for collector in self.topic_handlers.get(topic, ())}
         return [collector for collector in self.collectors.values() if collector in reached]
 

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -12,6 +13,8 @@ from event_collector.values.payload import Payload
 from event_collector.values.results import Error, Ok
 
 _NOTHING: Any = inspect.Parameter.empty
+
+_CACHED: Final[type] = type(functools.lru_cache(len))
 
 TWO_FORMS: Final = "with one value or with a payload and its context: write `(value)`, or `(payload, ctx)`"
 
@@ -32,35 +35,43 @@ def is_asynchronous(processor: Callable[..., Any]) -> bool:
     Coroutine functions are recognised within functools.partial and functools.wraps, as bound methods and as the
     `__call__` of an object; other callables only by a return annotation such as Awaitable[Result].
     """
-    call = _function(processor)
-    if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(inspect.unwrap(call)):
+    innermost = _innermost(processor)
+    if _is_coroutine_function(_function(processor)) or _is_coroutine_function(innermost):
         return True
-    return _is_awaitable(_annotation(call, "return"))
+    return _is_awaitable(_annotation(innermost, "return"))
 
 
 def takes_value(processor: Callable[..., Any], owner: str) -> bool:
     """Return whether a handler takes the value alone. If it can be called with two arguments, it does not.
 
-    Raise ConfigError, with the `owner`, if it can be called with neither one nor two, or if its form is ambiguous.
+    Raise ConfigError, with the `owner`, if it can be called with neither one nor two, if its form is ambiguous or
+    unknown, or if it is a generator function.
     """
+    name = f"{owner}: {describe(processor)}"
+    _refuse_results(processor, name)
     signature = _signature(processor)
     if signature is None:
-        return False
+        raise _unclear(f"{name} has no signature that can be read, which")
     # A wrapper with parameters of its own has the annotations of the function it wraps: they do not apply to it.
     annotated = not _is_wrapper(processor) or _takes_any_arguments(processor)
-    handler = f"{owner}: {describe(processor)}{_without_annotations(signature)}"
+    handler = f"{name}{_without_annotations(signature)}"
     path = describe(processor).split(".")[-2:]
     is_method = inspect.isfunction(processor) and path[:-1] not in ([], ["<locals>"])
     if is_method and "self" in signature.parameters:
-        raise ConfigError(f"{handler} is a method without its object: give the bound method, {'(...).'.join(path)}")
+        bound = "; if it is bound, by singledispatchmethod for example, write a function that calls it"
+        raise ConfigError(
+            f"{handler} is a method without its object: give the bound method, {'(...).'.join(path)}"
+            f"{bound if _is_wrapper(processor) else ''}"
+        )
     if not _binds(signature, 1) and not _binds(signature, 2):
         raise ConfigError(
             f"{handler} cannot be a handler, which is called {TWO_FORMS}; bind the rest with functools.partial"
         )
-    first, second = _first_two(signature)
+    first = _first_two(signature)[0]
     if _binds(signature, 2):
         if annotated:
-            _refuse_ambiguity(processor, first, second, handler)
+            _refuse_value(processor, first, handler)
+        _refuse_ambiguity(processor, signature, handler, annotated=annotated)
         return False
     if annotated and _mentions(_annotated(processor, first), Payload):
         raise ConfigError(
@@ -70,8 +81,23 @@ def takes_value(processor: Callable[..., Any], owner: str) -> bool:
     return True
 
 
-def _refuse_ambiguity(processor: Callable[..., Any], first: Any, second: Any, handler: str) -> None:
-    """Raise ConfigError if the parameters of a handler may not be meant for the payload and the context."""
+def _refuse_results(processor: Callable[..., Any], name: str) -> None:
+    """Raise ConfigError if what the handler returns is no result: a generator, or a coroutine from a cache."""
+    is_cached = isinstance(processor, _CACHED)
+    call = _innermost(processor) if is_cached else _function(processor)
+    if is_cached and inspect.iscoroutinefunction(call):
+        raise ConfigError(f"{name} caches coroutines, which can be awaited once: cache what the coroutine returns")
+    try:
+        is_generator = inspect.isgeneratorfunction(call) and not call.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE
+        is_generator = is_generator or inspect.isasyncgenfunction(call)
+    except TypeError as exc:  # a mock that poses as a function
+        raise _unclear(name) from exc
+    if is_generator:
+        raise ConfigError(f"{name} is a generator function: a handler has one result, so return a list of the items")
+
+
+def _refuse_value(processor: Callable[..., Any], first: inspect.Parameter, handler: str) -> None:
+    """Raise ConfigError if the first of two parameters is annotated with something that no payload can be."""
     annotation = _annotated(processor, first)
     if _rules_out(annotation, Payload):
         name = type_name(annotation)
@@ -80,13 +106,58 @@ def _refuse_ambiguity(processor: Callable[..., Any], first: Any, second: Any, ha
             f"{name}: write `({first.name}: Payload[{name}], ctx: Context)`, whose value is {first.name}.value, "
             f"or take the value alone, `({first.name}: {name})`"
         )
-    if second.default is _NOTHING or _mentions(_annotated(processor, second), Context):
+
+
+def _refuse_ambiguity(
+    processor: Callable[..., Any], signature: inspect.Signature, handler: str, *, annotated: bool
+) -> None:
+    """Raise ConfigError if the parameters of a handler may not be meant for the payload and the context.
+
+    Two parameters of a Python function that must be given are. Others need an annotation or a name that says so: many
+    functions have an option as the second parameter, C functions and classes have two that mean something else.
+    """
+    first, second = _first_two(signature)
+    if first.kind is first.VAR_POSITIONAL:  # the wrapped function, which takes more, may tell
+        first, second = _first_two(_wrapped_signature(processor) or signature)
+    annotations = [_annotated(processor, each) if annotated else _NOTHING for each in (first, second)]
+    if _mentions(annotations[1], Context):
         return
-    if second.default is not None or _rules_out(_annotated(processor, second), Context):
-        raise ConfigError(
-            f"{handler} leaves open whether {second.name!r} is the context: annotate it as Context, or write `*, "
-            f"{second.name}` for a handler that takes the value alone"
-        )
+    is_option = second.kind is second.VAR_POSITIONAL or second.default is not _NOTHING
+    call = _function(processor)
+    is_python = inspect.isfunction(getattr(call, "__func__", call))
+    if not is_option and is_python:
+        return
+    may_be_context = second.default is None or second.default is _NOTHING
+    may_be_context = may_be_context and not (is_option and _rules_out(annotations[1], Context))
+    is_payload = _is_named(first, "payload") or _mentions(annotations[0], Payload)
+    if may_be_context and (is_payload or _is_named(second, "ctx", "context")):
+        return
+    if second.kind is second.VAR_POSITIONAL or not is_python:
+        raise _unclear(handler)
+    raise ConfigError(
+        f"{handler} leaves open whether {second.name!r} is the context: annotate it as Context, or write `*, "
+        f"{second.name}` for a handler that takes the value alone. If it is not yours, call it in a function that is"
+    )
+
+
+def _unclear(handler: str) -> ConfigError:
+    return ConfigError(
+        f"{handler} leaves open whether it takes the value alone or the payload and its context: write a function that "
+        f"calls it, with the parameters `(value)` or `(payload, ctx)`. A decorator needs functools.wraps, and a mock "
+        f"is made by create_autospec()"
+    )
+
+
+def _is_coroutine_function(call: Callable[..., Any]) -> bool:
+    if inspect.iscoroutinefunction(call):
+        return True
+    # Python 3.11 marks callables as coroutine functions for asyncio only. A worker process may not have imported it.
+    asyncio = sys.modules.get("asyncio") if sys.version_info < (3, 12) else None
+    return asyncio is not None and asyncio.iscoroutinefunction(call)
+
+
+def _is_named(parameter: inspect.Parameter, *words: str) -> bool:
+    return any(word in parameter.name.lower() for word in words)
 
 
 def payload_type_of(processor: Callable[..., Any]) -> Any:
@@ -116,7 +187,7 @@ def result_type_of(processor: Callable[..., Any]) -> Any:
 
     `Awaitable[...]` and `Coroutine[...]` around the annotation are ignored.
     """
-    annotation = _annotation(_function(processor), "return")
+    annotation = _annotation(_innermost(processor), "return")
     if _is_awaitable(annotation):
         annotation = (get_args(annotation) or (_NOTHING,))[-1]
     if annotation is _NOTHING or isinstance(annotation, str) or annotation in (Ok, Error, Ok | Error):
@@ -135,29 +206,44 @@ def _function(processor: Callable[..., Any]) -> Callable[..., Any]:
     return processor.__call__  # type: ignore[operator,no-any-return]  # the bound method of an object
 
 
+def _innermost(processor: Callable[..., Any]) -> Any:
+    """Return the function within partials and wrappers, which has the annotations."""
+    return inspect.unwrap(processor if hasattr(processor, "__wrapped__") else _function(processor))
+
+
 def _signature(processor: Callable[..., Any]) -> inspect.Signature | None:
-    """Return the signature without the arguments that a partial binds; None for a built-in function without one.
+    """Return the signature without the arguments that a partial binds; None if it cannot be read.
 
     A wrapper may have another signature than the function it wraps, and its own one counts. A wrapper that takes any
-    arguments has the signature of the wrapped function.
+    arguments, or is written in C, has the signature of the wrapped function.
     """
+    wrapped, own = _wrapped_signature(processor), _own_signature(processor)
+    if own is None or wrapped is None:
+        return wrapped
+    return wrapped if _takes_any_arguments(processor) and (_binds(wrapped, 1) or _binds(wrapped, 2)) else own
+
+
+def _wrapped_signature(processor: Callable[..., Any]) -> inspect.Signature | None:
     try:
-        wrapped = inspect.signature(processor)
-        if _takes_any_arguments(processor) and (_binds(wrapped, 1) or _binds(wrapped, 2)):
-            return wrapped
+        return inspect.signature(processor)
+    except (TypeError, ValueError):
+        return None
+
+
+def _own_signature(processor: Callable[..., Any]) -> inspect.Signature | None:
+    try:
         return inspect.signature(processor, follow_wrapped=False)
     except (TypeError, ValueError):
         return None
 
 
 def _is_wrapper(processor: Callable[..., Any]) -> bool:
-    call = _function(processor)
-    return inspect.unwrap(call) is not call
+    return hasattr(processor, "__wrapped__") or hasattr(_function(processor), "__wrapped__")
 
 
 def _takes_any_arguments(processor: Callable[..., Any]) -> bool:
-    own = inspect.signature(processor, follow_wrapped=False)
-    return any(parameter.kind is parameter.VAR_POSITIONAL for parameter in own.parameters.values())
+    own = _own_signature(processor)
+    return own is None or any(each.kind is each.VAR_POSITIONAL for each in own.parameters.values())
 
 
 def _without_annotations(signature: inspect.Signature) -> inspect.Signature:
@@ -180,7 +266,7 @@ def _first_two(signature: inspect.Signature) -> tuple[inspect.Parameter, inspect
 
 
 def _annotated(processor: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    return _annotation(_function(processor), parameter.name)
+    return _annotation(_innermost(processor), parameter.name)
 
 
 def _mentions(annotation: Any, kind: type) -> bool:
@@ -212,8 +298,12 @@ def classes_of(annotation: Any) -> list[Any]:
 
 def _annotation(call: Callable[..., Any], name: str) -> Any:
     """Return one evaluated annotation, or its text if it cannot be resolved. Other annotations need not resolve."""
-    function = inspect.unwrap(call)
-    function = getattr(function, "__func__", function)
+    function = getattr(call, "__func__", call)
+    if inspect.isclass(function):
+        if name == "return":
+            return function
+        if name not in getattr(function, "__annotations__", {}):
+            function = function.__init__
     annotation = getattr(function, "__annotations__", {}).get(name, _NOTHING)
     if annotation is _NOTHING:
         return annotation

@@ -49,9 +49,9 @@ def decode_untyped(event: StoredEvent) -> Payload[Any]:
 
 def _payload_of(data: bytes, decode: Callable[[Any], Any]) -> Payload[Any]:
     body = _decode_body(data)
-    payload = Payload(decode(body.value), Delivery(body.delivery), body.keys, body.topics, body.priority)
-    if body.origin is not None:
-        payload._update_headers(origin=body.origin)
+    payload = Payload(decode(body.value))
+    payload._delivery = Delivery(body.delivery)
+    payload._update_headers(keys=body.keys, topics=body.topics, priority=body.priority, origin=body.origin)
     return payload
 
 
@@ -99,7 +99,7 @@ class JournalCodec:
         try:
             raw, origin = msgspec.Raw(_encode(value)), payload._headers.origin
             keys, topics = tuple(payload.keys), tuple(payload.topics)
-            body = _encode(_Body(raw, payload.delivery.value, keys, topics, payload.priority, origin))
+            body = _encode(_Body(raw, payload._delivery.value, keys, topics, payload.priority, origin))
         except Exception as exc:
             raise EncodeError(
                 f"the journal cannot store the payload of type {type(value).__qualname__}: {text_of(exc)}. Send what "

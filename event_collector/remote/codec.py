@@ -90,8 +90,8 @@ def encode_payload(
     try:
         blob = _large(value) if type(value) in _BYTES and not inline else None
         carrier = CARRIER.get() if traced else None
-        is_plain = payload._headers is NO_HEADERS and payload.delivery is _BROADCAST and carrier is None
-        address = None if is_plain else _Address(payload.delivery.value, payload._headers, carrier)
+        is_plain = payload._headers is NO_HEADERS and payload._delivery is _BROADCAST and carrier is None
+        address = None if is_plain else _Address(payload._delivery.value, payload._headers, carrier)
         # A tuple is encoded like an _Envelope, but is created faster.
         return _encode((None if blob is not None else value, address, number)), blob
     except Exception as exc:
@@ -125,7 +125,8 @@ class PayloadDecoder:
             self.envelope, address = envelope, envelope.address
             if address is None:
                 return Payload(value)
-            payload, self.carrier = Payload(value, Delivery(address.delivery)), address.carrier
+            payload, self.carrier = Payload(value), address.carrier
+            payload._delivery = Delivery(address.delivery)  # Payload.set_delivery()
             payload._headers = address.headers  # Payload._update_headers()
             return payload
         except Exception as exc:  # the type may have a `__post_init__` that raises anything

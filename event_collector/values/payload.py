@@ -43,6 +43,8 @@ def to_strings(parameter: str, value: Iterable[object] | None) -> tuple[str, ...
         return ()
     if isinstance(value, str):
         raise ConfigError(f"{parameter} takes a list of strings, not the string {value!r}: write [{value!r}]")
+    if not isinstance(value, Iterable):
+        raise ConfigError(f"{parameter} takes a list of strings, not {value!r}")
     items = tuple(value)
     strings = tuple(item for item in items if isinstance(item, str))
     if len(strings) != len(items):
@@ -51,7 +53,9 @@ def to_strings(parameter: str, value: Iterable[object] | None) -> tuple[str, ...
 
 
 def _checked_priority(priority: object) -> float | None:
-    if priority is None or (isinstance(priority, (int, float)) and not math.isnan(priority)):
+    if priority is None:
+        return None
+    if isinstance(priority, (int, float)) and not isinstance(priority, bool) and not math.isnan(priority):
         return priority
     raise ConfigError(f"priority takes a number, the lowest first, not {priority!r}")
 
@@ -59,6 +63,27 @@ def _checked_priority(priority: object) -> float | None:
 def _check_delivery(delivery: object) -> None:
     if not isinstance(delivery, Delivery):
         raise ConfigError(f"delivery takes a Delivery such as Delivery.KEY, not {delivery!r}")
+
+
+def _implied_delivery(keys: tuple[str, ...] | None, topics: tuple[str, ...] | None) -> Delivery:
+    """Return the delivery of a payload that names keys or topics and no delivery."""
+    if keys is None and topics is None:
+        return _BROADCAST
+    if keys is not None and topics is not None and bool(keys) == bool(topics):
+        raise ConfigError(
+            f"Payload has keys={list(keys)} and topics={list(topics)}: give delivery=Delivery.KEY or Delivery.TOPIC"
+        )
+    return Delivery.KEY if keys or topics is None else Delivery.TOPIC
+
+
+def _check_contradiction(delivery: Delivery, keys: Iterable[str] | None, topics: Iterable[str] | None) -> None:
+    """Raise ConfigError if a delivery uses none of the names that are given with it."""
+    used = keys if delivery is Delivery.KEY else topics if delivery is Delivery.TOPIC else None
+    if not used and (keys or topics):
+        given = " and ".join(f"{kind}={list(names)}" for kind, names in (("keys", keys), ("topics", topics)) if names)
+        raise ConfigError(
+            f"{delivery} does not use {given}: leave these out, or use {'Delivery.KEY' if keys else 'Delivery.TOPIC'}"
+        )
 
 
 class Headers(msgspec.Struct, frozen=True, array_like=True):
@@ -84,17 +109,18 @@ class Payload(Generic[T]):
 
     Args:
         value: any object. A handler in this process receives the object itself, a worker process a decoded copy.
-        delivery: BROADCAST to every collector, KEY to those in `keys`, TOPIC to the subscribers of `topics`.
-        keys: collector keys for KEY delivery; unknown keys are ignored.
+        delivery: BROADCAST to every collector, KEY to those in `keys`, TOPIC to the subscribers of `topics`. With
+            `keys` the default is KEY, with `topics` it is TOPIC.
+        keys: collector keys for KEY delivery. The queue logs unknown keys, and delivers to the others.
         topics: topics for TOPIC delivery.
         priority: position in a PRIORITY queue, lowest first; None uses the queue's `default_priority`.
 
     Raises:
         ConfigError: `keys` or `topics` is not a list of strings, `delivery` is not a Delivery, or `priority` is not
-            a number.
+            a number; there are both keys and topics and no delivery, or a delivery that uses neither.
     """
 
-    __slots__ = ("_headers", "_value", "delivery")
+    __slots__ = ("_delivery", "_headers", "_value")
 
     def __init__(
         self,
@@ -105,15 +131,20 @@ class Payload(Generic[T]):
         priority: float | None = None,
     ) -> None:
         self._value = value
-        self.delivery = delivery
-        if delivery is not _BROADCAST:
-            _check_delivery(delivery)
-        if keys is None and topics is None and priority is None:
-            self._headers = NO_HEADERS
+        self._delivery = delivery
+        self._headers = NO_HEADERS
+        if keys is not None or topics is not None or priority is not None or delivery is not _BROADCAST:
+            self._address(delivery, keys, topics, priority)
+
+    def _address(self, delivery: Delivery, keys: Any, topics: Any, priority: Any) -> None:
+        _check_delivery(delivery)
+        keys = None if keys is None else to_strings("Payload keys", keys)
+        topics = None if topics is None else to_strings("Payload topics", topics)
+        if delivery is _BROADCAST:
+            self._delivery = _implied_delivery(keys, topics)
         else:
-            self._headers = Headers(
-                to_strings("Payload keys", keys), to_strings("Payload topics", topics), _checked_priority(priority)
-            )
+            _check_contradiction(delivery, keys, topics)
+        self._headers = Headers(keys or (), topics or (), _checked_priority(priority))
 
     @property
     def value(self) -> T:
@@ -121,22 +152,36 @@ class Payload(Generic[T]):
         return self._value
 
     @property
+    def delivery(self) -> Delivery:
+        """Who receives the payload."""
+        return self._delivery
+
+    @delivery.setter
+    def delivery(self, delivery: Delivery) -> None:
+        _check_delivery(delivery)
+        self._delivery = delivery
+
+    @property
     def keys(self) -> list[str]:
-        """Collector keys for KEY delivery."""
+        """Collector keys for KEY delivery, which a broadcast payload gets when they are assigned."""
         return list(self._headers.keys)
 
     @keys.setter
     def keys(self, keys: Sequence[str]) -> None:
         self._update_headers(keys=to_strings("Payload keys", keys))
+        if self._headers.keys and self._delivery is _BROADCAST:
+            self._delivery = Delivery.KEY
 
     @property
     def topics(self) -> list[str]:
-        """Topics for TOPIC delivery."""
+        """Topics for TOPIC delivery, which a broadcast payload gets when they are assigned."""
         return list(self._headers.topics)
 
     @topics.setter
     def topics(self, topics: Sequence[str]) -> None:
         self._update_headers(topics=to_strings("Payload topics", topics))
+        if self._headers.topics and self._delivery is _BROADCAST:
+            self._delivery = Delivery.TOPIC
 
     @property
     def priority(self) -> float | None:
@@ -181,14 +226,19 @@ class Payload(Generic[T]):
         """Change the delivery, and the keys and topics that are not None.
 
         Raises:
-            ConfigError: as for the arguments of Payload.
+            ConfigError: as for the arguments of Payload; keys or topics are given for BROADCAST. Nothing has changed.
         """
         _check_delivery(delivery)
-        if keys is not None:
-            self.keys = keys
-        if topics is not None:
-            self.topics = topics
-        self.delivery = delivery
+        headers = self._headers
+        new_keys = headers.keys if keys is None else to_strings("Payload keys", keys)
+        new_topics = headers.topics if topics is None else to_strings("Payload topics", topics)
+        _check_contradiction(
+            delivery,
+            new_keys if keys is not None or delivery is Delivery.KEY else None,
+            new_topics if topics is not None or delivery is Delivery.TOPIC else None,
+        )
+        self._update_headers(keys=new_keys, topics=new_topics)
+        self._delivery = delivery
 
     def set_priority(self, priority: float | None) -> None:
         """Change the priority; events already sent keep theirs.

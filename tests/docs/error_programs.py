@@ -1,5 +1,6 @@
 """Handlers and lifecycles that bring about the errors of docs/errors.md."""
 
+import functools
 import os
 import time
 from collections.abc import Iterator
@@ -54,6 +55,17 @@ async def pack_here(order: Order) -> int:
 
 def send(order, express=False):  # type: ignore[no-untyped-def]
     """Would get the context for an option."""
+
+
+def count(order: int) -> Iterator[int]:
+    """Has many results."""
+    yield from range(order)
+
+
+@functools.cache
+async def fetch(order: int) -> int:
+    """Can be awaited once for each order."""
+    return order
 
 
 def receive(payload: Payload[Order]) -> None:

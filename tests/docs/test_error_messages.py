@@ -94,6 +94,10 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "a handler of three arguments": lambda: Collector("orders", error_programs.ship),  # type: ignore[arg-type]
     "an order for a payload": lambda: Collector("orders", error_programs.pack),  # type: ignore[arg-type]
     "an option for the context": lambda: Collector("orders", error_programs.send),
+    "anything": lambda: Collector("orders", print),
+    "no signature": lambda: Collector("orders", int),
+    "a generator": lambda: Collector("orders", error_programs.count),
+    "a cache of coroutines": lambda: Collector("orders", error_programs.fetch),
     "a payload alone": lambda: Collector("orders", error_programs.receive),
     "a method of nobody": lambda: Collector("orders", error_programs.Desk.answer),  # type: ignore[arg-type]
     "a decorator without its key": lambda: collector(handle),  # type: ignore[arg-type]
@@ -101,6 +105,8 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "a handler in the list": lambda: CollectorQueue([handle]),  # type: ignore[list-item]
     "a collector without the list": lambda: CollectorQueue(Collector("orders", handle)),  # type: ignore[arg-type]
     "one key twice": lambda: CollectorQueue([Collector("orders", handle), Collector("orders", handle)]),
+    "two addresses": lambda: Payload(1, keys=["orders"], topics=["paid"]),
+    "another address": lambda: Payload(1, Delivery.KEY, topics=["paid"]),
     "a string as keys": lambda: Payload(1, Delivery.KEY, "orders"),
     "a bare value": lambda: CollectorQueue([]).get_publisher().send(5),  # type: ignore[arg-type]
 }

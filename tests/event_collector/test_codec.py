@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from event_collector.data import Error, Ok, Payload
+from event_collector.data import Delivery, Error, Ok, Payload
 from event_collector.exceptions import EncodeError, EventCollectorException, PayloadTypeError, RemoteError
 from event_collector.remote.codec import PayloadDecoder, ReplyDecoder, encode_payload, encode_raised, encode_result
 from event_collector.remote.remote_exceptions import ExceptionParts, put_together, take_apart
@@ -57,7 +57,7 @@ def test_garbage_for_a_payload_is_a_clean_error(body: bytes, blob: bytes | None,
 @given(plain, st.lists(st.text(st.characters(codec="utf-8"))), st.none() | st.integers(0, 9) | st.floats(0, 9))
 def test_payloads_survive_the_way_there(value: Any, keys: list[str], priority: float | None) -> None:
     """Value, keys, topics and priority of a payload are the same on the other side."""
-    sent = Payload(value, keys=keys, topics=keys[:1], priority=priority)
+    sent = Payload(value, Delivery.KEY, keys, keys[:1] if keys else [], priority)
     got = PayloadDecoder(Any, "c")(*encode_payload(sent, "c"))
     assert repr(got) == repr(sent)
 

@@ -33,7 +33,7 @@ def test_a_payload_takes_everything_by_position() -> None:
 @pytest.mark.parametrize("names", [["a"], ("a",), {"a"}, {"a": 1}.keys()], ids=["list", "tuple", "set", "keys"])
 def test_keys_and_topics_may_be_any_collection(names: Any) -> None:
     """Programs name keys and topics with whatever collection they have."""
-    payload = Payload(1, keys=names, topics=names)
+    payload = Payload(1, Delivery.KEY, keys=names, topics=names)
     assert list(payload.keys) == list(payload.topics) == ["a"]
 
 

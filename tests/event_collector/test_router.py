@@ -50,7 +50,12 @@ async def routed(payload: Payload[Any], router: type[Router] = SimpleRouter, **o
 
 DELIVERIES: list[tuple[Payload[int], list[str]]] = [
     (Payload(1), ["a1", "b1", "c1", "d1"]),
-    (Payload(1, Delivery.BROADCAST, keys=["a"], topics=["even"]), ["a1", "b1", "c1", "d1"]),
+    (Payload(1, Delivery.BROADCAST, keys=None, topics=None), ["a1", "b1", "c1", "d1"]),
+    (Payload(1, keys=["b"]), ["b1"]),
+    (Payload(1, keys=["b"], topics=[]), ["b1"]),
+    (Payload(1, keys=[]), []),
+    (Payload(1, topics=["even"]), ["b1", "d1"]),
+    (Payload(1, keys=(), topics=["even"]), ["b1", "d1"]),
     (Payload(1, Delivery.KEY, keys=["b"]), ["b1"]),
     (Payload(1, Delivery.KEY, keys=["b"], topics=["odd"]), ["b1"]),
     (Payload(1, Delivery.KEY, keys=["d", "a", "d"]), ["a1", "d1"]),

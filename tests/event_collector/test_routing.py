@@ -53,7 +53,55 @@ def test_a_string_is_not_a_list_of_destinations() -> None:
     assert list(payload.topics) == []
 
 
-@pytest.mark.parametrize("priority", ["high", float("nan"), object(), [1]])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"keys": ["a"], "topics": ["t"]}, "give delivery=Delivery.KEY or Delivery.TOPIC"),
+        ({"keys": [], "topics": []}, "give delivery=Delivery.KEY or Delivery.TOPIC"),
+        ({"delivery": Delivery.KEY, "topics": ["t"]}, r"KEY does not use topics=\['t'\]: .* use Delivery.TOPIC"),
+        ({"delivery": Delivery.KEY, "keys": [], "topics": ["t"]}, "does not use topics"),
+        ({"delivery": Delivery.TOPIC, "keys": ["a"]}, r"TOPIC does not use keys=\['a'\]: .* use Delivery.KEY"),
+        ({"delivery": "KEY", "keys": ["a"]}, "delivery takes a Delivery"),
+        ({"delivery": None}, "delivery takes a Delivery"),
+        ({"keys": 5}, "Payload keys takes a list of strings, not 5"),
+        ({"topics": [b"t"]}, "Payload topics takes a list of strings"),
+    ],
+)
+def test_an_address_that_contradicts_itself_is_refused(options: dict[str, Any], words: str) -> None:
+    """No name that a payload is given is ignored: the error says which, and what to write."""
+    with pytest.raises(ConfigError, match=words):
+        Payload(1, **options)
+
+
+def test_a_contradiction_of_set_delivery_changes_nothing() -> None:
+    """Names that the new delivery does not use are refused; those from before may stay."""
+    payload = Payload(1, keys=["a"])
+    for change in (
+        lambda: payload.set_delivery(Delivery.BROADCAST, ["b"]),
+        lambda: payload.set_delivery(Delivery.TOPIC, ["b"]),
+        lambda: setattr(payload, "delivery", "TOPIC"),
+    ):
+        with pytest.raises(ConfigError):
+            change()
+        assert (payload.delivery, payload.keys) == (Delivery.KEY, ["a"])
+    payload.set_delivery(Delivery.BROADCAST)
+    assert (payload.delivery, payload.keys) == (Delivery.BROADCAST, ["a"])
+    payload.set_delivery(Delivery.KEY, topics=["t"])
+    assert (payload.delivery, payload.keys, payload.topics) == (Delivery.KEY, ["a"], ["t"])
+
+
+def test_names_that_are_assigned_address_a_broadcast_payload() -> None:
+    """Keys and topics imply a delivery wherever they are given; one that was chosen stays."""
+    by_key, by_topic, chosen = Payload(1), Payload(1), Payload(1, Delivery.TOPIC)
+    by_key.keys = ["a"]
+    by_topic.topics = ["t"]
+    chosen.keys = ["a"]
+    assert [payload.delivery for payload in (by_key, by_topic, chosen)] == [
+        Delivery.KEY, Delivery.TOPIC, Delivery.TOPIC,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("priority", ["high", float("nan"), object(), [1], True])
 def test_a_priority_is_a_number_that_can_be_put_in_order(priority: Any) -> None:
     """A priority that cannot be compared is refused where it is given, and the payload keeps the old one."""
     with pytest.raises(ConfigError, match="priority"):

@@ -75,7 +75,7 @@ def test_a_default_is_accepted_as_it_is(option: Option) -> None:
 def test_the_queue_hands_each_argument_on() -> None:
     """What a queue is given reaches the settings of its engine."""
     queue = CollectorQueue(
-        [Collector("a", print, mode="thread")], min_consumers=2, max_consumers=1, max_threads=3, logging=False
+        [Collector("a", len, mode="thread")], min_consumers=2, max_consumers=1, max_threads=3, logging=False
     )
     settings = queue._engine._settings
     assert (settings.min_consumers, settings.max_consumers, settings.max_threads) == (2, 2, 3)

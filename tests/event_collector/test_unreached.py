@@ -75,12 +75,15 @@ async def test_an_event_that_reaches_nobody_says_so(router: type[SimpleRouter]) 
         publisher = queue.get_publisher()
         payloads = [Payload(1, Delivery.KEY, ["oders"]) for _ in range(3)]
         payloads.append(Payload(1, Delivery.TOPIC, topics=["old"]))
-        payloads.append(Payload(1, Delivery.KEY, ["oders", "bills"]))
-        *missed, reached = [await event.wait() for event in await publisher.send_many(payloads)]
+        payloads.append(Payload(1, keys=["odrs", "bills"]))
+        payloads.append(Payload(1, keys=["bills", "odrs"]))
+        *missed, reached, again = [await event.wait() for event in await publisher.send_many(payloads)]
     assert ["'oders'" in str(results.first().err) for results in missed] == [True, True, True, False]  # type: ignore[union-attr]
-    assert [result.key for result in reached] == ["bills"]
+    assert [result.key for result in reached + again] == ["bills", "bills"]
     (line,) = log.of("an event reached no collector")
     assert line == {"level": "warning", "reason": missed[0].first().err}  # type: ignore[union-attr]
+    (line,) = log.of("an event has unknown keys")
+    assert line == {"level": "warning", "reason": "none has the key 'odrs'; there are 'bills' and 'orders'"}
 
 
 def test_the_log_is_not_flooded_by_ever_new_keys() -> None:

@@ -177,7 +177,7 @@ class CoroutineTier:
         direct, is_failed = self._direct, False
         outcome: Any
         try:
-            if direct is not None and event.payload.delivery is _BROADCAST:
+            if direct is not None and event.payload._delivery is _BROADCAST:
                 outcome = await direct.processor(event.payload, direct.ctx)
                 if type(outcome) is not Ok or outcome.key is not None:
                     is_failed = type(outcome) is Error
