@@ -1,6 +1,7 @@
 """What every test shares: both event loops, Ctrl-C as programs have it, and no context variables but its own."""
 
 import contextvars
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,6 +15,11 @@ from tests.event_collector.modes import hurry
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background so, and programs that tests start would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Programs that tests start write alike in every terminal: 80 columns, without colours that the user forces.
+os.environ |= {"COLUMNS": "80", "LINES": "24"}
+for variable in ("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "CLICOLOR_FORCE", "PYTEST_ADDOPTS"):
+    os.environ.pop(variable, None)
 
 
 @pytest.hookimpl(tryfirst=True)

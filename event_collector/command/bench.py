@@ -19,7 +19,6 @@ from event_collector.benchmark.report import Environment, Report, make_report
 from event_collector.benchmark.trial import GRACE, Subject, Trial, contenders_of, worker_counts
 from event_collector.benchmark.trial_figures import Contender, Measured
 from event_collector.command.bench_subject import Assignment, SubjectProcess, payload_values
-from event_collector.command.files import take_standard_streams, write_all
 from event_collector.command.options import (
     UsageError,
     add_command,
@@ -30,6 +29,7 @@ from event_collector.command.options import (
     loop_factory,
 )
 from event_collector.command.progress import ProgressCounts, ProgressDisplay, make_display
+from event_collector.command.standard_streams import take_standard_streams, write_all
 from event_collector.command.target import collector_of, find
 from event_collector.handlers.collector import Collector, common_payload_type
 from event_collector.handlers.signature import describe

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import sys
 from time import monotonic
 from typing import Any, Final
 
@@ -58,8 +59,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the subcommand and return its exit status; raises UsageError."""
     report = _check(path_of(options.path), options.timeout, alive=options.alive)
-    with contextlib.suppress(BrokenPipeError):
+    try:
         print(msgspec.json.encode(report).decode(), flush=True)
+    except OSError:  # the exit status says it too
+        sys.stdout = None  # else the interpreter flushes it at exit
     return int(not report.ok)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import stat
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,6 +10,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from event_collector.command.options import UsageError
+from event_collector.command.standard_streams import read_some, write_all
 
 CHUNK = 256 * 1024  # bytes of one read. Each read wakes a thread, which costs about 100 microseconds
 
@@ -70,7 +70,7 @@ class InputFile:
 
     async def read(self) -> bytes:
         """Return the next bytes, at least one; none at the end. Raises OSError."""
-        return await self._thread.run(os.read, self._fd, CHUNK)
+        return await self._thread.run(read_some, self._fd, CHUNK)
 
 
 class OutputFile:
@@ -87,32 +87,3 @@ class OutputFile:
         Cancellation does not stop the write.
         """
         await self._thread.run(write_all, self._fd, data)
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of the data, blocking."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def take_standard_streams() -> tuple[int | None, int]:
-    """Return private descriptors of standard input (None if it is closed) and standard output.
-
-    From now on handlers, also in worker processes, read nothing from standard input, and what they print goes to
-    standard error, where it cannot garble the output. Raises UsageError if standard output is closed.
-    """
-    if sys.stdout is None:
-        raise UsageError("standard output is closed")
-    sys.stdout.flush()
-    stdin, stdout = None if sys.stdin is None else os.dup(0), os.dup(1)
-    null = os.open(os.devnull, os.O_RDWR)
-    if stdin is not None:
-        os.dup2(null, 0)
-    if sys.stderr is None:
-        os.dup2(null, 2)
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for the rest of the program
-    os.dup2(2, 1)
-    os.close(null)
-    sys.stdout = sys.stderr
-    return stdin, stdout

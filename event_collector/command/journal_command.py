@@ -15,6 +15,7 @@ from event_collector.journal.file import JournalFile
 from event_collector.journal.journal_codec import decode_untyped
 from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter, StoredProgress
 from event_collector.values.errors import JournalError
+from event_collector.values.json_values import encode_json
 from event_collector.watching.tables import plural, printable
 
 ACTIONS = ("list", "count", "replay", "drop")
@@ -176,7 +177,7 @@ def _payload(record: StoredEvent) -> dict[str, Any]:
         payload = decode_untyped(record)
         if (line := payload._headers.origin) is not None:
             fields["line"] = line
-        fields["value"] = msgspec.Raw(msgspec.json.encode(payload.value))
+        fields["value"] = msgspec.Raw(encode_json(payload.value))
     except Exception as exc:  # msgpack has values that JSON has not
         fields["value"] = None
         fields["bytes"] = len(record.body)

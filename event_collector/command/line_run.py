@@ -79,9 +79,9 @@ class LineRun:
         if self._intake is not None:
             self._intake.cancel()
 
-    def has_unfinished(self) -> bool:
-        """Return whether lines were read whose output is not written."""
-        return len(self._window) > 0
+    def unfinished(self) -> int:
+        """Return how many lines were read whose output is not written."""
+        return len(self._window)
 
     # Intake
 

@@ -42,10 +42,10 @@ class MessageRun:
         """Fetch nothing more."""
         self._feed.stop()
 
-    def has_unfinished(self) -> bool:
-        """Return whether the queue has events."""
+    def unfinished(self) -> int:
+        """Return how many events the queue has."""
         account = self.queue.accounting()
-        return bool(account.in_handlers or account.queued)
+        return account.in_handlers + account.queued
 
     async def _write(self, finished: Sequence[Finished]) -> None:
         await self.output.write(b"".join(map(self._encode, finished)))

@@ -8,7 +8,7 @@ import msgspec
 
 from event_collector.remote.remote_exceptions import text_of
 from event_collector.values.errors import EncodeError
-from event_collector.values.json_values import JsonDecoder
+from event_collector.values.json_values import BOM, JsonDecoder, encode_json
 from event_collector.values.results import Error, Result, ResultList
 
 
@@ -56,6 +56,8 @@ class LineSplitter:
     def _end(self, newline: int) -> InputLine:
         self._number += 1
         data = bytes(self._begun) if self._begun_size <= self._max_bytes else None
+        if data is not None and self._number == 1:
+            data = data.removeprefix(BOM)  # an input of nothing else is empty
         line = InputLine(self._number, data, self._begun_size + newline)
         self._begun.clear()
         self._begun_size = 0
@@ -113,7 +115,7 @@ class LineEncoder:
         if isinstance(result, Error):
             return self._error(result), True
         try:
-            return b'"ok":' + self._encode(result.value), False
+            return b'"ok":' + encode_json(result.value), False
         except Exception as exc:
             kind = type(result.value).__name__
             refusal = EncodeError(f"the result of type {kind} cannot be written as JSON: {exc}")
@@ -125,7 +127,7 @@ class LineEncoder:
         fields: dict[str, Any] = {"type": type(err).__name__ if is_exception else "Error", "message": text_of(err)}
         if not is_exception and not isinstance(err, str):
             with contextlib.suppress(Exception):  # JSON has no such value
-                fields["value"] = msgspec.Raw(self._encode(err))
+                fields["value"] = msgspec.Raw(encode_json(err))
         if self._tracebacks and error.details and "trace" in error.details:
             fields["traceback"] = text_of(error.details["trace"])
         return b'"error":' + self._encode(fields)

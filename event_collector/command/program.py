@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from event_collector.command.options import UsageError
+from event_collector.command.standard_streams import prepare_standard_streams, require_stdout
 
 PROGRAM = "event-collector"
 DISTRIBUTION = "event-collector-hybrid"
@@ -60,13 +61,20 @@ class CommandParser(argparse.ArgumentParser):
 
 def run_command(arguments: Sequence[str] | None) -> int:
     """Parse the arguments, run the subcommand, and return the exit status."""
+    prepare_standard_streams()
     words = sys.argv[1:] if arguments is None else arguments
     options = _make_parser(words).parse_args(words)
     try:
+        if options.command != "check":  # its exit status is its answer
+            require_stdout()
         status: int = options.run(options)
     except UsageError as exc:
         print(f"{PROGRAM} {options.command}: {exc}", file=sys.stderr)
         return 2
+    except OSError as exc:  # such as a full disk; subcommands handle a reader that has closed the pipe
+        print(f"{PROGRAM} {options.command}: cannot go on: {exc}", file=sys.stderr)
+        sys.stdout = None  # else the interpreter flushes it at exit
+        return 1
     except KeyboardInterrupt:  # before the subcommand installed its own signal handlers
         return INTERRUPTED
     return status

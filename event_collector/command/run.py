@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from event_collector.command import logs
-from event_collector.command.files import InputFile, OutputFile, take_standard_streams, write_all
+from event_collector.command.files import InputFile, OutputFile
 from event_collector.command.line_run import Acknowledgements, LineRun, end_tasks
 from event_collector.command.line_window import LineWindow
 from event_collector.command.ndjson import LineDecoder, LineEncoder, LineSplitter
 from event_collector.command.options import UsageError, loop_factory
 from event_collector.command.progress import make_display
 from event_collector.command.run_options import LINES_IN_FLIGHT, MAX_ATTEMPTS, add_options
+from event_collector.command.standard_streams import take_standard_streams, write_all
 from event_collector.command.tally import RunOutput, Tally
 from event_collector.command.target import DEFAULT_QUEUE_SIZE, find, make_queue
 from event_collector.handlers.collector import common_payload_type
@@ -95,7 +96,7 @@ async def _process(options: argparse.Namespace, source: "InputFile | Source", fi
     if len(window) and not options.quiet:
         events = plural(len(window), "event")
         _say(f"{events} of an earlier run first; the last line that it took was {window.last_number():,}")
-    interruption.call_before_exit(lambda: _leave_at_once(run))
+    interruption.call_at(first=lambda: _announce(run, interruption), second=lambda: _leave_at_once(run))
     try:
         await _drive(run, interruption, options.drain_timeout)
     finally:
@@ -166,7 +167,7 @@ async def _drive(run: QueueRun, interruption: Interruption, drain_timeout: float
             await asyncio.wait({work}, timeout=drain_timeout)
         if tally.reader_gone:
             logs.silence()
-        if not work.done() or run.has_unfinished():
+        if not work.done() or run.unfinished():
             await _give_up(run.queue)
             await asyncio.wait({work}, timeout=GRACE)
     finally:
@@ -254,7 +255,7 @@ def _read_url(text: str) -> str:
     if not text.startswith("@"):
         return text
     try:
-        return Path(text[1:]).read_text().partition("\n")[0].strip()
+        return Path(text[1:]).read_text("utf-8-sig").partition("\n")[0].strip()
     except (OSError, UnicodeError) as exc:
         reason = getattr(exc, "strerror", None) or exc
         raise UsageError(f"--source: cannot read {text[1:]}: {reason}") from None
@@ -269,6 +270,12 @@ def _report(run: QueueRun, interruption: Interruption, *, quiet: bool) -> None:
         _say(text)
     if not quiet:
         print(run.summary(), file=sys.stderr)
+
+
+def _announce(run: QueueRun, interruption: Interruption) -> None:
+    """Say at the first signal what is going on. This runs in a signal handler, like `_leave_at_once()`."""
+    with run.output.progress.aside():
+        write_all(2, f"event-collector run: {interruption.outlook(run.unfinished())}\n".encode())
 
 
 def _leave_at_once(run: QueueRun) -> None:

@@ -1,8 +1,10 @@
 """Ctrl-C and SIGTERM: the first starts an orderly shutdown, the second ends the process at once."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import FrameType
@@ -10,10 +12,15 @@ from typing import Any, Final, Protocol
 
 from event_collector.values.errors import ConfigError
 from event_collector.values.refusals import QueueShutDown
+from event_collector.watching.metrics import Accounting
+from event_collector.watching.tables import plural
 
 
 class Stoppable(Protocol):
     """A queue that can be shut down."""
+
+    def accounting(self) -> Accounting:
+        """Return the numbers of events."""
 
     async def shut_down_queue(self) -> None:
         """Shut down."""
@@ -26,10 +33,10 @@ class Interruption:
     """Handles signals of this process, from `install()` to `close()`. Created in a running event loop.
 
     It uses `signal.signal()`, not the event loop, since the second signal must work while a handler blocks the loop.
-
     """
 
     def __init__(self, signals: Sequence[int] = SIGNALS) -> None:
+        self._on_first: Callable[[], None] | None = None
         self._before_exit: Callable[[], None] | None = None
         self._signals = signals
         self._before: dict[int, Any] = {}
@@ -62,9 +69,17 @@ class Interruption:
         """The first signal; None before it."""
         return None if self._number is None else signal.Signals(self._number)
 
-    def call_before_exit(self, call: Callable[[], None]) -> None:
-        """Have `call()` called at the second signal, just before the process ends."""
-        self._before_exit = call
+    def call_at(self, *, first: Callable[[], None], second: Callable[[], None] | None = None) -> None:
+        """Have `first()` called in the handler of the first signal, and `second()` just before the second one ends all.
+
+        Exceptions of `first()` are dropped.
+        """
+        self._on_first, self._before_exit = first, second
+
+    def outlook(self, unfinished: int) -> str:
+        """Return a text for the user: what the first signal has begun, and what the second one does."""
+        doing = f"finishing {plural(unfinished, 'event')}" if unfinished else "ending"
+        return f"{doing}; {'press Ctrl-C again' if self.received == signal.SIGINT else 'signal again'} to stop now"
 
     async def wait(self) -> None:
         """Wait for the first signal."""
@@ -80,6 +95,9 @@ class Interruption:
                 os._exit(exit_status(number))
         self._number = number
         self._loop.call_soon_threadsafe(self._asked.set)
+        if self._on_first is not None:
+            with contextlib.suppress(Exception):  # it would be raised in whatever the program is doing
+                self._on_first()
 
 
 @asynccontextmanager
@@ -87,10 +105,10 @@ async def drain_on_signal(queue: Stoppable, signals: Sequence[int] = SIGNALS) ->
     """Shut the queue down in an orderly way when the process receives a signal.
 
     Use it as `async with queue, drain_on_signal(queue) as interruption:` in the main thread. The first signal starts
-    the shutdown: no event is accepted, and accepted events are finished within `consumer_shutdown_timeout`. In the
-    body, `send()` then raises QueueShutDown, which ends the body and is suppressed. A body that does not send can await
-    `interruption.wait()`; `interruption.received` is the signal. The second signal ends the process at once, with the
-    exit status of that signal.
+    the shutdown: no event is accepted, and accepted events are finished within `consumer_shutdown_timeout`. A line on
+    standard error says so at once, with the number of events. In the body, `send()` then raises QueueShutDown, which
+    ends the body and is suppressed. A body that does not send can await `interruption.wait()`; `interruption.received`
+    is the signal. The second signal ends the process at once, with the exit status of that signal.
 
     Leaving the body shuts the queue down, too, and then restores the previous signal handlers. A signal that the parent
     process has set to be ignored stays ignored.
@@ -103,6 +121,7 @@ async def drain_on_signal(queue: Stoppable, signals: Sequence[int] = SIGNALS) ->
         ConfigError: this is not the main thread.
     """
     interruption = Interruption(signals)
+    interruption.on_first = lambda: _announce(queue, interruption)
     draining = asyncio.create_task(_drain(queue, interruption), name="drain on signal")
     try:
         interruption.install()
@@ -120,6 +139,13 @@ async def drain_on_signal(queue: Stoppable, signals: Sequence[int] = SIGNALS) ->
         await asyncio.wait([draining])
         if not draining.cancelled():
             draining.result()
+
+
+def _announce(queue: Stoppable, interruption: Interruption) -> None:
+    account = queue.accounting()
+    text = interruption.outlook(account.in_handlers + account.queued + account.scheduled)
+    # Not print(): the signal may have interrupted another one.
+    os.write(sys.stderr.fileno(), f"event_collector: {text}\n".encode())
 
 
 async def _drain(queue: Stoppable, interruption: Interruption) -> None:

@@ -1,6 +1,7 @@
 """Log lines through structlog, without touching the configuration of the application."""
 
 import logging
+import sys
 from typing import Any
 
 import structlog
@@ -10,12 +11,12 @@ def make_logger(name: str, *, enabled: bool = True) -> Any:
     """Return a logger whose lines carry `logger=name`.
 
     The application's configuration of structlog applies. Without one, each line of level info or above is a JSON
-    object on standard output. If `enabled` is False, nothing is written.
+    object on standard output. If `enabled` is False, or standard output is closed, nothing is written.
     """
-    if not enabled:
-        return structlog.wrap_logger(structlog.PrintLogger(), processors=[_drop])
-    if structlog.is_configured():
+    if enabled and structlog.is_configured():
         return structlog.get_logger().bind(logger=name)
+    if not enabled or sys.stdout is None:
+        return structlog.wrap_logger(structlog.ReturnLogger(), processors=[_drop])
     logger = structlog.wrap_logger(
         structlog.PrintLogger(),
         processors=[

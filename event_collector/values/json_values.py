@@ -1,10 +1,15 @@
-"""JSON from files and brokers, decoded into a type."""
+"""JSON: input of files and brokers, decoded into a type, and values that are written."""
 
+import json
 from typing import Any
 
 import msgspec
 
 from event_collector.values.errors import PayloadTypeError
+
+BOM = b"\xef\xbb\xbf"
+"""The byte order mark that some programs write before UTF-8. RFC 8259, section 8.1, lets a parser ignore it."""
+_encode = msgspec.json.Encoder().encode
 
 
 class InvalidJSON(ValueError):
@@ -34,8 +39,24 @@ class JsonDecoder:
         Raise InvalidJSON if `data` is not JSON, PayloadTypeError if the value does not have the type.
         """
         try:
-            return self._decode(data)
+            return self._decode(data.removeprefix(BOM))
         except msgspec.ValidationError as exc:
             raise PayloadTypeError(f"{self._noun} {name} does not fit the payload type: {exc}") from None
         except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
-            raise InvalidJSON(f"{self._noun} {name} is not JSON: {exc}") from None
+            hint = "; it looks like UTF-16: convert it to UTF-8" if b"\0" in data else ""
+            raise InvalidJSON(f"{self._noun} {name} is not JSON: {exc}{hint}") from None
+
+
+def encode_json(value: Any) -> bytes:
+    """Return a value as JSON in one line.
+
+    Raises ValueError for NaN and infinity, of which msgspec makes null, and what msgspec raises for other values that
+    JSON does not have.
+    """
+    encoded = _encode(value)
+    if b"null" in encoded:
+        try:
+            json.dumps(msgspec.to_builtins(value, str_keys=True, enc_hook=msgspec.json.decode), allow_nan=False)
+        except ValueError:
+            raise ValueError("JSON has no NaN and no infinity: return None or a string instead") from None
+    return encoded

@@ -75,6 +75,12 @@ async def chat(payload: Payload[Any], ctx: Context) -> Any:
     return sys.stdin.read()
 
 
+async def shout(payload: Payload[Any], ctx: Context) -> Any:
+    """Print more than a pipe holds."""
+    print("shouted", payload.value)
+    return payload.value
+
+
 def chat_in_worker(payload: Payload[Any], ctx: Context) -> Any:
     print("printed by a worker", flush=True)
     return None

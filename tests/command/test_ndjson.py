@@ -1,10 +1,13 @@
 """Lines out of bytes, values out of lines, lines out of results."""
 
 import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,6 +121,53 @@ def test_value_that_json_cannot_hold_is_an_error(value: Any) -> None:
     assert failed
     assert line["error"]["type"] == "EncodeError"
     assert type(value).__name__ in line["error"]["message"]
+
+
+@dataclass
+class Measurement:
+    value: float
+    note: str | None = None
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    "shape", [lambda n: n, lambda n: [[n]], lambda n: {"a": (1, n)}, Measurement, lambda n: [msgspec.Raw(b"null"), n]]
+)
+def test_number_that_json_does_not_have_is_an_error(number: float, shape: Callable[[float], Any]) -> None:
+    """NaN and infinity never become null, however deep they are; Error keeps its text and loses such a value."""
+    line, failed = encode(Ok(shape(number)))
+    assert failed
+    assert line["error"]["type"] == "EncodeError"
+    assert "JSON has no NaN and no infinity" in line["error"]["message"]
+    line, _ = encode(Error(shape(number)))
+    assert "value" not in line["error"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None), (Measurement(1.5), {"value": 1.5, "note": None}), ("null", "null"), ({1: None}, {"1": None}),
+        (msgspec.Raw(b'{"a":null}'), {"a": None}), ([None, 2**70], [None, 2**70]),
+    ],
+)  # fmt: skip
+def test_null_that_is_meant_is_written(value: Any, expected: Any) -> None:
+    """A result may have None in it, and integers of any size."""
+    assert encode(Ok(value)) == ({"id": 3, "ok": expected}, False)
+
+
+@pytest.mark.parametrize("chunks", [[b"\xef\xbb\xbf1\n2\n"], [b"\xef", b"\xbb", b"\xbf1\n", b"2\n"]])
+def test_byte_order_mark_before_the_input_is_ignored(chunks: list[bytes]) -> None:
+    """RFC 8259 lets a parser ignore it; an input of nothing else has one empty line."""
+    assert [line.data for line in split(chunks)] == [b"1", b"2"]
+    assert [line.data for line in split([b"\xef\xbb\xbf"])] == [b""]
+
+
+def test_byte_order_mark_before_a_line_is_ignored() -> None:
+    """Files with such marks may have been joined. A mark of UTF-16 is an error that says so."""
+    decode = LineDecoder(int, 99)
+    assert decode(InputLine(2, b"\xef\xbb\xbf7", 5)) == 7
+    with pytest.raises(InvalidJSON, match="looks like UTF-16"):
+        decode(InputLine(1, "\ufeff7".encode("utf-16-le"), 5))
 
 
 def test_results_of_several_collectors_stand_in_a_list() -> None:

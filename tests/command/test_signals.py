@@ -39,6 +39,17 @@ def test_first_signal_finishes_what_was_read(tmp_path: Path, number: signal.Sign
     assert f"stopped by {number.name} after line 1, all finished" in errors.decode()
 
 
+@pytest.mark.parametrize(("number", "again"), [(signal.SIGINT, "press Ctrl-C again"), (signal.SIGTERM, "signal again")])
+@pytest.mark.parametrize("target", ["rest", "block"])
+def test_first_signal_is_answered_at_once(tmp_path: Path, number: signal.Signals, again: str, target: str) -> None:
+    """While the event still runs, even if it blocks the loop, a line says how many are finished and how to stop now."""
+    process = working(tmp_path, 60, "--drain-timeout", "3600", "--quiet", target=target)
+    process.send_signal(number)
+    assert process.stderr is not None
+    assert process.stderr.readline().decode() == f"event-collector run: finishing 1 event; {again} to stop now\n"
+    assert process.poll() is None
+
+
 @pytest.mark.parametrize("target", ["rest", "toil"])
 def test_what_is_not_done_within_the_bound_is_given_up_and_named(tmp_path: Path, target: str) -> None:
     """After --drain-timeout the rest is given up: an error line for each, and a word on standard error."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 import threading
 from typing import Any
 
@@ -41,6 +42,31 @@ async def test_a_body_that_waits_is_told(number: int) -> None:
             queue.get_publisher().send_nowait(Payload(1))
     assert [signal.getsignal(one) for one in SIGNALS] == before
     balanced(queue)
+
+
+@pytest.mark.parametrize(("number", "again"), [(signal.SIGTERM, "signal again"), (signal.SIGINT, "press Ctrl-C again")])
+async def test_the_signal_is_answered_at_once(
+    number: int, again: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard error says how many events are finished and how to stop; without standard error the rest goes on."""
+    release = asyncio.Event()
+
+    async def wait_for_release(payload: Payload[int], ctx: Context) -> None:
+        await release.wait()
+
+    for stderr in (sys.stderr, None):
+        queue = CollectorQueue([Collector("c", wait_for_release)], logging=False, max_consumers=2)
+        release.clear()
+        async with asyncio.timeout(BOUND), queue, drain_on_signal(queue) as interruption:
+            await queue.get_publisher().send_many(Payload(n) for n in range(7))
+            monkeypatch.setattr(sys, "stderr", stderr)
+            os.kill(os.getpid(), number)
+            await interruption.wait()
+            monkeypatch.undo()
+            release.set()
+        expected = f"event_collector: finishing 7 events; {again} to stop now\n" if stderr else ""
+        assert capfd.readouterr().err == expected
+        balanced(queue)
 
 
 async def test_a_refusal_ends_the_body_and_goes_no_further() -> None:

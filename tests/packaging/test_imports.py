@@ -67,7 +67,8 @@ def test_a_health_probe_loads_no_queue() -> None:
     """`event-collector check` runs every few seconds: it imports neither the other commands nor what they need."""
     modules = loaded_by("from event_collector.cli import main; main(['check', '/nowhere'])")
     assert {name for name in modules if name.startswith("event_collector.command.")} == {
-        f"event_collector.command.{name}" for name in ("check", "monitor_client", "options", "program")
+        f"event_collector.command.{name}"
+        for name in ("check", "monitor_client", "options", "program", "standard_streams")
     }
     assert modules & (HEAVY - {"msgspec", "inspect"}) == set()
     assert {"event_collector.queue", "event_collector.life.engine"} & modules == set()
