@@ -20,8 +20,9 @@ from event_collector.journal.recovered import Recovered, Unfinished
 from event_collector.journal.running_page import RunningPage
 from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter, StoredProgress
 from event_collector.journal.writer import Writer
+from event_collector.remote.remote_exceptions import text_of
 from event_collector.values.clock import clock
-from event_collector.values.errors import EncodeError, JournalError
+from event_collector.values.errors import ConfigError, EncodeError, JournalError
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error
 
@@ -41,6 +42,9 @@ class JournalRecorder:
     def __init__(self, journal: Journal, collectors: Mapping[str, Collector], log: Any) -> None:
         self._journal, self._log = journal, log
         self._keys = frozenset(collectors)
+        for key in self._keys:
+            if text_of(key) != key:
+                raise ConfigError(f"the journal cannot store the key of a collector, {key!r}: it is not valid Unicode")
         types = [collector.required_type() for collector in collectors.values()]
         self._codec = JournalCodec([*types, *journal.types], journal.max_payload_bytes)
         self._writer: Writer | None = None
@@ -126,6 +130,9 @@ class JournalRecorder:
             if self._page is not None and self._page.highest_id:
                 self._changes.highest_id = self._page.highest_id
             await self._writer.close()
+            if self._writer.saved:
+                text = "the journal was removed while it was in use; its events are saved in a copy, a journal as well"
+                self._log.error(text, path=self._journal.path, copy=self._writer.saved)
             is_written = self._writer.trouble is None
             self._writer = None
         if self._page is not None:
@@ -207,7 +214,8 @@ class JournalRecorder:
             self._log.error("a dead letter cannot be stored in the journal", event_id=letter.id, reason=str(exc))
             return
         event = StoredEvent(letter.id, schema, body, letter.time).sealed()
-        self._changes.bury(StoredLetter(event, letter.collector, *astuple(letter)[3:]))
+        attempts, reason, error, trace, time = astuple(letter)[3:]
+        self._changes.bury(StoredLetter(event, letter.collector, attempts, reason, error, text_of(trace), time))
 
     def dead_letter_removed(self, letter: DeadLetter) -> None:
         """Delete a dead letter."""

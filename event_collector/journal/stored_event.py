@@ -1,7 +1,7 @@
 """Events, dead letters and changes of them, as a journal stores them. Times are seconds as of time.time()."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -128,5 +128,22 @@ class Changes:
         for letter in later.dropped:
             self.drop(*letter)
 
+    def parts(self) -> "Iterator[Changes]":
+        """Yield each change alone, in the order of the slots."""
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, dict):
+                yield from (_only(name, {key: item}) for key, item in value.items())
+            elif isinstance(value, set):
+                yield from (_only(name, {item}) for item in value)
+            elif value:
+                yield _only(name, value)
+
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
+
+
+def _only(name: str, value: Any) -> Changes:
+    changes = Changes()
+    setattr(changes, name, value)
+    return changes
