@@ -121,7 +121,7 @@ class RunOutput:
         """
         results = None if event is None else event.get_result()
         if event is None or results is None:
-            return self._encoder.error(name, error or RuntimeError("no result")), True
+            return self._encoder.error(name, error or RuntimeError("no result"), replayed=replayed), True
         self.tally.in_handlers += event.service_time() / NANOSECONDS
         return self._encoder.results(name, results, replayed=replayed)
 

@@ -22,7 +22,7 @@ from event_collector.journal.journal_place import (
     make,
 )  # fmt: skip
 from event_collector.journal.lock import JournalLock
-from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter, StoredProgress
+from event_collector.journal.stored_event import Changes, InputPosition, StoredEvent, StoredLetter, StoredProgress
 from event_collector.journal.write_ahead_log import survey
 from event_collector.values.errors import JournalError
 
@@ -37,6 +37,10 @@ _EVENT = "id, schema, body, accepted, expires, progress, crashes, checksum"
 _INSERT = f"INSERT INTO event ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants only
 _LETTER = "id, schema, body, accepted, expires, checksum, collector, attempts, reason, error, trace, time"
 _BURY = f"INSERT OR REPLACE INTO dead_letter ({_LETTER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_INPUT = (
+    "CREATE TABLE IF NOT EXISTS input "
+    "(inode INTEGER PRIMARY KEY, lines INTEGER NOT NULL, digest BLOB NOT NULL, time REAL NOT NULL)"
+)
 _ADVANCE = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'event'"
 
 
@@ -93,6 +97,7 @@ class JournalFile:
         self._db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         with self._transaction() as db:  # can it be written?
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            db.execute(_INPUT)
         names = [self._place, f"{self._place}-wal", f"{self._place}-shm", *([self._lock.path] if self._lock else [])]
         self._files = {name: identity(name) for name in names}
 
@@ -171,6 +176,11 @@ class JournalFile:
         """Return the numbers of unfinished events and of dead letters."""
         row = self.db.execute("SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM dead_letter)").fetchone()
         return int(row[0]), int(row[1])
+
+    def positions(self) -> list[InputPosition]:
+        """Return how far the inputs of earlier runs were taken, the latest first."""
+        rows = self.db.execute("SELECT inode, lines, digest FROM input ORDER BY time DESC")
+        return [InputPosition(*row) for row in rows if type(row[1]) is int]
 
     # Writing
 
@@ -281,6 +291,10 @@ def _apply(db: sqlite3.Connection, changes: Changes) -> None:
             db.executemany(statement, rows)
     if changes.highest_id and not db.execute(_ADVANCE, (changes.highest_id,)).rowcount:
         db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)", (changes.highest_id,))
+    if (position := changes.position) is not None and position.lines:
+        db.execute("INSERT OR REPLACE INTO input VALUES (?, ?, ?, ?)", (*position, time()))
+    elif position is not None:
+        db.execute("DELETE FROM input WHERE inode = ?", (position.inode,))
 
 
 def _damaged(path: str, what: str) -> JournalError:

@@ -18,11 +18,12 @@ from event_collector.journal.journal_codec import JournalCodec
 from event_collector.journal.journal_options import Journal
 from event_collector.journal.recovered import Recovered, Unfinished
 from event_collector.journal.running_page import RunningPage
-from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter, StoredProgress
+from event_collector.journal.stored_event import Changes, InputPosition, StoredEvent, StoredLetter, StoredProgress
 from event_collector.journal.writer import Writer
 from event_collector.remote.remote_exceptions import text_of
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError, EncodeError, JournalError
+from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error
 
@@ -84,16 +85,22 @@ class JournalRecorder:
         """Queue the unfinished events, and accept events from now on. The dispatcher is open."""
         self._log_recovered(recovered)
         event_ids.reserve(recovered.last_id)
-        self._journal.attach(self.acknowledge)
+        self._journal.attach(self)
         self._is_open = True
+        if self._journal.input is not None:
+            self._journal.input.recall(recovered.positions)
         for letter in recovered.letters:
             if letter not in letters:
                 letters.restore(letter)
         suspicious = max(1, self._journal.max_crashes - 1)
-        suspects = deque(event for event in recovered.unfinished if event.stored.crashes >= suspicious)
+        suspects: deque[Unfinished] = deque()
         for event in recovered.unfinished:
+            if self._journal.input is not None and self._journal.input.claims(event.stored.id, event.payload):
+                continue
             if event.stored.crashes < suspicious:
                 self._replay(event)
+            else:
+                suspects.append(event)
         self._replay_suspects(suspects)
 
     def _replay(self, unfinished: Unfinished) -> CollectorEvent:
@@ -154,6 +161,8 @@ class JournalRecorder:
 
     def _log_trouble(self, trouble: JournalError | None, missed: int) -> None:
         path = self._journal.path
+        if self._journal.input is not None:
+            self._journal.input.freeze()
         if trouble is None:
             self._log.warning("the journal can be written again", path=path, events_missed=missed)
         else:
@@ -180,11 +189,14 @@ class JournalRecorder:
             expires = None if course.deadline is None else now + (course.deadline - clock.now())
             if course.only:
                 progress = StoredProgress({key: Attempt() for key in course.only}).encode()
-        return self._writer.append(StoredEvent(event.id, schema, body, now, expires, progress).sealed())
+        written = self._writer.append(StoredEvent(event.id, schema, body, now, expires, progress).sealed())
+        self._take_line(event.payload)
+        return written
 
     def withdrawn(self, event: CollectorEvent) -> None:
-        """Delete an event that was not accepted."""
-        self._changes.finish(event.id)
+        """Delete an event that was not accepted, unless it is a line of an input, which is read once."""
+        if self._journal.input is None:
+            self._changes.finish(event.id)
 
     def started(self, event: CollectorEvent) -> None:
         """Note that a handler has the event."""
@@ -201,10 +213,6 @@ class JournalRecorder:
         self._end(event)
         if not self._journal.needs_acknowledgement:
             self._changes.finish(event.id)
-
-    def acknowledge(self, event: CollectorEvent) -> None:
-        """Delete a finished event."""
-        self._changes.finish(event.id)
 
     def dead_letter_added(self, letter: DeadLetter) -> None:
         """Store a dead letter. If its value has changed so that it cannot be encoded, it is only logged."""
@@ -224,6 +232,32 @@ class JournalRecorder:
     def _end(self, event: CollectorEvent) -> None:
         if self._page is not None:
             self._page.end(event.id)
+
+    # OpenRecorder
+
+    def strike(self, event_id: int) -> None:
+        """Delete an event."""
+        self._changes.finish(event_id)
+
+    def add(self, payload: Payload[Any]) -> int:
+        """Store a payload that no handler gets; return its id. Raises EncodeError if it cannot be stored."""
+        schema, body = self._codec.encode(payload)
+        event_id = event_ids.next()
+        if self._page is not None:
+            self._page.record_id(event_id)
+        self._changes.inserted[event_id] = StoredEvent(event_id, schema, body, clock.wall()).sealed()
+        self._take_line(payload)
+        return event_id
+
+    def move_to(self, position: InputPosition | None) -> None:
+        """Store how far the input was taken; nothing for None."""
+        if position is not None:
+            self._changes.position = position
+
+    def _take_line(self, payload: Payload[Any]) -> None:
+        number = payload._headers.origin
+        if number is not None and self._journal.input is not None:
+            self.move_to(self._journal.input.take(number))
 
     @property
     def _changes(self) -> Changes:

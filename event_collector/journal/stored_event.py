@@ -82,10 +82,23 @@ _encode: Final[Callable[[Any], bytes]] = msgspec.msgpack.Encoder().encode
 _decode: Final[Callable[[bytes], StoredProgress]] = msgspec.msgpack.Decoder(StoredProgress).decode
 
 
+class InputPosition(NamedTuple):
+    """How far a run has taken its input: all lines up to there are in the journal, or answered."""
+
+    inode: int
+    """Inode of the file; 0 for a stream."""
+    lines: int
+    """Number of lines. 0: the input has ended, and its position is to be forgotten."""
+    digest: bytes
+    """Digest of these lines."""
+
+
 class Changes:
     """Changes that one transaction writes, in the order of the slots."""
 
-    __slots__ = ("inserted", "attempted", "crashed", "buried", "finished", "dropped", "highest_id")  # noqa: RUF023
+    __slots__ = (  # noqa: RUF023
+        "inserted", "attempted", "crashed", "buried", "finished", "dropped", "highest_id", "position",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.inserted: dict[int, StoredEvent] = {}
@@ -100,6 +113,8 @@ class Changes:
         """Dead letters to delete, by event and collector."""
         self.highest_id = 0
         """Highest id in use; later events get higher ones. 0 for none."""
+        self.position: InputPosition | None = None
+        """How far the input was taken with these changes."""
 
     def finish(self, event_id: int) -> None:
         """Delete an event. Nothing is written for an event that has not been inserted yet."""
@@ -123,6 +138,7 @@ class Changes:
         self.crashed |= later.crashed
         self.buried |= later.buried
         self.highest_id = max(self.highest_id, later.highest_id)
+        self.position = later.position or self.position
         for event_id in later.finished:
             self.finish(event_id)
         for letter in later.dropped:

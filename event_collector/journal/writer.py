@@ -48,7 +48,7 @@ class _WriteBatch:
 
     def refuse_events(self, error: JournalError) -> None:
         """Note that none of its events can be written: their senders get the error."""
-        self.trouble = error
+        self.trouble, self.changes.position = error, None
         for event_id in self.senders:
             if self.changes.inserted.pop(event_id, None) is not None:
                 self.refused[event_id] = error
@@ -161,6 +161,8 @@ class Writer:
             problem = batch.refused.get(event_id)
             self._missed += problem is not None
             _settle(sender, None if problem is None else JournalError(*problem.args), None)
+        if batch.trouble is not None:
+            self._batch.changes.position = None
         if batch.changes:
             batch.changes.precede(self._batch.changes)
             self._batch.changes = batch.changes
@@ -253,7 +255,10 @@ def _write(file: JournalFile, batch: _WriteBatch) -> None:
     batch.trouble = error
     events, rest, batch.changes = Changes(), batch.changes, Changes()
     events.inserted, rest.inserted = rest.inserted, {}
-    for part, problem in [*_apply_parts(file, events), *_apply_parts(file, rest)]:
+    failed = _apply_parts(file, events)
+    if failed:
+        rest.position = None  # a line before it is not in the journal
+    for part, problem in [*failed, *_apply_parts(file, rest)]:
         senders = part.inserted.keys() & batch.senders.keys()
         batch.refused |= dict.fromkeys(senders, problem)
         if not senders and not isinstance(problem.__cause__, UNWRITABLE):
