@@ -51,8 +51,11 @@ class InputFile:
         self._thread = _FileThread("input")
         status = os.fstat(fd)
         is_regular = stat.S_ISREG(status.st_mode)
-        self.total = max(0, status.st_size - os.lseek(fd, 0, os.SEEK_CUR)) if is_regular else None
+        self._start = os.lseek(fd, 0, os.SEEK_CUR) if is_regular else 0
+        self.total = max(0, status.st_size - self._start) if is_regular else None
         """Bytes left to read; None for a stream."""
+        self.inode = status.st_ino if is_regular else 0
+        """Inode of a file; 0 for a stream."""
 
     @classmethod
     def open(cls, path: str, stdin: int | None) -> "InputFile":
@@ -71,6 +74,10 @@ class InputFile:
     async def read(self) -> bytes:
         """Return the next bytes, at least one; none at the end. Raises OSError."""
         return await self._thread.run(read_some, self._fd, CHUNK)
+
+    def rewind(self) -> None:
+        """Go back to where a file was when it was opened."""
+        os.lseek(self._fd, self._start, os.SEEK_SET)
 
 
 class OutputFile:

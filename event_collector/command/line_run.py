@@ -7,17 +7,14 @@ The run is over when the input has ended and all output is written, or for a rea
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import closing
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from event_collector.command.files import InputFile
+from event_collector.command.line_journal import LineJournal, OtherInput
 from event_collector.command.line_window import LineWindow, PendingLine
 from event_collector.command.ndjson import InputLine, LineDecoder, LineSplitter
 from event_collector.command.tally import RunOutput
-from event_collector.journal.file import JournalFile
-from event_collector.journal.journal_options import Journal
-from event_collector.journal.stored_event import Changes
 from event_collector.queue import CollectorQueue
 from event_collector.values.errors import JournalError
 from event_collector.values.payload import Payload
@@ -26,50 +23,27 @@ from event_collector.values.refusals import QueueShutDown
 CHUNK = 256 * 1024  # bytes of one write, about. Each write wakes a thread, which then waits for the interpreter lock
 
 
-class Acknowledgements:
-    """Tells the journal of a run which events are written out: only these may be forgotten."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._late = Changes()  # events written after the end of the queue, which closes the journal
-
-    def acknowledge(self, lines: Iterable[PendingLine]) -> None:
-        """Acknowledge written lines, except those that the queue gave up: these stay in the journal."""
-        for line in lines:
-            if line.event is None or line.was_given_up():
-                continue
-            try:
-                self._journal.acknowledge(line.event)
-            except JournalError:
-                self._late.finish(line.event.id)
-
-    def close(self) -> None:
-        """Acknowledge the rest, after the end of the queue; raises JournalError."""
-        if self._late:
-            journal = self._journal
-            with closing(JournalFile(journal.path, create=False, synchronous=journal.synchronous)) as file:
-                file.apply(self._late)
-
-
 class LineRun:
     """A `QueueRun` over lines. With `fail_fast`, it stops at the first failed line, in the order of the output."""
 
     def __init__(
-        self, queue: CollectorQueue, source: InputFile, output: RunOutput, *, splitter: LineSplitter,
-        decoder: LineDecoder, window: LineWindow, fail_fast: bool, acknowledgements: Acknowledgements | None = None,
+        self, queue: CollectorQueue, source: InputFile, output: RunOutput, *, splitter: Callable[[], LineSplitter],
+        decoder: LineDecoder, window: LineWindow, fail_fast: bool, journal: LineJournal | None = None,
     ) -> None:  # fmt: skip
         self.queue, self.output = queue, output
         self._source, self._splitter, self._decoder, self._window = source, splitter, decoder, window
-        self._tally, self._fail_fast, self._acknowledgements = output.tally, fail_fast, acknowledgements
+        self._tally, self._fail_fast, self._journal = output.tally, fail_fast, journal
         self._intake: asyncio.Task[None] | None = None
         self._sends: set[asyncio.Task[None]] = set()
-        self._has_failed_fast = False
+        self._has_failed_fast = self._is_read = False
 
     async def process(self) -> None:
         """Process the input to its end, or until `stop()` and what was read by then is finished."""
         intake = self._intake = asyncio.create_task(self._take_in(), name="intake")
         try:
             await self._write_out()
+            if self._journal is not None and self._is_read and not self._has_failed_fast and not self.unfinished():
+                self._journal.complete()
         finally:
             await end_tasks(intake, *self._sends)
             self._tally.note_unwritten(self._window.numbers())
@@ -87,20 +61,40 @@ class LineRun:
 
     async def _take_in(self) -> None:
         try:
-            async with contextlib.aclosing(self._lines()) as lines:
-                async for line in lines:
-                    if line.data is None or line.data.strip():
-                        await self._take(line)
+            try:
+                await self._take_lines()
+            except OtherInput:
+                if self._journal is None or not self._journal.begins_anew():
+                    raise
+                self._source.rewind()
+                await self._take_lines()
+            self._is_read = True
         except (QueueShutDown, OSError) as exc:
             self._complain_of_reading(exc)
+        except OtherInput as exc:
+            self._tally.complain(f"--resume: this is another input: {exc}")
         finally:
             self._window.close()
 
+    async def _take_lines(self) -> None:
+        async with contextlib.aclosing(self._lines()) as lines:
+            async for line in lines:
+                if self._journal is not None and self._journal.skips(line):
+                    self._tally.note_read(line.number)
+                    self._tally.note_written(line.size)
+                elif line.data is None or line.data.strip():
+                    await self._take(line)
+                elif self._journal is not None:
+                    self._journal.take(line.number)
+        if self._journal is not None:
+            self._journal.end()
+
     async def _lines(self) -> AsyncGenerator[InputLine, None]:
+        splitter = self._splitter()
         while chunk := await self._source.read():
-            for line in self._splitter.feed(chunk):
+            for line in splitter.feed(chunk):
                 yield line
-        for line in self._splitter.finish():
+        for line in splitter.finish():
             yield line
 
     async def _take(self, line: InputLine) -> None:
@@ -108,12 +102,15 @@ class LineRun:
         try:
             payload = Payload(self._decoder(line))
         except (ValueError, TypeError) as exc:
-            pending.refuse(exc)
+            if self._journal is None:
+                pending.refuse(exc)
+            else:  # after the lines before it, whose tasks have not begun
+                asyncio.get_running_loop().call_soon(self._journal.refuse, pending, line.number, exc)
         else:
-            if self._acknowledgements is None:
+            if self._journal is None:
                 await self._send(pending, payload)
             else:
-                self._send_beside(pending, payload, line.number)
+                self._send_beside(self._journal, pending, payload, line.number)
         self._tally.note_read(line.number)
 
     async def _send(self, pending: PendingLine, payload: Payload[Any]) -> None:
@@ -123,18 +120,20 @@ class LineRun:
             self._window.withdraw(pending)
             raise
 
-    def _send_beside(self, pending: PendingLine, payload: Payload[Any], number: int) -> None:
+    def _send_beside(self, journal: LineJournal, pending: PendingLine, payload: Payload[Any], number: int) -> None:
         """Send in a task: events that are sent at the same time share one sync of the disk."""
         payload._update_headers(origin=number)
-        sending = asyncio.create_task(self._send_to_journal(pending, payload), name=f"line {number}")
+        sending = asyncio.create_task(self._send_to_journal(journal, pending, payload, number), name=f"line {number}")
         self._sends.add(sending)
         sending.add_done_callback(self._sends.discard)
 
-    async def _send_to_journal(self, pending: PendingLine, payload: Payload[Any]) -> None:
+    async def _send_to_journal(
+        self, journal: LineJournal, pending: PendingLine, payload: Payload[Any], number: int
+    ) -> None:
         try:
             pending.attach(await self.queue.get_publisher().send(payload))
         except Exception as exc:
-            pending.refuse(exc)
+            journal.refuse(pending, number, exc)
             if isinstance(exc, JournalError):
                 self._complain_of_reading(exc)
                 self.stop()
@@ -150,8 +149,8 @@ class LineRun:
                 lines, data = self._encode_ready()
                 await self.output.write(data)
                 self._window.leave(lines)
-                if self._acknowledgements is not None:
-                    self._acknowledgements.acknowledge(lines)
+                if self._journal is not None:
+                    self._journal.acknowledge(lines)
                 self._tally.note_written(sum(line.size for line in lines))
 
     def _encode_ready(self) -> tuple[list[PendingLine], bytes]:

@@ -18,7 +18,7 @@ from event_collector.values.results import Error
 class PendingLine:
     """One line of input until its output is written."""
 
-    __slots__ = ("_window", "error", "event", "is_ready", "is_replayed", "number", "size")
+    __slots__ = ("_window", "error", "event", "is_ready", "is_replayed", "number", "record", "size")
 
     def __init__(self, window: "LineWindow", number: int | None, size: int, *, is_replayed: bool = False) -> None:
         self._window = window
@@ -30,11 +30,13 @@ class PendingLine:
         self.event: CollectorEvent | None = None
         self.error: Exception | None = None
         """The reason why there is no event."""
+        self.record: int | None = None
+        """Id in the journal of a line without an event."""
         self.is_ready = False
 
-    def refuse(self, error: Exception) -> None:
-        """Note that the line cannot become an event."""
-        self.error = error
+    def refuse(self, error: Exception, record: int | None = None) -> None:
+        """Note that the line cannot become an event; `record` is its id in the journal."""
+        self.error, self.record = error, record
         self._be_ready()
 
     def attach(self, event: CollectorEvent) -> None:
@@ -83,6 +85,10 @@ class LineWindow:
     def replay(self, event: CollectorEvent) -> None:
         """Add the line of an event of an earlier run, without regard to room: the queue has its event already."""
         self._add(PendingLine(self, event.payload._headers.origin, 0, is_replayed=True)).attach(event)
+
+    def replay_refused(self, number: int | None, error: Exception, record: int) -> None:
+        """Add a line that an earlier run has refused, and its id in the journal."""
+        self._add(PendingLine(self, number, 0, is_replayed=True)).refuse(error, record)
 
     def _add(self, line: PendingLine) -> PendingLine:
         self._inside[line] = None

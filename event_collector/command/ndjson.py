@@ -96,7 +96,7 @@ class LineEncoder:
 
         `number` is the number of the line of input, or the id of the message; None if the event has neither.
         """
-        head = b'{"id":%b%b' % (self._encode(number), b',"replayed":true' if replayed else b"")
+        head = self._head(number, replayed=replayed)
         outcomes = [self._outcome(result) for result in results]
         failed = any(failed for _, failed in outcomes)
         if len(outcomes) == 1 and not self._several:
@@ -107,9 +107,12 @@ class LineEncoder:
         )
         return b'%b,"results":[%b]}\n' % (head, b",".join(members)), failed
 
-    def error(self, number: int | str | None, exc: Exception) -> bytes:
+    def error(self, number: int | str | None, exc: Exception, *, replayed: bool = False) -> bytes:
         """Return the line of an input that never became an event."""
-        return b'{"id":%b,%b}\n' % (self._encode(number), self._error(Error(exc)))
+        return b"%b,%b}\n" % (self._head(number, replayed=replayed), self._error(Error(exc)))
+
+    def _head(self, number: int | str | None, *, replayed: bool) -> bytes:
+        return b'{"id":%b%b' % (self._encode(number), b',"replayed":true' if replayed else b"")
 
     def _outcome(self, result: Result[Any]) -> tuple[bytes, bool]:
         if isinstance(result, Error):

@@ -6,12 +6,14 @@ import contextlib
 import sys
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from event_collector.command import logs
 from event_collector.command.files import InputFile, OutputFile
-from event_collector.command.line_run import Acknowledgements, LineRun, end_tasks
+from event_collector.command.line_journal import LineJournal
+from event_collector.command.line_run import LineRun, end_tasks
 from event_collector.command.line_window import LineWindow
 from event_collector.command.ndjson import LineDecoder, LineEncoder, LineSplitter
 from event_collector.command.options import UsageError, loop_factory
@@ -22,7 +24,6 @@ from event_collector.command.tally import RunOutput, Tally
 from event_collector.command.target import DEFAULT_QUEUE_SIZE, find, make_queue
 from event_collector.handlers.collector import common_payload_type
 from event_collector.handlers.retry import Retry
-from event_collector.journal.journal_options import Journal
 from event_collector.life.interruption import Interruption, exit_status
 from event_collector.queue import CollectorQueue
 from event_collector.tiers.executors.dask.dask_workers import connected, dask_workers
@@ -40,6 +41,7 @@ QueueRun: TypeAlias = "LineRun | MessageRun"
 LINES_ONLY = {
     "input": ("FILE", "events come from one of them"),
     "journal": ("--journal", "the broker keeps what is not finished"),
+    "resume": ("--resume", "the broker keeps what is not finished"),
     "fail_fast": ("--fail-fast", "a message that fails is delivered again, perhaps elsewhere"),
 }
 """Options that cannot be combined with --source: attribute, name and reason."""
@@ -86,13 +88,12 @@ async def _process(options: argparse.Namespace, source: "InputFile | Source", fi
     interruption = Interruption()
     interruption.install()
     window = LineWindow(_in_flight(options), MAX_BYTES, ordered=not options.unordered)
-    journal = _make_journal(options.journal, window)
+    journal = _make_journal(options, window, source.inode) if isinstance(source, InputFile) else None
     opened = await _unless_interrupted(interruption, _open(options, found, journal))
     if opened is None:
         return _status(interruption, failed=True)
     queue, decoder = opened
-    acknowledgements = None if journal is None else Acknowledgements(journal)
-    run = _make_run(options, queue, source, file, window, decoder, acknowledgements)
+    run = _make_run(options, queue, source, file, window, decoder, journal)
     if len(window) and not options.quiet:
         events = plural(len(window), "event")
         _say(f"{events} of an earlier run first; the last line that it took was {window.last_number():,}")
@@ -101,7 +102,7 @@ async def _process(options: argparse.Namespace, source: "InputFile | Source", fi
         await _drive(run, interruption, options.drain_timeout)
     finally:
         run.output.progress.close()
-        problem = await _shut_down(queue, acknowledgements)
+        problem = await _shut_down(queue, journal)
     tally = run.output.tally
     if problem is not None:
         tally.complain(problem)
@@ -111,21 +112,24 @@ async def _process(options: argparse.Namespace, source: "InputFile | Source", fi
     return _status(interruption, failed=bool(tally.failed or tally.complaint or run.cut_short()))
 
 
-def _make_journal(path: str | None, window: LineWindow) -> Journal | None:
-    if path is None:
+def _make_journal(options: argparse.Namespace, window: LineWindow, inode: int) -> LineJournal | None:
+    if options.journal is None:
+        if options.resume is not None:
+            raise UsageError("--resume continues with what a journal has noted: add --journal PATH")
         return None
+    say = _silent if options.quiet else _say
     try:
-        return Journal(path, acknowledge=True, on_replay=window.replay)
+        return LineJournal(options.journal, window, inode, resume=options.resume, say=say)
     except ConfigError as exc:
         raise UsageError(f"--journal: {exc}") from None
 
 
 async def _open(
-    options: argparse.Namespace, found: Any, journal: Journal | None
+    options: argparse.Namespace, found: Any, journal: LineJournal | None
 ) -> tuple[CollectorQueue, LineDecoder] | None:
     """Make the queue and start it; report why and return None if it does not start."""
     try:
-        queue = await make_queue(found, options.target, {**vars(options), "journal": journal})
+        queue = await make_queue(found, options.target, {**vars(options), "journal": journal and journal.journal})
         decoder = LineDecoder(common_payload_type(queue.collectors.values()), options.max_line_bytes)
         await queue.init_queue()
     except (ConfigError, JournalError, MonitorError, UnknownType, UsageError) as exc:
@@ -193,12 +197,12 @@ async def _give_up(queue: CollectorQueue) -> None:
         await end
 
 
-async def _shut_down(queue: CollectorQueue, acknowledgements: Acknowledgements | None) -> str | None:
+async def _shut_down(queue: CollectorQueue, journal: LineJournal | None) -> str | None:
     """End the queue; return the problem if there was one."""
     try:
         await queue.shut_down_queue()
-        if acknowledgements is not None:
-            acknowledgements.close()
+        if journal is not None:
+            journal.close()
     except Exception as exc:
         return f"the queue did not end well: {type(exc).__name__}: {exc}"
     return None
@@ -206,7 +210,7 @@ async def _shut_down(queue: CollectorQueue, acknowledgements: Acknowledgements |
 
 def _make_run(
     options: argparse.Namespace, queue: CollectorQueue, source: "InputFile | Source", file: OutputFile,
-    window: LineWindow, decoder: LineDecoder, acknowledgements: Acknowledgements | None,
+    window: LineWindow, decoder: LineDecoder, journal: LineJournal | None,
 ) -> QueueRun:  # fmt: skip
     total = source.total if isinstance(source, InputFile) else None
     encoder = LineEncoder(several=len(queue.collectors) > 1, tracebacks=options.traceback)
@@ -214,8 +218,8 @@ def _make_run(
     output = RunOutput(file, encoder, Tally(), progress)
     if isinstance(source, InputFile):
         return LineRun(
-            queue, source, output, splitter=LineSplitter(options.max_line_bytes), decoder=decoder, window=window,
-            fail_fast=options.fail_fast, acknowledgements=acknowledgements,
+            queue, source, output, splitter=partial(LineSplitter, options.max_line_bytes), decoder=decoder,
+            window=window, fail_fast=options.fail_fast, journal=journal,
         )  # fmt: skip
     from event_collector.command.message_run import MessageRun
     from event_collector.sources.payloads import JsonPayloads
@@ -285,6 +289,10 @@ def _leave_at_once(run: QueueRun) -> None:
     """
     run.output.progress.close()
     write_all(2, f"event-collector run: stopped at once {run.stopped(at_once=True)}\n".encode())
+
+
+def _silent(text: str) -> None:
+    """Say nothing."""
 
 
 def _say(text: str) -> None:

@@ -92,6 +92,11 @@ def _add_queue(group: argparse._ArgumentGroup) -> None:
         "there are processed first",
     )  # fmt: skip
     add(
+        "--resume", action=argparse.BooleanOptionalAction, default=None,
+        help="with --journal: the input is that of the last run: continue where it stopped, or fail if it is another "
+        "input. Without this option, a file that begins with the same lines is continued, and a pipe is not",
+    )  # fmt: skip
+    add(
         "--monitor", metavar="PATH",
         help="create a Unix socket through which `event-collector top` and `check` can watch the run",
     )  # fmt: skip

@@ -145,7 +145,7 @@ class RunOutput:
         """
         results = None if event is None else event.get_result()
         if event is None or results is None:
-            return self._encoder.error(name, error or RuntimeError("no result")), True
+            return self._encoder.error(name, error or RuntimeError("no result"), replayed=replayed), True
         self.tally.note_handled(event)
         return self._encoder.results(name, results, replayed=replayed)
 

@@ -5,51 +5,42 @@ Every method blocks the calling thread for as long as the disk takes. One thread
 
 import os
 import sqlite3
-import stat
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from time import time
 from typing import Any, Final
-from urllib.parse import quote
 
 from event_collector.handlers.attempt import Attempt
+from event_collector.journal.journal_place import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    check_kind,
+    check_place,
+    connect,
+    create,
+    identity,
+    make,
+)  # fmt: skip
 from event_collector.journal.lock import JournalLock
-from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter, StoredProgress
+from event_collector.journal.stored_event import Changes, InputPosition, StoredEvent, StoredLetter, StoredProgress
 from event_collector.journal.write_ahead_log import survey
 from event_collector.values.errors import JournalError
 
-APPLICATION_ID: Final = 0x65764A4E  # "evJN"
-SCHEMA_VERSION: Final = 1
 FREE_PAGES: Final = 256
 """Unused pages that a file keeps: 1 MiB."""
 LOG_BYTES: Final = 4 * 1024 * 1024
 """Size to which SQLite truncates the write-ahead log once all of it is in the database."""
+UNWRITABLE: Final = (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, ValueError)
+"""Errors of a value that no disk can take."""
 
-_FIXED = "schema TEXT NOT NULL, body BLOB NOT NULL, checksum INTEGER NOT NULL, accepted REAL NOT NULL, expires REAL"
-_TABLES = f"""
-CREATE TABLE event (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice
-    {_FIXED},
-    progress BLOB,
-    crashes INTEGER NOT NULL
-);
-CREATE TABLE dead_letter (
-    id INTEGER NOT NULL,
-    collector TEXT NOT NULL,
-    {_FIXED},
-    attempts INTEGER NOT NULL,
-    reason TEXT NOT NULL,
-    error TEXT NOT NULL,
-    trace TEXT NOT NULL,
-    time REAL NOT NULL,
-    PRIMARY KEY (id, collector)
-);
-CREATE TABLE journal (name TEXT NOT NULL);
-"""
 _EVENT = "id, schema, body, accepted, expires, progress, crashes, checksum"
 _INSERT = f"INSERT INTO event ({_EVENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants only
 _LETTER = "id, schema, body, accepted, expires, checksum, collector, attempts, reason, error, trace, time"
 _BURY = f"INSERT OR REPLACE INTO dead_letter ({_LETTER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_INPUT = (
+    "CREATE TABLE IF NOT EXISTS input "
+    "(inode INTEGER PRIMARY KEY, lines INTEGER NOT NULL, digest BLOB NOT NULL, time REAL NOT NULL)"
+)
 _ADVANCE = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'event'"
 
 
@@ -61,14 +52,20 @@ class JournalFile:
 
     def __init__(self, path: str, *, create: bool = True, synchronous: str = "full", read_only: bool = False) -> None:
         self.path = path
-        if not create and not os.path.lexists(path):
-            raise JournalError(f"there is no journal {path}")
-        self._lock = None if read_only else JournalLock(path)
+        self._lock: JournalLock | None = None
         self._db: sqlite3.Connection | None = None
+        self._files: dict[str, tuple[int, int]] = {}
+        """Device and inode of each file that a program writes to."""
         self.is_torn = False
         """Whether the log ended within a transaction, as after a loss of power. Either that transaction was not
         acknowledged, or one of its bits has changed since."""
         try:
+            self._place = os.path.abspath(path)
+            if not create and not os.path.lexists(path):
+                raise JournalError(f"there is no journal {path}")
+            check_kind(path)
+            if not read_only:
+                self._lock = JournalLock(path)
             self._open(synchronous, read_only)
         except BaseException as exc:
             self.abandon()
@@ -77,31 +74,69 @@ class JournalFile:
             raise
 
     def _open(self, synchronous: str, read_only: bool) -> None:
-        _check_place(self.path)
-        if not os.path.lexists(self.path):
-            _create(self.path)
-        _check_identity(self.path)
+        check_place(self.path)
+        if not os.path.lexists(self._place):
+            create(self._place)
+        # Closing a connection that may write would move the log into a damaged database. One that may not would create
+        # a log where there is none, unless it is told that the file does not change.
+        self._db = connect(self._place, "ro" if os.path.lexists(f"{self._place}-wal") else "ro&immutable=1")
+        self._check_identity()
         if not read_only:  # else a program with the lock may be writing to the log now
-            log = survey(self.path)
+            log = survey(self._place)
             if log.is_damaged:
                 raise _damaged(self.path, "its write-ahead log has transactions that cannot be read any more")
             self.is_torn = log.unreadable > 0
-        self._db = _connect(self.path, "ro" if read_only else "rw")
-        self._db.execute("PRAGMA trusted_schema = OFF")
-        self._db.execute("PRAGMA cell_size_check = ON")
         self._check_content()
-        if not read_only:
-            self._db.execute(f"PRAGMA synchronous = {synchronous}")
-            self._db.execute("PRAGMA fullfsync = ON")
-            self._db.execute("PRAGMA checkpoint_fullfsync = ON")
-            self._db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
-            with self._transaction() as db:  # can it be written?
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._db.close()
+        self._db = connect(self._place, "ro" if read_only else "rw")
+        if read_only:
+            return
+        self._db.execute(f"PRAGMA synchronous = {synchronous}")
+        self._db.execute("PRAGMA fullfsync = ON")
+        self._db.execute("PRAGMA checkpoint_fullfsync = ON")
+        self._db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
+        with self._transaction() as db:  # can it be written?
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            db.execute(_INPUT)
+        names = [self._place, f"{self._place}-wal", f"{self._place}-shm", *([self._lock.path] if self._lock else [])]
+        self._files = {name: identity(name) for name in names}
+
+    def _check_identity(self) -> None:
+        """Refuse a file that is not a journal before a connection that may write opens it.
+
+        SQLite reads the header, not open(): closing a file that this process also uses as a database would release the
+        locks of that database.
+        """
+        path = self.path
+        if os.path.getsize(path) == 0:
+            raise JournalError(f"{path} is empty, and no journal: remove it to start a new one")
+        try:
+            application, version = (
+                self.db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+            )
+        except sqlite3.DatabaseError as exc:
+            if _has_code(exc, sqlite3.SQLITE_NOTADB):
+                raise JournalError(
+                    f"{path} is no journal, or its beginning is damaged: it is no SQLite database. Give the path of "
+                    f"another file"
+                ) from exc
+            if _has_code(exc, sqlite3.SQLITE_CORRUPT):
+                raise _damaged(path, str(exc)) from exc
+            raise
+        if application != APPLICATION_ID:
+            raise JournalError(f"{path} is no journal but the database of another program: give another path")
+        if version != SCHEMA_VERSION:
+            raise JournalError(
+                f"the journal {path} was written by another version of event_collector: its schema is {version}, and "
+                f"this version knows {SCHEMA_VERSION}. Use that version, or another file"
+            )
 
     def _check_content(self) -> None:
         """Check the structure of the database. The checksums of events cover their content."""
         try:
             problems = [str(row[0]) for row in self.db.execute("PRAGMA quick_check(3)")]
+            for columns, table in ((_EVENT, "event"), (_LETTER, "dead_letter")):
+                self.db.execute(f"SELECT {columns} FROM {table} LIMIT 0")  # noqa: S608
         except sqlite3.DatabaseError as exc:
             if _has_code(exc, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY):
                 raise
@@ -142,7 +177,22 @@ class JournalFile:
         row = self.db.execute("SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM dead_letter)").fetchone()
         return int(row[0]), int(row[1])
 
+    def positions(self) -> list[InputPosition]:
+        """Return how far the inputs of earlier runs were taken, the latest first."""
+        rows = self.db.execute("SELECT inode, lines, digest FROM input ORDER BY time DESC")
+        return [InputPosition(*row) for row in rows if type(row[1]) is int]
+
     # Writing
+
+    def loss(self) -> JournalError | None:
+        """Return an error if a file of the journal was removed or replaced: no later program would find new events."""
+        for name, opened in self._files.items():
+            if identity(name) != opened:
+                return JournalError(
+                    f"the journal {self.path} takes no more events: {name} was removed or replaced while this program "
+                    f"used it. End this program, and start it again"
+                )
+        return None
 
     def apply(self, changes: Changes) -> None:
         """Write all changes durably, in one transaction. Raises JournalError if none was written."""
@@ -153,6 +203,8 @@ class JournalFile:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         db = self.db
         try:
+            if db.in_transaction:  # the last one could not be rolled back
+                db.execute("ROLLBACK")
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -161,7 +213,7 @@ class JournalFile:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
-        except (sqlite3.Error, OverflowError) as exc:
+        except (sqlite3.Error, *UNWRITABLE) as exc:
             raise JournalError(f"the journal {self.path} cannot be written: {_reason_of(exc)}") from exc
 
     def replay(self, letters: Iterable[StoredLetter]) -> int:
@@ -187,11 +239,31 @@ class JournalFile:
         except sqlite3.Error:
             return  # a full disk or a reader: the file stays larger than necessary, and sound
 
-    def close(self) -> None:
-        """Move the log into the database and close the file."""
-        if self._db is not None and self._lock is not None:
+    def close(self) -> str:
+        """Move the log into the database and close the file.
+
+        Returns the path of a copy of the journal, if it has events and no file of its name has them any more; else an
+        empty text. Raises JournalError if the copy cannot be written.
+        """
+        try:
+            if self._db is None or self._lock is None:
+                return ""
             self.tidy(completely=True)
-        self.abandon()
+            is_gone = identity(self._place) != self._files.get(self._place)
+            return self._save(self._db) if is_gone and any(self.counts()) else ""
+        finally:
+            self.abandon()
+
+    def _save(self, db: sqlite3.Connection) -> str:
+        copy = f"{self._place}-saved-{os.getpid()}"
+        try:
+            with closing(make(copy)) as target:
+                db.backup(target)
+        except (sqlite3.Error, OSError) as exc:
+            raise JournalError(
+                f"the events of the journal {self.path} are lost, and cannot be saved: {_reason_of(exc)}"
+            ) from exc
+        return copy
 
     def abandon(self) -> None:
         """Close the file without tidying."""
@@ -219,89 +291,10 @@ def _apply(db: sqlite3.Connection, changes: Changes) -> None:
             db.executemany(statement, rows)
     if changes.highest_id and not db.execute(_ADVANCE, (changes.highest_id,)).rowcount:
         db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)", (changes.highest_id,))
-
-
-def _check_place(path: str) -> None:
-    """Refuse a path that is not a regular file of this user, or cannot become one."""
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise JournalError(f"the journal {path} cannot be created: there is no folder {folder}")
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        if os.path.lexists(f"{path}-wal"):
-            raise JournalError(
-                f"the journal {path} is missing, but its log {path}-wal exists: restore the journal, or remove the log "
-                f"and with it the events in it"
-            ) from None
-        return
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no file"
-        raise JournalError(f"{path} is {kind}: a journal is a regular file; give the path of one")
-    if hasattr(os, "geteuid") and status.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0:
-        raise JournalError(f"{path} belongs to another user, uid {status.st_uid}: give the path of another file")
-
-
-def _check_identity(path: str) -> None:
-    """Refuse a file that is not a journal before a connection that may write opens it.
-
-    SQLite reads the header, not open(): closing a file that this process also uses as a database would release the
-    locks of that database.
-    """
-    if os.path.getsize(path) == 0:
-        raise JournalError(f"{path} is empty, and no journal: remove it to start a new one")
-    try:
-        with closing(_connect(path, "ro")) as db:
-            application, version = (
-                db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-            )
-    except sqlite3.DatabaseError as exc:
-        if _has_code(exc, sqlite3.SQLITE_NOTADB):
-            raise JournalError(
-                f"{path} is no journal, or its beginning is damaged: it is no SQLite database. Give the path of "
-                f"another file"
-            ) from exc
-        if _has_code(exc, sqlite3.SQLITE_CORRUPT):
-            raise _damaged(path, str(exc)) from exc
-        raise
-    if application != APPLICATION_ID:
-        raise JournalError(f"{path} is no journal but the database of another program: give another path")
-    if version != SCHEMA_VERSION:
-        raise JournalError(
-            f"the journal {path} was written by another version of event_collector: its schema is {version}, and this "
-            f"version knows {SCHEMA_VERSION}. Use that version, or another file"
-        )
-
-
-def _connect(path: str, mode: str) -> sqlite3.Connection:
-    """Connect to an existing database in mode "ro" or "rw"; one thread at a time uses the connection."""
-    uri = f"file:{quote(os.path.abspath(path))}?mode={mode}"
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
-    # A flipped bit must not make reading fail: the checksum of the event reports it.
-    db.text_factory = lambda data: data.decode(errors="replace")
-    return db
-
-
-def _create(path: str) -> None:
-    """Create an empty journal under a temporary name, so that a crash leaves either no journal or a complete one."""
-    new = f"{path}-new"
-    if os.path.lexists(new):  # left by a crash; the holder of the lock may remove it
-        os.unlink(new)
-    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    with closing(sqlite3.connect(new, isolation_level=None)) as db:
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        db.executescript(_TABLES)
-        db.execute("INSERT INTO journal VALUES (?)", (os.urandom(4).hex(),))
-        db.execute("PRAGMA journal_mode = WAL")
-    os.rename(new, path)
-    if os.name == "posix":
-        folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    if (position := changes.position) is not None and position.lines:
+        db.execute("INSERT OR REPLACE INTO input VALUES (?, ?, ?, ?)", (*position, time()))
+    elif position is not None:
+        db.execute("DELETE FROM input WHERE inode = ?", (position.inode,))
 
 
 def _damaged(path: str, what: str) -> JournalError:

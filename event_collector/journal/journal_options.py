@@ -1,15 +1,46 @@
-"""Journal: a file of accepted events, which survive the program in it."""
+"""Journal: a file of accepted events, which survive the program in it. InputRecord: the input that they come from."""
 
 import os
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from event_collector.events.event import CollectorEvent
+from event_collector.journal.stored_event import InputPosition
 from event_collector.values.errors import ConfigError, JournalError
+from event_collector.values.payload import Payload
 
 SYNCHRONOUS = ("full", "normal")
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
 MAX_CRASHES = 5
+
+
+class InputRecord(Protocol):
+    """Keeps account of an input whose lines become events. Called in the thread of the event loop."""
+
+    def recall(self, positions: list[InputPosition]) -> None:
+        """Learn how far earlier runs have taken their inputs, the latest first. Comes before the first event."""
+
+    def claims(self, event_id: int, payload: Payload[Any]) -> bool:
+        """Return whether a stored payload is for this record, which strikes it when it is done, not for handlers."""
+
+    def take(self, number: int) -> InputPosition | None:
+        """Note that the next write has this line. Return the position up to which no line is missing, if it is new."""
+
+    def freeze(self) -> None:
+        """Return no more positions: the journal cannot be written, so that lines may be missing."""
+
+
+class OpenRecorder(Protocol):
+    """The part of a recorder that a Journal offers to its owner while a queue runs."""
+
+    def strike(self, event_id: int) -> None:
+        """Delete an event."""
+
+    def add(self, payload: Payload[Any]) -> int:
+        """Store a payload that no handler gets; return its id."""
+
+    def move_to(self, position: InputPosition | None) -> None:
+        """Store how far the input was taken; nothing for None."""
 
 
 class Journal:
@@ -56,11 +87,23 @@ class Journal:
         self.synchronous, self.types = synchronous, tuple(types)
         self.max_payload_bytes, self.max_crashes = max_payload_bytes, max_crashes
         self.on_replay, self.needs_acknowledgement = on_replay, acknowledge
-        self._strike: Callable[[CollectorEvent], None] | None = None
+        self.input: InputRecord | None = None
+        self._recorder: OpenRecorder | None = None
 
-    def attach(self, strike: Callable[[CollectorEvent], None] | None) -> None:
-        """Have `strike` delete an event from the file; None while no queue runs with this journal."""
-        self._strike = strike
+    def attach(self, recorder: OpenRecorder | None) -> None:
+        """Work with this recorder; None while no queue runs with this journal."""
+        self._recorder = recorder
+
+    def follow(self, record: InputRecord) -> None:
+        """Have a record keep account of the input. Before the start of the queue."""
+        self.input = record
+
+    @property
+    def opened(self) -> OpenRecorder:
+        """The recorder. Raises JournalError if no queue runs with this journal."""
+        if self._recorder is None:
+            raise JournalError(f"the journal {self.path} is closed: acknowledge events while the queue runs")
+        return self._recorder
 
     def acknowledge(self, event: CollectorEvent) -> None:
         """Delete a finished event, whose results are safe: no later program runs it again.
@@ -71,9 +114,7 @@ class Journal:
         """
         if not self.needs_acknowledgement:
             raise ConfigError("acknowledge() is for a Journal(acknowledge=True)")
-        if self._strike is None:
-            raise JournalError(f"the journal {self.path} is closed: acknowledge events while the queue runs")
-        self._strike(event)
+        self.opened.strike(event.id)
 
     def __repr__(self) -> str:
         return f"<Journal {self.path!r} synchronous={self.synchronous}>"

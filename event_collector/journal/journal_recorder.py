@@ -18,10 +18,12 @@ from event_collector.journal.journal_codec import JournalCodec
 from event_collector.journal.journal_options import Journal
 from event_collector.journal.recovered import Recovered, Unfinished
 from event_collector.journal.running_page import RunningPage
-from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter, StoredProgress
+from event_collector.journal.stored_event import Changes, InputPosition, StoredEvent, StoredLetter, StoredProgress
 from event_collector.journal.writer import Writer
+from event_collector.remote.remote_exceptions import text_of
 from event_collector.values.clock import clock
-from event_collector.values.errors import EncodeError, JournalError
+from event_collector.values.errors import ConfigError, EncodeError, JournalError
+from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error
 
@@ -41,6 +43,9 @@ class JournalRecorder:
     def __init__(self, journal: Journal, collectors: Mapping[str, Collector], log: Any) -> None:
         self._journal, self._log = journal, log
         self._keys = frozenset(collectors)
+        for key in self._keys:
+            if text_of(key) != key:
+                raise ConfigError(f"the journal cannot store the key of a collector, {key!r}: it is not valid Unicode")
         types = [collector.required_type() for collector in collectors.values()]
         self._codec = JournalCodec([*types, *journal.types], journal.max_payload_bytes)
         self._writer: Writer | None = None
@@ -80,16 +85,22 @@ class JournalRecorder:
         """Queue the unfinished events, and accept events from now on. The dispatcher is open."""
         self._log_recovered(recovered)
         event_ids.reserve(recovered.last_id)
-        self._journal.attach(self.acknowledge)
+        self._journal.attach(self)
         self._is_open = True
+        if self._journal.input is not None:
+            self._journal.input.recall(recovered.positions)
         for letter in recovered.letters:
             if letter not in letters:
                 letters.restore(letter)
         suspicious = max(1, self._journal.max_crashes - 1)
-        suspects = deque(event for event in recovered.unfinished if event.stored.crashes >= suspicious)
+        suspects: deque[Unfinished] = deque()
         for event in recovered.unfinished:
+            if self._journal.input is not None and self._journal.input.claims(event.stored.id, event.payload):
+                continue
             if event.stored.crashes < suspicious:
                 self._replay(event)
+            else:
+                suspects.append(event)
         self._replay_suspects(suspects)
 
     def _replay(self, unfinished: Unfinished) -> CollectorEvent:
@@ -126,6 +137,9 @@ class JournalRecorder:
             if self._page is not None and self._page.highest_id:
                 self._changes.note_highest_id(self._page.highest_id)
             await self._writer.close()
+            if self._writer.saved:
+                text = "the journal was removed while it was in use; its events are saved in a copy, a journal as well"
+                self._log.error(text, path=self._journal.path, copy=self._writer.saved)
             is_written = self._writer.trouble is None
             self._writer = None
         if self._page is not None:
@@ -147,6 +161,8 @@ class JournalRecorder:
 
     def _log_trouble(self, trouble: JournalError | None, missed: int) -> None:
         path = self._journal.path
+        if self._journal.input is not None:
+            self._journal.input.freeze()
         if trouble is None:
             self._log.warning("the journal can be written again", path=path, events_missed=missed)
         else:
@@ -173,11 +189,14 @@ class JournalRecorder:
             expires = None if course.deadline is None else now + (course.deadline - clock.now())
             if course.only:
                 progress = StoredProgress({key: Attempt() for key in course.only}).encode()
-        return self._writer.append(StoredEvent(event.id, schema, body, now, expires, progress).sealed())
+        written = self._writer.append(StoredEvent(event.id, schema, body, now, expires, progress).sealed())
+        self._take_line(event.payload)
+        return written
 
     def withdrawn(self, event: CollectorEvent) -> None:
-        """Delete an event that was not accepted."""
-        self._changes.finish(event.id)
+        """Delete an event that was not accepted, unless it is a line of an input, which is read once."""
+        if self._journal.input is None:
+            self._changes.finish(event.id)
 
     def started(self, event: CollectorEvent) -> None:
         """Note that a handler has the event."""
@@ -195,10 +214,6 @@ class JournalRecorder:
         if not self._journal.needs_acknowledgement:
             self._changes.finish(event.id)
 
-    def acknowledge(self, event: CollectorEvent) -> None:
-        """Delete a finished event."""
-        self._changes.finish(event.id)
-
     def dead_letter_added(self, letter: DeadLetter) -> None:
         """Store a dead letter. If its value has changed so that it cannot be encoded, it is only logged."""
         try:
@@ -207,7 +222,8 @@ class JournalRecorder:
             self._log.error("a dead letter cannot be stored in the journal", event_id=letter.id, reason=str(exc))
             return
         event = StoredEvent(letter.id, schema, body, letter.time).sealed()
-        self._changes.bury(StoredLetter(event, letter.collector, *astuple(letter)[3:]))
+        attempts, reason, error, trace, time = astuple(letter)[3:]
+        self._changes.bury(StoredLetter(event, letter.collector, attempts, reason, error, text_of(trace), time))
 
     def dead_letter_removed(self, letter: DeadLetter) -> None:
         """Delete a dead letter."""
@@ -216,6 +232,32 @@ class JournalRecorder:
     def _end(self, event: CollectorEvent) -> None:
         if self._page is not None:
             self._page.end(event.id)
+
+    # OpenRecorder
+
+    def strike(self, event_id: int) -> None:
+        """Delete an event."""
+        self._changes.finish(event_id)
+
+    def add(self, payload: Payload[Any]) -> int:
+        """Store a payload that no handler gets; return its id. Raises EncodeError if it cannot be stored."""
+        schema, body = self._codec.encode(payload)
+        event_id = event_ids.next()
+        if self._page is not None:
+            self._page.record_id(event_id)
+        self._changes.insert(StoredEvent(event_id, schema, body, clock.wall()).sealed())
+        self._take_line(payload)
+        return event_id
+
+    def move_to(self, position: InputPosition | None) -> None:
+        """Store how far the input was taken; nothing for None."""
+        if position is not None:
+            self._changes.move_to(position)
+
+    def _take_line(self, payload: Payload[Any]) -> None:
+        number = payload._headers.origin
+        if number is not None and self._journal.input is not None:
+            self.move_to(self._journal.input.take(number))
 
     @property
     def _changes(self) -> Changes:

@@ -28,22 +28,22 @@ class JournalLock:
     """The exclusive right to write to one journal. Raises JournalError if it cannot be acquired at once."""
 
     def __init__(self, path: str) -> None:
-        self._path = os.path.realpath(path) + SUFFIX
+        self.path = os.path.realpath(path) + SUFFIX
         with _guard:
             self._fd = self._acquire(path)
-            _held.add(self._path)
+            _held.add(self.path)
         os.ftruncate(self._fd, 0)
         os.lseek(self._fd, 0, os.SEEK_SET)
         os.write(self._fd, b"%d\n" % os.getpid())
 
     def _acquire(self, path: str) -> int:
-        if self._path in _held:
+        if self.path in _held:
             raise JournalError(f"the journal {path} is in use by another queue of this process, pid {os.getpid()}")
         try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
         except OSError as exc:
             raise JournalError(
-                f"the journal {path} cannot be locked: {exc.strerror}: {self._path}. It needs a folder that exists "
+                f"the journal {path} cannot be locked: {exc.strerror}: {self.path}. It needs a folder that exists "
                 f"and that this user may write to"
             ) from exc
         try:
@@ -62,7 +62,7 @@ class JournalLock:
         with _guard:
             # Close first: closing later would also release the lock of a queue of this process that acquired it.
             os.close(self._fd)
-            _held.discard(self._path)
+            _held.discard(self.path)
 
 
 def _lock(fd: int) -> None:

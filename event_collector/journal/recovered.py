@@ -44,6 +44,7 @@ class Recovered:
         if page.highest_id < file.last_id() + PLAUSIBLE:
             self._changes.note_highest_id(page.highest_id)
         self.is_torn = file.is_torn
+        self.positions = file.positions()
         self.unfinished: list[Unfinished] = []
         self.buried: list[tuple[int, str]] = []
         """Events that cannot run again, each with the reason."""

@@ -26,7 +26,7 @@ class RunningPage:
     """The page of one journal, whose lock its owner holds. Raises JournalError if its file cannot be created."""
 
     def __init__(self, path: str) -> None:
-        self._path = path + SUFFIX
+        self._path = os.path.abspath(path) + SUFFIX  # the program may go to another folder
         try:
             self._map = _open_map(self._path)
         except OSError as exc:

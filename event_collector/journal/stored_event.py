@@ -1,7 +1,7 @@
 """Events, dead letters and changes of them, as a journal stores them. Times are seconds as of time.time()."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -82,10 +82,23 @@ _encode: Final[Callable[[Any], bytes]] = msgspec.msgpack.Encoder().encode
 _decode: Final[Callable[[bytes], StoredProgress]] = msgspec.msgpack.Decoder(StoredProgress).decode
 
 
+class InputPosition(NamedTuple):
+    """How far a run has taken its input: all lines up to there are in the journal, or answered."""
+
+    inode: int
+    """Inode of the file; 0 for a stream."""
+    lines: int
+    """Number of lines. 0: the input has ended, and its position is to be forgotten."""
+    digest: bytes
+    """Digest of these lines."""
+
+
 class Changes:
     """Changes that one transaction writes, in the order of the slots."""
 
-    __slots__ = ("inserted", "attempted", "crashed", "buried", "finished", "dropped", "highest_id")  # noqa: RUF023
+    __slots__ = (  # noqa: RUF023
+        "inserted", "attempted", "crashed", "buried", "finished", "dropped", "highest_id", "position",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.inserted: dict[int, StoredEvent] = {}
@@ -100,6 +113,8 @@ class Changes:
         """Dead letters to delete, by event and collector."""
         self.highest_id = 0
         """Highest id in use; later events get higher ones. 0 for none."""
+        self.position: InputPosition | None = None
+        """How far the input was taken with these changes."""
 
     def note_highest_id(self, event_id: int) -> None:
         """Set the highest id in use."""
@@ -121,10 +136,15 @@ class Changes:
         """Note that an event was in a handler when a program died."""
         self.crashed.add(event_id)
 
-    def take_inserted(self) -> dict[int, StoredEvent]:
-        """Remove and return the new events."""
-        inserted, self.inserted = self.inserted, {}
-        return inserted
+    def take_inserted(self) -> "Changes":
+        """Remove the new events, and return them as changes of their own."""
+        events = _only("inserted", self.inserted)
+        self.inserted = {}
+        return events
+
+    def move_to(self, position: InputPosition | None) -> None:
+        """Note how far the input was taken with these changes; None if that is not known any more."""
+        self.position = position
 
     def finish(self, event_id: int) -> None:
         """Delete an event. Nothing is written for an event that has not been inserted yet."""
@@ -148,10 +168,28 @@ class Changes:
         self.crashed |= later.crashed
         self.buried |= later.buried
         self.highest_id = max(self.highest_id, later.highest_id)
+        self.position = later.position or self.position
         for event_id in later.finished:
             self.finish(event_id)
         for letter in later.dropped:
             self.drop(*letter)
 
+    def parts(self) -> "Iterator[Changes]":
+        """Yield each change alone, in the order of the slots."""
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, dict):
+                yield from (_only(name, {key: item}) for key, item in value.items())
+            elif isinstance(value, set):
+                yield from (_only(name, {item}) for item in value)
+            elif value:
+                yield _only(name, value)
+
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
+
+
+def _only(name: str, value: Any) -> Changes:
+    changes = Changes()
+    setattr(changes, name, value)
+    return changes

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
-from event_collector.journal.file import JournalFile
+from event_collector.journal.file import UNWRITABLE, JournalFile
 from event_collector.journal.stored_event import Changes, StoredEvent
 from event_collector.values.clock import clock
 from event_collector.values.errors import JournalError
+from event_collector.values.guarded import guarded
 
 T = TypeVar("T")
 
@@ -33,30 +34,64 @@ TIDY_EVERY: Final = 256
 class _WriteBatch:
     """Changes of one transaction. Owned by the event loop, except while the thread has it."""
 
-    __slots__ = ("changes", "refused", "senders")
+    __slots__ = ("changes", "refused", "senders", "trouble")
 
     def __init__(self) -> None:
         self.changes = Changes()
+        """Before the thread has it: what is to be written. Afterwards: what could not be written and is tried again."""
         self.senders: dict[int, asyncio.Future[None]] = {}
         """Futures of the senders, by event."""
         self.refused: dict[int, JournalError] = {}
-        """Events that could not be written although others could. Written by the thread."""
+        """Events with a sender that could not be written. Written by the thread, as is `trouble`."""
+        self.trouble: JournalError | None = None
+        """The first error; None if all was written."""
 
     def add(self, event: StoredEvent, written: "asyncio.Future[None]") -> None:
         """Add a new event, and what its sender waits for."""
         self.changes.insert(event)
         self.senders[event.id] = written
 
-    def refuse(self, event: StoredEvent, problem: JournalError) -> None:
-        """Note that an event could not be written although others could."""
-        self.refused[event.id] = problem
+    def follow(self, written: "_WriteBatch") -> None:
+        """Take over what could not be written of the batch before."""
+        if written.trouble is not None:
+            self.changes.move_to(None)
+        if written.changes:
+            written.changes.precede(self.changes)
+            self.changes = written.changes
 
-    def follow(self, failed: "_WriteBatch") -> None:
-        """Take over the changes of the batch before, which could not be written; its senders have the error."""
-        for event_id in failed.senders:
-            failed.changes.withdraw(event_id)
-        failed.changes.precede(self.changes)
-        self.changes = failed.changes
+    # In the thread
+
+    def write(self, file: JournalFile) -> None:
+        """Write all. If that fails, write changes one by one: one that cannot be written holds no other up."""
+        if (loss := file.loss()) is not None:
+            self.refuse_events(loss)
+        error = _apply(file, self.changes)
+        if error is None:
+            self.changes = Changes()
+        elif _apply(file, Changes()) is not None:  # no change can be written
+            self.refuse_events(error)
+        else:
+            self.trouble = error
+            self._write_parts(file)
+
+    def _write_parts(self, file: JournalFile) -> None:
+        rest, self.changes = self.changes, Changes()
+        failed = _apply_parts(file, rest.take_inserted())
+        if failed:
+            rest.move_to(None)  # a line before it is not in the journal
+        for part, problem in [*failed, *_apply_parts(file, rest)]:
+            senders = part.inserted.keys() & self.senders.keys()
+            self.refused |= dict.fromkeys(senders, problem)
+            if not senders and not isinstance(problem.__cause__, UNWRITABLE):
+                self.changes.precede(part)
+
+    def refuse_events(self, error: JournalError) -> None:
+        """Note that none of its events can be written: their senders get the error."""
+        self.trouble = error
+        self.changes.move_to(None)
+        for event_id in self.senders:
+            if self.changes.inserted.pop(event_id, None) is not None:
+                self.refused[event_id] = error
 
 
 class Writer:
@@ -82,6 +117,8 @@ class Writer:
         self._closing: asyncio.Task[None] | None = None
         self.trouble: JournalError | None = None
         """Error of the last batch; None if it was written."""
+        self.saved = ""
+        """Path of a copy that was made at the end, because the journal was removed; empty if there is none."""
         self._missed = 0
         """Number of events that could not be written since writing began to fail."""
         self._file: JournalFile | None = None  # written by the thread, and so is the next one
@@ -131,7 +168,11 @@ class Writer:
         await self._idle.wait()
         closed = self._run(self._close_file)
         self._jobs.put(None)
-        await closed
+        try:
+            self.saved = await closed
+        except JournalError as exc:
+            self.trouble = exc
+            guarded("the log of the journal", self._on_trouble, exc, self._missed)
 
     def _schedule(self, *, now: bool, wait: float = LINGER) -> None:
         """Hand over the batch after `wait` seconds, or at the end of this turn: all events of a turn share a batch."""
@@ -153,15 +194,14 @@ class Writer:
         self._idle.clear()
         self._jobs.put(lambda: self._write(batch))
 
-    def _written(self, batch: _WriteBatch, error: JournalError | None) -> None:
-        """Take a batch back from the thread. `error` says why none of it was written."""
+    def _written(self, batch: _WriteBatch) -> None:
+        """Take a batch back from the thread."""
         for event_id, sender in batch.senders.items():
-            problem = error or batch.refused.get(event_id)
+            problem = batch.refused.get(event_id)
             self._missed += problem is not None
             _settle(sender, None if problem is None else JournalError(*problem.args), None)
-        if error is not None:
-            self._batch.follow(batch)
-        self._note_trouble(error or next(iter(batch.refused.values()), None))
+        self._batch.follow(batch)
+        self._note_trouble(batch.trouble)
         self._idle.set()  # last: a sender that withdraws its event does so before `_close()` goes on
         if self._batch.changes:
             self._schedule(
@@ -172,7 +212,7 @@ class Writer:
         has_changed = (trouble is None) is not (self.trouble is None)
         self.trouble = trouble
         if has_changed:
-            self._on_trouble(trouble, self._missed)
+            guarded("the log of the journal", self._on_trouble, trouble, self._missed)
         if trouble is None:
             self._missed = 0
 
@@ -205,24 +245,20 @@ class Writer:
             raise JournalError("the journal is closed")
         return self._file
 
-    def _close_file(self) -> None:
+    def _close_file(self) -> str:
         file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        return "" if file is None else file.close()
 
     def _write(self, batch: _WriteBatch) -> None:
-        error: JournalError | None = None
         try:
-            _write(self._opened, batch)
-        except JournalError as exc:
-            error = exc
+            batch.write(self._opened)
+            self._batches += 1
+            if self._batches % TIDY_EVERY == 0:
+                self._opened.tidy()
         except Exception as exc:
-            error = JournalError(f"the journal cannot be written: {exc!r}")
-            error.__cause__ = exc
-        self._post(self._written, batch, error)
-        self._batches += 1
-        if self._batches % TIDY_EVERY == 0:
-            self._opened.tidy()
+            error = exc if isinstance(exc, JournalError) else JournalError(f"the journal cannot be written: {exc!r}")
+            batch.refuse_events(error)
+        self._post(self._written, batch)
 
     def _post(self, call: Callable[..., None], *args: Any) -> None:
         try:
@@ -240,24 +276,17 @@ def _settle(future: "asyncio.Future[Any]", error: Exception | None, value: Any) 
         future.set_result(value)
 
 
-def _write(file: JournalFile, batch: _WriteBatch) -> None:
-    """Write a batch. If that fails, write each of its events alone, so that one that is too large fails alone."""
+def _apply_parts(file: JournalFile, changes: Changes) -> list[tuple[Changes, JournalError]]:
+    """Write changes together, or one by one if that fails; return those that cannot be written, and why."""
+    if _apply(file, changes) is None:
+        return []
+    outcomes = [(part, _apply(file, part)) for part in changes.parts()]
+    return [(part, error) for part, error in outcomes if error is not None]
+
+
+def _apply(file: JournalFile, changes: Changes) -> JournalError | None:
     try:
-        file.apply(batch.changes)
+        file.apply(changes)
     except JournalError as exc:
-        if len(batch.senders) < 2:
-            raise
-        events = batch.changes.take_inserted()
-        try:
-            file.apply(batch.changes)
-        except JournalError:
-            for event in events.values():
-                batch.changes.insert(event)
-            raise exc from None
-        for event in events.values():
-            alone = Changes()
-            alone.insert(event)
-            try:
-                file.apply(alone)
-            except JournalError as problem:
-                batch.refuse(event, problem)
+        return exc
+    return None

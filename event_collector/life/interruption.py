@@ -121,7 +121,7 @@ async def drain_on_signal(queue: Stoppable, signals: Sequence[int] = SIGNALS) ->
         ConfigError: this is not the main thread.
     """
     interruption = Interruption(signals)
-    interruption.on_first = lambda: _announce(queue, interruption)
+    interruption.call_at(first=lambda: _announce(queue, interruption))
     draining = asyncio.create_task(_drain(queue, interruption), name="drain on signal")
     try:
         interruption.install()

@@ -273,14 +273,19 @@ def test_whoever_only_reads_needs_no_lock(file: JournalFile, path: Path) -> None
 
 
 def refused(path: Path, match: str) -> None:
-    """See that the journal is refused, and that the file is what it was."""
-    before = path.read_bytes() if path.is_file() else None
+    """See that the journal is refused, and that it and its log are what they were."""
+    before = contents(path)
     with pytest.raises(JournalError, match=match):
         JournalFile(str(path))
-    if before is not None:
-        assert path.read_bytes() == before
+    assert contents(path) == before
     with pytest.raises(JournalError, match=match):  # and no lock stays behind
         JournalFile(str(path))
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Return what the files of a journal hold, apart from the lock and the index of the log, which hold no events."""
+    found = (path, Path(f"{path}-wal"), Path(f"{path}-running"))
+    return {file.name: file.read_bytes() for file in found if file.is_file()}
 
 
 def test_files_are_for_their_owner_only(file: JournalFile, path: Path) -> None:
@@ -408,14 +413,16 @@ def test_a_crash_while_the_file_was_made_leaves_none_or_all_of_it(path: Path) ->
     assert not Path(f"{path}-new").exists()
 
 
-def crashed(path: Path, transactions: int) -> None:
-    """Leave a journal as a killed process does: its events in the log."""
+def crashed(path: Path, transactions: int, checkpoint_after: int = 0) -> None:
+    """Leave a journal as a killed process does: its events in the log, but for those up to `checkpoint_after`."""
     code = f"""
 import os, sys
 from tests.event_collector.test_journal_file import JournalFile, write
 file = JournalFile(sys.argv[1])
 for number in range(1, {transactions} + 1):
     write(file, number)
+    if number == {checkpoint_after}:
+        file.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 os.kill(os.getpid(), 9)
 """
     root = Path(__file__).parents[2]
@@ -465,3 +472,88 @@ def test_a_broken_page_of_the_database_is_reported(file: JournalFile, path: Path
     data[5 * 4096 : 5 * 4096 + 200] = bytes(200)
     path.write_bytes(data)
     refused(path, r"is damaged: .* `sqlite3 .* \.recover` may save what it holds")
+
+
+def test_a_damaged_database_keeps_its_log(path: Path) -> None:
+    """The log of a program that was killed is not moved into a database that is refused: it may hold the last copy."""
+    crashed(path, 300, checkpoint_after=280)
+    log = Path(f"{path}-wal").read_bytes()
+    data = bytearray(path.read_bytes())
+    data[2 * 4096 :] = bytes(len(data) - 2 * 4096)
+    path.write_bytes(data)
+    refused(path, r"is damaged: .* Nothing was changed")
+    assert Path(f"{path}-wal").read_bytes() == log
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE dead_letter", "ALTER TABLE event DROP COLUMN progress"])
+def test_a_journal_without_one_of_its_tables_is_damaged(file: JournalFile, path: Path, statement: str) -> None:
+    """This is said at the start, not when the events are read."""
+    file.close()
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute(statement)
+    db.close()
+    refused(path, "is damaged: no such")
+
+
+# -- paths --
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ":memory:", "file:j?mode=memory&cache=shared", "file::memory:", "file:j", "a?b#c", "a%41b", "a b", "-j",
+        "line\nbreak", "'quoted\"", "\u00e9\u4e2d", os.fsdecode(b"\xff\xfe"),
+    ],
+)  # fmt: skip
+def test_every_name_is_the_name_of_a_file(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite does not take it for a URI or a database in memory, relative or absolute, and the events are in it."""
+    monkeypatch.chdir(tmp_path)
+    for path in (name, str(tmp_path / name), f"/{tmp_path / name}"):
+        file = JournalFile(path)
+        write(file, file.last_id() + 1)
+        file.close()
+    assert {found.name for found in tmp_path.iterdir()} == {name, f"{name}-lock"}
+    assert ids(tmp_path / name) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["folder", "folder/", "missing/", "pipe", "link"])
+def test_what_can_be_no_journal_is_refused_and_nothing_is_left_beside_it(tmp_path: Path, kind: str) -> None:
+    """Not even a lock."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("nowhere")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(JournalError, match=r"is no file|ends like that of a folder|is a symbolic link"):
+        JournalFile(f"{tmp_path}/{kind}")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_log_that_is_a_pipe_is_refused(file: JournalFile, path: Path) -> None:
+    """Reading it would never end."""
+    file.close()
+    os.mkfifo(f"{path}-wal")
+    refused(path, "-wal is not a regular file")
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path has no meaning then."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(JournalError, match="cannot be opened: No such file"):
+        JournalFile("events.journal")
+
+
+def test_a_program_may_change_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path belongs to the folder in which the journal was opened."""
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    file, page = JournalFile("events.journal"), RunningPage("events.journal")
+    monkeypatch.chdir(tmp_path / "other")
+    assert file.loss() is None
+    write(file, 1)
+    file.close()
+    page.close()
+    assert ids(tmp_path / "events.journal") == [1]
+    assert not (tmp_path / "events.journal-running").exists()

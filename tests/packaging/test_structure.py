@@ -24,7 +24,7 @@ FOREIGN = {
     "event_collector/sources/feed.py": {"held.touched"},  # see docs/architecture.md
     "event_collector/sources/ledger.py": {"held.message", "held.touched"},
     "event_collector/tiers/executors/dask/plugins.py": {"scheduler.handlers"},  # as Dask asks plugins to
-    "event_collector/journal/file.py": {"db.text_factory"},  # sqlite3 has no other way to set it
+    "event_collector/journal/journal_place.py": {"db.text_factory"},  # sqlite3 has no other way to set it
     "event_collector/remote/host.py": {"self._decode.envelope"},  # a call for each event, and no other caller
     "event_collector/values/results.py": {"outcome.key", "result.key"},  # as_result() belongs to the classes of results
     "workers/event_collector_workers/executor/scaled_executor.py": {"weakref.finalize().atexit"},
