@@ -2,7 +2,7 @@
 
 A line is in the journal as an event, or as the error in its place, until its output is written. With the same write the
 journal notes how far the input was taken, with a digest of the lines, so that the next run with the same input goes on
-behind them. When the input has ended and its output is written, its position is forgotten.
+after them. When the input has ended and its output is written, its position is forgotten.
 """
 
 from collections.abc import Callable, Iterable
@@ -107,7 +107,7 @@ class LineJournal:
         if line.number == goal.lines:
             self._check(self._digest.digest() == goal.digest)
             self._goal = None
-            self._say(f"continuing behind line {goal.lines:,}, the last one that an earlier run took")
+            self._say(f"continuing after line {goal.lines:,}, the last one that an earlier run took")
         return True
 
     def end(self) -> None:

@@ -243,6 +243,11 @@ async def test_journals_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.
         with pytest.raises(EncodeError) as refused:
             await queue.get_publisher().send(Payload(Order(1)))
         assert_documented(refused.value)
+        Path("orders.journal").rename("elsewhere")
+        with pytest.raises(JournalError) as caught:
+            await queue.get_publisher().send(Payload(1))
+        assert_documented(caught.value)
+        Path("elsewhere").rename("orders.journal")
     for damage in (b"text", Path("orders.journal").read_bytes()[:8192]):
         Path("orders.journal").write_bytes(damage)
         with pytest.raises(JournalError) as caught:
