@@ -117,6 +117,6 @@ class Puller:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await subscription.unsubscribe()
-            await self.client.flush()  # messages that were on the way have arrived
+            await self.client.flush(timeout=FLUSH_TIMEOUT)  # messages that were on the way have arrived
         left, self._arrived = list(self._arrived), deque()
         return left
