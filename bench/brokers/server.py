@@ -1,5 +1,6 @@
 """Real servers of brokers, on this machine: they can be killed and started again."""
 
+import os
 import shutil
 import signal
 import socket
@@ -54,6 +55,14 @@ class Server:
                     self.stop()
                     raise RuntimeError((self._folder / "server.log").read_text()) from None
                 time.sleep(0.01)
+
+    def freeze(self) -> None:
+        """Have it answer nothing, with its connections open, until `thaw()`."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
         """End it, by default without a warning."""

@@ -61,8 +61,9 @@ class MessageRun:
         """Return a text that says where a signal has stopped the run, for the second one `at_once`."""
         counts = self._feed.counts()
         left = counts.released + counts.held
-        given_back = f"; given back to the source: {left:,}" if left else ", all finished"
-        return f"after {counts.fetched:,} messages{given_back}"
+        parts = ((left, "given back to the source"), (counts.unsettled, "to be delivered again, not acknowledged"))
+        text = "".join(f"; {what}: {number:,}" for number, what in parts if number)
+        return f"after {counts.fetched:,} messages{text or ', all finished'}"
 
     def cut_short(self) -> str:
         """Return an empty text: unfinished messages went back to the source."""

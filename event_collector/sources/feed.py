@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from random import random
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from event_collector.handlers.retry import Retry
 from event_collector.life.logger import make_logger
@@ -29,6 +29,8 @@ from event_collector.values.errors import ConfigError, SourceError
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import ResultList
+
+T = TypeVar("T")
 
 MAX_BYTES: Final = 32 * 1024 * 1024
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
@@ -62,8 +64,9 @@ class Feed:
             without being run: it may kill the programs that run it.
         to_payload: makes a payload of a message; an exception makes the message a dead letter, "malformed". By
             default the data is JSON of the payload type of the collectors, of at most 16 MiB.
-        duplicate_window: seconds for which the id of a finished message is remembered; a delivery within this time is
-            acknowledged and not run. 0 disables the window.
+        duplicate_window: seconds for which a finished message is remembered; another delivery of it within this time
+            is acknowledged and not run. So are copies under the id that its publisher gave, if it succeeded. 0
+            disables the window.
         on_finished: awaited with finished messages before they are settled, for example to save results. An exception
             ends the feed; these messages are delivered again.
         log: a structlog logger to use instead of the default one.
@@ -126,7 +129,8 @@ class Feed:
         run again elsewhere.
 
         Args:
-            until_empty: also end when all messages are settled and no more come.
+            until_empty: also end when no more messages come and all are settled, also those that other programs hold
+                or that wait for a retry. A source that does not answer is not empty.
 
         Raises:
             SourceError: the source cannot be opened.
@@ -167,10 +171,10 @@ class Feed:
                 if not most:
                     await _next(self._room, POLL)
                     continue
-                messages = await self._fetch(most)
-                if until_empty and not messages and not self._ledger.held and monotonic() > self._last_retry:
+                messages = await self._ask(self._source.fetch(most))
+                if until_empty and messages is not None and not messages and await self._is_empty():
                     return
-                await self._send_all(await self._hold(messages))
+                await self._send_all(await self._hold(messages or ()))
         except QueueShutDown:
             return
         finally:
@@ -191,19 +195,29 @@ class Feed:
         wanted = min(self._max_in_flight - len(self._ledger.held), max(1.0, self._queue.room()), by_size, ahead)
         return max(int(wanted), 0 if self._ledger.held else 1)
 
-    async def _fetch(self, most: int) -> Sequence[BrokerMessage]:
+    async def _is_empty(self) -> bool:
+        """Return whether all messages are settled. One that a program holds or that waits for a retry is not."""
+        if self._ledger.held:
+            return False
+        count = getattr(self._source, "count_unsettled", None)
+        if count is None:
+            return monotonic() > self._last_retry
+        return await self._ask(count()) == 0
+
+    async def _ask(self, answer: Awaitable[T]) -> T | None:
+        """Return an answer of the source; None, after a pause, if there is none."""
         try:
-            messages = await self._source.fetch(most)
-            if self._is_lost and messages:
-                self._is_lost = False
-                self._log.warning("the source gives messages again")
-            return messages
+            value = await answer
         except SourceError as exc:
             if not self._is_lost:
                 self._is_lost = True
                 self._log.warning("the source gives no messages; it is asked again", reason=str(exc))
             await _next(self._room, PAUSE)
-            return ()
+            return None
+        if self._is_lost:
+            self._is_lost = False
+            self._log.warning("the source answers again")
+        return value
 
     async def _hold(self, messages: Sequence[BrokerMessage]) -> list[HeldMessage]:
         """Enter messages into the ledger, acknowledge duplicates, and return the messages to run."""
@@ -306,7 +320,8 @@ class Feed:
         try:
             if fate is Fate.BURIED:
                 await self._source.bury(message, reason, error)
-                self._ledger.remember(message, monotonic())
+                # A copy that is published under its id is to have it processed once more.
+                self._ledger.remember(message, monotonic(), copies=False)
                 details = {"place": message.place, "deliveries": message.deliveries, "reason": reason}
                 self._log.warning("a message has failed for good", **details)
             else:
@@ -331,8 +346,8 @@ class Feed:
 
     async def _extend_held(self) -> None:
         """Extend held messages, well before their hold expires."""
-        interval = self._source.hold / BEATS
         while True:
+            interval = self._source.hold / BEATS  # the source may find another one later
             await asyncio.sleep(interval)
             now = monotonic()
             due = [held for held in self._ledger.held.values() if now - held.touched >= interval / 2]
@@ -344,7 +359,7 @@ class Feed:
                 self._warn(exc)
             else:
                 for held in due:
-                    held.touched = now
+                    held.touch(now)
 
     async def _leave(self) -> None:
         """Give back the messages that are still held, and close the source."""

@@ -2,28 +2,32 @@
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from event_collector.sources.jetstream_connection import NatsConnection
+from event_collector.sources.jetstream_consumer import NANOSECONDS, ConsumerPlan
 from event_collector.sources.jetstream_pull import Puller
-from event_collector.sources.source import PATIENCE, BrokerMessage, check_hold, describe_error, translate_errors
+from event_collector.sources.source import (
+    ANSWER_TIMEOUT,
+    PATIENCE,
+    BrokerMessage,
+    check_hold,
+    encodable,
+    translate_errors,
+)
 from event_collector.values.errors import ConfigError, SourceError
 from event_collector.values.extras import import_extra
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
-    from nats.js import JetStreamContext
 
-CONNECT_TIMEOUT: Final = 10.0
-MAX_WAITING: Final = 20_000
-"""Pull requests that the consumer keeps, about one per program. The server's default of 512 would limit the number of
-programs, and it cannot be changed later."""
-NO_LIMIT: Final = -1
 MAX_TEXT: Final = 1000
 """Characters of an error in a header."""
 _NAME: Final = re.compile(r"[^\s.*>/\\]+")
+_HEADER: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 class JetStreamSource:
@@ -64,8 +68,7 @@ class JetStreamSource:
         dead_letters: str | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
-        self._nats = import_extra("nats", "nats")
-        self._errors = (self._nats.errors.Error, OSError)
+        self._missing = import_extra("nats.js.errors", "nats").NoStreamResponseError
         names: dict[str, Any] = {"stream": stream, "consumer": consumer}
         for what, name in names.items():
             if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -73,141 +76,115 @@ class JetStreamSource:
                     f"JetStreamSource: the name of a {what} has no spaces, dots, '*' and '>': not {name!r}"
                 )
         check_hold("JetStreamSource(ack_wait=...)", ack_wait)
-        self._servers = [servers] if isinstance(servers, str) else list(servers)
-        self._stream, self._consumer, self._subject = stream, consumer, subject
-        self._dead_letters = dead_letters or f"dead.{stream}"
-        self._options = options or {}
+        dead_letters = f"dead.{stream}" if dead_letters is None else dead_letters
+        if not all(map(_NAME.fullmatch, str(dead_letters).split("."))):
+            raise ConfigError(
+                f"JetStreamSource(dead_letters=...) takes a subject without wildcards, not {dead_letters!r}"
+            )
+        self._plan = ConsumerPlan(stream, consumer, subject, float(ack_wait), dead_letters)
+        urls = [servers] if isinstance(servers, str) else servers
+        self._connection = NatsConnection(urls, stream, options or {}, self._on_lost)
         self.name = f"{stream} ({consumer})"
         self.hold = float(ack_wait)
-        self._client: Client | None = None
+        self._mending = asyncio.Lock()
+        self._is_open = False
+        self._is_checked = False  # the server was asked for stream and consumer since the connection was lost
+        self._created: str | None = None  # when the stream was made
         self._puller: Puller | None = None
-        self._failed: asyncio.Future[Exception] | None = None
-        self._last_error: Exception | None = None
 
     async def open(self) -> None:
         """Connect; create the durable consumer and the stream of dead letters if they do not exist.
 
         Raises:
-            SourceError: no server can be reached, the stream does not exist, or the server refuses.
+            SourceError: no server can be reached, the stream does not exist, the server refuses, the consumer is of
+                another kind, or dead letters would become messages of the same source.
         """
-        self._client = await self._connect()
-        self._puller = Puller(self._client, self._stream, self._consumer)
+        self._is_open = True
         try:
-            with self._using("cannot be read") as (client, puller):
-                jetstream = client.jetstream()
-                self.hold = await self._find_consumer(jetstream)
-                try:
-                    await jetstream.find_stream_name_by_subject(self._dead_letters)
-                except self._nats.js.errors.NotFoundError:
-                    await jetstream.add_stream(name=f"{self._stream}_DEAD", subjects=[self._dead_letters])
-                await puller.open()
+            async with self._using("cannot be read"):
+                pass
         except BaseException:
             await self.close()
             raise
 
-    async def _connect(self) -> "Client":
-        """Connect to any of the servers within `CONNECT_TIMEOUT`; nats-py itself would try for ever."""
-        client: Client = self._nats.NATS()
-        self._failed = asyncio.get_running_loop().create_future()
-        settings = {"name": "event-collector", "max_reconnect_attempts": -1, "reconnect_time_wait": 0.5}
-        callbacks = {"error_cb": self._on_error, "disconnected_cb": self._on_disconnected}
-        connecting = asyncio.create_task(client.connect(self._servers, **{**settings, **self._options, **callbacks}))
-        try:
-            both: set[asyncio.Future[Any]] = {connecting, self._failed}
-            await asyncio.wait(both, timeout=CONNECT_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
-            if connecting.done():
-                connecting.result()
-                return client
-            reason: object = self._failed.result() if self._failed.done() else f"no answer within {CONNECT_TIMEOUT:g} s"
-        except Exception as exc:
-            reason = exc
-        finally:
-            self._failed.cancel()
-            if not connecting.done():
-                connecting.cancel()
-                await asyncio.wait({connecting})
-        with suppress(Exception):
-            await client.close()
-        raise SourceError(
-            f"the NATS server of stream {self._stream!r} cannot be reached: {describe_error(reason)}. "
-            f"Is it running, and are address and credentials right?"
-        )
-
-    async def _find_consumer(self, jetstream: "JetStreamContext") -> float:
-        """Create the durable consumer, or check the existing one; return its ack_wait."""
-        from nats.js.api import AckPolicy, ConsumerConfig
-
-        try:
-            found = (await jetstream.consumer_info(self._stream, self._consumer)).config
-        except self._nats.js.errors.NotFoundError as exc:
-            if exc.err_code == 10059:  # stream not found
-                raise SourceError(
-                    f"there is no stream {self._stream!r}: make it first, for example with "
-                    f"`nats stream add {self._stream}`"
-                ) from None
-            found = ConsumerConfig(
-                durable_name=self._consumer, ack_policy=AckPolicy.EXPLICIT, ack_wait=self.hold,
-                filter_subject=self._subject, max_deliver=NO_LIMIT, max_ack_pending=NO_LIMIT, max_waiting=MAX_WAITING,
-            )  # fmt: skip
-            await jetstream.add_consumer(self._stream, found)
-        if found.deliver_subject or found.ack_policy != AckPolicy.EXPLICIT:
-            raise SourceError(
-                f"consumer {self._consumer!r} of stream {self._stream!r} is not one of pull requests with explicit "
-                f"acknowledgement: give this program a consumer of another name"
-            )
-        if (found.filter_subject or None) != self._subject:
-            raise SourceError(
-                f"consumer {self._consumer!r} of stream {self._stream!r} is for subject {found.filter_subject!r}, not "
-                f"{self._subject!r}: give this program a consumer of another name"
-            )
-        return float(found.ack_wait or self.hold)
-
     async def fetch(self, most: int) -> list[BrokerMessage]:
         """Return up to `most` messages as soon as there is one; an empty list after a second."""
-        with self._using("gives no messages") as (client, puller):
-            if puller.problem is not None:
-                # The consumer may have been deleted, or its leader may be gone.
-                await self._find_consumer(client.jetstream())
-                puller.forget_problem()
+        async with self._using("gives no messages") as (client, puller):
             taken = await puller.take(most, PATIENCE)
             if not taken and not client.is_connected:
-                raise SourceError(f"there is no connection to the server: {describe_error(self._last_error)}")
+                await self._connection.client()  # raises the reason
             if not taken and puller.problem is not None:
                 raise SourceError(f"the server answered: {puller.problem}")
-            return [_message(msg) for msg in taken]
+            return [self._message(msg) for msg in taken]
+
+    def _message(self, msg: "Msg") -> BrokerMessage:
+        metadata, headers = msg.metadata, msg.headers or {}
+        place = str(metadata.sequence.stream)
+        return BrokerMessage(
+            id=headers.get("Nats-Msg-Id") or place, place=place, data=msg.data, deliveries=metadata.num_delivered,
+            born=metadata.timestamp.isoformat(), subject=msg.subject, headers=headers,
+            handle=(msg.reply, self._created),
+        )  # fmt: skip
+
+    async def count_unsettled(self) -> int:
+        """Return the number of messages that wait, or are delivered and not settled, here or elsewhere."""
+        async with self._using("cannot be read") as (client, _):
+            return await self._plan.count_messages(client)
 
     async def extend(self, messages: Sequence[BrokerMessage]) -> None:
         """Restart the ack_wait of the messages."""
-        with self._using("cannot be updated"):
+        async with self._using("cannot be updated") as (client, _):
             for message in messages:
-                await message.handle.in_progress()
+                await self._answer(client, message, b"+WPI")
 
     async def acknowledge(self, messages: Sequence[BrokerMessage]) -> None:
         """Acknowledge the messages."""
-        with self._using("cannot be updated"):
+        async with self._using("cannot be updated") as (client, _):
             for message in messages:
-                await message.handle.ack()
+                await self._answer(client, message, b"+ACK")
 
     async def retry(self, message: BrokerMessage, delay: float) -> None:
         """Have the server deliver the message again in `delay` seconds."""
-        with self._using("cannot be updated"):
-            await message.handle.nak(delay)
+        async with self._using("cannot be updated") as (client, _):
+            if not await self._answer(client, message, b'-NAK {"delay": %d}' % (delay * NANOSECONDS)):
+                raise SourceError(f"message {message.place} is gone with its stream, and is not delivered again")
+
+    async def _answer(self, client: "Client", message: BrokerMessage, answer: bytes) -> bool:
+        """Settle or extend a delivery. Return False if its stream is gone: a new one gives its number to another.
+
+        The client need not be the one that has received the message.
+        """
+        reply, created = message.handle
+        is_there = bool(created == self._created)
+        if is_there:
+            await client.publish(reply, answer)
+        return is_there
 
     async def bury(self, message: BrokerMessage, reason: str, error: str) -> None:
         """Publish the message as a dead letter, then terminate its delivery."""
-        # The server interprets headers that begin with "Nats-".
-        headers = {key: value for key, value in message.headers.items() if not key.lower().startswith("nats-")}
-        headers["Nats-Msg-Id"] = f"{self._stream}:{message.place}"  # two deliveries of a message make one dead letter
+        plan = self._plan
+        # The server interprets headers that begin with "Nats-". nats-py refuses to send some that others may send.
+        headers = {
+            key: value for key, value in message.headers.items()
+            if _HEADER.fullmatch(key) and not key.lower().startswith("nats-")
+        }  # fmt: skip
+        # Two deliveries of a message to programs of one consumer make one dead letter.
+        headers["Nats-Msg-Id"] = f"{plan.stream}:{plan.consumer}:{message.place}:{message.born}"
         details = {
-            "Reason": reason, "Error": " ".join(error.split())[:MAX_TEXT], "Stream": self._stream,
+            "Reason": reason, "Error": " ".join(encodable(error).split())[:MAX_TEXT], "Stream": plan.stream,
             "Sequence": message.place, "Subject": message.subject, "Deliveries": str(message.deliveries),
         }  # fmt: skip
         headers |= {f"Event-Collector-{name}": value for name, value in details.items()}
-        with self._using("takes no dead letter") as (client, _):
+        async with self._using("takes no dead letter") as (client, _):
             # The server closes the connection at a larger message.
             fits = len(message.data) + _size(headers) <= client.max_payload
-            await client.jetstream().publish(self._dead_letters, message.data, headers=headers if fits else None)
-            await message.handle.term()
+            letter = plan.dead_letters, message.data, None, None, headers if fits else None
+            try:
+                await client.jetstream().publish(*letter)
+            except self._missing:  # the stream of dead letters is gone
+                await plan.find_dead_letters(client)
+                await client.jetstream().publish(*letter)
+            await self._answer(client, message, b"+TERM")
 
     def interrupt(self) -> None:
         """Make a running `fetch()` return at once."""
@@ -216,45 +193,43 @@ class JetStreamSource:
 
     async def hand_back(self) -> None:
         """Stop deliveries, and have what was delivered and not fetched delivered to others at once."""
-        with self._using("cannot be updated") as (_, puller):
+        async with self._using("cannot be updated") as (client, puller):
             for msg in await puller.close():
-                await msg.nak()
+                await self._answer(client, self._message(msg), b"-NAK")
 
     async def close(self) -> None:
         """Flush the connection, then disconnect."""
-        client, self._client, self._puller = self._client, None, None
-        if client is None:
-            return
-        with suppress(*self._errors):
-            if client.is_connected:
-                await client.flush(timeout=2)
-        with suppress(*self._errors):
-            await client.close()
+        self._is_open, self._puller = False, None
+        await self._connection.close()
 
-    @contextmanager
-    def _using(self, what: str) -> "Iterator[tuple[Client, Puller]]":
-        if self._client is None or self._puller is None:
+    @asynccontextmanager
+    async def _using(self, what: str) -> "AsyncIterator[tuple[Client, Puller]]":
+        if not self._is_open:
             raise SourceError("the source is not open")
-        with translate_errors(self._errors, f"stream {self._stream!r} {what}"):
-            yield self._client, self._puller
+        with translate_errors(f"stream {self._plan.stream!r} {what}"):
+            async with self._mending:
+                ready = await self._make_ready()
+            async with asyncio.timeout(PATIENCE + ANSWER_TIMEOUT):
+                yield ready
 
-    async def _on_error(self, exc: Exception) -> None:
-        self._last_error = exc
-        if self._failed is not None and not self._failed.done():
-            self._failed.set_result(exc)
+    async def _make_ready(self) -> "tuple[Client, Puller]":
+        """Return a connected client, and a puller for a consumer that was looked at since the last trouble."""
+        client, puller, plan = await self._connection.client(), self._puller, self._plan
+        if puller is None or puller.client is not client:
+            puller = Puller(client, plan.stream, plan.consumer)
+            await puller.open()
+            self._puller, self._is_checked = puller, False
+        if puller.problem is not None or not self._is_checked:
+            # The consumer may have been deleted, its leader may be gone, or the server may have lost its data.
+            terms = await plan.carry_out(client)
+            puller.adapt(terms.max_batch, terms.max_expires, is_new=terms.created != self._created)
+            self.hold, self._created, self._is_checked = terms.hold, terms.created, True
+        return client, puller
 
-    async def _on_disconnected(self) -> None:
+    def _on_lost(self) -> None:
+        self._is_checked = False
         if self._puller is not None:
             self._puller.forget_requests()
-
-
-def _message(msg: "Msg") -> BrokerMessage:
-    metadata, headers = msg.metadata, msg.headers or {}
-    place = str(metadata.sequence.stream)
-    return BrokerMessage(
-        id=headers.get("Nats-Msg-Id") or place, place=place, data=msg.data, deliveries=metadata.num_delivered,
-        subject=msg.subject, headers=headers, handle=msg,
-    )  # fmt: skip
 
 
 def _size(headers: dict[str, str]) -> int:

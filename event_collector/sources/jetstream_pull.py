@@ -21,17 +21,19 @@ EXPIRES: Final = 10.0
 """Seconds until a request expires; an idle program sends one request in this time."""
 OVERDUE: Final = 2.0
 """Seconds after its expiry until a request without an answer is given up: its server may be gone."""
+FLUSH_TIMEOUT: Final = 2
+"""Seconds for the server to answer at the end. Messages that are not handed back come again after their ack_wait."""
 
 NO_MESSAGES, TIMED_OUT, CONFLICT, HEARTBEAT = "404", "408", "409", "100"
-OVER: Final = ("Message Size Exceeds MaxBytes", "Batch Completed")
-"""Descriptions of a status 409 that only ends a request."""
+OVER: Final = ("Message Size Exceeds MaxBytes", "Batch Completed", "Exceeded MaxWaiting")
+"""Descriptions of a status 409 that only ends a request, or refuses it while there are enough of others."""
 
 
 class Puller:
     """Requests messages of a consumer, and keeps those that have arrived until they are taken."""
 
     def __init__(self, client: "Client", stream: str, consumer: str) -> None:
-        self._client = client
+        self.client = client
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._inbox = client.new_inbox()
         self._arrived: deque[Msg] = deque()
@@ -40,16 +42,20 @@ class Puller:
         self._news = asyncio.Event()
         self._subscription: Subscription | None = None
         self._interrupted = False
+        self._max_batch, self._expires = 0, EXPIRES
         self.problem: str | None = None
-        """The answer of a server that has no such consumer, or none for now."""
-
-    def forget_problem(self) -> None:
-        """Ask again in spite of that answer."""
-        self.problem = None
+        """The answer of a server that has no such consumer, or none for now, until `adapt()` is called."""
 
     async def open(self) -> None:
         """Subscribe to the answers."""
-        self._subscription = await self._client.subscribe(self._inbox, cb=self._on_message)
+        self._subscription = await self.client.subscribe(self._inbox, cb=self._on_message)
+
+    def adapt(self, max_batch: int, max_expires: float, *, is_new: bool) -> None:
+        """Ask for no more than the consumer grants, 0 meaning no limit; drop messages of a stream before a new one."""
+        self._max_batch, self._expires = max_batch, min(EXPIRES, max_expires or EXPIRES)
+        self.problem = None
+        if is_new:
+            self._arrived.clear()
 
     async def take(self, most: int, patience: float) -> "list[Msg]":
         """Return up to `most` messages as soon as there is one; an empty list after `patience` seconds."""
@@ -71,10 +77,12 @@ class Puller:
             self._asked = 0
         if 2 * self._asked >= most:
             return
-        request = {"batch": most - self._asked, "expires": int(EXPIRES * 1e9)}
-        self._asked = most
-        self._until = now + EXPIRES + OVERDUE
-        await self._client.publish(self._subject, json.dumps(request).encode(), reply=self._inbox)
+        missing = most - self._asked
+        batch = min(missing, self._max_batch or missing)
+        request = {"batch": batch, "expires": int(self._expires * 1e9)}
+        self._asked += batch
+        self._until = now + self._expires + OVERDUE
+        await self.client.publish(self._subject, json.dumps(request).encode(), reply=self._inbox)
 
     def interrupt(self) -> None:
         """Make `take()` return at once, now and later."""
@@ -87,11 +95,12 @@ class Puller:
         self._news.set()
 
     async def _on_message(self, msg: "Msg") -> None:
-        status = (msg.headers or {}).get("Status") if not msg.data else None
-        if status is None:
+        # Messages have a subject for their acknowledgement. Any header may be one of the publisher's, "Status" too.
+        status = None if msg.reply else (msg.headers or {}).get("Status")
+        if msg.reply:
             self._asked = max(0, self._asked - 1)
             self._arrived.append(msg)
-        elif status != HEARTBEAT:
+        elif status not in (None, HEARTBEAT):
             self._on_status(status, msg.headers or {})
         self._news.set()
 
@@ -108,6 +117,6 @@ class Puller:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await subscription.unsubscribe()
-            await self._client.flush()  # messages that were on the way have arrived
+            await self.client.flush(timeout=FLUSH_TIMEOUT)  # messages that were on the way have arrived
         left, self._arrived = list(self._arrived), deque()
         return left

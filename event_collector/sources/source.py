@@ -10,6 +10,8 @@ from event_collector.values.errors import ConfigError, SourceError
 
 PATIENCE: Final = 1.0
 """Maximum seconds that `fetch()` waits for a message, and so delays the end of a feed."""
+ANSWER_TIMEOUT: Final = 5.0
+"""Seconds after which a server that does not answer counts as one that cannot be reached."""
 
 MIN_HOLD: Final = 0.1
 MAX_HOLD: Final = 1e9
@@ -20,10 +22,13 @@ class BrokerMessage(msgspec.Struct, eq=False, kw_only=True):
     """One delivery of a message.
 
     Attributes:
-        id: identifies the message: the same at each delivery, and for copies published under one id.
-        place: position in the stream: the same at each delivery, and unique.
+        id: identifies the message: the same at each delivery, and for copies published under one id. It is `place`
+            if the publisher has given no id.
+        place: position in the stream: the same at each delivery, and unique in the stream.
         data: the contents.
         deliveries: number of deliveries, this one included; the first is 1.
+        born: distinguishes the message from those that were at this place before the stream was deleted and made
+            again: the same at each delivery, for example the time of its publication. Empty if places never recur.
         subject: the subject it was published under; the name of the stream if the broker has no subjects.
         headers: further headers of the publisher.
         handle: the object by which its source identifies it.
@@ -33,6 +38,7 @@ class BrokerMessage(msgspec.Struct, eq=False, kw_only=True):
     place: str
     data: bytes
     deliveries: int = 1
+    born: str = ""
     subject: str = ""
     headers: Mapping[str, str] = {}
     handle: Any = None
@@ -48,6 +54,10 @@ class Source(Protocol):
     This program holds a delivered message until it is settled, or until its hold expires: then the broker delivers it
     again, to this program or to another. One feed calls all methods, in the thread of the event loop. `fetch()` is
     never called while it runs; the others may be.
+
+    A source may also have `async def count_unsettled(self) -> int`: the number of messages that wait, or are delivered
+    and not settled, here or elsewhere. `run(until_empty=True)` then ends when there are none. It raises SourceError as
+    `fetch()` does.
 
     Attributes:
         name: name for log lines and errors, without passwords.
@@ -109,17 +119,27 @@ def check_hold(what: str, seconds: Any) -> None:
 
 
 @contextmanager
-def translate_errors(errors: tuple[type[BaseException], ...], text: str) -> Iterator[None]:
-    """Raise errors of a client library as SourceError, whose message begins with `text`."""
+def translate_errors(text: str) -> Iterator[None]:
+    """Raise errors of a client library as SourceError, whose message begins with `text`.
+
+    That is any exception: on a connection that is gone, the libraries raise RuntimeError, TypeError and AttributeError
+    as well as errors of their own.
+    """
     try:
         yield
     except SourceError:
         raise
-    except errors as exc:
+    except Exception as exc:
         raise SourceError(f"{text}: {describe_error(exc)}") from exc
 
 
 def describe_error(error: object) -> str:
     """Return the text of an error, or its class if it has no text."""
-    text = str(error).removeprefix("nats: ")
-    return text if text and error is not None else type(error).__name__
+    if type(error) is TimeoutError:
+        return "no answer in time"
+    return str(error).removeprefix("nats: ") or type(error).__name__
+
+
+def encodable(text: str) -> str:
+    """Return a text that can be encoded: lone surrogates, as in the error of a user's handler, are escaped."""
+    return text.encode(errors="backslashreplace").decode()

@@ -21,8 +21,6 @@ KNOWN_PRIVATE = {"event_collector/testing/manual_clock.py": {"loop._ready", "loo
 way to ask a loop that runs already; only tests use it."""
 
 FOREIGN = {
-    "event_collector/sources/feed.py": {"held.touched"},  # see docs/architecture.md
-    "event_collector/sources/ledger.py": {"held.message", "held.touched"},
     "event_collector/tiers/executors/dask/plugins.py": {"scheduler.handlers"},  # as Dask asks plugins to
     "event_collector/journal/journal_place.py": {"db.text_factory"},  # sqlite3 has no other way to set it
     "event_collector/remote/host.py": {"self._decode.envelope"},  # a call for each event, and no other caller

@@ -130,7 +130,7 @@ class SampleSource:
             raise SourceError(f"no {method} today")
 
 
-def make(number: int, value: Any, *, deliveries: int = 1, id_: str | None = None) -> Message:
+def make(number: int, value: Any, *, deliveries: int = 1, id_: str | None = None, born: str = "") -> Message:
     """Return a message."""
     data = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return Message(id=id_ or str(number), place=str(number), data=data, deliveries=deliveries)
+    return Message(id=id_ or str(number), place=str(number), data=data, deliveries=deliveries, born=born)

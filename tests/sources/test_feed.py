@@ -250,6 +250,43 @@ async def test_what_failed_is_no_duplicate() -> None:
     assert feed.counts() == FeedCounts(fetched=2, retried=2)
 
 
+async def test_a_place_may_be_given_again() -> None:
+    """A stream that is made anew counts from the beginning: its messages run, beside those of before and after them."""
+    gate, source = Gate(), SampleSource()
+    async with queue_of(gate.handle) as queue, running(feed := Feed(queue, source)):
+        source.add(make(1, "old", born="Monday"), make(2, "old too", born="Monday"))
+        await until(lambda: len(gate.inside) == 2)
+        source.add(make(1, "new", born="Tuesday"))
+        await until(lambda: len(gate.inside) == 3)
+        gate.open.set()
+        await until(lambda: feed.counts().acknowledged == 3)
+        source.add(make(2, "new too", born="Tuesday"))
+        await until(lambda: feed.counts().acknowledged == 4)
+        source.add(make(2, "new too", born="Tuesday", deliveries=2))
+        await until(lambda: feed.counts().duplicates == 1)
+    assert gate.inside == ["old", "old too", "new", "new too"]
+
+
+async def test_a_dead_letter_may_be_published_again() -> None:
+    """Under its own id, it runs: what was done with did not succeed. Another delivery of the old one does not."""
+    source = SampleSource()
+    async with queue_of(fail) as queue, running(feed := Feed(queue, source)):
+        source.add(make(1, "reject", id_="A"))
+        await until(lambda: feed.counts().buried == 1)
+        source.add(make(1, "reject", id_="A", deliveries=2))
+        await until(lambda: feed.counts().duplicates == 1)
+        source.add(make(2, "fine", id_="A"))
+        await until(lambda: feed.counts().acknowledged == 1)
+
+
+async def test_an_id_is_no_place() -> None:
+    """A message without an id of its publisher is no copy of one whose id is its place."""
+    source = SampleSource()
+    source.add(make(1, "a", id_="2"), make(2, "b"), make(3, "c", id_="1"))
+    counts, _ = await feed_all(source, queue_of(echo))
+    assert counts == FeedCounts(fetched=3, acknowledged=3)
+
+
 async def test_duplicates_run_again_without_a_window() -> None:
     """duplicate_window=0 remembers nothing."""
     source = SampleSource()
@@ -416,6 +453,54 @@ async def test_a_source_that_cannot_be_opened_is_an_error() -> None:
     async with queue_of(echo) as queue:
         with pytest.raises(SourceError, match="no open today"):
             await Feed(queue, source).run()
+
+
+class CountingSource(SampleSource):
+    """A source that knows what is not settled, with one message that another program gives back late."""
+
+    def __init__(self, questions: int) -> None:
+        super().__init__([1])
+        self.questions = questions
+
+    async def count_unsettled(self) -> int:
+        self._fail("count")
+        self.questions -= 1
+        if self.questions == 0:
+            self.add(make(2, 2, deliveries=2))
+        return int(self.questions >= 0 or bool(self.waiting))
+
+
+async def test_until_empty_waits_for_what_others_hold() -> None:
+    """A source that counts is empty when nothing is left anywhere."""
+    counts, _ = await feed_all(CountingSource(3), queue_of(echo))
+    assert counts.acknowledged == 2
+
+
+@pytest.mark.parametrize("method", ["fetch", "count"])
+async def test_a_source_that_does_not_answer_is_not_empty(method: str) -> None:
+    """until_empty= waits for an answer, also when nothing is held; each outage is a line in the log, and its end."""
+    lines: list[str] = []
+
+    class Log:
+        def warning(self, event: str, **_: Any) -> None:
+            lines.append(event)
+
+    source = CountingSource(1000)
+    async with asyncio.timeout(BOUND), queue_of(echo) as queue:
+        feed = Feed(queue, source, log=Log())
+        run = asyncio.create_task(feed.run(until_empty=True))
+        await until(lambda: feed.counts().acknowledged == 1)
+        for outage in (1, 2):
+            source.failing.add(method)
+            await until(lambda outage=outage: len(lines) >= 2 * outage - 1)  # type: ignore[misc]
+            source.failing.clear()
+            await until(lambda outage=outage: len(lines) >= 2 * outage)  # type: ignore[misc]
+        assert not run.done()
+        source.questions = 1
+        await run
+    assert feed.counts().acknowledged == 2
+    assert lines[0].startswith("the source gives no messages")
+    assert lines[1] == "the source answers again"
 
 
 async def test_a_source_that_goes_away_is_asked_again() -> None:

@@ -188,8 +188,7 @@ async def test_a_dead_letter_has_all_of_the_message(stream: Stream) -> None:
     async with opened(stream.source()) as source:
         (message,) = await fetch(source)
         await source.bury(message, "exhausted", "ValueError: two\nlines " + "x" * 5000)
-        message.handle._ackd = False  # as if the server had not heard the end of it
-        await source.bury(message, "exhausted", "again")
+        await source.bury(message, "exhausted", "again")  # as if the server had not heard the end of it
         (letter,) = await stream.dead()
         await until_async(lambda: settled(stream))
     assert letter.data == b'{"n": 1}'
@@ -198,7 +197,7 @@ async def test_a_dead_letter_has_all_of_the_message(stream: Stream) -> None:
     assert len(error) == 1000
     assert letter.headers == {
         "Colour": "red",
-        "Nats-Msg-Id": f"{stream.name}:1",
+        "Nats-Msg-Id": f"{stream.name}:event-collector:1:{message.born}",
         "Event-Collector-Reason": "exhausted",
         "Event-Collector-Stream": stream.name,
         "Event-Collector-Sequence": "1",

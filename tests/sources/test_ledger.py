@@ -11,7 +11,7 @@ from .sample_source import make
 FATES = ("acknowledged", "retried", "buried", "released", "unsettled")
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("enter"), st.integers(1, 5), st.sampled_from("ABC")),
+        st.tuples(st.just("enter"), st.integers(1, 5), st.sampled_from(["A", "B", "1", "2", ""])),
         st.tuples(st.sampled_from(FATES), st.integers(0, 9), st.just("")),
     ),
     max_size=40,
@@ -25,13 +25,14 @@ def test_the_counts_add_up(script: list[tuple[str, int, str]]) -> None:
     running: list[HeldMessage] = []
     for now, (what, number, id_) in enumerate(script):
         if what == "enter":
-            fresh, duplicates = ledger.enter([make(number, "x" * number, id_=id_)], float(now))
+            message = make(number, "x" * number, id_=id_, born="new" if now > 20 else "old")
+            fresh, duplicates = ledger.enter([message], float(now))
             ledger.release(duplicates, "duplicates")
             running += fresh
         elif running:
             held = running.pop(number % len(running))
-            if what == "acknowledged":
-                ledger.remember(held.message, float(now))
+            if what in ("acknowledged", "buried"):
+                ledger.remember(held.message, float(now), copies=what == "acknowledged")
             ledger.release([held.message], what)
         counts = ledger.counts()
         others = sum(getattr(counts, name) for name in FeedCounts.__struct_fields__) - counts.fetched

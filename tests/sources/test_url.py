@@ -15,10 +15,10 @@ def test_a_url_of_nats_names_a_stream() -> None:
         "nats://me:secret@a:4222,b:4223/ORDERS?consumer=billing&ack_wait=5&subject=o.*&dead_letters=grave&credentials=/c"
     )
     assert isinstance(source, JetStreamSource)
-    assert source._servers == ["nats://me:secret@a:4222", "nats://me:secret@b:4223"]
+    assert source._connection._servers == ["nats://me:secret@a:4222", "nats://me:secret@b:4223"]
     assert (source.name, source.hold) == ("ORDERS (billing)", 5.0)
-    assert (source._subject, source._dead_letters) == ("o.*", "grave")
-    assert source._options == {"user_credentials": "/c"}
+    assert (source._plan.subject, source._plan.dead_letters) == ("o.*", "grave")
+    assert source._connection._options == {"user_credentials": "/c"}
 
 
 def test_a_url_of_redis_names_a_stream() -> None:
