@@ -19,7 +19,7 @@ DEADLY: list[tuple[list[Any], int]] = [
     (["sys.exit", 3], 3),
     (["sys.exit", 0], 0),
     (["kill", int(signal.SIGKILL)], -signal.SIGKILL),
-    (["kill", int(signal.SIGTERM)], -signal.SIGTERM),
+    (["kill", int(signal.SIGHUP)], -signal.SIGHUP),
     (["segfault", 0], -signal.SIGSEGV),
 ]
 

@@ -1,4 +1,4 @@
-"""Whole programs with a queue, each in a process group of its own, for the tests of how they end."""
+"""Whole programs with a queue, each in a session of its own, for the tests of how they end."""
 
 import os
 import subprocess
@@ -56,11 +56,11 @@ def line_from(process: subprocess.Popen[str]) -> str:
 
 
 def group_of(leader: int) -> list[psutil.Process]:
-    """All processes of the group that still run."""
+    """All processes of the session that still run: workers have process groups of their own."""
     found = []
     for process in psutil.process_iter():
         try:
-            if os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (OSError, psutil.Error):
             continue

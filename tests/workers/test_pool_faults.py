@@ -23,7 +23,7 @@ def pids_of(pool: WorkerPool) -> list[int]:
     ("command", "exitcode"),
     [
         ("kill 9", -signal.SIGKILL),
-        ("kill 15", -signal.SIGTERM),
+        ("kill 1", -signal.SIGHUP),
         ("segfault", -signal.SIGSEGV),
         ("exit 0", 0),
         ("exit 99", 99),

@@ -11,16 +11,16 @@ own in every worker.
 from __future__ import annotations
 
 import os
-import select
 import socket
 import threading
 import traceback
 from importlib import import_module
-from io import BytesIO
+from io import BytesIO, FileIO
 from time import monotonic_ns, process_time_ns
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from event_collector_workers.child.signals import reset_signals
+from event_collector_workers.child.signals import kill_group, leave_signals_to_program, restore_signals
+from event_collector_workers.child.standard_streams import open_standard_streams
 from event_collector_workers.transport.frames import (
     HEADER,
     NO_BLOB,
@@ -32,6 +32,7 @@ from event_collector_workers.transport.frames import (
     encode,
     message,
 )
+from event_collector_workers.transport.lifeline import follow
 from event_collector_workers.transport.page import WorkerPage
 
 if TYPE_CHECKING:
@@ -58,17 +59,19 @@ _yield: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: None)  # 
 
 def main(connection: socket.socket, initialize: Initialize | None = None) -> None:
     """Serve the pool at the other end of `connection` until it sends STOP or is gone."""
-    reset_signals()
+    leave_signals_to_program()
+    open_standard_streams()
     connection.setblocking(True)
     inbox = Inbox(connection)
-    setup, page_fd = inbox.receive_setup()
-    _watch(setup.parent, connection)
+    setup, page_fd, lifeline_fd = inbox.receive_setup()
+    threading.Thread(target=_end_with_program, args=(follow(lifeline_fd),), name="parent-watch", daemon=True).start()
     try:
         page = WorkerPage(page_fd)
         os.close(page_fd)
         # A process that a handler forks must neither keep the pool waiting nor reply in place of this one.
         os.register_at_fork(after_in_child=page.detach)
         os.register_at_fork(after_in_child=connection.close)
+        os.register_at_fork(after_in_child=restore_signals)
         workplace = Workplace(connection, inbox, page)
         if initialize is not None:
             initialize[0](*initialize[1])
@@ -86,24 +89,13 @@ def main(connection: socket.socket, initialize: Initialize | None = None) -> Non
     connection.sendall(message(Kind.STOPPED, workplace.close().encode(errors="replace")))
 
 
-def _watch(parent: int, connection: socket.socket) -> None:
-    """End this process when the parent ends, for whatever reason and whatever the task is doing."""
-    poll = select.poll()
-    poll.register(connection, 0)  # only the hang-up, when the parent's end is closed
-    if hasattr(os, "pidfd_open"):
-        # A child that the parent has forked may keep the socket open. The parent's process id is gone all the same.
-        try:
-            poll.register(os.pidfd_open(parent), select.POLLIN)
-        except ProcessLookupError:
-            os._exit(ORPHANED)
-        except OSError:  # a kernel or a sandbox without it
-            pass
-
-    def wait() -> None:
-        poll.poll()
-        os._exit(ORPHANED)
-
-    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
+def _end_with_program(lifeline: FileIO) -> None:
+    """End this process, and what its handlers have started, when the lifeline ends."""
+    try:
+        lifeline.read(1)
+    except OSError:  # a handler has closed all descriptors
+        return
+    _exit_orphaned()
 
 
 class Inbox:
@@ -119,13 +111,13 @@ class Inbox:
     def __repr__(self) -> str:
         return f"<Inbox unread={self._end - self._start} brisk={self._is_brisk}>"
 
-    def receive_setup(self) -> tuple[WorkerSetup, int]:
-        """Receive the first message, and the descriptor of the page that is attached to it."""
-        data, fds, _, _ = socket.recv_fds(self._socket, HEADER.size, 1)
+    def receive_setup(self) -> tuple[WorkerSetup, int, int]:
+        """Receive the first message, and the descriptors of page and lifeline that are attached to it."""
+        data, fds, _, _ = socket.recv_fds(self._socket, HEADER.size, 2)
         while len(data) < HEADER.size:
             data += self._socket.recv(HEADER.size - len(data)) or bytes(_exit_orphaned())
         _, size, _ = HEADER.unpack(data)
-        return decode_setup(self.read(size)), fds[0]
+        return decode_setup(self.read(size)), fds[0], fds[1]
 
     def next(self, on_idle: Callable[[], None]) -> tuple[int, bytes, int]:
         """Return kind, head and blob size of the next message. Call `on_idle` before waiting for it."""
@@ -185,6 +177,7 @@ class Inbox:
 
 
 def _exit_orphaned() -> NoReturn:
+    kill_group(os.getpid())
     os._exit(ORPHANED)
 
 

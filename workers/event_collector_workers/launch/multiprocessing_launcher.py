@@ -5,13 +5,17 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import signal
 import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING
 
-from event_collector_workers.child.signals import interrupts_blocked
+import psutil
+
+from event_collector_workers.child.signals import kill_group, signals_blocked
 from event_collector_workers.child.workplace import main
+from event_collector_workers.transport.lifeline import Lifeline
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from event_collector_workers.child.workplace import Initialize
 
 _alive: weakref.WeakSet[MultiprocessingHandle] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_alive.clear)  # they are not the workers of a process that the program forks
 
 
 @atexit.register
@@ -36,43 +42,52 @@ def _kill_at_exit() -> None:
 class MultiprocessingHandle:
     """A `multiprocessing` process."""
 
-    def __init__(self, process: BaseProcess) -> None:
+    def __init__(self, process: BaseProcess, loop: asyncio.AbstractEventLoop) -> None:
         self.pid = process.pid or 0
         self._process = process
+        self._loop = loop
         _alive.add(self)
 
     def __repr__(self) -> str:
         return f"<MultiprocessingHandle pid={self.pid}>"
 
-    def watch(self, loop: asyncio.AbstractEventLoop, on_exit: Callable[[int | None], None]) -> None:
-        """Call `on_exit` once after the process has ended, with its exit code."""
+    def watch(self, on_exit: Callable[[int | None], None]) -> None:
+        """Call `on_exit` once after the process has ended, with its exit code; None if the program has taken it."""
         fd = self._open_pidfd()
 
         def ended() -> None:
             code = self._process.exitcode
-            if code is None:  # the descriptor is ahead of the exit code
+            if code is None and psutil.pid_exists(self.pid):  # the descriptor is ahead of the exit code
                 return
-            loop.remove_reader(fd)
+            self._loop.remove_reader(fd)
             if fd != self._process.sentinel:
                 os.close(fd)
             _alive.discard(self)
-            self._process.join()
-            self._process.close()
+            if code:
+                kill_group(self.pid)
+            with contextlib.suppress(ValueError):  # its end is unknown: SIGCHLD is ignored, or os.wait() was called
+                self._process.join()
+                self._process.close()
             on_exit(code)
 
-        loop.add_reader(fd, ended)
+        self._loop.add_reader(fd, ended)
 
     def kill(self) -> None:
         """End the process with SIGKILL. A no-op if it has ended."""
         with contextlib.suppress(ValueError, OSError):
+            if self._process.exitcode is None:
+                kill_group(self.pid)
             self._process.kill()
+
+    def expect_exit(self) -> None:
+        """Do nothing: the end of this process is seen without a helper."""
 
     def _open_pidfd(self) -> int:
         # A sentinel that is a pipe stays open as long as any descendant of the worker holds it; a pidfd does not.
         # This process cannot wait for the fork server's children: their sentinel is a pipe from the server, which
         # carries the exit code.
         if sys.platform == "linux" and type(self._process).__name__ != "ForkServerProcess":
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(AttributeError, OSError):
                 return os.pidfd_open(self.pid)
         return self._process.sentinel
 
@@ -84,6 +99,8 @@ class MultiprocessingLauncher:
         self._context = context
         self._loop = loop
         self._initialize = initialize
+        self._blocked = (signal.SIGINT,) if context.get_start_method() == "forkserver" else ()
+        self.lifeline = Lifeline()
 
     def __repr__(self) -> str:
         return f"<MultiprocessingLauncher {self._context.get_start_method()}>"
@@ -94,12 +111,12 @@ class MultiprocessingLauncher:
         def start() -> None:
             outcome: MultiprocessingHandle | BaseException
             try:
-                with connection, interrupts_blocked():
+                with connection, signals_blocked(*self._blocked):
                     process = self._context.Process(  # type: ignore[attr-defined]
                         target=main, args=(connection, self._initialize), daemon=False
                     )
                     process.start()
-                outcome = MultiprocessingHandle(process)
+                outcome = MultiprocessingHandle(process, self._loop)
             except BaseException as error:
                 outcome = error
             with contextlib.suppress(RuntimeError):  # the loop was closed: the worker ends by itself
@@ -110,5 +127,9 @@ class MultiprocessingLauncher:
         except RuntimeError:  # the interpreter is shutting down and starts no more threads
             start()
 
+    def reset(self) -> None:
+        """Do nothing: workers start without a helper."""
+
     def close(self) -> None:
-        """Do nothing: there is nothing to release."""
+        """End what has been left of the workers."""
+        self.lifeline.close()

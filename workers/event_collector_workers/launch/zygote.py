@@ -13,20 +13,23 @@ import contextlib
 import gc
 import os
 import pickle
-import select
 import signal
 import socket
 import struct
 import traceback
 from importlib import import_module
 from multiprocessing import get_context, process, spawn
+from select import select
 from typing import TYPE_CHECKING, Any, Final
 
-from event_collector_workers.child.signals import ignore_interrupts
+from event_collector_workers.child.signals import kill_group, leave_signals_to_program
+from event_collector_workers.child.standard_streams import open_standard_streams
 from event_collector_workers.child.workplace import main as serve_pool
 from event_collector_workers.transport.frames import Kind, message
+from event_collector_workers.transport.lifeline import follow
 
 if TYPE_CHECKING:
+    from io import FileIO
     from multiprocessing.process import BaseProcess
 
     from event_collector_workers.child.workplace import Initialize
@@ -37,13 +40,15 @@ BORN: Final = 0
 DEAD: Final = 1
 
 
-def main(control_fd: int, boot: dict[str, Any]) -> None:
-    """Serve the pool at the other end of the control socket until it is gone."""
-    ignore_interrupts()
+def main(control_fd: int, boot: dict[str, Any], lifeline_fd: int) -> None:
+    """Serve the pool at the other end of the control socket until it, or the program, is gone."""
+    leave_signals_to_program()
+    open_standard_streams()
+    lifeline = follow(lifeline_fd)
     zygote = Zygote(socket.socket(fileno=control_fd))
     zygote.prepare(boot)
     try:
-        zygote.serve()
+        zygote.serve(lifeline)
     finally:
         zygote.end()
 
@@ -77,29 +82,28 @@ class Zygote:
                 import_module(name)
         gc.freeze()
 
-    def serve(self) -> None:
-        """Fork on request until the pool closes the control socket."""
+    def serve(self, lifeline: FileIO) -> None:
+        """Fork on request until the pool closes the control socket, or the lifeline ends."""
         wake_read, wake_write = socket.socketpair()
-        for sock in (self._control, wake_read, wake_write):
-            os.register_at_fork(after_in_child=sock.close)  # a worker must not be able to write to the pool here
+        for file in (self._control, lifeline, wake_read, wake_write):
+            os.register_at_fork(after_in_child=file.close)  # a worker must not be able to write to the pool here
         wake_write.setblocking(False)
         signal.set_wakeup_fd(wake_write.fileno())
         signal.signal(signal.SIGCHLD, lambda *_: None)
         wake_read.setblocking(False)
-        poll = select.poll()
-        poll.register(self._control, select.POLLIN)
-        poll.register(wake_read, select.POLLIN)
+        sources: list[FileIO | socket.socket] = [self._control, lifeline, wake_read]
         while True:
-            for fd, _ in poll.poll():
-                if fd == self._control.fileno() and not self._accept():
-                    return
-                with contextlib.suppress(BlockingIOError):
-                    wake_read.recv(4096)
+            ready, _, _ = select(sources, [], [])
+            if lifeline in ready or (self._control in ready and not self._accept()):
+                return
+            with contextlib.suppress(BlockingIOError):
+                wake_read.recv(4096)
             self._reap()
 
     def end(self) -> None:
         """End every worker, busy ones too, and this process: the pool is gone."""
         for worker in self._workers.values():
+            kill_group(worker.pid or 0)
             worker.kill()
         os._exit(0)
 
@@ -140,6 +144,8 @@ class Zygote:
         for number, worker in list(self._workers.items()):
             code = worker.exitcode
             if code is not None:
+                if code:
+                    kill_group(worker.pid or 0)
                 del self._workers[number]
                 worker.close()
                 self._report(number, DEAD, code)

@@ -14,10 +14,13 @@ from io import BytesIO
 from multiprocessing import spawn
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from event_collector_workers.child.signals import interrupts_blocked
+import psutil
+
+from event_collector_workers.child.signals import kill_group, signals_blocked
 from event_collector_workers.launch.zygote import BORN, REPORT, REQUEST
+from event_collector_workers.transport.lifeline import Lifeline
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,12 +28,17 @@ if TYPE_CHECKING:
 
     from event_collector_workers.child.workplace import Initialize
 
+_PATIENCE: Final = 2.0  # seconds after which a zygote should have reported the end of a worker
+_LOOK_EVERY: Final = 0.1  # seconds between two looks at a worker whose zygote has died
+
 
 class ZygoteHandle:
-    """A worker that a zygote forked."""
+    """A worker that a zygote forked. `on_silence` is called if the zygote does not report its end."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, loop: asyncio.AbstractEventLoop, on_silence: Callable[[], None]) -> None:
         self.pid = pid
+        self._loop = loop
+        self._on_silence = on_silence
         self._has_ended = False
         self._exitcode: int | None = None
         self._on_exit: Callable[[int | None], None] | None = None
@@ -39,17 +47,24 @@ class ZygoteHandle:
         state = f"ended with {self._exitcode}" if self._has_ended else "alive"
         return f"<ZygoteHandle pid={self.pid} {state}>"
 
-    def watch(self, loop: asyncio.AbstractEventLoop, on_exit: Callable[[int | None], None]) -> None:
+    def watch(self, on_exit: Callable[[int | None], None]) -> None:
         """Call `on_exit` once after the process has ended, with its exit code (negative: signal; None: unknown)."""
         self._on_exit = on_exit
         if self._has_ended:
-            loop.call_soon(on_exit, self._exitcode)
+            self._loop.call_soon(on_exit, self._exitcode)
 
     def kill(self) -> None:
         """End the process with SIGKILL. A no-op if it has ended."""
         if not self._has_ended and self.pid:
+            kill_group(self.pid)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
+            self.expect_exit()
+
+    def expect_exit(self) -> None:
+        """Expect the process to end, and its zygote to report that within a few seconds: it may have been stopped."""
+        if not self._has_ended:
+            self._loop.call_later(_PATIENCE, self._check_exit)
 
     def record_exit(self, exitcode: int | None) -> None:
         """Record that the process has ended, and call the watcher. Idempotent."""
@@ -57,6 +72,20 @@ class ZygoteHandle:
             self._has_ended, self._exitcode = True, exitcode
             if self._on_exit is not None:
                 self._on_exit(exitcode)
+
+    def follow(self) -> None:
+        """Look for the end of the process, which nobody reports any more."""
+        if not self._has_ended:
+            if _is_alive(self.pid):
+                self._loop.call_later(_LOOK_EVERY, self.follow)
+            else:
+                self.record_exit(None)
+
+    def _check_exit(self) -> None:
+        if _is_alive(self.pid):
+            self.expect_exit()
+        elif not self._has_ended:
+            self._on_silence()
 
 
 class _Pickler(pickle.Pickler):
@@ -84,7 +113,12 @@ class ZygoteLauncher:
         self._number = 0
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._boot()
+        self.lifeline = Lifeline()
+        try:
+            self._boot()
+        except BaseException:
+            self.lifeline.close()
+            raise
 
     def __repr__(self) -> str:
         zygote = "no zygote" if self._process is None else f"zygote={self._process.pid}"
@@ -104,8 +138,17 @@ class ZygoteLauncher:
             return
         self._requests[self._number] = done
 
+    def reset(self) -> None:
+        """End a zygote that does not respond. The next launch boots another."""
+        if self._process is not None:
+            self._process.kill()
+
     def close(self) -> None:
         """End the zygote. Idempotent."""
+        self._end_zygote()
+        self.lifeline.close()
+
+    def _end_zygote(self) -> None:
         if self._control is not None:
             self._loop.remove_reader(self._control.fileno())
             self._control.close()
@@ -118,7 +161,7 @@ class ZygoteLauncher:
     def _boot(self) -> None:
         ours, theirs = socket.socketpair()
         try:
-            with theirs, interrupts_blocked():
+            with theirs, signals_blocked():
                 self._process = self._start(theirs)
         except BaseException:
             ours.close()
@@ -148,12 +191,13 @@ class ZygoteLauncher:
                 "import sys, pickle, socket, threading, traceback, multiprocessing.popen_fork, multiprocessing.spawn\n"
                 f"with open({file.fileno()}, 'rb') as file: boot = pickle.load(file)\n"
                 f"sys.path[:] = [*boot['preparation']['sys_path'], {home!r}]\n"
-                f"from {__package__}.zygote import main; main({control.fileno()}, boot)"
+                f"from {__package__}.zygote import main; main({control.fileno()}, boot, {self.lifeline.fileno()})"
             )
+            fds = control.fileno(), file.fileno(), self.lifeline.fileno()
             # The last three words say what to run; the others are the executable and the program's flags.
             command = [os.fsdecode(word) for word in spawn.get_command_line()[:-3]]
             return subprocess.Popen(  # noqa: S603 - our own interpreter
-                [*command, "-P", "-c", code], pass_fds=(control.fileno(), file.fileno()), stdin=subprocess.DEVNULL
+                [*command, "-P", "-c", code], pass_fds=fds, stdin=subprocess.DEVNULL, process_group=0
             )
 
     def _on_report(self) -> None:
@@ -168,32 +212,24 @@ class ZygoteLauncher:
             return
         for number, kind, value in REPORT.iter_unpack(data):
             if kind == BORN:
-                self._handles[number] = handle = ZygoteHandle(value)
+                self._handles[number] = handle = ZygoteHandle(value, self._loop, self.reset)
                 self._requests.pop(number)(handle)
             else:
                 self._handles.pop(number).record_exit(value)
 
     def _on_lost(self) -> None:
         """Handle the death of the zygote: its workers live on, but it no longer reports their deaths."""
-        self.close()
+        self._end_zygote()
         requests, self._requests = self._requests, {}
         handles, self._handles = self._handles, {}
         for handle in handles.values():
-            self._follow(handle)
+            handle.follow()
         for done in requests.values():
             done(RuntimeError("the process that starts workers has died; its standard error says why"))
 
-    def _follow(self, handle: ZygoteHandle) -> None:
-        try:
-            fd = os.pidfd_open(handle.pid)
-        except (AttributeError, OSError):
-            handle.kill()
-            handle.record_exit(None)
-            return
 
-        def ended() -> None:
-            self._loop.remove_reader(fd)
-            os.close(fd)
-            handle.record_exit(None)
-
-        self._loop.add_reader(fd, ended)
+def _is_alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False

@@ -140,6 +140,8 @@ class Crew:
         for worker in self.workers:
             worker.leave()
             worker.kill()
+        if any(worker.pid is None for worker in self.workers):
+            self._launcher.reset()
 
     def _retire(self, worker: Worker) -> None:
         """End a worker: at once if it is idle or has no task open, else after its current job."""
@@ -178,8 +180,13 @@ class Crew:
             return
         self.workers.append(worker)
         complaint = f"it was not ready within {self._lifetime.startup:g} s"
-        self._timers[worker] = self._loop.call_later(self._lifetime.startup, worker.kill, complaint)
+        self._timers[worker] = self._loop.call_later(self._lifetime.startup, self._give_up, worker, complaint)
         worker.launch(self._launcher, self._setup)
+
+    def _give_up(self, worker: Worker, complaint: str) -> None:
+        worker.kill(complaint)
+        if worker.pid is None:
+            self._launcher.reset()
 
     def _count_death(self, worker: Worker) -> None:
         self.restarts += 1

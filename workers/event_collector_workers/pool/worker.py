@@ -115,7 +115,8 @@ class Worker:
     def launch(self, launcher: Launcher, setup: WorkerSetup) -> None:
         """Start the process. Either on_ready or on_gone follows."""
         try:
-            self._channel.send_with_descriptor(message(Kind.SETUP, encode(setup)), self._page_fd)
+            fds = self._page_fd, launcher.lifeline.fileno()
+            self._channel.send_with_descriptors(message(Kind.SETUP, encode(setup)), fds)
         except OSError as error:
             self._loop.call_soon(self._on_launched, error)
             return
@@ -286,9 +287,17 @@ class Worker:
             return
         self._handle = outcome
         self.pid = outcome.pid
-        outcome.watch(self._loop, self._on_exit)
+        outcome.watch(self._on_exit)
         if self._is_killed:
             outcome.kill()
+        self._enter_service()
+
+    def _enter_service(self) -> None:
+        # On a busy machine a worker may be ready before its launcher has reported its process id.
+        is_up = self.startup and self._handle is not None and not self._is_killed
+        if is_up and self.state is State.STARTING:
+            self.state = State.READY
+            self._events.on_ready(self)
 
     def _on_message(self, kind: int, head: bytes, blob: bytes | None) -> None:
         if kind == Kind.LOOK:
@@ -296,10 +305,9 @@ class Worker:
         elif kind == Kind.RESULT:
             self.finished += 1
             self._events.on_records(self, [_decode_record(head)], blob)
-        elif kind == Kind.READY and self.state is State.STARTING:
+        elif kind == Kind.READY:
             self.startup = monotonic() - self._created_at
-            self.state = State.READY
-            self._events.on_ready(self)
+            self._enter_service()
         elif kind in (Kind.FAILED, Kind.STOPPED):
             self.complaint = head.decode(errors="replace")
 
@@ -308,6 +316,8 @@ class Worker:
             raise ProtocolError("a value for no job that it has")
 
     def _on_lost(self, error: Exception | None) -> None:
+        if self._handle is not None:
+            self._handle.expect_exit()
         if self.state in (State.LOST, State.GONE):
             return
         if self.state is State.STARTING and not isinstance(error, ProtocolError):

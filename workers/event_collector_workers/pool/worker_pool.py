@@ -13,11 +13,11 @@ submit, cancel |  ^ succeeded, failed
 from __future__ import annotations
 
 import asyncio
-import os
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from event_collector_workers.child.standard_streams import open_standard_descriptors
 from event_collector_workers.launch.start_method import Launcher, check_start_method, is_importing_main, make_launcher
 from event_collector_workers.machine import cpu_seconds
 from event_collector_workers.pool.credit import HORIZON
@@ -99,7 +99,7 @@ class WorkerPool:
         )
         self._make_crew = partial(
             Crew,
-            setup=WorkerSetup(os.getpid(), [(task.reference, task.argument) for task in tasks]),
+            setup=WorkerSetup([(task.reference, task.argument) for task in tasks]),
             events=self,
             lifetime=Lifetime(max_jobs_per_worker, max_worker_age, max_worker_memory, startup_timeout, stop_timeout),
         )
@@ -136,6 +136,7 @@ class WorkerPool:
             raise WorkerStartError(_NO_GUARD)
         self._loop = asyncio.get_running_loop()
         try:
+            open_standard_descriptors()
             self._launcher = self._make_launcher(self._loop)
         except OSError as error:
             raise WorkerStartError(f"a worker could not be started: {error}") from error

@@ -4,7 +4,7 @@ import asyncio
 import mmap
 import socket
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from io import BytesIO
 from itertools import islice
 from time import monotonic
@@ -174,9 +174,9 @@ class Channel:
             if self._outgoing:
                 self._loop.add_writer(self._fd, self._flush)
 
-    def send_with_descriptor(self, head: bytes, fd: int) -> None:
-        """Send the first message, which carries a descriptor. Raises OSError if the socket does not accept it."""
-        size = socket.send_fds(self._socket, [head[: HEADER.size]], [fd])
+    def send_with_descriptors(self, head: bytes, fds: Sequence[int]) -> None:
+        """Send the first message, which carries descriptors. Raises OSError if the socket does not accept it."""
+        size = socket.send_fds(self._socket, [head[: HEADER.size]], fds)
         self.send(head[size:])
 
     @property

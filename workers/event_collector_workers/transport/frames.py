@@ -23,7 +23,7 @@ class Kind(IntEnum):
     """The kinds of messages. The upper half of each number is the same and distinguishes messages from garbage."""
 
     # to the worker
-    SETUP = _MARK + 1  # once: the tasks; the shared page is an attached descriptor
+    SETUP = _MARK + 1  # once: the tasks; the shared page and the lifeline are attached descriptors
     JOBS = _MARK + 2  # a Batch
     STOP = _MARK + 3  # finish earlier jobs, close the tasks, exit
     # from the worker
@@ -52,8 +52,6 @@ Record = tuple[int, int, float, bytes]
 class WorkerSetup(msgspec.Struct, frozen=True, array_like=True):
     """The information that a worker needs before its first job."""
 
-    parent: int
-    """The pool's process id. The worker ends when that process ends."""
     tasks: list[tuple[str, bytes]]
     """Reference and argument of each task factory, in the order of the task numbers."""
 

@@ -28,7 +28,6 @@ side writes the second and then reads the first; both put a fence in between. So
 
 import mmap
 import os
-import sys
 import threading
 from typing import Final
 
@@ -52,9 +51,9 @@ _DISMISSED: Final = 19
 
 def create_page_file() -> int:
     """Return the descriptor of a new page without a name. Raises OSError if descriptors or memory have run out."""
-    if sys.platform == "linux":
+    try:
         fd = os.memfd_create("event_collector_workers", os.MFD_CLOEXEC)
-    else:
+    except (AttributeError, OSError):  # another platform, a Python built for an old one, a sandbox
         import tempfile  # takes a worker longer to import than this whole module
 
         with tempfile.TemporaryFile() as file:
