@@ -19,12 +19,12 @@ from typing import Any, Final
 from event_collector.handlers.retry import Retry
 from event_collector.life.logger import make_logger
 from event_collector.queue import CollectorQueue
-from event_collector.remote.remote_exceptions import error_text
 from event_collector.sources.ledger import FeedCounts, Finished, HeldMessage, Ledger
 from event_collector.sources.pace import Pace
 from event_collector.sources.payloads import JsonPayloads, from_message
 from event_collector.sources.settlement import LOST, MALFORMED, Fate, Settlement, settle
 from event_collector.sources.source import PATIENCE, BrokerMessage, Source
+from event_collector.values.error_texts import error_text
 from event_collector.values.errors import ConfigError, SourceError
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
