@@ -117,7 +117,7 @@ def _is_vast(value: object) -> bool:
         if issubclass(kind, (str, bytes, bytearray)):
             count += len(part) // 64  # type: ignore[arg-type]
         elif issubclass(kind, _CONTAINERS):
-            parts += islice(part.items() if issubclass(kind, dict) else part, _MANY)  # type: ignore[attr-defined]
+            parts += islice(part.items() if isinstance(part, dict) else part, _MANY)  # type: ignore[call-overload]
         elif issubclass(kind, BaseException):
             count += _weight(part)  # type: ignore[arg-type]
             parts += _parts(part, chain)  # type: ignore[arg-type]
