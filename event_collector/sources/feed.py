@@ -95,7 +95,7 @@ class Feed:
         self._to_payload = to_payload or JsonPayloads(queue.collectors.values(), MAX_MESSAGE_BYTES)
         self._ledger = Ledger(duplicate_window, self._on_done)
         self._on_finished = on_finished
-        self._log = make_logger(f"Feed {source.name}") if log is None else log
+        self._log = make_logger(f"Feed {source.name}", log)
         self._retried_here = frozenset(key for key, c in queue.collectors.items() if c.retry is not None)
         self._mean_size = 1.0
         self._pace = Pace()
