@@ -87,4 +87,4 @@ class MessageBus:
             await handler(evt, queue)
         except Exception as exc:
             name = getattr(handler, "__qualname__", repr(handler))
-            self._log.error("message bus handler failed", handler=name, message=type(evt).__name__, exc_info=exc)
+            self._log.error("message bus handler failed", handler=name, message_type=type(evt).__name__, exc_info=exc)

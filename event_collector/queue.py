@@ -210,7 +210,7 @@ class CollectorQueue:
         self.autoscale = settings.autoscale
         self.min_consumers, self.max_consumers = settings.min_consumers, settings.max_consumers
         self.queue_type, self.default_priority = settings.queue_type, settings.default_priority
-        self._log = log if log is not None else make_logger(self.id, enabled=logging)
+        self._log = make_logger(self.id, log, enabled=logging)
         self._meter = Meter(
             events=settings.event_service_data_window_size,
             rate_window=settings.metrics_collector_window_size,

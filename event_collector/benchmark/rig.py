@@ -22,8 +22,8 @@ from event_collector.events.event import CollectorEvent
 from event_collector.handlers.collector import COROUTINE, PROCESS, Collector, Processor
 from event_collector.publisher import EventPublisher
 from event_collector.queue import CollectorQueue
-from event_collector.remote.remote_exceptions import error_text
 from event_collector.values.context import Context
+from event_collector.values.error_texts import error_text
 from event_collector.values.payload import Payload
 from event_collector.values.results import Error
 

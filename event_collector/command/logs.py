@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from event_collector.handlers.running_event import add_event_context
+from event_collector.life.logger import console_renderer
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -46,9 +47,7 @@ def configure(level: str) -> None:
             add_event_context,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            ),
+            console_renderer(colors=sys.stderr.isatty()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(_StandardError()),  # type: ignore[arg-type]  # wants a TextIO

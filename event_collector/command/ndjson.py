@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from event_collector.remote.remote_exceptions import text_of
+from event_collector.values.error_texts import text_of
 from event_collector.values.errors import EncodeError
 from event_collector.values.json_values import BOM, JsonDecoder, encode_json
 from event_collector.values.results import Error, Result, ResultList

@@ -23,8 +23,8 @@ from event_collector.handlers.attempt import Attempt, later
 from event_collector.handlers.collector import PROCESS, Collector
 from event_collector.handlers.retry import DEADLINE, NOT_RETRIED, Retry, Verdict, decide
 from event_collector.handlers.router import Router, SimpleRouter
-from event_collector.remote.remote_exceptions import error_text
 from event_collector.values.clock import clock
+from event_collector.values.error_texts import error_text
 from event_collector.values.errors import ConfigError, DeadlineExceeded, EventCancelled
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown, fresh_copy

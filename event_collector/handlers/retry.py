@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from event_collector.handlers.attempt import Attempt
+from event_collector.values.error_texts import full_name
 from event_collector.values.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -11,6 +12,7 @@ from event_collector.values.errors import (
     EventCancelled,
     PayloadTypeError,
     Reject,
+    RemoteError,
     RetryLater,
 )
 
@@ -44,8 +46,9 @@ class Retry:
         backoff: maximum delay after the first attempt, in seconds, 0 or more.
         max_backoff: maximum delay after any attempt, in seconds, at least `backoff`.
         jitter: random share of the delay, from 0 (none) to 1 (all of it).
-        on: the exception class that is retried, or a tuple of classes. An Error that a handler returns is treated like
-            the exception that it contains.
+        on: the exception class that is retried, or a tuple of classes. The class that the handler raised decides, also
+            where it ran in another process and its exception comes back as a RemoteError. An Error that a handler
+            returns is treated like the exception that it contains.
 
     Raises:
         ConfigError: a value is out of range.
@@ -64,7 +67,7 @@ class Retry:
         _check("backoff", self.backoff, 0.0, LONGEST)
         _check("max_backoff", self.max_backoff, self.backoff, LONGEST)
         _check("jitter", self.jitter, 0.0, 1.0)
-        on: tuple[Any, ...] = self.on if isinstance(self.on, tuple) else (self.on,)
+        on: tuple[Any, ...] = _classes(self.on)
         if not on or not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in on):
             raise ConfigError(f"Retry(on=...) takes an exception class or a tuple of them, not {self.on!r}")
 
@@ -89,11 +92,11 @@ def decide(policy: Retry, attempt: Attempt, error: object, *, chance: float, lef
     `attempt` includes the last one, whose `error` usually is an exception. `chance` is a random number from 0 to 1.
     `left` is in seconds until the deadline of the event; infinite without one.
     """
-    if isinstance(error, Reject):
+    if _is_a(error, Reject):
         return Verdict(0.0, REJECTED)
     if attempt.crashes >= CRASHES:
         return Verdict(0.0, QUARANTINED)
-    if isinstance(error, _HOPELESS) or not isinstance(error, (RetryLater, policy.on)):
+    if _is_a(error, *_HOPELESS) or not _is_a(error, RetryLater, *_classes(policy.on)):
         return Verdict(0.0, NOT_RETRIED)
     if attempt.made >= policy.max_attempts:
         return Verdict(0.0, EXHAUSTED)
@@ -102,6 +105,17 @@ def decide(policy: Retry, attempt: Attempt, error: object, *, chance: float, lef
     # PoolBroken.retry_in: until then the pool starts no worker.
     delay = max(delay, getattr(error, "retry_in", 0.0))
     return Verdict(0.0, DEADLINE) if delay >= left else Verdict(delay)
+
+
+def _classes(on: Any) -> tuple[Any, ...]:
+    return on if isinstance(on, tuple) else (on,)
+
+
+def _is_a(error: object, *kinds: type) -> bool:
+    """Return whether an exception is of one of these classes: the class that the handler raised, wherever it ran."""
+    if isinstance(error, RemoteError) and error.classes:
+        return any(".".join(full_name(kind)) in error.classes for kind in kinds)
+    return isinstance(error, kinds)
 
 
 def _check(name: str, value: Any, least: float, most: float) -> None:

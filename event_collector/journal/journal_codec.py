@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from event_collector.journal.stored_event import StoredEvent
-from event_collector.remote.remote_exceptions import text_of
+from event_collector.values.error_texts import text_of
 from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError
 from event_collector.values.payload import Delivery, Payload
 

@@ -1,24 +1,39 @@
 """Exceptions on the wire: taken apart in the worker, put together in the program.
 
-They travel as data: the name of the class, the arguments of the constructor, attributes, notes, and the traceback as
-text. An exception is rebuilt as its own class only if this program has already imported the class, the class is an
-`Exception`, and the text is the same; otherwise it is replaced by a RemoteError with its class and text.
+They travel as data: the names of the class and its bases, the arguments of the constructor, attributes, notes, and the
+traceback as text. An exception is rebuilt as its own class only if this program has already imported the class, the
+class is an `Exception`, and the text is the same; otherwise it is replaced by a RemoteError with its class and text.
+
+Exceptions may refer to each other in any way, and be of any size. What is sent of them is bounded.
 """
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
+from event_collector.values.error_texts import LONGEST_TEXT, class_names, encodable, full_name, text_of
 from event_collector.values.errors import RemoteError, RemoteTraceback
 
+MOST_BYTES: Final = 1024 * 1024
+"""Maximum size of the arguments and attributes of an exception, with the exceptions in them. Attributes that exceed it
+are left out."""
+
+_DEEPEST: Final = 20  # levels of containers and exceptions within an exception
+_EXCEPTION_SIZE: Final = (
+    1000  # bytes that an exception counts as, besides its content: for names, and for the time it takes
+)
+_ITEM: Final = 8  # bytes that an item of a container counts as, besides the length of a text
 _PLAIN: Final = (type(None), bool, int, float, str, bytes)
 _CONTAINERS: Final = (tuple, set, frozenset)
 _SCALARS: Final = (bytearray, datetime, date, time, timedelta, Decimal, UUID)
+_SIZED: Final = (str, bytes, bytearray)
 _KINDS: Final = (*_CONTAINERS, *_SCALARS)
 _EXCEPTION: Final = len(_KINDS)
 """The extension code of an exception. Lower codes are indices of `_KINDS`, whose types msgpack does not preserve."""
@@ -39,26 +54,18 @@ class ExceptionParts(msgspec.Struct, array_like=True, tag=0):
     trace: str
     construction: bytes | None
     """Arguments of the constructor, and attributes; None if they cannot be encoded exactly."""
+    classes: tuple[str, ...] = ()
+    """Names of the class and of its bases, with their modules."""
 
 
 def take_apart(exc: BaseException, trace: str = "") -> ExceptionParts:
     """Return the parts of any exception; `trace` is its traceback as text."""
-    try:
-        notes = getattr(exc, "__notes__", None)
-    except Exception:  # a property of its class
-        notes = None
-    return ExceptionParts(
-        *_full_name(exc),
-        text_of(exc),
-        tuple(text_of(note) for note in notes) if isinstance(notes, (list, tuple)) else (),
-        _encodable(trace),
-        _construction(exc),
-    )
+    return _Writer().take_apart(exc, trace)
 
 
 def bare_parts(exc: BaseException) -> ExceptionParts:
     """Return what is left of an exception whose parts cannot be read: the name of its class."""
-    return ExceptionParts(*_full_name(exc), "its text and attributes cannot be read", (), "", None)
+    return ExceptionParts(*full_name(type(exc)), "its text and attributes cannot be read", (), "", None)
 
 
 def put_together(parts: ExceptionParts) -> BaseException:
@@ -66,6 +73,7 @@ def put_together(parts: ExceptionParts) -> BaseException:
     exc = _rebuilt(parts)
     if exc is None:
         exc = RemoteError(f"{parts.module}.{parts.qualname}: {parts.text}")
+        exc.classes = parts.classes
     # Not by assignment, which a frozen dataclass refuses.
     if parts.notes:
         BaseException.__setattr__(exc, "__notes__", list(parts.notes))
@@ -80,81 +88,100 @@ def presentable(exc: BaseException) -> BaseException:
     StopIteration becomes a RuntimeError, as it does when it leaves a coroutine. An exception that would end this
     program, such as SystemExit, becomes a RemoteError: it concerns only the thread or process that raised it.
     """
-    if issubclass(type(exc), StopIteration):  # not isinstance(): __class__ may be a property that raises
+    kind = type(exc)  # not isinstance(): __class__ may be a property that raises
+    if issubclass(kind, StopIteration):
         replacement: Exception = RuntimeError(f"handler raised StopIteration: {text_of(exc)}")
-    elif isinstance(exc, Exception) or _full_name(exc) in _NOT_EXCEPTIONS:
+    elif issubclass(kind, Exception) or full_name(kind) in _NOT_EXCEPTIONS:
         return exc
     else:
-        replacement = RemoteError(f"{'.'.join(_full_name(exc))}: {text_of(exc)}")
+        replacement = RemoteError(f"{'.'.join(full_name(kind))}: {text_of(exc)}")
+        replacement.classes = class_names(kind)
     replacement.__cause__ = exc
     return replacement
 
 
-def text_of(value: object) -> str:
-    """Return the text of an exception or note in a form that can be encoded."""
+class _Writer:
+    """Encodes an exception and the exceptions in it, within bounds. TypeError and the like refuse a value."""
+
+    def __init__(self) -> None:
+        self._left = MOST_BYTES
+        self._texts: dict[int, tuple[BaseException, str, tuple[str, ...]]] = {}  # by id: texts and notes
+        self._path: list[int] = []  # ids of the containers and exceptions that the value in hand is in
+
+    def take_apart(self, exc: BaseException, trace: str = "") -> ExceptionParts:
+        self._claim(_EXCEPTION_SIZE)
+        if id(exc) not in self._texts:
+            self._texts[id(exc)] = exc, text_of(exc), _notes_of(exc)
+        _, text, notes = self._texts[id(exc)]
+        self._claim(len(text) + sum(map(len, notes)))
+        self._path.append(id(exc))
+        construction = self._construction(exc)
+        self._path.pop()
+        kind = type(exc)
+        return ExceptionParts(*full_name(kind), text, notes, encodable(trace), construction, class_names(kind))
+
+    def _construction(self, exc: BaseException) -> bytes | None:
+        """Encode the arguments that `pickle` would pass to the constructor, and the attributes that can be encoded."""
+        try:
+            reduced = exc.__reduce_ex__(2)
+            maker, args, *rest = reduced if isinstance(reduced, tuple) else (None, ())
+            if maker is not type(exc):
+                args, rest = exc.args, [vars(exc)]
+            kept: dict[str, msgspec.Raw] = {}
+            arguments = self._exact(list(args))
+            for name, value in (rest[0] or {}).items() if rest else ():
+                if _is_plain_name(name):
+                    with suppress(Exception):
+                        kept[name] = msgspec.Raw(_encode(self._exact(value)))
+            return _encode([arguments, kept])
+        except Exception:
+            return None
+
+    def _exact(self, value: Any) -> Any:
+        """Return the value in a form that is decoded to the same value with the same types; TypeError if there is none.
+
+        What leads back to an exception or container around it is refused.
+        """
+        kind = type(value)
+        if kind in _PLAIN or kind in _SCALARS:
+            self._claim(len(value) if kind in _SIZED else 0)
+            return value if kind in _PLAIN else _extension(_KINDS.index(kind), value)
+        if len(self._path) >= _DEEPEST or id(value) in self._path:
+            raise TypeError("it refers to itself, or is nested too deeply")
+        if isinstance(value, BaseException):
+            return _extension(_EXCEPTION, self.take_apart(value))
+        if kind is not list and kind not in _CONTAINERS and not (kind is dict and all(map(_is_plain, value))):
+            raise TypeError(f"{kind.__name__} would be decoded as another type")
+        self._claim(_ITEM * (1 + len(value)))
+        self._path.append(id(value))
+        try:
+            if kind is dict:
+                return {name: self._exact(item) for name, item in value.items()}
+            items = [self._exact(item) for item in value]
+        finally:
+            self._path.pop()
+        return items if kind is list else _extension(_KINDS.index(kind), items)
+
+    def _claim(self, size: int) -> None:
+        if size > self._left:
+            raise TypeError("it is too large")
+        self._left -= size
+
+
+def _notes_of(exc: BaseException) -> tuple[str, ...]:
+    """Return the notes of an exception, as many as fit a text."""
     try:
-        return _encodable(str(value))
-    except Exception:  # its __str__ is broken
-        return "(its text could not be made)"
-
-
-def error_text(error: object) -> str:
-    """Return the text of an error, for an exception preceded by the name of its class."""
-    text = text_of(error)
-    if not isinstance(error, BaseException):
-        return text
-    return f"{type(error).__qualname__}: {text}" if text else type(error).__qualname__
-
-
-def _full_name(exc: BaseException) -> tuple[str, str]:
-    cls = type(exc)
-    # multiprocessing imports the main module of the program under this name.
-    module = "__main__" if cls.__module__ == "__mp_main__" else str(cls.__module__)
-    return _encodable(module), _encodable(cls.__qualname__)
-
-
-def _encodable(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _construction(exc: BaseException) -> bytes | None:
-    """Encode the arguments that `pickle` would pass to the constructor, and the attributes that can be encoded."""
-    try:
-        reduced = exc.__reduce_ex__(2)
-        maker, args, *rest = reduced if isinstance(reduced, tuple) else (None, ())
-        if maker is not type(exc):
-            args = exc.args
-        attributes = rest[0] if rest and isinstance(rest[0], dict) else {}
-        kept = {name: value for name, value in attributes.items() if _is_plain_name(name) and _is_encodable(value)}
-        return _encode(_exact([list(args), kept]))
-    except Exception:
-        return None
-
-
-def _is_encodable(value: Any) -> bool:
-    try:
-        _encode(_exact(value))
-    except Exception:
-        return False
-    return True
-
-
-def _exact(value: Any) -> Any:
-    """Return the value in a form that is decoded to the same value with the same types; TypeError if there is none."""
-    kind = type(value)
-    if kind in _PLAIN:
-        return value
-    if kind is list:
-        return [_exact(item) for item in value]
-    if kind is dict and all(type(name) in _PLAIN for name in value):
-        return {name: _exact(item) for name, item in value.items()}
-    if kind in _CONTAINERS:
-        return _extension(_KINDS.index(kind), [_exact(item) for item in value])
-    if kind in _SCALARS:
-        return _extension(_KINDS.index(kind), value)
-    if isinstance(value, BaseException):
-        return _extension(_EXCEPTION, take_apart(value))
-    raise TypeError(f"{kind.__name__} would be decoded as another type")
+        notes = getattr(exc, "__notes__", None)
+    except Exception:  # a property of its class
+        notes = None
+    texts: list[str] = []
+    left = LONGEST_TEXT
+    for note in notes if isinstance(notes, (list, tuple)) else ():
+        texts.append(text_of(note))
+        left -= _ITEM + len(texts[-1])
+        if left < 0:
+            break
+    return tuple(texts)
 
 
 def _extension(kind: int, value: Any) -> msgspec.msgpack.Ext:
@@ -177,13 +204,29 @@ def _rebuilt(parts: ExceptionParts) -> BaseException | None:
     if cls is None or parts.construction is None:
         return None
     try:
-        args, attributes = _decode(parts.construction)
-        exc = cls(*args)
-        vars(exc).update((name, value) for name, value in attributes.items() if _is_plain_name(name))
+        args, attributes = _decode(parts.construction)  # once: it puts other exceptions together
+    except Exception:  # of an odd worker
+        return None
+    kept = {name: value for name, value in attributes.items() if _is_plain_name(name)}
+    for make in (cls, partial(cls.__new__, cls)):  # a constructor may take other arguments than the exception has
+        exc = _made(make, args, kept)
+        if type(exc) is cls and _is_same(text_of(exc), parts.text):
+            return exc
+    return None
+
+
+def _made(make: Callable[..., BaseException], args: list[Any], attributes: dict[str, Any]) -> BaseException | None:
+    try:
+        exc = make(*args)
+        vars(exc).update(attributes)
     except Exception:  # an odd constructor
         return None
-    # Compares sorted letters, because sets are decoded in another order.
-    return exc if type(exc) is cls and sorted(text_of(exc)) == sorted(parts.text) else None
+    return exc
+
+
+def _is_same(text: str, before: str) -> bool:
+    """Return whether texts have the same letters: sets are decoded in another order."""
+    return text == before or (len(text) == len(before) and sorted(text) == sorted(before))
 
 
 def _known_class(parts: ExceptionParts) -> type[BaseException] | None:
@@ -198,6 +241,10 @@ def _known_class(parts: ExceptionParts) -> type[BaseException] | None:
         return None
     allowed = issubclass(found, Exception) or (parts.module, parts.qualname) in _NOT_EXCEPTIONS
     return found if allowed else None
+
+
+def _is_plain(value: object) -> bool:
+    return type(value) in _PLAIN
 
 
 def _is_plain_name(name: object) -> bool:

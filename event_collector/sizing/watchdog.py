@@ -2,11 +2,12 @@
 
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from time import monotonic
 from types import FrameType
 from typing import Any, Final
+
+from event_collector.handlers.stack_frames import stack_text
 
 SUSPECT: Final = 0.2
 """Seconds without a turn of the loop after which the stack of its thread is taken."""
@@ -74,7 +75,7 @@ class Watchdog:
             frame = sys._current_frames().get(self._loop_thread)
             key = self._key_of(frame)
             if key is not None and key not in self._reported:
-                self._suspect = key, beat, "".join(traceback.format_stack(frame))
+                self._suspect = key, beat, stack_text(frame)
         elif monotonic() - beat >= PATIENCE:
             self._report(suspect, monotonic())
 

@@ -19,12 +19,12 @@ from typing import Any, Final, TypeVar
 from event_collector.handlers.retry import Retry
 from event_collector.life.logger import make_logger
 from event_collector.queue import CollectorQueue
-from event_collector.remote.remote_exceptions import error_text
 from event_collector.sources.ledger import FeedCounts, Finished, HeldMessage, Ledger
 from event_collector.sources.pace import Pace
 from event_collector.sources.payloads import JsonPayloads, from_message
 from event_collector.sources.settlement import LOST, MALFORMED, Fate, Settlement, settle
 from event_collector.sources.source import PATIENCE, BrokerMessage, Source
+from event_collector.values.error_texts import error_text
 from event_collector.values.errors import ConfigError, SourceError
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
@@ -98,7 +98,7 @@ class Feed:
         self._to_payload = to_payload or JsonPayloads(queue.collectors.values(), MAX_MESSAGE_BYTES)
         self._ledger = Ledger(duplicate_window, self._on_done)
         self._on_finished = on_finished
-        self._log = make_logger(f"Feed {source.name}") if log is None else log
+        self._log = make_logger(f"Feed {source.name}", log)
         self._retried_here = frozenset(key for key, c in queue.collectors.items() if c.retry is not None)
         self._mean_size = 1.0
         self._pace = Pace()

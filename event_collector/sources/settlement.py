@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from event_collector.handlers.attempt import Attempt
 from event_collector.handlers.retry import EXHAUSTED, Retry, Verdict, decide
-from event_collector.remote.remote_exceptions import error_text
+from event_collector.values.error_texts import error_text
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error, ResultList
 

@@ -25,7 +25,7 @@ from event_collector.values.clock import clock
 from event_collector_workers import pool_errors as errors
 from event_collector_workers.child.workplace import resolve
 from event_collector_workers.job import Buffer, Job, Task, TaskSpec
-from event_collector_workers.pool.listener import PoolListener
+from event_collector_workers.pool.listener import PoolListener, tell
 from event_collector_workers.statistics import PoolStatistics
 
 
@@ -244,7 +244,7 @@ class InProcessPool:
             self._leaving.add(worker)
         if self._is_ready:
             self._is_ready = False
-            self._listener.worker_stopped(os.getpid(), reason, None)
+            tell(self._listener.worker_stopped, os.getpid(), reason, None)
 
     def _hand_out(self) -> None:
         worker = self._worker
@@ -260,16 +260,16 @@ class InProcessPool:
 
     def _give_up(self, job: Job, error: errors.WorkerPoolError, *, ends: bool = False) -> None:
         """Fail the running job and replace the worker, as a kill would; `ends`: the worker ends by itself."""
-        self._counts["crashed"] += 1
-        self._counts["restarts"] += 1
-        self._dismiss("crashed", awaited=ends)
+        self._counts["crashed"] += ends
+        self._counts["restarts"] += ends
+        self._dismiss("crashed" if ends else "stopped", awaited=ends)
         self._fail(job, error)
         self._take_next()
 
     def _take_next(self) -> None:
         self._hand_out()
         if self.room:
-            self._listener.room()
+            tell(self._listener.room)
         self._change.set()
 
     def _fail_backlog(self, kind: type[errors.WorkerPoolError], text: str) -> None:
@@ -280,7 +280,7 @@ class InProcessPool:
     def _fail(self, job: Job, error: BaseException, elapsed: float = 0.0) -> None:
         self._counts["failed"] += 1
         self._let_go(job)
-        job.failed(error, elapsed)
+        tell(job.failed, error, elapsed)
         self._change.set()
 
     def _let_go(self, job: Job) -> None:
@@ -299,7 +299,7 @@ class InProcessPool:
             return
         if trouble is None:
             self._is_ready = True
-            self._listener.worker_started(os.getpid(), 0.0)
+            tell(self._listener.worker_started, os.getpid(), 0.0)
             self._take_next()
             return
         self._worker, self._broken = None, trouble
@@ -320,15 +320,15 @@ class InProcessPool:
             self._counts["finished"] += 1
             self._let_go(job)
             body, blob = reply
-            job.succeeded(bytes(body), None if blob is None else bytes(blob), elapsed)
-        self._listener.answers()
+            tell(job.succeeded, bytes(body), None if blob is None else bytes(blob), elapsed)
+        tell(self._listener.answers)
         self._take_next()
 
     def _stopped(self, worker: _StandIn, complaints: str) -> None:
         worker.thread.join()
         self._leaving.discard(worker)
         if complaints:
-            self._listener.worker_complained(os.getpid(), complaints)
+            tell(self._listener.worker_complained, os.getpid(), complaints)
         self._change.set()
 
     async def _until(self, condition: Callable[[], bool]) -> None:

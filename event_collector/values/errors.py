@@ -97,6 +97,9 @@ class PayloadTypeError(EventCollectorException, TypeError):
 class RemoteError(EventCollectorException):
     """An exception of a worker that cannot be rebuilt in this process; the text contains its class and message."""
 
+    classes: tuple[str, ...] = ()
+    """The names of its class and of all base classes, each "module.Class". A retry policy goes by them."""
+
 
 class RemoteTraceback(EventCollectorException):
     """The traceback of a handler in a worker, as text; the `__cause__` of the handler's exception."""

@@ -1,6 +1,5 @@
 """Results: the outcome of a handler, and the list of results of an event."""
 
-import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, SupportsIndex, overload
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, SupportsInde
 import msgspec
 
 from event_collector.values.context import Record
+from event_collector.values.error_texts import exception_text, line_of
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -86,8 +86,14 @@ class Error(_FromCollector, Generic[E], eq=False):
         raise RuntimeError(str(self.err))
 
     def __repr__(self) -> str:
-        return f"<Error err={self.err!r} details={self.details!r}>"
+        details: Any = self.details
+        if isinstance(details, dict):
+            details = {name: value for name, value in details.items() if name not in _OF_RAISED}
+        return f"<Error err={line_of(self.err)}{f' details={line_of(details)}' if details else ''}>"
 
+
+_OF_RAISED = frozenset(("func", "args", "kwargs", "exc", "trace"))
+"""The details of each exception that was raised; see `failure()`."""
 
 Result = Ok[T] | Error[Any]
 """The return annotation of a handler: `Result`, or `Result[Receipt]`."""
@@ -198,15 +204,6 @@ def failure(
     """Return the Error of an exception that `func(*args, **kwargs)` raised."""
     details = {"func": func, "args": args, "kwargs": kwargs, "exc": exc, "trace": exception_text(exc)}
     return Error(exc, details, key=key)
-
-
-def exception_text(exc: BaseException) -> str:
-    """Return the traceback of an exception as text. An exception class that breaks its formatting does no harm."""
-    try:
-        return "".join(traceback.format_exception(exc))
-    except Exception as problem:
-        frames = "".join(traceback.format_tb(exc.__traceback__))
-        return f"{frames}{type(exc).__qualname__}, which cannot be formatted: {type(problem).__qualname__}\n"
 
 
 async def abind(f: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Result[Any]:

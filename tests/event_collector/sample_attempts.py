@@ -56,8 +56,46 @@ def die_once(payload: Payload[Any]) -> None:
     refuse(payload)
 
 
+class ApiError(Exception):
+    """Takes what it makes its text of."""
+
+    def __init__(self, status: int, body: Any) -> None:
+        super().__init__(f"{status}: {body}")
+        self.status, self.body = status, body
+
+
+class Later(RetryLater):
+    """Takes the number of the attempt alone."""
+
+    def __init__(self, attempt: int) -> None:
+        super().__init__(f"attempt {attempt}", delay=0.01)
+
+
+def api(payload: Payload[Any]) -> None:
+    raise ApiError(503, f"attempt {payload.attempt}")
+
+
+def api_with_object(payload: Payload[Any]) -> None:
+    error = ApiError(503, f"attempt {payload.attempt}")
+    error.args = (error.args[0], object())
+    raise error
+
+
+def unimported(payload: Payload[Any]) -> None:
+    """Raise an exception of a class that the program does not know, of a base that it knows."""
+    raise type("Gone", (ApiError,), {"__module__": "a_module_of_the_worker"})(410, f"attempt {payload.attempt}")
+
+
+def own_later(payload: Payload[Any]) -> None:
+    raise Later(payload.attempt)
+
+
 FAILURES = {
     "refuse": refuse,
+    "api": api,
+    "api with object": api_with_object,
+    "unimported": unimported,
+    "own later": own_later,
     "later": later,
     "soon": soon,
     "reject": reject,

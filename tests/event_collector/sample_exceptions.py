@@ -43,6 +43,21 @@ class Reducible(Exception):
         return Reducible, self.both
 
 
+class Prefixing(Exception):
+    """Its constructor would put its prefix before its own argument once more."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+
+
+class Misleading(Exception):
+    """Says that it is made again of something else."""
+
+    def __reduce__(self) -> Any:
+        return Misleading, ("something else",)
+
+
 class Falsy(Exception):
     def __bool__(self) -> bool:
         return False
@@ -139,6 +154,9 @@ RAISED: dict[str, Any] = {
     "unicode": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
     "refused": lambda: Refused("no", 17),
     "reducible": lambda: Reducible(1, 2),
+    "odd": lambda: Odd(1, 2),
+    "demanding": lambda: Demanding(why="because"),
+    "prefixing": lambda: Prefixing(503),
     "falsy": lambda: Falsy("falsy"),
     "hollow": lambda: Hollow("hollow"),
     "frozen": lambda: Frozen("for good"),
@@ -156,8 +174,7 @@ RAISED: dict[str, Any] = {
 """What comes out the same in every mode."""
 
 DISGUISED: dict[str, Any] = {
-    "odd": lambda: Odd(1, 2),
-    "demanding": lambda: Demanding(why="because"),
+    "misleading": lambda: Misleading("the text"),
     "unencodable": lambda: ValueError(Unknown),
     "enum": lambda: ValueError(Colour.RED),
     "endless": endless,

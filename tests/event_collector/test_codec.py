@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from event_collector.data import Delivery, Error, Ok, Payload
 from event_collector.exceptions import EncodeError, EventCollectorException, PayloadTypeError, RemoteError
 from event_collector.remote.codec import PayloadDecoder, ReplyDecoder, encode_payload, encode_raised, encode_result
-from event_collector.remote.remote_exceptions import ExceptionParts, put_together, take_apart
+from event_collector.remote.remote_exceptions import MOST_BYTES, ExceptionParts, put_together, take_apart
+from event_collector.values.error_texts import text_of
 from tests.event_collector.sample_exceptions import DISGUISED, RAISED, BrokenParts, Frozen
+from tests.event_collector.sample_graphs import GRAPHS, VAST, Linked, pair, shared_containers, tree
 from tests.event_collector.sample_types import Order
 
 encode = msgspec.msgpack.encode
@@ -192,3 +194,37 @@ def test_an_exception_whose_parts_raise_can_be_encoded() -> None:
     with pytest.raises(BrokenParts) as caught:
         ReplyDecoder(Any, "c")(body, None)
     assert "test_codec.py" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("name", [*GRAPHS, *VAST])
+def test_exceptions_of_any_size_and_shape_cross_the_boundary(name: str) -> None:
+    """References between exceptions cost bounded time and bytes, and the text is the same on the other side."""
+    sent = {**GRAPHS, **VAST}[name]()
+    body = encode_raised(sent)
+    assert len(body) < 4 * MOST_BYTES
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - of each kind
+        ReplyDecoder(Any, "c")(body, None)
+    assert isinstance(caught.value, (type(sent), RemoteError))
+    assert text_of(sent)[:1000] in text_of(caught.value)
+
+
+def test_what_leads_back_is_left_out() -> None:
+    """An exception keeps what it refers to, and that does not refer to it in turn."""
+    one = put_together(take_apart(pair()))
+    assert isinstance(one, Linked)
+    assert vars(one.other) == {}  # type: ignore[attr-defined]
+    root = put_together(take_apart(tree()))
+    assert [str(child) for child in root.children] == ["0", "1", "2"]  # type: ignore[attr-defined]
+    assert [str(leaf) for leaf in root.children[1].children] == ["1 0", "1 1", "1 2"]  # type: ignore[attr-defined]
+
+
+def test_attributes_that_are_too_large_are_left_out() -> None:
+    """The others are kept, and so is an exception whose arguments fit."""
+    sent = shared_containers()
+    vars(sent).update(body="x" * (MOST_BYTES + 1), rows=list(range(MOST_BYTES)), status=503)
+    got = put_together(take_apart(sent))
+    assert isinstance(got, Linked)
+    assert vars(got) == {"text": "kept", "status": 503}
+    big = put_together(take_apart(Linked("x" * (MOST_BYTES + 1))))
+    assert isinstance(big, RemoteError)
+    assert "tests.event_collector.sample_graphs.Linked" in big.classes

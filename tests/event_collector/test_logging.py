@@ -1,9 +1,13 @@
 """What a queue prints: a line of JSON for each report, and nothing else."""
 
+import contextlib
 import datetime
 import json
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,3 +114,61 @@ def test_a_report_says_who_reports_and_when(lines: list[dict[str, Any]]) -> None
 def test_nothing_is_printed(call: str) -> None:
     """By default a queue does not report, and with logging=False it keeps its reports to itself."""
     assert printed_by(call) == ("", "")
+
+
+BLOCKING = """
+import asyncio, time
+from event_collector import Collector, CollectorQueue, Payload
+
+def compute():
+    time.sleep(0.6)
+
+async def block(payload, ctx):
+    compute()
+
+async def main():
+    async with CollectorQueue([Collector("a", block)]) as queue:
+        await (await queue.get_publisher().send(Payload(1))).wait()
+        await asyncio.sleep(0.3)
+
+asyncio.run(main())
+"""
+
+
+def shown_by(program: str, path: Path) -> str:
+    """Run a program with a terminal for its standard output, and return what it shows there."""
+    path.write_text(program)
+    ours, theirs = os.openpty()
+    with subprocess.Popen([sys.executable, path], stdout=theirs, stderr=subprocess.STDOUT) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux: the program has closed its end
+            while data := os.read(ours, 65536):
+                shown += data
+    os.close(ours)
+    assert process.returncode == 0, shown.decode()
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode().replace("\r\n", "\n"))
+
+
+def test_lines_on_a_terminal_are_for_readers(tmp_path: Path) -> None:
+    """A stack has its lines below the line of the log, from the handler on; there is no JSON."""
+    text = shown_by(BLOCKING, tmp_path / "program.py")
+    head, *stack = text.splitlines()
+    assert "handler blocked the event loop" in head
+    assert "collector=a" in head
+    assert "{" not in text
+    assert "Traceback (most recent call last):" in stack
+    frames = [line.strip() for line in stack if line.startswith("  File")]
+    assert [frame.rpartition(" ")[2] for frame in frames] == ["block", "compute"]
+    assert "    time.sleep(0.6)" in stack
+
+
+def test_lines_elsewhere_are_json(tmp_path: Path) -> None:
+    """The same line is one object in a file or a pipe, with the stack as text."""
+    (tmp_path / "program.py").write_text(BLOCKING)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "program.py"], capture_output=True, check=True, text=True, timeout=60
+    )
+    line = json.loads(done.stdout)
+    assert line["event"] == "handler blocked the event loop"
+    assert "in compute\n" in line["stack"]

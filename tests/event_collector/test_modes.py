@@ -25,6 +25,7 @@ from event_collector import (
     Router,
 )
 from tests.event_collector import sample_exceptions as exceptions
+from tests.event_collector import sample_graphs as graphs
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector.modes import BOUND, MODES, ask, assert_alive, balanced, error_of, every_place, running
 
@@ -102,6 +103,18 @@ def is_stop_iteration(value: Any, have: Any) -> bool:
 ELSEWHERE = [mode for mode in MODES if "process" in mode]
 
 
+@pytest.mark.parametrize("mode", MODES)
+async def test_exceptions_of_any_size_and_shape_end_their_events(mode: str, places: Places) -> None:
+    """Exceptions that refer to each other, and vast ones, are results in bounded time in every mode."""
+    handler = graphs.echo_async if MODES[mode] is handlers.act_async else graphs.echo
+    makers = {**graphs.GRAPHS, **graphs.VAST}
+    async with running(Collector("c", handler, mode=places[mode], timeout=BOUND)) as queue:
+        for name, make in makers.items():
+            error = await error_of(queue, name)
+            assert isinstance(error, (type(make()), RemoteError)), name
+        assert (await ask(queue, 5)).unwrap() == 5
+
+
 @pytest.mark.parametrize("mode", ELSEWHERE)
 async def test_exceptions_that_cannot_come_back_are_named(mode: str, places: Places) -> None:
     """An exception that cannot be had here as it was is a RemoteError with its name and text; the rest go on."""
@@ -112,6 +125,8 @@ async def test_exceptions_that_cannot_come_back_are_named(mode: str, places: Pla
             assert f"{type(original).__module__}.{type(original).__qualname__}: " in str(error), name
             if name not in ("surrogates", "endless"):
                 assert str(original) in str(error)
+            if isinstance(original, Exception):
+                assert "builtins.Exception" in error.classes
             if name == "unencodable":
                 assert "sample_handlers.py" in str(error.__cause__)
         assert type(await error_of(queue, ["raise", "mute"])) is exceptions.Mute

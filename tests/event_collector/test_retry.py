@@ -12,8 +12,10 @@ from event_collector import (
     CollectorQueue,
     ConfigError,
     EncodeError,
+    EventCollectorException,
     Payload,
     Reject,
+    RemoteError,
     ResultList,
     Retry,
     RetryLater,
@@ -22,6 +24,7 @@ from event_collector import (
 )
 from event_collector.handlers.attempt import Attempt
 from event_collector.handlers.retry import decide
+from event_collector.values.error_texts import class_names
 from event_collector_workers.pool_errors import PoolBroken
 from tests.event_collector.sample_attempts import echo_async
 
@@ -175,3 +178,28 @@ def test_a_router_that_runs_collectors_itself_cannot_be_retried(router: Any) -> 
     with pytest.raises(ConfigError, match="cannot be tried again alone"):
         CollectorQueue([Collector("c", echo_async, retry=Retry())], router=router, logging=False)
     CollectorQueue([Collector("c", echo_async)], router=router, logging=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (ConnectionResetError, None),
+        (KeyError, "not retried"),
+        (KeyboardInterrupt, "not retried"),
+        (type("Never", (Reject,), {}), "rejected"),
+        (type("Later", (RetryLater,), {}), None),
+        (type("Unfit", (EncodeError, ConnectionError), {}), "not retried"),
+    ],
+)
+def test_a_remote_error_counts_as_what_it_stands_for(kind: type, reason: str | None) -> None:
+    """The names of the classes decide, not the bases of RemoteError, if an exception could not be rebuilt."""
+    error = RemoteError("text")
+    error.classes = class_names(kind)
+    policy = Retry(on=(ConnectionError, EventCollectorException))
+    assert decide(policy, Attempt(1), error, chance=0.0, left=math.inf).reason == reason
+
+
+def test_a_remote_error_of_the_application_is_one_itself() -> None:
+    """Without names it is what its class says."""
+    verdict = decide(Retry(on=RemoteError), Attempt(1), RemoteError("text"), chance=0.0, left=math.inf)
+    assert verdict.reason is None

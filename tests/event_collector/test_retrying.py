@@ -50,6 +50,18 @@ async def test_a_handler_is_tried_again_in_every_mode(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
+async def test_the_class_that_the_handler_raised_decides_in_every_mode(mode: str) -> None:
+    """An exception whose constructor takes other arguments, or that cannot come back from its worker, is retried."""
+    handler = handlers.succeed_at_async if MODES[mode].__name__.endswith("async") else handlers.succeed_at
+    with place(mode) as where:
+        collector = Collector("c", handler, mode=where, retry=Retry(3, 0.0, on=handlers.ApiError))
+        async with running(collector) as queue:
+            for how in ("api", "api with object", "unimported", "own later"):
+                assert (await ask(queue, [3, how])).unwrap()[0] == 3, how
+            assert (await ask(queue, [3, "refuse"])).details["attempt"] == 1  # type: ignore[union-attr,index]
+
+
+@pytest.mark.parametrize("mode", MODES)
 async def test_the_last_error_is_the_result_in_every_mode(mode: str) -> None:
     """After the last attempt the event has its error, with the number of attempts; so it has when refused."""
     handler = handlers.succeed_at_async if MODES[mode].__name__.endswith("async") else handlers.succeed_at

@@ -64,6 +64,9 @@ class Ear(PoolListener):
     def worker_stopped(self, pid: int | None, reason: str, exitcode: int | None) -> None:
         self.heard.append(("stopped", pid, reason, exitcode))
 
+    def worker_complained(self, pid: int | None, trace: str) -> None:
+        self.heard.append(("complained", pid, trace))
+
     def breaker_opened(self, error: BaseException) -> None:
         self.heard.append(("opened", error))
 

@@ -398,3 +398,84 @@ def is_dead(pid):
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancel", "mixed"])
+async def test_what_the_pool_kills_has_not_crashed(how):
+    """Timeouts and cancellations in any number are no crashes: for the breaker, the counts, and the listener."""
+    ear = Ear()
+    async with running(2, listener=ear) as pool:
+        for number in range(40):
+            if how == "timeout" or (how == "mixed" and number % 2):
+                error = await call(pool, "sleep 60", timeout=0.01).error()
+                assert isinstance(error, JobTimeout)
+            else:
+                job = call(pool, "sleep 60")
+                await until(lambda: pool.statistics().busy > 0)
+                assert pool.cancel(job)
+                assert isinstance(await job.error(), JobCancelled)
+        await prove_alive(pool)
+        figures = pool.statistics()
+        assert (figures.crashed, figures.restarts, figures.failed) == (0, 0, 40)
+        assert balanced(pool)
+    assert {reason for _, _, reason, _ in ear.of("stopped")} == {"stopped"}
+    assert not ear.of("opened")
+
+
+@pytest.mark.parametrize("how", ["retired", "recycled", "closed", "stopped late", "aborted"])
+async def test_workers_that_end_as_they_should_have_not_crashed(how):
+    """Recycling, resizing and every kind of shutdown are no crashes, and no task failed to close."""
+    ear = Ear()
+    options = {"max_jobs_per_worker": 3} if how == "recycled" else {"stop_timeout": 0.01}
+    async with running(2, listener=ear, **options) as pool:
+        await prove_alive(pool, 20)
+        last = call(pool, "sleep 60" if how == "aborted" else "echo 1")
+        if how == "retired":
+            pool.resize(1)
+        if how == "aborted":
+            await until(lambda: pool.statistics().busy > 0)
+            await pool.abort()
+        else:
+            await last.result()
+        assert (pool.statistics().crashed, pool.statistics().restarts) == (0, 0)
+    assert {reason for _, _, reason, _ in ear.of("stopped")} == {"stopped"}
+    assert not ear.of("complained")
+
+
+async def test_a_crash_of_a_worker_that_is_leaving_is_a_crash():
+    """A worker that runs its last job, or waits for its successor, may crash like any other."""
+    ear = Ear()
+    async with running(1, listener=ear, max_jobs_per_worker=1) as pool:
+        for number in range(1, 4):
+            assert isinstance(await call(pool, "kill 9").error(), WorkerCrashed)
+            await until(lambda number=number: pool.statistics().restarts == number)
+        assert pool.statistics().crashed == 3
+    assert [reason for _, _, reason, _ in ear.of("stopped")][:3] == ["crashed"] * 3
+
+
+class RaisingEar(Ear):
+    """Raises whatever it hears."""
+
+    def __getattribute__(self, name):
+        if name in ("room", "answers", "worker_started", "worker_stopped", "breaker_opened", "breaker_closed"):
+            return self.fail
+        return super().__getattribute__(name)
+
+    def fail(self, *_):
+        self.heard.append(("failed",))
+        raise OSError("the log cannot be written")
+
+
+async def test_a_listener_that_raises_costs_nothing():
+    """The pool reports what its listener raises to the event loop, and goes on: answers, crashes, timeouts, the end."""
+    reported = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    ear = RaisingEar()
+    async with running(2, listener=ear) as pool:
+        await prove_alive(pool, 200)
+        assert isinstance(await call(pool, "kill 9").error(), WorkerCrashed)
+        assert isinstance(await call(pool, "sleep 60", timeout=0.01).error(), JobTimeout)
+        await prove_alive(pool, 200)
+        assert balanced(pool)
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert len(reported) == len(ear.heard) > 5

@@ -107,9 +107,6 @@ MODES = (
     "executor of processes",
 )
 
-# The log of these queues stays whole: a pool whose listener raises loses its workers.
-REMOTE = ("in-process worker", "process", "executor of processes")
-
 
 @pytest.mark.parametrize("name", ODD)
 def test_a_worker_encodes_every_exception(name: str) -> None:
@@ -154,16 +151,14 @@ async def broken_loop() -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def queue_of(
-    collectors: list[Collector], *, recorder: bool = False, break_log: bool = True, **options: Any
-) -> AsyncIterator[Any]:
+async def queue_of(collectors: list[Collector], *, recorder: bool = False, **options: Any) -> AsyncIterator[Any]:
     """Run a queue all of whose surroundings raise, and check in the end that it has kept its books."""
     log = BrokenLog()
     queue = CollectorQueue(collectors, log=log, max_workers=1, **options)
     if recorder:
         queue._attach_recorder(Rough())
     async with asyncio.timeout(4 * BOUND), broken_loop(), queue:
-        log.is_broken = break_log
+        log.is_broken = True
         yield queue
         await finish_many(queue, AT_LAST)
         log.is_broken = False
@@ -208,7 +203,7 @@ async def test_exceptions_that_fail_whoever_looks_at_them_end_their_event(mode: 
         collectors = [Collector("a", handler, **options, **collector_options)]
         if mode == "router":
             collectors.append(Collector("b", end_later, **collector_options))
-        async with queue_of(collectors, recorder=recorder, break_log=mode not in REMOTE, **queue_options) as queue:
+        async with queue_of(collectors, recorder=recorder, **queue_options) as queue:
             for value in (*ODD, *ANSWERS):
                 results = await see_end(queue, value)
                 assert value in ANSWERS or all(result.is_error for result in results), value
@@ -219,7 +214,7 @@ async def test_exceptions_that_fail_whoever_looks_at_them_end_their_event(mode: 
 async def test_a_deadline_changes_nothing_about_that(mode: str) -> None:
     """Events with a deadline, which is far away, end as others do."""
     with mode_of(mode) as ((handler,), options):
-        async with queue_of([Collector("a", handler, **options, retry=AT_ONCE)], break_log=mode not in REMOTE) as queue:
+        async with queue_of([Collector("a", handler, **options, retry=AT_ONCE)]) as queue:
             for value in list(ODD)[::3]:
                 await see_end(queue, value, deadline=1000.0)
 
@@ -326,7 +321,7 @@ async def test_a_future_of_a_closed_loop_keeps_no_one_waiting() -> None:
 
 async def test_callbacks_that_raise_cost_other_events_of_a_batch_nothing() -> None:
     """A worker answers in batches: all their events end although the callback of each one raises."""
-    async with queue_of([Collector("a", end, mode="process")], break_log=False) as queue:
+    async with queue_of([Collector("a", end, mode="process")]) as queue:
         events = await queue.get_publisher().send_many(Payload(number) for number in range(500))
         for event in events:
             if not event.is_done():

@@ -122,14 +122,14 @@ class Crew:
             self._recycle(worker)
 
     def on_gone(self, worker: Worker) -> None:
-        """Forget a worker whose process has ended, and replace it if it was not meant to end."""
+        """Forget a worker whose process has ended, and replace it. An end that nobody asked for counts as a death."""
         self._cancel_timer(worker)
         if worker in self._ages:
             self._ages.pop(worker).cancel()
         self.workers.remove(worker)
         self.past_cpu_seconds += worker.page.cpu_seconds
         worker.dispose()
-        if not worker.is_leaving:
+        if not worker.ended_as_meant:
             self._count_death(worker)
         self.adjust()
 

@@ -1,10 +1,38 @@
 """The events of a pool, for its owner."""
 
+import asyncio
+from collections.abc import Callable
+from typing import NoReturn
+
 from event_collector_workers.pool_errors import PoolBroken
 
 
+def tell(call: Callable[..., object], *args: object) -> None:
+    """Call `call(*args)`, code of the pool's owner. What it raises goes to the event loop: the pool goes on."""
+    try:
+        call(*args)
+    except BaseException as error:
+        report(error, call)
+
+
+def report(error: BaseException, call: object) -> None:
+    """Report what a call has raised to the loop's exception handler. KeyboardInterrupt and the like end the loop."""
+    loop = asyncio.get_running_loop()
+    if issubclass(type(error), Exception):
+        loop.call_exception_handler({"message": f"{call!r} raised", "exception": error})
+    else:
+        loop.call_soon(_reraise, error)
+
+
+def _reraise(error: BaseException) -> NoReturn:
+    raise error
+
+
 class PoolListener:
-    """Receives the events of a pool, in the loop's thread. Override the methods of interest."""
+    """Receives the events of a pool, in the loop's thread. Override the methods of interest.
+
+    What they raise is reported to the loop's exception handler, and has no other effect on the pool.
+    """
 
     def room(self) -> None:
         """The pool accepts jobs again: its room was 0. Called at most once in a turn of the loop."""

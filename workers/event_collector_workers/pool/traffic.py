@@ -14,11 +14,11 @@ from typing import Final, NoReturn
 
 from event_collector_workers.job import Job
 from event_collector_workers.pool.credit import SHORTEST_VISIT, credit_for, depth_for
-from event_collector_workers.pool.listener import PoolListener
+from event_collector_workers.pool.listener import PoolListener, report, tell
 from event_collector_workers.pool.roster import Roster
 from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import Worker
-from event_collector_workers.pool_errors import JobCancelled, JobTimeout, TaskError
+from event_collector_workers.pool_errors import JobCancelled, JobTimeout, TaskError, WorkerCrashed
 from event_collector_workers.transport.frames import Outcome, Record
 
 _BYTES_AHEAD: Final = 1024 * 1024  # bytes sent to one worker at once
@@ -185,8 +185,8 @@ class Traffic:
         self._requeue([job for sequence, job in jobs.items() if sequence > last])
         for sequence, job in jobs.items():
             if sequence <= last:
-                self.crashed += 1
                 error = worker.death_error(sequence, aborted=self._is_aborted)
+                self.crashed += isinstance(error, WorkerCrashed)
                 self._fail(job, error, max(0.0, monotonic() - since))
         self.plan_turn()
 
@@ -234,15 +234,15 @@ class Traffic:
                 job._place = None  # Job.move_to()
                 try:
                     job.succeeded(body, blob, elapsed)
-                except Exception as error:
-                    self._report(job, error)
+                except BaseException as error:
+                    report(error, job.succeeded)
             elif outcome == Outcome.ERROR:
                 self._fail(job, TaskError(body.decode(errors="replace"), pid=worker.pid), elapsed)
             else:
                 self._requeue([job])
         self.finished += done
         self.service_time += _SMOOTHING * (seconds / len(records) - self.service_time)
-        self._listener.answers()
+        tell(self._listener.answers)
         if not self.outstanding:
             self._on_quiet()
         if not self._is_looking:
@@ -291,7 +291,7 @@ class Traffic:
         before = self.room
         self.room = self._roster.room(credit_for(self.service_time, self._horizon)) - self.backlog
         if before <= 0 < self.room:
-            self._listener.room()
+            tell(self._listener.room)
 
     def _give(self, worker: Worker, jobs: Sequence[Job]) -> None:
         for job in jobs:
@@ -370,12 +370,6 @@ class Traffic:
         if job._place is not _WITHDRAWN:
             job.move_to(None)
         self.failed += 1
-        try:
-            job.failed(error, elapsed)
-        except Exception as failure:
-            self._report(job, failure)
+        tell(job.failed, error, elapsed)
         if not self.outstanding:
             self._on_quiet()
-
-    def _report(self, job: Job, error: Exception) -> None:
-        self._loop.call_exception_handler({"message": f"a job's callback raised: {job!r}", "exception": error})

@@ -86,7 +86,8 @@ class Worker:
         self.finished = 0
         self.startup = 0.0  # seconds from the creation of this object to READY
         self.is_leaving = False  # to be replaced; serves until its successor is ready
-        self.complaint = ""  # the last error of the child: the text of a traceback
+        self.complaint = ""  # the reason of its end: the text of a traceback, or what is wrong with its messages
+        self.closing_error = ""  # the traceback of a task that could not be closed
         self.exitcode: int | None = None
         self._taken = 0  # values in in_hand that are None
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
@@ -95,6 +96,7 @@ class Worker:
         self._events = events
         self._handle: Handle | None = None
         self._is_killed = False
+        self._is_stopped = False  # it has closed its tasks
         self._next = 1
         self._given_at = 0.0
         with ExitStack() as undo:  # if descriptors or memory run out, what was opened is closed
@@ -220,6 +222,11 @@ class Worker:
         self._taken = 0
         return jobs
 
+    @property
+    def ended_as_meant(self) -> bool:
+        """Whether the pool has ended the process, or asked it to end and it did so in order."""
+        return self.is_leaving and (self._is_stopped or self._is_killed or self.exitcode == 0)
+
     def leave(self) -> None:
         """Mark the worker as one to be replaced."""
         self.is_leaving = True
@@ -246,6 +253,7 @@ class Worker:
         if self.page.running()[0] != sequence or self._kill_reason is not None:
             return False
         self._kill_reason = (sequence, error)
+        self.is_leaving = True
         self.kill()
         return True
 
@@ -308,8 +316,10 @@ class Worker:
         elif kind == Kind.READY:
             self.startup = monotonic() - self._created_at
             self._enter_service()
-        elif kind in (Kind.FAILED, Kind.STOPPED):
+        elif kind == Kind.FAILED:
             self.complaint = head.decode(errors="replace")
+        elif kind == Kind.STOPPED:
+            self._is_stopped, self.closing_error = True, head.decode(errors="replace")
 
     def _on_announced(self, kind: int, head: bytes) -> None:
         if kind != Kind.RESULT or _decode_record(head)[0] not in self.in_hand:

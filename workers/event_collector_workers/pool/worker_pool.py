@@ -22,7 +22,7 @@ from event_collector_workers.launch.start_method import Launcher, check_start_me
 from event_collector_workers.machine import cpu_seconds
 from event_collector_workers.pool.credit import HORIZON
 from event_collector_workers.pool.crew import Crew, Lifetime, memory_of
-from event_collector_workers.pool.listener import PoolListener
+from event_collector_workers.pool.listener import PoolListener, tell
 from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker import State, Worker
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerStartError
@@ -281,7 +281,7 @@ class WorkerPool:
         """Let the worker take jobs."""
         self._traffic.attach(worker)
         self._crew.on_ready(worker)
-        self._listener.worker_started(worker.pid or 0, worker.startup)
+        tell(self._listener.worker_started, worker.pid or 0, worker.startup)
         self._wake()
 
     def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
@@ -300,21 +300,21 @@ class WorkerPool:
 
     def on_gone(self, worker: Worker) -> None:
         """Settle the worker's jobs, forget it, and report its end."""
-        reason = "stopped" if worker.is_leaving else "crashed" if worker.startup else "not started"
+        reason = "stopped" if worker.ended_as_meant else "crashed" if worker.startup else "not started"
         self._traffic.settle(worker)
         self._crew.on_gone(worker)
         self._fail_if_refusing()
-        if worker.is_leaving and worker.complaint:
-            self._listener.worker_complained(worker.pid, worker.complaint)
-        self._listener.worker_stopped(worker.pid, reason, worker.exitcode)
+        if worker.closing_error:
+            tell(self._listener.worker_complained, worker.pid, worker.closing_error)
+        tell(self._listener.worker_stopped, worker.pid, reason, worker.exitcode)
         self._wake()
 
     def on_breaker(self, *, opened: bool) -> None:
         """Report the breaker, and fail the backlog if it is open."""
         if not opened:
-            self._listener.breaker_closed()
+            tell(self._listener.breaker_closed)
             return
-        self._listener.breaker_opened(self._broken_error())
+        tell(self._listener.breaker_opened, self._broken_error())
         self._fail_if_refusing()
 
     def _broken_error(self) -> PoolBroken:
