@@ -33,11 +33,12 @@ _HEADER: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 class JetStreamSource:
     """Messages of a JetStream stream.
 
-    The stream must exist: its retention and its replicas are not for its readers to decide. The durable consumer is
-    created if it does not exist, with explicit acknowledgement and without limits on deliveries and on pending
-    messages, because feeds enforce these; an existing consumer is not changed. Dead letters are published to a
-    separate subject, with all headers of the message and `Event-Collector-Reason`, `-Error`, `-Stream`, `-Sequence`,
-    `-Subject` and `-Deliveries`. If no stream has that subject, one is created.
+    The stream must exist: its retention and its replicas are not for its readers to decide. If it is deleted and made
+    again, it is read from the beginning. The durable consumer is created if it does not exist, with explicit
+    acknowledgement and without limits on deliveries and on pending messages, because feeds enforce these; an existing
+    consumer is not changed, and refused if it would lose messages. Dead letters are published to a separate subject,
+    with all headers of the message and `Event-Collector-Reason`, `-Error`, `-Stream`, `-Sequence`, `-Subject` and
+    `-Deliveries`. If no stream has that subject, one is created.
 
     The id of a message is its `Nats-Msg-Id`, by which the server also drops copies within the `duplicate_window` of
     the stream; without that header it is the sequence number in the stream.
