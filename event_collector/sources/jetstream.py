@@ -208,10 +208,14 @@ class JetStreamSource:
         if not self._is_open:
             raise SourceError("the source is not open")
         with translate_errors(f"stream {self._plan.stream!r} {what}"):
-            async with self._mending:
-                ready = await self._make_ready()
-            async with asyncio.timeout(PATIENCE + ANSWER_TIMEOUT):
-                yield ready
+            try:
+                async with self._mending:
+                    ready = await self._make_ready()
+                async with asyncio.timeout(PATIENCE + ANSWER_TIMEOUT):
+                    yield ready
+            except TimeoutError:
+                self._connection.check()  # raises the reason
+                raise
 
     async def _make_ready(self) -> "tuple[Client, Puller]":
         """Return a connected client, and a puller for a consumer that was looked at since the last trouble."""
