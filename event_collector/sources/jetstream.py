@@ -33,11 +33,12 @@ _HEADER: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 class JetStreamSource:
     """Messages of a JetStream stream.
 
-    The stream must exist: its retention and its replicas are not for its readers to decide. The durable consumer is
-    created if it does not exist, with explicit acknowledgement and without limits on deliveries and on pending
-    messages, because feeds enforce these; an existing consumer is not changed. Dead letters are published to a
-    separate subject, with all headers of the message and `Event-Collector-Reason`, `-Error`, `-Stream`, `-Sequence`,
-    `-Subject` and `-Deliveries`. If no stream has that subject, one is created.
+    The stream must exist: its retention and its replicas are not for its readers to decide. If it is deleted and made
+    again, it is read from the beginning. The durable consumer is created if it does not exist, with explicit
+    acknowledgement and without limits on deliveries and on pending messages, because feeds enforce these; an existing
+    consumer is not changed, and refused if it would lose messages. Dead letters are published to a separate subject,
+    with all headers of the message and `Event-Collector-Reason`, `-Error`, `-Stream`, `-Sequence`, `-Subject` and
+    `-Deliveries`. If no stream has that subject, one is created.
 
     The id of a message is its `Nats-Msg-Id`, by which the server also drops copies within the `duplicate_window` of
     the stream; without that header it is the sequence number in the stream.
@@ -207,10 +208,14 @@ class JetStreamSource:
         if not self._is_open:
             raise SourceError("the source is not open")
         with translate_errors(f"stream {self._plan.stream!r} {what}"):
-            async with self._mending:
-                ready = await self._make_ready()
-            async with asyncio.timeout(PATIENCE + ANSWER_TIMEOUT):
-                yield ready
+            try:
+                async with self._mending:
+                    ready = await self._make_ready()
+                async with asyncio.timeout(PATIENCE + ANSWER_TIMEOUT):
+                    yield ready
+            except TimeoutError:
+                self._connection.check()  # raises the reason
+                raise
 
     async def _make_ready(self) -> "tuple[Client, Puller]":
         """Return a connected client, and a puller for a consumer that was looked at since the last trouble."""

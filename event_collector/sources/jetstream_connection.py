@@ -46,10 +46,12 @@ class NatsConnection:
         self._client: Client | None = None
         self._lost_at = 0.0
         self._errors: list[Exception] = []  # of the attempt to connect; the last one afterwards
+        self._denied: Exception | None = None  # a permission that is missing, of which only this tells
         self._failed: asyncio.Future[None] | None = None
 
     async def client(self) -> "Client":
-        """Return a client that is connected. Raises SourceError."""
+        """Return a client that is connected. Raises SourceError, also if the server has denied something meanwhile."""
+        self.check()
         client = self._client
         if client is not None and (
             client.is_closed or (not client.is_connected and monotonic() > self._lost_at + CUT_OFF)
@@ -60,6 +62,12 @@ class NatsConnection:
         if not self._client.is_connected:
             raise SourceError(f"there is no connection to the server of stream {self._stream!r}: {self._reason()}")
         return self._client
+
+    def check(self) -> None:
+        """Raise SourceError, once, if the server has denied something: such a request has no other answer."""
+        denied, self._denied = self._denied, None
+        if denied is not None:
+            raise SourceError(f"the server of stream {self._stream!r} has denied a request: {describe_error(denied)}")
 
     async def _connect(self) -> "Client":
         """Connect within `CONNECT_TIMEOUT`, or until each server has failed; nats-py itself would try for ever."""
@@ -100,6 +108,8 @@ class NatsConnection:
         self._errors = [*self._errors, exc] if connecting else [exc]
         if self._failed is not None and connecting and len(self._errors) >= len(self._servers):
             self._failed.set_result(None)
+        if "permissions violation" in str(exc).lower():
+            self._denied = exc
         await _call(self._options.get("error_cb"), exc)
 
     async def _on_disconnected(self) -> None:

@@ -297,3 +297,30 @@ async def test_a_client_that_has_given_up_is_replaced(own: Any, options: dict[st
         await run
     assert seen == ["before", "after"]
     await client.close()
+
+
+@pytest.mark.parametrize("subject", ["$JS.ACK.>", "$JS.API.CONSUMER.>"])
+async def test_a_permission_that_is_missing_is_told(tmp_path: Path, subject: str) -> None:
+    """The server says it to no request: the source asks itself why nothing happens."""
+    import nats
+
+    (tmp_path / "conf").write_text(
+        "authorization { users = [{user: all, password: p}, {user: few, password: p, permissions: {publish: "
+        f'{{allow: ">", deny: "{subject}"}}}}}}] }}'
+    )
+    with running(lambda folder: nats_server(folder, "-c", str(folder / "conf")), tmp_path) as server:
+        client = await nats.connect(f"nats://all:p@127.0.0.1:{server.port}")
+        stream = Stream(server, client)
+        await stream.make()
+        await stream.publish("a")
+        source = JetStreamSource(f"nats://few:p@127.0.0.1:{server.port}", stream.name)
+        with pytest.raises(SourceError, match=r"(?i)permissions violation for publish to .\$JS"):
+            await use_until_refused(source)
+        await client.close()
+
+
+async def use_until_refused(source: JetStreamSource) -> None:
+    async with asyncio.timeout(BOUND), opened(source):
+        await source.acknowledge(await fetch(source))
+        while True:
+            await source.fetch(1)
