@@ -78,9 +78,13 @@ class LineJournal:
         value = payload.value
         if not isinstance(value, RefusedLine):
             return False
-        error = type(value.error, (ValueError,), {})(value.message)
-        self._window.replay_refused(payload._headers.origin, error, event_id)
+        self.fail(event_id, payload._headers.origin, value.error, value.message)
         return True
+
+    def fail(self, event_id: int, number: int | None, reason: str, error: str) -> None:
+        """Put a line into the window that is an error, whose class has this name."""
+        kind = reason[:1].upper() + reason[1:]
+        self._window.replay_refused(number, type(kind, (ValueError,), {})(error), event_id)
 
     def take(self, number: int) -> InputPosition | None:
         """Note that the next write has this line, or that it needs none."""

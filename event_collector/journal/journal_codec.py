@@ -47,6 +47,14 @@ def decode_untyped(event: StoredEvent) -> Payload[Any]:
     return _payload_of(event.body, msgspec.msgpack.decode)
 
 
+def origin_of(event: StoredEvent) -> int | None:
+    """Return the number of the line that an event was; None for other events, and for a damaged one."""
+    try:
+        return _decode_body(event.body).origin if event.is_sound else None
+    except msgspec.MsgspecError:
+        return None
+
+
 def _payload_of(data: bytes, decode: Callable[[Any], Any]) -> Payload[Any]:
     body = _decode_body(data)
     payload = Payload(decode(body.value))

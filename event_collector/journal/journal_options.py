@@ -23,6 +23,9 @@ class InputRecord(Protocol):
     def claims(self, event_id: int, payload: Payload[Any]) -> bool:
         """Return whether a stored payload is for this record, which strikes it when it is done, not for handlers."""
 
+    def fail(self, event_id: int, number: int | None, reason: str, error: str) -> None:
+        """Answer a stored event that cannot run again, and then strike it; `number` is that of its line."""
+
     def take(self, number: int) -> InputPosition | None:
         """Note that the next write has this line. Return the position up to which no line is missing, if it is new."""
 

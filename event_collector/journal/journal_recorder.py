@@ -14,7 +14,7 @@ from event_collector.events.event_ids import event_ids
 from event_collector.handlers.attempt import Attempt
 from event_collector.handlers.collector import Collector
 from event_collector.journal.file import JournalFile
-from event_collector.journal.journal_codec import JournalCodec
+from event_collector.journal.journal_codec import JournalCodec, origin_of
 from event_collector.journal.journal_options import Journal
 from event_collector.journal.recovered import Recovered, Unfinished
 from event_collector.journal.running_page import RunningPage
@@ -66,7 +66,9 @@ class JournalRecorder:
         def recover(file: JournalFile) -> Recovered:
             file.apply(parked)
             page = self._page = RunningPage(journal.path)
-            recovered = Recovered(file, self._codec, self._keys, journal.max_crashes, page)
+            recovered = Recovered(
+                file, self._codec, self._keys, journal.max_crashes, page, answers=journal.input is not None
+            )
             page.clear()
             return recovered
 
@@ -89,6 +91,8 @@ class JournalRecorder:
         self._is_open = True
         if self._journal.input is not None:
             self._journal.input.recall(recovered.positions)
+            for stored, reason, error in recovered.unanswered:
+                self._journal.input.fail(stored.id, origin_of(stored), reason, error)
         for letter in recovered.letters:
             if letter not in letters:
                 letters.restore(letter)

@@ -32,13 +32,17 @@ class Unfinished(NamedTuple):
 class Recovered:
     """Contents of a journal at the start of a program. Events that cannot run again become dead letters.
 
-    `keys` are those of the collectors of the queue. Raises JournalError if the journal cannot be written.
+    `keys` are those of the collectors of the queue. With `answers` these events stay until an owner has answered them.
+    Raises JournalError if the journal cannot be written.
     """
 
     def __init__(
-        self, file: JournalFile, codec: JournalCodec, keys: Set[str], max_crashes: int, page: RunningPage
-    ) -> None:
-        self._codec, self._keys, self._max_crashes = codec, keys, max_crashes
+        self, file: JournalFile, codec: JournalCodec, keys: Set[str], max_crashes: int, page: RunningPage,
+        *, answers: bool = False,
+    ) -> None:  # fmt: skip
+        self._codec, self._keys, self._max_crashes, self._answers = codec, keys, max_crashes, answers
+        self.unanswered: list[tuple[StoredEvent, str, str]] = []
+        """Such events that an owner has to answer, each with the reason and the error."""
         self._interrupted = page.interrupted
         self._changes = Changes()
         if page.highest_id < file.last_id() + PLAUSIBLE:
@@ -66,13 +70,11 @@ class Recovered:
             payload = self._codec.decode(event)
             progress = StoredProgress.decode(event.progress)
         except Exception as exc:  # PayloadTypeError, or damaged progress
-            self._bury(event, "", 0, UNDECODABLE, text_of(exc))
-            self._changes.finish(event.id)
+            self._give_up(event, 0, UNDECODABLE, text_of(exc))
             return
         if event.crashes >= self._max_crashes:
             error = f"{event.crashes} programs died while a handler had this event"
-            self._bury(event, "", event.crashes, QUARANTINED, error)
-            self._changes.finish(event.id)
+            self._give_up(event, event.crashes, QUARANTINED, error)
             return
         for key in progress.attempts.keys() - self._keys:
             attempt = progress.attempts.pop(key)
@@ -82,6 +84,13 @@ class Recovered:
             self._changes.finish(event.id)
             return
         self.unfinished.append(Unfinished(event, payload, progress))
+
+    def _give_up(self, event: StoredEvent, attempts: int, reason: str, error: str) -> None:
+        self._bury(event, "", attempts, reason, error)
+        if self._answers:
+            self.unanswered.append((event, reason, error))
+        else:
+            self._changes.finish(event.id)
 
     def _bury(self, event: StoredEvent, collector: str, attempts: int, reason: str, error: str) -> None:
         self.buried.append((event.id, reason))

@@ -34,6 +34,20 @@ async def work(value: int) -> int:
 '''
 
 
+ORDERS = """
+import os, signal
+import msgspec
+
+
+class Order(msgspec.Struct):
+    n: int
+
+
+async def work(order: Order) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 class Runs:
     """Runs of one handler with one journal in a folder of their own."""
 
@@ -42,9 +56,7 @@ class Runs:
         (folder / "handlers.py").write_text(HANDLERS)
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def start(
-        self, *options: str, stdin: Any = subprocess.DEVNULL, **environment: int | str
-    ) -> "subprocess.Popen[bytes]":
+    def start(self, *options: str, stdin: Any = subprocess.DEVNULL, **environment: int) -> "subprocess.Popen[bytes]":
         arguments = [sys.executable, "-m", "event_collector", "run", "handlers.py:work", "--journal", "j", *options]
         process = subprocess.Popen(
             arguments, cwd=self.folder, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -53,18 +65,14 @@ class Runs:
         self.processes.append(process)
         return process
 
-    def run(self, *options: str, stdin: str | None = None, **environment: int | str) -> tuple[int, list[Any], str]:
+    def run(self, *options: str, stdin: str | None = None, **environment: int) -> tuple[int, list[Any], str]:
         """Run to the end; return the status, the whole lines of the output, and the errors."""
         process = self.start(*options, stdin=subprocess.PIPE, **environment)
         output, errors = process.communicate((stdin or "").encode(), timeout=BOUND)
-        return (
-            process.returncode,
-            lines_of(b"".join(line for line in output.splitlines(True) if line.endswith(b"\n"))),
-            errors.decode(),
-        )
+        return process.returncode, whole_lines(output), errors.decode()
 
-    def file(self, *options: str, **environment: int | str) -> tuple[int, list[Any], str]:
-        return self.run("in.ndjson", *options, **environment)
+    def file(self, *options: str, **environment: int) -> tuple[int, list[Any], str]:
+        return self.run("in.ndjson", *options, stdin=None, **environment)
 
 
 @pytest.fixture
@@ -78,6 +86,11 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
 
 def ids(lines: list[Any]) -> list[int]:
     return [line["id"] for line in lines]
+
+
+def whole_lines(output: bytes) -> list[Any]:
+    """Return the lines of the output of a process that was killed, which may have torn the last one."""
+    return lines_of(b"".join(line for line in output.splitlines(True) if line.endswith(b"\n")))
 
 
 def fresh(lines: list[Any]) -> list[int]:
@@ -118,7 +131,7 @@ def test_killed_runs_read_each_line_once_and_answer_all(runs: Runs, options: lis
 def test_a_run_may_be_killed_at_any_moment(runs: Runs) -> None:
     """No line is without an answer in the end."""
     runs.input.write_text(numbers(3000))
-    chance, answered, size = random.Random(7), set(), 0
+    chance, answered = random.Random(7), set()
     for _ in range(5):
         process = runs.start("in.ndjson", "--quiet", "--in-flight", "100")
         assert process.stdout is not None
@@ -126,13 +139,11 @@ def test_a_run_may_be_killed_at_any_moment(runs: Runs) -> None:
         time.sleep(chance.random() * 0.05)
         process.kill()
         output += process.stdout.read()
-        written = [line for line in output.splitlines(True) if line.endswith(b"\n")]
-        answered |= set(ids(lines_of(b"".join(written))))
-        size = max(size, len(answered))
-    status, output, _ = runs.file("--quiet")
+        answered |= set(ids(whole_lines(output)))
+    status, rest, _ = runs.file("--quiet")
     assert status == 0
-    assert answered | set(ids(output)) == set(range(1, 3001))
-    assert len(fresh(output)) < 3000
+    assert answered | set(ids(rest)) == set(range(1, 3001))
+    assert len(fresh(rest)) < 3000
 
 
 def test_bad_lines_that_were_read_are_answered_by_a_run_without_input(runs: Runs) -> None:
@@ -297,3 +308,46 @@ def test_there_is_nothing_to_continue_without_a_journal(runs: Runs) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert "add --journal PATH" in done.stderr
+
+
+def test_a_line_that_kills_each_run_is_answered_in_the_end(runs: Runs) -> None:
+    """By the run that gives it up; it is a dead letter from then on. Others are not taken along."""
+    runs.input.write_text("1\n2\n3\n")
+    for _ in range(5):
+        assert runs.file("--quiet", BOMB=2)[0] == -signal.SIGKILL
+    status, output, _ = runs.file("--quiet", BOMB=2)
+    assert status == 1
+    answer = next(line for line in output if line["id"] == 2)
+    assert answer["replayed"]
+    assert answer["error"] == {"type": "Quarantined", "message": "5 programs died while a handler had this event"}
+    assert runs.run("--quiet")[:2] == (0, [])
+
+
+def test_a_line_that_no_longer_fits_its_type_is_answered(runs: Runs) -> None:
+    """The handler was changed between the runs."""
+    runs.input.write_text('{"n":1}\n{"n":2}\n')
+    (runs.folder / "handlers.py").write_text(ORDERS)
+    assert runs.file("--quiet")[0] == -signal.SIGKILL
+    (runs.folder / "handlers.py").write_text(ORDERS.replace("n: int", "n: str"))
+    status, output, _ = runs.run("--quiet")
+    assert (status, ids(output)) == (1, [1, 2])
+    assert {line["error"]["type"] for line in output} == {"Undecodable"}
+
+
+def test_a_journal_that_is_removed_ends_the_reading(runs: Runs) -> None:
+    """What was read is finished and written; the rest is left to the next run."""
+    process = runs.start("--quiet", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"1\n")
+    process.stdin.flush()
+    assert json.loads(process.stdout.readline()) == {"id": 1, "ok": 10}
+    for file in runs.folder.glob("j*"):
+        file.unlink()
+    process.stdin.write(b"2\n3\n")
+    process.stdin.flush()
+    process.wait(BOUND)
+    assert process.returncode == 1
+    assert process.stderr is not None
+    assert b"stopped reading after line" in (errors := process.stderr.read())
+    assert b"was removed or replaced" in errors

@@ -321,6 +321,7 @@ FAULTS: dict[str, list[Fault]] = {
                     "faults/journal_faults::no_flipped_bit_loses_an_event_silently",
                     "faults/journal_faults::a_log_that_was_torn_anywhere_costs_the_last_transaction_only",
                     "event_collector/journal_simulation::any_order_of_programs",
+                    "command/resume::a_run_may_be_killed_at_any_moment",
                 ],
                 PROCESS: ["faults/journal_faults::what_was_acknowledged_survives_sigkill_at_any_moment[process"],
             },
@@ -328,7 +329,7 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         Fault(
             "23",
-            "The disk is full, fails, is read-only; the file is someone else's, or in use",
+            "The disk is full, fails, is read-only; the file is someone else's, in use, or removed while it is used",
             "`send()` is refused with a clear error; the queue goes on.",
             {
                 JOURNAL: [
@@ -338,6 +339,8 @@ FAULTS: dict[str, list[Fault]] = {
                     "faults/journal_faults::a_second_program_is_refused_until_the_first_is_dead",
                     "event_collector/journal_file::a_read_only_file_is_refused_at_the_start",
                     "event_collector/journal_file::the_database_of_another_program_is_refused",
+                    "event_collector/journal_in_use::a_journal_that_vanishes_takes_no_more_events",
+                    "event_collector/journal_in_use::a_change_that_cannot_be_written_stops_no_other",
                 ]
             },
             "Without a journal nothing is written.",
