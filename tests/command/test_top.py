@@ -263,7 +263,7 @@ async def test_in_a_pipe_it_follows_the_queue_to_its_end(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("end", [signal.SIGINT, b"q", pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 async def test_the_terminal_is_given_back(end: signal.Signals | bytes, tmp_path: Path) -> None:
-    """On a terminal it has a screen of its own, which it gives back, at Ctrl-C or q with status 0, at SIGTERM with 143."""
+    """On a terminal it has its own screen, and gives it back: at Ctrl-C or q with status 0, at SIGTERM with 143."""
     pytest.importorskip("rich")
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
