@@ -10,11 +10,14 @@ BIN    := $(VENV)/bin
 help: ## print the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+IS_SOUND = $(BIN)/python -c 'import sys, pip; sys.exit(sys.prefix == sys.base_prefix)'
 # Two stamps: running the main job needs only the package, working on it needs the tools too.
+# `python -m venv` fails where python3-venv is missing, and leaves an environment without pip, which is made anew here.
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "event_collector needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(IS_SOUND) 2> /dev/null || $(PYTHON) -m venv $(if $(wildcard $(VENV)/pyvenv.cfg),--clear) $(VENV)
+	@$(IS_SOUND) || { echo "$(VENV) is no virtual environment with pip: remove it, and run make again" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable ".[progress]"
 	@touch $@

@@ -10,9 +10,12 @@ import msgspec
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
-MIN_GROWTH = 4 * 1024 * 1024  # bytes that memory must grow by; smaller changes are noise of the allocator
-MIN_GROWTH_SHARE = 0.05  # the same as a share of the memory at first
+MIN_GROWTH = 8 * 1024 * 1024  # bytes that memory must grow by; smaller changes are noise of the allocator
+MIN_GROWTH_SHARE = 0.1  # the same as a share of the memory at first
+MIN_READINGS = 5  # readings of memory after the warm-up; fewer look like a line by chance
 STEADY = 0.75  # the share of the rounds in which memory must grow
+LASTING = 0.6  # the growth per event in the second half, as a share of that in the first
+LINEAR = 0.25  # how far a reading may be from the line, as a share of the growth
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -62,15 +65,24 @@ def memory_growth(memory: Sequence[int], events: Sequence[int]) -> float | None:
     """Return by how many bytes memory grows per event; None if it does not grow.
 
     `memory` is in bytes, after each round. The first round is a warm-up and does not count. The slope is the estimator
-    of Theil and Sen, the median over all pairs of rounds, which tolerates single outliers.
+    of Theil and Sen, the median over all pairs of rounds, which tolerates single outliers. Growth that is not in
+    proportion to the events does not count: caches fill up, and the heap of a process takes a while to settle.
     """
     bytes_after, totals = list(memory[1:]), list(accumulate(events[1:]))
-    if len(bytes_after) < 4:
+    if len(bytes_after) < MIN_READINGS:
         return None
     grown = bytes_after[-1] - bytes_after[0]
     rising = sum(after > before for before, after in pairwise(bytes_after)) / (len(bytes_after) - 1)
     if grown < max(MIN_GROWTH, MIN_GROWTH_SHARE * bytes_after[0]) or rising < STEADY:
         return None
-    points = zip(totals, bytes_after, strict=True)
+    points = list(zip(totals, bytes_after, strict=True))
+    middle = len(points) // 2
+    slope, early, late = _slope(points), _slope(points[: middle + 1]), _slope(points[middle:])
+    begin = median(y - slope * x for x, y in points)
+    is_line = all(abs(y - begin - slope * x) <= LINEAR * grown for x, y in points)
+    return slope if slope > 0 and late >= LASTING * early and is_line else None
+
+
+def _slope(points: Sequence[tuple[int, int]]) -> float:
     slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in combinations(points, 2) if x2 > x1]
-    return max(0.0, median(slopes)) or None if slopes else None
+    return median(slopes) if slopes else 0.0

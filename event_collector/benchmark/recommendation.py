@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from event_collector.benchmark.diagnosis import Bound, bound_of, computes
+from event_collector.benchmark.diagnosis import WAITS, Bound, bound_of, computes
 from event_collector.benchmark.estimate import Estimate, paired_ratio
 from event_collector.benchmark.trial_figures import Contender, HandlerProfile, Measured
 from event_collector.watching.tables import duration, plural, size
@@ -14,6 +14,8 @@ BLOCK = 0.01  # seconds for which a handler may block the event loop before this
 REWRITE_BLOCK = 0.001  # the same for a plain handler, which would have to be rewritten
 FAILURES = 0.05  # the allowed excess of the share of failed events over that of the best contender
 FEW_ROUNDS = 5  # rounds from which an interval is meaningful
+UNCLEAR = 0.1  # the half-width of the interval of a ratio, as a share of it, from which it proves nothing
+STARVED = 0.2  # the share of its time for which a process may wait for a CPU; beyond, other programs decide
 BY_FAR = 0.6  # the same as `AS_GOOD` with fewer rounds; it still separates two workers from one
 
 
@@ -45,6 +47,11 @@ def recommend(field: Sequence[Measured]) -> Recommendation:
     peers = [one for one in sound if one is best or _is_as_good(one, best)]
     leaks = any(one.growth is not None for one in field)
     chosen = min(peers, key=lambda one: _preference(one, profile, leaks=leaks))
+    if rivals := _unclear_rivals(chosen, sound, profile):
+        warnings = [*_failures(field), *_flaws(field)]
+        return Recommendation(None, None, list(_doubts(chosen, rivals)), warnings, as_good=[
+            one.contender for one in (chosen, *rivals)
+        ])  # fmt: skip
     bound = bound_of(chosen, profile)
     reasons = [_describe_handler(profile), _comparison(chosen, best, usable), _scaling(chosen, usable)]
     return Recommendation(
@@ -71,6 +78,35 @@ def _is_as_good(one: Measured, best: Measured) -> bool:
     ratio = ratio_to(one, best)
     # The interval of few rounds is too narrow: then only a large difference counts.
     return ratio.median >= (AS_GOOD if ratio.rounds >= FEW_ROUNDS else BY_FAR) or ratio.high >= 1.0
+
+
+def _unclear_rivals(chosen: Measured, sound: list[Measured], profile: HandlerProfile | None) -> list[Measured]:
+    """Return the worker processes that may well be faster than another mode, for a handler that computes.
+
+    Such a handler needs several cores, and only worker processes use them. If other programs have the cores, or if the
+    rounds differ widely, figures that look alike do not show that one core is as good.
+    """
+    is_computing = chosen.busy_alone > WAITS if profile is None else computes(profile)
+    if chosen.contender.mode == "process" or not is_computing:
+        return []
+    return [one for one in sound if one.contender.workers > 1 and _is_unclear(one, ratio_to(one, chosen))]
+
+
+def _is_unclear(one: Measured, ratio: Estimate) -> bool:
+    if ratio.rounds < FEW_ROUNDS:
+        return ratio.median >= BY_FAR
+    return ratio.high >= 1.0 and (one.starved > STARVED or ratio.half_width > UNCLEAR)
+
+
+def _doubts(chosen: Measured, rivals: list[Measured]) -> Iterator[str]:
+    yield "the handler computes, so worker processes should be faster, but this run does not show it"
+    for one in rivals:
+        ratio = ratio_to(one, chosen)
+        times = _times(ratio.median) if ratio.rounds == 1 else f"{ratio.low:.2f} to {ratio.high:.2f} times"
+        yield f"{one.label} has {times} the events/s of {chosen.label}"
+        if one.starved > STARVED:
+            yield f"its processes waited for a CPU for {one.starved:.0%} of their time: other programs use the CPUs"
+    yield "repeat this when the machine is idle, or with a larger --seconds"
 
 
 def _blocking_rewrite(one: Measured) -> bool:
@@ -113,9 +149,8 @@ def _comparison(chosen: Measured, best: Measured, usable: list[Measured]) -> str
     ratio = ratio_to(chosen, rival)
     if ratio.low <= 1.0 <= ratio.high:
         return f"the difference to {rival.label} is within the noise"
-    return (
-        f"{chosen.label} has {_times(ratio.median)} the events/s of {rival.label} ({ratio.low:.2f} to {ratio.high:.2f})"
-    )
+    interval = f" ({ratio.low:,.2f} to {ratio.high:,.2f})" if ratio.rounds > 1 else ""
+    return f"{chosen.label} has {_times(ratio.median)} the events/s of {rival.label}{interval}"
 
 
 def _advantage(chosen: Measured, best: Measured) -> str:
@@ -141,14 +176,14 @@ def _describe_bound(chosen: Measured, bound: Bound) -> str:
             return "bound by the CPU: the workers compute all the time; more CPUs would help, more workers would not"
         case Bound.CPU:
             return (
-                f"bound by the CPU, with {chosen.in_flight:,} events at once: one core computes all the time; in this "
-                f"mode more cores would not help"
+                f"bound by the CPU, with {plural(chosen.in_flight, 'event')} at once: one core computes all the time; "
+                f"in this mode more cores would not help"
             )
         case Bound.IO:
-            return f"bound by what the handler waits for, with {chosen.in_flight:,} events at once"
+            return f"bound by what the handler waits for, with {plural(chosen.in_flight, 'event')} at once"
         case Bound.SERIALIZATION:
             moved = 0 if chosen.transfer is None else chosen.transfer.size
-            return f"bound by serialization: {moved:,} bytes per event, to the worker and back: send less"
+            return f"bound by serialization: {plural(moved, 'byte')} per event, to the worker and back: send less"
         case Bound.LOOP:
             return (
                 "bound by the event loop, which dispatches events: the handler is small compared with that; give it "
@@ -185,7 +220,7 @@ def _flaws(field: Sequence[Measured]) -> Iterator[str]:
     for one in field:
         if (growth := one.growth) is not None:
             growing = f"by {size(growth)} with each event, by {size(1e6 * growth)} in a million"
-            yield f"{one.label}: memory grows {growing}: the handler leaks memory"
+            yield f"{one.label}: memory grows {growing}: look for what the handler keeps"
     rounds = min(len(one.rounds) for one in field if one.usable)
     if rounds < FEW_ROUNDS:
         yield f"only {plural(rounds, 'round')}: the intervals are unreliable; use a larger --seconds"

@@ -1,21 +1,24 @@
 """The report as text for a terminal, and as a page of HTML."""
 
+from collections.abc import Callable
 from html import escape
 
 from event_collector.benchmark.document import bars, document, section, table
+from event_collector.benchmark.estimate import Estimate
 from event_collector.benchmark.report import Report, Row
 from event_collector.watching.tables import columns, duration, plural, short, size
 
 HEAD = ("mode", "events/s", "95% interval", "at once", "p50", "p99", "CPU/event", "in workers", "memory", "bound by")
 SCALING_HEAD = ("workers", "speed-up", "95% interval", "efficiency", "serial share")
 NOTHING = "-"
+WIDTH = 80  # characters of a line of a table
 
 
 def render_text(report: Report) -> str:
     """Return the report as text."""
-    parts = [columns(HEAD, [_cells(row) for row in report.rows])]
+    parts = [columns(HEAD, [_cells(row) for row in report.rows], WIDTH)]
     if report.scaling:
-        parts.append(columns(SCALING_HEAD, _scaling_cells(report)))
+        parts.append(columns(SCALING_HEAD, _scaling_cells(report), WIDTH))
     reasons = [f"  - {reason}" for reason in _reasons(report)]
     warnings = [f"  ! {warning}" for warning in report.recommendation.warnings]
     code = [f"    {line}" for line in report.code]
@@ -48,7 +51,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.label,
         short(row.rate.median),
-        f"{short(row.rate.low)} to {short(row.rate.high)}",
+        _interval(row.rate, short),
         f"{row.in_flight:,}",
         duration(row.p50),
         duration(row.p99),
@@ -59,12 +62,16 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
+def _interval(estimate: Estimate, text: Callable[[float], str]) -> str:
+    return f"{text(estimate.low)} to {text(estimate.high)}" if estimate.rounds > 1 else NOTHING
+
+
 def _scaling_cells(report: Report) -> list[tuple[str, ...]]:
     return [
         (
             str(one.workers),
             f"{one.speedup.median:.2f}",
-            f"{one.speedup.low:.2f} to {one.speedup.high:.2f}",
+            _interval(one.speedup, "{:.2f}".format),
             f"{one.efficiency:.0%}",
             NOTHING if one.serial is None else f"{one.serial:.0%}",
         )
@@ -75,16 +82,17 @@ def _scaling_cells(report: Report) -> list[tuple[str, ...]]:
 def _headline(report: Report) -> str:
     contender, consumers = report.recommendation.contender, report.recommendation.consumers
     if contender is None:
-        return "No recommendation"
+        names = [one.label for one in report.recommendation.as_good]
+        return f"Cannot tell which is faster: {' or '.join(names)}" if names else "No recommendation"
     as_async = ", written as async def" if contender.rewritten else ""
     workers = f", {plural(contender.workers, 'worker')}" if contender.workers else ""
-    at_once = f", {consumers:,} events at once" if consumers is not None else ""
+    at_once = f", {plural(consumers, 'event')} at once" if consumers is not None else ""
     return f"Recommended: mode {contender.mode}{as_async}{workers}{at_once}"
 
 
 def _reasons(report: Report) -> list[str]:
     advice = report.recommendation
-    names = ", ".join(one.label for one in advice.as_good)
+    names = ", ".join(one.label for one in advice.as_good) if advice.contender is not None else ""
     return [*advice.reasons, *([f"about as fast, within the noise or a tenth: {names}"] if names else [])]
 
 

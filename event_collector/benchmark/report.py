@@ -1,5 +1,6 @@
 """The report of a comparison: all figures and the recommendation, as structures that are also its JSON."""
 
+import json
 import os
 import platform
 from collections.abc import Sequence
@@ -8,8 +9,17 @@ import msgspec
 
 from event_collector.benchmark.diagnosis import bound_of
 from event_collector.benchmark.estimate import Estimate
-from event_collector.benchmark.recommendation import Recommendation, profile_of, ratio_to, recommend
+from event_collector.benchmark.recommendation import (
+    FEW_ROUNDS,
+    UNCLEAR,
+    Recommendation,
+    profile_of,
+    ratio_to,
+    recommend,
+)
 from event_collector.benchmark.trial_figures import Measured
+from event_collector.handlers.collector import Collector
+from event_collector.handlers.signature import takes_value
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -61,8 +71,8 @@ class Scaling(msgspec.Struct, frozen=True):
     speedup: Estimate  # throughput, as a multiple of that of the smallest number of workers
     efficiency: float  # speed-up per worker; 1.0 is ideal
     serial: float | None
-    """The serial share of the work by Amdahl's law: the metric of Karp and Flatt, 1990. None for one worker, and if the
-    smallest number is not 1."""
+    """The serial share of the work by Amdahl's law: the metric of Karp and Flatt, 1990. None for one worker, if the
+    smallest number is not 1, if more workers brought nothing, and if the rounds differ too much to tell."""
 
 
 class Report(msgspec.Struct):
@@ -80,10 +90,10 @@ class Report(msgspec.Struct):
 
 
 def make_report(
-    found: Sequence[Measured], *, target: str, name: str, key: str, command: str, environment: Environment,
+    found: Sequence[Measured], *, target: str, name: str, collector: Collector, command: str, environment: Environment,
     seconds: float, settled: bool,
 ) -> Report:  # fmt: skip
-    """Judge the measurements and return the report; `name` and `key` are those of the handler and its collector."""
+    """Judge the measurements and return the report; `name` is that of the handler of `collector`."""
     recommendation = recommend(found)
     if environment.load > environment.cpus:
         recommendation.warnings.append(
@@ -92,7 +102,7 @@ def make_report(
         )
     profile = profile_of(found)
     rows = [_row(one, bound_of(one, profile).value if one.usable else None) for one in found]
-    code = _code(recommendation, name, key)
+    code = _code(recommendation, name, collector)
     return Report(target, command, environment, seconds, settled, rows, _scaling(found), recommendation, code)
 
 
@@ -121,19 +131,31 @@ def _scaling(found: Sequence[Measured]) -> list[Scaling]:
     scaling = []
     for one in crews:
         workers, speedup = one.contender.workers, ratio_to(one, crews[0])
-        serial = None
-        if least == 1 and workers > 1:
-            serial = max(0.0, (1 / speedup.median - 1 / workers) / (1 - 1 / workers))
+        serial = _serial_share(speedup, workers) if least == 1 and workers > 1 else None
         scaling.append(Scaling(workers, speedup, speedup.median * least / workers, serial))
     return scaling
 
 
-def _code(recommendation: Recommendation, name: str, key: str) -> list[str]:
+def _serial_share(speedup: Estimate, workers: int) -> float | None:
+    if speedup.rounds < FEW_ROUNDS or speedup.low <= 1 or speedup.half_width > UNCLEAR:
+        return None
+    return max(0.0, (1 / speedup.median - 1 / workers) / (1 - 1 / workers))
+
+
+def _code(recommendation: Recommendation, name: str, collector: Collector) -> list[str]:
     contender, consumers = recommendation.contender, recommendation.consumers
     if contender is None:
         return []
-    lines = [f"async def {name}(payload, ctx): ...  # instead of def"] if contender.rewritten else []
-    lines.append(f'collector = Collector("{key}", {name}, mode="{contender.mode}")')
+    handler = name if all(map(str.isidentifier, name.split("."))) else "handler"
+    lines = []
+    if contender.rewritten:
+        parameters = "value" if takes_value(collector.handler, collector.key) else "payload, ctx"
+        lines.append(f"async def {handler.rpartition('.')[2]}({parameters}): ...  # instead of def")
+    timeout = "" if collector.timeout is None else f", timeout={collector.timeout}"
+    kept = [word for word in ("topics", "ctx", "lifecycle", "retry") if getattr(collector, word)]
+    comment = f"  # and its {', '.join(kept)} as before" if kept else ""
+    key = json.dumps(collector.key, ensure_ascii=False)
+    lines.append(f'collector = Collector({key}, {handler}{timeout}, mode="{contender.mode}"){comment}')
     sizes = ""
     if contender.workers:
         sizes = f", max_workers={contender.workers}"

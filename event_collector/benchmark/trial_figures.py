@@ -164,6 +164,12 @@ class Measured(msgspec.Struct):
         memory = [one.own_memory + one.worker_memory for one in self.rounds]
         return memory_growth(memory, [one.events for one in self.rounds])
 
+    @property
+    def starved(self) -> float:
+        """The share of their time for which its processes were ready and had no CPU; 0 if it is not reported."""
+        queued = self.per_event("own_queued", "worker_queued")
+        return queued / max(1e-12, queued + self.per_event("own_cpu", "worker_cpu"))
+
     def median(self, name: str) -> float:
         """Return the median of one figure over the rounds."""
         return float(median(getattr(one, name) for one in self.rounds))

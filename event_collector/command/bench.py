@@ -63,8 +63,8 @@ columns:
   bound by      CPU, IO (the handler waits), the loop (dispatching events), serialization
 
 exit status:
-  0  there is a recommendation    2    wrong usage
-  1  there is none                130  ended by Ctrl-C
+  0  there is a recommendation            2    wrong usage
+  1  there is none, or it cannot tell     130  ended by Ctrl-C
 
 examples:
   event-collector bench handlers:handle --input events.ndjson
@@ -129,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
         _check_writable(options.html)
     stdin, stdout = take_standard_streams()
     loop_name = "asyncio" if loop_factory(options.loop) is None else "uvloop"
-    collector = _find_collector(options.target)
+    collector, name = _find_collector(options.target)
     lines = options.payload or _read_lines(options.input, stdin)
     _check_payloads(lines, common_payload_type([collector]))
     cpus = max(1, math.ceil(granted_cpus()))
@@ -141,7 +141,7 @@ def run(options: argparse.Namespace) -> int:
     environment = Environment.here(loop_name, cpus)
     trial, number = _measure(options, lines, contenders, 0 if options.workers else cpus)
     report = make_report(
-        trial.found, target=options.target, name=describe(collector.handler).rpartition(".")[2], key=collector.key,
+        trial.found, target=options.target, name=name, collector=collector,
         command=shlex.join(["event-collector", *sys.argv[1:]]), environment=environment, seconds=trial.used,
         settled=trial.settled,
     )  # fmt: skip
@@ -208,12 +208,16 @@ def _progress_of(display: ProgressDisplay, seconds: float) -> Callable[[Sequence
     return show
 
 
-def _find_collector(reference: str) -> Collector:
+def _find_collector(reference: str) -> tuple[Collector, str]:
+    """Return the collector, and the name of its handler in the user's code."""
     found = find(reference)
     try:
-        return asyncio.run(collector_of(found, reference))
+        collector = asyncio.run(collector_of(found, reference))
     except ConfigError as exc:
         raise UsageError(str(exc)) from None
+    if found is collector.handler:
+        return collector, reference.rpartition(":")[2]
+    return collector, describe(collector.handler).rpartition(".")[2]
 
 
 def _read_lines(path: str, stdin: int | None) -> list[str]:

@@ -4,8 +4,11 @@ import argparse
 import contextlib
 import importlib.util
 import os
+import shutil
 import signal
 import sys
+import textwrap
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from time import monotonic
@@ -18,7 +21,7 @@ from event_collector.command.options import add_command
 from event_collector.values.extras import install_line
 from event_collector.watching.figures import FIGURES, Subject
 from event_collector.watching.snapshot import Snapshot
-from event_collector.watching.tables import UNKNOWN, columns, printable, text_of
+from event_collector.watching.tables import UNKNOWN, columns, plural, printable, text_of
 
 CONNECT_TIMEOUT: Final = 5.0
 ONCE_TIMEOUT: Final = 15.0  # seconds to wait for two snapshots; only the second one has rates
@@ -38,8 +41,8 @@ DESCRIPTION = """\
 Show a running queue: events, collectors, worker processes, and the last scaling decisions. The queue was made with
 monitor=PATH, or run with `event-collector run --monitor PATH`.
 
-On a terminal the page fills the screen and is redrawn every second, until Ctrl-C. Elsewhere, and with --once, the
-command writes plain text.
+On a terminal the page fills the screen and is redrawn every second, until q or Ctrl-C. Elsewhere, and with --once,
+the command writes plain text.
 """
 
 EPILOG = """\
@@ -67,7 +70,9 @@ def run(options: argparse.Namespace) -> int:
             if options.once:
                 _show_once(client, display)
             else:
-                _say(_follow(client, display))
+                with _quit_key():
+                    end = _follow(client, display)
+                _say(end)
     except Unreachable as exc:
         _say(str(exc))
         return 1
@@ -86,6 +91,35 @@ def _say(text: str) -> None:
     print(f"event-collector top: {text}", file=sys.stderr)
 
 
+@contextlib.contextmanager
+def _quit_key() -> Iterator[None]:
+    """Have the key q do what Ctrl-C does, if this is the program that the terminal's keys are for."""
+    try:
+        import termios
+        import tty
+
+        is_ours = sys.stdin.isatty() and sys.stdout.isatty() and os.tcgetpgrp(0) == os.getpgrp()
+    except (ImportError, AttributeError, OSError):  # Windows, a closed stream, another session's terminal
+        is_ours = False
+    if not is_ours:
+        yield
+        return
+    before = termios.tcgetattr(0)
+    tty.setcbreak(0)
+    threading.Thread(target=_wait_for_q, name="keys", daemon=True).start()
+    try:
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+def _wait_for_q() -> None:
+    while key := os.read(0, 1):
+        if key in b"qQ":
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            return
+
+
 class _PlainDisplay:
     """Prints each new snapshot, as a line of JSON or as a page of text."""
 
@@ -100,7 +134,12 @@ class _PlainDisplay:
         if self._as_json:
             print(msgspec.json.encode(snapshot).decode(), flush=True)
         else:
-            print(*([] if is_first else [""]), *(line.text for line in page(snapshot)), sep="\n", flush=True)
+            print(
+                *([] if is_first else [""]),
+                *(line.text for line in page(snapshot, width=_width())),
+                sep="\n",
+                flush=True,
+            )
 
 
 @contextlib.contextmanager
@@ -113,7 +152,7 @@ def _screen_display() -> Iterator[Display]:
     with Live(screen=True, auto_refresh=False, vertical_overflow="ellipsis") as live:
 
         def show(snapshot: Snapshot, silence: float) -> None:
-            lines = [Text(line.text, line.style) for line in page(snapshot, silence)]
+            lines = [Text(line.text, line.style) for line in page(snapshot, silence, _width())]
             live.update(Text("\n", no_wrap=True, overflow="ellipsis").join(lines), refresh=True)
 
         yield show
@@ -165,7 +204,7 @@ def _describe_end(last: Snapshot | None) -> str:
     if last is None:
         return "the connection was closed before anything was shown"
     errors = sum(one.errors for one in last.collectors)
-    done = f"{last.events.ended:,} events finished, {errors:,} errors"
+    done = f"{plural(last.events.ended, 'event')} finished, {plural(errors, 'error')}"
     if last.state == "stopped":
         return f"{last.queue} of pid {last.pid} has ended: {done}"
     return f"the program, pid {last.pid}, is gone, or has closed the connection; when last seen: {done}"
@@ -178,12 +217,20 @@ class StyledLine(NamedTuple):
     style: str = PLAIN
 
 
-def page(snapshot: Snapshot, silence: float = 0.0) -> list[StyledLine]:
-    """Return the page about a snapshot that came `silence` seconds ago."""
-    return [StyledLine(printable(line.text), line.style) for line in _lines(snapshot, silence)]
+def _width() -> int:
+    return shutil.get_terminal_size().columns
 
 
-def _lines(snapshot: Snapshot, silence: float) -> Iterator[StyledLine]:
+def page(snapshot: Snapshot, silence: float = 0.0, width: int = 80) -> list[StyledLine]:
+    """Return the page about a snapshot that came `silence` seconds ago, for a terminal of `width` columns."""
+    return [
+        StyledLine(part, line.style)
+        for line in _lines(snapshot, silence, width)
+        for part in textwrap.wrap(printable(line.text), max(20, width), subsequent_indent="  ") or [""]
+    ]
+
+
+def _lines(snapshot: Snapshot, silence: float, width: int) -> Iterator[StyledLine]:
     events = snapshot.events
     clock = datetime.fromtimestamp(snapshot.time).astimezone().strftime("%H:%M:%S")
     yield StyledLine(
@@ -205,7 +252,7 @@ def _lines(snapshot: Snapshot, silence: float) -> Iterator[StyledLine]:
         f"workers: {snapshot.workers_ready:,}, wanted {snapshot.target_workers:,}, died {snapshot.worker_restarts:,}"
     )
     collectors = [(one, (one.key, one.place)) for one in snapshot.collectors]
-    yield from _table("collector", ("collector", "runs in"), collectors)
+    yield from _table("collector", ("collector", "runs in"), collectors, width)
     if snapshot.decisions:
         yield StyledLine("")
         yield StyledLine("last decisions", HEAD)
@@ -213,10 +260,12 @@ def _lines(snapshot: Snapshot, silence: float) -> Iterator[StyledLine]:
             yield StyledLine(f"{one.subject} {one.before} -> {one.after}: {one.reason}")
     if snapshot.workers:
         workers = [(one, (UNKNOWN if one.pid is None else str(one.pid), one.state)) for one in snapshot.workers]
-        yield from _table("worker", ("worker", "state"), workers)
+        yield from _table("worker", ("worker", "state"), workers, width)
 
 
-def _table(subject: Subject, head: Sequence[str], rows: Sequence[tuple[object, Sequence[str]]]) -> Iterator[StyledLine]:
+def _table(
+    subject: Subject, head: Sequence[str], rows: Sequence[tuple[object, Sequence[str]]], width: int
+) -> Iterator[StyledLine]:
     """Yield a table of collectors or workers, each with its first cells; the other columns are figures."""
     shown = [
         (heading, read, figure.unit)
@@ -225,11 +274,20 @@ def _table(subject: Subject, head: Sequence[str], rows: Sequence[tuple[object, S
         for heading, read in figure.columns()
     ]
     headings = (*head, *(heading for heading, _, _ in shown))
-    cells = [(*first, *(text_of(read(one), unit) for _, read, unit in shown)) for one, first in rows]
-    yield StyledLine("")
-    top, *others = columns(headings, cells).splitlines()
-    yield StyledLine(top, HEAD)
-    yield from map(StyledLine, others)
+    cells = [
+        (_clipped(first[0], width // 3), *first[1:], *(text_of(read(one), unit) for _, read, unit in shown))
+        for one, first in rows
+    ]
+    for table in columns(headings, cells, width).split("\n\n"):
+        top, *others = table.splitlines()
+        yield StyledLine("")
+        yield StyledLine(top, HEAD)
+        yield from map(StyledLine, others)
+
+
+def _clipped(name: str, length: int) -> str:
+    text = printable(name)
+    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def _rate(rate: float | None) -> str:

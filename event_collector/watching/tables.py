@@ -8,25 +8,35 @@ from event_collector.watching.figures import Unit
 UNKNOWN: Final = "-"
 
 
+_LONG: Final = (("d", 86_400.0), ("h", 3600.0), ("min", 60.0))
+
+
 def duration(seconds: float) -> str:
-    """Return a time in seconds, milliseconds or microseconds."""
+    """Return a time in the unit of its magnitude, from microseconds to days: "20.2 ms", "2.2 s", "5.5 min"."""
+    for unit, length in _LONG:
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
     for unit, factor in (("s", 1.0), ("ms", 1e3)):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"
+        if seconds * factor >= 0.9995:
+            return f"{_digits(seconds * factor)} {unit}"
+    return f"{_digits(seconds * 1e6)} us"
 
 
 def size(count: float) -> str:
     """Return a number of bytes in a unit of its magnitude."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
         if count >= factor:
-            return f"{count / factor:.3g} {unit}"
+            return f"{_digits(count / factor)} {unit}"
     return f"{count:.0f} bytes"
 
 
 def short(rate: float) -> str:
     """Return a rate in three digits, or all digits of a larger one."""
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+    return "<0.001" if 0 < rate < 0.001 else _digits(rate)
+
+
+def _digits(number: float) -> str:
+    return f"{number:,.0f}" if number >= 99.95 else f"{number:.3g}"
 
 
 def text_of(value: float | None, unit: Unit) -> str:
@@ -37,14 +47,32 @@ def text_of(value: float | None, unit: Unit) -> str:
     return formats.get(unit, "{:,}".format)(value)
 
 
-def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return aligned lines: the first column to the left, the others to the right."""
-    width, *widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = []
-    for first, *others in (head, *rows):
-        cells = [first.ljust(width), *map(str.rjust, others, widths)]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+    """Return aligned lines: the first column to the left, the others to the right.
+
+    Columns beyond `width` characters make further tables, with an empty line between and the first column repeated.
+    """
+    first, *others = [[cell[:width] for cell in column] for column in zip(head, *rows, strict=True)]
+    tables, used = [[first]], _width(first)
+    for column in others:
+        used += 2 + _width(column)
+        if width is not None and used > width and len(tables[-1]) > 1:
+            tables.append([first])
+            used = _width(first) + 2 + _width(column)
+        tables[-1].append(column)
+    return "\n\n".join(map(_aligned, tables))
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> str:
+    width, *widths = map(_width, table)
+    lines = (
+        "  ".join([first.ljust(width), *map(str.rjust, others, widths)]) for first, *others in zip(*table, strict=True)
+    )
+    return "\n".join(map(str.rstrip, lines))
+
+
+def _width(column: Sequence[str]) -> int:
+    return max(map(len, column))
 
 
 def printable(text: str) -> str:

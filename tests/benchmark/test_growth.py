@@ -28,6 +28,14 @@ def test_noise_is_no_leak(noise: list[int]) -> None:
     assert memory_growth([40 * MB + part for part in noise], [1000] * len(noise)) is None
 
 
+@settings(deadline=None)
+@given(st.integers(10, 400), st.floats(0.3, 0.7), st.integers(6, 20))
+def test_heap_that_settles_is_no_leak(size: int, rate: float, rounds: int) -> None:
+    """Memory that grows in every round, and ever less, is a cache or a heap that fills."""
+    memory = [round((40 + size * (1 - rate**n)) * MB) for n in range(rounds)]
+    assert memory_growth(memory, [1000] * rounds) is None
+
+
 @pytest.mark.parametrize(
     "memory",
     [
@@ -36,7 +44,7 @@ def test_noise_is_no_leak(noise: list[int]) -> None:
         [40 * MB, 40 * MB, 40 * MB, 40 * MB, 40 * MB, 80 * MB],
         [40 * MB, 40 * MB, 40 * MB, 80 * MB, 80 * MB, 80 * MB, 80 * MB],
         [90 * MB, 80 * MB, 70 * MB, 60 * MB, 50 * MB, 40 * MB],
-        [40 * MB, 400 * MB],
+        [40 * MB, 50 * MB, 60 * MB, 70 * MB, 80 * MB],
         [],
     ],
     ids=["flat", "warm-up", "one step", "one step early", "falling", "too few rounds", "none"],

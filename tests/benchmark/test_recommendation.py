@@ -2,14 +2,17 @@
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from event_collector import Collector, Context, Payload
 from event_collector.benchmark.diagnosis import Bound
 from event_collector.benchmark.recommendation import Recommendation, recommend
-from event_collector.benchmark.report import Environment, make_report
+from event_collector.benchmark.rendering import render_text
+from event_collector.benchmark.report import Environment, Report, make_report
 from event_collector.benchmark.trial_figures import Contender, HandlerProfile, Measured
 
 from .hand_made import COMPUTING, COROUTINE, REWRITTEN, THREAD, TINY, WAITING, a_round, measured, process
@@ -74,11 +77,20 @@ def test_known_answers(case: str) -> None:
         assert (advice.contender, advice.consumers) == (contender, consumers), advice.reasons
 
 
-def lines(field: Sequence[Measured]) -> list[str]:
+def total(payload: Payload[Any], ctx: Context) -> None:
+    """Is never called."""
+
+
+def report_of(field: Sequence[Measured], collector: Collector | None = None, name: str = "total") -> Report:
+    environment = Environment("", "", "", 2, 0.0)
     return make_report(
-        field, target="shop:total", name="total", key="total", command="", environment=Environment("", "", "", 2, 0.0),
-        seconds=1.0, settled=True,
-    ).code  # fmt: skip
+        field, target="shop:total", name=name, collector=collector or Collector("total", total), command="",
+        environment=environment, seconds=1.0, settled=True,
+    )  # fmt: skip
+
+
+def lines(field: Sequence[Measured], collector: Collector | None = None, name: str = "total") -> list[str]:
+    return report_of(field, collector, name).code
 
 
 @pytest.mark.parametrize(
@@ -98,6 +110,99 @@ def lines(field: Sequence[Measured]) -> list[str]:
 def test_the_code_to_write_follows_from_it(case: str, expected: list[str]) -> None:
     """The lines name the mode and the one size that matters there."""
     assert lines(KNOWN[case][0]) == expected
+
+
+def plain(number: int) -> int:
+    return number
+
+
+@pytest.mark.parametrize(
+    ("collector", "name", "expected"),
+    [
+        (Collector("k", plain), "plain", [
+            "async def plain(value): ...  # instead of def", 'collector = Collector("k", plain, mode="coroutine")']),
+        (Collector("k", plain), "service.plain", [
+            "async def plain(value): ...  # instead of def",
+            'collector = Collector("k", service.plain, mode="coroutine")']),
+        (Collector('a "k"', total, timeout=5.0, ctx=Context({"a": 1}), topics=["t"]), "total", [
+            "async def total(payload, ctx): ...  # instead of def",
+            (r'collector = Collector("a \"k\"", total, timeout=5.0, mode="coroutine")'
+             "  # and its topics, ctx as before")]),
+        (Collector("k", lambda payload, ctx: None), "<lambda>", [
+            "async def handler(payload, ctx): ...  # instead of def",
+            'collector = Collector("k", handler, mode="coroutine")']),
+    ],
+)  # fmt: skip
+def test_the_code_has_the_form_of_the_handler(collector: Collector, name: str, expected: list[str]) -> None:
+    """A handler of values stays one, and what the collector has besides is not forgotten."""
+    assert lines(KNOWN["plain, too small for a process"][0], collector, name)[:2] == expected
+
+
+BUSY = [100.0, 160.0, 90.0, 150.0, 95.0, 155.0]
+SHORT = HandlerProfile(events=10, wall=0.005, cpu=0.00495, block=0.00495, worst=0.005)
+
+
+@pytest.mark.parametrize("mode", [COROUTINE, THREAD])
+@pytest.mark.parametrize(
+    "others",
+    [measured(process(2), BUSY[::-1]), measured(process(2), BUSY, worker_cpu=1.0, worker_queued=1.0)],
+    ids=["rounds contradict each other", "no CPU left"],
+)
+def test_noise_recommends_no_single_core_for_what_computes(mode: Contender, others: Measured) -> None:
+    """On a busy machine figures look alike: then it cannot tell, and says why and what to do."""
+    single = measured(mode, BUSY, profile=SHORT if mode is COROUTINE else None)
+    single.busy_alone = 0.99
+    for field in ([single, others], [others, single]):
+        advice = recommend(field)
+        assert advice.contender is None
+        assert advice.as_good == [mode, process(2)]
+        text = " ".join(advice.reasons)
+        assert "repeat this when the machine is idle" in text
+        assert f"times the events/s of {mode.label}" in text
+        assert ("other programs use the CPUs" in text) == (others.starved > 0)
+    assert render_text(report_of([single, others])).count(f"Cannot tell which is faster: {mode.mode} or process") == 1
+
+
+def test_few_rounds_recommend_no_single_core_for_what_computes() -> None:
+    """One round in which a process is a little slower shows nothing, and has no interval."""
+    field = [measured(COROUTINE, [100.0], profile=SHORT), measured(process(1), [95.0]), measured(process(2), [90.0])]
+    advice = recommend(field)
+    assert advice.contender is None
+    assert "process, 2 workers has 0.90 times the events/s of coroutine" in advice.reasons
+    report = report_of(field)
+    assert " to " not in render_text(report).partition("Cannot tell")[0]
+    assert [one.serial for one in report.scaling] == [None, None]
+    far = [field[0], measured(process(2), [30.0])]
+    assert recommend(far).contender == COROUTINE
+
+
+def test_clear_figures_decide_on_a_busy_machine_too() -> None:
+    """A process that is slower in each round is slower; one that is much faster is recommended."""
+    single = measured(COROUTINE, BUSY, profile=SHORT)
+    slower = measured(process(2), [rate / 2 for rate in BUSY], worker_queued=1.0)
+    faster = measured(process(2), [rate * 1.9 for rate in BUSY], worker_queued=1.0)
+    assert recommend([single, slower]).contender == COROUTINE
+    assert recommend([single, faster]).contender == process(2)
+
+
+@pytest.mark.parametrize(
+    ("rates", "serial"),
+    [([70.0] * 6, None), ([100.0] * 6, None), (BUSY, None), ([200.0] * 6, 0.0), ([160.0] * 6, pytest.approx(0.25))],
+)
+def test_serial_share_is_one(rates: list[float], serial: float | None) -> None:
+    """It is between 0 and 100 percent, and missing where more workers bring nothing or nothing clear."""
+    report = report_of([measured(process(1), 100), measured(process(2), rates)])
+    assert [one.serial for one in report.scaling] == [None, serial]
+
+
+def test_tables_fit_a_terminal_and_numbers_their_nouns() -> None:
+    """No line of a table is longer than 80 characters, and one event is no events."""
+    field = [measured(REWRITTEN, 123_456_789.0, profile=TINY, in_flight=1, own_cpu=1e-4), measured(process(16), 12_345)]
+    text = render_text(report_of(field))
+    tables = text.partition("Recommended")[0]
+    assert max(map(len, tables.splitlines())) <= 80
+    assert "bound by" in tables
+    assert "1 events" not in text
 
 
 contenders = st.lists(

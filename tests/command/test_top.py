@@ -1,12 +1,14 @@
 """`event-collector top` and `event-collector check`: what they show of a queue, and how they end."""
 
 import asyncio
+import fcntl
 import json
 import os
 import pty
 import signal
 import socket
 import sys
+import termios
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ from event_collector.watching.snapshot import (
     Snapshot,
     WorkerSnapshot,
 )
+from event_collector.watching.tables import duration
 
 from .running import BOUND, lines_of, start, wait_until
 
@@ -63,7 +66,7 @@ def changed(**fields: Any) -> Snapshot:
 
 
 def text(snapshot: Snapshot, silence: float = 0.0) -> list[str]:
-    return [line.text for line in page(snapshot, silence)]
+    return [line.text for line in page(snapshot, silence, 120)]
 
 
 # -- what is shown --
@@ -82,6 +85,35 @@ def test_the_page_has_events_collectors_workers_and_decisions() -> None:
     assert "81 ready 99% 34 MB 12.3 ms 2 900" in shown
     assert "- starting - - - 0 0" in shown
     assert shown.index("workers 2 -> 3: 150 events/s") < shown.index("workers 1 -> 2: 120 events/s")
+
+
+@pytest.mark.parametrize("width", [80, 60, 200])
+def test_the_page_fits_the_terminal(width: int) -> None:
+    """Long lines are wrapped, long names cut, and columns that do not fit make a second table; nothing is left out."""
+    busy = changed(
+        events=EventCounts(*[123_456_789] * 7),
+        problem="worker processes die again and again: " + "x" * 300,
+        collectors=[
+            msgspec.structs.replace(SNAPSHOT.collectors[0], key=key, place="coroutine", events=10**9, rate=123_456.7)
+            for key in ("resize", "a" * 100)
+        ],
+        decisions=[Decision("workers", "1", "2", "24 events/s of 20.2 ms (2% CPU), 0 waiting on 1.86 cores " * 3)],
+    )
+    lines = page(busy, 5.0, width)
+    assert max(len(line.text) for line in lines) <= width
+    words = " ".join(line.text for line in lines).split()
+    assert {"collector", "runs", "p50", "p99", "queued", "memory", "hand"} <= set(words)
+    assert words.count("1,000,000,000") == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(2.2, "2.2 s"), (0.0202, "20.2 ms"), (0.9999996, "1 s"), (9e-6, "9 us"), (99.97, "100 s"), (1234.0, "20.6 min"),
+     (12_345.0, "3.4 h"), (1e6, "11.6 d")],
+)  # fmt: skip
+def test_times_are_for_human_readers(seconds: float, expected: str) -> None:
+    """A unit that suits, and no exponents."""
+    assert duration(seconds) == expected
 
 
 def test_the_page_warns() -> None:
@@ -225,26 +257,38 @@ async def test_in_a_pipe_it_follows_the_queue_to_its_end(tmp_path: Path) -> None
         first = json.loads(await shown.stdout.readline())
     output, errors = await shown.communicate()
     assert (first["state"], lines_of(output)[-1]["state"]) == ("running", "stopped")
-    ended = f"event-collector top: {queue.id} of pid {os.getpid()} has ended: 1 events finished, 0 errors\n"
+    ended = f"event-collector top: {queue.id} of pid {os.getpid()} has ended: 1 event finished, 0 errors\n"
     assert (shown.returncode, errors.decode()) == (0, ended)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-async def test_a_signal_gives_the_terminal_back(number: signal.Signals, tmp_path: Path) -> None:
-    """On a terminal it has a screen of its own, and gives it back: at Ctrl-C with status 0, at SIGTERM with 143."""
+@pytest.mark.parametrize("end", [signal.SIGINT, b"q", pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+async def test_the_terminal_is_given_back(end: signal.Signals | bytes, tmp_path: Path) -> None:
+    """On a terminal it has its own screen, and gives it back: at Ctrl-C or q with status 0, at SIGTERM with 143."""
     pytest.importorskip("rich")
     ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+
+    def own_terminal() -> None:  # as the program in the foreground has it
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
     try:
         async with running(tmp_path / "s") as queue:
-            environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
-            shown = await top(str(tmp_path / "s"), stdin=theirs, stdout=theirs, env=environment)
-            os.close(theirs)
-            theirs = -1
+            environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "30"}
+            shown = await top(
+                str(tmp_path / "s"), stdin=theirs, stdout=theirs, env=environment, preexec_fn=own_terminal
+            )
             seen = b""
             while queue.id.encode() not in seen:
                 seen += await asyncio.to_thread(os.read, ours, 65536)
-            shown.send_signal(number)
+            if isinstance(end, bytes):
+                os.write(ours, b"x" + end)
+            else:
+                shown.send_signal(end)
             _, errors = await shown.communicate()
+            assert termios.tcgetattr(theirs) == before
+            os.close(theirs)
+            theirs = -1
             try:
                 while more := await asyncio.to_thread(os.read, ours, 65536):
                     seen += more
@@ -254,7 +298,7 @@ async def test_a_signal_gives_the_terminal_back(number: signal.Signals, tmp_path
         os.close(ours)
         if theirs >= 0:
             os.close(theirs)
-    assert (shown.returncode, errors) == (0 if number == signal.SIGINT else 143, b"")
+    assert (shown.returncode, errors) == (143 if end == signal.SIGTERM else 0, b"")
     assert seen.index(b"\x1b[?1049h") < seen.index(queue.id.encode()) < seen.index(b"\x1b[?1049l")
 
 
