@@ -18,8 +18,8 @@ from event_collector.publisher import EventPublisher
 from event_collector.tiers.workers.worker_tier import WorkerTier, pool_factory
 from event_collector.values.clock import TimeSource, clock
 from event_collector.watching.metrics import Meter
+from tests.event_collector.dispatch.simulation import JumpingLoop, Silence, turns
 from tests.event_collector.sample_attempts import echo
-from tests.event_collector.simulation import JumpingLoop, Silence, turns
 from tests.workers.simulated_processes import SimulatedPool, SimulatedProcess
 
 EVENTS = 9

@@ -412,13 +412,13 @@ def crashed(path: Path, transactions: int) -> None:
     """Leave a journal as a killed process does: its events in the log."""
     code = f"""
 import os, sys
-from tests.event_collector.test_journal_file import JournalFile, write
+from tests.event_collector.journal.test_journal_file import JournalFile, write
 file = JournalFile(sys.argv[1])
 for number in range(1, {transactions} + 1):
     write(file, number)
 os.kill(os.getpid(), 9)
 """
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-c", code, str(path)], cwd=root, check=False, timeout=60)
     assert Path(f"{path}-wal").stat().st_size > 0
 
