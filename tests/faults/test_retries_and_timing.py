@@ -30,9 +30,9 @@ from event_collector import (
     WorkerCrashed,
 )
 from tests.event_collector import sample_attempts as handlers
+from tests.event_collector.dispatch.simulation import POLICY, Simulation
 from tests.event_collector.modes import assert_alive, balanced, balanced_all_along, running, until
 from tests.event_collector.sample_handlers import act
-from tests.event_collector.simulation import POLICY, Simulation
 
 
 async def test_poison_among_many() -> None:

@@ -6,16 +6,8 @@ from typing import Any
 import pytest
 
 from event_collector.dispatch.turns import SLICE, Turns
-from event_collector.values.clock import TimeSource, clock
-
-
-class StillTime(TimeSource):
-    """Time that only a test moves."""
-
-    seconds = 100.0
-
-    def monotonic(self) -> float:
-        return self.seconds
+from event_collector.values.clock import clock
+from tests.event_collector.dispatch.parts import StillTime
 
 
 class Loop:

@@ -13,7 +13,7 @@ from event_collector import Collector, Context, Error, Ok, Payload, collector
 from event_collector.exceptions import ConfigError
 from event_collector.remote.host import open_host
 from event_collector.remote.setup import seal
-from tests.event_collector import sample_plain as sample
+from tests.event_collector.handlers import sample_plain as sample
 from tests.event_collector.modes import every_place, running
 from tests.event_collector.sample_types import Order, Receipt
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from event_collector import CollectorEvent, Delivery, Payload, QueueFull, QueueShutDown, QueueType
-from tests.event_collector.simulation import OUTCOMES, POLICY, Handling, Simulation
+from tests.event_collector.dispatch.simulation import OUTCOMES, POLICY, Handling, Simulation
 
 TARGETS: dict[str, dict[str, Any]] = {
     "all": {},

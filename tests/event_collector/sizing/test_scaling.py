@@ -12,7 +12,7 @@ from event_collector_workers.autoscaler import Autoscaler, MachineReading, Plan,
 from event_collector_workers.machine import Machine
 from tests.event_collector.modes import BOUND, CountingSelector, Log, hurry, until
 from tests.event_collector.sample_handlers import act_async
-from tests.event_collector.sample_scaling import BALLAST, compute, slow_start, takes_memory
+from tests.event_collector.sizing.sample_scaling import BALLAST, compute, slow_start, takes_memory
 
 
 @pytest.fixture

@@ -417,7 +417,7 @@ def crashed(path: Path, transactions: int, checkpoint_after: int = 0) -> None:
     """Leave a journal as a killed process does: its events in the log, but for those up to `checkpoint_after`."""
     code = f"""
 import os, sys
-from tests.event_collector.test_journal_file import JournalFile, write
+from tests.event_collector.journal.test_journal_file import JournalFile, write
 file = JournalFile(sys.argv[1])
 for number in range(1, {transactions} + 1):
     write(file, number)
@@ -425,7 +425,7 @@ for number in range(1, {transactions} + 1):
         file.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 os.kill(os.getpid(), 9)
 """
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-c", code, str(path)], cwd=root, check=False, timeout=60)
     assert Path(f"{path}-wal").stat().st_size > 0
 

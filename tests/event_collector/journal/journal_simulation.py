@@ -13,7 +13,7 @@ from event_collector.journal import writer
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal_recorder import JournalRecorder
 from event_collector.values.refusals import QueueShutDown
-from tests.event_collector.simulation import Silence, Simulation
+from tests.event_collector.dispatch.simulation import Silence, Simulation
 
 if TYPE_CHECKING:
     from event_collector.journal.recovered import Recovered

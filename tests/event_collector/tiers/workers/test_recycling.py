@@ -13,7 +13,7 @@ from event_collector import Collector, CollectorQueue, ConfigError, Context, Pay
 from event_collector_workers import WorkerStartError
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector.modes import ask, running, until
-from tests.event_collector.sample_lifecycles import never_opens
+from tests.event_collector.tiers.sample_lifecycles import never_opens
 
 _held: list[bytes] = []
 

@@ -13,8 +13,8 @@ from event_collector import Collector, CollectorQueue, Delivery, Error, Payload,
 from event_collector.events.backlog import Backlogs
 from event_collector.publisher import CollectorEvent
 from event_collector_workers.autoscaler import Plan, Readings, Tier
-from tests.event_collector import sample_adaptive as handlers
 from tests.event_collector.modes import BOUND, Log, balanced
+from tests.event_collector.tiers import sample_adaptive as handlers
 
 HERE = os.getpid()
 

@@ -39,7 +39,7 @@ EXPECTED = "<Ok value=42>\nTrue from main True\n"
 
 def run(*arguments: str, folder: Path, text: str | None = None) -> "subprocess.CompletedProcess[str]":
     """Run Python; whoever inherits its output must be gone within the bound."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "workers")])}
     return subprocess.run(
         [sys.executable, *arguments],

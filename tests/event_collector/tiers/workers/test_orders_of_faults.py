@@ -3,7 +3,6 @@
 Dispatcher, worker tier and pool are real. The processes are simulated, so each takes its next step when told so.
 """
 
-from collections.abc import Callable
 from itertools import permutations, product
 from random import Random
 from typing import Any
@@ -19,8 +18,8 @@ from event_collector.publisher import EventPublisher
 from event_collector.tiers.workers.worker_tier import WorkerTier, pool_factory
 from event_collector.values.clock import TimeSource, clock
 from event_collector.watching.metrics import Meter
+from tests.event_collector.dispatch.simulation import JumpingLoop, Silence, turns
 from tests.event_collector.sample_attempts import echo
-from tests.event_collector.simulation import JumpingLoop, Silence, turns
 from tests.workers.simulated_processes import SimulatedPool, SimulatedProcess
 
 EVENTS = 9
@@ -112,53 +111,44 @@ class Run:
 
     # Steps
 
-    def take(self, step: str) -> bool:
-        """Take a step; return whether it was possible."""
+    def take(self, step: str) -> None:
+        """Take a step, if it is possible."""
         what, _, which = step.partition(" ")
-        possible: bool = getattr(self, what)(*which.split())
+        getattr(self, what)(*which.split())
         self.turn()
         self.check()
-        return possible
 
-    def crash(self) -> bool:
+    def crash(self) -> None:
         """End a process in its job."""
-        return self._of_busy(lambda process: process.exit(-11))
+        for process in self.busy()[:1]:
+            process.exit(-11)
 
-    def finish(self) -> bool:
+    def finish(self) -> None:
         """Have a job end."""
-        return self._of_busy(lambda process: process.finish())
+        for process in self.busy()[:1]:
+            process.finish()
 
-    def timeout(self) -> bool:
+    def timeout(self) -> None:
         """Have a job exceed its timeout."""
-
-        def exceed(process: SimulatedProcess) -> None:
+        for process in self.busy()[:1]:
             process.grow_old()
             self.advance(TIMEOUT + 1)
 
-        return self._of_busy(exceed)
-
-    def _of_busy(self, act: Callable[[SimulatedProcess], object]) -> bool:
-        busy = self.busy()
-        if busy:
-            act(busy[0])
-        return bool(busy)
-
-    def cancel(self, which: str) -> bool:
+    def cancel(self, which: str) -> None:
         """Cancel the first of the events, or all but the first two, or all."""
         left = [event for event in self.events if not event.is_done()]
         chosen = {"first": left[:1], "last": left[2:], "all": left}[which]
-        return any(event.cancel() for event in chosen)
+        for event in chosen:
+            event.cancel()
 
-    def resize(self) -> bool:
+    def resize(self) -> None:
         """Have one worker in place of two, or two in place of one."""
         self._size = 3 - self._size
         self.tier.resize(self._size)
-        return True
 
-    def recycle(self) -> bool:
+    def recycle(self) -> None:
         """Have the workers reach their age."""
         self.advance(AGE)
-        return True
 
     def wait(self) -> bool:
         """Have processes end that were killed, and those become ready that were started."""
@@ -229,18 +219,18 @@ class Run:
             self._time.__exit__(None, None, None)
 
 
-def see(workers: int, retry: Retry | None, order: tuple[str, ...]) -> list[bool]:
-    """Take the steps, and see that the queue works afterwards; return which of them were possible."""
+def see(workers: int, retry: Retry | None, order: tuple[str, ...]) -> None:
+    """Take the steps as far as they are possible, and see that the queue works afterwards."""
     run = Run(workers, retry)
     try:
-        possible = [run.take(step) for step in order]
+        for step in order:
+            run.take(step)
         run.end()
     except BaseException as exc:
         exc.add_note(f"workers: {workers}, retry: {retry}, order: {order}")
         raise
     finally:
         run.close()
-    return possible
 
 
 def with_waits(order: tuple[str, ...], after: set[int]) -> tuple[str, ...]:
@@ -274,16 +264,22 @@ def test_every_order_of_the_five_faults(workers: int, retry: Retry | None, after
 @pytest.mark.parametrize("last", CANCELLATIONS)
 @pytest.mark.parametrize("retry", [NO_RETRY, WITH_RETRY], ids=["no retry", "retry"])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_every_order_of_the_five_faults_with_time_anywhere(workers: int, retry: Retry | None, last: str) -> None:
+@pytest.mark.parametrize("first", range(5))
+def test_every_order_of_the_five_faults_with_time_anywhere(
+    first: int, workers: int, retry: Retry | None, last: str
+) -> None:
     """Each order, with time for the processes after any of the steps, and one or many events cancelled."""
-    for order in permutations((last, *FAULTS)):
+    faults = (last, *FAULTS)
+    for others in permutations(faults[:first] + faults[first + 1 :]):
         for mask in range(32):
-            see(workers, retry, with_waits(order, {index for index in range(5) if mask >> index & 1}))
+            order = with_waits((faults[first], *others), {index for index in range(5) if mask >> index & 1})
+            see(workers, retry, order)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("depth", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)])
-def test_every_sequence_of_few_steps(depth: int, workers: int) -> None:
+@pytest.mark.parametrize("depth", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("first", STEPS)
+def test_every_sequence_of_few_steps(first: str, depth: int, workers: int) -> None:
     """Any step may follow any other, also the same one again."""
-    orders = list(product(STEPS, repeat=depth))
-    assert sum(all(see(workers, NO_RETRY, order)) for order in orders) > len(orders) // 4
+    for others in product(STEPS, repeat=depth):
+        see(workers, NO_RETRY, (first, *others))

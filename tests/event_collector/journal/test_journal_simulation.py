@@ -16,9 +16,9 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from event_collector import CollectorEvent, Error, JournalError, Payload, QueueFull, QueueShutDown, QueueType
 from event_collector.journal.file import JournalFile
-from tests.event_collector.journal_simulation import MAX_CRASHES, JournalSimulation
-from tests.event_collector.simulation import OUTCOMES, POLICY, Handling, turns
-from tests.event_collector.test_simulation import QUEUES, TARGETS, Reliability
+from tests.event_collector.dispatch.simulation import OUTCOMES, POLICY, Handling, turns
+from tests.event_collector.dispatch.test_simulation import QUEUES, TARGETS, Reliability
+from tests.event_collector.journal.journal_simulation import MAX_CRASHES, JournalSimulation
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where a file costs no wait for the disk: here nothing but the program dies."""

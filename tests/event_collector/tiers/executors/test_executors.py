@@ -20,9 +20,9 @@ import pytest
 from event_collector import Collector, Context, Delivery, EncodeError, Payload
 from event_collector_workers import ScaledProcessPoolExecutor
 from tests.event_collector import sample_handlers as handlers
-from tests.event_collector import sample_lifecycles as lifecycles
 from tests.event_collector.modes import ask, assert_alive, error_of, running
-from tests.event_collector.test_worker_lifecycle import logged, pids
+from tests.event_collector.tiers import sample_lifecycles as lifecycles
+from tests.event_collector.tiers.workers.test_worker_lifecycle import logged, pids
 
 
 class Borrowed(Executor):

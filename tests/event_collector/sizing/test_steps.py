@@ -12,9 +12,9 @@ import pytest
 from event_collector import Collector, CollectorQueue, Context, Delivery, Error, Payload
 from event_collector.sizing.handler_time import TimeAccounts
 from event_collector.sizing.step_samples import StepSampler
-from tests.event_collector import sample_adaptive
 from tests.event_collector.modes import BOUND, Log, until
-from tests.event_collector.sample_adaptive import block, spin
+from tests.event_collector.tiers import sample_adaptive
+from tests.event_collector.tiers.sample_adaptive import block, spin
 
 
 async def mixed(payload: Payload[Any], ctx: Context) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from event_collector import Delivery, HandlerTimeout, Payload, QueueType, WorkerCrashed
-from tests.event_collector.simulation import POLICY, Handling, Simulation
+from tests.event_collector.dispatch.simulation import POLICY, Handling, Simulation
 
 OUTCOMES: dict[str, Callable[[], BaseException | None]] = {
     "ok": lambda: None,

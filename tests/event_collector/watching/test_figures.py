@@ -14,7 +14,7 @@ from event_collector.watching.snapshot import CollectorSnapshot, EventCounts, Qu
 from event_collector.watching.tables import text_of
 from tests.docs.pages import table
 
-PAGE = Path(__file__).parents[2] / "docs/watching.md"
+PAGE = Path(__file__).parents[3] / "docs/watching.md"
 TIMES = Quantiles(0.01, 0.02, 0.03)
 COLLECTOR = CollectorSnapshot("a", "process", 12, 2, 1.5, 3, None, 0.7, TIMES, Quantiles(0.1, 0.2, 0.3))
 SNAPSHOT = Snapshot(

@@ -29,12 +29,12 @@ from event_collector import (
 )
 from event_collector.tiers.executors.dask import dask_workers as executor
 from tests.docs.test_error_messages import assert_documented
-from tests.event_collector import sample_dask as there
 from tests.event_collector import sample_handlers as handlers
-from tests.event_collector import sample_lifecycles as lifecycles
 from tests.event_collector.modes import ask, assert_alive, balanced_all_along, error_of, hurry, running, until
 from tests.event_collector.sample_types import Order, Receipt
-from tests.event_collector.test_worker_lifecycle import logged, pids
+from tests.event_collector.tiers import sample_lifecycles as lifecycles
+from tests.event_collector.tiers.executors import sample_dask as there
+from tests.event_collector.tiers.workers.test_worker_lifecycle import logged, pids
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from event_collector import Collector, CollectorQueue, Context, Delivery, Error, Ok, Payload, QueueType, SimpleRouter
-
-from .sample_handlers import number_of_call
+from tests.event_collector.sample_handlers import number_of_call
 
 BOUND = 10.0
 DEFAULT_PRIORITY = 2

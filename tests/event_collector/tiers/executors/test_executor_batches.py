@@ -27,9 +27,9 @@ from event_collector.remote.setup import seal
 from event_collector.tiers.executors.batching import DEPTH, MOST
 from tests.docs.test_error_messages import assert_documented
 from tests.event_collector import sample_handlers as handlers
-from tests.event_collector import sample_lifecycles as lifecycles
 from tests.event_collector.modes import assert_alive, error_of, hurry, running, until
-from tests.event_collector.test_worker_lifecycle import logged
+from tests.event_collector.tiers import sample_lifecycles as lifecycles
+from tests.event_collector.tiers.workers.test_worker_lifecycle import logged
 
 
 class Places(Executor):

@@ -12,8 +12,8 @@ from event_collector import Collector, CollectorQueue, Context, Payload
 from event_collector.handlers.lifecycle import Lifecycles
 from event_collector_workers import WorkerStartError
 from tests.event_collector import sample_handlers as handlers
-from tests.event_collector import sample_lifecycles as lifecycles
 from tests.event_collector.modes import BOUND, ask, assert_alive, error_of, running, until
+from tests.event_collector.tiers import sample_lifecycles as lifecycles
 
 
 def logged(path: Path) -> list[str]:

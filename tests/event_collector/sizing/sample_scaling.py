@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from event_collector import Context, Payload
-from tests.event_collector.sample_adaptive import spin
+from tests.event_collector.tiers.sample_adaptive import spin
 
 BALLAST = 100 << 20
 
