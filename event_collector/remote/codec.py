@@ -200,7 +200,7 @@ class ReplyDecoder:
             if isinstance(reply, _Success):
                 return Ok(reply.value, key=self._key)
             err = reply.err.value if isinstance(reply.err, _Value) else put_together(reply.err)
-        except Exception as exc:
+        except BaseException as exc:  # it calls constructors of the application, which may even exit
             raise EncodeError(
                 f"collector {self._key!r}: the result does not fit {type_name(self._type)}: {text_of(exc)}. Return "
                 f"what the handler's annotation says, or give the collector result_type= with what it returns"

@@ -36,7 +36,7 @@ def text_of(value: object) -> str:
     """Return the text of an exception or note in a form that can be encoded."""
     try:
         return encodable(_text(value))
-    except Exception:  # its __str__ is broken
+    except BaseException:  # its __str__ raises what it likes
         return "(its text could not be made)"
 
 
@@ -44,7 +44,7 @@ def line_of(value: object) -> str:
     """Return the repr of a value, shortened to a part of a line."""
     try:
         text = _outline.repr(value) if _is_vast(value) else repr(value)
-    except Exception:  # its __repr__ is broken
+    except BaseException:  # its __repr__ raises what it likes
         text = f"<{type(value).__qualname__} without a repr>"
     return _shortened(text, _LINE).replace("\n", "\\n")
 
@@ -63,7 +63,7 @@ def exception_text(exc: BaseException) -> str:
         if not _is_vast(exc):
             return _shortened("".join(traceback.format_exception(exc)))
         problem = "has too many causes or parts to show"
-    except Exception as failure:
+    except BaseException as failure:
         problem = f"cannot be formatted: {type(failure).__qualname__}"
     frames = "".join(traceback.format_tb(exc.__traceback__, limit=-_FRAMES))
     return f"{frames}{type(exc).__qualname__}: {text_of(exc)}\n({type(exc).__qualname__} {problem})\n"

@@ -21,6 +21,7 @@ from event_collector.handlers.collector import Collector
 from event_collector.handlers.running_event import running_id
 from event_collector.remote.batch_host import BatchReply, decode_reply
 from event_collector.remote.codec import ReplyDecoder, encode_payload
+from event_collector.remote.remote_exceptions import presentable
 from event_collector.remote.setup import seal
 from event_collector.tiers.executors.batching import BATCH_BYTES, DEPTH, capacity_of, next_limit, size_of_batch
 from event_collector.tiers.executors.executor_adapter import ExecutorAdapter
@@ -105,11 +106,11 @@ class BatchQueue:
         self.waiting.extendleft(reversed(entries))
 
     def fail(self, entries: Sequence[_QueuedEvent], error: BaseException) -> None:
-        """End events with an error."""
+        """End events with an error, which may be any that an executor of the application has."""
         for entry in entries:
             if not entry.outcome.done():
                 self.collector.usage.took(0.0)
-                entry.outcome.set_exception(_copy_of(error))
+                entry.outcome.set_exception(presentable(_copy_of(error)))
 
 
 @dataclass(slots=True, eq=False)
@@ -232,12 +233,12 @@ class ExecutorFeed:
         bodies = [entry.body for entry in entries]
         try:
             future = self.adapter.submit(queue.name, queue.setup, bodies, queue.collector.timeout)
-        except Exception as exc:  # the executor accepts no tasks
+            batch = _Batch(queue, entries, future)
+            future.add_done_callback(lambda _: self._notify(batch))
+        except (Exception, asyncio.CancelledError) as exc:  # the executor accepts no tasks, or returned no future
             queue.fail(entries, self.adapter.explain(exc, queue.collector.key))
-            return
-        batch = _Batch(queue, entries, future)
-        self._in_flight[batch] = None
-        future.add_done_callback(lambda _: self._notify(batch))
+        else:
+            self._in_flight[batch] = None
 
     def _notify(self, batch: _Batch) -> None:
         """Called in a thread of the executor."""
@@ -249,17 +250,15 @@ class ExecutorFeed:
         self._in_flight.pop(batch, None)
         future = batch.end()
         self.wake()
-        if future is None or future.cancelled():
-            queue.fail(batch.entries, self.adapter.lost(key))
-        elif (error := future.exception()) is not None:
-            queue.fail(batch.entries, self.adapter.explain(error, key))
-        else:
-            try:
-                reply = _decode(future.result(), len(batch.entries), key)
-            except EncodeError as exc:
-                queue.fail(batch.entries, exc)
+        try:
+            if future is None or future.cancelled():
+                queue.fail(batch.entries, self.adapter.lost(key))
+            elif (error := future.exception()) is not None:
+                queue.fail(batch.entries, self.adapter.explain(error, key))
             else:
-                self._settle(queue, batch.entries, reply)
+                self._settle(queue, batch.entries, _decode(future.result(), len(batch.entries), key))
+        except (Exception, asyncio.CancelledError) as exc:  # no reply of a collector, or an odd future
+            queue.fail(batch.entries, exc)
 
     def _settle(self, queue: BatchQueue, entries: list[_QueuedEvent], reply: BatchReply) -> None:
         ran, usage = len(reply.replies), queue.collector.usage
@@ -315,9 +314,9 @@ def _copy_of(error: BaseException) -> BaseException:
     """Return a copy where possible: one exception raised for many events would keep every traceback."""
     try:
         copied = copy(error)
-    except Exception:
+        if type(copied) is not type(error) or str(copied) != str(error):
+            return error
+        copied.__cause__ = error.__cause__
+        return copied.with_traceback(error.__traceback__)
+    except BaseException:  # odd parts of an exception
         return error
-    if type(copied) is not type(error) or str(copied) != str(error):
-        return error
-    copied.__cause__ = error.__cause__
-    return copied.with_traceback(error.__traceback__)

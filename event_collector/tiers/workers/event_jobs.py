@@ -1,11 +1,11 @@
 """Events and calls as jobs of the worker pool, and their replies as results."""
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from event_collector.handlers.collector import Collector
 from event_collector.remote.codec import ReplyDecoder
-from event_collector.remote.remote_exceptions import presentable
 from event_collector.values.errors import EventCancelled
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
@@ -15,8 +15,6 @@ from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.pool_errors import JobCancelled, JobTimeout, PoolClosed, WorkerPoolError
 
 if TYPE_CHECKING:
-    import asyncio
-
     from event_collector.events.event import CollectorEvent
 
 
@@ -104,8 +102,8 @@ class EventJob(Job):
         task, event = self.of, self.event
         try:
             result = task.decode(body, blob)
-        except BaseException as exc:  # what decoding runs may raise anything
-            result = task.failed(presentable(exc), event.payload)
+        except (Exception, asyncio.CancelledError) as exc:
+            result = task.failed(exc, event.payload)
         task.ended.append((event, result, elapsed))
 
     def failed(self, error: BaseException, elapsed: float) -> None:
@@ -128,8 +126,8 @@ class CallJob(Job):
             return
         try:
             self.outcome.set_result(self.of.decode(body, blob))
-        except BaseException as exc:  # what decoding runs may raise anything
-            self.outcome.set_exception(presentable(exc))
+        except (Exception, asyncio.CancelledError) as exc:
+            self.outcome.set_exception(exc)
 
     def failed(self, error: BaseException, elapsed: float) -> None:
         """Take an error of the pool."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from event_collector import Context, Error, Ok, Payload, Reject, RetryLater
@@ -86,6 +87,32 @@ ANSWERS: dict[str, Callable[[], Any]] = {
     "an odd key": lambda: Ok(1, key=["key"]),  # type: ignore[arg-type]
 }
 """What a handler may return although it should not."""
+
+
+@dataclass
+class Unmade:
+    """A result that raises when the program makes it: each bad number in its way, and good ones not at all."""
+
+    number: int
+
+    def __post_init__(self) -> None:
+        if self.number in UNMADE:
+            raise UNMADE[self.number]("not made")
+
+
+UNMADE: dict[int, type[BaseException]] = {
+    -1: ValueError,
+    -2: SystemExit,
+    -3: KeyboardInterrupt,
+    -4: asyncio.CancelledError,
+    -5: StopIteration,
+    -6: GeneratorExit,
+}
+
+
+def answer(payload: Payload[int], ctx: Context) -> Any:
+    """Return what is an Unmade for the program."""
+    return {"number": payload.value}
 
 
 def end(payload: Payload[Any], ctx: Context) -> Any:

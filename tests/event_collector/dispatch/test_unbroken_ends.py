@@ -20,6 +20,9 @@ from event_collector_workers.limits import explain
 from tests.event_collector.dispatch.sample_ends import (
     ANSWERS,
     ODD,
+    UNMADE,
+    Unmade,
+    answer,
     end,
     end_async,
     end_later,
@@ -328,3 +331,17 @@ async def test_callbacks_that_raise_cost_other_events_of_a_batch_nothing() -> No
                 event.on_done(break_down)
         assert [(await event.wait()).first().unwrap() for event in events] == list(range(500))
         balanced(queue)
+
+
+@pytest.mark.parametrize("retry", [None, AT_ONCE])
+@pytest.mark.parametrize("mode", ["in-process worker", "process", "executor of processes"])
+async def test_results_that_raise_when_they_are_made_cost_their_own_event_only(mode: str, retry: Retry | None) -> None:
+    """Decoding a reply runs code of the application. It may raise even what would end the program."""
+    with mode_of(mode) as (_, options):
+        collector = Collector("a", answer, result_type=Unmade, retry=retry, **options)
+        async with asyncio.timeout(4 * BOUND), CollectorQueue([collector], logging=False, max_workers=1) as queue:
+            numbers = [*UNMADE, *range(200), *UNMADE]
+            events = await queue.get_publisher().send_many(map(Payload, numbers))
+            results = [(await event.wait()).first() for event in events]
+            assert [result.is_error for result in results] == [number < 0 for number in numbers]
+            balanced(queue)

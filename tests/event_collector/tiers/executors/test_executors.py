@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
-from event_collector import Collector, Context, Delivery, EncodeError, Payload
+from event_collector import Collector, Context, Delivery, EncodeError, Payload, Retry
 from event_collector_workers import ScaledProcessPoolExecutor
 from tests.event_collector import sample_handlers as handlers
-from tests.event_collector.modes import ask, assert_alive, error_of, running
+from tests.event_collector.dispatch.sample_ends import ODD
+from tests.event_collector.modes import ask, assert_alive, balanced, error_of, running
 from tests.event_collector.tiers import sample_lifecycles as lifecycles
 from tests.event_collector.tiers.workers.test_worker_lifecycle import logged, pids
 
@@ -218,7 +219,8 @@ MPI = """
     import asyncio, sys
     from mpi4py.futures import MPIPoolExecutor
     from event_collector import Collector, CollectorQueue, Payload
-    from tests.event_collector import sample_handlers as handlers
+    from tests.event_collector.dispatch.sample_ends import ODD
+from tests.event_collector import sample_handlers as handlers
 
     async def main(executor):
         async with CollectorQueue([Collector("c", handlers.act, mode=executor)], logging=False) as queue:
@@ -320,3 +322,75 @@ async def test_threads_share_lifecycle_and_context_with_the_program() -> None:
             async with running(collector) as queue:
                 assert (await ask(queue, 1)).unwrap() is asyncio.get_running_loop()
             assert seen == [False, "left"]
+
+
+class Odd(Executor):
+    """An executor that answers its first task in any way at all, and the others at once."""
+
+    def __init__(self, first: Callable[[], Any]) -> None:
+        self.first: Callable[[], Any] | None = first
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        first, self.first = self.first, None
+        if first is not None:
+            return first()
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def failed(make: Callable[[], BaseException]) -> Callable[[], Future[Any]]:
+    def answer() -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_exception(make())
+        return future
+
+    return answer
+
+
+def raising(make: Callable[[], BaseException]) -> Callable[[], Future[Any]]:
+    def answer() -> Future[Any]:
+        raise make()
+
+    return answer
+
+
+class NoCallbacks(Future[Any]):
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        raise RuntimeError("no callbacks")
+
+
+class NoException(Future[Any]):
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        raise RuntimeError("no exception")
+
+
+def without_exception() -> Future[Any]:
+    future = NoException()
+    future.set_result(b"")
+    return future
+
+
+FIRST: dict[str, Callable[[], Any]] = {
+    "no future": lambda: None,
+    "a future without callbacks": NoCallbacks,
+    "a future without exception": without_exception,
+    "interrupted": failed(KeyboardInterrupt),
+    "exits": failed(SystemExit),
+    "stops": failed(StopIteration),
+    **{f"failed {name}": failed(make) for name, make in ODD.items()},
+    **{f"raising {name}": raising(make) for name, make in ODD.items()},
+}
+
+
+@pytest.mark.parametrize("retry", [None, Retry(1, 0.0)])
+async def test_an_executor_may_fail_in_any_way(retry: Retry | None) -> None:
+    """Whatever an executor does with a task, its events end with an error, and the next ones run."""
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # odd exceptions are reported to it
+    for name, first in FIRST.items():
+        async with running(Collector("c", handlers.echo, mode=Odd(first), retry=retry)) as queue:
+            events = await queue.get_publisher().send_many(map(Payload, range(3)))
+            assert (await events[0].wait()).first().is_error, name
+            assert [(await event.wait()).first().is_error for event in events[1:]] == [False, False], name
+            assert (await ask(queue, 4)).unwrap() == 4, name
+            balanced(queue)
