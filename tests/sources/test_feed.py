@@ -19,6 +19,7 @@ from event_collector import (
     SourceError,
 )
 from event_collector.sources import Feed, FeedCounts, Finished, Message
+from event_collector.sources.source import translate_errors
 from event_collector.values.json_values import UnknownType
 
 from .sample_source import SampleSource, make, queue_of, tell_of_message, until
@@ -501,6 +502,27 @@ async def test_a_source_that_does_not_answer_is_not_empty(method: str) -> None:
     assert feed.counts().acknowledged == 2
     assert lines[0].startswith("the source gives no messages")
     assert lines[1] == "the source answers again"
+
+
+async def test_an_error_is_not_the_end() -> None:
+    """until_empty= does not take an error of a source for its end, also if the source does not count."""
+    source = SampleSource([1, 2])
+    source.failing.add("fetch")
+    async with asyncio.timeout(BOUND), queue_of(echo) as queue:
+        feed = Feed(queue, source)
+        run = asyncio.create_task(feed.run(until_empty=True))
+        await until(lambda: feed._is_lost)
+        source.failing.clear()
+        await run
+    assert feed.counts().acknowledged == 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError("closed"), TypeError("None"), AttributeError("x"), TimeoutError()])
+def test_all_errors_of_a_client_are_those_of_the_source(error: Exception) -> None:
+    """A library whose connection is gone raises what it comes across."""
+    with pytest.raises(SourceError, match=r"stream 'S' is lost: (closed|None|x|no answer in time)"):
+        with translate_errors("stream 'S' is lost"):
+            raise error
 
 
 async def test_a_source_that_goes_away_is_asked_again() -> None:

@@ -56,13 +56,28 @@ async def test_options_in_a_url_change_nothing(stream: Stream) -> None:
         assert message.data == b'"a"'
 
 
+async def test_a_read_ends_before_the_client_gives_it_up(stream: Stream) -> None:
+    """A socket_timeout= below a second is no error while nothing comes; an answer that is given up would be lost."""
+    async with opened(RedisStreamSource(stream.url, stream.name, options={"socket_timeout": 0.4})) as source:
+        assert await source.fetch(1) == []
+        assert source._block == 200
+
+
+async def test_a_dead_letter_has_any_text(stream: Stream) -> None:
+    """What cannot be encoded is escaped."""
+    await stream.publish("bad")
+    async with opened(stream.source()) as source:
+        (message,) = await fetch(source)
+        await source.bury(message, "rejected", "no \ud800 good")
+    assert (await stream.dead())[0][b"event-collector-error"] == b"no \\ud800 good"
+
+
 async def test_an_empty_id_is_no_id(stream: Stream) -> None:
     """Two entries with an empty message-id are two messages."""
     await stream.publish("a", "b", message_id="")
-    async with asyncio.timeout(BOUND), queue_of(work) as queue:
-        feed = Feed(queue, stream.source())
-        await feed.run(until_empty=True)
-    assert feed.counts().acknowledged == 2
+    async with opened(stream.source()) as source:
+        first, second = await fetch(source, 2)
+        assert (first.id, second.id) == (first.place, second.place)
 
 
 async def test_a_dead_letter_that_cannot_be_stored_is_not_settled(stream: Stream) -> None:
