@@ -218,6 +218,18 @@ def test_no_worker_outlives_a_killed_program_that_has_forked(tmp_path: Path, sta
         assert gone_within(family, 2.0)
 
 
+@pytest.mark.parametrize("start_method", START_METHODS)
+def test_no_program_of_a_job_outlives_a_killed_program(tmp_path: Path, start_method: str) -> None:
+    """What a job has started is in the process group of its worker, which ends as a whole."""
+    note = tmp_path / "pid"
+    then = f"while not (os.path.exists({str(note)!r}) and open({str(note)!r}).read()): time.sleep(0.01)"
+    with lingering(tmp_path, start_method, f"start_program {note}", then) as (process, family):
+        assert int(note.read_text()) in family
+        process.kill()
+        process.wait()
+        assert gone_within(family, 2.0)
+
+
 @contextmanager
 def lingering(
     tmp_path: Path, start_method: str, job: str, then: str = ""
