@@ -29,12 +29,16 @@ class Environment(msgspec.Struct, frozen=True):
     python: str
     loop: str
     cpus: int  # CPUs granted to this program, by affinity and control groups, rounded up
-    load: float  # load average of the last minute, before the run
+    load: float  # load average of the last minute, before the run; 0 if unknown
 
     @classmethod
     def here(cls, loop: str, cpus: int) -> "Environment":
         """Return the environment of this process."""
-        return cls(platform.platform(), platform.python_version(), loop, cpus, os.getloadavg()[0])
+        try:
+            load = os.getloadavg()[0]
+        except (AttributeError, OSError):  # not on every platform
+            load = 0.0
+        return cls(platform.platform(), platform.python_version(), loop, cpus, load)
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -65,7 +65,7 @@ class SocketFile:
         return f"<SocketFile {self.path}>"
 
     def _bind(self) -> None:
-        with contextlib.suppress(OSError):  # Linux gives the file the mode of the socket, other systems do not
+        with contextlib.suppress(AttributeError, OSError):  # only Linux gives the file the mode of the socket
             os.fchmod(self.socket.fileno(), 0o600)
         self.socket.bind(self.path)
         made = os.lstat(self.path)

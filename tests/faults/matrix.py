@@ -364,7 +364,11 @@ FAULTS: dict[str, list[Fault]] = {
             "The program is killed",
             "No process outlives it by 2 s; nothing is left in /dev/shm or the temporary folder.",
             {
-                PROCESS: ["faults/programs::nothing_outlives_a_program_that_is_killed"],
+                PROCESS: [
+                    "faults/programs::nothing_outlives_a_program_that_is_killed",
+                    "workers/inherited_state::no_worker_outlives_a_killed_program_though_it_cannot_look",
+                    "workers/inherited_state::no_worker_outlives_a_killed_program_that_has_forked",
+                ],
                 JOURNAL: ["faults/journal_faults::what_was_acknowledged_survives_sigkill_at_any_moment"],
             },
             NO_WORKERS,
@@ -398,12 +402,13 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         Fault(
             "28",
-            "Ctrl-C reaches every process of the terminal",
+            "Ctrl-C or SIGTERM reaches every process",
             "Workers leave the decision to the program.",
             {
                 PROCESS: [
                     "faults/programs::ctrl_c_ends_the_program_and_not_the_events",
                     "workers/pool_faults::interrupt_from_the_terminal_is_left_to_the_parent",
+                    "workers/inherited_state::a_signal_to_every_process_is_the_programs_to_decide",
                 ]
             },
             NO_WORKERS,
@@ -663,6 +668,69 @@ FAULTS: dict[str, list[Fault]] = {
                 ],
             },
             "An executor is the application's own.",
+        ),
+    ],
+    "Surroundings": [
+        Fault(
+            "inherited state",
+            "The program has blocked or ignored signals, closed its standard streams, or lost its working directory",
+            "Workers start, are replaced and end as ever.",
+            {
+                PROCESS: [
+                    "workers/inherited_state::a_pool_runs_and_ends_whatever_the_program_has_done_before",
+                    "workers/inherited_state::what_workers_print_goes_nowhere_if_the_program_has_closed_its_streams",
+                ]
+            },
+            ONLY_THE_POOL,
+        ),
+        Fault(
+            "forks",
+            "The program forks a process of its own, which ends or lives on",
+            "Workers are left alone, and end with the program.",
+            {
+                PROCESS: [
+                    "workers/inherited_state::a_fork_of_the_program_that_ends_leaves_the_workers_alone",
+                    "workers/inherited_state::no_worker_outlives_a_killed_program_that_has_forked",
+                ]
+            },
+            ONLY_THE_POOL,
+        ),
+        Fault(
+            "zygote",
+            "The process that forks workers is stopped or killed",
+            "It is replaced, and no event waits for it. If the program is killed then, no process outlives it.",
+            {
+                PROCESS: [
+                    "workers/worker_groups::jobs_end_although_the_zygote_was_stopped",
+                    "workers/worker_groups::a_pool_ends_although_the_zygote_was_stopped",
+                    "workers/inherited_state::no_process_outlives_a_killed_program_whose_zygote_was_in_trouble",
+                ]
+            },
+            ONLY_THE_POOL,
+        ),
+        Fault(
+            "programs of handlers",
+            "A worker is killed while its handler waits for a program",
+            "That program ends too.",
+            {
+                PROCESS: [
+                    "workers/worker_groups::the_program_of_a_job_ends_when_its_worker_is_killed",
+                    "workers/inherited_state::no_program_of_a_job_outlives_a_killed_program",
+                ]
+            },
+            "The others are not killed.",
+        ),
+        Fault(
+            "platform",
+            "The platform, the build of Python or a sandbox lacks a function",
+            "Another takes its place.",
+            {
+                PROCESS: [
+                    "workers/missing_functions::a_queue_runs_without",
+                    "workers/missing_functions::a_queue_runs_where_a_sandbox_refuses",
+                ]
+            },
+            ONLY_THE_POOL,
         ),
     ],
 }

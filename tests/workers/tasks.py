@@ -1,8 +1,10 @@
 """Tasks that the tests of the worker pool run in worker processes: each does what its body says."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -121,6 +123,27 @@ def fork_a_lingering_child() -> int:
     return pid
 
 
+def start_program(path: str, end: str = "wait") -> str:
+    """Start a program that runs for a minute, leave its process id in a file, and wait for it, or end otherwise."""
+    process = subprocess.Popen(["sleep", "60"])
+    Path(path).write_text(str(process.pid))
+    if end == "crash":
+        os._exit(1)
+    return str(process.wait() if end == "wait" else process.pid)
+
+
+def terminate_a_program() -> str:
+    """How a program and a fork of this process end that are asked to by SIGTERM, and one that Ctrl-C reaches."""
+    asked, interrupted = subprocess.Popen(["sleep", "60"]), subprocess.Popen(["sleep", "60"])
+    asked.terminate()
+    interrupted.send_signal(signal.SIGINT)
+    fork = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    fork.start()
+    fork.terminate()
+    fork.join()
+    return f"{asked.wait()},{interrupted.wait()},{fork.exitcode}"
+
+
 def no_memory() -> None:
     raise MemoryError("pretended")
 
@@ -152,9 +175,12 @@ ACTS: dict[str, Any] = {
     "descriptors": descriptors,
     "scribble": scribble,
     "fork": fork_a_lingering_child,
+    "start_program": start_program,
+    "terminate": terminate_a_program,
     "no_memory": no_memory,
     "misuse": misuse,
     "large": large,
     "print": lambda size: print("x" * int(size)),
+    "print_raw": lambda: os.writev(1, [b"x" * 10000]) and None,
     "ignore_term": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
 }

@@ -9,7 +9,8 @@ from typing import Any
 from unittest.mock import Mock
 
 from event_collector_workers.job import Job
-from event_collector_workers.pool.worker import Worker
+from event_collector_workers.pool.worker import State, Worker
+from event_collector_workers.transport.frames import Kind, message
 from tests.workers import pools
 
 MIB = 1024 * 1024
@@ -35,6 +36,21 @@ async def test_a_large_value_on_its_way_does_not_make_a_worker_look_held_up() ->
     sequence, age = worker.running(monotonic() + 100.0)
     assert sequence == 0
     assert age >= 100.0
+    worker.dispose()
+    worker._theirs.close()
+    os.close(worker._page_fd)
+
+
+async def test_a_worker_is_in_service_when_its_process_id_is_known() -> None:
+    """It may say that it is ready before its launcher tells who it is: what is reported of it has its process id."""
+    events: Any = Mock()
+    worker = Worker(1, asyncio.get_running_loop(), events)
+    worker._theirs.sendall(message(Kind.READY))
+    await pools.until(lambda: worker.startup)
+    assert worker.state is State.STARTING
+    worker._on_launched(Mock(pid=4711))
+    assert (worker.state, worker.pid) == (State.READY, 4711)
+    events.on_ready.assert_called_once_with(worker)
     worker.dispose()
     worker._theirs.close()
     os.close(worker._page_fd)

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, Final
 
@@ -48,11 +48,19 @@ def leave_signals_to_program() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def restore_signals() -> None:
-    """Undo `leave_signals_to_program` in a process that a handler has forked, unless the handler has done so before."""
-    for number, action in _LEFT.items():
-        if signal.getsignal(number) is _do_nothing:
-            signal.signal(number, action)
+def handle_signals_in_forks() -> None:
+    """Undo `leave_signals_to_program` in processes that handlers fork, where they have not done so before."""
+    blocked = ExitStack()  # between fork and restore, a signal would be lost
+
+    def restore() -> None:
+        for number, action in _LEFT.items():
+            if signal.getsignal(number) is _do_nothing:
+                signal.signal(number, action)
+        blocked.close()
+
+    os.register_at_fork(
+        before=lambda: blocked.enter_context(signals_blocked()), after_in_child=restore, after_in_parent=blocked.close
+    )
 
 
 def kill_group(leader: int) -> None:

@@ -17,8 +17,14 @@ def open_standard_descriptors() -> None:
 
 
 def open_standard_streams() -> None:
-    """The same, and for `sys.stdout` and `sys.stderr`, which are None in a process that began without them."""
+    """Open the null device in place of streams that were closed when this process, or the one it is a fork of, began.
+
+    Their numbers may be in use: an event loop and multiprocessing take the lowest.
+    """
     open_standard_descriptors()
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open as long as the process
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, f"__{name}__") is None:
+            null = open(os.devnull, "w" if fd else "r")  # noqa: SIM115 - open as long as the process
+            os.dup2(null.fileno(), fd)
+            if getattr(sys, name) is None:
+                setattr(sys, name, null)

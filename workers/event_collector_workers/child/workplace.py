@@ -19,7 +19,7 @@ from io import BytesIO, FileIO
 from time import monotonic_ns, process_time_ns
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from event_collector_workers.child.signals import kill_group, leave_signals_to_program, restore_signals
+from event_collector_workers.child.signals import handle_signals_in_forks, kill_group, leave_signals_to_program
 from event_collector_workers.child.standard_streams import open_standard_streams
 from event_collector_workers.transport.frames import (
     HEADER,
@@ -71,7 +71,7 @@ def main(connection: socket.socket, initialize: Initialize | None = None) -> Non
         # A process that a handler forks must neither keep the pool waiting nor reply in place of this one.
         os.register_at_fork(after_in_child=page.detach)
         os.register_at_fork(after_in_child=connection.close)
-        os.register_at_fork(after_in_child=restore_signals)
+        handle_signals_in_forks()
         workplace = Workplace(connection, inbox, page)
         if initialize is not None:
             initialize[0](*initialize[1])

@@ -15,6 +15,7 @@ import psutil
 
 from event_collector_workers.child.signals import kill_group, signals_blocked
 from event_collector_workers.child.workplace import main
+from event_collector_workers.launch.working_directory import existing_directory
 from event_collector_workers.transport.lifeline import Lifeline
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class MultiprocessingLauncher:
         def start() -> None:
             outcome: MultiprocessingHandle | BaseException
             try:
-                with connection, signals_blocked(*self._blocked):
+                with connection, signals_blocked(*self._blocked), existing_directory():
                     process = self._context.Process(  # type: ignore[attr-defined]
                         target=main, args=(connection, self._initialize), daemon=False
                     )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil
 
 from event_collector_workers.child.signals import kill_group, signals_blocked
+from event_collector_workers.launch.working_directory import existing_directory
 from event_collector_workers.launch.zygote import BORN, REPORT, REQUEST
 from event_collector_workers.transport.lifeline import Lifeline
 
@@ -161,7 +162,7 @@ class ZygoteLauncher:
     def _boot(self) -> None:
         ours, theirs = socket.socketpair()
         try:
-            with theirs, signals_blocked():
+            with theirs, signals_blocked(), existing_directory():
                 self._process = self._start(theirs)
         except BaseException:
             ours.close()

@@ -26,7 +26,7 @@ def cpu_seconds(pid: int) -> float | None:
     Reading it takes a hundredth of the time of reading /proc.
     """
     try:
-        if sys.platform == "linux":
+        if sys.platform == "linux" and hasattr(time, "clock_gettime"):
             return time.clock_gettime(~pid << 3 | 2)
         times = psutil.Process(pid).cpu_times()
     except (OSError, psutil.Error):

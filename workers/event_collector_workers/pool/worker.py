@@ -290,7 +290,7 @@ class Worker:
     def _on_launched(self, outcome: Handle | BaseException) -> None:
         if isinstance(outcome, BaseException):
             self._theirs.close()
-            self.complaint = f"{type(outcome).__name__}: {outcome}"
+            self.complaint = self.complaint or f"{type(outcome).__name__}: {outcome}"
             self._on_exit(None)
             return
         self._handle = outcome
