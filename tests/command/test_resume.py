@@ -102,9 +102,7 @@ def numbers(count: int, first: int = 1) -> str:
     return "".join(f"{number}\n" for number in range(first, first + count))
 
 
-@pytest.mark.parametrize(
-    "options", [[], ["--unordered"], ["--in-flight", "10"], ["--queue-size", "2", "--consumers", "1"]]
-)
+@pytest.mark.parametrize("options", [[], ["--unordered"], ["--queue-size", "2", "--consumers", "1"]])
 def test_killed_runs_read_each_line_once_and_answer_all(runs: Runs, options: list[str]) -> None:
     """Bad lines and empty ones among them. The same command is given each time; the last run ends the input."""
     lines = [str(number) for number in range(1, 401)]
