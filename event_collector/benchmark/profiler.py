@@ -1,10 +1,12 @@
 """The cost of one event: times of its handler by itself, and the transfer of its values."""
 
+import os
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from statistics import median
 from time import perf_counter, thread_time
 from typing import Any, NamedTuple
 
+from event_collector.benchmark.gauge import NANOSECONDS
 from event_collector.benchmark.trial_figures import HandlerProfile, TransferCost
 from event_collector.handlers.collector import Collector, Processor
 from event_collector.remote.codec import PayloadDecoder, ReplyDecoder, encode_payload, encode_result
@@ -32,10 +34,11 @@ class Profiler:
     def __init__(self, processor: Processor) -> None:
         self._processor = processor
         self._times: list[_Times] = []
+        self._queue = _RunQueue()
 
     async def __call__(self, payload: Payload[Any], ctx: Context) -> Any:
         """Run the handler."""
-        steps = _Steps(lambda: self._processor(payload, ctx))
+        steps = _Steps(lambda: self._processor(payload, ctx), self._queue)
         begun = perf_counter()
         try:
             return await steps
@@ -66,18 +69,18 @@ async def _nothing(_payload: Payload[Any], _ctx: Context) -> None:
 class _Steps:
     """Awaits the result of a call, and measures each step between two waits.
 
-    A step that takes longer than its CPU time without a voluntary context switch was preempted, by another program or
-    by the host of a virtual machine. That time is not counted as the handler's.
+    The time for which the thread waited for a CPU is not counted as the handler's. A step that takes longer than its
+    CPU time without a voluntary context switch was preempted too, perhaps by the host of a virtual machine.
     """
 
-    def __init__(self, call: Callable[[], Awaitable[Any]]) -> None:
-        self._call = call
+    def __init__(self, call: Callable[[], Awaitable[Any]], queue: "_RunQueue") -> None:
+        self._call, self._queue = call, queue
         self.cpu = 0.0
         self.block = 0.0
         self.preempted = 0.0
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        begun = _instant()
+        begun = self._queue.instant()
         iterator: Any = self._call().__await__()
         send, value = iterator.send, None
         while True:
@@ -91,14 +94,15 @@ class _Steps:
                 value, send = (yield waiting), iterator.send
             except BaseException as exc:
                 value, send = exc, iterator.throw
-            begun = _instant()
+            begun = self._queue.instant()
 
     def _note(self, begun: "_Instant") -> None:
-        now = _instant()
+        now = self._queue.instant()
         wall, cpu = now.wall - begun.wall, now.cpu - begun.cpu
-        if now.waits == begun.waits:
-            self.preempted += max(0.0, wall - cpu)
-            wall = min(wall, cpu)
+        idle = max(0.0, wall - cpu)
+        preempted = idle if now.waits == begun.waits else min(idle, now.queued - begun.queued)
+        self.preempted += preempted
+        wall -= preempted
         self.cpu += cpu
         self.block = max(self.block, wall)
 
@@ -107,12 +111,27 @@ class _Instant(NamedTuple):
     wall: float
     cpu: float
     waits: float  # voluntary context switches of this thread; a number that always changes if these are not counted
+    queued: float  # seconds for which this thread waited for a CPU; 0 if they are not counted
 
 
-def _instant() -> _Instant:
-    wall = perf_counter()
-    waits = _getrusage(RUSAGE_THREAD).ru_nvcsw if _getrusage is not None else wall
-    return _Instant(wall, thread_time(), waits)
+class _RunQueue:
+    """Reads how long the thread that made it has waited for a CPU, by Linux's schedstat."""
+
+    def __init__(self) -> None:
+        try:
+            self._fd = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+        except OSError:
+            self._fd = -1
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def instant(self) -> _Instant:
+        wall = perf_counter()
+        waits = _getrusage(RUSAGE_THREAD).ru_nvcsw if _getrusage is not None else wall
+        queued = int(os.pread(self._fd, 100, 0).split()[1]) / NANOSECONDS if self._fd >= 0 else 0.0
+        return _Instant(wall, thread_time(), waits, queued)
 
 
 def measure_transfer(collector: Collector, pairs: Sequence[tuple[Any, Result[Any]]]) -> TransferCost | None:

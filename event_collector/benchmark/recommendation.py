@@ -15,6 +15,7 @@ REWRITE_BLOCK = 0.001  # the same for a plain handler, which would have to be re
 FAILURES = 0.05  # the allowed excess of the share of failed events over that of the best contender
 FEW_ROUNDS = 5  # rounds from which an interval is meaningful
 UNCLEAR = 0.1  # the half-width of the interval of a ratio, as a share of it, from which it proves nothing
+HARDLY = 0.1  # the share of a time below which a handler does not compute in it
 STARVED = 0.2  # the share of its time for which a process may wait for a CPU; beyond, other programs decide
 BY_FAR = 0.6  # the same as `AS_GOOD` with fewer rounds; it still separates two workers from one
 
@@ -204,12 +205,18 @@ def _blocking(chosen: Measured, usable: list[Measured]) -> Iterator[str]:
         profile = one.profile
         if profile is None or profile.block <= BLOCK or (one.contender.rewritten and one is not chosen):
             continue
-        waits = profile.cpu < 0.5 * profile.block
-        remedy = (
-            'it waits there without `await`: use an asynchronous library, or make it a plain `def` with mode="thread"'
-            if waits
-            else 'it computes there: give it mode="process", or move that part into a plain `def` handler'
-        )
+        if profile.cpu >= WAITS * profile.block:
+            remedy = 'it computes there: give it mode="process", or move that part into a plain `def` handler'
+        elif profile.cpu < HARDLY * profile.block:
+            remedy = (
+                "it waits there without `await`: use an asynchronous library, or make it a plain `def` with "
+                'mode="thread"'
+            )
+        else:
+            remedy = (
+                'it computes there, for which mode="process" is right, or waits without `await`, for which an '
+                "asynchronous library is"
+            )
         yield (
             f"on the event loop the handler blocks everything else for {duration(profile.block)} at a time "
             f"(at worst {duration(profile.worst)}): {remedy}"

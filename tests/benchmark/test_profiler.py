@@ -1,6 +1,7 @@
 """The profiler: what a handler waits, computes and blocks, whatever else the machine does."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -55,6 +56,21 @@ async def test_computing_is_told_from_waiting_on_a_busy_machine(busy_machine: No
     assert found.cpu == pytest.approx(0.02, rel=0.2)
     assert found.cpu > 0.7 * found.wall
     assert found.block < 0.035
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/thread-self/schedstat"), reason="needs Linux's schedstat")
+async def test_computing_with_short_waits_is_told_on_a_busy_machine(busy_machine: None) -> None:
+    """A handler that gives its CPU up now and then waits for another one: this is not the handler's waiting."""
+
+    async def handler(payload: Payload[int], ctx: Context) -> int:
+        for _ in range(5):
+            compute(0.004)
+            time.sleep(1e-6)
+        return payload.value
+
+    found = await profile_of(handler)
+    assert found.cpu > 0.5 * found.block
+    assert found.cpu > 0.5 * found.wall
 
 
 async def test_waiting_without_await_blocks_and_does_not_compute() -> None:

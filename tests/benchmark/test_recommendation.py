@@ -261,6 +261,14 @@ def test_blocking_is_told_with_its_length_and_remedy() -> None:
     assert fine.warnings == []
 
 
+def test_blocking_of_an_unclear_kind_is_called_so() -> None:
+    """A handler that had a CPU for a third of the time may compute on a busy machine, or wait: both are told."""
+    mixed = HandlerProfile(events=10, wall=0.03, cpu=0.01, block=0.03, worst=0.04)
+    (warning,) = recommend([measured(COROUTINE, 33, profile=mixed), measured(process(2), 60)]).warnings
+    assert "it computes there" in warning
+    assert "or waits without `await`" in warning
+
+
 def test_handler_that_always_fails_gets_no_recommendation() -> None:
     """The reason is told for each mode."""
     advice = recommend(
