@@ -7,7 +7,14 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.sources.jetstream_pull import Puller
-from event_collector.sources.source import PATIENCE, BrokerMessage, check_hold, describe_error, translate_errors
+from event_collector.sources.source import (
+    PATIENCE,
+    BrokerMessage,
+    check_hold,
+    check_names,
+    describe_error,
+    translate_errors,
+)
 from event_collector.values.errors import ConfigError, SourceError
 from event_collector.values.extras import import_extra
 
@@ -73,6 +80,10 @@ class JetStreamSource:
                     f"JetStreamSource: the name of a {what} has no spaces, dots, '*' and '>': not {name!r}"
                 )
         check_hold("JetStreamSource(ack_wait=...)", ack_wait)
+        check_names("JetStreamSource", options, subject=subject, dead_letters=dead_letters)
+        given: Any = servers
+        if not isinstance(given, (str, list, tuple)) or not given or not all(isinstance(url, str) for url in given):
+            raise ConfigError(f"JetStreamSource takes the URL of a server, or a list of URLs, not {servers!r}")
         self._servers = [servers] if isinstance(servers, str) else list(servers)
         self._stream, self._consumer, self._subject = stream, consumer, subject
         self._dead_letters = dead_letters or f"dead.{stream}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from event_collector.sources.source import PATIENCE, BrokerMessage, check_hold, translate_errors
+from event_collector.sources.source import PATIENCE, BrokerMessage, check_hold, check_names, translate_errors
 from event_collector.values.errors import ConfigError, SourceError
 from event_collector.values.extras import import_extra
 
@@ -60,10 +60,16 @@ class RedisStreamSource:
     ) -> None:
         self._redis = import_extra("redis.asyncio", "redis")
         self._errors = import_extra("redis.exceptions", "redis")
-        names: dict[str, Any] = {"stream": stream, "group": group, "field": field}
+        names: dict[str, Any] = {
+            "URL": url,
+            "name of a stream": stream,
+            "name of a group": group,
+            "name of a field": field,
+        }
         for what, name in names.items():
             if not isinstance(name, str) or not name:
-                raise ConfigError(f"RedisStreamSource: the name of a {what} is a string, not {name!r}")
+                raise ConfigError(f"RedisStreamSource: the {what} is a string, not {name!r}")
+        check_names("RedisStreamSource", options, dead_letters=dead_letters)
         check_hold("RedisStreamSource(claim_after=...)", claim_after)
         self._url, self._stream, self._group = url, stream, group
         self._field = field.encode()
