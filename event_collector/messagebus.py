@@ -22,6 +22,11 @@ BusEventQueue: TypeAlias = deque[BusEvent]
 BusEventHandler: TypeAlias = Callable[[Any, BusEventQueue], Awaitable[None]]
 
 
+def _check_handler(handler: object) -> None:
+    if not callable(handler):
+        raise TypeError(f"a handler of the message bus is `async (event, queue)`, not {handler!r}")
+
+
 class MessageBus:
     """Dispatches messages to all their handlers, in the order of registration, and commands to their only handler.
 
@@ -44,6 +49,7 @@ class MessageBus:
 
     def add_msg_handler(self, msg: type[Message], handler: BusEventHandler) -> None:
         """Register a handler for the messages of exactly this class."""
+        _check_handler(handler)
         self.msg_handlers[msg].append(handler)
 
     def del_msg_handler(self, msg: type[Message]) -> None:
@@ -52,6 +58,7 @@ class MessageBus:
 
     def add_cmd_handler(self, cmd: type[Command], handler: BusEventHandler) -> None:
         """Register the handler of this command, replacing the previous one."""
+        _check_handler(handler)
         self.cmd_handlers[cmd] = handler
 
     def del_cmd_handler(self, cmd: type[Command]) -> None:

@@ -7,6 +7,7 @@ registry.register(QueueCollector(queue))
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
+from event_collector.values.checks import check_seconds
 from event_collector.values.extras import missing
 from event_collector.watching.figures import FIGURES, Figure
 from event_collector.watching.observer import TIMEOUT, ThreadSafeObserver
@@ -39,6 +40,7 @@ class QueueCollector(Collector):
     """
 
     def __init__(self, queues: "CollectorQueue | Mapping[str, CollectorQueue]", *, timeout: float = TIMEOUT) -> None:
+        check_seconds("QueueCollector(timeout=...) takes", timeout, is_optional=False)
         by_name = queues if isinstance(queues, Mapping) else {queues.id: queues}
         self._observers = {name: ThreadSafeObserver(queue, timeout) for name, queue in by_name.items()}
 

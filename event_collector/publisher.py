@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from event_collector.events.completion import CompletionStream
 from event_collector.events.course import Course
 from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent, QueueType
+from event_collector.values.checks import check_seconds
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
@@ -44,7 +45,7 @@ class EventPublisher:
 
         Raises:
             QueueShutDown: the shutdown of the queue has begun.
-            ConfigError: it is not a Payload, or the deadline is not such a number.
+            ConfigError: it is not a Payload, the deadline is not such a number, or the queue runs in another thread.
             JournalError: the queue has a journal, and the event could not be written, or the journal is closed because
                 the queue does not run. The event is not accepted.
             EncodeError: the queue has a journal, which cannot store the value. The event is not accepted.
@@ -61,10 +62,11 @@ class EventPublisher:
         Raises:
             QueueFull: `max_queue_size` events wait already.
             QueueShutDown: the shutdown of the queue has begun.
-            ConfigError: it is not a Payload, or the deadline is not such a number.
+            ConfigError: it is not a Payload, the deadline is not such a number, or the queue runs in another thread.
             JournalError: the queue has a journal, which is closed because the queue does not run.
             EncodeError: the queue has a journal, which cannot store the value.
         """
+        self._dispatcher.check_thread()
         course = None if deadline is None else Course(_end_of(deadline))
         if self._recording is not None:
             return self._recording.send_nowait(payload, course)
@@ -77,8 +79,11 @@ class EventPublisher:
         """Accept all payloads, in their order, and return their events; waits and raises as `send()` does.
 
         Cancelled, or refused half-way, the payloads before that have been accepted. A journal writes many of them at
-        once. The `deadline` is one for all of them, in seconds from now.
+        once. The `deadline` is one for all of them, in seconds from now. Raises ConfigError if `payloads` is not an
+        iterable.
         """
+        self._dispatcher.check_thread()
+        _check_iterable(payloads, "send_many() takes an iterable of payloads")
         end = None if deadline is None else _end_of(deadline)
         if self._recording is not None:
             return await self._recording.send_many(payloads, end)
@@ -95,6 +100,7 @@ class EventPublisher:
         return await self._send(letter.payload, Course(only=(letter.collector,) if letter.collector else ()))
 
     async def _send(self, payload: Payload[Any], course: Course | None) -> CollectorEvent:
+        self._dispatcher.check_thread()
         if self._recording is not None:
             return await self._recording.send(payload, course)
         if self._gate.crowded:
@@ -105,10 +111,16 @@ class EventPublisher:
         """Yield these events as they finish, those already done first.
 
         Leaving the loop early, or cancelling it, touches none of the events.
+
+        Raises:
+            ConfigError: `events` is not an iterable of events.
         """
+        _check_iterable(events, "as_completed() takes an iterable of events")
         stream = CompletionStream()
         try:
             for event in events:
+                if not isinstance(event, CollectorEvent):
+                    raise ConfigError(f"as_completed() takes the events that `await send()` returns, not {event!r}")
                 stream.watch(event)
             while stream.pending or stream.arrived:
                 while stream.arrived:
@@ -127,9 +139,14 @@ class EventPublisher:
         return f"<EventPublisher qsize={figures.qsize} unfinished={figures.unfinished}>"
 
 
+def _check_iterable(value: Any, expected: str) -> None:
+    try:
+        iter(value)
+    except TypeError:
+        raise ConfigError(f"{expected}, not {value!r}") from None
+
+
 def _end_of(deadline: float) -> float:
     """Return a deadline in seconds from now as a reading of the clock."""
-    given: Any = deadline
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not given > 0:
-        raise ConfigError(f"deadline takes a number of seconds above 0, not {deadline!r}")
+    check_seconds("deadline takes", deadline)
     return clock.now() + deadline

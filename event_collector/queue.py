@@ -111,8 +111,9 @@ class CollectorQueue:
         router: Class that routes payloads to collectors.
         autoscale: Size both pools by need. If False, their sizes are always `max_consumers` and `max_workers`.
         min_consumers: Lower bound of the number of consumers, which is the number of events that may be in handlers at
-            once. At least 1; lower values are raised.
-        max_consumers: Upper bound of the number of consumers. At least `min_consumers`; lower values are raised.
+            once. A whole number, at least 1; lower values are raised.
+        max_consumers: Upper bound of the number of consumers. A whole number, at least 1; values below `min_consumers`
+            are raised to it.
         wip_margin: Spare room when the number of consumers grows, as a ratio: 0.15 for 15 percent. At least 0; lower
             values are raised.
         monitor_interval: Time between two measurements of the load while there is work. Below 0.05 it only adds cost.
@@ -122,31 +123,30 @@ class CollectorQueue:
             normal patience, 6 a tenth of it. In seconds, at least 1; lower values are raised.
         metrics_collector_window_size: Time over which rates are computed. In seconds, at least 1.
         metrics_warmup_interval: Time after the start during which rates are 0. In seconds.
-        event_service_data_window_size: Number of events over which times are averaged. At least 1.
-        metrics_history_size: Number of samples that are kept for averages and rates. At least 1.
+        event_service_data_window_size: Number of events over which times are averaged. A whole number, at least 1.
+        metrics_history_size: Number of samples that are kept for averages and rates. A whole number, at least 1.
         queue_type: Order in which events leave the queue.
         default_priority: Priority of payloads without one, in a PRIORITY queue.
         consumer_shutdown_timeout: Time in which a shutdown finishes the accepted events. After it handlers are
             cancelled, and every event that is left ends with Error(QueueShutDown). 0 or less for no limit. In seconds.
         logging: Write log lines.
-        min_workers: Number of worker processes that are kept when there is nothing to do. At least 0; lower values are
-            raised.
+        min_workers: Number of worker processes that are kept when there is nothing to do. A whole number, at least 0.
         max_workers: Upper bound of the number of worker processes. None for one per CPU that this machine or container
-            grants. At least 1 and `min_workers`; lower values are raised.
-        max_threads: Upper bound of the number of threads for collectors of mode "thread". At least 1.
+            grants. A whole number, at least 1 and `min_workers`.
+        max_threads: Upper bound of the number of threads for collectors of mode "thread". A whole number, at least 1.
         start_method: How worker processes start. None for the best method of the platform. One of "forkserver",
             "spawn", "fork".
         max_events_per_worker: Replace a worker process after this many events, to contain leaks. None for no limit. A
             process that is replaced, for this or another limit, serves until the new one is ready. A whole number, at
             least 1.
         max_worker_age: Replace a worker process that has served for this time. None for no limit. In seconds, more than
-            0, and finite.
+            0.
         max_worker_memory: Replace a worker process whose own memory (USS) is larger than this after an event. Checked
             once a second at most. None for no limit. In bytes, a whole number, at least 1.
         worker_startup_timeout: Time in which a worker process starts and opens its collectors. A slower one is killed.
-            In seconds, more than 0, and finite.
+            In seconds, more than 0.
         max_queue_size: Number of events that may wait for a handler or for another attempt. `send()` waits while there
-            are as many. 0 for no limit. At least 0; lower values are raised.
+            are as many. 0 for no limit. A whole number, at least 0.
         law: Law that sizes the pools. None for the built-in law.
         log: A structlog logger. None for a logger of the queue.
         overflow: Policy for an event that is sent when `max_queue_size` events wait. "wait": `send()` waits, and
@@ -154,8 +154,8 @@ class CollectorQueue:
             the event that has waited longest ends with EventDropped; in a PRIORITY queue it is the oldest of the least
             urgent ones, which may be the new event. Events that wait for another attempt are not dropped; if they fill
             the queue, the new event is. One of "wait", "drop_oldest", "drop_newest".
-        max_dead_letters: Number of dead letters that are kept. A new one then replaces the oldest. At least 0; lower
-            values are raised.
+        max_dead_letters: Number of dead letters that are kept. A new one then replaces the oldest. A whole number, at
+            least 0.
         journal: A Journal, or the path of its file. It holds accepted events until they are finished, so that they
             survive the program: the next start runs unfinished events again, with the same `event.id`.
         worker_limits: Resources that each worker process may use. None for no limits.

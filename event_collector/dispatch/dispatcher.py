@@ -35,10 +35,9 @@ from event_collector.events.event_ids import event_ids
 from event_collector.events.gate import Gate
 from event_collector.tiers.coroutines.coroutine_tier import CoroutineTier
 from event_collector.values.clock import clock
-from event_collector.values.errors import ConfigError
 from event_collector.values.guarded import guarded
 from event_collector.values.payload import Payload
-from event_collector.values.refusals import QueueShutDown, fresh_copy
+from event_collector.values.refusals import QueueShutDown, fresh_copy, no_payload, wrong_thread
 from event_collector.values.results import Error, Result, ResultList
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ class Dispatcher:
             part.remind(reminder)
 
     def attach_recorder(self, recorder: "Recorder") -> None:
-        """Have every event put on record. Before `open()`, and for good; see `Recording`."""
+        """Have every event put on record, from before `open()` on; see `Recording`."""
         self.retries.attach_recorder(recorder)
         self.backlogs.tell_of_taken(partial(guarded, "the record of an attempt", recorder.started))
         self.ending.tell_of_finished(recorder.finished)
@@ -158,9 +157,8 @@ class Dispatcher:
         self.turns.open(loop)
         self.retries.open(loop, plan.collectors, plan.router)
         self.handlers = CoroutineTier(self, loop, plan, is_recorded=self._is_recorded)
-        self.supply = None
-        if workers is not None:
-            self.supply = Supply(workers, plan, self.backlogs, self.permits, self.gate)
+        supply = None if workers is None else Supply(workers, plan, self.backlogs, self.permits, self.gate)
+        self.supply = supply
         self.ending.follow(plan)
         if self._in_order and workers is None and not self.gate.is_bounded and not self._is_recorded:
             self._ahead = self.backlogs.here.order
@@ -201,9 +199,7 @@ class Dispatcher:
     def accept(self, payload: Any) -> CollectorEvent:
         """Take a payload in and return its event; its handler may run up to its first wait before this returns.
 
-        Raises:
-            QueueShutDown: the queue takes no more events.
-            ConfigError: it is not a Payload.
+        Raises QueueShutDown, or ConfigError if it is not a Payload.
         """
         # The fast lane repeats _take_in() for an event that nothing stands in the way of.
         permits = self.permits
@@ -239,10 +235,16 @@ class Dispatcher:
         if self.gate.refusal is not None or not isinstance(payload, Payload):
             self.gate.release()
             self.gate.check()
-            raise ConfigError(f"send() takes a Payload, not {type(payload).__name__}: wrap the value, Payload(value)")
+            raise no_payload(payload)
+
+    def check_thread(self) -> None:
+        """Raise ConfigError in another thread than that of the event loop of a running queue."""
+        if get_ident() != self._thread and self._loop is not None:
+            raise wrong_thread()
 
     def _take_in(self, payload: Payload[Any], variables: ContextVars, course: Course | None) -> CollectorEvent:
         """Accept an event for the event loop. Run the first step of its handler now if possible, else queue it."""
+        self.check_thread()
         event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, clock.now())
         self.totals.accept()
         if self.is_idle:
@@ -298,8 +300,6 @@ class Dispatcher:
         if not self._in_order or self.backlogs.here.order or self.handlers is None or self.handlers.stepping:
             return False
         if exception() is not None:  # the handler must not see what the sender handles
-            return False
-        if get_ident() != self._thread:
             return False
         return self.turns.has_time(event.created) and self.permits.take()
 

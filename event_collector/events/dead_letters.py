@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from event_collector.values.errors import ConfigError
 from event_collector.values.guarded import guarded
 from event_collector.values.payload import Payload
 
@@ -147,6 +148,9 @@ class DeadLetters:
             guarded("the report of a lost dead letter", self._log_lost, oldest)
 
     def _take(self, letter: DeadLetter) -> None:
+        given: Any = letter
+        if not isinstance(given, DeadLetter):
+            raise ConfigError(f"a dead letter is one of `queue.dead_letters`, not {letter!r}")
         if self._letters.pop((letter.id, letter.collector), None) is None:
             raise LookupError(f"event {letter.id} has no dead letter of collector {letter.collector!r} here")
         self._events[letter.id] -= 1

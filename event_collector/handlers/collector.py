@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpack, get_origin, overload
 
 from event_collector.handlers.lifecycle import LifecycleManager
 from event_collector.handlers.retry import Retry
@@ -17,6 +17,7 @@ from event_collector.handlers.signature import (
 from event_collector.handlers.time_limit import within
 from event_collector.handlers.usage import Usage
 from event_collector.handlers.value_handler import ValueHandler
+from event_collector.values.checks import check_callable, check_seconds
 from event_collector.values.clock import clock
 from event_collector.values.context import Context
 from event_collector.values.errors import ConfigError, HandlerTimeout
@@ -89,8 +90,9 @@ class Collector(Keyed[R], Generic[P, R]):
         retry: the policy for failed attempts; None for no retry.
 
     Raises:
-        ConfigError: the key is empty; the processor is not callable, does not have one of the two forms, or it is
-            ambiguous which one; or the mode does not suit the handler.
+        ConfigError: the key is empty; the processor is not callable, does not have one of the two forms, it is
+            ambiguous which one, or it is a generator function; the mode does not suit the handler; or an option does
+            not accept its value.
     """
 
     if TYPE_CHECKING:
@@ -131,6 +133,7 @@ class Collector(Keyed[R], Generic[P, R]):
             ValueHandler(self.handler) if takes_value(self.handler, f"collector {key!r}") else self.handler
         )
         """Called with a payload and the context: the handler, an adapter of it, or a stand-in that measures it."""
+        _check_options(f"collector {key!r}", ctx, lifecycle, payload_type, result_type)
         self.topics = to_strings(f"collector {key!r}: topics", topics)
         self.ctx = ctx if ctx is not None else Context()
         self.lifecycle = lifecycle
@@ -278,10 +281,20 @@ def _check(key: Any, processor: Any, timeout: Any, retry: Any) -> None:
         )
     if not callable(processor):
         raise ConfigError(f"collector {key!r}: the processor must be callable, not {processor!r}")
-    if timeout is not None and not timeout > 0:
-        raise ConfigError(f"collector {key!r}: timeout is a number of seconds above 0, not {timeout!r}")
+    if timeout is not None:
+        check_seconds(f"collector {key!r}: timeout takes", timeout)
     if retry is not None and not isinstance(retry, Retry):
         raise ConfigError(f"collector {key!r}: retry takes a Retry, such as Retry(max_attempts=5), not {retry!r}")
+
+
+def _check_options(owner: str, ctx: Any, lifecycle: Any, payload_type: Any, result_type: Any) -> None:
+    if ctx is not None and not isinstance(ctx, Context):
+        raise ConfigError(f"{owner}: ctx takes a Context, not {ctx!r}: write Context({{...}})")
+    check_callable(f"{owner}: lifecycle takes", lifecycle)
+    for name, kind in (("payload_type", payload_type), ("result_type", result_type)):
+        is_type = isinstance(kind, type) or get_origin(kind) is not None or type(kind).__module__ == "typing"
+        if kind is not None and not is_type:
+            raise ConfigError(f"{owner}: {name} takes a type such as Order or list[int], not {kind!r}")
 
 
 def _is_plain_function(processor: Callable[..., Any]) -> bool:

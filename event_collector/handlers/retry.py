@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from event_collector.handlers.attempt import Attempt
+from event_collector.values.checks import LONGEST, is_number
 from event_collector.values.error_texts import full_name
 from event_collector.values.errors import (
     ConfigError,
@@ -21,9 +22,6 @@ REJECTED: Final = "rejected"
 NOT_RETRIED: Final = "not retried"
 QUARANTINED: Final = "quarantined"
 DEADLINE: Final = "deadline"
-
-LONGEST: Final = 100 * 365.25 * 86400.0
-"""Maximum delay in seconds, 100 years. Timers accept no infinite delay."""
 
 CRASHES: Final = 2
 """Number of worker crashes with one event after which a collector quarantines it. One crash may be a coincidence."""
@@ -119,6 +117,6 @@ def _is_a(error: object, *kinds: type) -> bool:
 
 
 def _check(name: str, value: Any, least: float, most: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+    if not is_number(value) or not least <= value <= most:
         bound = f"from {least:g} to {most:g}" if most < LONGEST else f"of seconds from {least:g} on"
         raise ConfigError(f"Retry({name}=...) takes a number {bound}, not {value!r}")

@@ -1,11 +1,10 @@
 """The results of payloads that reach no collector, with the reason, and the warnings about them."""
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import partial
+from contextlib import suppress
 from typing import Any, Final
 
 from event_collector.handlers.collector import Collector
-from event_collector.values.guarded import guarded
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.results import ResultList
 
@@ -39,7 +38,8 @@ class Unreached:
         if keys not in self._logged and len(self._logged) < MAX_WARNINGS:
             self._logged.add(keys)
             if self._log is not None:
-                guarded("the log", partial(self._log.warning, event, reason=why))
+                with suppress(Exception):  # routing does not depend on the log
+                    self._log.warning(event, reason=why)
 
 
 def reason(payload: Payload[Any], collectors: Mapping[str, Collector]) -> str:

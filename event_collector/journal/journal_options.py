@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from event_collector.events.event import CollectorEvent
 from event_collector.journal.stored_event import InputPosition
+from event_collector.values.checks import check_callable
 from event_collector.values.errors import ConfigError, JournalError
 from event_collector.values.payload import Payload
 
@@ -87,6 +88,12 @@ class Journal:
         for name, value in (("max_payload_bytes", max_payload_bytes), ("max_crashes", max_crashes)):
             if type(value) is not int or value < 1:
                 raise ConfigError(f"journal: {name} is a whole number of at least 1, not {value!r}")
+        given: Any = types
+        if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+            raise ConfigError(f"journal: types is a list of classes, not {types!r}")
+        check_callable("journal: on_replay takes", on_replay)
+        if not isinstance(acknowledge, bool):
+            raise ConfigError(f"journal: acknowledge is True or False, not {acknowledge!r}")
         self.synchronous, self.types = synchronous, tuple(types)
         self.max_payload_bytes, self.max_crashes = max_payload_bytes, max_crashes
         self.on_replay, self.needs_acknowledgement = on_replay, acknowledge

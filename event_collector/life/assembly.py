@@ -1,5 +1,6 @@
 """The parts of a queue, made from the arguments of its user."""
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from event_collector.dispatch.retries import refuse_retries
@@ -18,6 +19,9 @@ def by_key(collectors: CollectorList) -> dict[str, Collector]:
     found: dict[str, Collector] = {}
     if isinstance(collectors, Collector):
         raise ConfigError(f"collectors is a list: write CollectorQueue([...]) around collector {collectors.key!r}")
+    given: Any = collectors
+    if not isinstance(given, Iterable) or isinstance(given, (str, bytes, Mapping)):
+        raise ConfigError(f"collectors is a list of Collector, not {given!r}")
     for collector in collectors:
         if not isinstance(collector, Collector):
             raise ConfigError(_no_collector(collector))
@@ -45,12 +49,16 @@ def make_recorder(journal: Any, collectors: dict[str, Collector], log: Any) -> "
     return JournalRecorder(journal if isinstance(journal, Journal) else Journal(journal), collectors, log)
 
 
-def make_router(router: type[Router], collectors: dict[str, Collector], log: Any) -> Router:
+def make_router(router: Any, collectors: dict[str, Collector], log: Any) -> Router:
     """Return a router. Raises ConfigError if the class is not a Router, or cannot retry a single collector."""
-    made = router(collectors)
+    is_class = isinstance(router, type)
+    can_be_called = callable(getattr(router, "handle_event", None)) if is_class else callable(router)
+    made: Any = router(collectors) if can_be_called else None
     if not callable(getattr(made, "handle_event", None)):
-        raise ConfigError(f"router is a class with a method handle_event(payload), not {router!r}")
-    refuse_retries(made, collectors)
-    if isinstance(made, SimpleRouter):
-        made.answer_unreached(Unreached(log))
-    return made
+        other = f"; give other options by name, such as max_consumers={router}" if isinstance(router, int) else ""
+        raise ConfigError(f"router is a class with a method handle_event(payload), not {router!r}{other}")
+    routing: Router = made
+    refuse_retries(routing, collectors)
+    if isinstance(routing, SimpleRouter):
+        routing.answer_unreached(Unreached(log))
+    return routing

@@ -1,10 +1,11 @@
 """Option tables: one row documents an option and decides which values it accepts."""
 
-import math
+import sys
 from dataclasses import MISSING, field, fields
 from enum import Enum
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple
 
+from event_collector.values.checks import LONGEST, is_number
 from event_collector.values.errors import ConfigError
 
 REQUIRED: Final = MISSING
@@ -12,47 +13,55 @@ REQUIRED: Final = MISSING
 
 
 class Range(Enum):
-    """Ranges of numbers. A number outside raises ConfigError."""
+    """Ranges of numbers. A number outside raises ConfigError. Except for priorities, all are finite."""
 
-    ANY = ""
+    ANY = "finite"
+    PRIORITY = "a number"
     RAISED = "at least {}; lower values are raised"
     LEAST = "at least {}"
-    POSITIVE = "more than 0, and finite"
-    COUNT = "a whole number, at least 1"
+    FLOORED = "at least {}; values below {} are raised to it"
+    POSITIVE = "more than 0"
 
 
 class Number(NamedTuple):
     """Numbers that an option accepts."""
 
     range: Range = Range.ANY
-    least: float | None = None  # lower bound of RAISED and LEAST
+    least: float = 0  # lower bound of RAISED, LEAST and FLOORED
     unit: str = ""  # "seconds" or "bytes"; empty for counts and ratios
-    whole: bool = False  # fractions are cut off
-    floor: str = ""  # name of an earlier option whose value is a lower bound of RAISED, too
+    whole: bool = False
+    floor: str = ""  # name of an earlier option whose value is another lower bound of LEAST and FLOORED
 
     def __str__(self) -> str:
-        bounds = [f"{self.least:g}"] if self.least is not None else []
-        if self.floor:
-            bounds.append(f"`{self.floor}`")
-        return self.range.value.format(" and ".join(bounds))
+        if self.range in (Range.ANY, Range.PRIORITY):
+            return ""
+        least, floor = f"{self.least:g}", f"`{self.floor}`"
+        if self.range is Range.FLOORED:
+            text = self.range.value.format(least, floor)
+        else:
+            text = self.range.value.format(f"{least} and {floor}" if self.floor else least)
+        return f"a whole number, {text}" if self.whole else text
 
-    def contains(self, value: float) -> bool:
+    def contains(self, value: float, floor: float | None) -> bool:
         """Return whether the value is accepted, unchanged or raised."""
-        if self.range is Range.LEAST and self.least is not None:
-            return value >= self.least
+        if self.range is Range.PRIORITY:
+            return True
+        if abs(value) > (LONGEST if self.unit == "seconds" else sys.maxsize):
+            return False
+        if self.whole and value != int(value):
+            return False
         if self.range is Range.POSITIVE:
-            return 0 < value < math.inf
-        if self.range is Range.COUNT:
-            return math.isfinite(value) and value == int(value) >= 1
-        return True
+            return value > 0
+        if self.range is Range.LEAST:
+            return value >= (self.least if floor is None else max(self.least, floor))
+        return self.range is not Range.FLOORED or value >= self.least
 
     def convert(self, value: float, floor: float | None) -> float:
         """Return the number that replaces an accepted value."""
         if self.whole:
             value = int(value)
-        if self.range is Range.RAISED:
-            return max(*(bound for bound in (self.least, floor) if bound is not None), value)
-        return value
+        least = self.least if self.range is Range.RAISED else floor if self.range is Range.FLOORED else None
+        return value if least is None else max(least, value)
 
 
 class Option(NamedTuple):
@@ -65,6 +74,7 @@ class Option(NamedTuple):
     number: Number | None = None  # None if the option is not a number
     choices: tuple[str, ...] = ()  # accepted values; empty for an option without such a list
     example: str = ""  # source code of an accepted value; the option then accepts values of its type only
+    methods: tuple[str, ...] = ()  # that an accepted value has
 
     @property
     def values(self) -> str:
@@ -80,15 +90,21 @@ class Option(NamedTuple):
 
         Raises ConfigError, which names the option, if the value is not accepted.
         """
-        is_optional = type(None) in get_args(self.type)
+        is_optional = self.default is None
         if value is None and is_optional:
             return None
         if self.number is not None:
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+            if not is_number(value):
                 raise ConfigError(f"{self.name} takes a number, not {value!r}")
-            if not self.number.contains(value):
-                raise ConfigError(f"{self.name} must be {self.number}, not {value!r}")
+            if not self.number.contains(value, floor):
+                bound = f" ({self.number.floor}={floor})" if floor is not None else ""
+                raise ConfigError(f"{self.name} must be {str(self.number) or 'finite'}{bound}, not {value!r}")
             return self.number.convert(value, floor)
+        if self.type is bool and not (isinstance(value, int) and value in (0, 1)):
+            raise ConfigError(f"{self.name} is True or False, not {value!r}")
+        missing = [name for name in self.methods if not callable(getattr(value, name, None))]
+        if missing:
+            raise ConfigError(f"{self.name} takes an object with the method {missing[0]}(), not {value!r}")
         if self.choices and value not in self.choices:
             none = " or None" if is_optional else ""
             raise ConfigError(f"{self.name} is one of {self.choices}{none}, not {value!r}")
@@ -99,10 +115,16 @@ class Option(NamedTuple):
 
 
 def option(
-    default: Any, meaning: str, number: Number | None = None, *, choices: tuple[str, ...] = (), example: str = ""
+    default: Any,
+    meaning: str,
+    number: Number | None = None,
+    *,
+    choices: tuple[str, ...] = (),
+    example: str = "",
+    methods: tuple[str, ...] = (),
 ) -> Any:
     """Return a dataclass field that is a row of the table. Name and type are those of the field."""
-    return field(default=default, metadata={"row": (meaning, number, choices, example)})
+    return field(default=default, metadata={"row": (meaning, number, choices, example, methods)})
 
 
 def options_of(kind: Any) -> tuple[Option, ...]:

@@ -55,7 +55,7 @@ class Settings:
     max_consumers: int = option(
         DEFAULT_MAX_CONSUMERS,
         "Upper bound of the number of consumers.",
-        Number(Range.RAISED, floor="min_consumers", whole=True),
+        Number(Range.FLOORED, least=1, floor="min_consumers", whole=True),
     )
     wip_margin: float = option(
         WIP_MARGIN,
@@ -96,7 +96,7 @@ class Settings:
     )
     queue_type: QueueType = option(QueueType.FIFO, "Order in which events leave the queue.", example="QueueType.FIFO")
     default_priority: float = option(
-        DEFAULT_PRIORITY, "Priority of payloads without one, in a PRIORITY queue.", Number()
+        DEFAULT_PRIORITY, "Priority of payloads without one, in a PRIORITY queue.", Number(Range.PRIORITY)
     )
     consumer_shutdown_timeout: float = option(
         CONSUMER_SHUTDOWN_TIMEOUT,
@@ -106,17 +106,17 @@ class Settings:
     )
     logging: bool = option(True, "Write log lines.")
     min_workers: int = option(
-        0,
-        "Number of worker processes that are kept when there is nothing to do.",
-        Number(Range.RAISED, least=0, whole=True),
+        0, "Number of worker processes that are kept when there is nothing to do.", Number(Range.LEAST, whole=True)
     )
     max_workers: int | None = option(
         None,
         "Upper bound of the number of worker processes. None for one per CPU that this machine or container grants.",
-        Number(Range.RAISED, least=1, floor="min_workers", whole=True),
+        Number(Range.LEAST, least=1, floor="min_workers", whole=True),
     )
     max_threads: int = option(
-        64, 'Upper bound of the number of threads for collectors of mode "thread".', Number(Range.LEAST, least=1)
+        64,
+        'Upper bound of the number of threads for collectors of mode "thread".',
+        Number(Range.LEAST, least=1, whole=True),
     )
     start_method: str | None = option(
         None,
@@ -127,7 +127,7 @@ class Settings:
         None,
         "Replace a worker process after this many events, to contain leaks. None for no limit. A process that is "
         "replaced, for this or another limit, serves until the new one is ready.",
-        Number(Range.COUNT, whole=True),
+        Number(Range.LEAST, least=1, whole=True),
     )
     max_worker_age: float | None = option(
         None,
@@ -138,7 +138,7 @@ class Settings:
         None,
         "Replace a worker process whose own memory (USS) is larger than this after an event. Checked once a second "
         "at most. None for no limit.",
-        Number(Range.COUNT, unit="bytes", whole=True),
+        Number(Range.LEAST, least=1, unit="bytes", whole=True),
     )
     worker_startup_timeout: float = option(
         WORKER_STARTUP_TIMEOUT,
@@ -149,10 +149,10 @@ class Settings:
         0,
         "Number of events that may wait for a handler or for another attempt. `send()` waits while there are as "
         "many. 0 for no limit.",
-        Number(Range.RAISED, least=0, whole=True),
+        Number(Range.LEAST, whole=True),
     )
-    law: ScalingLaw | None = option(None, "Law that sizes the pools. None for the built-in law.")
-    log: Any = option(None, "A structlog logger. None for a logger of the queue.")
+    law: ScalingLaw | None = option(None, "Law that sizes the pools. None for the built-in law.", methods=("decide",))
+    log: Any = option(None, "A structlog logger. None for a logger of the queue.", methods=("info", "warning"))
     overflow: str = option(
         WAIT,
         "Policy for an event that is sent when `max_queue_size` events wait. "
@@ -166,7 +166,7 @@ class Settings:
     max_dead_letters: int = option(
         MAX_DEAD_LETTERS,
         "Number of dead letters that are kept. A new one then replaces the oldest.",
-        Number(Range.RAISED, least=0, whole=True),
+        Number(Range.LEAST, whole=True),
     )
     journal: "Journal | str | os.PathLike[str] | None" = option(
         None,

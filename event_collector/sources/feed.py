@@ -24,6 +24,7 @@ from event_collector.sources.pace import Pace
 from event_collector.sources.payloads import JsonPayloads, from_message
 from event_collector.sources.settlement import LOST, MALFORMED, Fate, Settlement, settle
 from event_collector.sources.source import PATIENCE, BrokerMessage, Source
+from event_collector.values.checks import check_callable, is_number
 from event_collector.values.error_texts import error_text
 from event_collector.values.errors import ConfigError, SourceError
 from event_collector.values.payload import Payload
@@ -92,6 +93,9 @@ class Feed:
     ) -> None:
         _at_least(1, max_in_flight=max_in_flight, max_bytes=max_bytes, max_deliveries=max_deliveries)
         _at_least(0, duplicate_window=duplicate_window)
+        _check_parts(queue, source, retry)
+        check_callable("Feed(to_payload=...) takes", to_payload)
+        check_callable("Feed(on_finished=...) takes", on_finished)
         self._queue, self._source = queue, source
         self._policy = Retry(max_attempts=5) if retry is None else retry
         self._max_in_flight, self._max_bytes, self._max_deliveries = max_in_flight, max_bytes, max_deliveries
@@ -381,7 +385,16 @@ async def _next(event: asyncio.Event, seconds: float | None) -> None:
             event.clear()
 
 
+def _check_parts(queue: Any, source: Any, retry: Any) -> None:
+    if not isinstance(queue, CollectorQueue):
+        raise ConfigError(f"Feed takes a CollectorQueue, not {queue!r}")
+    if not callable(getattr(source, "fetch", None)):
+        raise ConfigError(f"Feed takes a source such as JetStreamSource, not {source!r}")
+    if retry is not None and not isinstance(retry, Retry):
+        raise ConfigError(f"Feed(retry=...) takes a Retry, such as Retry(max_attempts=5), not {retry!r}")
+
+
 def _at_least(least: int, **values: Any) -> None:
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
+        if not is_number(value) or not value >= least:
             raise ConfigError(f"Feed({name}=...) takes a number from {least} on, not {value!r}")

@@ -14,6 +14,7 @@ from event_collector.sources.source import (
     PATIENCE,
     BrokerMessage,
     check_hold,
+    check_names,
     encodable,
     translate_errors,
 )
@@ -77,13 +78,17 @@ class JetStreamSource:
                     f"JetStreamSource: the name of a {what} has no spaces, dots, '*' and '>': not {name!r}"
                 )
         check_hold("JetStreamSource(ack_wait=...)", ack_wait)
+        check_names("JetStreamSource", options, subject=subject, dead_letters=dead_letters)
+        given: Any = servers
+        if not isinstance(given, (str, list, tuple)) or not given or not all(isinstance(url, str) for url in given):
+            raise ConfigError(f"JetStreamSource takes the URL of a server, or a list of URLs, not {servers!r}")
         dead_letters = f"dead.{stream}" if dead_letters is None else dead_letters
-        if not all(map(_NAME.fullmatch, str(dead_letters).split("."))):
+        if not all(map(_NAME.fullmatch, dead_letters.split("."))):
             raise ConfigError(
                 f"JetStreamSource(dead_letters=...) takes a subject without wildcards, not {dead_letters!r}"
             )
         self._plan = ConsumerPlan(stream, consumer, subject, float(ack_wait), dead_letters)
-        urls = [servers] if isinstance(servers, str) else servers
+        urls = [servers] if isinstance(servers, str) else list(servers)
         self._connection = NatsConnection(urls, stream, options or {}, self._on_lost)
         self.name = f"{stream} ({consumer})"
         self.hold = float(ack_wait)

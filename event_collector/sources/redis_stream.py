@@ -16,6 +16,7 @@ from event_collector.sources.source import (
     PATIENCE,
     BrokerMessage,
     check_hold,
+    check_names,
     encodable,
     translate_errors,
 )
@@ -80,10 +81,16 @@ class RedisStreamSource:
         self._retry = import_extra("redis.asyncio.retry", "redis").Retry
         self._no_backoff = import_extra("redis.backoff", "redis").NoBackoff
         self._errors = import_extra("redis.exceptions", "redis")
-        names: dict[str, Any] = {"stream": stream, "group": group, "field": field}
+        names: dict[str, Any] = {
+            "URL": url,
+            "name of a stream": stream,
+            "name of a group": group,
+            "name of a field": field,
+        }
         for what, name in names.items():
             if not isinstance(name, str) or not name:
-                raise ConfigError(f"RedisStreamSource: the name of a {what} is a string, not {name!r}")
+                raise ConfigError(f"RedisStreamSource: the {what} is a string, not {name!r}")
+        check_names("RedisStreamSource", options, dead_letters=dead_letters)
         check_hold("RedisStreamSource(claim_after=...)", claim_after)
         self._url, self._stream, self._group = url, stream, group
         self._field = field.encode()

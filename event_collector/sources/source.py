@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from event_collector.values.checks import is_number
 from event_collector.values.errors import ConfigError, SourceError
 
 PATIENCE: Final = 1.0
@@ -112,9 +113,18 @@ class Source(Protocol):
         """Disconnect. Idempotent."""
 
 
+def check_names(what: str, options: Any, **names: Any) -> None:
+    """Raise ConfigError if a name is neither a non-empty string nor None, or if `options` is no dict."""
+    for name, value in names.items():
+        if value is not None and not (isinstance(value, str) and value):
+            raise ConfigError(f"{what}({name}=...) takes a string, not {value!r}")
+    if options is not None and not isinstance(options, dict):
+        raise ConfigError(f"{what}(options=...) takes a dict, not {options!r}")
+
+
 def check_hold(what: str, seconds: Any) -> None:
     """Raise ConfigError if `seconds` is not a number or too short to extend messages in time; `what` names it."""
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not MIN_HOLD <= seconds <= MAX_HOLD:
+    if not is_number(seconds) or not MIN_HOLD <= seconds <= MAX_HOLD:
         raise ConfigError(f"{what} takes a number of seconds from {MIN_HOLD} on, not {seconds!r}")
 
 

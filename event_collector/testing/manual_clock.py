@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
 from unittest import mock
 
+from event_collector.values.checks import check_seconds
 from event_collector.values.clock import TimeSource, clock
 from event_collector.values.errors import ConfigError
 
@@ -43,6 +44,7 @@ class ManualClock(TimeSource):
     _entered: "ManualClock | None" = None
 
     def __init__(self, *, patience: float = 1.0) -> None:
+        check_seconds("ManualClock(patience=...) takes", patience, is_optional=False)
         self._now = 0.0
         self._ends = 0  # queues that are ending; meanwhile time goes by itself
         self._ahead = 0.0  # seconds that the clock is then ahead of time.monotonic()

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from event_collector.values.errors import ConfigError
+
 Record: TypeAlias = dict[str, Any]
 
 
@@ -11,6 +13,8 @@ class Context:
 
     def __init__(self, data: Record | None = None) -> None:
         if data is not None:
+            if not isinstance(data, dict):
+                raise ConfigError(f"Context takes a dict, not {data!r}")
             self.__dict__ = data  # not a copy: the caller sees what handlers store
 
     if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """Payloads: a value and the collectors that it is addressed to."""
 
-import math
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic
 import msgspec
 from msgspec.structs import replace
 
+from event_collector.values.checks import is_number
 from event_collector.values.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def to_strings(parameter: str, value: Iterable[object] | None) -> tuple[str, ...
 def _checked_priority(priority: object) -> float | None:
     if priority is None:
         return None
-    if isinstance(priority, (int, float)) and not isinstance(priority, bool) and not math.isnan(priority):
-        return priority
+    if is_number(priority):
+        return priority  # type: ignore[return-value]
     raise ConfigError(f"priority takes a number, the lowest first, not {priority!r}")
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from event_collector.values.errors import EventCollectorException
+from event_collector.values.errors import ConfigError, EventCollectorException
 
 # New in Python 3.13.
 _AsyncioShutDown: type[Exception] = getattr(asyncio, "QueueShutDown", Exception)
@@ -14,6 +14,23 @@ class QueueFull(EventCollectorException, asyncio.QueueFull):
 
 class QueueShutDown(EventCollectorException, _AsyncioShutDown):  # type: ignore[valid-type,misc]
     """The queue accepts no more events, or its shutdown timed out before this event had finished."""
+
+
+def no_payload(value: object) -> ConfigError:
+    """Return the error of a sender who sends something else than a payload."""
+    if isinstance(value, (list, tuple)):
+        return ConfigError(
+            f"send() takes one Payload, not a {type(value).__name__}: use send_many(), or Payload(value)"
+        )
+    return ConfigError(f"send() takes a Payload, not {type(value).__name__}: wrap the value, Payload(value)")
+
+
+def wrong_thread() -> ConfigError:
+    """Return the error of a sender in another thread than that of the queue."""
+    return ConfigError(
+        "events are sent in the thread of the queue's event loop; from another thread use "
+        "asyncio.run_coroutine_threadsafe(publisher.send(payload), queue.loop)"
+    )
 
 
 def fresh_copy(error: QueueShutDown) -> QueueShutDown:

@@ -86,6 +86,11 @@ async def start_within_a_worker() -> None:
         del process._inheriting  # type: ignore[attr-defined]
 
 
+async def send_in_another_thread() -> None:
+    async with asyncio.timeout(BOUND), CollectorQueue([Collector("orders", error_programs.pack_here)]) as queue:
+        await asyncio.to_thread(queue.get_publisher().send_nowait, Payload(1))
+
+
 MISTAKES: dict[str, Callable[[], Any]] = {
     "a plain function as a coroutine": lambda: Collector("orders", handle, mode="coroutine"),
     "a lambda in a worker": lambda: start(Collector("orders", lambda payload, ctx: None, mode="process")),
@@ -108,6 +113,14 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "two addresses": lambda: Payload(1, keys=["orders"], topics=["paid"]),
     "another address": lambda: Payload(1, Delivery.KEY, topics=["paid"]),
     "a string as keys": lambda: Payload(1, Delivery.KEY, "orders"),
+    "a list of payloads": lambda: CollectorQueue([]).get_publisher().send([Payload(1)]),  # type: ignore[arg-type]
+    "one payload for many": lambda: CollectorQueue([]).get_publisher().send_many(Payload(1)),  # type: ignore[arg-type]
+    "another thread": send_in_another_thread,
+    "no consumers": lambda: CollectorQueue([], max_consumers=0),
+    "too few workers": lambda: CollectorQueue([], min_workers=4, max_workers=3),
+    "an option for the router": lambda: CollectorQueue([], 4),  # type: ignore[arg-type]
+    "a timeout as text": lambda: Collector("orders", handle, timeout="5"),  # type: ignore[call-overload]
+    "a dict for the context": lambda: Collector("orders", handle, ctx={}),  # type: ignore[call-overload]
     "a bare value": lambda: CollectorQueue([]).get_publisher().send(5),  # type: ignore[arg-type]
 }
 

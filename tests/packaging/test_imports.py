@@ -41,7 +41,7 @@ def test_what_handlers_use_needs_no_event_loop() -> None:
     modules = loaded_by("from event_collector import Context, Error, Ok, Payload, Reject, Result, RetryLater")
     rooms = {
         "event_collector.values",
-        *(f"event_collector.values.{name}" for name in ("context", "errors", "payload", "results")),
+        *(f"event_collector.values.{name}" for name in ("checks", "context", "errors", "payload", "results")),
     }
     base = {"event_collector_workers", "event_collector_workers.base_error"}
     assert ours(modules) == {"event_collector", *rooms, *base}

@@ -23,7 +23,10 @@ way to ask a loop that runs already; only tests use it."""
 FOREIGN = {
     "event_collector/tiers/executors/dask/plugins.py": {"scheduler.handlers"},  # as Dask asks plugins to
     "event_collector/journal/journal_place.py": {"db.text_factory"},  # sqlite3 has no other way to set it
-    "event_collector/values/error_texts.py": {"_outline.maxlevel", "_outline.maxstring"},  # Python 3.11 has no arguments
+    "event_collector/values/error_texts.py": {
+        "_outline.maxlevel",
+        "_outline.maxstring",
+    },  # Python 3.11 has no arguments
     "event_collector/sources/redis_stream.py": {"pool.max_connections"},  # redis has no other way to raise it
     "event_collector/remote/host.py": {"self._decode.envelope"},  # a call for each event, and no other caller
     "event_collector/values/results.py": {"outcome.key", "result.key"},  # as_result() belongs to the classes of results

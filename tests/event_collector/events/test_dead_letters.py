@@ -33,7 +33,7 @@ async def test_a_letter_can_be_replayed() -> None:
     """Replaying sends the payload again, as a new event; the letter is gone, and the counts tell so."""
     shop = Shop()
     async with running(Collector("shop", shop.serve, retry=ONCE)) as queue, balanced_all_along(queue):
-        payload = Payload(5, keys=["x"])
+        payload = Payload(5, keys=["shop"])
         event = await queue.get_publisher().send(payload)
         await event.wait()
         assert queue.accounting() == (1, 0, 0, 0, 0, 1)
@@ -45,7 +45,7 @@ async def test_a_letter_can_be_replayed() -> None:
         again = await queue.dead_letters.replay(letter)
         assert again.id != event.id
         assert (await again.wait()).first().unwrap() == 5
-        assert shop.served == [(5, 1, ["x"])]
+        assert shop.served == [(5, 1, ["shop"])]
         assert queue.accounting() == (2, 2, 0, 0, 0, 0)
         with pytest.raises(LookupError, match=str(event.id)):
             await queue.dead_letters.replay(letter)

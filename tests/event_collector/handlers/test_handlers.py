@@ -308,10 +308,11 @@ async def test_a_failed_event_is_freed_without_the_garbage_collector(
 ) -> None:
     """Exception, traceback and details form no cycle: a failed event goes when its last user lets go."""
     keys = [f"c{number}" for number in range(collectors)]
+    named = keys if delivery is Delivery.KEY else None
     queue = CollectorQueue([Collector(key, handler, **options) for key in keys])
     async with asyncio.timeout(PATIENCE), queue:
         value = Value()
-        event = await queue.get_publisher().send(Payload(value, delivery=delivery, keys=keys))
+        event = await queue.get_publisher().send(Payload(value, delivery=delivery, keys=named))
         results = await event.wait()
         assert [result.ok() for result in results] == [False] * collectors
         alive = weakref.ref(value)

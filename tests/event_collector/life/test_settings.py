@@ -88,27 +88,30 @@ def test_the_queue_hands_each_argument_on() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "used"),
     [
-        ("min_consumers", 0, 1), ("min_consumers", 2.9, 2),
-        ("max_consumers", 0, 1), ("wip_margin", -1, 0.0), ("monitor_interval", 0, 0.005),
-        ("avg_load_interval", 0.5, 1.0), ("min_workers", -3, 0), ("max_workers", 0, 1), ("max_workers", None, None),
-        ("max_queue_size", -1, 0), ("max_dead_letters", -1, 0), ("report_interval", -1, -1),
+        ("min_consumers", 0, 1), ("min_consumers", 2.0, 2),
+        ("wip_margin", -1, 0.0), ("monitor_interval", 0, 0.005),
+        ("avg_load_interval", 0.5, 1.0), ("max_workers", None, None), ("report_interval", -1, -1),
         ("metrics_warmup_interval", -2.5, -2.5), ("consumer_shutdown_timeout", -1, -1),
-        ("event_service_data_window_size", 1.9, 1), ("metrics_history_size", 2.5, 2),
-        ("metrics_collector_window_size", 1.5, 1.5), ("max_threads", math.inf, math.inf),
+        ("event_service_data_window_size", 1.0, 1), ("default_priority", math.inf, math.inf),
+        ("metrics_collector_window_size", 1.5, 1.5), ("max_threads", 3.0, 3),
         ("max_events_per_worker", 3.0, 3), ("max_worker_memory", 1e6, 1_000_000), ("max_worker_age", 0.5, 0.5),
     ],
 )  # fmt: skip
 def test_a_number_is_raised_to_its_lower_bound_and_made_whole(name: str, value: Any, used: Any) -> None:
-    """Lower values of RAISED options are raised; counts lose their fraction; the rest is used as it is."""
+    """Lower values of RAISED options are raised; whole floats become integers; the rest is used as it is."""
     found = getattr(settings_of(**{name: value}), name)
     assert found == used
     assert type(found) is type(used)
 
 
 def test_an_upper_bound_is_at_least_the_lower_one() -> None:
-    """max_consumers and max_workers are raised to min_consumers and min_workers."""
-    settings = settings_of(min_consumers=5, max_consumers=2, min_workers=4, max_workers=3)
-    assert (settings.max_consumers, settings.max_workers) == (5, 4)
+    """max_consumers is raised to min_consumers, as programs of the older library need; max_workers is refused."""
+    assert settings_of(min_consumers=5, max_consumers=2).max_consumers == 5
+    with pytest.raises(ConfigError) as caught:
+        settings_of(min_workers=4, max_workers=3)
+    assert str(caught.value) == (
+        "max_workers must be a whole number, at least 1 and `min_workers` (min_workers=4), not 3"
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,20 +132,40 @@ def test_no_number_is_refused(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
+        ("min_consumers", (2.9, math.inf), "must be a whole number, at least 1; lower values are raised"),
+        ("max_consumers", (0, -1, 2.5, math.inf), "must be a whole number, at least 1; values below..."),
+        ("min_workers", (-1, 0.5, math.inf), "must be a whole number, at least 0"),
+        ("max_workers", (0, -1, 1.5, math.inf), "must be a whole number, at least 1 and `min_workers`"),
+        ("max_queue_size", (-1, 0.5, math.inf), "must be a whole number, at least 0"),
+        ("max_dead_letters", (-1, 0.5, math.inf), "must be a whole number, at least 0"),
         ("metrics_collector_window_size", (0, 0.5, -1), "must be at least 1"),
-        ("event_service_data_window_size", (0, 0.5), "must be at least 1"),
-        ("metrics_history_size", (0, -math.inf), "must be at least 1"),
-        ("max_threads", (0, -1), "must be at least 1"),
+        ("event_service_data_window_size", (0, 1.9), "must be a whole number, at least 1"),
+        ("metrics_history_size", (0, -math.inf), "must be a whole number, at least 1"),
+        ("max_threads", (0, -1, 2.5, math.inf), "must be a whole number, at least 1"),
         ("max_events_per_worker", (0, 1.5, math.inf, -1), "must be a whole number, at least 1"),
         ("max_worker_memory", (0, 0.5, math.inf), "must be a whole number, at least 1"),
-        ("max_worker_age", (0, -1, math.inf), "must be more than 0, and finite"),
-        ("worker_startup_timeout", (0, -1, math.inf), "must be more than 0, and finite"),
+        ("max_worker_age", (0, -1, math.inf), "must be more than 0"),
+        ("worker_startup_timeout", (0, -1, math.inf), "must be more than 0"),
+        ("report_interval", (math.inf, 1e300), "must be finite"),
+        ("consumer_shutdown_timeout", (math.inf, -1e300), "must be finite"),
+        ("wip_margin", (math.inf,), "must be at least 0; lower values are raised"),
     ],
 )
 def test_a_number_out_of_range_is_refused(name: str, values: tuple[float, ...], message: str) -> None:
     """The error names the option, its range and the value."""
     for value in values:
-        assert raised_message(name, value) == f"{name} {message}, not {value!r}"
+        begin = message.removesuffix("...")
+        told = raised_message(name, value)
+        assert told.startswith(f"{name} {begin}")
+        assert told.endswith(f"not {value!r}")
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda row: row.name)
+def test_every_option_refuses_what_it_cannot_use(option: Option) -> None:
+    """A value of a wrong kind is a ConfigError that names the option when the queue is made, not a failure later."""
+    for value in ("x\0", b"bytes", object(), [1], {"a": 1}, 1j, ...):
+        with pytest.raises(ConfigError, match=rf"^(a )?{option.name}\b|router is"):
+            CollectorQueue(**{"collectors": [], "logging": False} | {option.name: value})
 
 
 # -- the rest --
@@ -157,6 +180,11 @@ def test_a_number_out_of_range_is_refused(name: str, values: tuple[float, ...], 
         ("overflow", "drop", "overflow is one of ('wait', 'drop_oldest', 'drop_newest'), not 'drop'"),
         ("overflow", None, "overflow is one of ('wait', 'drop_oldest', 'drop_newest'), not None"),
         ("overflow", "drop_oldest", "overflow='drop_oldest' needs a bound: give max_queue_size= too"),
+        ("autoscale", "no", "autoscale is True or False, not 'no'"),
+        ("logging", None, "logging is True or False, not None"),
+        ("logging", 2, "logging is True or False, not 2"),
+        ("law", 5, "law takes an object with the method decide(), not 5"),
+        ("log", "stderr", "log takes an object with the method info(), not 'stderr'"),
         ("worker_limits", 5, "worker_limits takes a WorkerLimits such as WorkerLimits(open_files=100), not 5"),
     ],
 )
@@ -171,8 +199,9 @@ def test_any_other_value_that_is_not_accepted_is_refused(name: str, value: Any, 
         (Number(), ""),
         (Number(unit="seconds"), "in seconds"),
         (Number(Range.RAISED, least=0.005, unit="seconds"), "in seconds, at least 0.005; lower values are raised"),
-        (Number(Range.RAISED, least=1, floor="min"), "at least 1 and `min`; lower values are raised"),
-        (Number(Range.COUNT, unit="bytes"), "in bytes, a whole number, at least 1"),
+        (Number(Range.LEAST, least=1, floor="min"), "at least 1 and `min`"),
+        (Number(Range.FLOORED, least=1, floor="min"), "at least 1; values below `min` are raised to it"),
+        (Number(Range.LEAST, least=1, unit="bytes", whole=True), "in bytes, a whole number, at least 1"),
     ],
 )
 def test_a_range_is_described_in_words(number: Number, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 import os
 import threading
 import weakref
@@ -37,7 +38,7 @@ class ScaledProcessPoolExecutor(Executor):
 
     Raises:
         ValueError: A number is below 1, or `max_tasks_per_child` is combined with the "fork" start method.
-        TypeError: `initializer` is not callable, or `max_tasks_per_child` is not an integer.
+        TypeError: `initializer` is not callable, or a number is not an integer.
     """
 
     def __init__(
@@ -51,8 +52,7 @@ class ScaledProcessPoolExecutor(Executor):
     ) -> None:
         if max_workers is None:
             max_workers = os.cpu_count() or 1
-        if max_workers < 1:
-            raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
+        _check_workers(max_workers)
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         _check_tasks_per_child(max_tasks_per_child, mp_context)
@@ -87,7 +87,13 @@ class ScaledProcessPoolExecutor(Executor):
         """Schedule a call that is killed after `timeout` seconds, counted from its start in the worker.
 
         The future of a killed call fails with JobTimeout, which is a TimeoutError. Otherwise the same as `submit`.
+
+        Raises:
+            ValueError: The timeout is not such a number.
         """
+        given: Any = timeout
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 < given < math.inf:
+            raise ValueError(f"timeout must be a number of seconds above 0, not {timeout!r}")
         return self._submit(timeout, fn, args, kwargs)
 
     def map(
@@ -115,9 +121,9 @@ class ScaledProcessPoolExecutor(Executor):
 
         Raises:
             ValueError: The number is below 1.
+            TypeError: It is not an integer.
         """
-        if max_workers < 1:
-            raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
+        _check_workers(max_workers)
         with self._lock:
             self._limit = max_workers
             pool_thread = self._pool_thread
@@ -171,6 +177,13 @@ class ScaledProcessPoolExecutor(Executor):
                 # An executor that is garbage collected finishes its calls and ends.
                 weakref.finalize(self, pool_thread.shut_down, cancel=False).atexit = False
             return self._pool_thread
+
+
+def _check_workers(number: object) -> None:
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise TypeError(f"max_workers must be an integer, not {number!r}")
+    if number < 1:
+        raise ValueError(f"max_workers must be greater than 0, not {number}")
 
 
 def _check_tasks_per_child(limit: int | None, context: BaseContext | None) -> None:
