@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.dispatch.admission import Admission
 from event_collector.dispatch.ending import Ending
+from event_collector.dispatch.lending import Lending
 from event_collector.dispatch.permits import ConsumerLimits, Permits
 from event_collector.dispatch.queue_figures import Figures
 from event_collector.dispatch.retries import Retries
@@ -76,6 +77,7 @@ class Dispatcher:
         figures: what monitor, metrics and snapshots read.
         retries: events that wait for another attempt.
         handlers: coroutine handlers; None while the queue does not run.
+        lending: lends the places of handlers that wait.
         supply: gives events to worker processes; None where no collector needs any.
         is_idle: whether the monitor rests, to be woken by the next event.
     """
@@ -84,8 +86,8 @@ class Dispatcher:
     # fmt: off
     __slots__ = (
         "_ahead", "_default_priority", "_in_order", "_is_recorded", "_loop", "_on_activity", "_thread",
-        "admission", "backlogs", "ending", "figures", "gate", "handlers", "is_idle", "permits", "plan", "retries",
-        "supply", "totals", "turns",
+        "admission", "backlogs", "ending", "figures", "gate", "handlers", "is_idle", "lending", "permits", "plan",
+        "retries", "supply", "totals", "turns",
     )
     # fmt: on
 
@@ -103,14 +105,15 @@ class Dispatcher:
         meter: "Meter",
         **retries_options: Any,
     ) -> None:
-        self.gate = Gate(max_queue_size, overflow)
         self.permits = Permits(limits)
         self.turns = Turns(self._turn, self._used_up)
+        self.gate = Gate(max_queue_size, overflow)
         self.totals = Totals(meter)
         self.ending = ending = Ending(self.totals, self.permits, self.gate)
         self.backlogs = Backlogs(queue_type, ending.cancel_waiting)
         self.retries = Retries(letters, self._requeue, ending, **retries_options)
         ending.connect(self.backlogs, self.retries)
+        self.lending = Lending(self.permits, self.turns, self.gate, self.backlogs)
         self.admission = Admission(self.gate, self.backlogs, self.retries, self.totals, ending)
         self.figures = Figures(self.totals, self.permits, self.backlogs, self.retries)
         self.handlers: CoroutineTier | None = None
@@ -156,9 +159,8 @@ class Dispatcher:
         self.permits.reset()
         self.turns.open(loop)
         self.retries.open(loop, plan.collectors, plan.router)
-        self.handlers = CoroutineTier(self, loop, plan, is_recorded=self._is_recorded)
-        supply = None if workers is None else Supply(workers, plan, self.backlogs, self.permits, self.gate)
-        self.supply = supply
+        self.handlers = CoroutineTier(self, loop, plan, self.gate.waits, is_recorded=self._is_recorded)
+        self.supply = None if workers is None else Supply(workers, plan, self.backlogs, self.permits, self.gate)
         self.ending.follow(plan)
         if self._in_order and workers is None and not self.gate.is_bounded and not self._is_recorded:
             self._ahead = self.backlogs.here.order
@@ -358,6 +360,7 @@ class Dispatcher:
         if self.gate.turn():
             self.turns.schedule()
         self.go_on()
+        self.lending.lend(self.handlers, self.supply)
 
     def _used_up(self) -> None:
         if self._in_order:

@@ -22,13 +22,14 @@ class Permits:
         ceiling: size up to which a burst may grow the pool by itself; set by the autoscaler.
         busy: permits taken.
         peak: most permits taken since `take_peak()`, if the pool had to grow for them.
+        lent: permits beyond the limits, for events that handlers wait for.
     """
 
-    __slots__ = ("busy", "ceiling", "limits", "peak", "size")
+    __slots__ = ("busy", "ceiling", "lent", "limits", "peak", "size")
 
     def __init__(self, limits: ConsumerLimits) -> None:
         self.limits = limits
-        self.busy = self.peak = 0
+        self.busy = self.peak = self.lent = 0
         self.reset()
 
     def reset(self) -> None:
@@ -46,6 +47,17 @@ class Permits:
     def take_many(self, count: int) -> None:
         """Take permits that `free` has promised."""
         self.busy += count
+
+    def take_lent(self) -> None:
+        """Take a permit beyond the limits: a handler that waits lends its place to an event."""
+        self.lent += 1
+        self.size += 1
+        self.busy += 1
+
+    def end_loan(self) -> None:
+        """Have one permit less, since the event that it was lent to has ended."""
+        self.lent -= 1
+        self.size -= 1
 
     def give_back(self, count: int = 1) -> None:
         """Give permits back."""
@@ -71,7 +83,7 @@ class Permits:
 
     def resize(self, size: int) -> None:
         """Set the number of permits, within the limits; those taken beyond it stay taken until they are given back."""
-        self.size = max(self.limits.min_consumers, min(size, self.limits.max_consumers))
+        self.size = max(self.limits.min_consumers, min(size, self.limits.max_consumers)) + self.lent
 
     def raise_ceiling(self, ceiling: int) -> None:
         """Set how far a burst may grow the pool, within the limits."""

@@ -74,6 +74,13 @@ class Supply:
         self._workers.submit([(event, collector)])
         return True
 
+    def hand_over_lent(self, event: "CollectorEvent") -> bool:
+        """Give the workers an event that has its permit; return False if the event loop has to deliver it."""
+        collector = self._plan.sole_remote(event.payload)
+        if collector is not None:
+            self._workers.submit([(event, collector)])
+        return collector is not None
+
     def next_backlog(self) -> Backlog:
         """Return the backlog whose head the event loop should take, after the workers have got what is theirs."""
         self.hand_out()

@@ -61,6 +61,11 @@ class Backlog:
         self._on_taken(event)
         return event
 
+    def take_out(self, event: "CollectorEvent") -> None:
+        """Take an event that is here ahead of its turn."""
+        self.withdraw(event)
+        self._on_taken(event)
+
     def take_while(self, count: int, accept: "Callable[[Payload[Any]], T | None]") -> "list[tuple[CollectorEvent, T]]":
         """Remove up to `count` events and return each with what `accept` says of its payload, up to the first None."""
         taken: list[tuple[CollectorEvent, T]] = []

@@ -5,6 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from event_collector.events.event import CollectorEvent
+from event_collector.events.nesting import note_wait
 
 
 class CompletionStream:
@@ -34,6 +35,7 @@ class CompletionStream:
     async def wait(self) -> None:
         """Wait until another event has finished."""
         self._wakeup = asyncio.get_running_loop().create_future()
+        note_wait(self._wakeup, next(iter(self.pending)).event)
         await self._wakeup
 
     def close(self) -> None:

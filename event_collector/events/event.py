@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from event_collector.events.course import Course
+from event_collector.events.nesting import note_wait
 from event_collector.values.clock import clock
 from event_collector.values.errors import EventCancelled
 from event_collector.values.guarded import guarded
@@ -113,11 +114,15 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
 
         Any number of tasks may wait, any number of times. Cancelling one, or a timeout around it, touches
         neither the event nor the other waiters.
+
+        A handler may wait for events of its own queue. If handlers that wait, for events or for room, hold all places
+        of the queue, an event that they wait for runs next, in the place of one of them.
         """
         if self._results is not None:
             return self._results
         waiter = asyncio.get_running_loop().create_future()
         self.add_waiter(waiter)
+        note_wait(waiter, self)
         try:
             await waiter
         except BaseException:

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from event_collector.events.nesting import NestedWaits, note_wait
 from event_collector.events.turnstile import Turnstile
 from event_collector.values.refusals import QueueFull, QueueShutDown, fresh_copy
 
@@ -27,6 +28,7 @@ class Gate:
             others while the time slice of a turn is used up.
         refusal: why the queue accepts no events; None while it does.
         is_bounded: whether each event needs a place.
+        waits: what the handlers of the queue wait for.
         drops: whether a full queue drops an event instead of making senders wait.
     """
 
@@ -42,10 +44,12 @@ class Gate:
         "overflow",
         "places",
         "refusal",
+        "waits",
     )
 
     def __init__(self, places: int, overflow: str) -> None:
         self.places, self.overflow = places, overflow
+        self.waits = NestedWaits()
         self._free = places  # negative while more places are taken than there are
         # Not a deque, which would be searched for each sender that is cancelled.
         self._senders: OrderedDict[asyncio.Future[None], None] = OrderedDict()
@@ -115,6 +119,12 @@ class Gate:
                 if self._free < 0 or not self._wake_next():
                     self._free += 1
 
+    def admit(self, turn: "asyncio.Future[None]") -> None:
+        """Give a sender that waits a place, even if there is none."""
+        del self._senders[turn]
+        self._free -= 1
+        turn.set_result(None)
+
     @property
     def must_wait(self) -> bool:
         """Whether a sender would have to wait for a place now."""
@@ -135,6 +145,7 @@ class Gate:
     async def _wait_for_place(self) -> None:
         turn = asyncio.get_running_loop().create_future()
         self._senders[turn] = None
+        note_wait(turn, None, self.waits)
         try:
             await turn
         except asyncio.CancelledError:

@@ -15,7 +15,9 @@ from contextvars import Context as ContextVars
 from contextvars import copy_context
 from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import ref
 
+from event_collector.events.nesting import NestedWaits, mark_handler
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.mismatch import explain_mismatch
 from event_collector.handlers.running_event import RunningEvent, register_finder
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from event_collector.handlers.delivery import DeliveryPlan
 
 _BROADCAST = Delivery.BROADCAST
+_Task: Final[Any] = asyncio.Task
 
 IS_EAGER: Final = sys.version_info >= (3, 12)
 """Whether a task takes its first step when it is made. On Python 3.11 it does a turn of the loop later."""
@@ -92,9 +95,11 @@ class CoroutineTier:
         events: gets the results.
         loop: the loop that the queue runs in.
         plan: which collectors a payload reaches.
+        waits: what the handlers wait for.
         is_recorded: whether a record of the events outlives the program.
 
     Attributes:
+        waits: as given.
         stepping: the event whose handler takes its first step at this moment. No other one may begin within it.
     """
 
@@ -109,10 +114,17 @@ class CoroutineTier:
         "_unstarted",
         "loop",
         "stepping",
+        "waits",
     )
 
     def __init__(
-        self, events: EventOwner, loop: asyncio.AbstractEventLoop, plan: "DeliveryPlan", *, is_recorded: bool
+        self,
+        events: EventOwner,
+        loop: asyncio.AbstractEventLoop,
+        plan: "DeliveryPlan",
+        waits: NestedWaits,
+        *,
+        is_recorded: bool,
     ) -> None:
         self._events, self.loop = events, loop
         self._ended = events.ending.ended
@@ -121,6 +133,7 @@ class CoroutineTier:
         self._route: Callable[..., Any] = plan.router.handle_event
         self._running: dict[asyncio.Task[None], RunningHandler] = {}  # asyncio itself holds no task
         self.stepping: CollectorEvent | None = None
+        self.waits = waits
         self._unstarted = 0  # tasks that have not taken their first step; on Python 3.11 only
 
     def follow(self, plan: "DeliveryPlan") -> None:
@@ -134,29 +147,29 @@ class CoroutineTier:
         made directly: a task factory of the application must not decide when they start.
         """
         event.place = self  # CollectorEvent.move_to()
-        if not IS_EAGER:
-            self._begin_later(event, copy_context() if variables is None else variables)
-            return
-        new_task: Any = asyncio.Task
         self.stepping = event
         try:
             if variables is None:
-                task = new_task(self._handle(event), loop=self.loop, name=NAME, eager_start=True)
+                task = _Task(self._handle(event), loop=self.loop, name=NAME, eager_start=True)
             else:
-                task = new_task(self._handle(event), loop=self.loop, name=NAME, context=variables, eager_start=True)
+                task = _Task(self._handle(event), loop=self.loop, name=NAME, context=variables, eager_start=True)
         finally:
             self.stepping = None
         if event.place is self:  # the handler waits for something
-            self._running[task] = RunningHandler(task, event)
+            self._running[task] = RunningHandler(task, event, self.waits)
 
-    def _begin_later(self, event: "CollectorEvent", variables: ContextVars) -> None:
+    def _begin_later(self, event: "CollectorEvent", variables: ContextVars | None) -> None:
         """Begin the handler in the next turn of the loop, in the order of the events."""
-        task = asyncio.Task(self._handle_later(event), loop=self.loop, name=NAME, context=variables)
-        self._running[task] = RunningHandler(task, event)
+        context = copy_context() if variables is None else variables
+        task = asyncio.Task(self._handle_later(event), loop=self.loop, name=NAME, context=context)
+        self._running[task] = RunningHandler(task, event, self.waits)
         task.add_done_callback(self._see_end)
         self._unstarted += 1
         if self._unstarted >= MOST_UNSTARTED:
             self._events.turns.end_slice()
+
+    if not IS_EAGER:
+        begin = _begin_later
 
     def _see_end(self, task: "asyncio.Task[None]") -> None:
         """End the event of a task that was cancelled before its first step."""
@@ -174,6 +187,7 @@ class CoroutineTier:
         """Do nothing: the event has begun."""
 
     async def _handle(self, event: "CollectorEvent") -> None:
+        mark_handler(ref(event))
         direct, is_failed = self._direct, False
         outcome: Any
         try:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from event_collector.events.event import CollectorEvent
+    from event_collector.events.nesting import NestedWaits
 
 
 class RunningHandler:
@@ -16,13 +17,14 @@ class RunningHandler:
     Attributes:
         task: a task of its own for each event.
         event: moves here.
+        waits: what the handlers of its queue wait for.
         error: what the event ends with if the handler is cancelled; None if the queue has not asked for that.
     """
 
-    __slots__ = ("error", "event", "task")
+    __slots__ = ("error", "event", "task", "waits")
 
-    def __init__(self, task: "asyncio.Task[None]", event: "CollectorEvent") -> None:
-        self.task, self.event = task, event
+    def __init__(self, task: "asyncio.Task[None]", event: "CollectorEvent", waits: "NestedWaits") -> None:
+        self.task, self.event, self.waits = task, event, waits
         self.error: Exception | None = None
         event.move_to(self)
         if event.is_cancelled:  # in its first step
