@@ -261,6 +261,7 @@ def test_every_order_of_the_five_faults(workers: int, retry: Retry | None, after
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("last", CANCELLATIONS)
 @pytest.mark.parametrize("retry", [NO_RETRY, WITH_RETRY], ids=["no retry", "retry"])
 @pytest.mark.parametrize("workers", [1, 2])
@@ -277,7 +278,7 @@ def test_every_order_of_the_five_faults_with_time_anywhere(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("depth", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("depth", [1, pytest.param(3, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 @pytest.mark.parametrize("first", STEPS)
 def test_every_sequence_of_few_steps(first: str, depth: int, workers: int) -> None:
     """Any step may follow any other, also the same one again."""
