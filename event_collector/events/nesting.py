@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 Event: TypeAlias = Any
 """A CollectorEvent, whose module imports this one."""
 
-_handled: Final[ContextVar[Any]] = ContextVar("event_collector_handled")
+_handled: Final[ContextVar["tuple[NestedWaits, int]"]] = ContextVar("event_collector_handled")
 
 mark_handler: Final = _handled.set
-"""Takes a weak reference to the event that is handled in this context. Contexts outlive events, and are copied."""
+"""Takes the waits of the queue, and the id of the event that is handled in this context. Contexts outlive events."""
 
 
 def _nothing() -> None:
@@ -32,29 +32,35 @@ class NestedWaits:
 
     def __init__(self) -> None:
         self._on_wait: Callable[[], None] = _nothing
-        self._waits: dict[asyncio.Future[None], tuple[Event, Event | None]] = {}
+        self._waits: dict[asyncio.Future[None], tuple[int, Event | None]] = {}
 
     def tell_of_each(self, on_wait: "Callable[[], None]") -> None:
         """Have `on_wait` called at the begin of each wait."""
         self._on_wait = on_wait
 
-    def add(self, future: "asyncio.Future[None]", handled: Event, awaited: Event | None) -> None:
+    def add(self, future: "asyncio.Future[None]", handled: int, awaited: Event | None) -> None:
         """Note that a handler waits until `future` is done: for an event, or for room if `awaited` is None."""
         self._waits[future] = handled, awaited
         future.add_done_callback(self._waits.pop)
         self._on_wait()
 
-    def of_all(self, handlers: int) -> "dict[asyncio.Future[None], Event | None]":
-        """Return the waits if so many handlers wait, or more; none if one of them is doing something else."""
-        if len(self._waits) < handlers:
+    def of_all(self, busy: int, running: "Callable[[], set[int]]") -> "dict[asyncio.Future[None], Event | None]":
+        """Return the waits if all handlers wait; none if one of them is doing something else.
+
+        Args:
+            busy: the number of handlers.
+            running: returns the ids of the events whose handlers wait for something.
+        """
+        if len(self._waits) < busy:
             return {}
         # A task may outlive the handler that started it: its waits hold no place.
+        ids = running()
         waits = [
             (future, handled, awaited)
             for future, (handled, awaited) in self._waits.items()
-            if not future.done() and _waits_of(handled) is self
+            if not future.done() and handled in ids
         ]
-        if len({handled.id for _, handled, _ in waits}) < handlers:
+        if len({handled for _, handled, _ in waits}) < busy:
             return {}
         return {future: awaited for future, _, awaited in waits}
 
@@ -67,14 +73,7 @@ class NestedWaits:
 
 def note_wait(future: "asyncio.Future[None]", awaited: Event | None, only: NestedWaits | None = None) -> None:
     """Note a wait that begins in a handler, of any queue or only of the one with these waits."""
-    reference = _handled.get(None)
-    handled = None if reference is None else reference()
-    waits = None if handled is None else _waits_of(handled)
-    if waits is not None and (only is None or only is waits):
+    mark = _handled.get(None)
+    if mark is not None and (only is None or only is mark[0]):
+        waits, handled = mark
         waits.add(future, handled, awaited)
-
-
-def _waits_of(handled: Event) -> NestedWaits | None:
-    """Return the waits of the queue in whose handler an event is now; None if it is in none on the event loop."""
-    waits: NestedWaits | None = getattr(handled.place, "waits", None)
-    return waits

@@ -15,7 +15,6 @@ from contextvars import Context as ContextVars
 from contextvars import copy_context
 from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from weakref import ref
 
 from event_collector.events.nesting import NestedWaits, mark_handler
 from event_collector.handlers.collector import Collector
@@ -99,7 +98,6 @@ class CoroutineTier:
         is_recorded: whether a record of the events outlives the program.
 
     Attributes:
-        waits: as given.
         stepping: the event whose handler takes its first step at this moment. No other one may begin within it.
     """
 
@@ -112,9 +110,9 @@ class CoroutineTier:
         "_route",
         "_running",
         "_unstarted",
+        "_waits",
         "loop",
         "stepping",
-        "waits",
     )
 
     def __init__(
@@ -133,7 +131,7 @@ class CoroutineTier:
         self._route: Callable[..., Any] = plan.router.handle_event
         self._running: dict[asyncio.Task[None], RunningHandler] = {}  # asyncio itself holds no task
         self.stepping: CollectorEvent | None = None
-        self.waits = waits
+        self._waits = waits
         self._unstarted = 0  # tasks that have not taken their first step; on Python 3.11 only
 
     def follow(self, plan: "DeliveryPlan") -> None:
@@ -156,13 +154,13 @@ class CoroutineTier:
         finally:
             self.stepping = None
         if event.place is self:  # the handler waits for something
-            self._running[task] = RunningHandler(task, event, self.waits)
+            self._running[task] = RunningHandler(task, event)
 
     def _begin_later(self, event: "CollectorEvent", variables: ContextVars | None) -> None:
         """Begin the handler in the next turn of the loop, in the order of the events."""
         context = copy_context() if variables is None else variables
         task = asyncio.Task(self._handle_later(event), loop=self.loop, name=NAME, context=context)
-        self._running[task] = RunningHandler(task, event, self.waits)
+        self._running[task] = RunningHandler(task, event)
         task.add_done_callback(self._see_end)
         self._unstarted += 1
         if self._unstarted >= MOST_UNSTARTED:
@@ -187,7 +185,7 @@ class CoroutineTier:
         """Do nothing: the event has begun."""
 
     async def _handle(self, event: "CollectorEvent") -> None:
-        mark_handler(ref(event))
+        mark_handler((self._waits, event.id))
         direct, is_failed = self._direct, False
         outcome: Any
         try:
@@ -312,6 +310,10 @@ class CoroutineTier:
                 return None if self._direct is None else self._direct.key
             frame = frame.f_back
         return None
+
+    def running_ids(self) -> set[int]:
+        """Return the ids of the events whose handlers wait for something."""
+        return {running.event.id for running in self._running.values()}
 
     def __len__(self) -> int:
         return len(self._running)

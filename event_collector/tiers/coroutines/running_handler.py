@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     import asyncio
 
     from event_collector.events.event import CollectorEvent
-    from event_collector.events.nesting import NestedWaits
 
 
 class RunningHandler:
@@ -17,14 +16,13 @@ class RunningHandler:
     Attributes:
         task: a task of its own for each event.
         event: moves here.
-        waits: what the handlers of its queue wait for.
         error: what the event ends with if the handler is cancelled; None if the queue has not asked for that.
     """
 
-    __slots__ = ("error", "event", "task", "waits")
+    __slots__ = ("error", "event", "task")
 
-    def __init__(self, task: "asyncio.Task[None]", event: "CollectorEvent", waits: "NestedWaits") -> None:
-        self.task, self.event, self.waits = task, event, waits
+    def __init__(self, task: "asyncio.Task[None]", event: "CollectorEvent") -> None:
+        self.task, self.event = task, event
         self.error: Exception | None = None
         event.move_to(self)
         if event.is_cancelled:  # in its first step
