@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+from event_collector.watching.tables import plural
+
 BAR_INTERVAL = 0.1
 
 
@@ -42,7 +44,8 @@ class _ProgressLines(ProgressDisplay):
 
     def show(self, counts: ProgressCounts) -> None:
         share = f", {counts.done / self._total:.0%}" if self._total else ""
-        text = f"{counts.events:,} events, {counts.failed:,} errors, {counts.rate:,.0f}/s{share}"
+        events, errors = plural(counts.events, "event"), plural(counts.failed, "error")
+        text = f"{events}, {errors}, {counts.rate:,.0f}/s{share}"
         print(text, file=sys.stderr, flush=True)
 
 

@@ -87,7 +87,7 @@ def test_pipe_gets_a_line_now_and_then_and_the_summary(tmp_path: Path) -> None:
     file.write_text('{"n":1,"seconds":0}\n{"n":2,"seconds":0.5}\n')
     done = run(str(file), "--progress-interval", "0.1", target="rest")
     first, *others = done.stderr.splitlines()
-    assert first.startswith("1 events, 0 errors, ")
+    assert first.startswith("1 event, 0 errors, ")
     assert first.endswith("%")
     assert any(line.startswith("2 events in ") and line.endswith(", 0 errors") for line in others)
     assert others[-1].startswith("  coroutine: busy for 0.5")
