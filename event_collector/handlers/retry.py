@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from event_collector.handlers.attempt import Attempt
-from event_collector.values.error_texts import full_name
 from event_collector.values.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -15,6 +14,7 @@ from event_collector.values.errors import (
     RemoteError,
     RetryLater,
 )
+from event_collector_workers.error_texts import full_name
 
 EXHAUSTED: Final = "exhausted"
 REJECTED: Final = "rejected"

@@ -24,11 +24,11 @@ from event_collector.sources.pace import Pace
 from event_collector.sources.payloads import JsonPayloads, from_message
 from event_collector.sources.settlement import LOST, MALFORMED, Fate, Settlement, settle
 from event_collector.sources.source import PATIENCE, BrokerMessage, Source
-from event_collector.values.error_texts import error_text
 from event_collector.values.errors import ConfigError, SourceError
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import ResultList
+from event_collector_workers.error_texts import error_text
 
 MAX_BYTES: Final = 32 * 1024 * 1024
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
