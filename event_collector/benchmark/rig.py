@@ -23,9 +23,9 @@ from event_collector.handlers.collector import COROUTINE, PROCESS, Collector, Pr
 from event_collector.publisher import EventPublisher
 from event_collector.queue import CollectorQueue
 from event_collector.values.context import Context
-from event_collector.values.error_texts import error_text
 from event_collector.values.payload import Payload
 from event_collector.values.results import Error
+from event_collector_workers.error_texts import error_text
 
 NANOSECONDS = 1e9
 MAX_CONSUMERS = 8192

@@ -17,10 +17,10 @@ from event_collector.command.ndjson import InputLine
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal_options import Journal
 from event_collector.journal.stored_event import Changes, InputPosition
-from event_collector.values.error_texts import text_of
 from event_collector.values.errors import JournalError
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
+from event_collector_workers.error_texts import text_of
 
 
 class RefusedLine(msgspec.Struct):

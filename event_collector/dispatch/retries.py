@@ -24,11 +24,11 @@ from event_collector.handlers.collector import PROCESS, Collector
 from event_collector.handlers.retry import DEADLINE, NOT_RETRIED, Retry, Verdict, decide
 from event_collector.handlers.router import Router, SimpleRouter
 from event_collector.values.clock import clock
-from event_collector.values.error_texts import error_text
 from event_collector.values.errors import ConfigError, DeadlineExceeded, EventCancelled
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown, fresh_copy
 from event_collector.values.results import Error, Result, ResultList
+from event_collector_workers.error_texts import error_text
 from event_collector_workers.pool_errors import WorkerCrashed
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from typing import Any, Final, NamedTuple
 
 from event_collector.handlers.attempt import Attempt
 from event_collector.values.checks import LONGEST, is_number
-from event_collector.values.error_texts import full_name
 from event_collector.values.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -16,6 +15,7 @@ from event_collector.values.errors import (
     RemoteError,
     RetryLater,
 )
+from event_collector_workers.error_texts import full_name
 
 EXHAUSTED: Final = "exhausted"
 REJECTED: Final = "rejected"

@@ -15,9 +15,9 @@ from uuid import UUID
 import msgspec
 
 from event_collector.journal.stored_event import StoredEvent
-from event_collector.values.error_texts import text_of
 from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError
 from event_collector.values.payload import Delivery, Payload
+from event_collector_workers.error_texts import text_of
 
 PLAIN: Final = (
     type(None), bool, int, float, str, bytes, bytearray, list, tuple, dict, set, frozenset,

@@ -21,11 +21,11 @@ from event_collector.journal.running_page import RunningPage
 from event_collector.journal.stored_event import Changes, InputPosition, StoredEvent, StoredLetter, StoredProgress
 from event_collector.journal.writer import Writer
 from event_collector.values.clock import clock
-from event_collector.values.error_texts import text_of
 from event_collector.values.errors import ConfigError, EncodeError, JournalError
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error
+from event_collector_workers.error_texts import text_of
 
 if TYPE_CHECKING:
     import asyncio

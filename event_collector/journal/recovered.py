@@ -10,9 +10,9 @@ from event_collector.journal.journal_codec import JournalCodec
 from event_collector.journal.running_page import RunningPage
 from event_collector.journal.stored_event import Changes, StoredEvent, StoredLetter, StoredProgress
 from event_collector.values.clock import clock
-from event_collector.values.error_texts import text_of
 from event_collector.values.errors import PayloadTypeError
 from event_collector.values.payload import Payload
+from event_collector_workers.error_texts import text_of
 
 UNDECODABLE: Final = "undecodable"
 UNDELIVERABLE: Final = "undeliverable"

@@ -12,10 +12,10 @@ from event_collector.handlers.signature import type_name
 from event_collector.handlers.stack_frames import strip_frames
 from event_collector.remote.remote_exceptions import ExceptionParts, bare_parts, presentable, put_together, take_apart
 from event_collector.remote.trace_context import CARRIER
-from event_collector.values.error_texts import exception_text, text_of
 from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError
 from event_collector.values.payload import NO_HEADERS, Delivery, Headers, Payload
 from event_collector.values.results import Error, Ok, Result
+from event_collector_workers.error_texts import exception_text, text_of
 
 BLOB = 65_536
 """Minimum size in bytes of a bytes value that travels in a separate frame, uncopied. For smaller values the separate

@@ -18,8 +18,8 @@ from uuid import UUID
 
 import msgspec
 
-from event_collector.values.error_texts import LONGEST_TEXT, class_names, encodable, full_name, text_of
 from event_collector.values.errors import RemoteError, RemoteTraceback
+from event_collector_workers.error_texts import LONGEST_TEXT, class_names, encodable, full_name, text_of
 
 MOST_BYTES: Final = 1024 * 1024
 """Maximum size of the arguments and attributes of an exception, with the exceptions in them. Attributes that exceed it

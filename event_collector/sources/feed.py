@@ -25,11 +25,11 @@ from event_collector.sources.payloads import JsonPayloads, from_message
 from event_collector.sources.settlement import LOST, MALFORMED, Fate, Settlement, settle
 from event_collector.sources.source import PATIENCE, BrokerMessage, Source
 from event_collector.values.checks import check_callable, is_number
-from event_collector.values.error_texts import error_text
 from event_collector.values.errors import ConfigError, SourceError
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import ResultList
+from event_collector_workers.error_texts import error_text
 
 T = TypeVar("T")
 

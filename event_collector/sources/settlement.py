@@ -7,9 +7,9 @@ from typing import Final, NamedTuple
 
 from event_collector.handlers.attempt import Attempt
 from event_collector.handlers.retry import EXHAUSTED, Retry, Verdict, decide
-from event_collector.values.error_texts import error_text
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error, ResultList
+from event_collector_workers.error_texts import error_text
 
 MALFORMED: Final = "malformed"
 """The reason of a message that could not become an event."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, SupportsInde
 import msgspec
 
 from event_collector.values.context import Record
-from event_collector.values.error_texts import exception_text, line_of
+from event_collector_workers.error_texts import exception_text, line_of
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar

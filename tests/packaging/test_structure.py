@@ -23,7 +23,7 @@ way to ask a loop that runs already; only tests use it."""
 FOREIGN = {
     "event_collector/tiers/executors/dask/plugins.py": {"scheduler.handlers"},  # as Dask asks plugins to
     "event_collector/journal/journal_place.py": {"db.text_factory"},  # sqlite3 has no other way to set it
-    "event_collector/values/error_texts.py": {
+    "workers/event_collector_workers/error_texts.py": {
         "_outline.maxlevel",
         "_outline.maxstring",
     },  # Python 3.11 has no arguments

@@ -13,6 +13,8 @@ from multiprocessing.connection import Connection
 import pytest
 
 from event_collector_workers import JobTimeout, PoolBroken, ScaledProcessPoolExecutor, WorkerCrashed
+from tests.event_collector import sample_graphs
+from tests.workers.pools import BOUND
 
 _state: object = "untouched"
 _lock = None
@@ -87,6 +89,14 @@ def test_exception_comes_back_with_the_workers_traceback(executor):
     error = executor.submit(divide, 1, by=0).exception()
     assert isinstance(error, ZeroDivisionError)
     assert "in divide" in str(error.__cause__)
+
+
+@pytest.mark.parametrize("name", ["shared_groups", "shared_arguments", "pair"])
+def test_exceptions_that_refer_to_each_other_come_back(executor, name):
+    """The traceback of exceptions with more ways through them than anything could follow takes bounded time."""
+    error = executor.submit(sample_graphs.echo, name).exception(timeout=BOUND)
+    assert type(error) is type(sample_graphs.GRAPHS[name]())
+    assert len(str(error.__cause__)) < 100_000
 
 
 def test_map_keeps_the_order_whatever_the_chunk_size(executor):

@@ -24,7 +24,7 @@ from event_collector import (
 )
 from event_collector.handlers.attempt import Attempt
 from event_collector.handlers.retry import decide
-from event_collector.values.error_texts import class_names
+from event_collector_workers.error_texts import class_names
 from event_collector_workers.pool_errors import PoolBroken
 from tests.event_collector.sample_attempts import echo_async
 

@@ -15,7 +15,7 @@ from event_collector.data import Delivery, Error, Ok, Payload
 from event_collector.exceptions import EncodeError, EventCollectorException, PayloadTypeError, RemoteError
 from event_collector.remote.codec import PayloadDecoder, ReplyDecoder, encode_payload, encode_raised, encode_result
 from event_collector.remote.remote_exceptions import MOST_BYTES, ExceptionParts, put_together, take_apart
-from event_collector.values.error_texts import text_of
+from event_collector_workers.error_texts import text_of
 from tests.event_collector.sample_exceptions import DISGUISED, RAISED, BrokenParts, Frozen
 from tests.event_collector.sample_graphs import GRAPHS, VAST, Linked, pair, shared_containers, tree
 from tests.event_collector.sample_types import Order

@@ -290,3 +290,18 @@ async def test_abind_lets_cancellation_through() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.parametrize(
+    ("details", "shown"),
+    [
+        (None, ""),
+        ({"func": print, "args": (), "kwargs": {}, "exc": KeyError(), "trace": "x\n" * 999}, ""),
+        ({"trace": "x\n" * 999, "attempt": 3, "last_error": None}, " details={'attempt': 3, 'last_error': None}"),
+        ({"stock": 0}, " details={'stock': 0}"),
+        (["odd"], " details=['odd']"),
+    ],
+)
+def test_the_repr_of_an_error_fits_a_line(details: Any, shown: str) -> None:
+    """It has the error and what the application has added, not the call and the traceback."""
+    assert repr(Error(ValueError("bad"), details)) == f"<Error err=ValueError('bad'){shown}>"

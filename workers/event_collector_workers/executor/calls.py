@@ -5,11 +5,11 @@ value or exception, the text of the traceback). Large pickles travel as blobs. N
 """
 
 import pickle
-import traceback
 from collections.abc import Callable, Iterable
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+from event_collector_workers.error_texts import exception_text, text_of
 from event_collector_workers.job import Buffer
 from event_collector_workers.transport.frames import BLOB_FROM
 
@@ -69,12 +69,14 @@ class CallTask:
 
 
 def _dump_error(error: BaseException) -> Parts:
-    text = "".join(traceback.format_exception(error))
+    text = exception_text(error)
     error.__traceback__ = None
     try:
         parts = dump((False, error, text))
         load(*parts)  # a class whose pickles do not load must not reach the parent
     except BaseException as failure:
-        explained = f"{type(error).__qualname__} cannot be sent to the parent ({failure}); its text: {error}"
+        explained = (
+            f"{type(error).__qualname__} cannot be sent to the parent ({text_of(failure)}); its text: {text_of(error)}"
+        )
         return dump((False, TypeError(explained), text))
     return parts

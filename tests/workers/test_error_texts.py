@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from event_collector import Error
-from event_collector.values.error_texts import LONGEST_TEXT, class_names, error_text, exception_text, line_of, text_of
+from event_collector_workers.error_texts import LONGEST_TEXT, class_names, error_text, exception_text, line_of, text_of
 from tests.event_collector.sample_graphs import GRAPHS, VAST, Linked
 
 BOUND = 2 * LONGEST_TEXT
@@ -49,7 +48,7 @@ def test_the_text_of_a_graph_is_bounded(name: str) -> None:
         assert 0 < len(text) < BOUND
     assert "test_error_texts.py" in exception_text(exc)
     assert type(exc).__name__ in exception_text(exc)
-    assert len(repr(Error(exc))) < 400
+    assert len(line_of(exc)) < 200
 
 
 @pytest.mark.parametrize("name", VAST)
@@ -61,7 +60,7 @@ def test_long_texts_lose_their_middle(name: str) -> None:
         assert "begin" in text
         assert "end" in text
         assert " characters ...]" in text
-    assert len(repr(Error(exc))) < 400
+    assert len(line_of(exc)) < 200
 
 
 def test_a_long_text_that_is_no_exception_is_shortened() -> None:
@@ -92,21 +91,6 @@ class Speechless:
 def test_lines(value: Any, line: str) -> None:
     """A value has a part of a line, whatever its repr is."""
     assert line_of(value) == line
-
-
-@pytest.mark.parametrize(
-    ("details", "shown"),
-    [
-        (None, ""),
-        ({"func": print, "args": (), "kwargs": {}, "exc": KeyError(), "trace": "x\n" * 999}, ""),
-        ({"trace": "x\n" * 999, "attempt": 3, "last_error": None}, " details={'attempt': 3, 'last_error': None}"),
-        ({"stock": 0}, " details={'stock': 0}"),
-        (["odd"], " details=['odd']"),
-    ],
-)
-def test_the_repr_of_an_error_fits_a_line(details: Any, shown: str) -> None:
-    """It has the error and what the application has added, not the call and the traceback."""
-    assert repr(Error(ValueError("bad"), details)) == f"<Error err=ValueError('bad'){shown}>"
 
 
 def test_names_of_a_class_and_its_bases() -> None:
