@@ -246,7 +246,8 @@ class Dispatcher:
 
     def _take_in(self, payload: Payload[Any], variables: ContextVars, course: Course | None) -> CollectorEvent:
         """Accept an event for the event loop. Run the first step of its handler now if possible, else queue it."""
-        self.check_thread()
+        if get_ident() != self._thread:
+            self.check_thread()
         event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, clock.now())
         self.totals.accept()
         if self.is_idle:

@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 from event_collector.journal.stored_event import StoredEvent
+from event_collector.remote.encode_advice import advice
 from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError
 from event_collector.values.payload import Delivery, Payload
 from event_collector_workers.error_texts import text_of
@@ -110,8 +111,8 @@ class JournalCodec:
             body = _encode(_Body(raw, payload._delivery.value, keys, topics, payload.priority, origin))
         except Exception as exc:
             raise EncodeError(
-                f"the journal cannot store the payload of type {type(value).__qualname__}: {text_of(exc)}. Send what "
-                f"msgspec encodes (dict, list, str, bytes, numbers, dataclass, msgspec.Struct, attrs)"
+                f"the journal cannot store the payload of type {type(value).__qualname__}: {text_of(exc)}. "
+                f"{advice(value, exc)}"
             ) from exc
         if len(body) > self._max_bytes:
             raise EncodeError(

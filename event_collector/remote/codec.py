@@ -4,12 +4,13 @@ Decoding executes no code from the data. `remote_exceptions` encodes exceptions.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from event_collector.handlers.signature import type_name
 from event_collector.handlers.stack_frames import strip_frames
+from event_collector.remote.encode_advice import advice
 from event_collector.remote.remote_exceptions import ExceptionParts, bare_parts, presentable, put_together, take_apart
 from event_collector.remote.trace_context import CARRIER
 from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError
@@ -34,6 +35,18 @@ PLAIN = frozenset((dict, list, tuple, str, int, float, bool, type(None)))
 _BROADCAST = Delivery.BROADCAST
 
 _encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
+
+
+class Owner(Protocol):
+    """A collector, or the setup of one."""
+
+    @property
+    def key(self) -> str:
+        """Its key."""
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether its handler is a coroutine function."""
 
 
 class _Address(msgspec.Struct, array_like=True):
@@ -73,9 +86,9 @@ class _Failure(msgspec.Struct, array_like=True, tag=1):
 
 
 def encode_payload(
-    payload: Payload[Any], key: str, number: int = 0, *, inline: bool = False, traced: bool = True
+    payload: Payload[Any], owner: "Owner | str", number: int = 0, *, inline: bool = False, traced: bool = True
 ) -> Parts:
-    """Encode a payload for the collector `key`. Raise EncodeError if msgspec cannot encode the value.
+    """Encode a payload for a collector, or its key. Raise EncodeError if msgspec cannot encode the value.
 
     `number` is the id of the event, for log lines. `inline` puts large bytes into the same frame. `traced` adds the
     carrier of the calling context, if there is one.
@@ -89,7 +102,7 @@ def encode_payload(
         # A tuple is encoded like an _Envelope, but is created faster.
         return _encode((None if blob is not None else value, address, number)), blob
     except Exception as exc:
-        raise _cannot_encode("payload", value, key, exc) from exc
+        raise _cannot_encode("payload", value, owner, exc) from exc
 
 
 class PayloadDecoder:
@@ -134,7 +147,7 @@ class PayloadDecoder:
         return carrier or {}
 
 
-def encode_result(outcome: Any, key: str, *, inline: bool = False) -> Parts:
+def encode_result(outcome: Any, owner: "Owner | str", *, inline: bool = False) -> Parts:
     """Encode the outcome of a handler: Ok, Error, or any other value; large bytes in the same frame if `inline`.
 
     Raise EncodeError if msgspec cannot encode the value.
@@ -142,14 +155,14 @@ def encode_result(outcome: Any, key: str, *, inline: bool = False) -> Parts:
     if type(outcome) in PLAIN:
         value, blob = outcome, None
     elif isinstance(outcome, Error):
-        return _encode_error(outcome, key), None
+        return _encode_error(outcome, owner), None
     else:
         value = outcome.value if isinstance(outcome, Ok) else outcome
         blob = None if inline else _large(value)
     try:
         return _encode((0, None if blob is not None else value)), blob
     except Exception as exc:
-        raise _cannot_encode("result", value, key, exc) from exc
+        raise _cannot_encode("result", value, owner, exc) from exc
 
 
 def encode_raised(exc: BaseException, trace: str | None = None) -> bytes:
@@ -164,12 +177,12 @@ def encode_raised(exc: BaseException, trace: str | None = None) -> bytes:
     return _encode(_Failure(parts, None, raised=True))
 
 
-def _encode_error(error: Error[Any], key: str) -> bytes:
+def _encode_error(error: Error[Any], owner: "Owner | str") -> bytes:
     err = take_apart(error.err) if isinstance(error.err, BaseException) else _Value(error.err)
     try:
         return _encode(_Failure(err, error.details, raised=False))
     except Exception as exc:
-        raise _cannot_encode("Error", error.err, key, exc) from exc
+        raise _cannot_encode("Error", error.err, owner, exc) from exc
 
 
 class ReplyDecoder:
@@ -235,9 +248,14 @@ def _large(value: Any) -> Buffer | None:
     return None
 
 
-def _cannot_encode(what: str, value: Any, key: str, exc: Exception) -> EncodeError:
+def _cannot_encode(what: str, value: Any, owner: "Owner | str", exc: Exception) -> EncodeError:
+    key, mode = (owner, "thread") if isinstance(owner, str) else (owner.key, _mode_here(owner))
     return EncodeError(
         f"collector {key!r}: the {what} of type {type(value).__name__} cannot cross the process boundary: "
-        f"{text_of(exc)}. Use what msgspec encodes (dict, list, str, bytes, numbers, dataclass, msgspec.Struct, "
-        f"attrs), or give the collector mode='coroutine' or mode='thread'"
+        f"{text_of(exc)}. {advice(value, exc)}, or give the collector mode={mode!r}"
     )
+
+
+def _mode_here(owner: "Owner") -> str:
+    """Return the mode in which a handler runs in the program itself."""
+    return "coroutine" if owner.asynchronous else "thread"

@@ -52,7 +52,7 @@ class Host:
         """Process one encoded payload and return the encoded result or exception; SystemExit is raised."""
         try:
             payload = self._decode(body, blob)
-            return encode_result(self._call(payload), self._setup.key, inline=inline)
+            return encode_result(self._call(payload), self._setup, inline=inline)
         except SystemExit:
             raise
         except BaseException as exc:

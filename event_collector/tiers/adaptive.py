@@ -59,8 +59,8 @@ class AdaptiveTier:
         if key in self._travelling or key in self._staying:
             return
         try:
-            encode_payload(payload, key)
-            encode_result(outcome, key)
+            encode_payload(payload, collector)
+            encode_result(outcome, collector)
         except EncodeError as exc:
             self._staying.add(key)
             self._log.warning("adaptive collector cannot move", collector=key, reason=str(exc))

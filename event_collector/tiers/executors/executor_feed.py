@@ -64,7 +64,7 @@ class BatchQueue:
     async def run(self, payload: Payload[Any]) -> Any:
         """Process a payload and return the outcome of its handler."""
         collector = self.collector
-        body, _ = encode_payload(payload, collector.key, running_id(), inline=True)
+        body, _ = encode_payload(payload, collector, running_id(), inline=True)
         alone = payload.attempt > 1 and (payload.last_error or "").startswith(_SUSPECTS)
         entry = _QueuedEvent(body, asyncio.get_running_loop().create_future(), alone)
         self.waiting.append(entry)
