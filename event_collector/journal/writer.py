@@ -12,6 +12,7 @@ they never share one.
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
@@ -89,9 +90,9 @@ class _WriteBatch:
         """Note that none of its events can be written: their senders get the error."""
         self.trouble = error
         self.changes.move_to(None)
+        self.refused = dict.fromkeys(self.senders, error)
         for event_id in self.senders:
-            if self.changes.inserted.pop(event_id, None) is not None:
-                self.refused[event_id] = error
+            self.changes.inserted.pop(event_id, None)
 
 
 class Writer:
@@ -234,7 +235,8 @@ class Writer:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job()
+            with suppress(Exception):  # of tidying: the next batch reports a journal that cannot be used
+                job()
 
     def _open(self) -> None:
         self._file = self._open_file()
@@ -252,13 +254,13 @@ class Writer:
     def _write(self, batch: _WriteBatch) -> None:
         try:
             batch.write(self._opened)
-            self._batches += 1
-            if self._batches % TIDY_EVERY == 0:
-                self._opened.tidy()
         except Exception as exc:
             error = exc if isinstance(exc, JournalError) else JournalError(f"the journal cannot be written: {exc!r}")
             batch.refuse_events(error)
         self._post(self._written, batch)
+        self._batches += 1
+        if self._batches % TIDY_EVERY == 0:
+            self._opened.tidy()
 
     def _post(self, call: Callable[..., None], *args: Any) -> None:
         try:

@@ -227,11 +227,20 @@ async def test_a_log_that_cannot_be_written_stops_no_batch(path: Path, monkeypat
             log.raises = False
 
 
-async def test_an_unforeseen_error_fails_its_batch_only(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread of the writer goes on."""
+@pytest.mark.parametrize("outcomes", [[MemoryError()], [JournalError("full"), None, MemoryError()]])
+async def test_an_unforeseen_error_fails_its_batch_only(
+    path: Path, monkeypatch: pytest.MonkeyPatch, outcomes: list[Exception | None]
+) -> None:
+    """At the first attempt, or when its changes are written one by one. The thread of the writer goes on."""
+    steps = iter(outcomes)
+
+    def applying(_file: JournalFile, _changes: Changes) -> None:
+        if (error := next(steps)) is not None:
+            raise error
+
     async with make_queue(path, at_once) as queue:
         with monkeypatch.context() as patch:
-            patch.setattr(JournalFile, "apply", lambda *_: (_ for _ in ()).throw(MemoryError()))
+            patch.setattr(JournalFile, "apply", applying)
             with pytest.raises(JournalError, match="MemoryError"):
                 await queue.get_publisher().send(Payload(1))
         event = await queue.get_publisher().send(Payload(2))
