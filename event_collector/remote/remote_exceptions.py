@@ -150,6 +150,8 @@ def _exact(value: Any) -> Any:
         return {name: _exact(item) for name, item in value.items()}
     if kind in _CONTAINERS:
         return _extension(_KINDS.index(kind), [_exact(item) for item in value])
+    if kind is datetime and value.tzinfo is not None:  # msgpack would have it in UTC
+        value = value.isoformat()
     if kind in _SCALARS:
         return _extension(_KINDS.index(kind), value)
     if isinstance(value, BaseException):
