@@ -11,6 +11,7 @@ import msgspec
 from event_collector.handlers.signature import type_name
 from event_collector.handlers.stack_frames import strip_frames
 from event_collector.remote.encode_advice import advice
+from event_collector.remote.fidelity import Fidelity, may_hold_datetimes
 from event_collector.remote.remote_exceptions import ExceptionParts, bare_parts, presentable, put_together, take_apart
 from event_collector.remote.trace_context import CARRIER
 from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError
@@ -32,6 +33,7 @@ _BYTES = frozenset((bytes, bytearray, memoryview))
 PLAIN = frozenset((dict, list, tuple, str, int, float, bool, type(None)))
 """The most frequent result types. None of them is a Result, is awaitable, or needs a separate frame."""
 
+UNTYPED = Fidelity(Any)
 _BROADCAST = Delivery.BROADCAST
 
 _encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
@@ -86,21 +88,33 @@ class _Failure(msgspec.Struct, array_like=True, tag=1):
 
 
 def encode_payload(
-    payload: Payload[Any], owner: "Owner | str", number: int = 0, *, inline: bool = False, traced: bool = True
+    payload: Payload[Any],
+    owner: "Owner | str",
+    number: int = 0,
+    *,
+    inline: bool = False,
+    traced: bool = True,
+    fidelity: Fidelity = UNTYPED,
 ) -> Parts:
-    """Encode a payload for a collector, or its key. Raise EncodeError if msgspec cannot encode the value.
+    """Encode a payload for a collector, or its key. Raise EncodeError if the value cannot be encoded as what it is.
 
     `number` is the id of the event, for log lines. `inline` puts large bytes into the same frame. `traced` adds the
     carrier of the calling context, if there is one.
     """
     value = payload._value
     try:
-        blob = _large(value) if type(value) in _BYTES and not inline else None
         carrier = CARRIER.get() if traced else None
         is_plain = payload._headers is NO_HEADERS and payload._delivery is _BROADCAST and carrier is None
         address = None if is_plain else _Address(payload._delivery.value, payload._headers, carrier)
         # A tuple is encoded like an _Envelope, but is created faster.
-        return _encode((None if blob is not None else value, address, number)), blob
+        if type(value) in _BYTES and not inline and (blob := _large(value)) is not None:
+            return _encode((None, address, number)), blob
+        if fidelity.check is not None:
+            fidelity.check(value)
+        body = _encode((value, address, number))
+        if may_hold_datetimes(body) is not None and (kept := fidelity.with_offsets(value)) is not value:
+            body = _encode((kept, address, number))
+        return body, None
     except Exception as exc:
         raise _cannot_encode("payload", value, owner, exc) from exc
 
@@ -147,20 +161,25 @@ class PayloadDecoder:
         return carrier or {}
 
 
-def encode_result(outcome: Any, owner: "Owner | str", *, inline: bool = False) -> Parts:
+def encode_result(outcome: Any, owner: "Owner | str", *, inline: bool = False, fidelity: Fidelity = UNTYPED) -> Parts:
     """Encode the outcome of a handler: Ok, Error, or any other value; large bytes in the same frame if `inline`.
 
-    Raise EncodeError if msgspec cannot encode the value.
+    Raise EncodeError if the value cannot be encoded, or not as what it is.
     """
-    if type(outcome) in PLAIN:
-        value, blob = outcome, None
-    elif isinstance(outcome, Error):
-        return _encode_error(outcome, owner), None
-    else:
+    value = outcome
+    if type(outcome) not in PLAIN:
+        if isinstance(outcome, Error):
+            return _encode_error(outcome, owner), None
         value = outcome.value if isinstance(outcome, Ok) else outcome
-        blob = None if inline else _large(value)
+        if not inline and (blob := _large(value)) is not None:
+            return _encode((0, None)), blob
     try:
-        return _encode((0, None if blob is not None else value)), blob
+        if fidelity.check is not None:
+            fidelity.check(value)
+        body = _encode((0, value))
+        if may_hold_datetimes(body) is not None and (kept := fidelity.with_offsets(value)) is not value:
+            body = _encode((0, kept))
+        return body, None
     except Exception as exc:
         raise _cannot_encode("result", value, owner, exc) from exc
 
@@ -180,7 +199,10 @@ def encode_raised(exc: BaseException, trace: str | None = None) -> bytes:
 def _encode_error(error: Error[Any], owner: "Owner | str") -> bytes:
     err = take_apart(error.err) if isinstance(error.err, BaseException) else _Value(error.err)
     try:
-        return _encode(_Failure(err, error.details, raised=False))
+        body = _encode(_Failure(err, error.details, raised=False))
+        if may_hold_datetimes(body) is not None:
+            UNTYPED.with_offsets([err, error.details])
+        return body
     except Exception as exc:
         raise _cannot_encode("Error", error.err, owner, exc) from exc
 

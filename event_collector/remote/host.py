@@ -17,6 +17,7 @@ from event_collector.handlers.signature import describe_timeout
 from event_collector.handlers.stack_frames import hide_modules
 from event_collector.handlers.value_handler import ValueHandler
 from event_collector.remote.codec import PLAIN, Buffer, Parts, PayloadDecoder, encode_raised, encode_result
+from event_collector.remote.fidelity import Fidelity
 from event_collector.remote.setup import Setup
 from event_collector.remote.trace_context import with_trace
 from event_collector.values.errors import HandlerTimeout
@@ -39,6 +40,7 @@ class Host:
         self._setup = setup
         self._processor, self._ctx, self._asynchronous = setup.processor, setup.ctx, setup.asynchronous
         self._decode = PayloadDecoder(setup.payload_type, setup.key)
+        self._fidelity = Fidelity(setup.result_type)
         self._loop: HostLoop | None = None
         self._manager: AbstractContextManager[Any] | None = None
         _thread.hosts.add(self)
@@ -52,7 +54,7 @@ class Host:
         """Process one encoded payload and return the encoded result or exception; SystemExit is raised."""
         try:
             payload = self._decode(body, blob)
-            return encode_result(self._call(payload), self._setup, inline=inline)
+            return encode_result(self._call(payload), self._setup, inline=inline, fidelity=self._fidelity)
         except SystemExit:
             raise
         except BaseException as exc:

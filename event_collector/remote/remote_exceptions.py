@@ -145,6 +145,8 @@ class _Writer:
         kind = type(value)
         if kind in _PLAIN or kind in _SCALARS:
             self._claim(len(value) if kind in _SIZED else 0)
+            if kind is datetime and value.tzinfo is not None:  # msgpack would have it in UTC
+                value = value.isoformat()
             return value if kind in _PLAIN else _extension(_KINDS.index(kind), value)
         if len(self._path) >= _DEEPEST or id(value) in self._path:
             raise TypeError("it refers to itself, or is nested too deeply")

@@ -33,6 +33,7 @@ class Setup(NamedTuple):
     ctx: Context
     lifecycle: LifecycleManager | None
     payload_type: Any
+    result_type: Any
 
 
 def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
@@ -51,7 +52,12 @@ def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
         check(f"context value {name!r}", collector.ctx[name], "open it in the collector's lifecycle")
     PayloadDecoder(collector.payload_type, key)  # raises here what it would raise in each worker
     pickler = _SetupPickler()
-    pickler.dump(Setup(*(getattr(collector, field) for field in Setup._fields)))
+    setup = Setup(*(getattr(collector, field) for field in Setup._fields))
+    try:
+        check("result_type", collector.result_type)
+    except ConfigError:  # it is annotated with a class that the worker need not have: this program checks its results
+        setup = setup._replace(result_type=Any)
+    pickler.dump(setup)
     return pickler.file.getvalue()
 
 

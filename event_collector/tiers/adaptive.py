@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from event_collector.handlers.collector import PROCESS, Collector, HandlerTier
 from event_collector.remote.codec import encode_payload, encode_result
+from event_collector.remote.fidelity import Fidelity
 from event_collector.values.errors import ConfigError, EncodeError
 from event_collector.values.payload import Payload
 from event_collector_workers.autoscaler import Change, Plan, Tier
@@ -59,8 +60,8 @@ class AdaptiveTier:
         if key in self._travelling or key in self._staying:
             return
         try:
-            encode_payload(payload, collector)
-            encode_result(outcome, collector)
+            encode_payload(payload, collector, fidelity=Fidelity(collector.payload_type))
+            encode_result(outcome, collector, fidelity=Fidelity(collector.result_type))
         except EncodeError as exc:
             self._staying.add(key)
             self._log.warning("adaptive collector cannot move", collector=key, reason=str(exc))

@@ -21,6 +21,7 @@ from event_collector.handlers.collector import Collector
 from event_collector.handlers.running_event import running_id
 from event_collector.remote.batch_host import BatchReply, decode_reply
 from event_collector.remote.codec import ReplyDecoder, encode_payload
+from event_collector.remote.fidelity import Fidelity
 from event_collector.remote.remote_exceptions import presentable
 from event_collector.remote.setup import seal
 from event_collector.tiers.executors.batching import BATCH_BYTES, DEPTH, capacity_of, next_limit, size_of_batch
@@ -59,12 +60,13 @@ class BatchQueue:
         self.name = f"{collector.key}-{sha256(self.setup).hexdigest()[:16]}{feed.adapter.tag}"
         self.limit = 1
         self.waiting: deque[_QueuedEvent] = deque()
+        self._fidelity = Fidelity(collector.payload_type)
         self._decode = ReplyDecoder(collector.result_type, collector.key)
 
     async def run(self, payload: Payload[Any]) -> Any:
         """Process a payload and return the outcome of its handler."""
         collector = self.collector
-        body, _ = encode_payload(payload, collector, running_id(), inline=True)
+        body, _ = encode_payload(payload, collector, running_id(), inline=True, fidelity=self._fidelity)
         alone = payload.attempt > 1 and (payload.last_error or "").startswith(_SUSPECTS)
         entry = _QueuedEvent(body, asyncio.get_running_loop().create_future(), alone)
         self.waiting.append(entry)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from event_collector.handlers.collector import Collector
 from event_collector.remote.codec import ReplyDecoder
+from event_collector.remote.fidelity import Fidelity
 from event_collector.values.errors import EventCancelled
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
@@ -42,6 +43,7 @@ class CollectorTask:
         self.number, self.key, self.timeout = number, collector.key, collector.timeout
         self.collector, self.cancel = collector, cancel
         self._limits, self._events = limits, events
+        self.fidelity = Fidelity(collector.payload_type)
         self.decode = ReplyDecoder(collector.result_type, collector.key)
         self.ended: list[tuple[Any, Result[Any], float]] = []
         """Events with their results and seconds in the handler, until `settle()`."""

@@ -143,7 +143,7 @@ class WorkerTier:
             task, payload = self._tasks[collector], event.payload
             collector.usage.running += 1  # Usage.began()
             try:
-                body, blob = encode_payload(payload, collector, event.id, traced=False)
+                body, blob = encode_payload(payload, collector, event.id, traced=False, fidelity=task.fidelity)
             except Exception as exc:
                 task.fail(event, exc, 0.0)
                 continue
@@ -163,7 +163,7 @@ class WorkerTier:
         Cancellation withdraws a job that has not started, and kills the worker of a job that has.
         """
         task = self._tasks[collector]
-        body, blob = encode_payload(payload, collector, running_id())
+        body, blob = encode_payload(payload, collector, running_id(), fidelity=task.fidelity)
         job = CallJob(task.number, body, blob, collector.timeout)
         job.of, job.outcome = task, asyncio.get_running_loop().create_future()
         collector.usage.began()

@@ -1,0 +1,193 @@
+"""Fidelity: a value arrives in another process as what it was, or cannot be encoded.
+
+Encoded as its base, an object of a subclass would lose fields without a word, and an aware datetime its offset.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import msgspec
+from msgspec import inspect
+
+_COLLECTIONS: Final[dict[type[inspect.Type], type]] = {
+    inspect.ListType: list,
+    inspect.VarTupleType: tuple,
+    inspect.SetType: set,
+    inspect.FrozenSetType: frozenset,
+}
+_ATOMS: Final = frozenset((str, int, float, bool, bytes, type(None)))
+"""Types whose values arrive as what they are."""
+
+_KEPT: Final = (bytes, bytearray, memoryview, datetime)
+
+may_hold_datetimes: Final = re.compile(rb"[\xd6\xd7]\xff|\xc7\x0c\xff").search
+"""Searches msgpack for timestamps, which are always in UTC. What it finds may be something else."""
+
+
+class _Part(NamedTuple):
+    """What a part of a type accepts: the class itself but no subclass, and what `inside` does not raise for."""
+
+    base: type | None = None
+    inside: Callable[[Any], None] | None = None
+
+    def check(self, value: Any) -> None:
+        if self.base is not None and type(value) is not self.base:
+            if isinstance(value, self.base):
+                raise TypeError(f"{type(value).__name__} would arrive as {self.base.__name__}, which is not the same")
+        elif self.inside is not None:
+            self.inside(value)
+
+
+def _check_datetime(value: datetime) -> None:
+    zone = value.tzinfo
+    if value.fold or (zone is not None and zone.utcoffset(None) != value.utcoffset()):
+        raise TypeError(
+            f"the datetime {value} would lose its time zone {zone} or its fold: send it in UTC, "
+            f"value.astimezone(timezone.utc)"
+        )
+
+
+def _check_time(value: time) -> None:
+    if value.fold or (value.tzinfo is not None and value.utcoffset() is None):
+        raise TypeError(f"the time {value} would lose its time zone {value.tzinfo} or its fold")
+
+
+_SIMPLE: Final[dict[type[inspect.Type], _Part]] = {
+    inspect.BoolType: _Part(bool),
+    inspect.IntType: _Part(int),
+    inspect.FloatType: _Part(float),
+    inspect.StrType: _Part(str),
+    inspect.BytesType: _Part(bytes),
+    inspect.DateType: _Part(date),
+    inspect.TimeType: _Part(time, _check_time),
+    inspect.DateTimeType: _Part(datetime, _check_datetime),
+    inspect.TimeDeltaType: _Part(timedelta),
+    inspect.UUIDType: _Part(UUID),
+    inspect.DecimalType: _Part(Decimal),
+    inspect.NoneType: _Part(type(None)),
+}
+
+
+class Fidelity:
+    """Checks the values of one type, which are annotated with it, or of any type.
+
+    Attributes:
+        check: raises TypeError for a value that would arrive as something else; None if there is nothing to check.
+    """
+
+    def __init__(self, value_type: Any) -> None:
+        self._type = value_type
+        self._by_class: dict[type, _Part] = {}
+        try:
+            part = _Part() if value_type is Any else self._part(inspect.type_info(value_type))
+        except TypeError:  # the decoder of the type says what is wrong with it
+            part = _Part()
+        self.check = None if part == _Part() else part.check
+
+    def with_offsets(self, value: Any) -> Any:
+        """Return the value, or a form of it that keeps the offsets of the datetimes in it that are not in UTC.
+
+        Raise TypeError if there is no such form: decoded without a type it would have text in their place.
+        """
+        if type(value) in _ATOMS:
+            return value
+        plain, offsets = _with_text(msgspec.to_builtins(value, builtin_types=_KEPT))
+        if not offsets:
+            return value
+        if self._type is not Any:
+            decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(plain), type=self._type)
+            if sorted(_with_text(msgspec.to_builtins(decoded, builtin_types=_KEPT))[1]) == sorted(offsets):
+                return plain
+        raise TypeError(
+            f"the datetime {offsets[0]} would lose its offset: annotate it as datetime, or send it in UTC, "
+            f"value.astimezone(timezone.utc)"
+        )
+
+    def _part(self, info: inspect.Type) -> _Part:
+        if isinstance(info, inspect.Metadata):
+            return self._part(info.type)
+        if type(info) in _SIMPLE:
+            return _SIMPLE[type(info)]
+        if isinstance(info, inspect.UnionType):
+            return self._union([self._part(one) for one in info.types])
+        if isinstance(info, (inspect.StructType, inspect.DataclassType, inspect.NamedTupleType)):
+            return self._object(info)
+        if isinstance(info, inspect.TypedDictType):
+            keys = {field.name: self._part(field.type) for field in info.fields}
+            return _Part(dict, lambda value: _check_each((keys.get(key, _Part()), one) for key, one in value.items()))
+        if isinstance(info, inspect.DictType):
+            key, one = self._part(info.key_type), self._part(info.value_type)
+
+            def check_items(value: dict[Any, Any]) -> None:
+                _check_all(key, value)
+                _check_all(one, value.values())
+
+            return _Part(dict, check_items)
+        if isinstance(info, inspect.TupleType):
+            parts = [self._part(one) for one in info.item_types]
+            return _Part(tuple, lambda value: _check_each(zip(parts, value, strict=False)))
+        if isinstance(info, (inspect.ListType, inspect.VarTupleType, inspect.SetType, inspect.FrozenSetType)):
+            item = self._part(info.item_type)
+            return _Part(_COLLECTIONS[type(info)], lambda value: _check_all(item, value))
+        return _Part()
+
+    def _object(self, info: Any) -> _Part:
+        found = self._by_class.get(info.cls)
+        if found is None:
+            fields: list[tuple[str, _Part]] = []
+            found = self._by_class[info.cls] = _Part(  # before its fields, which may refer to it
+                info.cls, lambda value: _check_each((part, getattr(value, name)) for name, part in fields)
+            )
+            fields += [(field.name, self._part(field.type)) for field in info.fields]
+        return found
+
+    def _union(self, parts: list[_Part]) -> _Part:
+        by_base = {part.base: part for part in parts}
+        if None in by_base:
+            return _Part()
+
+        def check(value: Any) -> None:
+            exact = by_base.get(type(value))
+            for part in parts if exact is None else (exact,):
+                part.check(value)
+
+        return _Part(None, check)
+
+
+def _check_all(part: _Part, values: Iterable[Any]) -> None:
+    if part.base is not None and part.inside is None and set(map(type, values)) <= {part.base}:
+        return
+    if part != _Part():
+        for value in values:
+            part.check(value)
+
+
+def _check_each(parts: Iterable[tuple[_Part, Any]]) -> None:
+    for part, value in parts:
+        part.check(value)
+
+
+def _with_text(plain: Any) -> tuple[Any, list[str]]:
+    """Return builtins with datetimes of other offsets than UTC as text, and these texts."""
+    texts: list[str] = []
+
+    def converted(value: Any) -> Any:
+        if type(value) is dict:
+            return {converted(key): converted(one) for key, one in value.items()}
+        if type(value) is list:
+            return [converted(one) for one in value]
+        if type(value) is datetime and value.tzinfo is not None and not _is_utc(value):
+            texts.append(value.isoformat())
+            return texts[-1]
+        return value
+
+    return converted(plain), texts
+
+
+def _is_utc(value: datetime) -> bool:
+    zone = value.tzinfo
+    return zone is UTC or (zone is not None and zone.utcoffset(None) == timedelta(0))
