@@ -22,7 +22,7 @@ import msgspec
 from event_collector.benchmark.rig import Rig
 from event_collector.benchmark.trial import SubjectFailed
 from event_collector.benchmark.trial_figures import Contender, Readiness, RoundOrder, RoundResult
-from event_collector.command.ndjson import InputLine, LineDecoder
+from event_collector.command.lines.ndjson import InputLine, LineDecoder
 from event_collector.command.options import UsageError, loop_factory
 from event_collector.command.standard_streams import take_standard_streams, write_all
 from event_collector.command.target import collector_of, find

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from event_collector.command import logs
-from event_collector.command.files import InputFile, OutputFile
-from event_collector.command.line_journal import LineJournal
-from event_collector.command.line_run import LineRun, end_tasks
-from event_collector.command.line_window import LineWindow
-from event_collector.command.ndjson import LineDecoder, LineEncoder, LineSplitter
+from event_collector.command.lines.files import InputFile, OutputFile
+from event_collector.command.lines.line_journal import LineJournal
+from event_collector.command.lines.line_run import LineRun, end_tasks
+from event_collector.command.lines.line_window import LineWindow
+from event_collector.command.lines.ndjson import LineDecoder, LineEncoder, LineSplitter
 from event_collector.command.options import UsageError, loop_factory
 from event_collector.command.progress import make_display
 from event_collector.command.run_options import LINES_IN_FLIGHT, MAX_ATTEMPTS, add_options

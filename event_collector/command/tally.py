@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from time import monotonic
 
-from event_collector.command.files import OutputFile
-from event_collector.command.ndjson import LineEncoder
+from event_collector.command.lines.files import OutputFile
+from event_collector.command.lines.ndjson import LineEncoder
 from event_collector.command.progress import ProgressCounts, ProgressDisplay
 from event_collector.events.event import CollectorEvent
 from event_collector.handlers.collector import ADAPTIVE, PROCESS

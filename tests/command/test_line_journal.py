@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from event_collector.command.line_journal import LineJournal, OtherInput
-from event_collector.command.line_window import LineWindow
-from event_collector.command.ndjson import InputLine
+from event_collector.command.lines.line_journal import LineJournal, OtherInput
+from event_collector.command.lines.line_window import LineWindow
+from event_collector.command.lines.ndjson import InputLine
 from event_collector.journal.stored_event import InputPosition
 
 INODE = 77

@@ -3,7 +3,7 @@
 import asyncio
 
 from event_collector import CollectorEvent, Payload, ResultList
-from event_collector.command.line_window import LineWindow, PendingLine
+from event_collector.command.lines.line_window import LineWindow, PendingLine
 
 
 def finish(*lines: PendingLine) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from event_collector import Error, Ok, PayloadTypeError, ResultList
-from event_collector.command.ndjson import InputLine, LineDecoder, LineEncoder, LineSplitter, LineTooLong
+from event_collector.command.lines.ndjson import InputLine, LineDecoder, LineEncoder, LineSplitter, LineTooLong
 from event_collector.values.json_values import InvalidJSON, UnknownType
 
 TEXT = st.lists(st.sampled_from([b"", b"a", b"bcd", b"\n", b"\n\n", b"\r\n", b"0123456789"])).map(b"".join)

@@ -19,8 +19,8 @@ from io import BytesIO, FileIO
 from time import monotonic_ns, process_time_ns
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from event_collector_workers.child.open_descriptors import open_standard_streams
 from event_collector_workers.child.signals import handle_signals_in_forks, kill_group, leave_signals_to_program
-from event_collector_workers.child.standard_streams import open_standard_streams
 from event_collector_workers.transport.frames import (
     HEADER,
     NO_BLOB,

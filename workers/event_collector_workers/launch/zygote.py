@@ -22,8 +22,8 @@ from multiprocessing import get_context, process, spawn
 from select import select
 from typing import TYPE_CHECKING, Any, Final
 
+from event_collector_workers.child.open_descriptors import open_standard_streams
 from event_collector_workers.child.signals import kill_group, leave_signals_to_program
-from event_collector_workers.child.standard_streams import open_standard_streams
 from event_collector_workers.child.workplace import main as serve_pool
 from event_collector_workers.transport.frames import Kind, message
 from event_collector_workers.transport.lifeline import follow

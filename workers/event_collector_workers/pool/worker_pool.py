@@ -17,7 +17,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from event_collector_workers.child.standard_streams import open_standard_descriptors
+from event_collector_workers.child.open_descriptors import open_standard_descriptors
 from event_collector_workers.launch.start_method import Launcher, check_start_method, is_importing_main, make_launcher
 from event_collector_workers.machine import cpu_seconds
 from event_collector_workers.pool.credit import HORIZON

@@ -10,10 +10,10 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from event_collector.command.files import InputFile
-from event_collector.command.line_journal import LineJournal, OtherInput
-from event_collector.command.line_window import LineWindow, PendingLine
-from event_collector.command.ndjson import InputLine, LineDecoder, LineSplitter
+from event_collector.command.lines.files import InputFile
+from event_collector.command.lines.line_journal import LineJournal, OtherInput
+from event_collector.command.lines.line_window import LineWindow, PendingLine
+from event_collector.command.lines.ndjson import InputLine, LineDecoder, LineSplitter
 from event_collector.command.tally import RunOutput
 from event_collector.queue import CollectorQueue
 from event_collector.values.errors import JournalError

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from event_collector.command.line_window import LineWindow, PendingLine
-from event_collector.command.ndjson import InputLine
+from event_collector.command.lines.line_window import LineWindow, PendingLine
+from event_collector.command.lines.ndjson import InputLine
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal_options import Journal
 from event_collector.journal.stored_event import Changes, InputPosition
