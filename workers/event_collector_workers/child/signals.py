@@ -17,11 +17,13 @@ def signals_blocked(*numbers: int) -> Iterator[None]:
     """Block signals, by default SIGINT and SIGTERM, in this thread and in a process that it starts meanwhile.
 
     Service managers send SIGTERM to every process. One that received it before `leave_signals_to_program` would end.
+    So it may if the signal ends the program, too: those are not blocked.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers or _LEFT)
+    handled = [number for number in numbers or _LEFT if signal.getsignal(number) != signal.SIG_DFL]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, handled)
     try:
         yield
     finally:
