@@ -10,7 +10,7 @@ import msgspec
 
 from event_collector.handlers.signature import type_name
 from event_collector.handlers.stack_frames import strip_frames
-from event_collector.remote.fidelity import Fidelity, may_hold_datetimes
+from event_collector.remote.fidelity import Fidelity
 from event_collector.remote.remote_exceptions import (
     ExceptionParts,
     bare_parts,
@@ -103,7 +103,7 @@ def encode_payload(
         if type(value) in _BYTES and not inline and (blob := _large(value)) is not None:
             return _encode((None, address, number)), blob
         body = _encode((value, address, number))
-        if fidelity.check is None and may_hold_datetimes(body) is None:
+        if fidelity.suspects(body) is None:
             return body, None
         return _encode((fidelity.faithful(value), address, number)), None
     except Exception as exc:
@@ -156,20 +156,19 @@ def encode_result(outcome: Any, key: str, *, inline: bool = False, fidelity: Fid
 
     Raise EncodeError if the value cannot be encoded, or not as what it is.
     """
-    value = outcome
     if type(outcome) not in PLAIN:
         if isinstance(outcome, Error):
             return _encode_error(outcome, key), None
-        value = outcome.value if isinstance(outcome, Ok) else outcome
-        if not inline and (blob := _large(value)) is not None:
+        outcome = outcome.value if isinstance(outcome, Ok) else outcome
+        if not inline and (blob := _large(outcome)) is not None:
             return _encode((0, None)), blob
     try:
-        body = _encode((0, value))
-        if fidelity.check is None and may_hold_datetimes(body) is None:
+        body = _encode((0, outcome))
+        if fidelity.suspects(body) is None:
             return body, None
-        return _encode((0, fidelity.faithful(value))), None
+        return _encode((0, fidelity.faithful(outcome))), None
     except Exception as exc:
-        raise _cannot_encode("result", value, key, exc) from exc
+        raise _cannot_encode("result", outcome, key, exc) from exc
 
 
 def encode_raised(exc: BaseException, trace: str | None = None) -> bytes:
@@ -188,7 +187,7 @@ def _encode_error(error: Error[Any], key: str) -> bytes:
     err = take_apart(error.err) if isinstance(error.err, BaseException) else _Value(error.err)
     try:
         body = _encode(_Failure(err, error.details, raised=False))
-        if may_hold_datetimes(body) is not None:
+        if UNTYPED.suspects(body) is not None:
             UNTYPED.faithful([err, error.details])
         return body
     except Exception as exc:

@@ -40,7 +40,7 @@ class Host:
         self._setup = setup
         self._processor, self._ctx, self._asynchronous = setup.processor, setup.ctx, setup.asynchronous
         self._decode = PayloadDecoder(setup.payload_type, setup.key)
-        self._fidelity = Fidelity(setup.result_type)
+        self._key, self._fidelity = setup.key, Fidelity(setup.result_type)
         self._loop: HostLoop | None = None
         self._manager: AbstractContextManager[Any] | None = None
         _thread.hosts.add(self)
@@ -54,7 +54,7 @@ class Host:
         """Process one encoded payload and return the encoded result or exception; SystemExit is raised."""
         try:
             payload = self._decode(body, blob)
-            return encode_result(self._call(payload), self._setup.key, inline=inline, fidelity=self._fidelity)
+            return encode_result(self._call(payload), self._key, inline=inline, fidelity=self._fidelity)
         except SystemExit:
             raise
         except BaseException as exc:
