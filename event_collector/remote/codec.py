@@ -11,7 +11,7 @@ import msgspec
 from event_collector.handlers.signature import type_name
 from event_collector.handlers.stack_frames import strip_frames
 from event_collector.remote.encode_advice import advice
-from event_collector.remote.fidelity import Fidelity, may_hold_datetimes
+from event_collector.remote.fidelity import Fidelity
 from event_collector.remote.remote_exceptions import ExceptionParts, bare_parts, presentable, put_together, take_apart
 from event_collector.remote.trace_context import CARRIER
 from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError
@@ -109,10 +109,8 @@ def encode_payload(
         # A tuple is encoded like an _Envelope, but is created faster.
         if type(value) in _BYTES and not inline and (blob := _large(value)) is not None:
             return _encode((None, address, number)), blob
-        if fidelity.check is not None:
-            fidelity.check(value)
         body = _encode((value, address, number))
-        if may_hold_datetimes(body) is not None and (kept := fidelity.with_offsets(value)) is not value:
+        if fidelity.suspects(body) is not None and (kept := fidelity.faithful(value, body)) is not value:
             body = _encode((kept, address, number))
         return body, None
     except Exception as exc:
@@ -166,22 +164,19 @@ def encode_result(outcome: Any, owner: "Owner | str", *, inline: bool = False, f
 
     Raise EncodeError if the value cannot be encoded, or not as what it is.
     """
-    value = outcome
     if type(outcome) not in PLAIN:
         if isinstance(outcome, Error):
             return _encode_error(outcome, owner), None
-        value = outcome.value if isinstance(outcome, Ok) else outcome
-        if not inline and (blob := _large(value)) is not None:
+        outcome = outcome.value if isinstance(outcome, Ok) else outcome
+        if not inline and (blob := _large(outcome)) is not None:
             return _encode((0, None)), blob
     try:
-        if fidelity.check is not None:
-            fidelity.check(value)
-        body = _encode((0, value))
-        if may_hold_datetimes(body) is not None and (kept := fidelity.with_offsets(value)) is not value:
+        body = _encode((0, outcome))
+        if fidelity.suspects(body) is not None and (kept := fidelity.faithful(outcome, body)) is not outcome:
             body = _encode((0, kept))
         return body, None
     except Exception as exc:
-        raise _cannot_encode("result", value, owner, exc) from exc
+        raise _cannot_encode("result", outcome, owner, exc) from exc
 
 
 def encode_raised(exc: BaseException, trace: str | None = None) -> bytes:
@@ -200,8 +195,8 @@ def _encode_error(error: Error[Any], owner: "Owner | str") -> bytes:
     err = take_apart(error.err) if isinstance(error.err, BaseException) else _Value(error.err)
     try:
         body = _encode(_Failure(err, error.details, raised=False))
-        if may_hold_datetimes(body) is not None:
-            UNTYPED.with_offsets([err, error.details])
+        if UNTYPED.suspects(body) is not None:
+            UNTYPED.faithful([err, error.details], body)
         return body
     except Exception as exc:
         raise _cannot_encode("Error", error.err, owner, exc) from exc

@@ -24,7 +24,7 @@ _ATOMS: Final = frozenset((str, int, float, bool, bytes, type(None)))
 
 _KEPT: Final = (bytes, bytearray, memoryview, datetime)
 
-may_hold_datetimes: Final = re.compile(rb"[\xd6\xd7]\xff|\xc7\x0c\xff").search
+_may_hold_datetimes: Final = re.compile(rb"[\xd6\xd7]\xff|\xc7\x0c\xff").search
 """Searches msgpack for timestamps, which are always in UTC. What it finds may be something else."""
 
 
@@ -76,7 +76,7 @@ class Fidelity:
     """Checks the values of one type, which are annotated with it, or of any type.
 
     Attributes:
-        check: raises TypeError for a value that would arrive as something else; None if there is nothing to check.
+        suspects: takes an encoded value, and returns None if it arrives as what it is. Otherwise `faithful()` decides.
     """
 
     def __init__(self, value_type: Any) -> None:
@@ -86,14 +86,19 @@ class Fidelity:
             part = _Part() if value_type is Any else self._part(inspect.type_info(value_type))
         except TypeError:  # the decoder of the type says what is wrong with it
             part = _Part()
-        self.check = None if part == _Part() else part.check
+        self._part_of_all = part
+        self.suspects: Callable[[bytes], object] = _may_hold_datetimes if part == _Part() else bool
 
-    def with_offsets(self, value: Any) -> Any:
-        """Return the value, or a form of it that keeps the offsets of the datetimes in it that are not in UTC.
+    def faithful(self, value: Any, encoded: bytes) -> Any:
+        """Return a value that was encoded, or a form of it that keeps the offsets of datetimes, which are not in UTC.
 
-        Raise TypeError if there is no such form: decoded without a type it would have text in their place.
+        Raise TypeError if the value would arrive as something else. Decoded without a type it would have text in the
+        place of these datetimes.
         """
         if type(value) in _ATOMS:
+            return value
+        self._part_of_all.check(value)
+        if _may_hold_datetimes(encoded) is None:
             return value
         plain, offsets = _with_text(msgspec.to_builtins(value, builtin_types=_KEPT))
         if not offsets:
