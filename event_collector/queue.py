@@ -3,8 +3,10 @@
 import itertools
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
+from event_collector.calls.caller import Caller
+from event_collector.calls.targets import Target, Targets
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.dispatch.recording import Recording
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from event_collector.events.recorder import Recorder
     from event_collector.journal.journal_options import Journal
+    from event_collector.values.results import Keyed, T
     from event_collector.watching.snapshot import Snapshot
 
 __all__ = [
@@ -235,6 +238,7 @@ class CollectorQueue:
         self._bus = MessageBus(log=self._log)
         recorder = make_recorder(journal, self.collectors, self._log)
         self._publisher = EventPublisher(self._dispatcher)
+        self._caller = Caller(self._publisher, Targets(self.collectors))
         if recorder is not None:
             recorder.enter_by(self._attach_recorder(recorder))
         self._engine = Engine(
@@ -298,6 +302,71 @@ class CollectorQueue:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.shut_down_queue()
+
+    if TYPE_CHECKING:
+
+        @overload
+        async def call(
+            self,
+            target: Keyed[T],
+            value: Any,
+            *,
+            timeout: float | None = None,
+            deadline: float | None = None,
+            priority: float | None = None,
+        ) -> T: ...
+        @overload
+        async def call(
+            self,
+            target: Target,
+            value: Any,
+            *,
+            timeout: float | None = None,
+            deadline: float | None = None,
+            priority: float | None = None,
+        ) -> Any: ...
+
+    async def call(
+        self,
+        target: Target,
+        value: Any,
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        priority: float | None = None,
+    ) -> Any:
+        """Send a value to one collector, and return what its handler returns: `await queue.call(square, 7)`.
+
+        Cancelling the caller cancels the event.
+
+        Args:
+            target: the Collector, its function, or its key.
+            value: what the handler gets.
+            timeout: seconds from now in which the answer must be there, more than 0; the event is cancelled then. None
+                for no limit.
+            deadline: as for `EventPublisher.send()`.
+            priority: place in a PRIORITY queue, lowest first; None for the queue's default.
+
+        Raises:
+            Exception: what the handler raises, or what ended its event: WorkerCrashed, HandlerTimeout, QueueShutDown.
+            CallTimeout: there was no answer within `timeout`.
+            ConfigError: the target names no collector of this queue, or several; or an argument is not of this kind.
+            QueueShutDown, JournalError, EncodeError: as for `EventPublisher.send()`.
+        """
+        return await self._caller.call(target, value, timeout=timeout, deadline=deadline, priority=priority)
+
+    def submit(
+        self, target: Target, value: Any, *, deadline: float | None = None, priority: float | None = None
+    ) -> CollectorEvent:
+        """Send a value to one collector at once, and return its event; `await event.value()` is what `call()` returns.
+
+        The arguments and errors are those of `call()`, and QueueFull if `max_queue_size` events wait already.
+        """
+        return self._caller.submit(target, value, deadline=deadline, priority=priority)
+
+    async def send(self, payload: Any, *, deadline: float | None = None) -> CollectorEvent:
+        """Send a payload, or a value to every collector, and return its event; see `EventPublisher.send()`."""
+        return await self._publisher.send(payload, deadline=deadline)
 
     def get_publisher(self) -> EventPublisher:
         """Return the publisher of this queue, always the same object."""

@@ -35,7 +35,6 @@ from event_collector.events.event_ids import event_ids
 from event_collector.events.gate import Gate
 from event_collector.tiers.coroutines.coroutine_tier import CoroutineTier
 from event_collector.values.clock import clock
-from event_collector.values.errors import ConfigError
 from event_collector.values.guarded import guarded
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown, fresh_copy
@@ -203,7 +202,6 @@ class Dispatcher:
 
         Raises:
             QueueShutDown: the queue takes no more events.
-            ConfigError: it is not a Payload.
         """
         # The fast lane repeats _take_in() for an event that nothing stands in the way of.
         permits = self.permits
@@ -222,24 +220,24 @@ class Dispatcher:
             handlers.begin(event, None)  # type: ignore[union-attr]
             return event
         if self.gate.refusal is not None or not isinstance(payload, Payload):
-            self.check(payload)
+            payload = self.check(payload)
         if self.supply is not None and self.plan.is_remote(payload):
             return self._take_in_remote(payload, copy_context(), None)
         return self._take_in(payload, copy_context(), None)
 
     def accept_with(self, course: Course | None, payload: Any) -> CollectorEvent:
         """Do what `accept()` does, for an event that has a course."""
-        self.check(payload)
+        payload = self.check(payload)
         if self.supply is not None and self.plan.is_remote(payload):
             return self._take_in_remote(payload, copy_context(), course)
         return self._take_in(payload, copy_context(), course)
 
-    def check(self, payload: Any) -> None:
-        """Raise if a payload cannot be accepted; its place in a bounded queue is given back then."""
-        if self.gate.refusal is not None or not isinstance(payload, Payload):
+    def check(self, payload: Any) -> Payload[Any]:
+        """Return what was sent as a Payload. Raise if no event is accepted; its place is given back then."""
+        if self.gate.refusal is not None:
             self.gate.release()
             self.gate.check()
-            raise ConfigError(f"send() takes a Payload, not {type(payload).__name__}: wrap the value, Payload(value)")
+        return payload if isinstance(payload, Payload) else Payload(payload)
 
     def _take_in(self, payload: Payload[Any], variables: ContextVars, course: Course | None) -> CollectorEvent:
         """Accept an event for the event loop. Run the first step of its handler now if possible, else queue it."""

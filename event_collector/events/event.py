@@ -15,7 +15,7 @@ from event_collector.values.payload import Payload
 from event_collector.values.results import Error, ResultList
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 DEFAULT_PRIORITY = 1000
 _NANOSECONDS = 1e9
@@ -124,6 +124,22 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
             self.remove_waiter(waiter)
             raise
         return self._results  # type: ignore[return-value]  # set before any waiter is woken
+
+    def __await__(self) -> "Generator[Any, None, ResultList]":
+        return self.wait().__await__()
+
+    async def value(self) -> Any:
+        """Wait until the event is done, and return the value of its only result; for an event to one collector.
+
+        Raises:
+            Exception: the handler's, or the queue's, such as WorkerCrashed, HandlerTimeout and EventCancelled.
+            LookupError: the event has several results, or reached no collector.
+        """
+        result = (await self.wait()).only()
+        if result.is_error and isinstance(result.err, asyncio.CancelledError):
+            # Raised as it is, it would pass for the cancellation of the caller.
+            raise EventCancelled("the handler has cancelled itself: it raised CancelledError") from result.err
+        return result.unwrap()
 
     def cancel(self) -> bool:
         """Have the event end with Error(EventCancelled); return False if it is done already.
