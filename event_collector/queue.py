@@ -3,9 +3,10 @@
 import itertools
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from event_collector.calls.caller import Caller
+from event_collector.calls.stream import AHEAD
 from event_collector.calls.targets import Target, Targets
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.dispatch.permits import ConsumerLimits
@@ -45,11 +46,14 @@ from event_collector_workers.limits import WorkerLimits
 if TYPE_CHECKING:
     import asyncio
     import os
+    from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 
     from event_collector.events.recorder import Recorder
     from event_collector.journal.journal_options import Journal
-    from event_collector.values.results import Keyed, T
+    from event_collector.values.results import Keyed, Result, T
     from event_collector.watching.snapshot import Snapshot
+
+    AnyIterable: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 
 __all__ = [
     "AVG_LOAD_INTERVAL",
@@ -363,6 +367,69 @@ class CollectorQueue:
         The arguments and errors are those of `call()`, and QueueFull if `max_queue_size` events wait already.
         """
         return self._caller.submit(target, value, deadline=deadline, priority=priority)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def stream(
+            self,
+            target: Keyed[T],
+            values: AnyIterable,
+            *,
+            ahead: int = AHEAD,
+            ordered: bool = True,
+            priority: float | None = None,
+        ) -> AsyncGenerator[Result[T], None]: ...
+        @overload
+        def stream(
+            self,
+            target: Target,
+            values: AnyIterable,
+            *,
+            ahead: int = AHEAD,
+            ordered: bool = True,
+            priority: float | None = None,
+        ) -> AsyncGenerator[Result[Any], None]: ...
+
+    def stream(
+        self,
+        target: Target,
+        values: "AnyIterable",
+        *,
+        ahead: int = AHEAD,
+        ordered: bool = True,
+        priority: float | None = None,
+    ) -> "AsyncGenerator[Result[Any], None]":
+        """Send many values to one collector and yield a Result for each: `async for result in queue.stream(...)`.
+
+        Values are taken as there is room for them. Leaving the loop, its cancellation and an error of `values` or of
+        the queue withdraw the values that no handler has begun; the results of the others are dropped. Leave the loop
+        before its end within `contextlib.aclosing()`, or that happens only once the iterator is collected.
+
+        Args:
+            target: the Collector, its function, or its key.
+            values: an iterable or async iterable.
+            ahead: the number of values that are taken and whose results are not yielded yet, at most. At least 1.
+            ordered: whether the results have the order of the values. Else they come as they are there.
+            priority: as for `call()`.
+
+        Raises:
+            ConfigError: as for `call()`, or `values` or `ahead` is of another kind.
+            QueueShutDown, JournalError, EncodeError: while iterating, as for `EventPublisher.send()`.
+        """
+        return self._caller.stream(target, values, ahead=ahead, ordered=ordered, priority=priority)
+
+    def map(
+        self,
+        target: Target,
+        values: "AnyIterable",
+        *,
+        ahead: int = AHEAD,
+        ordered: bool = True,
+        priority: float | None = None,
+    ) -> "AsyncGenerator[Any, None]":
+        """Yield the values of the results of `stream()`, and raise the first error, which ends the stream."""
+        return self._caller.map(target, values, ahead=ahead, ordered=ordered, priority=priority)
 
     async def send(self, payload: Any, *, deadline: float | None = None) -> CollectorEvent:
         """Send a payload, or a value to every collector, and return its event; see `EventPublisher.send()`."""

@@ -1,14 +1,19 @@
-"""Calls: one value to one collector, and its answer."""
+"""Calls of one collector: with one value, or with many."""
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol
 
+from event_collector.calls.stream import Stream
 from event_collector.calls.targets import Target, Targets
 from event_collector.values.errors import CallTimeout, ConfigError
 from event_collector.values.payload import Delivery, Payload
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable
+
     from event_collector.events.event import CollectorEvent
+    from event_collector.values.results import Result
 
 
 class Sender(Protocol):
@@ -56,6 +61,25 @@ class Caller:
     ) -> "CollectorEvent":
         """Accept a value for one collector, and return its event; see `CollectorQueue.submit()`."""
         return self._sender.send_nowait(self._address(target, value, priority), deadline=deadline)
+
+    def stream(
+        self, target: Target, values: Any, *, ahead: int, ordered: bool, priority: float | None
+    ) -> "AsyncGenerator[Result[Any], None]":
+        """Return the results of values; see `CollectorQueue.stream()`."""
+        key = self._targets.key_of(target)
+
+        def send(value: Any) -> "Awaitable[CollectorEvent]":
+            return self._sender.send(self._address(key, value, priority))
+
+        return Stream(send, values, ahead=ahead, ordered=ordered).results()
+
+    async def map(
+        self, target: Target, values: Any, *, ahead: int, ordered: bool, priority: float | None
+    ) -> "AsyncGenerator[Any, None]":
+        """Yield the value of each result, or raise the first error."""
+        async with aclosing(self.stream(target, values, ahead=ahead, ordered=ordered, priority=priority)) as results:
+            async for result in results:
+                yield result.unwrap()
 
     def _address(self, target: Target, value: Any, priority: float | None) -> Payload[Any]:
         if isinstance(value, Payload):
