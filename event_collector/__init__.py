@@ -64,7 +64,8 @@ _HOMES = {
     "queue": "CollectorQueue",
     "tiers.executors.dask.dask_workers": "dask_workers",
     "values.errors": "CallTimeout ConfigError DeadlineExceeded EncodeError EventCancelled EventCollectorException "
-    "EventDropped ExecutorLost HandlerTimeout JournalError MonitorError PayloadTypeError Reject RemoteError RetryLater SourceError",
+    "EventDropped ExecutorLost HandlerTimeout JournalError MonitorError PayloadTypeError Reject RemoteError RetryLater "
+    "SourceError",
     "values.refusals": "QueueFull QueueShutDown",
     "values.context": "Context Record",
     "values.payload": "Delivery Payload",

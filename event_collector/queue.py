@@ -3,11 +3,9 @@
 import itertools
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any
 
 from event_collector.calls.caller import Caller
-from event_collector.calls.stream import AHEAD
-from event_collector.calls.targets import Target, Targets
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.dispatch.recording import Recording
@@ -46,14 +44,10 @@ from event_collector_workers.limits import WorkerLimits
 if TYPE_CHECKING:
     import asyncio
     import os
-    from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 
     from event_collector.events.recorder import Recorder
     from event_collector.journal.journal_options import Journal
-    from event_collector.values.results import Keyed, Result, T
     from event_collector.watching.snapshot import Snapshot
-
-    AnyIterable: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 
 __all__ = [
     "AVG_LOAD_INTERVAL",
@@ -107,7 +101,7 @@ class ReportedMetrics(Message):
     metrics: Metrics
 
 
-class CollectorQueue:
+class CollectorQueue(Caller):
     """A queue of events and the consumers that process them.
 
     Use it as `async with queue:`, or call `init_queue()` and `shut_down_queue()`. A queue can be created outside of
@@ -242,7 +236,7 @@ class CollectorQueue:
         self._bus = MessageBus(log=self._log)
         recorder = make_recorder(journal, self.collectors, self._log)
         self._publisher = EventPublisher(self._dispatcher)
-        self._caller = Caller(self._publisher, Targets(self.collectors))
+        super().__init__(self._publisher, self.collectors)
         if recorder is not None:
             recorder.enter_by(self._attach_recorder(recorder))
         self._engine = Engine(
@@ -306,134 +300,6 @@ class CollectorQueue:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.shut_down_queue()
-
-    if TYPE_CHECKING:
-
-        @overload
-        async def call(
-            self,
-            target: Keyed[T],
-            value: Any,
-            *,
-            timeout: float | None = None,
-            deadline: float | None = None,
-            priority: float | None = None,
-        ) -> T: ...
-        @overload
-        async def call(
-            self,
-            target: Target,
-            value: Any,
-            *,
-            timeout: float | None = None,
-            deadline: float | None = None,
-            priority: float | None = None,
-        ) -> Any: ...
-
-    async def call(
-        self,
-        target: Target,
-        value: Any,
-        *,
-        timeout: float | None = None,
-        deadline: float | None = None,
-        priority: float | None = None,
-    ) -> Any:
-        """Send a value to one collector, and return what its handler returns: `await queue.call(square, 7)`.
-
-        Cancelling the caller cancels the event.
-
-        Args:
-            target: the Collector, its function, or its key.
-            value: what the handler gets.
-            timeout: seconds from now in which the answer must be there, more than 0; the event is cancelled then. None
-                for no limit.
-            deadline: as for `EventPublisher.send()`.
-            priority: place in a PRIORITY queue, lowest first; None for the queue's default.
-
-        Raises:
-            Exception: what the handler raises, or what ended its event: WorkerCrashed, HandlerTimeout, QueueShutDown.
-            CallTimeout: there was no answer within `timeout`.
-            ConfigError: the target names no collector of this queue, or several; or an argument is not of this kind.
-            QueueShutDown, JournalError, EncodeError: as for `EventPublisher.send()`.
-        """
-        return await self._caller.call(target, value, timeout=timeout, deadline=deadline, priority=priority)
-
-    def submit(
-        self, target: Target, value: Any, *, deadline: float | None = None, priority: float | None = None
-    ) -> CollectorEvent:
-        """Send a value to one collector at once, and return its event; `await event.value()` is what `call()` returns.
-
-        The arguments and errors are those of `call()`, and QueueFull if `max_queue_size` events wait already.
-        """
-        return self._caller.submit(target, value, deadline=deadline, priority=priority)
-
-    if TYPE_CHECKING:
-
-        @overload
-        def stream(
-            self,
-            target: Keyed[T],
-            values: AnyIterable,
-            *,
-            ahead: int = AHEAD,
-            ordered: bool = True,
-            priority: float | None = None,
-        ) -> AsyncGenerator[Result[T], None]: ...
-        @overload
-        def stream(
-            self,
-            target: Target,
-            values: AnyIterable,
-            *,
-            ahead: int = AHEAD,
-            ordered: bool = True,
-            priority: float | None = None,
-        ) -> AsyncGenerator[Result[Any], None]: ...
-
-    def stream(
-        self,
-        target: Target,
-        values: "AnyIterable",
-        *,
-        ahead: int = AHEAD,
-        ordered: bool = True,
-        priority: float | None = None,
-    ) -> "AsyncGenerator[Result[Any], None]":
-        """Send many values to one collector and yield a Result for each: `async for result in queue.stream(...)`.
-
-        Values are taken as there is room for them. Leaving the loop, its cancellation and an error of `values` or of
-        the queue withdraw the values that no handler has begun; the results of the others are dropped. Leave the loop
-        before its end within `contextlib.aclosing()`, or that happens only once the iterator is collected.
-
-        Args:
-            target: the Collector, its function, or its key.
-            values: an iterable or async iterable.
-            ahead: the number of values that are taken and whose results are not yielded yet, at most. At least 1.
-            ordered: whether the results have the order of the values. Else they come as they are there.
-            priority: as for `call()`.
-
-        Raises:
-            ConfigError: as for `call()`, or `values` or `ahead` is of another kind.
-            QueueShutDown, JournalError, EncodeError: while iterating, as for `EventPublisher.send()`.
-        """
-        return self._caller.stream(target, values, ahead=ahead, ordered=ordered, priority=priority)
-
-    def map(
-        self,
-        target: Target,
-        values: "AnyIterable",
-        *,
-        ahead: int = AHEAD,
-        ordered: bool = True,
-        priority: float | None = None,
-    ) -> "AsyncGenerator[Any, None]":
-        """Yield the values of the results of `stream()`, and raise the first error, which ends the stream."""
-        return self._caller.map(target, values, ahead=ahead, ordered=ordered, priority=priority)
-
-    async def send(self, payload: Any, *, deadline: float | None = None) -> CollectorEvent:
-        """Send a payload, or a value to every collector, and return its event; see `EventPublisher.send()`."""
-        return await self._publisher.send(payload, deadline=deadline)
 
     def get_publisher(self) -> EventPublisher:
         """Return the publisher of this queue, always the same object."""

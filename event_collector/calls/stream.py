@@ -1,13 +1,12 @@
 """Streams: many values through one collector, with a bounded number on their way.
 
-    values --> Stream._take() --> events, at most `ahead` --> Stream.results()
+values --> Stream._take() --> events, at most `ahead` --> Stream.results()
 """
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from event_collector.values.errors import ConfigError
 
@@ -37,7 +36,8 @@ class Stream:
     ) -> None:
         if not isinstance(values, (Iterable, AsyncIterable)):
             raise ConfigError(f"a stream takes an iterable or async iterable of values, not {type(values).__name__}")
-        if isinstance(ahead, bool) or not isinstance(ahead, int) or ahead < 1:
+        given: Any = ahead
+        if isinstance(given, bool) or not isinstance(given, int) or given < 1:
             raise ConfigError(f"ahead takes a whole number of values, at least 1, not {ahead!r}")
         self._send, self._values, self._ahead = send, values, ahead
         self._news = Signal()  # for the consumer of the results
@@ -107,47 +107,38 @@ class Signal:
             self._waiter.set_result(None)
 
 
-class Window(ABC):
-    """The events of a stream that are not handed out yet.
+class Window(Protocol):
+    """The events of a stream that are not handed out yet."""
 
-    Args:
-        news: is set when `pop()` may return an event again.
-    """
-
-    def __init__(self, news: Signal) -> None:
-        self._news = news
-
-    @abstractmethod
-    def add(self, event: "CollectorEvent") -> None:
+    def add(self, event: "CollectorEvent", /) -> None:
         """Add the event of the next value."""
 
-    @abstractmethod
     def pop(self) -> "CollectorEvent | None":
         """Remove and return the next event that is done; None if it is to be waited for."""
 
-    @abstractmethod
     def withdraw(self) -> None:
         """Cancel the events that have not begun."""
 
-    @abstractmethod
     def __len__(self) -> int:
         """Return how many events are here, done or not."""
 
 
-class OrderedWindow(Window):
-    """Hands events out in the order of the values."""
+class OrderedWindow:
+    """Hands events out in the order of the values. `news` is set when `pop()` may return an event again."""
 
     def __init__(self, news: Signal) -> None:
-        super().__init__(news)
+        self._news = news
         self._events: deque[CollectorEvent] = deque()
         self._watched: CollectorEvent | None = None
 
     def add(self, event: "CollectorEvent") -> None:
+        """Add the event of the next value."""
         self._events.append(event)
         if len(self._events) == 1:
             self._news.set()
 
     def pop(self) -> "CollectorEvent | None":
+        """Remove and return the next event that is done; None if it is to be waited for."""
         if not self._events:
             return None
         event = self._events[0]
@@ -162,6 +153,7 @@ class OrderedWindow(Window):
         self._news.set()
 
     def withdraw(self) -> None:
+        """Cancel the events that have not begun."""
         for event in self._events:
             event.cancel(running=False)
 
@@ -169,15 +161,16 @@ class OrderedWindow(Window):
         return len(self._events)
 
 
-class UnorderedWindow(Window):
-    """Hands events out as they are done."""
+class UnorderedWindow:
+    """Hands events out as they are done. `news` is set when `pop()` may return an event again."""
 
     def __init__(self, news: Signal) -> None:
-        super().__init__(news)
+        self._news = news
         self._pending: set[CollectorEvent] = set()
         self._done: deque[CollectorEvent] = deque()
 
     def add(self, event: "CollectorEvent") -> None:
+        """Add the event of the next value."""
         if event.is_done():
             self._done.append(event)
             self._news.set()
@@ -186,6 +179,7 @@ class UnorderedWindow(Window):
             event.on_done(self._finished)
 
     def pop(self) -> "CollectorEvent | None":
+        """Remove and return the next event that is done; None if it is to be waited for."""
         return self._done.popleft() if self._done else None
 
     def _finished(self, event: "CollectorEvent") -> None:
@@ -194,6 +188,7 @@ class UnorderedWindow(Window):
         self._news.set()
 
     def withdraw(self) -> None:
+        """Cancel the events that have not begun."""
         for event in tuple(self._pending):
             event.cancel(running=False)
 

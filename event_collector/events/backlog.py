@@ -96,7 +96,7 @@ class Backlog:
         self.order.refill(())
         return events
 
-    def cancel_event(self, event: "CollectorEvent", *, running: bool) -> bool:  # noqa: ARG002  # none runs here
+    def cancel_event(self, event: "CollectorEvent", *, running: bool) -> bool:  # none runs here
         """End an event that is here."""
         self._on_cancel(event)
         return True

@@ -139,7 +139,7 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
             LookupError: the event has several results, or reached no collector.
         """
         result = (await self.wait()).only()
-        if result.is_error and isinstance(result.err, asyncio.CancelledError):
+        if isinstance(result, Error) and isinstance(result.err, asyncio.CancelledError):
             # Raised as it is, it would pass for the cancellation of the caller.
             raise EventCancelled("the handler has cancelled itself: it raised CancelledError") from result.err
         return result.unwrap()

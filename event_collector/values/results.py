@@ -91,6 +91,9 @@ Result = Ok[T] | Error[Any]
 """The return annotation of a handler: `Result`, or `Result[Receipt]`."""
 
 
+_EMPTY = "result list is empty: no collector was reached"
+
+
 class ResultList(list[Result[Any]]):
     """The results of one event: one for each collector it reached, in the order of registration."""
 
@@ -117,7 +120,7 @@ class ResultList(list[Result[Any]]):
         """Return the first result, or an Error if no collector was reached."""
         if self:
             return super().__getitem__(0)
-        return Error(getattr(self, "_reason", "result list is empty: no collector was reached"))
+        return Error(getattr(self, "_reason", _EMPTY))
 
     def only(self) -> Result[Any]:
         """Return the result of an event that reached one collector.
@@ -130,7 +133,7 @@ class ResultList(list[Result[Any]]):
         if self:
             keys = [result.key for result in self]
             raise LookupError(f"the event has {len(self)} results, of {keys}: take one with of(), or all with unwrap()")
-        raise LookupError(str(self.first().err))
+        raise LookupError(getattr(self, "_reason", _EMPTY))
 
     def unwrap(self) -> list[Any]:
         """Return the values of all results, in their order.

@@ -1,6 +1,7 @@
 """The messages in docs/errors.md are those that the errors have."""
 
 import asyncio
+import functools
 import multiprocessing
 import os
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from event_collector import (
+    CallTimeout,
     Collector,
     CollectorQueue,
     ConfigError,
@@ -96,13 +98,15 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "an option for the context": lambda: Collector("orders", error_programs.send),
     "a payload alone": lambda: Collector("orders", error_programs.receive),
     "a method of nobody": lambda: Collector("orders", error_programs.Desk.answer),  # type: ignore[arg-type]
-    "a decorator without its key": lambda: collector(handle),  # type: ignore[arg-type]
+    "a decorator without a name": lambda: collector(functools.partial(handle)),
     "a collector of a collector": lambda: Collector("bills", Collector("orders", handle)),
     "a handler in the list": lambda: CollectorQueue([handle]),  # type: ignore[list-item]
     "a collector without the list": lambda: CollectorQueue(Collector("orders", handle)),  # type: ignore[arg-type]
     "one key twice": lambda: CollectorQueue([Collector("orders", handle), Collector("orders", handle)]),
     "a string as keys": lambda: Payload(1, Delivery.KEY, "orders"),
-    "a bare value": lambda: CollectorQueue([]).get_publisher().send(5),  # type: ignore[arg-type]
+    "a call of a stranger": lambda: CollectorQueue([Collector("orders", handle)]).call("oders", 5),
+    "a call with a payload": lambda: CollectorQueue([Collector("orders", handle)]).call("orders", Payload(5)),
+    "a stream of one value": lambda: CollectorQueue([Collector("orders", handle)]).stream("orders", 5),  # type: ignore[call-overload]
 }
 
 
@@ -162,6 +166,14 @@ async def test_failures(failure: str) -> None:
     error = await outcome(collector, value)
     assert type(error) is kind
     assert_documented(error)
+
+
+async def test_calls_without_an_answer_in_time() -> None:
+    """A call with a time limit has the documented error."""
+    async with asyncio.timeout(BOUND), CollectorQueue([Collector("orders", handle)], logging=False) as queue:
+        with pytest.raises(CallTimeout) as caught:
+            await queue.call("orders", "wait", timeout=0.1)
+    assert_documented(caught.value)
 
 
 async def test_refusals() -> None:

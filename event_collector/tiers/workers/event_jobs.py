@@ -41,12 +41,7 @@ class CollectorTask:
     """A collector as a task of the pool."""
 
     def __init__(
-        self,
-        number: int,
-        collector: Collector,
-        limits: WorkerLimits | None,
-        events: ResultSink,
-        jobs: JobOwner,
+        self, number: int, collector: Collector, limits: WorkerLimits | None, events: ResultSink, jobs: JobOwner
     ) -> None:
         self.number, self.key, self.timeout = number, collector.key, collector.timeout
         self.collector, self.jobs = collector, jobs

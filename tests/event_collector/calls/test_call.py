@@ -109,7 +109,7 @@ async def test_what_names_no_collector_or_several_is_refused() -> None:
 async def test_a_payload_is_no_value_of_a_call() -> None:
     square = squaring()
     async with running(square) as queue:
-        with pytest.raises(ConfigError, match="not a Payload: give its .value"):
+        with pytest.raises(ConfigError, match=r"not a Payload: give its \.value"):
             await queue.call(square, Payload(1))
 
 
