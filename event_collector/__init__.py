@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from event_collector.tiers.executors.dask.dask_workers import dask_workers
     from event_collector.values.context import Context, Record
     from event_collector.values.errors import (
+        CallTimeout,
         ConfigError,
         DeadlineExceeded,
         EncodeError,
@@ -62,8 +63,9 @@ _HOMES = {
     "life.interruption": "drain_on_signal",
     "queue": "CollectorQueue",
     "tiers.executors.dask.dask_workers": "dask_workers",
-    "values.errors": "ConfigError DeadlineExceeded EncodeError EventCancelled EventCollectorException EventDropped "
-    "ExecutorLost HandlerTimeout JournalError MonitorError PayloadTypeError Reject RemoteError RetryLater SourceError",
+    "values.errors": "CallTimeout ConfigError DeadlineExceeded EncodeError EventCancelled EventCollectorException "
+    "EventDropped ExecutorLost HandlerTimeout JournalError MonitorError PayloadTypeError Reject RemoteError RetryLater "
+    "SourceError",
     "values.refusals": "QueueFull QueueShutDown",
     "values.context": "Context Record",
     "values.payload": "Delivery Payload",
@@ -73,6 +75,7 @@ _HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for nam
 _HOME_OF |= dict.fromkeys(("ScaledProcessPoolExecutor", "WorkerCrashed", "WorkerLimits"), "event_collector_workers")
 
 __all__ = [
+    "CallTimeout",
     "Collector",
     "CollectorDict",
     "CollectorEvent",

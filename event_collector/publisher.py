@@ -30,7 +30,7 @@ class EventPublisher:
         """Have every event recorded before it is accepted; the queue calls this."""
         self._recording = recording
 
-    async def send(self, payload: Payload[Any], *, deadline: float | None = None) -> CollectorEvent:
+    async def send(self, payload: Any, *, deadline: float | None = None) -> CollectorEvent:
         """Accept the payload as an event and return the event; `await event.wait()` gives its results.
 
         Waits while the queue is full (`max_queue_size`), in the order of the callers, and now and then for one turn of
@@ -38,14 +38,14 @@ class EventPublisher:
         is on disk. Cancelled while it waits, nothing has been accepted.
 
         Args:
-            payload: what the handlers get.
+            payload: a Payload; or any other value, which goes to every collector: `send(7)` is `send(Payload(7))`.
             deadline: seconds from now, more than 0. An event that has not reached a handler by then, retries included,
                 ends with Error(DeadlineExceeded). A running handler is not interrupted; that is what the collector's
                 `timeout` is for. None for no limit.
 
         Raises:
             QueueShutDown: the shutdown of the queue has begun.
-            ConfigError: it is not a Payload, the deadline is not such a number, or the queue runs in another thread.
+            ConfigError: it is a list of payloads, the deadline is no such number, or the queue runs in another thread.
             JournalError: the queue has a journal, and the event could not be written, or the journal is closed because
                 the queue does not run. The event is not accepted.
             EncodeError: the queue has a journal, which cannot store the value. The event is not accepted.
@@ -54,15 +54,15 @@ class EventPublisher:
             return await self._send(payload, None if deadline is None else Course(_end_of(deadline)))
         return self._dispatcher.accept(payload)
 
-    def send_nowait(self, payload: Payload[Any], *, deadline: float | None = None) -> CollectorEvent:
-        """Accept the payload as an event at once, and return the event; `deadline` as for `send()`.
+    def send_nowait(self, payload: Any, *, deadline: float | None = None) -> CollectorEvent:
+        """Accept the payload as an event at once, and return the event; the arguments are those of `send()`.
 
         With a journal the event is on disk a little later; the log reports a failure to write it.
 
         Raises:
             QueueFull: `max_queue_size` events wait already.
             QueueShutDown: the shutdown of the queue has begun.
-            ConfigError: it is not a Payload, the deadline is not such a number, or the queue runs in another thread.
+            ConfigError: it is a list of payloads, the deadline is no such number, or the queue runs in another thread.
             JournalError: the queue has a journal, which is closed because the queue does not run.
             EncodeError: the queue has a journal, which cannot store the value.
         """
@@ -73,9 +73,7 @@ class EventPublisher:
         self._gate.claim()
         return self._dispatcher.accept_with(course, payload)
 
-    async def send_many(
-        self, payloads: Iterable[Payload[Any]], *, deadline: float | None = None
-    ) -> list[CollectorEvent]:
+    async def send_many(self, payloads: Iterable[Any], *, deadline: float | None = None) -> list[CollectorEvent]:
         """Accept all payloads, in their order, and return their events; waits and raises as `send()` does.
 
         Cancelled, or refused half-way, the payloads before that have been accepted. A journal writes many of them at

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from event_collector.calls.caller import Caller
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.dispatch.recording import Recording
@@ -100,7 +101,7 @@ class ReportedMetrics(Message):
     metrics: Metrics
 
 
-class CollectorQueue:
+class CollectorQueue(Caller):
     """A queue of events and the consumers that process them.
 
     Use it as `async with queue:`, or call `init_queue()` and `shut_down_queue()`. A queue can be created outside of
@@ -235,6 +236,7 @@ class CollectorQueue:
         self._bus = MessageBus(log=self._log)
         recorder = make_recorder(journal, self.collectors, self._log)
         self._publisher = EventPublisher(self._dispatcher)
+        super().__init__(self._publisher, self.collectors)
         if recorder is not None:
             recorder.enter_by(self._attach_recorder(recorder))
         self._engine = Engine(

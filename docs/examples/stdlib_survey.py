@@ -7,10 +7,12 @@ import time
 import warnings
 import zlib
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from event_collector import Collector, CollectorQueue, Context, Delivery, Payload, Processor
+from event_collector import Collector, CollectorQueue
 
 try:
     from rich.progress import track
@@ -29,9 +31,9 @@ class Survey(NamedTuple):
     counts: dict[str, int]
 
 
-def survey(payload: Payload[str], ctx: Context) -> Survey:
+def survey(name: str) -> Survey:
     """Take one file apart. That needs the CPU: as a plain `def` it runs in worker processes."""
-    path, began = Path(payload.value), time.perf_counter()
+    path, began = Path(name), time.perf_counter()
     source, file = path.read_bytes(), str(path.relative_to(LIBRARY))
     nodes = list(ast.walk(ast.parse(source)))
     functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
@@ -48,37 +50,36 @@ def survey(payload: Payload[str], ctx: Context) -> Survey:
     return Survey((1000 * (time.perf_counter() - began), file), max(lengths, default=(0, file)), counts)
 
 
-async def survey_here(payload: Payload[str], ctx: Context) -> Survey:
-    return survey(payload, ctx)  # the same on the event loop, for comparison
+async def survey_here(name: str) -> Survey:
+    return survey(name)  # the same on the event loop, for comparison
 
 
-async def add_up(payload: Payload[Survey], ctx: Context) -> None:
-    """Keep the running totals. An `async def` runs in the program itself, whose memory it shares."""
-    ctx.surveys.append(payload.value)
-    ctx.totals.update(payload.value.counts)
-    if not track and len(ctx.surveys) % 300 == 0:
-        print(f"{len(ctx.surveys):,} files, {ctx.totals['functions']:,} functions so far", flush=True)
+@dataclass
+class Gathered:
+    """What was found in all files."""
+
+    surveys: list[Survey] = field(default_factory=list)
+    totals: Counter[str] = field(default_factory=Counter)
+
+    def add(self, survey: Survey) -> None:
+        """Add what was found in one file."""
+        self.surveys.append(survey)
+        self.totals.update(survey.counts)
+        if not track and len(self.surveys) % 300 == 0:
+            print(f"{len(self.surveys):,} files, {self.totals['functions']:,} functions so far", flush=True)
 
 
-async def survey_all(files: list[str], mode: str, handler: Processor) -> tuple[Context, float]:
-    """Send each file to the handler, and what that finds to add_up(); return what was gathered, and the seconds."""
-    ctx, began = Context({"surveys": [], "totals": Counter()}), time.perf_counter()
-    collectors = [Collector("survey", handler), Collector("add up", add_up, ctx=ctx)]
-    async with CollectorQueue(collectors, logging=False) as queue:
-        publisher = queue.get_publisher()
-
-        async def follow(file: str) -> None:
-            event = await publisher.send(Payload(file, Delivery.KEY, ["survey"]))
-            try:
-                found = (await event.wait()).first().unwrap()
-                await publisher.send(Payload(found, Delivery.KEY, ["add up"]))
-            except SyntaxError:
-                ctx.totals["more files that are no valid Python"] += 1
-
-        followed = asyncio.as_completed([follow(file) for file in files])
-        for each in track(followed, mode, len(files)) if track else followed:
-            await each
-    return ctx, time.perf_counter() - began
+async def survey_all(files: list[str], mode: str, handler: Callable[[str], Any]) -> tuple[Gathered, float]:
+    """Send each file through the handler; return what was gathered, and the seconds."""
+    found, began = Gathered(), time.perf_counter()
+    async with CollectorQueue([Collector("survey", handler)], logging=False) as queue:
+        results = queue.stream("survey", track(files, mode) if track else files, ahead=32, ordered=False)
+        async for result in results:
+            if isinstance(result.value, Survey):
+                found.add(result.value)
+            else:  # an Error: its `err` is what the handler has raised
+                found.totals["more files that are no valid Python"] += 1
+    return found, time.perf_counter() - began
 
 
 async def main(files: list[str]) -> None:

@@ -37,8 +37,8 @@ from event_collector.events.gate import Gate
 from event_collector.tiers.coroutines.coroutine_tier import CoroutineTier
 from event_collector.values.clock import clock
 from event_collector.values.guarded import guarded
-from event_collector.values.payload import Payload
-from event_collector.values.refusals import QueueShutDown, fresh_copy, no_payload, wrong_thread
+from event_collector.values.payload import Payload, holds_payloads
+from event_collector.values.refusals import QueueShutDown, fresh_copy, several_payloads, wrong_thread
 from event_collector.values.results import Error, Result, ResultList
 
 if TYPE_CHECKING:
@@ -82,7 +82,6 @@ class Dispatcher:
         is_idle: whether the monitor rests, to be woken by the next event.
     """
 
-    # Without slots Python would look each attribute up in a dict of its own.
     # fmt: off
     __slots__ = (
         "_ahead", "_default_priority", "_in_order", "_is_recorded", "_loop", "_on_activity", "_thread",
@@ -199,10 +198,7 @@ class Dispatcher:
     # Acceptance
 
     def accept(self, payload: Any) -> CollectorEvent:
-        """Take a payload in and return its event; its handler may run up to its first wait before this returns.
-
-        Raises QueueShutDown, or ConfigError if it is not a Payload.
-        """
+        """Take a payload in and return its event, or raise; its handler may run up to its first wait before this returns."""
         # The fast lane repeats _take_in() for an event that nothing stands in the way of.
         permits = self.permits
         if (
@@ -220,24 +216,25 @@ class Dispatcher:
             handlers.begin(event, None)  # type: ignore[union-attr]
             return event
         if self.gate.refusal is not None or not isinstance(payload, Payload):
-            self.check(payload)
+            payload = self.check(payload)
         if self.supply is not None and self.plan.is_remote(payload):
             return self._take_in_remote(payload, copy_context(), None)
         return self._take_in(payload, copy_context(), None)
 
     def accept_with(self, course: Course | None, payload: Any) -> CollectorEvent:
         """Do what `accept()` does, for an event that has a course."""
-        self.check(payload)
+        payload = self.check(payload)
         if self.supply is not None and self.plan.is_remote(payload):
             return self._take_in_remote(payload, copy_context(), course)
         return self._take_in(payload, copy_context(), course)
 
-    def check(self, payload: Any) -> None:
-        """Raise if a payload cannot be accepted; its place in a bounded queue is given back then."""
-        if self.gate.refusal is not None or not isinstance(payload, Payload):
+    def check(self, payload: Any) -> Payload[Any]:
+        """Return what was sent as a Payload. Raise if no event is accepted; its place is given back then."""
+        if self.gate.refusal is not None or holds_payloads(payload):
             self.gate.release()
             self.gate.check()
-            raise no_payload(payload)
+            raise several_payloads()
+        return payload if isinstance(payload, Payload) else Payload(payload)
 
     def check_thread(self) -> None:
         """Raise ConfigError in another thread than that of the event loop of a running queue."""

@@ -160,7 +160,7 @@ class Retries:
         """Remove an event that waits here."""
         self._schedule.discard(event)
 
-    def cancel_event(self, event: CollectorEvent) -> bool:
+    def cancel_event(self, event: CollectorEvent, *, running: bool) -> bool:  # none runs here
         """End an event that waits here."""
         self._ending.end_waiting(event, EventCancelled("the event was cancelled before it was in a handler"), True)
         return True

@@ -101,7 +101,7 @@ class Backlog:
         self.order.refill(())
         return events
 
-    def cancel_event(self, event: "CollectorEvent") -> bool:
+    def cancel_event(self, event: "CollectorEvent", *, running: bool) -> bool:  # none runs here
         """End an event that is here."""
         self._on_cancel(event)
         return True

@@ -16,7 +16,7 @@ from event_collector.values.payload import Payload
 from event_collector.values.results import Error, ResultList
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 DEFAULT_PRIORITY = 1000
 _NANOSECONDS = 1e9
@@ -35,8 +35,11 @@ class Waiter(Protocol):
 class Place(Protocol):
     """The one object that owns an event while it is not done."""
 
-    def cancel_event(self, event: "CollectorEvent") -> bool:
-        """Have the event end with Error(EventCancelled); return False if it has just ended."""
+    def cancel_event(self, event: "CollectorEvent", *, running: bool) -> bool:
+        """Have the event end with Error(EventCancelled), unless it is in a handler and not `running`.
+
+        Return False if it is left alone, or has just ended.
+        """
 
     def note_waiter(self) -> None:
         """Note that somebody waits for an event that has not begun."""
@@ -130,7 +133,23 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
             raise
         return self._results  # type: ignore[return-value]  # set before any waiter is woken
 
-    def cancel(self) -> bool:
+    def __await__(self) -> "Generator[Any, None, ResultList]":
+        return self.wait().__await__()
+
+    async def value(self) -> Any:
+        """Wait until the event is done, and return the value of its only result; for an event to one collector.
+
+        Raises:
+            Exception: the handler's, or the queue's, such as WorkerCrashed, HandlerTimeout and EventCancelled.
+            LookupError: the event has several results, or reached no collector.
+        """
+        result = (await self.wait()).only()
+        if isinstance(result, Error) and isinstance(result.err, asyncio.CancelledError):
+            # Raised as it is, it would pass for the cancellation of the caller.
+            raise EventCancelled("the handler has cancelled itself: it raised CancelledError") from result.err
+        return result.unwrap()
+
+    def cancel(self, *, running: bool = True) -> bool:
         """Have the event end with Error(EventCancelled); return False if it is done already.
 
         An event that waits, also for another attempt, ends at once. In a handler this is a request: a coroutine gets
@@ -138,11 +157,15 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
         results come when that is through. A handler that finishes all the same, or suppresses its cancellation,
         decides what they are. The event is not tried again. A second call does nothing more. Call it in the thread of
         the event loop.
+
+        Args:
+            running: whether to cancel it in its handler, too. If not, an event that has begun is left alone, and the
+                call returns False.
         """
         if self._results is not None:
             return False
         if self.place is not None:
-            return self.place.cancel_event(self)
+            return self.place.cancel_event(self, running=running)
         self.set_result(ResultList((Error(EventCancelled("the event was cancelled")),)))
         return True
 

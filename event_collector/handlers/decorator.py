@@ -26,25 +26,46 @@ if TYPE_CHECKING:
         def __call__(self, handler: Handler[P, R], /) -> Collector[P, R]: ...
 
 
-def collector(key: str, **options: "Unpack[CollectorOptions]") -> "CollectorDecorator":
-    """Return a decorator that makes a Collector of a function.
+if TYPE_CHECKING:
+    # The order of the first four matters: the fourth matches awaitables too, and the second one awaitable Results.
+    @overload
+    def collector(handler: Handler[P, Awaitable[Ok[R] | Error[Any]]], /) -> Collector[P, R]: ...
+    @overload
+    def collector(handler: Handler[P, Awaitable[R]], /) -> Collector[P, R]: ...
+    @overload
+    def collector(handler: Handler[P, Ok[R] | Error[Any]], /) -> Collector[P, R]: ...
+    @overload
+    def collector(handler: Handler[P, R], /) -> Collector[P, R]: ...
+    @overload
+    def collector(key: str | None = None, **options: Unpack[CollectorOptions]) -> CollectorDecorator: ...
+
+
+def collector(key: Any = None, **options: Any) -> Any:
+    """Make a Collector of a function: `@collector`, or `@collector("key", mode="thread")`.
 
     The name of the function then refers to the Collector; the function itself is its `handler`. Worker processes load
     the function by that name.
 
     Args:
-        key: as for Collector.
+        key: as for Collector. The default is the name of the function.
         options: the keyword arguments of Collector.
 
     Raises:
-        ConfigError: as for Collector.
+        ConfigError: as for Collector; or the function has no name and no key is given.
     """
-    value: Any = key
-    if not isinstance(value, str) or not value:
-        name = getattr(value, "__name__", None) or "name"
-        raise ConfigError(f"collector() takes a key, not {key!r}: write the decorator as @collector('{name}')")
+    if callable(key) and not isinstance(key, Collector):
+        return Collector(_name_of(key), key, **options)
+    if key is not None and (not isinstance(key, str) or not key):
+        raise ConfigError(f"collector() takes a key, not {key!r}: write @collector, or @collector('name')")
 
     def decorate(handler: Callable[..., Any]) -> Collector[Any, Any]:
-        return Collector(key, handler, **options)
+        return Collector(_name_of(handler) if key is None else key, handler, **options)
 
     return decorate
+
+
+def _name_of(handler: Callable[..., Any]) -> str:
+    name = getattr(handler, "__name__", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"{handler!r} has no name to be its key: give one, @collector('name')")
+    return name

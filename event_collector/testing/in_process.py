@@ -183,6 +183,10 @@ class InProcessPool:
         self._backlog.extend(jobs)
         self._hand_out()
 
+    def recall(self, job: Job) -> bool:
+        """Return whether a job has not begun."""
+        return job in self._backlog
+
     def cancel(self, job: Job) -> bool:
         """Withdraw a job, or give up the worker that runs it; return False if it has ended."""
         error = errors.JobCancelled("the job was cancelled")

@@ -5,6 +5,7 @@ from typing import Any
 from event_collector_workers.base_error import EventCollectorException
 
 __all__ = [
+    "CallTimeout",
     "ConfigError",
     "DeadlineExceeded",
     "EncodeError",
@@ -30,6 +31,10 @@ class ConfigError(EventCollectorException, ValueError):
 
 class HandlerTimeout(EventCollectorException, TimeoutError):
     """A handler ran longer than its collector's `timeout` and was stopped."""
+
+
+class CallTimeout(EventCollectorException, TimeoutError):
+    """A `call()` had no answer within its `timeout`; its event is cancelled."""
 
 
 class DeadlineExceeded(EventCollectorException, TimeoutError):

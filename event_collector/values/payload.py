@@ -256,3 +256,8 @@ class Payload(Generic[T]):
             f"<Payload value={self._value!r} delivery={self.delivery.name} keys={self.keys}"
             f" topics={self.topics} priority={self.priority}>"
         )
+
+
+def holds_payloads(value: object) -> bool:
+    """Return whether a value that was sent is a list of payloads, which belongs to `send_many()`."""
+    return isinstance(value, (list, tuple)) and bool(value) and isinstance(value[0], Payload)

@@ -16,13 +16,9 @@ class QueueShutDown(EventCollectorException, _AsyncioShutDown):  # type: ignore[
     """The queue accepts no more events, or its shutdown timed out before this event had finished."""
 
 
-def no_payload(value: object) -> ConfigError:
-    """Return the error of a sender who sends something else than a payload."""
-    if isinstance(value, (list, tuple)):
-        return ConfigError(
-            f"send() takes one Payload, not a {type(value).__name__}: use send_many(), or Payload(value)"
-        )
-    return ConfigError(f"send() takes a Payload, not {type(value).__name__}: wrap the value, Payload(value)")
+def several_payloads() -> ConfigError:
+    """Return the error of a sender who sends a list of payloads as one."""
+    return ConfigError("send() takes one payload, not a list of them: use send_many()")
 
 
 def wrong_thread() -> ConfigError:

@@ -81,9 +81,7 @@ class Error(_FromCollector, Generic[E], eq=False):
 
     def unwrap(self) -> NoReturn:
         """Raise `err` if it is an exception, else a RuntimeError with its text."""
-        if isinstance(self.err, BaseException):
-            raise self.err
-        raise RuntimeError(str(self.err))
+        raise error_of(self)
 
     def __repr__(self) -> str:
         details: Any = self.details
@@ -97,6 +95,9 @@ _OF_RAISED = frozenset(("func", "args", "kwargs", "exc", "trace"))
 
 Result = Ok[T] | Error[Any]
 """The return annotation of a handler: `Result`, or `Result[Receipt]`."""
+
+
+_EMPTY = "result list is empty: no collector was reached"
 
 
 class ResultList(list[Result[Any]]):
@@ -125,7 +126,31 @@ class ResultList(list[Result[Any]]):
         """Return the first result, or an Error if no collector was reached."""
         if self:
             return super().__getitem__(0)
-        return Error(getattr(self, "_reason", "result list is empty: no collector was reached"))
+        return Error(getattr(self, "_reason", _EMPTY))
+
+    def only(self) -> Result[Any]:
+        """Return the result of an event that reached one collector.
+
+        Raises:
+            LookupError: there are several results, or no collector was reached.
+        """
+        if len(self) == 1:
+            return super().__getitem__(0)
+        if self:
+            keys = [result.key for result in self]
+            raise LookupError(f"the event has {len(self)} results, of {keys}: take one with of(), or all with unwrap()")
+        raise LookupError(getattr(self, "_reason", _EMPTY))
+
+    def unwrap(self) -> list[Any]:
+        """Return the values of all results, in their order.
+
+        Raises:
+            ExceptionGroup: some are errors. It has the exception of each; an `err` that is none comes as RuntimeError.
+        """
+        failed = [error_of(result) for result in self if isinstance(result, Error)]
+        if failed:
+            raise BaseExceptionGroup(f"{len(failed)} of {len(self)} collectors failed", failed)
+        return [result.value for result in self]
 
     @overload
     def of(self, collector: Keyed[T]) -> "Result[T]": ...
@@ -172,6 +197,11 @@ class ResultList(list[Result[Any]]):
     def copy(self) -> "ResultList":
         """Return a shallow copy."""
         return ResultList(self)
+
+
+def error_of(result: Error[Any]) -> BaseException:
+    """Return the exception of an Error; a RuntimeError with its text if `err` is none."""
+    return result.err if isinstance(result.err, BaseException) else RuntimeError(str(result.err))
 
 
 def as_result(outcome: Any, key: str | None) -> Result[Any]:

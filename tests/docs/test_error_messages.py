@@ -1,6 +1,7 @@
 """The messages in docs/errors.md are those that the errors have."""
 
 import asyncio
+import functools
 import multiprocessing
 import os
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from event_collector import (
+    CallTimeout,
     Collector,
     CollectorQueue,
     ConfigError,
@@ -105,7 +107,7 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "a cache of coroutines": lambda: Collector("orders", error_programs.fetch),
     "a payload alone": lambda: Collector("orders", error_programs.receive),
     "a method of nobody": lambda: Collector("orders", error_programs.Desk.answer),  # type: ignore[arg-type]
-    "a decorator without its key": lambda: collector(handle),  # type: ignore[arg-type]
+    "a decorator without a name": lambda: collector(functools.partial(handle)),
     "a collector of a collector": lambda: Collector("bills", Collector("orders", handle)),
     "a handler in the list": lambda: CollectorQueue([handle]),  # type: ignore[list-item]
     "a collector without the list": lambda: CollectorQueue(Collector("orders", handle)),  # type: ignore[arg-type]
@@ -113,7 +115,7 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "two addresses": lambda: Payload(1, keys=["orders"], topics=["paid"]),
     "another address": lambda: Payload(1, Delivery.KEY, topics=["paid"]),
     "a string as keys": lambda: Payload(1, Delivery.KEY, "orders"),
-    "a list of payloads": lambda: CollectorQueue([]).get_publisher().send([Payload(1)]),  # type: ignore[arg-type]
+    "a list of payloads": lambda: CollectorQueue([]).get_publisher().send([Payload(1)]),
     "one payload for many": lambda: CollectorQueue([]).get_publisher().send_many(Payload(1)),  # type: ignore[arg-type]
     "another thread": send_in_another_thread,
     "no consumers": lambda: CollectorQueue([], max_consumers=0),
@@ -121,7 +123,9 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "an option for the router": lambda: CollectorQueue([], 4),  # type: ignore[arg-type]
     "a timeout as text": lambda: Collector("orders", handle, timeout="5"),  # type: ignore[call-overload]
     "a dict for the context": lambda: Collector("orders", handle, ctx={}),  # type: ignore[call-overload]
-    "a bare value": lambda: CollectorQueue([]).get_publisher().send(5),  # type: ignore[arg-type]
+    "a call of a stranger": lambda: CollectorQueue([Collector("orders", handle)]).call("oders", 5),
+    "a call with a payload": lambda: CollectorQueue([Collector("orders", handle)]).call("orders", Payload(5)),
+    "a stream of one value": lambda: CollectorQueue([Collector("orders", handle)]).stream("orders", 5),  # type: ignore[call-overload]
 }
 
 
@@ -181,6 +185,14 @@ async def test_failures(failure: str) -> None:
     error = await outcome(collector, value)
     assert type(error) is kind
     assert_documented(error)
+
+
+async def test_calls_without_an_answer_in_time() -> None:
+    """A call with a time limit has the documented error."""
+    async with asyncio.timeout(BOUND), CollectorQueue([Collector("orders", handle)], logging=False) as queue:
+        with pytest.raises(CallTimeout) as caught:
+            await queue.call("orders", "wait", timeout=0.1)
+    assert_documented(caught.value)
 
 
 async def test_refusals() -> None:

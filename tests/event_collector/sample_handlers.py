@@ -47,6 +47,13 @@ def linger(path: str) -> None:
     time.sleep(60)
 
 
+def hold(path: str) -> None:
+    """Make the file, so that the test knows where the handler is, and stay until it is gone."""
+    Path(path).touch()
+    while Path(path).exists():
+        time.sleep(0.005)
+
+
 ANSWERS: dict[str, Any] = {
     "ok": lambda: Ok(1),
     "ok none": lambda: Ok(None),
@@ -78,6 +85,7 @@ ACTS: dict[str, Any] = {
     "segfault": lambda _: ctypes.string_at(0),
     "stop": lambda _: os.kill(os.getpid(), signal.SIGSTOP),
     "linger": linger,
+    "hold": hold,
     "recurse": lambda _: recurse(0),
     "unencodable": lambda _: Unknown(),
     "coroutine": lambda argument: aecho(argument),

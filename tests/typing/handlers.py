@@ -165,8 +165,24 @@ def decorated() -> None:
     assert_type(store, Collector[Order, Receipt])
     assert_type(count, Collector[int, str])
     assert_type(bill.handler, Callable[..., Any])
-    collector("x", mode=3)  # type: ignore[arg-type]
-    collector("x", tiemout=3)  # type: ignore[call-arg]
+    assert_type(collector(plain), Collector[Order, Receipt])
+    assert_type(collector(full_result_async), Collector[Order, Receipt])
+    assert_type(collector(timeout=5)(plain_async), Collector[Order, Receipt])
+    collector("x", mode=3)  # type: ignore[call-overload]
+    collector("x", tiemout=3)  # type: ignore[call-overload]
+
+
+async def calls(queue: CollectorQueue) -> None:
+    """A call returns what its collector returns; by a function or a key it is not known."""
+    assert_type(await queue.call(bill, Order()), Receipt)
+    assert_type(await queue.call(plain, Order(), timeout=1), Any)
+    assert_type(await queue.call("bill", Order(), priority=1, deadline=5), Any)
+    assert_type(await queue.submit(bill, Order()), ResultList)
+    assert_type(await queue.submit(bill, Order()).value(), Any)
+    async for result in queue.stream(bill, [Order()], ahead=3):
+        assert_type(result, Result[Receipt])
+    async for receipt in queue.map(bill, [Order()], ordered=False):
+        assert_type(receipt, Receipt)
 
 
 def lists() -> CollectorList:

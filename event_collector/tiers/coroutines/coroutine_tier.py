@@ -176,10 +176,11 @@ class CoroutineTier:
             self._unstarted -= 1
             self._end(running.event, ResultList((Error(running.error or asyncio.CancelledError()),)))
 
-    def cancel_event(self, event: "CollectorEvent") -> bool:
+    def cancel_event(self, event: "CollectorEvent", *, running: bool) -> bool:
         """Cancel an event in its first step: its handler hears of it where it waits, unless it answers before."""
-        event.note_cancelled()
-        return True
+        if running:
+            event.note_cancelled()
+        return running
 
     def note_waiter(self) -> None:
         """Do nothing: the event has begun."""

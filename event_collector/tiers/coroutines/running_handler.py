@@ -28,11 +28,11 @@ class RunningHandler:
         if event.is_cancelled:  # in its first step
             self._cancel_handler()
 
-    def cancel_event(self, event: "CollectorEvent") -> bool:
+    def cancel_event(self, event: "CollectorEvent", *, running: bool) -> bool:
         """Cancel the handler; the event ends with EventCancelled unless the handler answers first."""
-        if event.note_cancelled():
+        if running and event.note_cancelled():
             self._cancel_handler()
-        return True
+        return running
 
     def cancel_with(self, error: Exception) -> None:
         """Cancel the handler; the event ends with `error` unless the handler answers first."""

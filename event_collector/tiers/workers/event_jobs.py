@@ -1,7 +1,6 @@
 """Events and calls as jobs of the worker pool, and their replies as results."""
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from event_collector.handlers.collector import Collector
@@ -29,19 +28,24 @@ class ResultSink(Protocol):
         """Note that workers have room again."""
 
 
+class JobOwner(Protocol):
+    """What has the jobs."""
+
+    def recall(self, job: Job, /) -> bool:
+        """Take a job back from its worker unless it has begun there; return whether it waits now."""
+
+    def cancel(self, job: Job, /) -> bool:
+        """Withdraw a job, or kill the worker that runs it; return False if it has just ended."""
+
+
 class CollectorTask:
-    """A collector as a task of the pool. `cancel` withdraws a job, or kills the worker that runs it."""
+    """A collector as a task of the pool."""
 
     def __init__(
-        self,
-        number: int,
-        collector: Collector,
-        limits: WorkerLimits | None,
-        events: ResultSink,
-        cancel: Callable[[Job], bool],
+        self, number: int, collector: Collector, limits: WorkerLimits | None, events: ResultSink, jobs: JobOwner
     ) -> None:
         self.number, self.key, self.timeout = number, collector.key, collector.timeout
-        self.collector, self.cancel = collector, cancel
+        self.collector, self.jobs = collector, jobs
         self._limits, self._events = limits, events
         self.fidelity = Fidelity(collector.payload_type)
         self.decode = ReplyDecoder(collector.result_type, collector.key)
@@ -91,10 +95,12 @@ class EventJob(Job):
         self.event, self.of = event, task
         event.place = self  # CollectorEvent.move_to()
 
-    def cancel_event(self, event: "CollectorEvent") -> bool:
-        """Withdraw the job, or kill the worker that runs it. Return False if it has just ended."""
+    def cancel_event(self, event: "CollectorEvent", *, running: bool) -> bool:
+        """Withdraw the job, or kill the worker that runs it. Return False if it is left alone, or has just ended."""
+        if not running and not self.of.jobs.recall(self):
+            return False
         # Noted first: a job that has not started ends within the call.
-        return not event.note_cancelled() or self.of.cancel(self)
+        return not event.note_cancelled() or self.of.jobs.cancel(self)
 
     def note_waiter(self) -> None:
         """Do nothing: the queue runs, so no reminder is due."""

@@ -96,7 +96,7 @@ class WorkerTier:
         self._times: dict[int, tuple[float, float]] = {}  # CPU time and delay of each worker, at the last reading
         self._cpu = self._delay = 0.0
         self._tasks = {
-            collector: CollectorTask(number, collector, limits, events, self._cancel)
+            collector: CollectorTask(number, collector, limits, events, self)
             for number, collector in enumerate(collectors)
         }
         self._events = _PoolEvents(events, self._tasks.values(), log)
@@ -154,7 +154,12 @@ class WorkerTier:
             for job in jobs:
                 job.failed(PoolClosed(*exc.args), 0.0)
 
-    def _cancel(self, job: Job) -> bool:
+    def recall(self, job: Job) -> bool:
+        """Take a job back from its worker unless it has begun there; return whether it waits here now."""
+        return self._pool.recall(job)
+
+    def cancel(self, job: Job) -> bool:
+        """Withdraw a job, or kill the worker that runs it; return False if it has just ended."""
         return self._pool.cancel(job)
 
     async def run(self, collector: Collector, payload: Payload[Any]) -> Any:

@@ -120,7 +120,7 @@ class SimulatedWorkers:
     def note_waiter(self) -> None:
         """Do nothing."""
 
-    def cancel_event(self, event: CollectorEvent) -> bool:
+    def cancel_event(self, event: CollectorEvent, *, running: bool) -> bool:
         if not event.note_cancelled():
             return True
         handling = self.jobs[event]

@@ -21,7 +21,7 @@ from concurrent.futures import Future, wait
 from concurrent.futures.process import _RemoteTraceback
 from typing import TYPE_CHECKING, Any
 
-from event_collector_workers.executor.calls import REFERENCE, load
+from event_collector_workers.executor.call_jobs import REFERENCE, load
 from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.worker_pool import WorkerPool

@@ -11,7 +11,7 @@ from concurrent.futures import Executor, Future
 from multiprocessing.context import BaseContext
 from typing import Any, ParamSpec, TypeVar
 
-from event_collector_workers.executor.calls import dump, run_chunk, run_initializer
+from event_collector_workers.executor.call_jobs import dump, run_chunk, run_initializer
 from event_collector_workers.executor.pool_thread import Call, PoolThread, exiting
 from event_collector_workers.statistics import PoolStatistics
 

@@ -119,18 +119,24 @@ class Traffic:
             job.move_to(None)
         raise ValueError(f"{refused!r} is in a pool already; a job is submitted once at a time")
 
+    def recall(self, job: Job) -> bool:
+        """Take a job back from its worker unless it has begun there; return whether it is in the backlog now."""
+        worker = job._place
+        if isinstance(worker, Worker):
+            worker.collect()
+        if isinstance(worker, Worker) and job._place is worker:
+            self._requeue(worker.take_back())
+            self.plan_turn()
+        return job._place is self
+
     def cancel(self, job: Job) -> bool:
         """Withdraw the job, or kill the worker that is in it. Return False if it is not here or has ended."""
-        place = job._place
-        if isinstance(place, Worker):
-            place.collect()
-            place = job._place
-        if place is self:
+        if self.recall(job):
             self._withdraw(job)
             self._fail(job, JobCancelled("the job was cancelled before it started"), 0.0)
             self.plan_turn()  # it may have been the last one in the way: without jobs nothing else computes the room
-        elif isinstance(place, Worker):
-            self._cancel_in(place, job)
+        elif isinstance(job._place, Worker):
+            self._cancel_in(job._place, job)
         else:
             return False
         return True
@@ -358,12 +364,9 @@ class Traffic:
     def _cancel_in(self, worker: Worker, job: Job) -> None:
         sequence = next(number for number, held in worker.in_hand.items() if held is job)
         text = f"the job was cancelled while it ran; its worker (pid {worker.pid}) was killed"
-        self._requeue(worker.take_back())
-        if job._place is worker and not worker.condemn(sequence, JobCancelled(text)):
+        if not worker.condemn(sequence, JobCancelled(text)):
             # The worker is about to start the job or to skip it. A moment later it is known which.
             self._loop.call_later(SHORTEST_VISIT, self.cancel, job)
-        elif job._place is self:
-            self.cancel(job)
         self.plan_turn()
 
     def _fail(self, job: Job, error: BaseException, elapsed: float) -> None:

@@ -225,6 +225,10 @@ class WorkerPool:
         if not self._crew.workers:
             self._loop.call_soon(self._revive)
 
+    def recall(self, job: Job) -> bool:
+        """Take a job back from its worker unless it has begun there; return whether it is in the backlog now."""
+        return self._traffic.recall(job)
+
     def cancel(self, job: Job) -> bool:
         """Cancel a job: withdraw it if it has not started, else kill its worker.
 

@@ -1,0 +1,1 @@
+"""The short ways to an answer, without payloads and events in between."""

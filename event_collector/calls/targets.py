@@ -1,0 +1,57 @@
+"""Targets: what names one collector of a queue in a call."""
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeAlias
+
+from event_collector.handlers.collector import Collector
+from event_collector.handlers.signature import describe
+from event_collector.values.errors import ConfigError
+
+Target: TypeAlias = "Collector[Any, Any] | Callable[..., Any] | str"
+"""One collector of the queue: the Collector, its function, or its key."""
+
+
+class Targets:
+    """Finds the collectors of one queue.
+
+    Args:
+        collectors: all collectors of the queue, by key.
+    """
+
+    __slots__ = ("_collectors", "_found")
+
+    def __init__(self, collectors: Mapping[str, Collector]) -> None:
+        self._collectors = collectors
+        self._found: dict[Hashable, str] = {}
+
+    def key_of(self, target: Target) -> str:
+        """Return the key of the collector that a target names.
+
+        Raises:
+            ConfigError: it names no collector of the queue, or several.
+        """
+        try:
+            key = self._found.get(target)
+        except TypeError:  # a handler that is an object without a hash
+            return self._search(target)
+        if key is None:
+            key = self._found[target] = self._search(target)
+        return key
+
+    def _search(self, target: Any) -> str:
+        keys = [key for key, collector in self._collectors.items() if _is_named(collector, target)]
+        if len(keys) == 1:
+            return keys[0]
+        name = repr(target) if isinstance(target, str) else describe(target)
+        if keys:
+            raise ConfigError(f"{name} is the handler of several collectors, {keys}: give the key of one")
+        raise ConfigError(
+            f"{name} is no collector of this queue, which has {list(self._collectors)}: "
+            f"give a Collector of the queue, its function, or its key"
+        )
+
+
+def _is_named(collector: Collector, target: Any) -> bool:
+    if isinstance(target, str):
+        return collector.key == target
+    return collector is target or bool(collector.handler == target)
