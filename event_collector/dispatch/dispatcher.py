@@ -198,7 +198,7 @@ class Dispatcher:
     # Acceptance
 
     def accept(self, payload: Any) -> CollectorEvent:
-        """Take a payload in and return its event, or raise; its handler may run up to its first wait before this returns."""
+        """Take a payload in and return its event, or raise. Its handler may run up to its first wait meanwhile."""
         # The fast lane repeats _take_in() for an event that nothing stands in the way of.
         permits = self.permits
         if (
