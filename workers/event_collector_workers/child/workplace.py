@@ -78,7 +78,10 @@ def main(connection: socket.socket, initialize: Initialize | None = None) -> Non
         if not workplace.open(setup):
             return
     except BaseException:
-        connection.sendall(message(Kind.FAILED, traceback.format_exc().encode(errors="replace")))
+        try:
+            connection.sendall(message(Kind.FAILED, traceback.format_exc().encode(errors="replace")))
+        except OSError:  # the program is gone
+            _exit_orphaned()
         raise SystemExit(1) from None
     try:
         workplace.serve()
