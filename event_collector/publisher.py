@@ -37,6 +37,9 @@ class EventPublisher:
         the event loop, so that a flood of events leaves room for other tasks. With a journal it waits until the event
         is on disk. Cancelled while it waits, nothing has been accepted.
 
+        Do not change the value afterwards. A worker process gets it as it is when a worker has room for it, a handler
+        in this process the object itself.
+
         Args:
             payload: a Payload; or any other value, which goes to every collector: `send(7)` is `send(Payload(7))`.
             deadline: seconds from now, more than 0. An event that has not reached a handler by then, retries included,

@@ -37,7 +37,8 @@ class _Part(NamedTuple):
     def check(self, value: Any) -> None:
         if self.base is not None and type(value) is not self.base:
             if isinstance(value, self.base):
-                raise TypeError(f"{type(value).__name__} would arrive as {self.base.__name__}, which is not the same")
+                name, base = type(value).__name__, self.base.__name__
+                raise TypeError(f"{name} would arrive as {base}, as annotated: convert it, or annotate {name}")
         elif self.inside is not None:
             self.inside(value)
 
