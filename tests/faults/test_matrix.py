@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,12 @@ def tests(every_test: frozenset[str]) -> frozenset[str]:
     return frozenset(line for line in done.stdout.splitlines() if "::" in line)
 
 
+@cache
 def path_of(file: str) -> str:
+    """Return the path of the test file of that name, in a folder of tests or in a room of it."""
     folder, name = file.split("/")
-    return f"tests/{folder}/test_{name}.py"
+    (path,) = (ROOT / "tests" / folder).rglob(f"test_{name}.py")
+    return str(path.relative_to(ROOT))
 
 
 def is_collected(test: str, tests: frozenset[str]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from event_collector_workers import WorkerPool
 from event_collector_workers.child.workplace import resolve
 from event_collector_workers.transport.frames import HEADER, Kind, Outcome, decode_batch, decode_setup, encode, message
+from event_collector_workers.transport.lifeline import Lifeline
 from event_collector_workers.transport.page import WorkerPage
 
 FIRST_PID = 1 << 23
@@ -36,8 +37,11 @@ class SimulatedProcess:
 
     # As a handle of the launcher
 
-    def watch(self, _loop: asyncio.AbstractEventLoop, on_exit: Callable[[int | None], None]) -> None:
+    def watch(self, on_exit: Callable[[int | None], None]) -> None:
         self._on_exit = on_exit
+
+    def expect_exit(self) -> None:
+        """Do nothing: the pool hears of each exit."""
 
     def kill(self) -> None:
         """Note the signal: the process ends when time passes for it."""
@@ -60,12 +64,13 @@ class SimulatedProcess:
     def open(self) -> None:
         """Open the tasks and be ready, unless the pool does not want that any more."""
         self._socket.setblocking(True)
-        self._data, fds, _, _ = socket.recv_fds(self._socket, HEADER.size, 1)
+        self._data, fds, _, _ = socket.recv_fds(self._socket, HEADER.size, 2)
         size = HEADER.unpack(self._data)[1]
         setup = decode_setup(self._socket.recv(size, socket.MSG_WAITALL))
         self._data = b""
         self._page = WorkerPage(fds[0])
-        socket.close(fds[0])
+        for fd in fds:
+            socket.close(fd)
         self._socket.setblocking(False)
         self.is_open = True
         if not self._page.begin_opening():
@@ -125,6 +130,7 @@ class SimulatedLauncher:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, processes: list[SimulatedProcess]) -> None:
         self._loop, self._processes = loop, processes
+        self.lifeline = Lifeline()
 
     def launch(self, connection: socket.socket, on_launched: Callable[[Any], None]) -> None:
         process = SimulatedProcess(FIRST_PID + len(self._processes), connection, self._loop)
@@ -132,7 +138,8 @@ class SimulatedLauncher:
         self._loop.call_soon(on_launched, process)
 
     def close(self) -> None:
-        """Do nothing: there is no process."""
+        """Close the lifeline: there is no process."""
+        self.lifeline.close()
 
 
 class SimulatedPool(WorkerPool):

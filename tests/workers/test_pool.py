@@ -152,6 +152,24 @@ async def test_waiting_job_is_withdrawn_by_cancel(tmp_path):
     assert all(job.outcomes == 1 for job in waiting)
 
 
+async def test_a_job_that_has_not_started_is_recalled(tmp_path):
+    """It waits in the pool again and runs later; a job that has started or ended cannot be recalled."""
+    gate, begun = tmp_path / "gate", tmp_path / "begun"
+    async with running(1) as pool:
+        await prove_alive(pool, 500)
+        ended = call(pool, "echo 1")
+        await ended.result()
+        append = call(pool, f"append {begun} 1")
+        current, waiting = call(pool, f"wait_for {gate}"), call(pool, "echo 2")
+        await append.result()
+        assert pool.recall(waiting)
+        assert not pool.recall(current)
+        assert not pool.recall(ended)
+        gate.touch()
+        assert await waiting.result() == "2"
+        assert balanced(pool)
+
+
 async def test_cancel_of_an_ended_job_is_refused():
     """There is nothing to cancel in a job that has its outcome."""
     async with running(1) as pool:

@@ -195,7 +195,7 @@ TURN = 0 if sys.version_info >= (3, 12) else 25
 """Calls of a turn of the loop, which a task needs to begin where Python has no eager ones."""
 
 
-@pytest.mark.parametrize(("pattern", "limit"), [(burst, 60 + TURN), (one_by_one, 90 + TURN)])
+@pytest.mark.parametrize(("pattern", "limit"), [(burst, 62 + TURN), (one_by_one, 92 + TURN)])
 def test_an_event_takes_few_calls(pattern: Callable[[CollectorQueue, int], Any], limit: int) -> None:
     """From Payload() to the result an event costs few calls, of Python and C functions together."""
     calls = 0

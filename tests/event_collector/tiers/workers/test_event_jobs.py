@@ -44,11 +44,14 @@ class Case:
     def __init__(self, limits: WorkerLimits | None = None) -> None:
         self.sink = Sink()
         self.cancelled: list[Any] = []
-        self.can_cancel = True
+        self.can_cancel = self.can_recall = True
         self.collector = Collector("k", echo, mode="process", timeout=5.0)
-        self.task = CollectorTask(3, self.collector, limits, self.sink, self._cancel)
+        self.task = CollectorTask(3, self.collector, limits, self.sink, self)
 
-    def _cancel(self, job: Any) -> bool:
+    def recall(self, _job: Any) -> bool:
+        return self.can_recall
+
+    def cancel(self, job: Any) -> bool:
         self.cancelled.append(job)
         return self.can_cancel
 
@@ -149,6 +152,18 @@ def test_cancellation_is_asked_of_the_pool_once() -> None:
     assert job.event.is_cancelled
     case.can_cancel = False
     assert not case.job(2).event.cancel()
+
+
+def test_a_job_that_has_begun_is_left_alone_if_wanted() -> None:
+    """It is not noted as cancelled, so that it may be tried again; one that waits is withdrawn."""
+    case = Case()
+    job = case.job()
+    case.can_recall = False
+    assert not job.event.cancel(running=False)
+    assert not job.event.is_cancelled
+    case.can_recall = True
+    assert job.event.cancel(running=False)
+    assert case.cancelled == [job]
 
 
 async def test_a_call_has_an_outcome() -> None:
