@@ -19,6 +19,8 @@ PING_INTERVAL: Final = 10
 """Seconds between two pings; after two without an answer nats-py connects again."""
 CUT_OFF: Final = 30.0
 """Seconds after which a client that has not connected again is replaced: its task for that may have died."""
+RESETS: Final = 3
+"""Connections that each server may reset, on average, before it counts as one that has failed."""
 CLOSE_TIMEOUT: Final = 3.0
 """Seconds for the end of a connection. A server that has stopped reading would block it for ever."""
 
@@ -100,13 +102,20 @@ class NatsConnection:
             f"Is it running, and are address and credentials right?"
         )
 
+    def _is_hopeless(self) -> bool:
+        """Return whether each server has failed. One that refuses a client may reset the connection and not say why."""
+        told = sum(not isinstance(error, ConnectionResetError) for error in self._errors)
+        return max(told, len(self._errors) // RESETS) >= len(self._servers)
+
     def _reason(self) -> str:
-        return describe_error(self._errors[-1]) if self._errors else "it was lost"
+        told = [error for error in self._errors if not isinstance(error, ConnectionResetError)]
+        errors = told or self._errors
+        return describe_error(errors[-1]) if errors else "it was lost"
 
     async def _on_error(self, exc: Exception) -> None:
         connecting = self._failed is not None and not self._failed.done()
         self._errors = [*self._errors, exc] if connecting else [exc]
-        if self._failed is not None and connecting and len(self._errors) >= len(self._servers):
+        if self._failed is not None and connecting and self._is_hopeless():
             self._failed.set_result(None)
         if "permissions violation" in str(exc).lower():
             self._denied = exc

@@ -366,8 +366,7 @@ async def test_worker_that_has_nothing_open_yet_is_not_waited_for():
         (starting,) = (worker for worker in pool._crew.workers if worker.pid is None)
         pool.resize(1)
         assert starting.state is State.STARTING  # killed, as soon as there is a process to kill
-        await until(lambda: starting.state is State.GONE)
-        assert starting.exitcode != 0
+        await until(lambda: starting.state is State.GONE)  # killed, or ended by itself
         await prove_alive(pool, 10)
 
 

@@ -191,7 +191,7 @@ async def one_by_one(queue: CollectorQueue, count: int) -> None:
         await (await publisher.send(Payload(None))).wait()
 
 
-TURN = 0 if sys.version_info >= (3, 12) else 25
+TURN = 0 if sys.version_info >= (3, 12) else 35
 """Calls of a turn of the loop, which a task needs to begin where Python has no eager ones."""
 
 
