@@ -151,8 +151,9 @@ def _unclear(handler: str) -> ConfigError:
 def _is_coroutine_function(call: Callable[..., Any]) -> bool:
     if inspect.iscoroutinefunction(call):
         return True
-    # Python 3.11 marks callables as coroutine functions for asyncio only. A worker process may not have imported it.
-    asyncio = sys.modules.get("asyncio") if sys.version_info < (3, 12) else None
+    # Python 3.11 marks callables as coroutine functions for asyncio only, and Python 3.12 some mocks. A worker process
+    # may not have imported it.
+    asyncio = sys.modules.get("asyncio") if sys.version_info < (3, 13) else None
     return asyncio is not None and asyncio.iscoroutinefunction(call)
 
 

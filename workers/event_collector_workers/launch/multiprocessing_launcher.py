@@ -58,13 +58,15 @@ class MultiprocessingHandle:
 
         def ended() -> None:
             code = self._process.exitcode
-            if code is None and psutil.pid_exists(self.pid):  # the descriptor is ahead of the exit code
-                return
+            if code is None:
+                if psutil.pid_exists(self.pid):  # the descriptor is ahead of the exit code
+                    return
+                code = self._process.exitcode  # the thread that starts another worker took it, and has stored it by now
             self._loop.remove_reader(fd)
             if fd != self._process.sentinel:
                 os.close(fd)
             _alive.discard(self)
-            if code:
+            if code != 0:
                 kill_group(self.pid)
             with contextlib.suppress(ValueError):  # its end is unknown: SIGCHLD is ignored, or os.wait() was called
                 self._process.join()
