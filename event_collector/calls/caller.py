@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
 from event_collector.calls.stream import AHEAD, Stream
 from event_collector.calls.targets import Target, Targets
 from event_collector.handlers.collector import Collector
+from event_collector.values.checks import check_seconds
 from event_collector.values.errors import CallTimeout, ConfigError
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.results import Keyed, Result, T
@@ -92,9 +93,7 @@ class Caller:
         payload = self._address(self._targets.key_of(target), value, priority)
         if timeout is None:
             return await self._answer(payload, deadline)
-        given: Any = timeout
-        if isinstance(given, bool) or not isinstance(given, (int, float)) or not given > 0:
-            raise ConfigError(f"timeout takes a number of seconds above 0, not {timeout!r}")
+        check_seconds("timeout takes", timeout)
         try:
             async with asyncio.timeout(timeout) as limit:
                 return await self._answer(payload, deadline)
