@@ -113,6 +113,12 @@ class SimulatedProcess:
         self._answer((sequence, Outcome.DONE.value, 1.0, bytes(reply)))
         self.proceed()
 
+    def skip(self) -> None:
+        """Find that the pool has taken the current job back, although it was claimed before."""
+        assert self.current is not None
+        (sequence, _, _), self.current = self.current, None
+        self._answer((sequence, Outcome.SKIPPED.value, 0.0, b""))
+
     def grow_old(self) -> None:
         """Have the current job be one that began a minute ago."""
         assert self.current is not None
@@ -136,6 +142,9 @@ class SimulatedLauncher:
         process = SimulatedProcess(FIRST_PID + len(self._processes), connection, self._loop)
         self._processes.append(process)
         self._loop.call_soon(on_launched, process)
+
+    def reset(self) -> None:
+        """Do nothing: there is no helper."""
 
     def close(self) -> None:
         """Close the lifeline: there is no process."""

@@ -11,8 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 import psutil
 import pytest
 
-from event_collector_workers import JobCancelled, JobTimeout, PoolBroken, TaskError, WorkerCrashed, WorkerPool
-from tests.workers.pools import BOUND, Ear, balanced, call, prove_alive, running, until
+from event_collector_workers import JobCancelled, JobTimeout, PoolBroken, TaskError, TaskSpec, WorkerCrashed, WorkerPool
+from tests.workers.pools import ACTOR, BOUND, Ear, balanced, call, prove_alive, running, until
+from tests.workers.simulated_processes import SimulatedPool
 
 
 def pids_of(pool: WorkerPool) -> list[int]:
@@ -400,13 +401,38 @@ def is_dead(pid):
         return True
 
 
-@pytest.mark.parametrize("rounds", [8, pytest.param(40, marks=pytest.mark.slow)])
+async def test_a_cancelled_job_that_its_worker_skips_does_not_run_elsewhere():
+    """A worker claims a job before it sees that the job is taken back: it is killed then, and may have skipped it."""
+    pool = SimulatedPool([TaskSpec(ACTOR, b"")], max_workers=1)
+    starting = asyncio.ensure_future(pool.start(1))
+    await until(lambda: pool.processes)
+    (process,) = pool.processes
+    process.open()
+    await starting
+    job = call(pool, "sleep 60")
+    await until(lambda: pool.statistics().busy)
+    process.proceed()
+    assert pool.cancel(job)
+    assert process.is_killed
+    process.skip()
+    process.exit(-signal.SIGKILL)
+    assert isinstance(await job.error(), JobCancelled)
+    assert job.outcomes == 1
+    assert pool.outstanding == 0
+    ending = asyncio.ensure_future(pool.abort())
+    while not ending.done():
+        for process in pool.processes:
+            if process.is_killed:
+                process.exit(-signal.SIGKILL)
+        await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize("how", ["timeout", "cancel", "mixed"])
-async def test_what_the_pool_kills_has_not_crashed(how, rounds):
+async def test_what_the_pool_kills_has_not_crashed(how):
     """Timeouts and cancellations in any number are no crashes: for the breaker, the counts, and the listener."""
     ear = Ear()
     async with running(2, listener=ear) as pool:
-        for number in range(rounds):
+        for number in range(40):
             if how == "timeout" or (how == "mixed" and number % 2):
                 error = await call(pool, "sleep 60", timeout=0.01).error()
                 assert isinstance(error, JobTimeout)
@@ -418,7 +444,7 @@ async def test_what_the_pool_kills_has_not_crashed(how, rounds):
                 assert isinstance(error, JobCancelled), (error, job._place, pool, ear.heard[-9:])
         await prove_alive(pool)
         figures = pool.statistics()
-        assert (figures.crashed, figures.restarts, figures.failed) == (0, 0, rounds)
+        assert (figures.crashed, figures.restarts, figures.failed) == (0, 0, 40)
         assert balanced(pool)
     assert {reason for _, _, reason, _ in ear.of("stopped")} == {"stopped"}
     assert not ear.of("opened")

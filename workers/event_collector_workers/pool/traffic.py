@@ -244,6 +244,8 @@ class Traffic:
                     report(error, job.succeeded)
             elif outcome == Outcome.ERROR:
                 self._fail(job, TaskError(body.decode(errors="replace"), pid=worker.pid), elapsed)
+            elif (reason := worker.kill_error(sequence)) is not None:
+                self._fail(job, reason, elapsed)  # it was cancelled while the worker was about to skip it
             else:
                 self._requeue([job])
         self.finished += done

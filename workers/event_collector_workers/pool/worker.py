@@ -261,6 +261,10 @@ class Worker:
         self.kill()
         return True
 
+    def kill_error(self, sequence: int) -> BaseException | None:
+        """Return the error of the job that the worker was killed for; None if it is another one."""
+        return self._kill_reason[1] if self._kill_reason is not None and self._kill_reason[0] == sequence else None
+
     def kill(self, complaint: str = "") -> None:
         """End the process now. on_gone follows. A `complaint` gives the reason."""
         self.complaint = complaint or self.complaint
@@ -278,8 +282,9 @@ class Worker:
 
     def death_error(self, sequence: int, *, aborted: bool) -> BaseException:
         """Return the error of the job during which the process ended. `aborted`: the pool has ended all workers."""
-        if self._kill_reason is not None and self._kill_reason[0] == sequence:
-            return self._kill_reason[1]
+        error = self.kill_error(sequence)
+        if error is not None:
+            return error
         if aborted:
             return PoolClosed("the pool was stopped while this job ran; it may have taken effect")
         complaint = f"; {self.complaint}" if self.complaint else ""
