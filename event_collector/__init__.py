@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from event_collector.events.dead_letters import DeadLetter, DeadLetters
     from event_collector.events.event import CollectorEvent, QueueType
+    from event_collector.handlers.batch import Batch
     from event_collector.handlers.retry import Retry
     from event_collector.handlers.router import Router, SimpleRouter
     from event_collector.handlers.running_event import add_event_context, event_context
@@ -54,6 +55,7 @@ _HOMES = {
     "events.dead_letters": "DeadLetter DeadLetters",
     "events.event": "CollectorEvent QueueType",
     "publisher": "EventPublisher",
+    "handlers.batch": "Batch",
     "handlers.collector": "Collector CollectorDict CollectorList Processor",
     "handlers.lifecycle": "LifecycleManager",
     "handlers.retry": "Retry",
@@ -75,6 +77,7 @@ _HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for nam
 _HOME_OF |= dict.fromkeys(("ScaledProcessPoolExecutor", "WorkerCrashed", "WorkerLimits"), "event_collector_workers")
 
 __all__ = [
+    "Batch",
     "CallTimeout",
     "Collector",
     "CollectorDict",

@@ -183,6 +183,8 @@ class Retries:
 
     def _expire(self, event: CollectorEvent) -> None:
         if not self._ending.is_waiting(event):
+            for collector in self._collectors.values():
+                collector.expire(event.id)
             return
         course, what = event.course, "event"
         if course is not None and course.due:

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 Event: TypeAlias = Any
 """A CollectorEvent, whose module imports this one."""
 
-_handled: Final[ContextVar["tuple[NestedWaits, int]"]] = ContextVar("event_collector_handled")
+Mark: TypeAlias = tuple["NestedWaits", int | tuple[int, ...]]
+"""The waits of a queue, and the id of the event that is handled in a context, or of all events of a batch."""
+
+_handled: Final[ContextVar[Mark]] = ContextVar("event_collector_handled")
 
 mark_handler: Final = _handled.set
-"""Takes the waits of the queue, and the id of the event that is handled in this context. Contexts outlive events."""
+"""Takes the mark of the handler in this context. Contexts outlive events."""
 
 
 def _nothing() -> None:
@@ -32,15 +35,15 @@ class NestedWaits:
 
     def __init__(self) -> None:
         self._on_wait: Callable[[], None] = _nothing
-        self._waits: dict[asyncio.Future[None], tuple[int, Event | None]] = {}
+        self._waits: dict[asyncio.Future[None], tuple[tuple[int, ...], Event | None]] = {}
 
     def tell_of_each(self, on_wait: "Callable[[], None]") -> None:
         """Have `on_wait` called at the begin of each wait."""
         self._on_wait = on_wait
 
-    def add(self, future: "asyncio.Future[None]", handled: int, awaited: Event | None) -> None:
+    def add(self, future: "asyncio.Future[None]", handled: int | tuple[int, ...], awaited: Event | None) -> None:
         """Note that a handler waits until `future` is done: for an event, or for room if `awaited` is None."""
-        self._waits[future] = handled, awaited
+        self._waits[future] = (handled,) if isinstance(handled, int) else handled, awaited
         future.add_done_callback(self._waits.pop)
         self._on_wait()
 
@@ -51,16 +54,16 @@ class NestedWaits:
             busy: the number of handlers.
             running: returns the ids of the events whose handlers wait for something.
         """
-        if len(self._waits) < busy:
+        if sum(len(handled) for handled, _ in self._waits.values()) < busy:
             return {}
         # A task may outlive the handler that started it: its waits hold no place.
         ids = running()
         waits = [
             (future, handled, awaited)
             for future, (handled, awaited) in self._waits.items()
-            if not future.done() and handled in ids
+            if not future.done() and not ids.isdisjoint(handled)
         ]
-        if len({handled for _, handled, _ in waits}) < busy:
+        if len(ids & {one for _, handled, _ in waits for one in handled}) < busy:
             return {}
         return {future: awaited for future, _, awaited in waits}
 
@@ -77,3 +80,8 @@ def note_wait(future: "asyncio.Future[None]", awaited: Event | None, only: Neste
     if mark is not None and (only is None or only is mark[0]):
         waits, handled = mark
         waits.add(future, handled, awaited)
+
+
+def handler_mark() -> Mark | None:
+    """Return the mark of the handler in this context; None outside of one."""
+    return _handled.get(None)

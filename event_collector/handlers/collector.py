@@ -1,9 +1,10 @@
 """Collectors: a handler with its key, topics, context and lifecycle, and the place where it runs."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpack, get_origin, overload
 
+from event_collector.handlers.batch import Batch, BatchSignature
 from event_collector.handlers.lifecycle import LifecycleManager
 from event_collector.handlers.retry import Retry
 from event_collector.handlers.signature import (
@@ -16,7 +17,7 @@ from event_collector.handlers.signature import (
 )
 from event_collector.handlers.time_limit import within
 from event_collector.handlers.usage import Usage
-from event_collector.handlers.value_handler import ValueHandler
+from event_collector.handlers.value_handler import ValueHandler, ValuesHandler
 from event_collector.values.checks import check_callable, check_seconds
 from event_collector.values.clock import clock
 from event_collector.values.context import Context
@@ -27,7 +28,7 @@ from event_collector.values.results import Keyed, R
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
-    from event_collector.handlers.handler_types import CollectorOptions, Handler
+    from event_collector.handlers.handler_types import BatchHandler, CollectorOptions, Handler
     from event_collector.values.results import Error, Ok
 
     # Covariant, so that a list of several collectors is a list of collectors for every type checker.
@@ -60,11 +61,15 @@ def _runs_in_threads(executor: Executor) -> bool:
     return isinstance(executor, ThreadPoolExecutor) and type(executor).__name__ != "InterpreterPoolExecutor"
 
 
-class HandlerTier(Protocol):
-    """Runs handlers outside the event loop."""
+def _nothing(_event_id: int) -> None:
+    """Do nothing: an event that has begun is in its handler."""
 
-    async def run(self, collector: "Collector", payload: Payload[Any]) -> Any:
-        """Run the handler and return its outcome, or raise its exception."""
+
+class HandlerTier(Protocol):
+    """Runs handlers outside the event loop, or for several events at once."""
+
+    async def run(self, collector: "Collector", payload: Any) -> Any:
+        """Run the handler and return its outcome, or raise its exception. `payload` is what the handler gets."""
 
 
 class Collector(Keyed[R], Generic[P, R]):
@@ -88,11 +93,16 @@ class Collector(Keyed[R], Generic[P, R]):
         timeout: seconds that the handler may take for one event, more than 0; None for no limit. A coroutine is then
             cancelled and a worker process is killed. A thread cannot be stopped: its result is dropped.
         retry: the policy for failed attempts; None for no retry.
+        batch: makes the handler a batch handler, `(values) -> results` or `(payloads, ctx) -> results`. It gets a list,
+            and returns a list with one result for each item, in order, which may be an Error. The queue collects events
+            for each call, and every event has a result of its own. If a call fails, each of its events is tried alone.
+            `timeout` then limits a call. Payload and result types are those of an item. None for a handler that gets
+            one event.
 
     Raises:
         ConfigError: the key is empty; the processor is not callable, does not have one of the two forms, it is
-            ambiguous which one, or it is a generator function; the mode does not suit the handler; or an option does
-            not accept its value.
+            ambiguous which one, or it is a generator function; the mode does not suit the handler; a batch handler is
+            annotated to take or return no list, or is adaptive; or an option does not accept its value.
     """
 
     if TYPE_CHECKING:
@@ -111,6 +121,42 @@ class Collector(Keyed[R], Generic[P, R]):
         ) -> None: ...
         @overload
         def __init__(self, key: str, processor: Handler[P, R], **options: Unpack[CollectorOptions]) -> None: ...
+        @overload
+        def __init__(
+            self,
+            key: str,
+            processor: BatchHandler[P, Awaitable[Collection[Ok[R] | Error[Any]]]],
+            *,
+            batch: Batch,
+            **options: Unpack[CollectorOptions],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self,
+            key: str,
+            processor: BatchHandler[P, Awaitable[Collection[R]]],
+            *,
+            batch: Batch,
+            **options: Unpack[CollectorOptions],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self,
+            key: str,
+            processor: BatchHandler[P, Collection[Ok[R] | Error[Any]]],
+            *,
+            batch: Batch,
+            **options: Unpack[CollectorOptions],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self,
+            key: str,
+            processor: BatchHandler[P, Collection[R]],
+            *,
+            batch: Batch,
+            **options: Unpack[CollectorOptions],
+        ) -> None: ...
 
     def __init__(
         self,
@@ -125,14 +171,16 @@ class Collector(Keyed[R], Generic[P, R]):
         result_type: Any = None,
         timeout: float | None = None,
         retry: Retry | None = None,
+        batch: Batch | None = None,
     ) -> None:
-        _check(key, processor, timeout, retry)
-        self.key = key
-        self.handler: Callable[..., Any] = processor.handler if isinstance(processor, ValueHandler) else processor
-        self.processor: Any = (
-            ValueHandler(self.handler) if takes_value(self.handler, f"collector {key!r}") else self.handler
+        _check(key, processor, timeout, retry, batch)
+        self.key, self.batch = key, batch
+        self.handler: Callable[..., Any] = (
+            processor.handler if isinstance(processor, (ValueHandler, ValuesHandler)) else processor
         )
-        """Called with a payload and the context: the handler, an adapter of it, or a stand-in that measures it."""
+        self.processor: Any = self._adapt(f"collector {key!r}")
+        """Called with a payload and the context: the handler, an adapter of it, or a stand-in that measures it. That of
+        a batch handler is called with a list of payloads."""
         _check_options(f"collector {key!r}", ctx, lifecycle, payload_type, result_type)
         self.topics = to_strings(f"collector {key!r}: topics", topics)
         self.ctx = ctx if ctx is not None else Context()
@@ -147,15 +195,26 @@ class Collector(Keyed[R], Generic[P, R]):
         """The mode in which it runs, or starts if it is adaptive."""
         self.place = self.home
         """The mode in which the next event runs; only `move_to()` changes it, for adaptive collectors."""
-        self.is_batched = self.executor is not None and not _runs_in_threads(self.executor)
-        """Whether it runs in the processes of an executor, which get events in batches."""
-        remote = self.mode in (PROCESS, ADAPTIVE) or self.is_batched
-        self.payload_type = payload_type or (payload_type_of(self.handler) if remote else Any)
-        self.result_type = result_type or (result_type_of(self.handler) if remote else Any)
+        self.is_in_processes = self.executor is not None and not _runs_in_threads(self.executor)
+        """Whether it runs in the processes of an executor, where a task may have several events."""
+        remote = self.mode in (PROCESS, ADAPTIVE) or self.is_in_processes
+        self.payload_type = payload_type or (payload_type_of(self._of_one) if remote else Any)
+        self.result_type = result_type or (result_type_of(self._of_one) if remote else Any)
         self.setup: bytes | None = None
         """The setup for worker processes if it is adaptive, pickled before its lifecycle first ran in this process."""
         self.usage = Usage()
         self._tier: HandlerTier | None = None
+        self.expire: Callable[[int], None] = _nothing
+        """Takes the id of an event whose deadline passes, and ends it if it is gathered for a batch handler."""
+
+    def _adapt(self, owner: str) -> Any:
+        """Return what is called with payload and context, and note the function whose signature is for one event."""
+        if self.batch is None:
+            self._of_one = self.handler
+            return ValueHandler(self.handler) if takes_value(self.handler, owner) else self.handler
+        signature = BatchSignature(self.handler, owner)
+        self._of_one = signature.of_one
+        return ValuesHandler(self.handler) if signature.takes_values else self.handler
 
     def _resolve(self, mode: str | Executor) -> str:
         if isinstance(mode, Executor):
@@ -164,6 +223,11 @@ class Collector(Keyed[R], Generic[P, R]):
             raise ConfigError(f"collector {self.key!r}: mode is one of {_MODES} or an Executor, not {mode!r}")
         if mode == "auto":
             return COROUTINE if self.asynchronous else PROCESS
+        if mode == ADAPTIVE and self.batch is not None:
+            raise ConfigError(
+                f"collector {self.key!r}: a batch handler cannot move between this process and workers, as "
+                f"mode='adaptive' would have it: choose one of {COROUTINE!r}, {THREAD!r} and {PROCESS!r}"
+            )
         name = describe(self.handler)
         if mode == COROUTINE and not self.asynchronous and _is_plain_function(self.handler):
             raise ConfigError(
@@ -181,16 +245,17 @@ class Collector(Keyed[R], Generic[P, R]):
 
         Raise ConfigError if the handler's annotation cannot be resolved at run time.
         """
-        return self.payload_type if self.payload_type is not Any else payload_type_of(self.handler)
+        return self.payload_type if self.payload_type is not Any else payload_type_of(self._of_one)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the handler directly, as if it had no decorator."""
         return self.handler(*args, **kwargs)
 
-    def attach(self, tier: HandlerTier | None) -> None:
+    def attach(self, tier: HandlerTier | None, expire: Callable[[int], None] = _nothing) -> None:
         """Set the tier that runs the handler while the queue runs; None when the queue has stopped.
 
-        Raise ConfigError if the collector belongs to another running queue.
+        `expire` is called with the id of an event that has begun when its deadline passes. Raise ConfigError if the
+        collector belongs to another running queue.
         """
         if tier is not None and self._tier is not None:
             raise ConfigError(
@@ -198,6 +263,7 @@ class Collector(Keyed[R], Generic[P, R]):
                 f"make a separate Collector for each queue"
             )
         self._tier = tier
+        self.expire = expire
 
     def move_to(self, place: str) -> None:
         """Run events that begin from now on in another mode."""
@@ -227,14 +293,14 @@ class Collector(Keyed[R], Generic[P, R]):
             HandlerTimeout: the handler took longer than `timeout`.
             ConfigError: the handler does not run on the event loop, and the collector belongs to no running queue.
         """
-        if self.place == PROCESS or self.is_batched:
-            # The tier counts the time in the handler itself, without the wait for a worker.
+        if self.place == PROCESS or self.is_in_processes or self.batch is not None:
+            # The tier counts the time in the handler itself, without the wait for a worker or for other events.
             return await self._attached().run(self, payload)
         usage, begin = self.usage, clock.now()
         usage.began()
         try:
             if self.place == COROUTINE:
-                return await self._call(payload)
+                return await self.call_handler(payload)
             return await self._attached().run(self, payload)
         finally:
             usage.ended(clock.now() - begin)
@@ -246,7 +312,8 @@ class Collector(Keyed[R], Generic[P, R]):
             )
         return self._tier
 
-    async def _call(self, payload: Payload[Any]) -> Any:
+    async def call_handler(self, payload: Any) -> Any:
+        """Call the handler on the event loop and return its outcome; a batch handler with a list of payloads."""
         outcome = self.processor(payload, self.ctx)
         if not hasattr(outcome, "__await__"):
             raise ConfigError(
@@ -263,6 +330,11 @@ class Collector(Keyed[R], Generic[P, R]):
         """Return the error of a handler that exceeded the timeout."""
         return HandlerTimeout(describe_timeout(self.key, self.handler, self.timeout))
 
+    @property
+    def takes_batches(self) -> bool:
+        """Whether it has a batch handler."""
+        return self.batch is not None
+
     def __repr__(self) -> str:
         return f"<Collector key={self.key} mode={self.mode} ctx={self.ctx!r}>"
 
@@ -271,7 +343,7 @@ CollectorDict: TypeAlias = Mapping[str, Collector]
 CollectorList: TypeAlias = Sequence[Collector]
 
 
-def _check(key: Any, processor: Any, timeout: Any, retry: Any) -> None:
+def _check(key: Any, processor: Any, timeout: Any, retry: Any, batch: Any) -> None:
     if not isinstance(key, str) or not key:
         raise ConfigError(f"a collector's key is a non-empty string, not {key!r}")
     if isinstance(processor, Collector):
@@ -285,6 +357,8 @@ def _check(key: Any, processor: Any, timeout: Any, retry: Any) -> None:
         check_seconds(f"collector {key!r}: timeout takes", timeout)
     if retry is not None and not isinstance(retry, Retry):
         raise ConfigError(f"collector {key!r}: retry takes a Retry, such as Retry(max_attempts=5), not {retry!r}")
+    if batch is not None and not isinstance(batch, Batch):
+        raise ConfigError(f"collector {key!r}: batch takes a Batch, such as Batch(max_size=64), not {batch!r}")
 
 
 def _check_options(owner: str, ctx: Any, lifecycle: Any, payload_type: Any, result_type: Any) -> None:

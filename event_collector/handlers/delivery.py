@@ -76,13 +76,14 @@ def _is_direct(collector: Collector) -> bool:
         collector.mode == COROUTINE
         and collector.asynchronous
         and collector.timeout is None
+        and collector.batch is None
         and _is_unmodified(collector)
     )
 
 
 def _is_job(collector: Collector) -> bool:
     """Return whether the collector's events run in worker processes without a call of its process() here."""
-    return collector.place == PROCESS and _is_unmodified(collector)
+    return collector.place == PROCESS and collector.batch is None and _is_unmodified(collector)
 
 
 def _is_unmodified(collector: Collector) -> bool:

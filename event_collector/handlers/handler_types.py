@@ -16,6 +16,9 @@ A = TypeVar("A")
 Handler: TypeAlias = Callable[[Payload[P], Context], A] | Callable[[P], A]
 """A handler of either form that takes values of type P and returns A."""
 
+BatchHandler: TypeAlias = Callable[[list[Payload[P]], Context], A] | Callable[[list[P]], A]
+"""A batch handler of either form that takes values of type P, several at a time, and returns A for all of them."""
+
 
 class CollectorOptions(TypedDict, total=False):
     """The keyword arguments of Collector."""

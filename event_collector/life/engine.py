@@ -198,7 +198,8 @@ class Engine:
             return False
         handlers = self._dispatcher.handlers
         in_tier = handlers is not None and handlers.event_of(task) is not None
-        return in_tier or is_handler_task(task, self._router) or task is self._keeper or task in self.reports
+        in_tier = in_tier or self._tiers.has(task) or is_handler_task(task, self._router)
+        return in_tier or task is self._keeper or task in self.reports
 
     def _take_errors(self) -> list[Exception]:
         errors, self._errors = self._errors, []
@@ -301,6 +302,7 @@ class Engine:
             began = clock.now()
             self.state = DRAINING
             self._dispatcher.refuse(QueueShutDown("the queue is shut down: it takes no more events"))
+            self._tiers.hurry()
             if self.running and not await self._drain():
                 await self._give_up()
             bound = self._settings.consumer_shutdown_timeout
@@ -357,5 +359,5 @@ class Engine:
 
 def _is_here(collector: Collector) -> bool:
     """Return whether the collector's lifecycle is entered in this process."""
-    in_threads = collector.executor is not None and not collector.is_batched
+    in_threads = collector.executor is not None and not collector.is_in_processes
     return collector.home in (COROUTINE, THREAD) or in_threads

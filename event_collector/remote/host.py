@@ -15,8 +15,17 @@ from event_collector.handlers.lifecycle import make_manager
 from event_collector.handlers.running_event import RunningEvent, register_finder
 from event_collector.handlers.signature import describe_timeout
 from event_collector.handlers.stack_frames import hide_modules
-from event_collector.handlers.value_handler import ValueHandler
-from event_collector.remote.codec import PLAIN, Buffer, Parts, PayloadDecoder, encode_raised, encode_result
+from event_collector.handlers.value_handler import ValueHandler, results_of
+from event_collector.remote.codec import (
+    PLAIN,
+    Buffer,
+    Parts,
+    PayloadDecoder,
+    decode_bodies,
+    encode_answers,
+    encode_raised,
+    encode_result,
+)
 from event_collector.remote.fidelity import Fidelity
 from event_collector.remote.setup import Setup
 from event_collector.remote.trace_context import with_trace
@@ -30,7 +39,8 @@ if TYPE_CHECKING:
 
 def open_host(setup: bytes) -> "Host":
     """Open the collector of a pickled setup in this process."""
-    return Host(pickle.loads(setup))  # noqa: S301 - written by seal() in the program that started this worker
+    opened: Setup = pickle.loads(setup)  # noqa: S301 - written by seal() in the program that started this worker
+    return BatchHandlerHost(opened) if opened.takes_batches else Host(opened)
 
 
 class Host:
@@ -94,7 +104,7 @@ class Host:
         if loop is not None:
             loop.interrupt()
 
-    def _call(self, payload: Payload[Any]) -> Any:
+    def _call(self, payload: Any) -> Any:
         # Each event has its own context variables: the next event must not see the changes of this one.
         variables = ContextVars() if self._decode.carrier is None else with_trace(self._decode.take_carrier())
         if self._setup.lifecycle is not None:
@@ -136,6 +146,57 @@ class Host:
 
             self._loop = HostLoop()
         return self._loop
+
+
+class BatchHandlerHost(Host):
+    """An open collector with a batch handler. A job is a call, with the encoded payloads of its events."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._is_busy = False
+        super().__init__(setup)
+
+    def run(self, body: Buffer, blob: bytes | None, *, inline: bool = False) -> Parts:
+        """Call the handler for several events. The reply is the exception of the call, or an answer for each event.
+
+        A payload that does not fit the type, and a result that cannot be encoded, fail their event alone.
+        """
+        try:
+            self._is_busy = True
+            return encode_answers(self._answers(decode_bodies(body))), None
+        except SystemExit:
+            raise
+        except BaseException as exc:
+            explain(exc)
+            return encode_raised(exc), None
+        finally:
+            self._is_busy = False
+
+    def running_event(self) -> RunningEvent | None:
+        """Return what is common to the events that the handler processes; None if it is idle."""
+        return RunningEvent(None, self._setup.key, None, os.getpid()) if self._is_busy else None
+
+    def _answers(self, bodies: list[bytes]) -> list[bytes]:
+        payloads = [self._payload(body) for body in bodies]
+        fitting = [payload for payload in payloads if isinstance(payload, Payload)]
+        outcome = self._call(fitting) if fitting else []
+        results = iter(results_of(outcome, len(fitting), self._setup.key))
+        return [self._encoded(next(results)) if isinstance(each, Payload) else each for each in payloads]
+
+    def _payload(self, body: bytes) -> Payload[Any] | bytes:
+        """Return a decoded payload, or the encoded exception."""
+        try:
+            return self._decode(body, None)
+        except Exception as exc:
+            return encode_raised(exc)
+        finally:
+            self._decode.envelope = None
+            self._decode.take_carrier()  # a batch belongs to no trace
+
+    def _encoded(self, result: Any) -> bytes:
+        try:
+            return bytes(encode_result(result, self._setup, inline=True, fidelity=self._fidelity)[0])
+        except Exception as exc:
+            return encode_raised(exc)
 
 
 class _OpenHosts(threading.local):

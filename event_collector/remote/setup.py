@@ -34,6 +34,7 @@ class Setup(NamedTuple):
     lifecycle: LifecycleManager | None
     payload_type: Any
     result_type: Any
+    takes_batches: bool
 
 
 def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:

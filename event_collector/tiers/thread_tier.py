@@ -13,7 +13,6 @@ from event_collector.handlers.signature import describe
 from event_collector.remote.remote_exceptions import presentable
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
-from event_collector.values.payload import Payload
 
 
 class ThreadTier:
@@ -24,8 +23,8 @@ class ThreadTier:
         self._free = asyncio.Semaphore(threads)
         self._running: set[Future[Any]] = set()
 
-    async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
-        """Run the handler in a thread and return its outcome.
+    async def run(self, collector: Collector, payload: Any) -> Any:
+        """Run the handler in a thread and return its outcome; a batch handler with a list of payloads.
 
         A thread cannot be stopped. After a timeout or a cancellation the handler continues in a thread that counts as
         busy, and its outcome is dropped.
@@ -71,14 +70,14 @@ _thread = _ThreadEvent()
 register_finder(lambda: _thread.event)
 
 
-def call_in_thread(executor: Executor, collector: Collector, payload: Payload[Any]) -> "Future[Any]":
+def call_in_thread(executor: Executor, collector: Collector, payload: Any) -> "Future[Any]":
     """Run the handler in a thread of the executor. The future has no exception that would end this program."""
     call = executor.submit(copy_context().run, _call_plain, collector, payload, running_event())
     clock.source.watch(call)
     return call
 
 
-def _call_plain(collector: Collector, payload: Payload[Any], event: RunningEvent | None) -> Any:
+def _call_plain(collector: Collector, payload: Any, event: RunningEvent | None) -> Any:
     _thread.event = event
     try:
         outcome = collector.processor(payload, collector.ctx)

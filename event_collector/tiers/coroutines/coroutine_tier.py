@@ -305,7 +305,7 @@ class CoroutineTier:
         """Return the key of the collector whose handler a stack is in; None if it is in none of this queue."""
         while frame is not None:
             owner: Any = frame.f_locals.get("self")
-            if frame.f_code is Collector._call.__code__ and self._plan.knows(owner):
+            if frame.f_code is Collector.call_handler.__code__ and self._plan.knows(owner):
                 return str(owner.key)
             if frame.f_code is CoroutineTier._handle.__code__ and owner is self:
                 return None if self._direct is None else self._direct.key

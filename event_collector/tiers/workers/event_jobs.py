@@ -142,3 +142,25 @@ class CallJob(Job):
         self.of.collector.usage.ended(elapsed)
         if not self.outcome.done():
             self.outcome.set_exception(self.of.explain(error))
+
+
+class BatchJob(Job):
+    """A call of a batch handler. A coroutine waits for its reply, and the seconds that it took."""
+
+    __slots__ = ("of", "reply")
+
+    reply: "asyncio.Future[tuple[bytes, float]]"
+
+    def __init__(self, task: CollectorTask, body: bytes, reply: "asyncio.Future[tuple[bytes, float]]") -> None:
+        super().__init__(task.number, body, None, task.timeout)
+        self.of, self.reply = task, reply
+
+    def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
+        """Take the answers to its events, or the exception of the call."""
+        if not self.reply.done():
+            self.reply.set_result((bytes(body), elapsed))
+
+    def failed(self, error: BaseException, elapsed: float) -> None:
+        """Take an error of the pool."""
+        if not self.reply.done():
+            self.reply.set_exception(self.of.explain(error))

@@ -15,7 +15,7 @@ from event_collector.remote.codec import encode_payload
 from event_collector.remote.host import open_host
 from event_collector.remote.host_loop import HostLoop
 from event_collector.remote.setup import is_decorated, seal
-from event_collector.tiers.workers.event_jobs import CallJob, CollectorTask, EventJob, ResultSink
+from event_collector.tiers.workers.event_jobs import BatchJob, CallJob, CollectorTask, EventJob, ResultSink
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
@@ -178,6 +178,22 @@ class WorkerTier:
             job.failed(exc, 0.0)
         try:
             return await job.outcome
+        except asyncio.CancelledError:
+            self._pool.cancel(job)
+            raise
+
+    async def exchange(self, collector: Collector, body: bytes) -> tuple[bytes, float]:
+        """Call a batch handler in a worker with an encoded batch; return its reply, and the seconds that it took.
+
+        Cancellation withdraws a call that has not started, and kills the worker of a call that has.
+        """
+        job = BatchJob(self._tasks[collector], body, asyncio.get_running_loop().create_future())
+        try:
+            self._pool.submit(job)
+        except WorkerPoolError as exc:
+            job.failed(exc, 0.0)
+        try:
+            return await job.reply
         except asyncio.CancelledError:
             self._pool.cancel(job)
             raise
