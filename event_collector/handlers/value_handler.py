@@ -41,16 +41,12 @@ def results_of(outcome: Any, events: int, key: str) -> list[Any]:
         ConfigError: it is no list, or has another number of results.
     """
     is_sized = hasattr(outcome, "__len__") and hasattr(outcome, "__iter__")
-    if not is_sized or isinstance(outcome, (str, bytes, bytearray, memoryview, Mapping, Set)):
-        raise ConfigError(
-            f"collector {key!r}: its batch handler returned {type(outcome).__name__} for {events} events: {ONE_EACH}"
-        )
-    results = list(outcome)
-    if len(results) != events:
-        raise ConfigError(
-            f"collector {key!r}: its batch handler returned {len(results)} results for {events} events: {ONE_EACH}"
-        )
-    return results
+    is_list = is_sized and not isinstance(outcome, (str, bytes, bytearray, memoryview, Mapping, Set))
+    results = list(outcome) if is_list else []
+    if is_list and len(results) == events:
+        return results
+    returned = f"a list of {len(results)}" if is_list else type(outcome).__name__
+    raise ConfigError(f"collector {key!r}: its batch handler returned {returned} for a batch of {events}: {ONE_EACH}")
 
 
 ONE_EACH = "return a list with one result for each event, in their order; a result may be Error(...) or None"

@@ -134,7 +134,7 @@ class BatchTier:
         """End an event that is gathered when its deadline passes."""
         for member in [one for one in self._gathered if one.mark is not None and one.mark[1] == event_id]:
             self._forget(member)
-            member.fail(DeadlineExceeded("the event was not in a call of its batch handler before the deadline"))
+            member.fail(DeadlineExceeded("the event was not begun before the deadline"))
 
     def look(self) -> None:
         """At the end of this turn of the loop, begin a call if no other event can come."""

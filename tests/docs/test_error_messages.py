@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from event_collector import (
+    Batch,
     CallTimeout,
     Collector,
     CollectorQueue,
@@ -93,6 +94,10 @@ async def send_in_another_thread() -> None:
         await asyncio.to_thread(queue.get_publisher().send_nowait, Payload(1))
 
 
+def batched(handler: Callable[..., Any], **options: Any) -> Collector:
+    return Collector("orders", handler, batch=Batch(max_size=2), **options)
+
+
 MISTAKES: dict[str, Callable[[], Any]] = {
     "a plain function as a coroutine": lambda: Collector("orders", handle, mode="coroutine"),
     "a lambda in a worker": lambda: start(Collector("orders", lambda payload, ctx: None, mode="process")),
@@ -105,6 +110,9 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "no signature": lambda: Collector("orders", int),
     "a generator": lambda: Collector("orders", error_programs.count),
     "a cache of coroutines": lambda: Collector("orders", error_programs.fetch),
+    "an order for a batch": lambda: batched(error_programs.pack_all),
+    "a batch without results": lambda: batched(error_programs.store_all),
+    "a batch that moves": lambda: batched(error_programs.bill_first, mode="adaptive"),
     "a payload alone": lambda: Collector("orders", error_programs.receive),
     "a method of nobody": lambda: Collector("orders", error_programs.Desk.answer),  # type: ignore[arg-type]
     "a decorator without a name": lambda: collector(functools.partial(handle)),
@@ -185,6 +193,17 @@ async def test_failures(failure: str) -> None:
     error = await outcome(collector, value)
     assert type(error) is kind
     assert_documented(error)
+
+
+async def test_a_batch_with_too_few_results() -> None:
+    """All events of the call have the documented error."""
+    async with asyncio.timeout(BOUND), CollectorQueue([batched(error_programs.bill_first)], logging=False) as queue:
+        events = await queue.get_publisher().send_many([Payload(1), Payload(2)])
+        results = [(await event).first() for event in events]
+    for result in results:
+        assert isinstance(result, Error)
+        assert isinstance(result.err, ConfigError)
+        assert_documented(result.err)
 
 
 async def test_calls_without_an_answer_in_time() -> None:

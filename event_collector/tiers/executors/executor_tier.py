@@ -54,11 +54,11 @@ class ExecutorTier:
         return await collector.within_timeout(asyncio.wrap_future(call_in_thread(executor, collector, payload)))
 
     async def exchange(self, collector: Collector, body: bytes) -> tuple[bytes, float]:
-        """Call a batch handler in a process with an encoded batch; return its reply, and the seconds it took.
+        """Call a batch handler in a process with an encoded batch; return its reply, and the seconds that it took.
 
-        Cancellation and the timeout are as for `run()`.
+        The call is a task of its own. Cancellation and the timeout are as for `run()`.
         """
-        return await self._queues[collector].exchange(body)
+        return await self._queues[collector].exchange(body, alone=True)
 
     # For the monitor
 
