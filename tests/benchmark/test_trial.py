@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from event_collector.benchmark.recommendation import recommend
 from event_collector.benchmark.concurrency import of_batches
+from event_collector.benchmark.recommendation import recommend
 from event_collector.benchmark.trial import BATCH_SIZES, Trial, batch_contenders_of, contenders_of, worker_counts
 from event_collector.benchmark.trial_figures import Contender, Measured, RoundOrder, RoundResult
 
