@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
 
+from event_collector.calls.pipeline import Pipeline
 from event_collector.calls.stream import AHEAD, Stream
 from event_collector.calls.targets import Target, Targets
 from event_collector.handlers.collector import Collector
@@ -195,6 +196,66 @@ class Caller:
         The arguments and errors are those of `stream()`.
         """
         return _unwrap(self.stream(target, values, **options))
+
+    if TYPE_CHECKING:
+
+        @overload
+        def pipeline(
+            self, last: Keyed[T], /, *, ahead: int = AHEAD, ordered: bool = True, priority: float | None = None
+        ) -> Pipeline[T]: ...
+        @overload
+        def pipeline(
+            self,
+            first: Target,
+            last: Keyed[T],
+            /,
+            *,
+            ahead: int = AHEAD,
+            ordered: bool = True,
+            priority: float | None = None,
+        ) -> Pipeline[T]: ...
+        @overload
+        def pipeline(
+            self,
+            first: Target,
+            second: Target,
+            last: Keyed[T],
+            /,
+            *,
+            ahead: int = AHEAD,
+            ordered: bool = True,
+            priority: float | None = None,
+        ) -> Pipeline[T]: ...
+        @overload
+        def pipeline(
+            self, *stages: Target, ahead: int = AHEAD, ordered: bool = True, priority: float | None = None
+        ) -> Pipeline[Any]: ...
+
+    def pipeline(
+        self, *stages: Any, ahead: int = AHEAD, ordered: bool = True, priority: float | None = None
+    ) -> Pipeline[Any]:
+        """Return a pipeline: `async for result in queue.pipeline(download, take_apart, keep).stream(urls)`.
+
+        Each stage gets what the one before returns, and runs in the mode of its collector. All stages work at the same
+        time, each on other values.
+
+        Args:
+            stages: the Collector, its function, or its key, for each stage, in their order.
+            ahead: the number of values that are taken and whose results are not yielded yet, at most. At least 1.
+            ordered: whether the results have the order of the values. Else they come as they are there. A value does
+                not wait for others between two stages in either case.
+            priority: as for `call()`, at each stage.
+
+        Raises:
+            ConfigError: there is no stage, a stage names no collector of this queue or several, or `ahead` is no such
+                number.
+        """
+        keys = [self._targets.key_of(stage) for stage in stages]
+
+        def send(key: str, value: Any) -> "Awaitable[CollectorEvent]":
+            return self._sender.send(self._address(key, value, priority))
+
+        return Pipeline(send, keys, ahead=ahead, ordered=ordered)
 
     def _address(self, key: str, value: Any, priority: float | None) -> Payload[Any]:
         if isinstance(value, Payload):

@@ -1,0 +1,197 @@
+"""Pipelines: streams through several collectors.
+
+values --> Stream --> Passage: an event of the first stage, then one of the second, ... --> Stream.results()
+                         ^                                                  |
+                         '------ Relay.run() sends it to its next stage ----'
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Generic
+
+from event_collector.calls.stream import Signal, Stream, check_ahead
+from event_collector.values.errors import ConfigError
+from event_collector.values.results import Error, Ok, Result, ResultList, T, error_of, single
+
+if TYPE_CHECKING:
+    from event_collector.events.event import CollectorEvent
+
+
+class Pipeline(Generic[T]):
+    """Collectors of a queue in a row, each of which gets what the one before returns; made by `queue.pipeline()`.
+
+    It holds no values: any number of streams may go through it, one after another or at the same time.
+    """
+
+    __slots__ = ("_ahead", "_is_ordered", "_send", "stages")
+
+    def __init__(
+        self,
+        send: "Callable[[str, Any], Awaitable[CollectorEvent]]",
+        stages: Sequence[str],
+        *,
+        ahead: int,
+        ordered: bool,
+    ) -> None:
+        if not stages:
+            raise ConfigError("a pipeline takes the collectors of its stages, at least one")
+        check_ahead(ahead)
+        self.stages = tuple(stages)
+        """The keys of the collectors."""
+        self._send, self._ahead, self._is_ordered = send, ahead, ordered
+
+    def stream(self, values: Any) -> AsyncGenerator[Result[T], None]:
+        """Send many values through the stages and yield a Result for each, as `queue.stream()` does.
+
+        A value whose handler fails leaves the pipeline at that stage, as an Error whose `key` names the stage. Leaving
+        the loop withdraws what no handler has begun; a value in a handler comes to the end of that stage.
+
+        Args:
+            values: an iterable or async iterable.
+
+        Raises:
+            ConfigError: `values` is of another kind.
+            QueueShutDown, JournalError, EncodeError: while iterating, as for `EventPublisher.send()`. Values that are
+                refused at a later stage are Errors of that stage.
+        """
+        relay = Relay(self._send, self.stages)
+        return _run(relay, Stream(relay.begin, values, ahead=self._ahead, ordered=self._is_ordered).results())
+
+    def map(self, values: Any) -> AsyncGenerator[T, None]:
+        """Yield the values of the results of `stream()`, and raise the first error, which ends the stream.
+
+        The exception has a note with the name of the stage. Arguments and errors are those of `stream()`.
+        """
+        return _unwrap(self.stream(values))
+
+    def __repr__(self) -> str:
+        return f"<Pipeline {' -> '.join(self.stages)} ahead={self._ahead}>"
+
+
+async def _run(relay: "Relay", results: AsyncGenerator[Result[Any], None]) -> AsyncGenerator[Result[Any], None]:
+    relaying = asyncio.create_task(relay.run(), name="pipeline")
+    try:
+        async with aclosing(results):
+            async for result in results:
+                yield result
+    finally:
+        relaying.cancel()
+        await asyncio.wait([relaying])
+
+
+async def _unwrap(results: AsyncGenerator[Result[Any], None]) -> AsyncGenerator[Any, None]:
+    async with aclosing(results):
+        async for result in results:
+            if isinstance(result, Error):
+                error, note = error_of(result), f"in stage {result.key!r} of the pipeline"
+                if note not in getattr(error, "__notes__", ()):
+                    error.add_note(note)
+                raise error
+            yield result.value
+
+
+class Relay:
+    """Sends values from stage to stage.
+
+    Args:
+        send: accepts a value as an event of the collector with this key, when the queue has room for it.
+        stages: the keys of the collectors.
+    """
+
+    __slots__ = ("_news", "_ready", "_send", "stages")
+
+    def __init__(self, send: "Callable[[str, Any], Awaitable[CollectorEvent]]", stages: Sequence[str]) -> None:
+        self._send, self.stages = send, stages
+        self._news = Signal()  # for run()
+        self._ready: deque[tuple[Passage, Any]] = deque()
+
+    async def begin(self, value: Any) -> Any:
+        """Send a value to the first stage; return its Passage, which is to a stream what an event is."""
+        passage = Passage(self)
+        passage.follow(await self._send(self.stages[0], value))
+        return passage
+
+    def pass_on(self, passage: "Passage", value: Any) -> None:
+        """Have `run()` send a value to its next stage."""
+        self._ready.append((passage, value))
+        self._news.set()
+
+    async def run(self) -> None:
+        """Send values to their next stages, for ever."""
+        while True:
+            while self._ready:
+                await self._forward(*self._ready.popleft())
+            await self._news.wait()
+
+    async def _forward(self, passage: "Passage", value: Any) -> None:
+        try:
+            event = await self._send(passage.stage, value)
+        except Exception as exc:  # one value, such as a Payload, or the queue is shut down
+            passage.end(Error(exc))
+        else:
+            passage.follow(event)
+
+
+class Passage:
+    """One value on its way through the stages. Like an event, it will have a result."""
+
+    __slots__ = ("_event", "_index", "_on_done", "_relay", "_results")
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay, self._index = relay, 0
+        self._event: CollectorEvent | None = None  # of the stage where it is; None between two stages
+        self._results: ResultList | None = None
+        self._on_done: Callable[[Any], object] | None = None
+
+    @property
+    def stage(self) -> str:
+        """The key of the collector that has its value, or gets it next."""
+        return self._relay.stages[self._index]
+
+    def follow(self, event: "CollectorEvent") -> None:
+        """Go on when this event is done."""
+        self._event = event
+        if event.is_done():
+            self._leave(event)
+        else:
+            event.on_done(self._leave)
+
+    def _leave(self, event: "CollectorEvent") -> None:
+        self._event = None
+        try:
+            result = event.get_result().only()  # type: ignore[union-attr]  # it is done
+        except LookupError as exc:  # a router of the application has delivered it otherwise
+            result = Error(exc)
+        if isinstance(result, Ok) and self._index + 1 < len(self._relay.stages):
+            self._index += 1
+            self._relay.pass_on(self, result.value)
+        else:
+            self.end(result)
+
+    def end(self, result: Result[Any]) -> None:
+        """Leave the pipeline with a result, which names its stage."""
+        if isinstance(result, Error) and result.key is None:
+            result = Error(result.err, result.details, key=self.stage)
+        self._results = single(result)
+        if self._on_done is not None:
+            self._on_done(self)
+
+    # What a stream asks of an event
+
+    def is_done(self) -> bool:
+        """Return whether the result is there."""
+        return self._results is not None
+
+    def get_result(self) -> ResultList | None:
+        """Return the result, in a list; None until it is there."""
+        return self._results
+
+    def on_done(self, call: Callable[[Any], object]) -> None:
+        """Have `call(self)` called when the result is there, which it must not be yet."""
+        self._on_done = call
+
+    def cancel(self, *, running: bool) -> bool:
+        """Cancel the event of the present stage; see `CollectorEvent.cancel()`."""
+        return self._event is not None and self._event.cancel(running=running)
