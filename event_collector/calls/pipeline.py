@@ -25,7 +25,7 @@ class Pipeline(Generic[T]):
     It holds no values: any number of streams may go through it, one after another or at the same time.
     """
 
-    __slots__ = ("_ahead", "_is_ordered", "_send", "stages")
+    __slots__ = ("_is_ordered", "_send", "ahead", "stages")
 
     def __init__(
         self,
@@ -40,7 +40,9 @@ class Pipeline(Generic[T]):
         check_ahead(ahead)
         self.stages = tuple(stages)
         """The keys of the collectors."""
-        self._send, self._ahead, self._is_ordered = send, ahead, ordered
+        self.ahead = ahead
+        """The number of values that are taken and whose results are not yielded yet, at most."""
+        self._send, self._is_ordered = send, ordered
 
     def stream(self, values: Any) -> AsyncGenerator[Result[T], None]:
         """Send many values through the stages and yield a Result for each, as `queue.stream()` does.
@@ -57,7 +59,7 @@ class Pipeline(Generic[T]):
                 refused at a later stage are Errors of that stage.
         """
         relay = Relay(self._send, self.stages)
-        return _run(relay, Stream(relay.begin, values, ahead=self._ahead, ordered=self._is_ordered).results())
+        return _run(relay, Stream(relay.begin, values, ahead=self.ahead, ordered=self._is_ordered).results())
 
     def map(self, values: Any) -> AsyncGenerator[T, None]:
         """Yield the values of the results of `stream()`, and raise the first error, which ends the stream.
@@ -67,7 +69,7 @@ class Pipeline(Generic[T]):
         return _unwrap(self.stream(values))
 
     def __repr__(self) -> str:
-        return f"<Pipeline {' -> '.join(self.stages)} ahead={self._ahead}>"
+        return f"<Pipeline {' -> '.join(self.stages)} ahead={self.ahead}>"
 
 
 async def _run(relay: "Relay", results: AsyncGenerator[Result[Any], None]) -> AsyncGenerator[Result[Any], None]:
