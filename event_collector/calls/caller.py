@@ -38,7 +38,8 @@ class Caller:
     """
 
     def __init__(self, sender: Sender, collectors: Mapping[str, Collector]) -> None:
-        self._sender, self._targets = sender, Targets(collectors)
+        self._sender, self._targets = sender, Targets(collectors, takes_parts=False)
+        self._all_targets = Targets(collectors, takes_parts=True)
 
     if TYPE_CHECKING:
 
@@ -87,7 +88,8 @@ class Caller:
         Raises:
             Exception: what the handler raises, or what ended its event: WorkerCrashed, HandlerTimeout, QueueShutDown.
             CallTimeout: there was no answer within `timeout`.
-            ConfigError: the target names no collector of this queue, or several; or an argument is not of this kind.
+            ConfigError: the target names no collector of this queue, or several, or its handler yields; or an argument
+                is not of this kind.
             QueueShutDown, JournalError, EncodeError: as for `EventPublisher.send()`.
         """
         payload = self._address(self._targets.key_of(target), value, priority)
@@ -107,9 +109,10 @@ class Caller:
     ) -> "CollectorEvent":
         """Send a value to one collector at once, and return its event; `await event.value()` is what `call()` returns.
 
-        The arguments and errors are those of `call()`, and QueueFull if `max_queue_size` events wait already.
+        The handler may yield: `event.parts()` has what it yields. The arguments and errors are those of `call()`, and
+        QueueFull if `max_queue_size` events wait already.
         """
-        payload = self._address(self._targets.key_of(target), value, priority)
+        payload = self._address(self._all_targets.key_of(target), value, priority)
         return self._sender.send_nowait(payload, deadline=deadline)
 
     async def send(self, payload: Any, *, deadline: float | None = None) -> "CollectorEvent":
