@@ -64,7 +64,9 @@ class Caller:
         collectors: Mapping[str, Collector],
         find_loop: "Callable[[], asyncio.AbstractEventLoop | None]",
     ) -> None:
-        self._sender, self._targets, self._find_loop = sender, Targets(collectors), find_loop
+        self._sender, self._collectors, self._find_loop = sender, collectors, find_loop
+        self._targets = Targets(collectors, takes_parts=False)
+        self._all_targets = Targets(collectors, takes_parts=True)
 
     if TYPE_CHECKING:
 
@@ -113,7 +115,8 @@ class Caller:
         Raises:
             Exception: what the handler raises, or what ended its event: WorkerCrashed, HandlerTimeout, QueueShutDown.
             CallTimeout: there was no answer within `timeout`.
-            ConfigError: the target names no collector of this queue, or several; or an argument is not of this kind.
+            ConfigError: the target names no collector of this queue, or several, or its handler yields; or an argument
+                is not of this kind.
             QueueShutDown, JournalError, EncodeError: as for `EventPublisher.send()`.
         """
         payload = self._address(self._targets.key_of(target), value, priority)
@@ -133,9 +136,10 @@ class Caller:
     ) -> "CollectorEvent":
         """Send a value to one collector at once, and return its event; `await event.value()` is what `call()` returns.
 
-        The arguments and errors are those of `call()`, and QueueFull if `max_queue_size` events wait already.
+        The handler may yield: `event.parts()` has what it yields. The arguments and errors are those of `call()`, and
+        QueueFull if `max_queue_size` events wait already.
         """
-        payload = self._address(self._targets.key_of(target), value, priority)
+        payload = self._address(self._all_targets.key_of(target), value, priority)
         return self._sender.send_nowait(payload, deadline=deadline)
 
     async def send(self, payload: Any, *, deadline: float | None = None) -> "CollectorEvent":
@@ -241,25 +245,28 @@ class Caller:
         """Return a pipeline: `async for result in queue.pipeline(download, take_apart, keep).stream(urls)`.
 
         Each stage gets what the one before returns, and runs in the mode of its collector. All stages work at the same
-        time, each on other values.
+        time, each on other values. The handler of a stage may yield: the next stage gets each part as it comes.
 
         Args:
             stages: the Collector, its function, or its key, for each stage, in their order.
-            ahead: the number of values that are taken and whose results are not yielded yet, at most. At least 1.
+            ahead: the number of values and parts that are in the pipeline, at most: taken, and their results not
+                yielded yet. At least 1, and 2 more for each stage that yields. Such a stage is suspended when 16 of its
+                parts wait to be read.
             ordered: whether the results have the order of the values. Else they come as they are there. A value does
-                not wait for others between two stages in either case.
+                not wait for others between two stages, but the parts of several values come one value after another.
             priority: as for `call()`, at each stage.
 
         Raises:
             ConfigError: there is no stage, a stage names no collector of this queue or several, or `ahead` is no such
                 number.
         """
-        keys = [self._targets.key_of(stage) for stage in stages]
+        keys = [self._all_targets.key_of(stage) for stage in stages]
+        yielding = {key for key in keys if self._collectors[key].is_generator}
 
         def send(key: str, value: Any) -> "Awaitable[CollectorEvent]":
             return self._sender.send(self._address(key, value, priority))
 
-        return Pipeline(send, keys, ahead=ahead, ordered=ordered)
+        return Pipeline(send, keys, yielding, ahead=ahead, ordered=ordered)
 
     if TYPE_CHECKING:
 

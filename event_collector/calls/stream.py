@@ -193,7 +193,7 @@ class UnorderedWindow:
 
     def withdraw(self) -> None:
         """Cancel the events that have not begun."""
-        for event in tuple(self._pending):
+        for event in (*self._pending, *self._done):  # what is done may have parts that nothing will read
             event.cancel(running=False)
 
     def __len__(self) -> int:

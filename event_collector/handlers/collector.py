@@ -5,6 +5,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpack, get_origin, overload
 
 from event_collector.handlers.lifecycle import LifecycleManager
+from event_collector.handlers.parts import TimeLeft, open_sink, produce
 from event_collector.handlers.retry import Retry
 from event_collector.handlers.signature import (
     describe,
@@ -13,6 +14,7 @@ from event_collector.handlers.signature import (
     payload_type_of,
     result_type_of,
     takes_value,
+    yields_parts,
 )
 from event_collector.handlers.time_limit import within
 from event_collector.handlers.usage import Usage
@@ -140,6 +142,8 @@ class Collector(Keyed[R], Generic[P, R]):
         self.timeout = timeout
         self.retry = retry
         self.asynchronous = is_asynchronous(self.handler)
+        self.is_generator = yields_parts(self.handler)
+        """Whether its handler is a generator function, so that its events have parts."""
         self.executor = mode if isinstance(mode, Executor) else None
         self.mode = self._resolve(mode)
         self.automatic = mode == "auto"
@@ -158,14 +162,20 @@ class Collector(Keyed[R], Generic[P, R]):
         self._tier: HandlerTier | None = None
 
     def _resolve(self, mode: str | Executor) -> str:
+        name = describe(self.handler)
+        if self.is_generator and (isinstance(mode, Executor) or mode == ADAPTIVE):
+            raise ConfigError(
+                f"collector {self.key!r}: {name} yields parts, which {'mode=' if mode == ADAPTIVE else ''}{mode!r} "
+                f"cannot bring: give it mode={COROUTINE if self.asynchronous else THREAD!r} or mode='process', or "
+                f"return a list of the items"
+            )
         if isinstance(mode, Executor):
             return EXECUTOR
         if mode not in _MODES:
             raise ConfigError(f"collector {self.key!r}: mode is one of {_MODES} or an Executor, not {mode!r}")
         if mode == "auto":
             return COROUTINE if self.asynchronous else PROCESS
-        name = describe(self.handler)
-        if mode == COROUTINE and not self.asynchronous and _is_plain_function(self.handler):
+        if mode == COROUTINE and not self.asynchronous and (self.is_generator or _is_plain_function(self.handler)):
             raise ConfigError(
                 f"collector {self.key!r}: {name} is a plain function and would block the event loop: {ALTERNATIVES}"
             )
@@ -249,6 +259,8 @@ class Collector(Keyed[R], Generic[P, R]):
     async def _call(self, payload: Payload[Any]) -> Any:
         outcome = self.processor(payload, self.ctx)
         if not hasattr(outcome, "__await__"):
+            if self.is_generator:
+                return await produce(outcome, open_sink(self.key), TimeLeft(self.timeout, self.timeout_error))
             raise ConfigError(
                 f"collector {self.key!r}: {describe(self.handler)} returned {type(outcome).__name__}, "
                 f"which cannot be awaited: {ALTERNATIVES}"

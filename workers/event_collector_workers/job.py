@@ -6,6 +6,9 @@ import msgspec
 
 Buffer = bytes | bytearray | memoryview
 
+PARTS_AHEAD = 16
+"""Parts that a handler may yield and nobody has read. More hide a longer way, and cost memory for each event."""
+
 
 class TaskSpec(msgspec.Struct, frozen=True):
     """Refers to a task factory, which each worker calls once, before its first job."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from event_collector.events.nesting import NestedWaits, mark_handler
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.mismatch import explain_mismatch
+from event_collector.handlers.parts import direct_parts_to
 from event_collector.handlers.running_event import RunningEvent, register_finder
 from event_collector.handlers.stack_frames import hide_modules, strip_frames
 from event_collector.tiers.coroutines.running_handler import RunningHandler
@@ -241,6 +242,8 @@ class CoroutineTier:
 
     def _deliver(self, event: "CollectorEvent") -> Any:
         """Return what processes the event by way of the router."""
+        if self._plan.has_generators:
+            direct_parts_to(event.open_parts())
         course = event.course
         if course is not None and course.only and self._direct is None:
             return self._events.retries.attempt(event.payload, course)
