@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 
 from event_collector.calls.crossing import Crossing
 from event_collector.calls.other_threads import is_loop_here, submit_from_thread, wait_in_thread
-from event_collector.calls.stream import AHEAD, check_ahead
+from event_collector.calls.stream import AHEAD
 from event_collector.life.loop_thread import LoopThread
 from event_collector.life.settings import CONSUMER_SHUTDOWN_TIMEOUT
 from event_collector.queue import CollectorQueue
@@ -235,13 +235,12 @@ class Queue:
         return self._thread
 
     def _cross(
-        self, stream: Callable[[Any], AsyncGenerator[_Item, None]], values: Iterable[Any], ahead: int
+        self, stream: Callable[[Any], AsyncGenerator[_Item, None]], values: Iterable[Any], ahead: int | None
     ) -> Iterator[_Item]:
         if not isinstance(values, Iterable):
             raise ConfigError(
                 f"a stream outside of an event loop takes an iterable of values, not {type(values).__name__}"
             )
-        check_ahead(ahead)
         return self._read(Crossing(self._running().loop, stream, values, ahead))
 
     def _read(self, crossing: Crossing) -> Iterator[Any]:
@@ -258,18 +257,19 @@ class SyncPipeline(Generic[T]):
 
     def __init__(
         self,
-        cross: "Callable[[Callable[[Any], AsyncGenerator[Any, None]], Iterable[Any], int], Iterator[Any]]",
+        cross: "Callable[[Callable[[Any], AsyncGenerator[Any, None]], Iterable[Any], int | None], Iterator[Any]]",
         pipeline: "Pipeline[T]",
     ) -> None:
         self._cross, self._pipeline = cross, pipeline
+        self._ahead = None if pipeline.has_parts else pipeline.ahead
 
     def stream(self, values: Iterable[Any]) -> Iterator[Result[T]]:
         """Send many values through the stages and yield a Result for each, as `Pipeline.stream()` and `stream()` do."""
-        return self._cross(self._pipeline.stream, values, self._pipeline.ahead)
+        return self._cross(self._pipeline.stream, values, self._ahead)
 
     def map(self, values: Iterable[Any]) -> Iterator[T]:
         """Yield the values of the results of `stream()`, and raise the first error, which ends the stream."""
-        return self._cross(self._pipeline.map, values, self._pipeline.ahead)
+        return self._cross(self._pipeline.map, values, self._ahead)
 
     def __repr__(self) -> str:
         return f"<SyncPipeline of {self._pipeline}>"

@@ -250,7 +250,7 @@ class Caller:
         Args:
             stages: the Collector, its function, or its key, for each stage, in their order.
             ahead: the number of values and parts that are in the pipeline, at most: taken, and their results not
-                yielded yet. At least 1, and 2 more for each stage that yields. Such a stage is suspended when 16 of its
+                yielded yet. At least 1, and 3 more for each stage that yields. Such a stage is suspended when 16 of its
                 parts wait to be read.
             ordered: whether the results have the order of the values. Else they come as they are there. A value does
                 not wait for others between two stages, but the parts of several values come one value after another.

@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -20,6 +20,12 @@ from event_collector.values.refusals import QueueShutDown
 _END: Final = object()
 """Comes after the last value, and after the last result."""
 
+_WANTED: Final = object()
+"""Comes among the results: the stream takes a value."""
+
+HANDED: Final = 16
+"""Results that wait for the thread at most, where a value may have several."""
+
 
 class Intake:
     """The values that the thread has handed over: an async iterator for the event loop.
@@ -28,8 +34,8 @@ class Intake:
     the mark wakes the loop in vain; a loop that has set it looks once more before it waits.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, loop: asyncio.AbstractEventLoop, ask: Callable[[], None]) -> None:
+        self._loop, self._ask = loop, ask
         self._values: deque[Any] = deque()
         self._is_idle = False
         self._news = Signal()
@@ -39,7 +45,7 @@ class Intake:
         self._values.append(value)
         if self._is_idle:
             self._is_idle = False
-            self._loop.call_soon_threadsafe(self._news.set)
+            _wake(self._loop, self._news)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
@@ -48,6 +54,7 @@ class Intake:
         while not self._values:
             self._is_idle = True
             if not self._values:
+                self._ask()
                 await self._news.wait()
         value = self._values.popleft()
         if value is _END:
@@ -62,7 +69,8 @@ class Crossing:
         loop: the event loop of the queue.
         stream: takes an async iterable of values, and returns the stream.
         values: taken in the thread that reads, while it waits for a result.
-        ahead: the number of values that are taken and whose results are not yielded yet, at most.
+        ahead: the number of values that are taken and whose results are not yielded yet, at most. None: a value may
+            have any number of results, so the stream has to ask for each.
     """
 
     def __init__(
@@ -70,12 +78,15 @@ class Crossing:
         loop: asyncio.AbstractEventLoop,
         stream: Callable[[Any], AsyncGenerator[Any, None]],
         values: Iterable[Any],
-        ahead: int,
+        ahead: int | None,
     ) -> None:
-        self._loop, self._values, self._ahead = loop, values, ahead
-        self._intake = Intake(loop)
-        self._stream = stream(self._intake)
+        self._loop, self._values = loop, values
+        self._ahead, self._most = (0, HANDED) if ahead is None else (ahead, ahead)
         self._arrived: SimpleQueue[Any] = SimpleQueue()
+        self._intake = Intake(loop, _nothing if ahead is not None else lambda: self._arrived.put(_WANTED))
+        self._stream = stream(self._intake)
+        self._room = Signal()  # for _read()
+        self._is_full = False  # as the marks of Intake: the loop sets it, the thread clears it
         self._error: BaseException | None = None  # of the stream; the loop sets it before the last result
         self._ended = threading.Event()
         self._task: asyncio.Task[None] | None = None  # of the loop, which alone reads it
@@ -87,23 +98,32 @@ class Crossing:
         except RuntimeError:
             raise _no_queue() from None
         try:
-            source, is_taken, on_way = iter(self._values), False, 0
+            source, is_taken, on_way, is_wanted = iter(self._values), False, 0, False
             while True:
-                if not is_taken and on_way < self._ahead and self._arrived.empty():
+                if is_wanted or (not is_taken and on_way < self._ahead and self._arrived.empty()):
                     value = next(source, _END)
                     self._intake.put(value)
-                    is_taken = value is _END
+                    is_taken, is_wanted = value is _END, False
                     on_way += 1
                     continue
                 result = self._arrived.get()
                 if result is _END:
                     break
+                if result is _WANTED:
+                    is_wanted = True
+                    continue
                 on_way -= 1
+                self._make_room()
                 yield result
         finally:
             self.close()
         if self._error is not None:
             raise self._error
+
+    def _make_room(self) -> None:
+        if self._is_full and self._arrived.qsize() <= self._most // 2:
+            self._is_full = False
+            _wake(self._loop, self._room)
 
     def close(self) -> None:
         """Withdraw what has not begun, and wait until that is done; any thread may call this."""
@@ -130,6 +150,10 @@ class Crossing:
         async with aclosing(self._stream):
             async for result in self._stream:
                 self._arrived.put(result)
+                while self._arrived.qsize() >= self._most:
+                    self._is_full = True
+                    if self._arrived.qsize() >= self._most:
+                        await self._room.wait()
 
     def _stop(self) -> None:
         if self._task is not None:
@@ -141,6 +165,15 @@ class Crossing:
         self._error = error
         self._arrived.put(_END)
         self._ended.set()
+
+
+def _wake(loop: asyncio.AbstractEventLoop, signal: Signal) -> None:
+    with suppress(RuntimeError):  # the loop is closed: the end of the stream is among the results
+        loop.call_soon_threadsafe(signal.set)
+
+
+def _nothing() -> None:
+    """The thread needs no question: it knows how many values there may be."""
 
 
 def _no_queue() -> QueueShutDown:

@@ -3,14 +3,19 @@
 values --> Stream --> Passage: an event of the first stage, then one of the second, ... --> Stream.results()
                          ^                                                  |
                          '------ Relay.run() sends it to its next stage ----'
+
+A stage that yields is the last one of such a section. Its parts are the values of the next section:
+
+values --> Stream --> Passage: ... an event that gives parts --> read_in_order() or PartReaders --> Stream --> ...
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic
 
+from event_collector.calls.part_readers import PartReaders, Results, close_parts, read_in_order
 from event_collector.calls.stream import Signal, Stream, check_ahead
 from event_collector.values.errors import ConfigError
 from event_collector.values.results import Error, Ok, Result, ResultList, T, error_of, single
@@ -23,14 +28,20 @@ class Pipeline(Generic[T]):
     """Collectors of a queue in a row, each of which gets what the one before returns; made by `queue.pipeline()`.
 
     It holds no values: any number of streams may go through it, one after another or at the same time.
+
+    Attributes:
+        stages: the keys of the collectors.
+        ahead: the number of values and parts in the pipeline, at most.
+        has_parts: whether a stage yields, so that a value may have none or several results.
     """
 
-    __slots__ = ("_is_ordered", "_send", "ahead", "stages")
+    __slots__ = ("_is_ordered", "_sections", "_send", "ahead", "has_parts", "stages")
 
     def __init__(
         self,
         send: "Callable[[str, Any], Awaitable[CollectorEvent]]",
         stages: Sequence[str],
+        yielding: Collection[str],
         *,
         ahead: int,
         ordered: bool,
@@ -38,17 +49,25 @@ class Pipeline(Generic[T]):
         if not stages:
             raise ConfigError("a pipeline takes the collectors of its stages, at least one")
         check_ahead(ahead)
-        self.stages = tuple(stages)
-        """The keys of the collectors."""
-        self.ahead = ahead
-        """The number of values that are taken and whose results are not yielded yet, at most."""
+        self.stages, self.ahead, self.has_parts = tuple(stages), ahead, bool(yielding)
         self._send, self._is_ordered = send, ordered
+        self._sections: list[list[str]] = [[]]
+        for stage in stages:
+            self._sections[-1].append(stage)
+            if stage in yielding:
+                self._sections.append([])
+        least = 3 * len(self._sections) - 2
+        if ahead < least:
+            raise ConfigError(f"ahead takes at least {least} here, not {ahead}: 1, and 3 for each stage that yields")
 
     def stream(self, values: Any) -> AsyncGenerator[Result[T], None]:
         """Send many values through the stages and yield a Result for each, as `queue.stream()` does.
 
-        A value whose handler fails leaves the pipeline at that stage, as an Error whose `key` names the stage. Leaving
-        the loop withdraws what no handler has begun; a value in a handler comes to the end of that stage.
+        A value whose handler fails leaves the pipeline at that stage, as an Error whose `key` names the stage. If a
+        stage yields, a value has as many results as there are parts, and an Error if the handler then fails.
+
+        Leaving the loop withdraws what no handler has begun; a value in a handler comes to the end of that stage, and a
+        handler that yields is closed at its `yield`.
 
         Args:
             values: an iterable or async iterable.
@@ -58,8 +77,20 @@ class Pipeline(Generic[T]):
             QueueShutDown, JournalError, EncodeError: while iterating, as for `EventPublisher.send()`. Values that are
                 refused at a later stage are Errors of that stage.
         """
-        relay = Relay(self._send, self.stages)
-        return _run(relay, Stream(relay.begin, values, ahead=self.ahead, ordered=self._is_ordered).results())
+        *before, last = self._sections
+        readers = len(before)
+        # One value is on its way from a reader to the next section.
+        share = (self.ahead - readers) // (len(self._sections) + (0 if self._is_ordered else readers))
+        results: Results | None = None
+        for section in before:
+            results = self._run(section, values, results, share, gives_parts=True)
+            if self._is_ordered:
+                results = read_in_order(results, section[-1])
+            else:
+                results = PartReaders(results, section[-1], share).results()
+        if last or results is None:
+            results = self._run(last, values, results, share, gives_parts=False)
+        return results
 
     def map(self, values: Any) -> AsyncGenerator[T, None]:
         """Yield the values of the results of `stream()`, and raise the first error, which ends the stream.
@@ -68,11 +99,19 @@ class Pipeline(Generic[T]):
         """
         return _unwrap(self.stream(values))
 
+    def _run(
+        self, section: Sequence[str], values: Any, before: Results | None, ahead: int, *, gives_parts: bool
+    ) -> Results:
+        relay = Relay(self._send, section, gives_parts=gives_parts)
+        begin, values = (relay.begin, values) if before is None else (relay.begin_part, before)
+        return _run(relay, Stream(begin, values, ahead=ahead, ordered=self._is_ordered).results(), before)
+
     def __repr__(self) -> str:
         return f"<Pipeline {' -> '.join(self.stages)} ahead={self.ahead}>"
 
 
-async def _run(relay: "Relay", results: AsyncGenerator[Result[Any], None]) -> AsyncGenerator[Result[Any], None]:
+async def _run(relay: "Relay", results: Results, before: Results | None) -> Results:
+    """Yield the results of a section. The end of the generator ends the sections before it."""
     relaying = asyncio.create_task(relay.run(), name="pipeline")
     try:
         async with aclosing(results):
@@ -81,9 +120,11 @@ async def _run(relay: "Relay", results: AsyncGenerator[Result[Any], None]) -> As
     finally:
         relaying.cancel()
         await asyncio.wait([relaying])
+        if before is not None:
+            await before.aclose()
 
 
-async def _unwrap(results: AsyncGenerator[Result[Any], None]) -> AsyncGenerator[Any, None]:
+async def _unwrap(results: Results) -> AsyncGenerator[Any, None]:
     async with aclosing(results):
         async for result in results:
             if isinstance(result, Error):
@@ -100,12 +141,15 @@ class Relay:
     Args:
         send: accepts a value as an event of the collector with this key, when the queue has room for it.
         stages: the keys of the collectors.
+        gives_parts: whether the last stage yields. Its event is then the result of a passage, when it is accepted.
     """
 
-    __slots__ = ("_news", "_ready", "_send", "stages")
+    __slots__ = ("_news", "_ready", "_send", "gives_parts", "stages")
 
-    def __init__(self, send: "Callable[[str, Any], Awaitable[CollectorEvent]]", stages: Sequence[str]) -> None:
-        self._send, self.stages = send, stages
+    def __init__(
+        self, send: "Callable[[str, Any], Awaitable[CollectorEvent]]", stages: Sequence[str], *, gives_parts: bool
+    ) -> None:
+        self._send, self.stages, self.gives_parts = send, stages, gives_parts
         self._news = Signal()  # for run()
         self._ready: deque[tuple[Passage, Any]] = deque()
 
@@ -113,6 +157,15 @@ class Relay:
         """Send a value to the first stage; return its Passage, which is to a stream what an event is."""
         passage = Passage(self)
         passage.follow(await self._send(self.stages[0], value))
+        return passage
+
+    async def begin_part(self, result: Result[Any]) -> Any:
+        """Send a part of an earlier section to the first stage; return its Passage. An Error passes by all stages."""
+        passage = Passage(self)
+        if isinstance(result, Error):
+            passage.end(result)
+        else:
+            await self._forward(passage, result.value)
         return passage
 
     def pass_on(self, passage: "Passage", value: Any) -> None:
@@ -152,10 +205,16 @@ class Passage:
         """The key of the collector that has its value, or gets it next."""
         return self._relay.stages[self._index]
 
+    @property
+    def _gives_parts(self) -> bool:
+        return self._relay.gives_parts and self._index == len(self._relay.stages) - 1
+
     def follow(self, event: "CollectorEvent") -> None:
         """Go on when this event is done."""
         self._event = event
-        if event.is_done():
+        if self._gives_parts:
+            self.end(Ok(event))  # nothing may wait for it: what reads its parts does
+        elif event.is_done():
             self._leave(event)
         else:
             event.on_done(self._leave)
@@ -195,5 +254,10 @@ class Passage:
         self._on_done = call
 
     def cancel(self, *, running: bool) -> bool:
-        """Cancel the event of the present stage; see `CollectorEvent.cancel()`."""
-        return self._event is not None and self._event.cancel(running=running)
+        """Cancel the event of the present stage; see `CollectorEvent.cancel()`. One that gives parts is closed."""
+        if self._event is None:
+            return False
+        is_cancelled = self._event.cancel(running=running)
+        if not is_cancelled and self._gives_parts:
+            close_parts(self._event)
+        return is_cancelled

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -111,6 +111,28 @@ def test_errors_are_results_and_map_raises_the_first() -> None:
 def test_a_stream_feeds_another() -> None:
     with queue_of(double, invert) as queue:
         assert list(queue.map(invert, queue.map(double, [1, 2, 4]))) == [0.5, 0.25, 0.125]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_stage_that_yields_is_held_back(ordered: bool) -> None:
+    """A value has any number of results, and few of them wait for the loop."""
+    given = []
+
+    async def count(number: int) -> AsyncIterator[int]:
+        for part in range(number):
+            given.append(part)
+            yield part
+
+    with queue_of(Collector("count", count), double) as queue:
+        pipeline = queue.pipeline("count", double, ahead=10, ordered=ordered)
+        numbers = [3, 0, 50, 1]
+        expected = sorted(2 * part for number in numbers for part in range(number))
+        assert sorted(pipeline.map(numbers)) == expected
+        given.clear()
+        for seen, _ in enumerate(pipeline.stream([100_000]), 1):
+            assert len(given) <= seen + 10 + 2 * 16 + 1
+            if seen == 100:
+                break
 
 
 @pytest.mark.parametrize("stages", [[forever], [double, forever]])
