@@ -56,6 +56,7 @@ class Caller:
         sender: accepts the events.
         collectors: all collectors of the queue, by key.
         find_loop: returns the event loop of the queue, None before its first start.
+        consumers: the number of events that may be in handlers at once.
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class Caller:
         sender: Sender,
         collectors: Mapping[str, Collector],
         find_loop: "Callable[[], asyncio.AbstractEventLoop | None]",
+        consumers: int,
     ) -> None:
         self._sender, self._collectors, self._find_loop = sender, collectors, find_loop
+        self._consumers = consumers
         self._targets = Targets(collectors, takes_parts=False)
         self._all_targets = Targets(collectors, takes_parts=True)
 
@@ -257,16 +260,16 @@ class Caller:
             priority: as for `call()`, at each stage.
 
         Raises:
-            ConfigError: there is no stage, a stage names no collector of this queue or several, or `ahead` is no such
-                number.
+            ConfigError: there is no stage, a stage names no collector of this queue or several, `ahead` is no such
+                number, or `max_consumers` is less than 3 and a stage yields: it needs 2 for each, and 1 for the others.
         """
         keys = [self._all_targets.key_of(stage) for stage in stages]
-        yielding = {key for key in keys if self._collectors[key].is_generator}
+        yielding = sorted({key for key in keys if self._collectors[key].is_generator})
 
         def send(key: str, value: Any) -> "Awaitable[CollectorEvent]":
             return self._sender.send(self._address(key, value, priority))
 
-        return Pipeline(send, keys, yielding, ahead=ahead, ordered=ordered)
+        return Pipeline(send, keys, yielding, ahead=ahead, ordered=ordered, consumers=self._consumers)
 
     if TYPE_CHECKING:
 

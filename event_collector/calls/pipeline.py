@@ -35,7 +35,7 @@ class Pipeline(Generic[T]):
         has_parts: whether a stage yields, so that a value may have none or several results.
     """
 
-    __slots__ = ("_is_ordered", "_sections", "_send", "ahead", "has_parts", "stages")
+    __slots__ = ("_is_ordered", "_sections", "_send", "_share", "_yielding", "ahead", "has_parts", "stages")
 
     def __init__(
         self,
@@ -45,20 +45,32 @@ class Pipeline(Generic[T]):
         *,
         ahead: int,
         ordered: bool,
+        consumers: int,
     ) -> None:
         if not stages:
             raise ConfigError("a pipeline takes the collectors of its stages, at least one")
         check_ahead(ahead)
         self.stages, self.ahead, self.has_parts = tuple(stages), ahead, bool(yielding)
         self._send, self._is_ordered = send, ordered
-        self._sections: list[list[str]] = [[]]
-        for stage in stages:
-            self._sections[-1].append(stage)
-            if stage in yielding:
-                self._sections.append([])
-        least = 3 * len(self._sections) - 2
-        if ahead < least:
-            raise ConfigError(f"ahead takes at least {least} here, not {ahead}: 1, and 3 for each stage that yields")
+        self._sections = _sections(stages, yielding)
+        readers = len(self._sections) - 1
+        # Each section has its share. Without order several readers hold a part each, and one is between them and the
+        # next section.
+        self._share = (ahead - readers) // (len(self._sections) + (0 if ordered else readers))
+        if not self._share:
+            least = 1 + (2 if ordered else 3) * readers
+            raise ConfigError(f"ahead takes at least {least} for these stages, {yielding} yield, not {ahead}")
+        self._yielding = self._share
+        """Values of a stage that yields, at most, whose parts have no reader; and readers, if there are several."""
+        if readers:
+            # A handler that is suspended keeps its place among the consumers: later stages need one as well.
+            places = (consumers - 1) // readers
+            if places < 2:
+                raise ConfigError(
+                    f"a pipeline in which {yielding} yield needs max_consumers of at least {1 + 2 * readers}, "
+                    f"not {consumers}"
+                )
+            self._yielding = min(self._share, places - 1 if ordered else places // 2)
 
     def stream(self, values: Any) -> AsyncGenerator[Result[T], None]:
         """Send many values through the stages and yield a Result for each, as `queue.stream()` does.
@@ -78,18 +90,15 @@ class Pipeline(Generic[T]):
                 refused at a later stage are Errors of that stage.
         """
         *before, last = self._sections
-        readers = len(before)
-        # One value is on its way from a reader to the next section.
-        share = (self.ahead - readers) // (len(self._sections) + (0 if self._is_ordered else readers))
         results: Results | None = None
         for section in before:
-            results = self._run(section, values, results, share, gives_parts=True)
+            results = self._run(section, values, results, self._yielding, gives_parts=True)
             if self._is_ordered:
                 results = read_in_order(results, section[-1])
             else:
-                results = PartReaders(results, section[-1], share).results()
+                results = PartReaders(results, section[-1], self._yielding).results()
         if last or results is None:
-            results = self._run(last, values, results, share, gives_parts=False)
+            results = self._run(last, values, results, self._share, gives_parts=False)
         return results
 
     def map(self, values: Any) -> AsyncGenerator[T, None]:
@@ -108,6 +117,16 @@ class Pipeline(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Pipeline {' -> '.join(self.stages)} ahead={self.ahead}>"
+
+
+def _sections(stages: Sequence[str], yielding: Collection[str]) -> list[list[str]]:
+    """Divide the stages, after each that yields; the last section may be empty."""
+    sections: list[list[str]] = [[]]
+    for stage in stages:
+        sections[-1].append(stage)
+        if stage in yielding:
+            sections.append([])
+    return sections
 
 
 async def _run(relay: "Relay", results: Results, before: Results | None) -> Results:

@@ -51,6 +51,10 @@ async def collect(results: Any) -> list[Any]:
     return [result.unwrap() async for result in results]
 
 
+async def outcomes(results: Any) -> list[Any]:
+    return [result async for result in results]
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_values_pass_through_stages_of_every_mode(mode: str, ordered: bool) -> None:
@@ -288,7 +292,7 @@ async def test_a_dropped_event_leaves_with_its_stage() -> None:
     gated = Gated()
     options: Any = {"max_queue_size": 1, "overflow": "drop_newest", "min_consumers": 1, "max_consumers": 1}
     async with running(gated.collector, **options) as queue:
-        done = asyncio.create_task(_all(queue.pipeline(gated.collector, gated.collector).stream([1, 2, 3])))
+        done = asyncio.create_task(outcomes(queue.pipeline(gated.collector, gated.collector).stream([1, 2, 3])))
         await until(lambda: queue.dropped == 1, "the last has no room")
         gated.let_go(1, 2)
         assert [(type(result.err), result.key) for result in await done if result.is_error] == [(EventDropped, "gated")]
@@ -356,7 +360,3 @@ async def test_wrong_values_are_refused_at_the_call() -> None:
     async with running(double) as queue:
         with pytest.raises(ConfigError, match="takes an iterable or async iterable of values, not int"):
             queue.pipeline(double).stream(5)
-
-
-async def _all(results: Any) -> list[Any]:
-    return [result async for result in results]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from event_collector import Collector, ConfigError, Error, QueueShutDown, collector
-from tests.event_collector.calls.test_pipeline import collect, double, increase, tasks
+from tests.event_collector.calls.test_pipeline import collect, double, increase, outcomes, tasks
 from tests.event_collector.calls.test_stream import AsyncSource, Gated, Source
 from tests.event_collector.modes import running, until
 
@@ -191,7 +191,7 @@ async def test_a_queue_that_ends_ends_the_pipeline(ordered: bool) -> None:
         await anext(results)
         ending = asyncio.create_task(queue.shut_down_queue())
         with pytest.raises(QueueShutDown):
-            await collect(results)
+            await outcomes(results)
         await ending
     assert tasks() == set()
     assert not endless.open
@@ -206,9 +206,22 @@ async def test_map_raises_the_failure_of_a_stage_that_yields() -> None:
         assert raised.value.__notes__ == ["in stage 'count_and_fail' of the pipeline"]
 
 
-async def test_too_small_a_bound_is_refused() -> None:
+@pytest.mark.parametrize(("ordered", "least"), [(True, 5), (False, 7)])
+async def test_too_small_a_bound_is_refused(ordered: bool, least: int) -> None:
     async with running(count, double) as queue:
-        with pytest.raises(
-            ConfigError, match="ahead takes at least 7 here, not 6: 1, and 3 for each"
-        ):
-            queue.pipeline(count, count, ahead=6)
+        with pytest.raises(ConfigError, match=f"ahead takes at least {least} for these stages, .'count'. yield"):
+            queue.pipeline(count, count, ahead=least - 1, ordered=ordered)
+        assert await collect(queue.pipeline(count, count, ahead=least, ordered=ordered).stream([3])) == [0, 0, 1]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize(("stages", "consumers"), [([count, double], 3), ([count, double, count, double], 5)])
+async def test_handlers_that_are_suspended_leave_a_place_to_later_stages(
+    stages: list[Any], consumers: int, ordered: bool
+) -> None:
+    async with running(count, double, max_consumers=consumers) as queue:
+        values = queue.pipeline(*stages, ahead=100, ordered=ordered).map([50, 60, 70, 80])
+        assert len([value async for value in values]) >= 260
+    async with running(count, double, max_consumers=consumers - 1) as queue:
+        with pytest.raises(ConfigError, match=f"needs max_consumers of at least {consumers}, not {consumers - 1}"):
+            queue.pipeline(*stages)
