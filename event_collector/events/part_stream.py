@@ -11,13 +11,11 @@ the event without reading. It does not refer to the event: the context of the ha
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
+from event_collector.handlers.parts import REFILL
 from event_collector.values.errors import ConfigError
 from event_collector_workers.job import PARTS_AHEAD
-
-REFILL: Final = PARTS_AHEAD // 2
-"""The handler goes on when there is room for so many parts: one part at a time would cost a switch for each."""
 
 
 class PartStream:

@@ -18,6 +18,9 @@ from event_collector.values.errors import ConfigError, HandlerTimeout
 from event_collector.values.results import Ok
 from event_collector_workers.job import PARTS_AHEAD
 
+REFILL: Final = PARTS_AHEAD // 2
+"""The handler goes on when there is room for so many parts: one part at a time would cost a switch for each."""
+
 
 class PartSink(Protocol):
     """What takes the parts of one event, as the handler's side sees it."""
@@ -135,6 +138,20 @@ async def produce(generator: AsyncGenerator[Any, None], sink: PartSink, time_lef
                 return
     finally:
         await generator.aclose()
+
+
+class RunsParts(Protocol):
+    """A tier that runs handlers that yield."""
+
+    async def run_parts(self, collector: Any, payload: Any, /) -> Any:
+        """Run the handler, hand its parts to the sink of the event, and return its outcome, or raise its exception."""
+
+
+class PartsTier:
+    """A tier as the tier of collectors whose handlers yield."""
+
+    def __init__(self, tier: RunsParts) -> None:
+        self.run = tier.run_parts
 
 
 hide_modules(__name__)

@@ -10,6 +10,8 @@ the worker ended.
     WRITTEN   worker       records written to the ring in total (upper half), and their bytes (lower), modulo 2**32
     CPU       worker       nanoseconds of processor time, as of the last time the worker was idle
     OPENING   worker       1 after the worker has begun to open its tasks
+    RESUMED   worker       sequence number of a job that goes on after it was suspended, or 0 (upper half), and STARTED
+                           at that time (lower half): as long as this has not changed, the worker is in that job
     READ      parent       bytes that the parent has read from the ring in total
     VISITS    parent       twice the number of visits to the ring; plus one while another visit is certain
     REVOKED   parent       first (upper half) and end (lower half) of the jobs taken back, modulo 2**32
@@ -43,6 +45,7 @@ _SINCE: Final = 1
 _WRITTEN: Final = 2
 _CPU: Final = 3
 _OPENING: Final = 4
+_RESUMED: Final = 5
 _READ: Final = 16
 _VISITS: Final = 17
 _REVOKED: Final = 18
@@ -133,6 +136,16 @@ class WorkerPage(_Page):
             return True
         first = revoked >> 32
         return (sequence - first) & _MASK >= (revoked - first) & _MASK
+
+    @property
+    def started(self) -> int:
+        """The number of the job that was started last."""
+        return self._words[_STARTED]
+
+    def resume(self, sequence: int, since_ns: int) -> None:
+        """Announce that a job goes on, which counts as in the task since then; 0: that it is suspended or has ended."""
+        self._words[_SINCE] = since_ns
+        self._words[_RESUMED] = sequence << 32 | self._words[_STARTED] & _MASK
 
     def write(self, record: bytes) -> bool:
         """Write a record to the ring, where it survives this process. Return False if there is no room."""
@@ -227,6 +240,20 @@ class ParentPage(_Page):
             since = words[_SINCE]
             if words[_STARTED] == sequence:
                 return sequence, since / 1e9
+
+    def current(self) -> tuple[int, float]:
+        """Return the number of the job that the worker is in (0: none), which may have ended, and its monotonic start.
+
+        Unlike `running`, it knows of jobs that were suspended. The start of one that goes on leaves out the time in
+        which it was suspended.
+        """
+        words = self._words
+        while True:
+            resumed = words[_RESUMED]
+            sequence, since = self.running()
+            if words[_RESUMED] == resumed:
+                is_current = resumed and resumed & _MASK == sequence & _MASK
+                return resumed >> 32 if is_current else sequence, since
 
     def revoke(self, first: int, end: int) -> int:
         """Take back the jobs first <= number < end. Return the number of the job that was started last.
