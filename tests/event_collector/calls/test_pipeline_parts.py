@@ -1,7 +1,7 @@
 """Pipelines with stages that yield: none or several results of a value, and still a bound."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -225,3 +225,28 @@ async def test_handlers_that_are_suspended_leave_a_place_to_later_stages(
     async with running(count, double, max_consumers=consumers - 1) as queue:
         with pytest.raises(ConfigError, match=f"needs max_consumers of at least {consumers}, not {consumers - 1}"):
             queue.pipeline(*stages)
+
+
+def count_plain(number: int) -> Iterator[int]:
+    yield from range(number)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("mode", ["thread", "process"])
+async def test_handlers_outside_of_the_loop_yield(mode: str, ordered: bool) -> None:
+    """With one worker or one thread, too: a handler that is suspended leaves it to the others."""
+    stages = [Collector("count", count_plain, mode=mode), Collector("double", echo_double, mode=mode)]
+    async with running(*stages, max_workers=1, max_threads=1) as queue:
+        values = queue.pipeline(*stages, ahead=50, ordered=ordered).map([40, 50, 60] * 5)
+        results = [value async for value in values]
+        expected = [2 * part for part in parts_of([40, 50, 60] * 5)]
+        assert (results if ordered else sorted(results)) == (expected if ordered else sorted(expected))
+        async with aclosing(queue.pipeline(*stages, ahead=50, ordered=ordered).stream([10**9] * 100)) as parts:
+            for _ in range(100):
+                await anext(parts)
+        await until(lambda: not queue.accounting().in_handlers, "all are closed")
+        assert await queue.call("double", 4) == 8
+
+
+def echo_double(number: int) -> int:
+    return 2 * number
