@@ -3,8 +3,8 @@
     python -m bench.pipelines            each figure, with the least and the greatest of the rounds
     python -m bench.pipelines --check    status 1 if one is below its bound
 
-Both sides send the same values through queues of the same kind, in turns: the pipeline, and a stream of the values that
-the slowest stage gets through that stage alone. The others are faster by a third at least. All results are checked.
+Both sides send the same values through queues of the same kind, in turns: the pipeline, and a pipeline of the slowest
+stage alone, with the values that it gets there. The others are faster by a third at least. All results are checked.
 """
 
 import argparse
