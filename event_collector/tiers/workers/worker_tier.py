@@ -34,6 +34,9 @@ from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
 HOST: Final = f"{open_host.__module__}:{open_host.__qualname__}"
 PARTS_HOST: Final = f"{open_parts_host.__module__}:{open_parts_host.__qualname__}"
+CLOSING: Final = 1.0
+"""Seconds in which a cancelled handler that yields reaches its next `yield`. A worker that is killed would take the
+handlers along that are suspended in it."""
 MEMORY_INTERVAL: Final = 5.0
 """Seconds between two readings of the workers' memory."""
 
@@ -192,7 +195,7 @@ class WorkerTier:
     async def run_parts(self, collector: Collector, payload: Payload[Any]) -> Any:
         """Do what `run()` does, for a handler that yields: its parts go to the sink of the event.
 
-        Cancellation closes a handler that is suspended, and kills the worker of one that is not.
+        Cancellation closes the handler at its `yield`, and kills its worker if that takes longer than CLOSING.
         """
         task, sink = self._tasks[collector], open_sink(collector.key)
         body, blob = encode_payload(payload, collector, running_id(), fidelity=task.fidelity)
@@ -206,7 +209,11 @@ class WorkerTier:
         try:
             return await job.outcome
         except asyncio.CancelledError:
-            self._pool.cancel(job)
+            if self._pool.recall(job):
+                self._pool.cancel(job)
+            else:
+                self._pool.go_on(job, 0)
+                asyncio.get_running_loop().call_later(CLOSING, self._pool.cancel, job)
             raise
         finally:
             sink.on_change(None)

@@ -96,7 +96,7 @@ class SuspendedJobs:
             while credit or is_closed:
                 body, blob = job.steps.send(is_closed)
                 self._send(encode((job.sequence, body)), blob, Kind.PART)
-                credit -= 1
+                credit = 0 if self._page.is_closed(job.sequence) else credit - 1
         except StopIteration as stop:
             reply: tuple[Buffer, Buffer | None] = stop.value
             return reply

@@ -19,7 +19,7 @@ from event_collector_workers.pool.roster import Roster
 from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import Worker
 from event_collector_workers.pool_errors import JobCancelled, JobTimeout, TaskError, WorkerCrashed
-from event_collector_workers.transport.frames import Outcome, Record
+from event_collector_workers.transport.frames import Outcome, Part, Record
 
 _BYTES_AHEAD: Final = 1024 * 1024  # bytes sent to one worker at once
 _SMOOTHING: Final = 0.2  # weight of the newest batch of results in the mean service time
@@ -264,13 +264,13 @@ class Traffic:
         if not self._is_looking:
             self._follow(len(records))
 
-    def on_part(self, worker: Worker, sequence: int, body: bytes, blob: bytes | None) -> None:
+    def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
         """Hand a part to its job."""
-        job = worker.in_hand.get(sequence)
+        job = worker.in_hand.get(part[0])
         if job is None:
-            worker.kill(f"it gave a part of job {sequence}, which it does not have")
-        elif not job.produced(body, blob):
-            worker.suspend(sequence)
+            worker.kill(f"it gave a part of job {part[0]}, which it does not have")
+        elif not job.produced(part[1], blob):
+            worker.suspend(part[0])
             self.plan_turn()  # it has room again
 
     def _follow(self, count: int) -> None:

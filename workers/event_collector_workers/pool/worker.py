@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from enum import Enum
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -16,6 +16,7 @@ from event_collector_workers.pool_errors import PoolClosed, WorkerCrashed, descr
 from event_collector_workers.transport.channel import Channel, ProtocolError
 from event_collector_workers.transport.frames import (
     Kind,
+    Part,
     Record,
     WorkerSetup,
     decode_part,
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from event_collector_workers.job import Job
     from event_collector_workers.launch.start_method import Handle, Launcher
 
-
-T = TypeVar("T")
 
 SILENT: Final = "its standard error may say why"
 """The complaint of a process that ended while it started, without a message."""
@@ -59,7 +58,7 @@ class WorkerEvents(Protocol):
     def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
         """Jobs have ended. A blob belongs to the only record."""
 
-    def on_part(self, worker: Worker, sequence: int, body: bytes, blob: bytes | None) -> None:
+    def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
         """A job has given a part, and goes on."""
 
     def on_look(self, worker: Worker) -> None:
@@ -239,9 +238,10 @@ class Worker:
 
     def go_on(self, job: Job, credit: int) -> None:
         """Have a job that it holds give so many parts more; 0: have it end."""
-        if job in self.suspended:
-            self.in_hand[self.suspended.pop(job)] = job
-        sequence = next(number for number, held in self.in_hand.items() if held is job)
+        sequence = self.suspended.pop(job, 0) or next(n for n, held in self.in_hand.items() if held is job)
+        self.in_hand[sequence] = job
+        if not credit:
+            self.page.close_job(sequence)
         self._channel.send(message(Kind.GO_ON, encode((sequence, credit))))
 
     def take_all(self) -> dict[int, Job]:
@@ -352,7 +352,7 @@ class Worker:
             self._events.on_records(self, [_decode(decode_record, head)], blob)
         elif kind == Kind.PART:
             self._has_parts = True
-            self._events.on_part(self, *_decode(decode_part, head), blob)
+            self._events.on_part(self, _decode(decode_part, head), blob)
         elif kind == Kind.READY:
             self.startup = monotonic() - self._created_at
             self._enter_service()
@@ -393,7 +393,7 @@ class Worker:
         self._events.on_gone(self)
 
 
-def _decode(decode: Callable[[bytes], T], head: bytes) -> T:
+def _decode(decode: Callable[[bytes], Any], head: bytes) -> Any:
     try:
         return decode(head)
     except msgspec.DecodeError as error:

@@ -27,7 +27,7 @@ from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker import State, Worker
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerStartError
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
-from event_collector_workers.transport.frames import Record, WorkerSetup
+from event_collector_workers.transport.frames import Part, Record, WorkerSetup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -297,9 +297,9 @@ class WorkerPool:
         self._traffic.on_records(worker, records, blob)
         self._crew.on_answers(worker)
 
-    def on_part(self, worker: Worker, sequence: int, body: bytes, blob: bytes | None) -> None:
+    def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
         """Hand a part to its job."""
-        self._traffic.on_part(worker, sequence, body, blob)
+        self._traffic.on_part(worker, part, blob)
 
     def on_look(self, worker: Worker) -> None:
         """Collect the records in the worker's page."""

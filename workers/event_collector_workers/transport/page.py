@@ -16,6 +16,7 @@ the worker ended.
     VISITS    parent       twice the number of visits to the ring; plus one while another visit is certain
     REVOKED   parent       first (upper half) and end (lower half) of the jobs taken back, modulo 2**32
     DISMISSED parent       1 after the parent has forbidden the worker to open its tasks
+    CLOSED    parent       sequence number of the last job that is to end although it has parts to give; a hint
 
 Three pairs of words decide a race. In each pair one side writes the first word and then reads the second; the other
 side writes the second and then reads the first; both put a fence in between. So at least one side sees the other.
@@ -50,6 +51,7 @@ _READ: Final = 16
 _VISITS: Final = 17
 _REVOKED: Final = 18
 _DISMISSED: Final = 19
+_CLOSED: Final = 20
 
 
 def create_page_file() -> int:
@@ -146,6 +148,10 @@ class WorkerPage(_Page):
         """Announce that a job goes on, which counts as in the task since then; 0: that it is suspended or has ended."""
         self._words[_SINCE] = since_ns
         self._words[_RESUMED] = sequence << 32 | self._words[_STARTED] & _MASK
+
+    def is_closed(self, sequence: int) -> bool:
+        """Return whether a job is to give no more parts. The message that says so follows, and may be all that does."""
+        return self._words[_CLOSED] == sequence
 
     def write(self, record: bytes) -> bool:
         """Write a record to the ring, where it survives this process. Return False if there is no room."""
@@ -254,6 +260,10 @@ class ParentPage(_Page):
             if words[_RESUMED] == resumed:
                 is_current = resumed and resumed & _MASK == sequence & _MASK
                 return resumed >> 32 if is_current else sequence, since
+
+    def close_job(self, sequence: int) -> None:
+        """Have a job give no more parts; the message that ends it waits behind other jobs."""
+        self._words[_CLOSED] = sequence
 
     def revoke(self, first: int, end: int) -> int:
         """Take back the jobs first <= number < end. Return the number of the job that was started last.
