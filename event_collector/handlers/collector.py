@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpa
 
 from event_collector.handlers.batch import Batch, BatchSignature
 from event_collector.handlers.lifecycle import LifecycleManager
+from event_collector.handlers.parts import TimeLeft, open_sink, produce
 from event_collector.handlers.retry import Retry
 from event_collector.handlers.signature import (
     describe,
     describe_timeout,
     is_asynchronous,
+    part_types_of,
     payload_type_of,
     result_type_of,
     takes_value,
+    yields_parts,
 )
 from event_collector.handlers.time_limit import within
 from event_collector.handlers.usage import Usage
@@ -28,7 +31,7 @@ from event_collector.values.results import Keyed, R
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
-    from event_collector.handlers.handler_types import BatchHandler, CollectorOptions, Handler
+    from event_collector.handlers.handler_types import BatchHandler, BatchOptions, CollectorOptions, Handler
     from event_collector.values.results import Error, Ok
 
     # Covariant, so that a list of several collectors is a list of collectors for every type checker.
@@ -78,7 +81,7 @@ class Collector(Keyed[R], Generic[P, R]):
     Args:
         key: unique name within the queue, not empty.
         processor: the handler, `async def` or plain: `(value) -> result`, or `(payload, ctx) -> result`. A handler that
-            can be called with two arguments receives the payload and the context.
+            can be called with two arguments receives the payload and the context. It may `yield`: see `event.parts()`.
         topics: the topics that it is subscribed to, for TOPIC delivery.
         ctx: the context that handler and lifecycle share; a new one by default. Each worker process has a copy.
         lifecycle: opens and closes the resources of the handler, such as a connection that it stores in `ctx`. It runs
@@ -89,9 +92,11 @@ class Collector(Keyed[R], Generic[P, R]):
         payload_type: the type into which a worker process decodes the payload's value; msgspec must support it. The
             default is the handler's annotation: Order for `Payload[Order]`, or for a value annotated `Order`.
         result_type: the type into which the result of a worker process is decoded. The default is the handler's
-            annotation: Receipt for `-> Receipt` and `-> Result[Receipt]`.
+            annotation: Receipt for `-> Receipt` and `-> Result[Receipt]`. For a handler that yields it is the type of
+            the parts: Row for `-> Iterator[Row]`.
         timeout: seconds that the handler may take for one event, more than 0; None for no limit. A coroutine is then
-            cancelled and a worker process is killed. A thread cannot be stopped: its result is dropped.
+            cancelled and a worker process is killed. A thread cannot be stopped: its result is dropped. The time in
+            which a handler that yields waits for its reader does not count.
         retry: the policy for failed attempts; None for no retry.
         batch: makes the handler a batch handler, `(values) -> results` or `(payloads, ctx) -> results`. It gets a list,
             and returns a list with one result for each item, in order, which may be an Error. The queue collects events
@@ -100,9 +105,9 @@ class Collector(Keyed[R], Generic[P, R]):
             one event.
 
     Raises:
-        ConfigError: the key is empty; the processor is not callable, does not have one of the two forms, it is
-            ambiguous which one, or it is a generator function; the mode does not suit the handler; a batch handler is
-            annotated to take or return no list, or is adaptive; or an option does not accept its value.
+        ConfigError: the key is empty; the processor is not callable, does not have one of the two forms, or it is
+            ambiguous which one; the mode does not suit the handler; a batch handler is annotated to take or return no
+            list, yields, or is adaptive; or an option does not accept its value.
     """
 
     if TYPE_CHECKING:
@@ -126,36 +131,19 @@ class Collector(Keyed[R], Generic[P, R]):
             self,
             key: str,
             processor: BatchHandler[P, Awaitable[Collection[Ok[R] | Error[Any]]]],
-            *,
-            batch: Batch,
-            **options: Unpack[CollectorOptions],
+            **options: Unpack[BatchOptions],
         ) -> None: ...
         @overload
         def __init__(
-            self,
-            key: str,
-            processor: BatchHandler[P, Awaitable[Collection[R]]],
-            *,
-            batch: Batch,
-            **options: Unpack[CollectorOptions],
+            self, key: str, processor: BatchHandler[P, Awaitable[Collection[R]]], **options: Unpack[BatchOptions]
         ) -> None: ...
         @overload
         def __init__(
-            self,
-            key: str,
-            processor: BatchHandler[P, Collection[Ok[R] | Error[Any]]],
-            *,
-            batch: Batch,
-            **options: Unpack[CollectorOptions],
+            self, key: str, processor: BatchHandler[P, Collection[Ok[R] | Error[Any]]], **options: Unpack[BatchOptions]
         ) -> None: ...
         @overload
         def __init__(
-            self,
-            key: str,
-            processor: BatchHandler[P, Collection[R]],
-            *,
-            batch: Batch,
-            **options: Unpack[CollectorOptions],
+            self, key: str, processor: BatchHandler[P, Collection[R]], **options: Unpack[BatchOptions]
         ) -> None: ...
 
     def __init__(
@@ -188,6 +176,8 @@ class Collector(Keyed[R], Generic[P, R]):
         self.timeout = timeout
         self.retry = retry
         self.asynchronous = is_asynchronous(self.handler)
+        self.is_generator = yields_parts(self.handler)
+        """Whether its handler is a generator function, so that its events have parts."""
         self.executor = mode if isinstance(mode, Executor) else None
         self.mode = self._resolve(mode)
         self.automatic = mode == "auto"
@@ -199,7 +189,12 @@ class Collector(Keyed[R], Generic[P, R]):
         """Whether it runs in the processes of an executor, where a task may have several events."""
         remote = self.mode in (PROCESS, ADAPTIVE) or self.is_in_processes
         self.payload_type = payload_type or (payload_type_of(self._of_one) if remote else Any)
-        self.result_type = result_type or (result_type_of(self._of_one) if remote else Any)
+        self.result_type = result_type or (result_type_of(self._of_one) if remote and not self.is_generator else Any)
+        self.part_type: Any = Any
+        """The type of what the handler yields, if it is a generator function."""
+        if self.is_generator:
+            self.part_type, self.result_type = part_types_of(self.handler) if remote else (Any, Any)
+            self.part_type = result_type or self.part_type
         self.setup: bytes | None = None
         """The setup for worker processes if it is adaptive, pickled before its lifecycle first ran in this process."""
         self.usage = Usage()
@@ -217,6 +212,13 @@ class Collector(Keyed[R], Generic[P, R]):
         return ValuesHandler(self.handler) if signature.takes_values else self.handler
 
     def _resolve(self, mode: str | Executor) -> str:
+        name = describe(self.handler)
+        if self.is_generator and (isinstance(mode, Executor) or mode == ADAPTIVE):
+            raise ConfigError(
+                f"collector {self.key!r}: {name} yields parts, which {'mode=' if mode == ADAPTIVE else ''}{mode!r} "
+                f"cannot bring: give it mode={COROUTINE if self.asynchronous else THREAD!r} or mode='process', or "
+                f"return a list of the items"
+            )
         if isinstance(mode, Executor):
             return EXECUTOR
         if mode not in _MODES:
@@ -228,8 +230,7 @@ class Collector(Keyed[R], Generic[P, R]):
                 f"collector {self.key!r}: a batch handler cannot move between this process and workers, as "
                 f"mode='adaptive' would have it: choose one of {COROUTINE!r}, {THREAD!r} and {PROCESS!r}"
             )
-        name = describe(self.handler)
-        if mode == COROUTINE and not self.asynchronous and _is_plain_function(self.handler):
+        if mode == COROUTINE and not self.asynchronous and (self.is_generator or _is_plain_function(self.handler)):
             raise ConfigError(
                 f"collector {self.key!r}: {name} is a plain function and would block the event loop: {ALTERNATIVES}"
             )
@@ -316,6 +317,8 @@ class Collector(Keyed[R], Generic[P, R]):
         """Call the handler on the event loop and return its outcome; a batch handler with a list of payloads."""
         outcome = self.processor(payload, self.ctx)
         if not hasattr(outcome, "__await__"):
+            if self.is_generator:
+                return await produce(outcome, open_sink(self.key), TimeLeft(self.timeout, self.timeout_error))
             raise ConfigError(
                 f"collector {self.key!r}: {describe(self.handler)} returned {type(outcome).__name__}, "
                 f"which cannot be awaited: {ALTERNATIVES}"

@@ -9,8 +9,7 @@ from event_collector.values.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection
 
-    from event_collector.handlers.batch import Batch
-    from event_collector.handlers.handler_types import BatchHandler, CollectorOptions, Handler, P, R
+    from event_collector.handlers.handler_types import BatchHandler, BatchOptions, CollectorOptions, Handler, P, R
     from event_collector.values.results import Error, Ok
 
     class CollectorDecorator(Protocol):
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     @overload
     def collector(key: str | None = None, **options: Unpack[CollectorOptions]) -> CollectorDecorator: ...
     @overload
-    def collector(key: str | None = None, *, batch: Batch, **options: Unpack[CollectorOptions]) -> BatchDecorator: ...
+    def collector(key: str | None = None, **options: Unpack[BatchOptions]) -> BatchDecorator: ...
 
 
 def collector(key: Any = None, **options: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any, TypeAlias, TypedDict, TypeVar
+from typing import Any, Required, TypeAlias, TypedDict, TypeVar
 
+from event_collector.handlers.batch import Batch
 from event_collector.handlers.lifecycle import LifecycleManager
 from event_collector.handlers.retry import Retry
 from event_collector.values.context import Context
@@ -31,3 +32,9 @@ class CollectorOptions(TypedDict, total=False):
     result_type: Any
     timeout: float | None
     retry: Retry | None
+
+
+class BatchOptions(CollectorOptions):
+    """The keyword arguments of Collector with a batch handler."""
+
+    batch: Required[Batch]

@@ -8,6 +8,7 @@ from typing import Any
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.events.event import QueueType
 from event_collector.handlers.collector import ADAPTIVE, COROUTINE, EXECUTOR, PROCESS, THREAD, Collector
+from event_collector.handlers.parts import PartsTier
 from event_collector.life.reports import CANCEL_GRACE
 from event_collector.life.scaling import most_workers
 from event_collector.life.settings import Settings
@@ -111,7 +112,7 @@ class Tiers:
     def _attach(self, collectors: list[Collector], tier: Any) -> None:
         for collector in collectors:
             if collector.batch is None:
-                collector.attach(tier)
+                collector.attach(PartsTier(tier) if collector.is_generator else tier)
             else:
                 batches = BatchTier(collector, _calls_of(collector, tier), self._is_full)
                 collector.attach(batches, batches.expire)

@@ -73,6 +73,11 @@ def count(order: int) -> Iterator[int]:
     yield from range(order)
 
 
+def number(order: int) -> int:
+    """Has one."""
+    return order
+
+
 @functools.cache
 async def fetch(order: int) -> int:
     """Can be awaited once for each order."""
