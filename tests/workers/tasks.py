@@ -32,6 +32,23 @@ class Actor:
                 file.write(f"closed {os.getpid()}\n")
 
 
+class Giver(Actor):
+    """Gives as many parts as a body such as "count 20" says; does all else as an Actor, without parts."""
+
+    def produce(self, body: bytes | memoryview, blob: bytes | None) -> Any:
+        name, *words = bytes(body).decode().split()
+        if name != "count":
+            return self.run(body, blob)
+        for number in range(int(words[0])):
+            if (yield str(number).encode(), None):
+                return b"closed", None
+        return b"counted", None
+
+
+def giver(argument: bytes) -> Giver:
+    return Giver(argument)
+
+
 def descriptors() -> str:
     """What this process has open, in words."""
     return ",".join(os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")).replace(" ", "")

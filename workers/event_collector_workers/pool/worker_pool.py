@@ -368,7 +368,7 @@ def _describe(worker: Worker, *, memory: bool) -> WorkerStatistics:
         number=worker.number,
         pid=worker.pid,
         state=worker.state.value,
-        in_hand=worker.held,
+        in_hand=worker.held + len(worker.suspended),
         job_seconds=seconds if sequence else 0.0,
         finished=worker.finished,
         cpu_seconds=0.0 if worker.pid is None else cpu_seconds(worker.pid) or worker.page.cpu_seconds,
