@@ -11,6 +11,8 @@ from event_collector_workers.autoscaler.guard import SaturationGuard
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum
 from event_collector_workers.child.workplace import Inbox, Workplace
+from event_collector_workers.environment import WorkerEnvironment
+from event_collector_workers.launch.preload import Preload
 from event_collector_workers.launch.zygote import Zygote
 from event_collector_workers.pool.breaker import Breaker
 from event_collector_workers.pool.timer import EarliestTimer
@@ -32,7 +34,7 @@ async def test_a_pool_shows_its_crew_its_traffic_and_its_workers() -> None:
     assert "<Roster attached=2 ready=2 idle=" in text
     assert "\n" not in text
     worker = pool._crew.workers[0]
-    assert repr(worker).startswith(f"<Worker 1 pid={worker.pid} ready in_hand=")
+    assert repr(worker).startswith(f"<Worker 0 pid={worker.pid} ready in_hand=")
     assert repr(worker._channel).startswith("<Channel open fd=")
     assert repr(worker.page).startswith("<ParentPage started=")
     assert repr(worker._handle) == f"<ZygoteHandle pid={worker.pid} alive>"
@@ -91,7 +93,9 @@ def test_the_side_of_the_worker_shows_its_tasks_and_its_page() -> None:
     inbox = Inbox(theirs)
     assert repr(inbox) == "<Inbox unread=0 brisk=False>"
     assert repr(Workplace(theirs, inbox, page)) == f"<Workplace pid={os.getpid()} tasks=0 unannounced=False>"
-    assert repr(Zygote(theirs)) == f"<Zygote pid={os.getpid()} workers=0>"
+    preload = Preload({}, ["json"], None, WorkerEnvironment(), ["json"])
+    assert repr(preload) == "<Preload steps=['__main__', 'the initializer', 'json'] left=['json']>"
+    assert repr(Zygote(theirs, preload)) == f"<Zygote pid={os.getpid()} workers=0>"
     for closed in (parent, page, ours, theirs):
         closed.close()
 

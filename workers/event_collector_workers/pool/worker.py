@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from event_collector_workers.child.birth import Birth
 from event_collector_workers.pool_errors import PoolClosed, WorkerCrashed, describe_exit
 from event_collector_workers.transport.channel import Channel, ProtocolError
 from event_collector_workers.transport.frames import (
@@ -72,14 +73,20 @@ class WorkerEvents(Protocol):
 class Worker:
     """A worker process and the jobs that it holds. Only this class writes its fields, in the loop's thread.
 
-    At most `quota` jobs may be handed to it; None for no limit. Raises OSError if the program is out of descriptors, or
-    the machine is out of memory.
+    `number` and `start` are those of its `Birth`. At most `quota` jobs may be handed to it; None for no limit. Raises
+    OSError if the program is out of descriptors, or the machine is out of memory.
     """
 
     def __init__(
-        self, number: int, loop: asyncio.AbstractEventLoop, events: WorkerEvents, quota: int | None = None
+        self,
+        number: int,
+        loop: asyncio.AbstractEventLoop,
+        events: WorkerEvents,
+        quota: int | None = None,
+        start: int = 0,
     ) -> None:
         self.number = number
+        self._start = start
         self.quota = quota
         self.pid: int | None = None
         self.state = State.STARTING
@@ -128,7 +135,7 @@ class Worker:
             return
         finally:
             os.close(self._page_fd)
-        launcher.launch(self._theirs, self._on_launched)
+        launcher.launch(self._theirs, Birth(self.number, self._start), self._on_launched)
 
     def give(self, jobs: Sequence[Job]) -> None:
         """Hand over jobs, which run in this order. A job with a blob travels in a separate message."""
