@@ -28,7 +28,7 @@ _OWN_STATE: Final = ("random", "getrandbits")  # methods of random.Random that a
 _class_attributes: Final = type.__dict__["__dict__"].__get__
 
 
-class Kind(NamedTuple):
+class GeneratorKind(NamedTuple):
     """A class of generators, and the function that gives one of them the state of a number of 128 bits."""
 
     base: type
@@ -116,24 +116,24 @@ def _class_name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _kinds() -> list[Kind]:
+def _kinds() -> list[GeneratorKind]:
     """Return the classes of generators in the libraries that this process has imported."""
     kinds = []
     random: Any = sys.modules.get("random")
     if hasattr(random, "Random"):
-        kinds.append(Kind(random.Random, _reseed_random))
+        kinds.append(GeneratorKind(random.Random, _reseed_random))
     numpy: Any = sys.modules.get("numpy.random")
     if hasattr(numpy, "SeedSequence"):  # else it is being imported
-        kinds.append(Kind(numpy.SeedSequence, _reseed_sequence))
-        kinds.append(Kind(numpy.BitGenerator, _reseed_bits))
-        kinds.append(Kind(numpy.RandomState, _forget_spare))
+        kinds.append(GeneratorKind(numpy.SeedSequence, _reseed_sequence))
+        kinds.append(GeneratorKind(numpy.BitGenerator, _reseed_bits))
+        kinds.append(GeneratorKind(numpy.RandomState, _forget_spare))
     torch: Any = sys.modules.get("torch")
     if isinstance(getattr(torch, "Generator", None), type):
-        kinds.append(Kind(torch.Generator, lambda one, number: one.manual_seed(number >> 65)))
+        kinds.append(GeneratorKind(torch.Generator, lambda one, number: one.manual_seed(number >> 65)))
     return kinds
 
 
-def _kind_of(one: object, kinds: list[Kind]) -> Kind:
+def _kind_of(one: object, kinds: list[GeneratorKind]) -> GeneratorKind:
     return next(kind for kind in kinds if issubclass(type(one), kind.base))
 
 
