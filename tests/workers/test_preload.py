@@ -153,16 +153,17 @@ def test_variables_are_set_before_anything_is_imported(tmp_path: Path, start_met
     program = """
         from event_collector_workers.environment import WorkerEnvironment
         from reads import ours
+        os.environ.update(os.environ if __name__ == "__main__" else {"LATER": "set", "LESS": "mine"})
         if __name__ == "__main__":
             assert ours == ["good bye", None] and os.environ["GREETING"] == "good bye"
     """
     options = f"""start_method={start_method!r}, environment=WorkerEnvironment(
-        variables={{"GREETING": "hello"}}, devices=("3", "GPU-5"), nice=3,
+        variables={{"GREETING": "hello"}}, defaults={{"LESS": "default"}}, devices=("3", "GPU-5"), nice=3,
         affinity=(tuple(os.sched_getaffinity(0))[:1],),
     )"""
-    value = "[sys.modules['reads'].ours, os.nice(0), len(os.sched_getaffinity(0))]"
+    value = "[sys.modules['reads'].ours, os.nice(0), len(os.sched_getaffinity(0)), os.environ['LESS']]"
     answers, apart = run_workers(tmp_path, value, program, options, {"GREETING": "good bye"}, reads=reads)
-    wanted = [[["hello", device], os.nice(0) + 3, 1] for device in ("3", "GPU-5")]
+    wanted = [[["hello", device], os.nice(0) + 3, 1, "mine"] for device in ("3", "GPU-5")]
     assert sorted(found for _, found in answers) == wanted
     assert apart == []
 

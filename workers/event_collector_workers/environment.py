@@ -51,10 +51,11 @@ class WorkerEnvironment(msgspec.Struct, frozen=True, kw_only=True):
 
     def variables_of(self, number: int) -> dict[str, str]:
         """Return the variables of the worker with this number."""
-        variables = self.defaults | self.variables
-        if self.devices:
-            variables[DEVICES] = self.devices[number % len(self.devices)]
-        return variables
+        return self.defaults | self.variables | self.own_variables(number)
+
+    def own_variables(self, number: int) -> dict[str, str]:
+        """Return the variables of the worker with this number that others do not share."""
+        return {DEVICES: self.devices[number % len(self.devices)]} if self.devices else {}
 
     def cpus_of(self, number: int) -> tuple[int, ...]:
         """Return the CPUs of the worker with this number; empty for the program's CPUs."""

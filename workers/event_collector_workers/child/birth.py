@@ -1,4 +1,4 @@
-"""The birth of a worker: its number, and the environment that it takes on before it imports modules of its tasks."""
+"""The birth of a worker: its number, and the niceness and CPUs that it takes on."""
 
 from __future__ import annotations
 
@@ -52,15 +52,14 @@ def standing_in(number: int) -> Iterator[None]:
 
 
 def settle(birth: Birth, environment: WorkerEnvironment) -> None:
-    """Take on a number and its environment. Raises OSError, which names the option, if the system refuses."""
+    """Take on a number, niceness and CPUs. Raises OSError, which names what the system refuses."""
     _born[:] = [birth]
-    os.environ.update(environment.variables_of(birth.number))
-    try:
-        if environment.nice:
-            os.nice(environment.nice)
-        cpus = environment.cpus_of(birth.number)
-        if cpus:
+    if environment.nice:
+        os.nice(environment.nice)
+    cpus = environment.cpus_of(birth.number)
+    if cpus:
+        try:
             os.sched_setaffinity(0, cpus)
-    except OSError as error:
-        option = f"CPUs {', '.join(map(str, cpus))}" if environment.affinity else f"niceness {environment.nice}"
-        raise OSError(error.errno, f"this worker cannot have {option}: {error.strerror}") from error
+        except OSError as error:
+            text = f"worker_affinity: this worker cannot have CPUs {', '.join(map(str, cpus))}: {error.strerror}"
+            raise OSError(error.errno, text) from error

@@ -101,9 +101,10 @@ class MultiprocessingHandle:
 
 
 class _EarlyName(str):
-    """The name of a process. It sets environment variables in the process that receives it.
+    """The name of a process. It sets environment variables in the process that receives it, when it comes first.
 
-    A new process is told its name, as the first thing, before it imports the main module of the program.
+    A new process is told its name before it imports the main module of the program, which may change them, and once
+    more with the rest of the process object.
     """
 
     __slots__ = ("_variables",)
@@ -117,8 +118,9 @@ class _EarlyName(str):
         return self
 
     def __reduce__(self) -> tuple[object, ...]:
+        variables, self._variables = self._variables, {}
         # Only builtins: the path by which the new process imports others is not set yet.
-        return getitem, ((str(self), _Statement(f"import os; os.environ.update({self._variables!r})")), 0)
+        return getitem, ((str(self), _Statement(f"import os; os.environ.update({variables!r})")), 0)
 
 
 class _Statement(str):

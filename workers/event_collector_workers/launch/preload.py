@@ -8,6 +8,7 @@ A step that leaves something which processes must not share, such as a connectio
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -101,6 +102,7 @@ class Preload:
         Return what the worker has to call before it opens its tasks.
         """
         settle(birth, self._environment)
+        os.environ.update(self._environment.own_variables(birth.number))
         with collections_put_off():
             for name in self._left:
                 self._steps[name]()
@@ -111,7 +113,8 @@ class Preload:
         return self._initialize
 
     def spawned(self, birth: Birth) -> Callable[[], Initialize | None]:
-        """Return what a worker does that multiprocessing starts in place of a fork."""
+        """Return what a worker does that multiprocessing starts next in place of a fork."""
+        os.environ.update(self._environment.own_variables(birth.number))
         return partial(enter_spawned, self._modules, self._initialize, self._environment, birth)
 
     def _load_initializer(self) -> None:

@@ -70,6 +70,7 @@ class Boot(NamedTuple):
 
 def main(control_fd: int, file: BufferedRandom, lifeline_fd: int) -> None:
     """Serve the pool at the other end of the control socket until it, or the program, is gone."""
+    variables = os.environ.copy()
     leave_signals_to_program()
     open_standard_streams()
     lifeline = follow(lifeline_fd)
@@ -84,7 +85,7 @@ def main(control_fd: int, file: BufferedRandom, lifeline_fd: int) -> None:
         step, reason = unfit.args
         zygote.report_apart(step, reason)
         os.dup2(lifeline.fileno(), lifeline_fd)
-        _begin_anew(boot._replace(apart=(*boot.apart, step)), file, (control_fd, lifeline_fd))
+        _begin_anew(boot._replace(apart=(*boot.apart, step)), file, (control_fd, lifeline_fd), variables)
     file.close()
     try:
         zygote.serve(lifeline)
@@ -92,7 +93,7 @@ def main(control_fd: int, file: BufferedRandom, lifeline_fd: int) -> None:
         zygote.end()
 
 
-def _begin_anew(boot: Boot, file: BufferedRandom, descriptors: tuple[int, ...]) -> NoReturn:
+def _begin_anew(boot: Boot, file: BufferedRandom, descriptors: tuple[int, ...], variables: dict[str, str]) -> NoReturn:
     """Replace this process by one that is told something else. Requests of the pool wait in the control socket."""
     file.seek(0)
     file.truncate()
@@ -103,7 +104,7 @@ def _begin_anew(boot: Boot, file: BufferedRandom, descriptors: tuple[int, ...]) 
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.flush()
-    os.execv(boot.command[0], boot.command)  # noqa: S606 - the words that have started this process
+    os.execve(boot.command[0], boot.command, variables)  # noqa: S606 - the words that have started this process
 
 
 class Zygote:
