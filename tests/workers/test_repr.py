@@ -42,7 +42,7 @@ async def test_a_pool_shows_its_crew_its_traffic_and_its_workers() -> None:
     assert repr(pool._launcher).endswith("requests=0 workers=2>")
     await pool.abort()
     assert repr(pool).startswith("<WorkerPool closed <Crew target=0 empty ")
-    assert repr(worker) == f"<Worker 1 pid={worker.pid} gone leaving in_hand=0>"
+    assert repr(worker) == f"<Worker 0 pid={worker.pid} gone leaving in_hand=0>"
     assert repr(worker.page) == "<ParentPage closed>"
     assert repr(worker._channel).startswith("<Channel lost fd=")
     assert repr(pool._launcher) == "<ZygoteLauncher no zygote requests=0 workers=0>"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _TRACKED: Final = 1 << 14  # Py_TPFLAGS_HAVE_GC: the garbage collector knows the objects of such a type
 _PARTS: Final = ("_bit_generator", "_seed_seq")  # attributes of NumPy's objects; their name follows from that object
 _KNOWN: Final = ("random", "numpy", "torch")  # whose own generators can all be given a state
+_WELL_KNOWN: Final = (("random", "_inst"), ("numpy.random.mtrand", "_rand"))  # most programs have no others
 _OWN_STATE: Final = ("random", "getrandbits")  # methods of random.Random that a class with another state replaces
 
 
@@ -192,6 +193,10 @@ def _names(wanted: set[int]) -> dict[int, str]:
             for part in _PARTS:
                 note(getattr(value, part, None), f"{name}.{part}")
 
+    for module_name, name in _WELL_KNOWN:
+        note(getattr(sys.modules.get(module_name), name, None), f"{module_name}.{name}")
+    if len(names) == len(wanted):
+        return names
     for module_name, module in list(sys.modules.items()):
         if issubclass(type(module), ModuleType):  # an attribute of others, or of a lazy module, may run code
             for name, value in list(object.__getattribute__(module, "__dict__").items()):
