@@ -10,6 +10,7 @@ from event_collector_workers import Job, ScaledProcessPoolExecutor, TaskSpec, Wo
 from event_collector_workers.autoscaler.guard import SaturationGuard
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum
+from event_collector_workers.child.birth import Birth
 from event_collector_workers.child.workplace import Inbox, Workplace
 from event_collector_workers.environment import WorkerEnvironment
 from event_collector_workers.launch.preload import Preload
@@ -69,7 +70,7 @@ def test_an_executor_shows_its_limit_and_its_thread() -> None:
 async def test_a_worker_that_leaves_says_so() -> None:
     """A worker without a process has no pid."""
     events: Any = Mock()
-    worker = Worker(3, asyncio.get_running_loop(), events)
+    worker = Worker(Birth(3, 0), asyncio.get_running_loop(), events)
     worker.give([Job(0, b"")])
     worker.leave()
     assert repr(worker) == "<Worker 3 pid=None starting leaving in_hand=1>"

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import psutil
 
+from event_collector_workers.child.birth import Birth
 from event_collector_workers.launch.start_method import Launcher
 from event_collector_workers.pool.breaker import Breaker
 from event_collector_workers.pool.credit import head_start
@@ -172,7 +173,7 @@ class Crew:
         number = self._free_number()
         start = self._starts.get(number, 0)
         try:
-            worker = Worker(number, self._loop, self._events, self._lifetime.jobs, start)
+            worker = Worker(Birth(number, start), self._loop, self._events, self._lifetime.jobs)
         except OSError as error:
             self.last_failure = f"{type(error).__name__}: {error}"
             if self.breaker.stillborn(monotonic()):
