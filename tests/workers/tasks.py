@@ -1,6 +1,7 @@
 """Tasks that the tests of the worker pool run in worker processes: each does what its body says."""
 
 import ctypes
+import json
 import multiprocessing
 import os
 import signal
@@ -52,6 +53,11 @@ def giver(argument: bytes) -> Giver:
 def descriptors() -> str:
     """What this process has open, in words."""
     return ",".join(os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")).replace(" ", "")
+
+
+def evaluate(*words: str) -> str:
+    """Return this process, its parent, and the value of an expression."""
+    return json.dumps([os.getpid(), os.getppid(), eval(" ".join(words))])
 
 
 def actor(argument: bytes) -> Actor:
@@ -175,6 +181,7 @@ def misuse() -> Any:
 
 
 ACTS: dict[str, Any] = {
+    "evaluate": evaluate,
     "echo": lambda *words: words[0] if words else "",
     "pid": os.getpid,
     "sleep": lambda seconds: time.sleep(float(seconds)),
