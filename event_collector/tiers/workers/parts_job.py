@@ -31,9 +31,10 @@ class PartsJob(CallJob):
         """Take a part."""
         self._credit -= 1
         try:
-            self._sink.add(as_part(self._decode(body, blob)))
+            if self._error is None:  # else the reader would miss one in between
+                self._sink.add(as_part(self._decode(body, blob)))
         except (Exception, asyncio.CancelledError) as exc:
-            self._error = self._error or exc
+            self._error = exc
         self.refill()
         return self._credit > 0 or self._is_closed
 
