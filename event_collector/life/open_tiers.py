@@ -10,6 +10,7 @@ from event_collector.events.event import QueueType
 from event_collector.handlers.collector import ADAPTIVE, EXECUTOR, PROCESS, THREAD, Collector
 from event_collector.life.scaling import most_workers
 from event_collector.life.settings import Settings
+from event_collector.life.structlog_emission import StructlogEmission
 from event_collector.tiers.adaptive import AdaptiveTier
 from event_collector.tiers.executors.executor_tier import ExecutorTier
 from event_collector.tiers.thread_tier import ThreadTier
@@ -64,6 +65,7 @@ class Tiers:
             start_method=settings.start_method,
             limits=settings.worker_limits,
             log=self._log,
+            records=StructlogEmission(),
             max_jobs_per_worker=settings.max_events_per_worker,
             max_worker_age=settings.max_worker_age,
             max_worker_memory=settings.max_worker_memory,

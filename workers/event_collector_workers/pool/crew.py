@@ -8,6 +8,7 @@ launch --> STARTING --> READY --> RETIRING --> GONE       surplus, recycled or c
 """
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -43,7 +44,7 @@ class Crew:
         self,
         loop: asyncio.AbstractEventLoop,
         launcher: Launcher,
-        setup: WorkerSetup,
+        make_setup: Callable[[], WorkerSetup],
         events: WorkerEvents,
         lifetime: Lifetime,
     ) -> None:
@@ -57,7 +58,7 @@ class Crew:
         self._lifetime = lifetime
         self._loop = loop
         self._launcher = launcher
-        self._setup = setup
+        self._make_setup = make_setup
         self._events = events
         self._number = 0
         self._retry = EarliestTimer(loop, lambda _late: self.adjust())
@@ -181,7 +182,7 @@ class Crew:
         self.workers.append(worker)
         complaint = f"it was not ready within {self._lifetime.startup:g} s"
         self._timers[worker] = self._loop.call_later(self._lifetime.startup, self._give_up, worker, complaint)
-        worker.launch(self._launcher, self._setup)
+        worker.launch(self._launcher, self._make_setup())
 
     def _give_up(self, worker: Worker, complaint: str) -> None:
         worker.kill(complaint)

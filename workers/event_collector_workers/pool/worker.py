@@ -7,11 +7,13 @@ import socket
 import sys
 from contextlib import ExitStack
 from enum import Enum
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from event_collector_workers.pool.worker_output import WorkerOutput
 from event_collector_workers.pool_errors import PoolClosed, WorkerCrashed, describe_exit
 from event_collector_workers.transport.channel import Channel, ProtocolError
 from event_collector_workers.transport.frames import (
@@ -58,6 +60,9 @@ class WorkerEvents(Protocol):
 
     def on_look(self, worker: Worker) -> None:
         """The page holds records."""
+
+    def on_output(self, worker: Worker, pid: int, kind: int, body: bytes) -> None:
+        """A process of the worker has logged or printed something."""
 
     def on_lost(self, worker: Worker) -> None:
         """The worker accepts no more jobs. Its process may still exist."""
@@ -111,6 +116,8 @@ class Worker:
             ours, self._theirs = socket.socketpair()
             undo.callback(ours.close)
             undo.callback(self._theirs.close)
+            self._output = WorkerOutput(loop, self.page, partial(events.on_output, self))
+            undo.callback(self._output.close)
             self._channel = Channel(loop, ours, self._on_message, self._on_announced, self._on_lost)
             undo.pop_all()
 
@@ -121,13 +128,14 @@ class Worker:
     def launch(self, launcher: Launcher, setup: WorkerSetup) -> None:
         """Start the process. Either on_ready or on_gone follows."""
         try:
-            fds = self._page_fd, launcher.lifeline.fileno()
+            fds = self._page_fd, launcher.lifeline.fileno(), self._output.writer
             self._channel.send_with_descriptors(message(Kind.SETUP, encode(setup)), fds)
         except OSError as error:
             self._loop.call_soon(self._on_launched, error)
             return
         finally:
             os.close(self._page_fd)
+            self._output.close_writer()
         launcher.launch(self._theirs, self._on_launched)
 
     def give(self, jobs: Sequence[Job]) -> None:
@@ -173,6 +181,7 @@ class Worker:
         if not self.page.arrive():
             return False
         count, data = self.page.take()
+        self._output.catch_up()
         try:
             records = decode_records(count, data)
         except msgspec.DecodeError as error:
@@ -278,6 +287,7 @@ class Worker:
     def dispose(self) -> None:
         """Release the socket and the page. Idempotent."""
         self._channel.close()
+        self._output.close()
         self.page.close()
 
     def death_error(self, sequence: int, *, aborted: bool) -> BaseException:
@@ -320,7 +330,9 @@ class Worker:
     def _on_message(self, kind: int, head: bytes, blob: bytes | None) -> None:
         if kind == Kind.LOOK:
             self._events.on_look(self)
-        elif kind == Kind.RESULT:
+            return
+        self._output.catch_up()
+        if kind == Kind.RESULT:
             self.finished += 1
             self._events.on_records(self, [_decode_record(head)], blob)
         elif kind == Kind.READY:
@@ -355,6 +367,7 @@ class Worker:
             self._events.on_lost(self)
 
     def _on_exit(self, exitcode: int | None) -> None:
+        self._output.receive_all()
         self._channel.receive_all()
         self.collect()
         self.state = State.GONE
