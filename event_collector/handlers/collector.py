@@ -48,6 +48,9 @@ THREAD: Final = "thread"
 PROCESS: Final = "process"
 EXECUTOR: Final = "executor"
 ADAPTIVE: Final = "adaptive"
+LOG: Final = "log"
+IGNORE: Final = "ignore"
+ON_ERROR: Final = (LOG, IGNORE)
 _MODES = ("auto", COROUTINE, THREAD, PROCESS, ADAPTIVE)
 
 ALTERNATIVES: Final = (
@@ -88,6 +91,8 @@ class Collector(Keyed[R], Generic[P, R]):
         timeout: seconds that the handler may take for one event, more than 0; None for no limit. A coroutine is then
             cancelled and a worker process is killed. A thread cannot be stopped: its result is dropped.
         retry: the policy for failed attempts; None for no retry.
+        on_error: "log": an event that fails is logged if nobody has looked at its results by the time it is garbage, or
+            the queue ends. "ignore": it is not.
 
     Raises:
         ConfigError: the key is empty; the processor is not callable, does not have one of the two forms, it is
@@ -125,8 +130,11 @@ class Collector(Keyed[R], Generic[P, R]):
         result_type: Any = None,
         timeout: float | None = None,
         retry: Retry | None = None,
+        on_error: str = LOG,
     ) -> None:
         _check(key, processor, timeout, retry)
+        if on_error not in ON_ERROR:
+            raise ConfigError(f"collector {key!r}: on_error is one of {ON_ERROR}, not {on_error!r}")
         self.key = key
         self.handler: Callable[..., Any] = processor.handler if isinstance(processor, ValueHandler) else processor
         self.processor: Any = (
@@ -139,6 +147,7 @@ class Collector(Keyed[R], Generic[P, R]):
         self.lifecycle = lifecycle
         self.timeout = timeout
         self.retry = retry
+        self.on_error = on_error
         self.asynchronous = is_asynchronous(self.handler)
         self.executor = mode if isinstance(mode, Executor) else None
         self.mode = self._resolve(mode)

@@ -28,3 +28,4 @@ class CollectorOptions(TypedDict, total=False):
     result_type: Any
     timeout: float | None
     retry: Retry | None
+    on_error: str
