@@ -77,6 +77,7 @@ class Failures:
         if self._timer is not None:
             self._timer.cancel()
         self._lost.clear()
+        self._is_due = False
         for event_id in list(self._unheard):
             self._report(event_id)
         self._report_left_out()
@@ -86,16 +87,19 @@ class Failures:
 
     def _note_lost(self, event_id: int) -> None:
         # The collector of garbage calls this, perhaps within a log call that holds a lock: nothing may be logged here.
+        if event_id not in self._unheard or self._loop is None:
+            return
         self._lost.append(event_id)
-        if not self._is_due and self._loop is not None:
+        if not self._is_due:
             self._is_due = True
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._report_lost)
 
     def _report_lost(self) -> None:
         self._is_due = False
-        while self._lost:
-            self._report(self._lost.popleft())
+        lost = sorted(self._lost.popleft() for _ in range(len(self._lost)))
+        for event_id in lost:
+            self._report(event_id)
 
     def _report(self, event_id: int) -> None:
         for failure in self._unheard.pop(event_id, ()):

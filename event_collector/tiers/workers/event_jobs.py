@@ -111,7 +111,9 @@ class EventJob(Job):
         try:
             result = task.decode(body, blob)
         except (Exception, asyncio.CancelledError) as exc:
-            result = task.failed(exc, event.payload)
+            task.ended.append((event, task.failed(exc, event.payload), elapsed))
+            del self, event  # the traceback has this frame: the event would hold itself
+            return
         task.ended.append((event, result, elapsed))
 
     def failed(self, error: BaseException, elapsed: float) -> None:
