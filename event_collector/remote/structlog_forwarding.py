@@ -5,7 +5,8 @@ This is imported when, and only if, the worker has imported structlog.
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -62,7 +63,7 @@ class StructlogForwarding:
         if hasattr(wrapper, "get_effective_level"):  # it drops what is below a level: the one of the program counts
             wrapper = structlog.make_filtering_bound_logger(max(0, self._level))
         if not isinstance(factory, structlog.stdlib.LoggerFactory):
-            factory = _Named
+            factory = partial(_Named, factory)
         structlog.configure(processors=[self._forward], wrapper_class=wrapper, logger_factory=factory)
 
     def _is_ours(self, processors: Any) -> bool:
@@ -83,11 +84,18 @@ class StructlogForwarding:
 
 
 class _Named:
-    """What bound loggers wrap: it has the name that `structlog.get_logger(name)` was called with."""
+    """What bound loggers wrap: it has the name that `structlog.get_logger(name)` was called with.
 
-    def __init__(self, *args: Any) -> None:
+    It is the logger that `factory` makes for a later configuration that sets processors and no factory.
+    """
+
+    def __init__(self, factory: Callable[..., Any], *args: Any) -> None:
+        self._factory, self._args = factory, args
         self.is_named = bool(args) and isinstance(args[0], str)
         self.name = args[0] if self.is_named else _calling_module()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._factory(*self._args), name)
 
 
 def _completed(logger: Any, method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:

@@ -111,9 +111,9 @@ class EventJob(Job):
         try:
             result = task.decode(body, blob)
         except (Exception, asyncio.CancelledError) as exc:
-            task.ended.append((event, task.failed(exc, event.payload), elapsed))
-            del self, event  # the traceback has this frame: the event would hold itself
-            return
+            result = task.failed(exc, event.payload)
+            # Its frames are those of this program; by their callers they would have the event hold itself.
+            BaseException.with_traceback(exc, None)
         task.ended.append((event, result, elapsed))
 
     def failed(self, error: BaseException, elapsed: float) -> None:

@@ -65,6 +65,11 @@ class Outlet:
 
     def send(self, kind: Output, body: bytes) -> None:
         """Write a record, or drop it if the program does not read. Raises nothing."""
+        if self._is_stalled:
+            self._is_stalled = not _wait(self._fd, 0.0)
+            if self._is_stalled:
+                self._dropped += 1
+                return
         if self._dropped:
             self.report_dropped()
         number = next(self._numbers) & 0xFFFFFFFF
@@ -100,11 +105,10 @@ class Outlet:
                 if self._is_stalled:
                     return False
                 deadline = deadline or monotonic() + PATIENCE
-                self._is_stalled = not _wait(self._fd, deadline - monotonic())
+                self._is_stalled = not _wait(self._fd, max(0.0, deadline - monotonic()))
             except OSError:  # the program is gone
                 return False
             else:
-                self._is_stalled = False
                 return True
 
 
@@ -116,7 +120,7 @@ def _identity(fd: int) -> tuple[int, int]:
 def _wait(fd: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
-    return seconds > 0 and bool(poll.poll(seconds * 1000))
+    return bool(poll.poll(seconds * 1000))
 
 
 class Intake:
