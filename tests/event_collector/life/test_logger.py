@@ -48,7 +48,7 @@ def unconfigured() -> Iterator[None]:
 
 
 def test_logging_gets_the_lines_if_it_is_configured(capsys: pytest.CaptureFixture[str]) -> None:
-    """Fields are in the message, and attributes of the record; tracebacks and stacks are where formatters expect them."""
+    """Fields are in the message and attributes of the record, tracebacks and stacks where formatters expect them."""
     keeper, log = Keeper(), make_logger("CollectorQueue-1")
     with only(keeper):
         log.warning("worker ended", pid=7, name="a name of logging's own")

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from event_collector_workers.error_texts import encodable, exception_text, text_of
 from event_collector_workers.transport.outlet import LARGEST, Outlet, Output
 from event_collector_workers.transport.records import LogLevels, LogLine, encode_line, plain_fields
@@ -40,8 +42,7 @@ class OutletHandler(logging.Handler):
         line = self._line_of(record)
         body = encode_line(line)
         if len(body) > LARGEST:
-            line.extra, line.stack = {}, None
-            body = encode_line(line)
+            body = encode_line(replace(line, extra={}, stack=None))
         self._outlet.send(Output.LOG, body)
 
     def _line_of(self, record: logging.LogRecord) -> LogLine:
