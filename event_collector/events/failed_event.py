@@ -23,7 +23,7 @@ class FailedEvent(CollectorEvent, eq=False, weakref=True):
 
     def set_result(self, result: ResultList) -> None:
         """Finish the event. Whoever waits for it hears of the failure."""
-        if self._waiters is not None:
+        if self._waiters:  # an empty dict is left of those who gave up
             self.note_look()
         CollectorEvent.set_result(self, result)
 

@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from event_collector_workers.transport.outlet import Intake
 from event_collector_workers.transport.page import ParentPage
+
+
+_TURNS: Final = 8  # turns in which what is left of a worker is read, at most
 
 
 class WorkerOutput:
@@ -39,8 +43,9 @@ class WorkerOutput:
             self._receive()
 
     def receive_all(self) -> None:
-        """Report all that is left, after the process has ended."""
-        self._receive()
+        """Report what is left, after the process has ended. One that it has forked may go on writing."""
+        for _ in range(_TURNS):
+            self._receive()
 
     def close(self) -> None:
         """Release the pipe. Idempotent."""

@@ -26,7 +26,7 @@ _PART: Final = struct.Struct("<IIBxH")  # process id, number of the record, kind
 _LAST: Final = 0x80
 _MOST: Final = select.PIPE_BUF - _PART.size
 _CHUNK: Final = 64 * 1024  # bytes of one read
-_TURN: Final = 1024 * 1024  # bytes that are read before control returns to the loop
+_TURN: Final = 256 * 1024  # bytes that are read before control returns to the loop; more than a pipe holds
 _UNFINISHED: Final = 64  # records that may be incomplete at once; those of forks that died in between stay so
 
 
