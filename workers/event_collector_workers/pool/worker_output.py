@@ -7,7 +7,6 @@ from typing import Final
 from event_collector_workers.transport.outlet import Intake
 from event_collector_workers.transport.page import ParentPage
 
-
 _TURNS: Final = 8  # turns in which what is left of a worker is read, at most
 
 
