@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from event_collector_workers.transport import outlet as outlets
-from event_collector_workers.transport.outlet import LARGEST, Intake, Outlet, Output
+from event_collector_workers.transport.outlet import LARGEST, Outlet, OutletReader, Output
 
 Record = tuple[int, int, bytes]
 
@@ -19,7 +19,7 @@ class Pipe:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.sent: list[int] = []
-        self.intake = Intake(lambda *record: self.records.append(record))
+        self.intake = OutletReader(lambda *record: self.records.append(record))
         self.outlet = Outlet(self.intake.writer, self.sent.append)
 
     def received(self) -> list[Record]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from event_collector_workers.transport.outlet import Intake
+from event_collector_workers.transport.outlet import OutletReader
 from event_collector_workers.transport.page import ParentPage
 
 _TURNS: Final = 8  # turns in which what is left of a worker is read, at most
@@ -20,7 +20,7 @@ class WorkerOutput:
         self, loop: asyncio.AbstractEventLoop, page: ParentPage, on_record: Callable[[int, int, bytes], None]
     ) -> None:
         self._loop, self._page = loop, page
-        self._intake = Intake(on_record)
+        self._intake = OutletReader(on_record)
         self._is_watched = True
         loop.add_reader(self._intake.fileno(), self._receive)
 

@@ -1,6 +1,6 @@
 """The outlet of a worker: a pipe through which its log records and printed lines leave the process at once.
 
-    logging, print, warnings --> Outlet.send() --> pipe, one for each worker --> Intake.receive() --> the program
+    logging, print, warnings --> Outlet.send() --> pipe, one for each worker --> OutletReader.receive() --> the program
 
 A record is in the pipe when `send()` returns, so it arrives whatever happens to the process next. It travels in parts
 that the kernel writes whole, so threads, and processes that a handler forks, need no lock.
@@ -123,7 +123,7 @@ def _wait(fd: int, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
-class Intake:
+class OutletReader:
     """The program's side: a pipe, of which `take_writer()` returns the end for the worker.
 
     `on_record` gets process id, kind and body of each record, in the order in which each thread of the worker made
@@ -140,7 +140,7 @@ class Intake:
         """Whether nothing more can come."""
 
     def __repr__(self) -> str:
-        return f"<Intake {'closed' if self.is_closed else 'open'} unfinished={len(self._unfinished)}>"
+        return f"<OutletReader {'closed' if self.is_closed else 'open'} unfinished={len(self._unfinished)}>"
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when there are records."""
