@@ -264,6 +264,7 @@ class Retries:
         self.letters.add(
             DeadLetter(event.id, key, payload, attempt.made, reason, attempt.error, str(trace), time.time())
         )
+        event.note_look()
 
     # Another attempt
 

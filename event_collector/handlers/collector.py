@@ -52,6 +52,9 @@ THREAD: Final = "thread"
 PROCESS: Final = "process"
 EXECUTOR: Final = "executor"
 ADAPTIVE: Final = "adaptive"
+LOG: Final = "log"
+IGNORE: Final = "ignore"
+ON_ERROR: Final = (LOG, IGNORE)
 _MODES = ("auto", COROUTINE, THREAD, PROCESS, ADAPTIVE)
 
 ALTERNATIVES: Final = (
@@ -103,6 +106,8 @@ class Collector(Keyed[R], Generic[P, R]):
             for each call, and every event has a result of its own. If a call fails, each of its events is tried alone.
             `timeout` then limits a call. Payload and result types are those of an item. None for a handler that gets
             one event.
+        on_error: "log": an event that fails is logged if nobody has looked at its results by the time it is garbage, or
+            the queue ends. "ignore": it is not.
 
     Raises:
         ConfigError: the key is empty; the processor is not callable, does not have one of the two forms, or it is
@@ -160,8 +165,11 @@ class Collector(Keyed[R], Generic[P, R]):
         timeout: float | None = None,
         retry: Retry | None = None,
         batch: Batch | None = None,
+        on_error: str = LOG,
     ) -> None:
         _check(key, processor, timeout, retry, batch)
+        if on_error not in ON_ERROR:
+            raise ConfigError(f"collector {key!r}: on_error is one of {ON_ERROR}, not {on_error!r}")
         self.key, self.batch = key, batch
         self.handler: Callable[..., Any] = (
             processor.handler if isinstance(processor, (ValueHandler, ValuesHandler)) else processor
@@ -175,6 +183,7 @@ class Collector(Keyed[R], Generic[P, R]):
         self.lifecycle = lifecycle
         self.timeout = timeout
         self.retry = retry
+        self.on_error = on_error
         self.asynchronous = is_asynchronous(self.handler)
         self.is_generator = yields_parts(self.handler)
         """Whether its handler is a generator function, so that its events have parts."""

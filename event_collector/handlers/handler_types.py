@@ -32,6 +32,7 @@ class CollectorOptions(TypedDict, total=False):
     result_type: Any
     timeout: float | None
     retry: Retry | None
+    on_error: str
 
 
 class BatchOptions(CollectorOptions):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.events.dead_letters import DeadLetters
+from event_collector.events.failures import Failures
 from event_collector.handlers.collector import COROUTINE, THREAD, Collector
 from event_collector.handlers.delivery import DeliveryPlan
 from event_collector.handlers.lifecycle import Lifecycles, raise_all
@@ -93,6 +94,8 @@ class Engine:
         self._tiers = Tiers(settings, dispatcher, self._redirect, log)
         self.reports = Reports(settings.report_interval, self.metrics, on_report, log)
         self._errors: list[Exception] = []
+        self._failures = Failures(log)
+        dispatcher.ending.watch_failures(self._failures)
         self._last = NOTHING
         self._socket: MonitorSocket | None = None
         self.running = False
@@ -342,6 +345,7 @@ class Engine:
         if self.running:
             self._dispatcher.close()
         await self._tiers.close(timeout)
+        self._failures.finish()
         try:
             self._errors += await self._lifecycles.leave()
             await insist(partial(self.reports.finish, timeout))

@@ -12,6 +12,7 @@ from event_collector.handlers.parts import PartsTier
 from event_collector.life.reports import CANCEL_GRACE
 from event_collector.life.scaling import most_workers
 from event_collector.life.settings import Settings
+from event_collector.life.structlog_emission import StructlogEmission
 from event_collector.tiers.adaptive import AdaptiveTier
 from event_collector.tiers.batch_calls import BatchCalls, DirectCalls, EncodedCalls, call_on_loop
 from event_collector.tiers.batch_tier import BatchTier
@@ -83,6 +84,7 @@ class Tiers:
                 share=granted_cpus() / most,
             ),
             log=self._log,
+            records=StructlogEmission(),
             max_jobs_per_worker=settings.max_events_per_worker,
             max_worker_age=settings.max_worker_age,
             max_worker_memory=settings.max_worker_memory,

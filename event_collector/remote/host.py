@@ -6,13 +6,14 @@ The program pickles a *setup*, which contains the handler, once per worker. Payl
 import os
 import pickle
 import threading
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from contextvars import Context as ContextVars
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from event_collector.handlers.lifecycle import make_manager
-from event_collector.handlers.running_event import RunningEvent, register_finder
+from event_collector.handlers.running_event import RunningEvent, event_context, register_finder
 from event_collector.handlers.signature import describe_timeout
 from event_collector.handlers.stack_frames import hide_modules
 from event_collector.handlers.value_handler import ValueHandler, results_of
@@ -31,6 +32,7 @@ from event_collector.remote.setup import Setup
 from event_collector.remote.trace_context import with_trace
 from event_collector.values.errors import HandlerTimeout
 from event_collector.values.payload import Payload
+from event_collector_workers.child.forwarding import Adopter, Forwarding, current
 from event_collector_workers.limits import explain
 
 if TYPE_CHECKING:
@@ -39,8 +41,25 @@ if TYPE_CHECKING:
 
 def open_host(setup: bytes) -> "Host":
     """Open the collector of a pickled setup in this process."""
-    opened: Setup = pickle.loads(setup)  # noqa: S301 - written by seal() in the program that started this worker
+    with _records_forwarded():
+        opened: Setup = pickle.loads(setup)  # noqa: S301 - written by seal() in the program that started this worker
     return BatchHandlerHost(opened) if opened.takes_batches else Host(opened)
+
+
+def _records_forwarded() -> AbstractContextManager[None]:
+    """Add the running event to what this worker logs, and treat what is configured within the context as an import."""
+    forwarding = current.forwarding
+    if forwarding is None:
+        return nullcontext()
+    forwarding.describe_with(event_context)
+    forwarding.turn_over("structlog", partial(_forward_structlog, forwarding))
+    return forwarding.importing()
+
+
+def _forward_structlog(forwarding: Forwarding) -> Adopter:
+    from event_collector.remote.structlog_forwarding import StructlogForwarding
+
+    return StructlogForwarding(forwarding)
 
 
 class Host:

@@ -115,6 +115,8 @@ class EventJob(Job):
             result = task.decode(body, blob)
         except (Exception, asyncio.CancelledError) as exc:
             result = task.failed(exc, event.payload)
+            # Its frames are those of this program; by their callers they would have the event hold itself.
+            BaseException.with_traceback(exc, None)
         task.ended.append((event, result, elapsed))
 
     def failed(self, error: BaseException, elapsed: float) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import current_process
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
@@ -58,6 +58,16 @@ class WorkerReading(NamedTuple):
     """Bytes of the largest worker."""
 
 
+class StructuredRecords(Protocol):
+    """Takes the structlog records of handlers in workers."""
+
+    def level(self) -> int:
+        """Return the lowest level that is not dropped."""
+
+    def emit(self, worker: int, pid: int, body: bytes, /) -> None:
+        """Emit an encoded record of the worker with this number."""
+
+
 class PoolFactory:
     """Makes the pools of queues that start. The testing kit substitutes its own kind of pool."""
 
@@ -81,7 +91,7 @@ class WorkerTier:
     """Runs collectors of mode "process", and adaptive collectors while their place is a worker.
 
     `may_overtake`: whether a new event may go before queued ones. `options` of WorkerPool control the replacement and
-    start of workers. The other options are those of CollectorQueue.
+    start of workers. `records` takes what handlers log with structlog. The other options are those of CollectorQueue.
 
     Raises:
         ConfigError: a collector cannot be sent to another process.
@@ -95,6 +105,7 @@ class WorkerTier:
         may_overtake: bool,
         limits: WorkerLimits | None,
         log: Any,
+        records: StructuredRecords | None = None,
         **options: Any,
     ) -> None:
         _refuse_import_of_main(collectors)
@@ -106,7 +117,7 @@ class WorkerTier:
             collector: CollectorTask(number, collector, limits, events, self)
             for number, collector in enumerate(collectors)
         }
-        self._events = _PoolEvents(events, self._tasks.values(), log)
+        self._events = _PoolEvents(events, self._tasks.values(), log, records)
         self._pool = pool_factory.make(
             [
                 TaskSpec(PARTS_HOST if collector.is_generator else HOST, collector.setup or seal(collector))
@@ -308,8 +319,11 @@ def seal_adaptive(collectors: Iterable[Collector]) -> None:
 class _PoolEvents(PoolListener):
     """Passes the events of the pool on to the dispatcher and the log."""
 
-    def __init__(self, events: ResultSink, tasks: "Iterable[CollectorTask]", log: Any) -> None:
+    def __init__(
+        self, events: ResultSink, tasks: "Iterable[CollectorTask]", log: Any, records: StructuredRecords | None
+    ) -> None:
         self._events, self._tasks, self._log = events, tuple(tasks), log
+        self._records = records
         self.workers = 0  # workers that are ready
         self.problem: str | None = None  # error of the breaker while it is open
 
@@ -320,6 +334,13 @@ class _PoolEvents(PoolListener):
         for task in self._tasks:
             if task.ended:
                 task.settle()
+
+    def structured_level(self) -> int:
+        return 0 if self._records is None else self._records.level()
+
+    def structured(self, worker: int, pid: int, body: bytes) -> None:
+        if self._records is not None:
+            self._records.emit(worker, pid, body)
 
     def worker_started(self, pid: int, seconds: float) -> None:
         self.workers += 1

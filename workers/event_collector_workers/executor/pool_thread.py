@@ -88,7 +88,9 @@ class PoolThread(PoolListener):
         self._is_closing = False
         self._refusal: tuple[float, PoolBroken] | None = None  # `add` raises this error until this time
         self._limit = limit
-        self._pool = WorkerPool([TaskSpec(REFERENCE, b"")], max_workers=sys.maxsize, listener=self, **pool_options)
+        self._pool = WorkerPool(
+            [TaskSpec(REFERENCE, b"")], max_workers=sys.maxsize, listener=self, forward_output=False, **pool_options
+        )
         self._loop = asyncio.new_event_loop()
         self._emptied = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="worker-pool", daemon=True)

@@ -6,12 +6,14 @@ import os
 import socket
 import sys
 from contextlib import ExitStack
-from enum import Enum
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from event_collector_workers.pool.worker_output import WorkerOutput
+from event_collector_workers.pool.worker_state import SILENT, State
 from event_collector_workers.pool_errors import PoolClosed, WorkerCrashed, describe_exit
 from event_collector_workers.transport.channel import Channel, ProtocolError
 from event_collector_workers.transport.frames import (
@@ -36,20 +38,6 @@ if TYPE_CHECKING:
     from event_collector_workers.launch.start_method import Handle, Launcher
 
 
-SILENT: Final = "its standard error may say why"
-"""The complaint of a process that ended while it started, without a message."""
-
-
-class State(Enum):
-    """The states in the life of a worker. A worker only moves down this list."""
-
-    STARTING = "starting"
-    READY = "ready"
-    RETIRING = "retiring"  # STOP was sent: the worker ends after its jobs
-    LOST = "lost"  # its socket is closed; its process may still exist
-    GONE = "gone"
-
-
 class WorkerEvents(Protocol):
     """The events of workers and of their crew, in the loop's thread."""
 
@@ -64,6 +52,9 @@ class WorkerEvents(Protocol):
 
     def on_look(self, worker: Worker) -> None:
         """The page holds records."""
+
+    def on_output(self, worker: Worker, pid: int, kind: int, body: bytes) -> None:
+        """A process of the worker has logged or printed something."""
 
     def on_lost(self, worker: Worker) -> None:
         """The worker accepts no more jobs. Its process may still exist."""
@@ -118,6 +109,8 @@ class Worker:
             ours, self._theirs = socket.socketpair()
             undo.callback(ours.close)
             undo.callback(self._theirs.close)
+            self._output = WorkerOutput(loop, self.page, partial(events.on_output, self))
+            undo.callback(self._output.close)
             self._channel = Channel(loop, ours, self._on_message, self._on_announced, self._on_lost)
             undo.pop_all()
 
@@ -128,13 +121,14 @@ class Worker:
     def launch(self, launcher: Launcher, setup: WorkerSetup) -> None:
         """Start the process. Either on_ready or on_gone follows."""
         try:
-            fds = self._page_fd, launcher.lifeline.fileno()
+            fds = self._page_fd, launcher.lifeline.fileno(), self._output.writer
             self._channel.send_with_descriptors(message(Kind.SETUP, encode(setup)), fds)
         except OSError as error:
             self._loop.call_soon(self._on_launched, error)
             return
         finally:
             os.close(self._page_fd)
+            self._output.close_writer()
         launcher.launch(self._theirs, self._birth, self._on_launched)
 
     def give(self, jobs: Sequence[Job]) -> None:
@@ -185,6 +179,7 @@ class Worker:
         if not self.page.arrive():
             return False
         count, data = self.page.take()
+        self._output.catch_up()
         try:
             records = decode_records(count, data)
         except msgspec.DecodeError as error:
@@ -305,6 +300,7 @@ class Worker:
     def dispose(self) -> None:
         """Release the socket and the page. Idempotent."""
         self._channel.close()
+        self._output.close()
         self.page.close()
 
     def death_error(self, sequence: int, *, aborted: bool) -> BaseException:
@@ -347,7 +343,9 @@ class Worker:
     def _on_message(self, kind: int, head: bytes, blob: bytes | None) -> None:
         if kind == Kind.LOOK:
             self._events.on_look(self)
-        elif kind == Kind.RESULT:
+            return
+        self._output.catch_up()
+        if kind == Kind.RESULT:
             self.finished += 1
             self._events.on_records(self, [_decode(decode_record, head)], blob)
         elif kind == Kind.PART:
@@ -386,6 +384,7 @@ class Worker:
             self._events.on_lost(self)
 
     def _on_exit(self, exitcode: int | None) -> None:
+        self._output.receive_all()
         self._channel.receive_all()
         self.collect()
         self.state = State.GONE

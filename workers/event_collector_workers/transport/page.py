@@ -10,6 +10,7 @@ the worker ended.
     WRITTEN   worker       records written to the ring in total (upper half), and their bytes (lower), modulo 2**32
     CPU       worker       nanoseconds of processor time, as of the last time the worker was idle
     OPENING   worker       1 after the worker has begun to open its tasks
+    OUTPUT    worker       a new number after each record that the worker has sent through its outlet
     RESUMED   worker       sequence number of a job that goes on after it was suspended, or 0 (upper half), and STARTED
                            at that time (lower half), modulo 2**32: until STARTED changes, the worker is in that job
     READ      parent       bytes that the parent has read from the ring in total
@@ -46,6 +47,7 @@ _SINCE: Final = 1
 _WRITTEN: Final = 2
 _CPU: Final = 3
 _OPENING: Final = 4
+_OUTPUT: Final = 12
 _RESUMED: Final = 5
 _READ: Final = 16
 _VISITS: Final = 17
@@ -198,6 +200,10 @@ class WorkerPage(_Page):
         self._use(mmap.mmap(-1, _WORDS + RING_SIZE))
         self._words[_REVOKED] = _MASK  # from job 0 to the highest possible number
 
+    def note_output(self, number: int) -> None:
+        """Announce a record in the outlet: the parent reads it before the results that follow."""
+        self._words[_OUTPUT] = number
+
     def report_cpu(self, nanoseconds: int) -> None:
         """Publish the processor time that this process has used."""
         self._words[_CPU] = nanoseconds
@@ -210,6 +216,12 @@ class ParentPage(_Page):
         super().__init__(fd)
         self._written = 0
         self._visits = 0
+        self._output = 0
+
+    def has_output(self) -> bool:
+        """Return whether the worker has sent records since the last call. A fence precedes it: the one in `take`."""
+        before, self._output = self._output, self._words[_OUTPUT]
+        return self._output != before
 
     def arrive(self) -> bool:
         """Begin a visit and withdraw the promise of another one. Return whether there are records to take."""
