@@ -41,7 +41,7 @@ def as_contender(collector: Collector, contender: Contender) -> Collector:
     processor = _awaitable(collector.processor) if contender.rewritten else collector.handler
     return Collector(
         collector.key, processor, topics=collector.topics, ctx=collector.ctx, lifecycle=collector.lifecycle,
-        mode=contender.mode, timeout=collector.timeout,
+        mode=contender.mode, timeout=collector.timeout, heartbeat=collector.heartbeat,
         payload_type=collector.payload_type if collector.payload_type is not Any else None,
         result_type=collector.result_type if collector.result_type is not Any else None,
     )  # fmt: skip

@@ -8,6 +8,11 @@ handler starts have a copy of it.
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from event_collector.events.progress_board import ProgressBoard
+from event_collector.handlers.progress import RunningProgress, register_report
+from event_collector.handlers.running_event import running_event
+from event_collector.values.clock import clock
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -26,11 +31,16 @@ def _nothing() -> None:
 
 
 class NestedWaits:
-    """The waits within the handlers of one queue, the oldest first."""
+    """The waits within the handlers of one queue, the oldest first.
 
-    __slots__ = ("_on_wait", "_waits")
+    Attributes:
+        board: what the handlers have reported, too.
+    """
+
+    __slots__ = ("_on_wait", "_waits", "board")
 
     def __init__(self) -> None:
+        self.board = ProgressBoard()
         self._on_wait: Callable[[], None] = _nothing
         self._waits: dict[asyncio.Future[None], tuple[int, Event | None]] = {}
 
@@ -77,3 +87,18 @@ def note_wait(future: "asyncio.Future[None]", awaited: Event | None, only: Neste
     if mark is not None and (only is None or only is mark[0]):
         waits, handled = mark
         waits.add(future, handled, awaited)
+
+
+def _report_here(done: float, total: float | None, note: str) -> bool:
+    """Take the progress of a handler in this context."""
+    mark = _handled.get(None)
+    if mark is None:
+        return False
+    waits, handled = mark
+    event = running_event()
+    collector = event.collector if event is not None and event.event_id == handled else None
+    waits.board.post(RunningProgress(handled, collector, None, float(done), total, note, clock.now()))
+    return True
+
+
+register_report(_report_here)

@@ -5,9 +5,11 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpack, get_origin, overload
 
 from event_collector.handlers.lifecycle import LifecycleManager
+from event_collector.handlers.progress import Pulse, begin_pulse
 from event_collector.handlers.retry import Retry
 from event_collector.handlers.signature import (
     describe,
+    describe_silence,
     describe_timeout,
     is_asynchronous,
     payload_type_of,
@@ -20,9 +22,10 @@ from event_collector.handlers.value_handler import ValueHandler
 from event_collector.values.checks import check_callable, check_seconds
 from event_collector.values.clock import clock
 from event_collector.values.context import Context
-from event_collector.values.errors import ConfigError, HandlerTimeout
+from event_collector.values.errors import ConfigError, HandlerTimeout, HeartbeatTimeout
 from event_collector.values.payload import Payload, to_strings
 from event_collector.values.results import Keyed, R
+from event_collector_workers.job import TimeLimit
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -87,6 +90,9 @@ class Collector(Keyed[R], Generic[P, R]):
             annotation: Receipt for `-> Receipt` and `-> Result[Receipt]`.
         timeout: seconds that the handler may take for one event, more than 0; None for no limit. A coroutine is then
             cancelled and a worker process is killed. A thread cannot be stopped: its result is dropped.
+        heartbeat: seconds for which the handler may report nothing by `progress()`, more than 0; it is then stopped as
+            after its timeout, with HeartbeatTimeout. One that reports may take any time, up to `timeout`. None for no
+            limit. Not for executors of processes.
         retry: the policy for failed attempts; None for no retry.
 
     Raises:
@@ -124,9 +130,10 @@ class Collector(Keyed[R], Generic[P, R]):
         payload_type: Any = None,
         result_type: Any = None,
         timeout: float | None = None,
+        heartbeat: float | None = None,
         retry: Retry | None = None,
     ) -> None:
-        _check(key, processor, timeout, retry)
+        _check(key, processor, timeout, heartbeat, retry)
         self.key = key
         self.handler: Callable[..., Any] = processor.handler if isinstance(processor, ValueHandler) else processor
         self.processor: Any = (
@@ -138,6 +145,9 @@ class Collector(Keyed[R], Generic[P, R]):
         self.ctx = ctx if ctx is not None else Context()
         self.lifecycle = lifecycle
         self.timeout = timeout
+        self.heartbeat = heartbeat
+        self.is_limited = timeout is not None or heartbeat is not None
+        """Whether the time of the handler is limited."""
         self.retry = retry
         self.asynchronous = is_asynchronous(self.handler)
         self.executor = mode if isinstance(mode, Executor) else None
@@ -149,6 +159,11 @@ class Collector(Keyed[R], Generic[P, R]):
         """The mode in which the next event runs; only `move_to()` changes it, for adaptive collectors."""
         self.is_batched = self.executor is not None and not _runs_in_threads(self.executor)
         """Whether it runs in the processes of an executor, which get events in batches."""
+        if self.is_batched and heartbeat is not None:
+            raise ConfigError(
+                f"collector {key!r}: heartbeat= needs reports of progress, which do not come from the processes of an "
+                f"executor: use mode='process', or timeout="
+            )
         remote = self.mode in (PROCESS, ADAPTIVE) or self.is_batched
         self.payload_type = payload_type or (payload_type_of(self.handler) if remote else Any)
         self.result_type = result_type or (result_type_of(self.handler) if remote else Any)
@@ -247,21 +262,34 @@ class Collector(Keyed[R], Generic[P, R]):
         return self._tier
 
     async def _call(self, payload: Payload[Any]) -> Any:
+        pulse = self.begin_pulse() if self.heartbeat is not None else None
         outcome = self.processor(payload, self.ctx)
         if not hasattr(outcome, "__await__"):
             raise ConfigError(
                 f"collector {self.key!r}: {describe(self.handler)} returned {type(outcome).__name__}, "
                 f"which cannot be awaited: {ALTERNATIVES}"
             )
-        return await outcome if self.timeout is None else await self.within_timeout(outcome)
+        return await self.within_limits(outcome, pulse) if self.is_limited else await outcome
 
-    async def within_timeout(self, outcome: Awaitable[Any]) -> Any:
-        """Await the outcome of the handler for at most `timeout` seconds, then cancel it and raise HandlerTimeout."""
-        return await within(outcome, self.timeout, self.timeout_error)
+    def begin_pulse(self) -> Pulse | None:
+        """Begin to note the reports of a handler that is called in this context; None if it has no heartbeat."""
+        return None if self.heartbeat is None else begin_pulse()
 
-    def timeout_error(self) -> HandlerTimeout:
-        """Return the error of a handler that exceeded the timeout."""
-        return HandlerTimeout(describe_timeout(self.key, self.handler, self.timeout))
+    async def within_limits(self, outcome: Awaitable[Any], pulse: Pulse | None) -> Any:
+        """Await the outcome of the handler within its limits, then cancel it and raise HandlerTimeout."""
+        if not self.is_limited:
+            return await outcome
+        return await within(outcome, TimeLimit(self.timeout, self.heartbeat), pulse, self.timeout_error)
+
+    def timeout_error(self, *, is_silent: bool = False, place: str = "") -> HandlerTimeout:
+        """Return the error of a handler that exceeded its timeout, or its heartbeat if it `is_silent`.
+
+        `place`: where it was then, if that is known.
+        """
+        where = f"; it was in {place}" if place else ""
+        if is_silent:
+            return HeartbeatTimeout(describe_silence(self.key, self.handler, self.heartbeat) + where)
+        return HandlerTimeout(describe_timeout(self.key, self.handler, self.timeout) + where)
 
     def __repr__(self) -> str:
         return f"<Collector key={self.key} mode={self.mode} ctx={self.ctx!r}>"
@@ -271,7 +299,7 @@ CollectorDict: TypeAlias = Mapping[str, Collector]
 CollectorList: TypeAlias = Sequence[Collector]
 
 
-def _check(key: Any, processor: Any, timeout: Any, retry: Any) -> None:
+def _check(key: Any, processor: Any, timeout: Any, heartbeat: Any, retry: Any) -> None:
     if not isinstance(key, str) or not key:
         raise ConfigError(f"a collector's key is a non-empty string, not {key!r}")
     if isinstance(processor, Collector):
@@ -283,6 +311,8 @@ def _check(key: Any, processor: Any, timeout: Any, retry: Any) -> None:
         raise ConfigError(f"collector {key!r}: the processor must be callable, not {processor!r}")
     if timeout is not None:
         check_seconds(f"collector {key!r}: timeout takes", timeout)
+    if heartbeat is not None:
+        check_seconds(f"collector {key!r}: heartbeat takes", heartbeat)
     if retry is not None and not isinstance(retry, Retry):
         raise ConfigError(f"collector {key!r}: retry takes a Retry, such as Retry(max_attempts=5), not {retry!r}")
 

@@ -27,4 +27,5 @@ class CollectorOptions(TypedDict, total=False):
     payload_type: Any
     result_type: Any
     timeout: float | None
+    heartbeat: float | None
     retry: Retry | None

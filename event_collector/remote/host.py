@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from event_collector.handlers.lifecycle import make_manager
+from event_collector.handlers.progress import register_report
 from event_collector.handlers.running_event import RunningEvent, register_finder
 from event_collector.handlers.signature import describe_timeout
 from event_collector.handlers.stack_frames import hide_modules
@@ -22,6 +23,7 @@ from event_collector.remote.setup import Setup
 from event_collector.remote.trace_context import with_trace
 from event_collector.values.errors import HandlerTimeout
 from event_collector.values.payload import Payload
+from event_collector_workers.child.job_progress import report_progress
 from event_collector_workers.limits import explain
 
 if TYPE_CHECKING:
@@ -157,4 +159,5 @@ def _find_running_event() -> RunningEvent | None:
 
 
 register_finder(_find_running_event)
+register_report(report_progress)
 hide_modules(__name__, ValueHandler.__module__)

@@ -31,10 +31,11 @@ class ThreadTier:
         busy, and its outcome is dropped.
 
         Raises:
-            HandlerTimeout: the handler exceeded the collector's timeout.
+            HandlerTimeout: the handler exceeded the collector's timeout or heartbeat.
         """
         await self._free.acquire()
         try:
+            pulse = collector.begin_pulse()  # first: the thread has a copy of this context
             future = call_in_thread(self._executor, collector, payload)
         except BaseException:
             self._free.release()
@@ -47,7 +48,7 @@ class ThreadTier:
                 loop.call_soon_threadsafe(self._ended, future)
 
         future.add_done_callback(notify)
-        return await collector.within_timeout(asyncio.wrap_future(future))
+        return await collector.within_limits(asyncio.wrap_future(future), pulse)
 
     def close(self) -> None:
         """End the threads. A thread whose handler continues after its timeout ends with the handler."""

@@ -52,7 +52,8 @@ class ExecutorTier:
         if collector in self._queues:
             return await self._queues[collector].run(payload)
         executor: Any = collector.executor
-        return await collector.within_timeout(asyncio.wrap_future(call_in_thread(executor, collector, payload)))
+        pulse = collector.begin_pulse()  # first: the thread has a copy of this context
+        return await collector.within_limits(asyncio.wrap_future(call_in_thread(executor, collector, payload)), pulse)
 
     # For the monitor
 

@@ -8,9 +8,11 @@ from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from event_collector.handlers import decorator
+from event_collector.handlers import decorator, value_handler
 from event_collector.handlers.collector import ADAPTIVE, Collector
+from event_collector.handlers.progress import RunningProgress
 from event_collector.handlers.running_event import running_id
+from event_collector.remote import host, host_loop
 from event_collector.remote.codec import encode_payload
 from event_collector.remote.host import open_host
 from event_collector.remote.host_loop import HostLoop
@@ -27,6 +29,7 @@ from event_collector_workers.pool.credit import HORIZON, LONG_HORIZON
 from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.worker_pool import WorkerPool
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerPoolError
+from event_collector_workers.stack_dumps import hide_files
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
 HOST: Final = f"{open_host.__module__}:{open_host.__qualname__}"
@@ -37,6 +40,9 @@ MAIN_GUARD: Final = (
     "workers import the program's main module: what starts the queue there must stand under "
     "`if __name__ == '__main__':`"
 )
+
+
+hide_files(*(str(module.__file__) for module in (host, host_loop, value_handler, asyncio.base_events, asyncio.events)))
 
 
 class WorkerReading(NamedTuple):
@@ -168,9 +174,11 @@ class WorkerTier:
         Cancellation withdraws a job that has not started, and kills the worker of a job that has.
         """
         task = self._tasks[collector]
-        body, blob = encode_payload(payload, collector, running_id(), fidelity=task.fidelity)
-        job = CallJob(task.number, body, blob, collector.timeout)
-        job.of, job.outcome = task, asyncio.get_running_loop().create_future()
+        event_id = running_id()
+        body, blob = encode_payload(payload, collector, event_id, fidelity=task.fidelity)
+        job = CallJob(task.number, body, blob)
+        job.event_id = event_id
+        job.limit, job.of, job.outcome = task.limit, task, asyncio.get_running_loop().create_future()
         collector.usage.began()
         try:
             self._pool.submit(job)
@@ -201,6 +209,15 @@ class WorkerTier:
         figures = self._look()
         workers = tuple(replace(worker, memory=self._memory.get(worker.number)) for worker in figures.workers)
         return replace(figures, workers=workers)
+
+    def progress(self) -> list[RunningProgress]:
+        """Return what the handlers in workers have reported."""
+        found = []
+        for job, pid, (done, total, note, at) in self._pool.progress():
+            if isinstance(job, (EventJob, CallJob)):
+                event_id = job.event.id if isinstance(job, EventJob) else job.event_id
+                found.append(RunningProgress(event_id, job.of.key, pid, done, total, note, at))
+        return found
 
     @property
     def problem(self) -> str | None:

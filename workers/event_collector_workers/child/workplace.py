@@ -19,8 +19,10 @@ from io import BytesIO, FileIO
 from time import monotonic_ns, process_time_ns
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from event_collector_workers.child.job_progress import report_by
 from event_collector_workers.child.open_descriptors import open_standard_streams
 from event_collector_workers.child.signals import handle_signals_in_forks, kill_group, leave_signals_to_program
+from event_collector_workers.child.stack_writer import write_stacks
 from event_collector_workers.transport.frames import (
     HEADER,
     NO_BLOB,
@@ -67,7 +69,8 @@ def main(connection: socket.socket, initialize: Initialize | None = None) -> Non
     threading.Thread(target=_end_with_program, args=(follow(lifeline_fd),), name="parent-watch", daemon=True).start()
     try:
         page = WorkerPage(page_fd)
-        os.close(page_fd)
+        write_stacks(page_fd)
+        report_by(page.report)
         # A process that a handler forks must neither keep the pool waiting nor reply in place of this one.
         os.register_at_fork(after_in_child=page.detach)
         os.register_at_fork(after_in_child=connection.close)

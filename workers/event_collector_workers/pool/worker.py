@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from event_collector_workers.pool.stack_probe import StackProbe
 from event_collector_workers.pool_errors import PoolClosed, WorkerCrashed, describe_exit
 from event_collector_workers.transport.channel import Channel, ProtocolError
 from event_collector_workers.transport.frames import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from event_collector_workers.job import Job
     from event_collector_workers.launch.start_method import Handle, Launcher
+    from event_collector_workers.stack_dumps import StackDump
 
 
 SILENT: Final = "its standard error may say why"
@@ -93,7 +95,8 @@ class Worker:
         self.complaint = ""  # the reason of its end: the text of a traceback, or what is wrong with its messages
         self.closing_error = ""  # the traceback of a task that could not be closed
         self.exitcode: int | None = None
-        self._taken = 0  # values in in_hand that are None
+        self._taken = 0  # values in in_hand that are None, without the one that was given up
+        self._given_up: dict[int, Job] = {}  # the job during which it will be killed, by sequence number
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
         self._created_at = monotonic()
         self._loop = loop
@@ -108,6 +111,8 @@ class Worker:
             undo.callback(os.close, self._page_fd)
             self.page = ParentPage(self._page_fd)
             undo.callback(self.page.close)
+            self._probe = StackProbe(loop, os.dup(self._page_fd))
+            undo.callback(self._probe.close)
             ours, self._theirs = socket.socketpair()
             undo.callback(ours.close)
             undo.callback(self._theirs.close)
@@ -201,6 +206,11 @@ class Worker:
             return 0, now - max(self._given_at, self._channel.progress)
         return sequence, now - since
 
+    def silent_for(self, sequence: int) -> float:
+        """Return the seconds since the current job, with this number, has reported its progress, or has begun."""
+        progress, now = self.page.progress(sequence), monotonic()
+        return now - self.page.running()[1] if progress is None else now - progress.at
+
     def take_back(self) -> list[Job]:
         """Take back the jobs that have not started, in order.
 
@@ -221,9 +231,9 @@ class Worker:
 
     def take_all(self) -> dict[int, Job]:
         """Remove and return all jobs, by sequence number, after the process has ended."""
-        jobs = {sequence: job for sequence, job in self.in_hand.items() if job is not None}
+        jobs = {sequence: job for sequence, job in self.in_hand.items() if job is not None} | self._given_up
         self.in_hand.clear()
-        self._taken = 0
+        self._given_up, self._taken = {}, 0
         return jobs
 
     @property
@@ -249,12 +259,25 @@ class Worker:
             self._channel.send(message(Kind.STOP))
         return True
 
-    def condemn(self, sequence: int, error: BaseException) -> bool:
-        """Kill the worker if it is still in job `sequence`, which then ends with `error`. Return whether it was.
+    def give_up(self, sequence: int) -> bool:
+        """Drop the answer of job `sequence` if the worker is still in it, because it will be killed; return whether.
 
-        Take back the other jobs first: none of them must be running when the worker is killed.
+        Take back the other jobs first, and give it no more. `condemn` follows.
         """
-        if self.page.running()[0] != sequence or self._kill_reason is not None:
+        job = self.in_hand.get(sequence)
+        if job is None or self.page.running()[0] != sequence or self._kill_reason is not None:
+            return False
+        self.in_hand[sequence] = None
+        self._given_up = {sequence: job}
+        return True
+
+    def condemn(self, sequence: int, error: BaseException) -> bool:
+        """Kill the worker if it is still in job `sequence`, or has given it up. The job then ends with `error`.
+
+        Return whether it is killed. Take back the other jobs first: none of them must be running then.
+        """
+        is_in_it = sequence in self._given_up or self.page.running()[0] == sequence
+        if self.state is State.GONE or not is_in_it or self._kill_reason is not None:
             return False
         self._kill_reason = (sequence, error)
         self.is_leaving = True
@@ -275,9 +298,18 @@ class Worker:
             self.state = State.LOST
             self._events.on_lost(self)
 
+    def take_stack(self, on_stack: Callable[[StackDump], None]) -> None:
+        """Call `on_stack` with the stacks of the process, at once or within `stack_probe.PATIENCE`."""
+        self._probe.take(self.pid, on_stack)
+
+    def take_stack_blocking(self) -> StackDump:
+        """Return the stacks of the process, in another thread than the loop's; none if it does not answer."""
+        return self._probe.take_blocking(self.pid)
+
     def dispose(self) -> None:
         """Release the socket and the page. Idempotent."""
         self._channel.close()
+        self._probe.close()
         self.page.close()
 
     def death_error(self, sequence: int, *, aborted: bool) -> BaseException:
@@ -288,12 +320,14 @@ class Worker:
         if aborted:
             return PoolClosed("the pool was stopped while this job ran; it may have taken effect")
         complaint = f"; {self.complaint}" if self.complaint else ""
+        stack = self._probe.crash() if (self.exitcode or 0) < 0 else ""
         return WorkerCrashed(
             f"worker {self.number} (pid {self.pid}) {describe_exit(self.exitcode)} while it ran this job"
             f"{complaint}; the job may have taken effect. Look for what ended the process: a crash in native "
             "code, too little memory, os._exit or sys.exit",
             pid=self.pid,
             exitcode=self.exitcode,
+            stack=stack,
         )
 
     def _on_launched(self, outcome: Handle | BaseException) -> None:

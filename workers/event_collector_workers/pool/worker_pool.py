@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from event_collector_workers.child.workplace import Initialize
     from event_collector_workers.job import Job, TaskSpec
+    from event_collector_workers.transport.progress_record import Progress
 
 _NO_GUARD = (
     "this is a worker process that is importing the program's main module. The module must not start workers while "
@@ -278,6 +279,16 @@ class WorkerPool:
             cpu_seconds=crew.past_cpu_seconds + sum(worker.cpu_seconds for worker in workers),
             workers=workers,
         )
+
+    def progress(self) -> list[tuple[Job, int, Progress]]:
+        """Return the jobs that have reported progress, with the process id of their worker and the last report."""
+        found = []
+        for worker in self._crew.workers:
+            sequence, _ = worker.running()
+            job, progress = worker.in_hand.get(sequence), worker.page.progress(sequence)
+            if job is not None and progress is not None:
+                found.append((job, worker.pid or 0, progress))
+        return found
 
     # --- WorkerEvents
 
