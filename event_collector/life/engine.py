@@ -167,6 +167,11 @@ class Engine:
         here = [] if handlers is None else handlers.progress()
         return here if workers is None else here + workers.progress()
 
+    def worker_stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
+        """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
+        workers = self._tiers.workers
+        return [] if workers is None else workers.stacks(pid)
+
     @property
     def problem(self) -> str | None:
         """Description of what keeps a running queue from working."""

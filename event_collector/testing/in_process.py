@@ -261,6 +261,10 @@ class InProcessPool:
             return []
         return [(worker.job, os.getpid(), worker.progress)]
 
+    def stacks(self, pid: int | None = None) -> list[tuple[int, int, str]]:
+        """Return nothing: the thread is one of the program's."""
+        return []
+
     @property
     def _outstanding(self) -> int:
         return self._counts["submitted"] - self._counts["finished"] - self._counts["failed"]

@@ -219,6 +219,10 @@ class WorkerTier:
                 found.append(RunningProgress(event_id, job.of.key, pid, done, total, note, at))
         return found
 
+    def stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
+        """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
+        return [(pid, f"worker {number}", text) for number, pid, text in self._pool.stacks(pid)]
+
     @property
     def problem(self) -> str | None:
         """The reason why events fail at once while workers keep dying; None while they do not."""

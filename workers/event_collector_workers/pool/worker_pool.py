@@ -290,6 +290,16 @@ class WorkerPool:
                 found.append((job, worker.pid or 0, progress))
         return found
 
+    def stacks(self, pid: int | None = None) -> list[tuple[int, int, str]]:
+        """Return number, process id and stacks of the worker with this process id, or of all workers.
+
+        A worker that is idle or does not answer has an empty text. Each takes a few milliseconds, and one that is
+        stopped half a second. Call it in another thread than the loop's: that may be blocked.
+        """
+        workers = [(worker, worker.pid) for worker in list(self._crew.workers)]
+        asked = [(worker, its) for worker, its in workers if its is not None and pid in (None, its)]
+        return [(worker.number, its, worker.take_stack_blocking().text) for worker, its in asked]
+
     # --- WorkerEvents
 
     def on_ready(self, worker: Worker) -> None:
