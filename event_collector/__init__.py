@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     )
     from event_collector.events.dead_letters import DeadLetter, DeadLetters
     from event_collector.events.event import CollectorEvent, QueueType
-    from event_collector.handlers.progress import progress
+    from event_collector.handlers.progress_reports import progress
     from event_collector.handlers.retry import Retry
     from event_collector.handlers.router import Router, SimpleRouter
     from event_collector.handlers.running_event import add_event_context, event_context
@@ -58,7 +58,7 @@ _HOMES = {
     "publisher": "EventPublisher",
     "handlers.collector": "Collector CollectorDict CollectorList Processor",
     "handlers.lifecycle": "LifecycleManager",
-    "handlers.progress": "progress",
+    "handlers.progress_reports": "progress",
     "handlers.retry": "Retry",
     "handlers.router": "Router SimpleRouter",
     "handlers.running_event": "add_event_context event_context",

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from event_collector.events.progress_board import ProgressBoard
-from event_collector.handlers.progress import RunningProgress, register_report
+from event_collector.handlers.progress_reports import RunningProgress, register_report
 from event_collector.handlers.running_event import running_event
 from event_collector.values.clock import clock
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from event_collector.handlers.progress import RunningProgress
+from event_collector.handlers.progress_reports import RunningProgress
 
 MOST: Final = 10_000
 """Events whose progress is kept. One more replaces the one that has reported nothing for the longest time."""

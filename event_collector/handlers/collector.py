@@ -5,7 +5,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpack, get_origin, overload
 
 from event_collector.handlers.lifecycle import LifecycleManager
-from event_collector.handlers.progress import Pulse, begin_pulse
+from event_collector.handlers.progress_reports import Pulse, begin_pulse
 from event_collector.handlers.retry import Retry
 from event_collector.handlers.signature import (
     describe,

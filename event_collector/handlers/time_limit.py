@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Final, Protocol
 
-from event_collector.handlers.progress import Pulse
+from event_collector.handlers.progress_reports import Pulse
 from event_collector.values.clock import clock
 from event_collector.values.errors import HandlerTimeout
 from event_collector_workers.job import TimeLimit

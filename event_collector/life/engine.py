@@ -36,7 +36,7 @@ from event_collector_workers.autoscaler import Change, ScalingLaw
 from event_collector_workers.statistics import PoolStatistics
 
 if TYPE_CHECKING:
-    from event_collector.handlers.progress import RunningProgress
+    from event_collector.handlers.progress_reports import RunningProgress
     from event_collector.journal.journal_recorder import JournalRecorder
     from event_collector.watching.monitor_socket import MonitorSocket
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from event_collector.handlers.lifecycle import make_manager
-from event_collector.handlers.progress import register_report
+from event_collector.handlers.progress_reports import register_report
 from event_collector.handlers.running_event import RunningEvent, register_finder
 from event_collector.handlers.signature import describe_timeout
 from event_collector.handlers.stack_frames import hide_modules

@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
 
-from event_collector.handlers.progress import register_report
+from event_collector.handlers.progress_reports import register_report
 from event_collector.tiers.workers.worker_tier import pool_factory
 from event_collector.values.clock import clock
 from event_collector_workers import pool_errors as errors

@@ -11,7 +11,7 @@ from operator import attrgetter
 from time import monotonic, process_time
 from typing import Final, Protocol
 
-from event_collector.handlers.progress import RunningProgress
+from event_collector.handlers.progress_reports import RunningProgress
 from event_collector.values.clock import clock as handlers_clock
 from event_collector.watching.metrics import Accounting, CollectorMetrics, Metrics
 from event_collector.watching.snapshot import (

@@ -1,4 +1,4 @@
-"""Dumps of faulthandler: from the stacks that it writes, most recent call first, to texts in the form of tracebacks."""
+"""Dumps of stacks: what faulthandler writes, as texts in the form of tracebacks. Their size is bounded."""
 
 import re
 import traceback

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from event_collector.events.course import Course
     from event_collector.events.event import CollectorEvent
     from event_collector.handlers.delivery import DeliveryPlan
-    from event_collector.handlers.progress import RunningProgress
+    from event_collector.handlers.progress_reports import RunningProgress
 
 _BROADCAST = Delivery.BROADCAST
 _Task: Final[Any] = asyncio.Task

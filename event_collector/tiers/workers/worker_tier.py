@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from event_collector.handlers import decorator, value_handler
 from event_collector.handlers.collector import ADAPTIVE, Collector
-from event_collector.handlers.progress import RunningProgress
+from event_collector.handlers.progress_reports import RunningProgress
 from event_collector.handlers.running_event import running_id
 from event_collector.remote import host, host_loop
 from event_collector.remote.codec import encode_payload

@@ -17,7 +17,7 @@ from event_collector import (
     progress,
 )
 from event_collector.events.progress_board import MOST, ProgressBoard
-from event_collector.handlers.progress import RunningProgress
+from event_collector.handlers.progress_reports import RunningProgress
 from event_collector.testing import in_process_workers
 from event_collector.watching.snapshot import ProgressSnapshot, decode_snapshot, encode_snapshot
 from tests.event_collector.modes import until

@@ -57,7 +57,7 @@ class TimeLimits:
                 elif late > _LAG:  # this process was suspended, perhaps the worker too
                     self._timer.arm(min(late, 1.0))
                 elif self._vacate(worker, sequence):
-                    worker.take_stack(partial(_end, worker, sequence, limit, running_for))
+                    worker.probe.take(worker.pid, partial(_end, worker, sequence, limit, running_for))
 
 
 def _end(worker: Worker, sequence: int, limit: TimeLimit, running_for: float, dump: StackDump) -> None:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from event_collector_workers.job import Job
     from event_collector_workers.launch.start_method import Handle, Launcher
-    from event_collector_workers.stack_dumps import StackDump
 
 
 SILENT: Final = "its standard error may say why"
@@ -111,8 +110,8 @@ class Worker:
             undo.callback(os.close, self._page_fd)
             self.page = ParentPage(self._page_fd)
             undo.callback(self.page.close)
-            self._probe = StackProbe(loop, os.dup(self._page_fd))
-            undo.callback(self._probe.close)
+            self.probe = StackProbe(loop, os.dup(self._page_fd))
+            undo.callback(self.probe.close)
             ours, self._theirs = socket.socketpair()
             undo.callback(ours.close)
             undo.callback(self._theirs.close)
@@ -298,18 +297,10 @@ class Worker:
             self.state = State.LOST
             self._events.on_lost(self)
 
-    def take_stack(self, on_stack: Callable[[StackDump], None]) -> None:
-        """Call `on_stack` with the stacks of the process, at once or within `stack_probe.PATIENCE`."""
-        self._probe.take(self.pid, on_stack)
-
-    def take_stack_blocking(self) -> StackDump:
-        """Return the stacks of the process, in another thread than the loop's; none if it does not answer."""
-        return self._probe.take_blocking(self.pid)
-
     def dispose(self) -> None:
         """Release the socket and the page. Idempotent."""
         self._channel.close()
-        self._probe.close()
+        self.probe.close()
         self.page.close()
 
     def death_error(self, sequence: int, *, aborted: bool) -> BaseException:
@@ -320,7 +311,7 @@ class Worker:
         if aborted:
             return PoolClosed("the pool was stopped while this job ran; it may have taken effect")
         complaint = f"; {self.complaint}" if self.complaint else ""
-        stack = self._probe.crash() if (self.exitcode or 0) < 0 else ""
+        stack = self.probe.crash() if (self.exitcode or 0) < 0 else ""
         return WorkerCrashed(
             f"worker {self.number} (pid {self.pid}) {describe_exit(self.exitcode)} while it ran this job"
             f"{complaint}; the job may have taken effect. Look for what ended the process: a crash in native "

@@ -298,7 +298,7 @@ class WorkerPool:
         """
         workers = [(worker, worker.pid) for worker in list(self._crew.workers)]
         asked = [(worker, its) for worker, its in workers if its is not None and pid in (None, its)]
-        return [(worker.number, its, worker.take_stack_blocking().text) for worker, its in asked]
+        return [(worker.number, its, worker.probe.take_blocking(its).text) for worker, its in asked]
 
     # --- WorkerEvents
 
