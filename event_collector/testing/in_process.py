@@ -22,8 +22,9 @@ from time import perf_counter
 from typing import Any
 
 from event_collector.handlers.progress_reports import register_report
-from event_collector.tiers.workers.worker_tier import pool_factory
+from event_collector.tiers.workers.worker_tier import PARTS_HOST, pool_factory
 from event_collector.values.clock import clock
+from event_collector.values.errors import ConfigError
 from event_collector_workers import pool_errors as errors
 from event_collector_workers.child.workplace import resolve
 from event_collector_workers.job import Buffer, Job, Task, TaskSpec, TimeLimit
@@ -41,7 +42,7 @@ def in_process_workers() -> Iterator[None]:
     There is one worker, whatever `max_workers` says. The thread shares modules and their globals with the test and has
     no `worker_limits`; a handler that exceeds its timeout is given up but runs on. SystemExit of a handler is a
     WorkerCrashed; `os._exit()` and signals end the test itself. Executors of the application (`mode=Executor`) are not
-    replaced.
+    replaced. The start of a queue raises ConfigError if the handler of a worker process yields.
     """
     with pool_factory.making(InProcessPool):
         yield
@@ -148,6 +149,10 @@ class InProcessPool:
     """A pool of one worker that is a thread, with the interface of WorkerPool. Ignores the settings of processes."""
 
     def __init__(self, tasks: Sequence[TaskSpec], *, listener: PoolListener | None = None, **_settings: Any) -> None:
+        if any(task.reference == PARTS_HOST for task in tasks):
+            raise ConfigError(
+                "in-process workers run no handlers that yield: test these in worker processes, or threads"
+            )
         self._specs, self._listener = tuple(tasks), listener or PoolListener()
         self._backlog: deque[Job] = deque()
         self._worker: _StandIn | None = None  # ready, or opening its tasks
@@ -256,10 +261,9 @@ class InProcessPool:
 
     def progress(self) -> list[tuple[Job, int, Progress]]:
         """Return the job that has reported progress, with the process id and the last report."""
-        worker = self._worker
-        if worker is None or worker.job is None or worker.progress is None:
-            return []
-        return [(worker.job, os.getpid(), worker.progress)]
+        worker, job = self._worker, self._running
+        progress = None if worker is None else worker.progress
+        return [] if job is None or progress is None else [(job, os.getpid(), progress)]
 
     def stacks(self, pid: int | None = None) -> list[tuple[int, int, str]]:
         """Return nothing: the thread is one of the program's."""
@@ -308,13 +312,12 @@ class InProcessPool:
     def _check_limit(self, worker: _StandIn, job: Job, limit: TimeLimit, began: float) -> None:
         """Give up a job that has exceeded its timeout or its heartbeat, or check it again."""
         now, progress = clock.now(), worker.progress
-        if limit.timeout is not None and now - began >= limit.timeout:
-            text = f"the job ran longer than {limit.timeout} s"
-            self._give_up(job, errors.JobTimeout(text, timeout=limit.timeout))
-            return
         left = limit.left(now - began, now - (began if progress is None else progress.at))
         if left > 0:
             worker.check_in(left, self._loop, partial(self._check_limit, worker, job, limit, began))
+        elif limit.timeout is not None and now - began >= limit.timeout:
+            text = f"the job ran longer than {limit.timeout} s"
+            self._give_up(job, errors.JobTimeout(text, timeout=limit.timeout))
         else:
             self._give_up(job, errors.JobSilent(f"the job reported no progress for {limit.heartbeat} s"))
 

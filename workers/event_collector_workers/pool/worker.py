@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from enum import Enum
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -17,8 +17,8 @@ from event_collector_workers.pool_errors import PoolClosed, WorkerCrashed, descr
 from event_collector_workers.transport.channel import Channel, ProtocolError
 from event_collector_workers.transport.frames import (
     Kind,
-    Record,
     WorkerSetup,
+    decode_part,
     decode_record,
     decode_records,
     encode,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from event_collector_workers.job import Job
     from event_collector_workers.launch.start_method import Handle, Launcher
+    from event_collector_workers.pool.worker_events import WorkerEvents
 
 
 SILENT: Final = "its standard error may say why"
@@ -46,28 +47,6 @@ class State(Enum):
     RETIRING = "retiring"  # STOP was sent: the worker ends after its jobs
     LOST = "lost"  # its socket is closed; its process may still exist
     GONE = "gone"
-
-
-class WorkerEvents(Protocol):
-    """The events of workers and of their crew, in the loop's thread."""
-
-    def on_ready(self, worker: Worker) -> None:
-        """The worker accepts jobs."""
-
-    def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
-        """Jobs have ended. A blob belongs to the only record."""
-
-    def on_look(self, worker: Worker) -> None:
-        """The page holds records."""
-
-    def on_lost(self, worker: Worker) -> None:
-        """The worker accepts no more jobs. Its process may still exist."""
-
-    def on_gone(self, worker: Worker) -> None:
-        """The process has ended. `exitcode` and `complaint` say how."""
-
-    def on_breaker(self, *, opened: bool) -> None:
-        """The crew's breaker opened or closed."""
 
 
 class Worker:
@@ -88,12 +67,14 @@ class Worker:
         self.remove_job: Callable[[int], Job | None] = self.in_hand.pop
         """Remove an answered job and return it: None if it was taken back. Raises KeyError for an unknown number.
         This is the dict's own method, because it is called for every job."""
+        self.suspended: dict[Job, int] = {}  # begun, with their numbers; the worker runs others until `go_on`
         self.finished = 0
         self.startup = 0.0  # seconds from the creation of this object to READY
         self.is_leaving = False  # to be replaced; serves until its successor is ready
         self.complaint = ""  # the reason of its end: the text of a traceback, or what is wrong with its messages
         self.closing_error = ""  # the traceback of a task that could not be closed
         self.exitcode: int | None = None
+        self._has_parts = False  # whether a job has given parts: only then it asks the page for resumed jobs
         self._taken = 0  # values in in_hand that are None, without the one that was given up
         self._given_up: dict[int, Job] = {}  # the job during which it will be killed, by sequence number
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
@@ -168,6 +149,11 @@ class Worker:
         return self._channel.has_unsent
 
     @property
+    def has_jobs(self) -> bool:
+        """True if the worker has yet to answer a job, which may be suspended."""
+        return bool(self.in_hand or self.suspended)
+
+    @property
     def held(self) -> int:
         """Jobs that the worker has yet to answer and that were not taken back."""
         return len(self.in_hand) - self._taken
@@ -200,15 +186,15 @@ class Worker:
             return 0, 0.0
         if now is None:
             now = monotonic()
-        sequence, since = self.page.running()
+        sequence, since = self.page.current() if self._has_parts else self.page.running()
         if sequence not in self.in_hand:
             return 0, now - max(self._given_at, self._channel.progress)
         return sequence, now - since
 
     def silent_for(self, sequence: int) -> float:
         """Return the seconds since the current job, with this number, has reported its progress, or has begun."""
-        progress, now = self.page.progress(sequence), monotonic()
-        return now - self.page.running()[1] if progress is None else now - progress.at
+        progress = self.page.progress(sequence)
+        return monotonic() - (self.page.running()[1] if progress is None else progress.at)
 
     def take_back(self) -> list[Job]:
         """Take back the jobs that have not started, in order.
@@ -228,10 +214,26 @@ class Worker:
         self._taken += len(taken)
         return taken
 
+    def suspend(self, sequence: int) -> None:
+        """Note that a job has given as many parts as it may."""
+        if (job := self.in_hand.pop(sequence, None)) is not None:
+            self.suspended[job] = sequence
+
+    def go_on(self, job: Job, credit: int) -> None:
+        """Have a job that it holds give so many parts more; 0: have it end. A no-op for one that it has given up."""
+        sequence = self.suspended.pop(job, 0) or next((n for n, held in self.in_hand.items() if held is job), 0)
+        if sequence:
+            self.in_hand[sequence] = job
+            if not credit:
+                self.page.close_job(sequence)
+            self._channel.send(message(Kind.GO_ON, encode((sequence, credit))))
+
     def take_all(self) -> dict[int, Job]:
         """Remove and return all jobs, by sequence number, after the process has ended."""
         jobs = {sequence: job for sequence, job in self.in_hand.items() if job is not None} | self._given_up
+        jobs |= {sequence: job for job, sequence in self.suspended.items()}
         self.in_hand.clear()
+        self.suspended.clear()
         self._given_up, self._taken = {}, 0
         return jobs
 
@@ -264,18 +266,18 @@ class Worker:
         Take back the other jobs first, and give it no more. `condemn` follows.
         """
         job = self.in_hand.get(sequence)
-        if job is None or self.page.running()[0] != sequence or self._kill_reason is not None:
+        if job is None or self.page.current()[0] != sequence or self._kill_reason is not None:
             return False
         self.in_hand[sequence] = None
         self._given_up = {sequence: job}
         return True
 
     def condemn(self, sequence: int, error: BaseException) -> bool:
-        """Kill the worker if it is still in job `sequence`, or has given it up. The job then ends with `error`.
+        """Kill the worker if it is in job `sequence`, or has given it up: it ends with `error`. Return whether it is.
 
-        Return whether it is killed. Take back the other jobs first: none of them must be running then.
+        Take back the other jobs first: none of them must be running when the worker is killed.
         """
-        is_in_it = sequence in self._given_up or self.page.running()[0] == sequence
+        is_in_it = sequence in self._given_up or self.page.current()[0] == sequence
         if self.state is State.GONE or not is_in_it or self._kill_reason is not None:
             return False
         self._kill_reason = (sequence, error)
@@ -347,7 +349,10 @@ class Worker:
             self._events.on_look(self)
         elif kind == Kind.RESULT:
             self.finished += 1
-            self._events.on_records(self, [_decode_record(head)], blob)
+            self._events.on_records(self, [_decode(decode_record, head)], blob)
+        elif kind == Kind.PART:
+            self._has_parts = True
+            self._events.on_part(self, _decode(decode_part, head), blob)
         elif kind == Kind.READY:
             self.startup = monotonic() - self._created_at
             self._enter_service()
@@ -357,7 +362,8 @@ class Worker:
             self._is_stopped, self.closing_error = True, head.decode(errors="replace")
 
     def _on_announced(self, kind: int, head: bytes) -> None:
-        if kind != Kind.RESULT or _decode_record(head)[0] not in self.in_hand:
+        decode: Callable[[bytes], Any] = decode_part if kind == Kind.PART else decode_record
+        if kind not in (Kind.RESULT, Kind.PART) or _decode(decode, head)[0] not in self.in_hand:
             raise ProtocolError("a value for no job that it has")
 
     def _on_lost(self, error: Exception | None) -> None:
@@ -387,8 +393,8 @@ class Worker:
         self._events.on_gone(self)
 
 
-def _decode_record(head: bytes) -> Record:
+def _decode(decode: Callable[[bytes], Any], head: bytes) -> Any:
     try:
-        return decode_record(head)
+        return decode(head)
     except msgspec.DecodeError as error:
         raise ProtocolError(f"not a result: {error}") from error
