@@ -11,7 +11,6 @@ from event_collector import (
     ConfigError,
     HandlerTimeout,
     HeartbeatTimeout,
-    Ok,
     Payload,
     Retry,
     progress,
@@ -89,7 +88,7 @@ async def test_the_timeout_holds_for_a_handler_that_reports() -> None:
 
 async def test_a_silent_handler_is_tried_again() -> None:
     """A heartbeat that is missed is a failed attempt."""
-    collector = Collector("load", work_asynchronously, heartbeat=0.05, retry=Retry(max_attempts=2, initial_delay=0.01))
+    collector = Collector("load", work_asynchronously, heartbeat=0.05, retry=Retry(max_attempts=2))
     async with CollectorQueue([collector], logging=False) as queue:
         await (await queue.get_publisher().send(Payload(["wait", 1, None]))).wait()
         letter = next(iter(queue.dead_letters))
@@ -162,7 +161,7 @@ async def test_threads_of_an_executor_report() -> None:
         async with CollectorQueue([collector], logging=False) as queue:
             event = await queue.get_publisher().send(Payload(["steps", 60, None]))
             assert (await progress_of(queue)).event == event.id
-            assert (await event.wait()).first() == Ok(60)
+            assert (await event.wait()).first().unwrap() == 60
 
 
 def test_the_board_is_bounded() -> None:

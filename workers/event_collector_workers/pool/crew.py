@@ -45,7 +45,7 @@ class Crew:
         loop: asyncio.AbstractEventLoop,
         launcher: Launcher,
         setup: WorkerSetup,
-        events: WorkerEvents,
+        events: WorkerEvents[Worker],
         lifetime: Lifetime,
     ) -> None:
         self.workers: list[Worker] = []

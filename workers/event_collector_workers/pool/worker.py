@@ -57,7 +57,7 @@ class Worker:
     """
 
     def __init__(
-        self, number: int, loop: asyncio.AbstractEventLoop, events: WorkerEvents, quota: int | None = None
+        self, number: int, loop: asyncio.AbstractEventLoop, events: WorkerEvents[Worker], quota: int | None = None
     ) -> None:
         self.number = number
         self.quota = quota

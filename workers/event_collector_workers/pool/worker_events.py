@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from event_collector_workers.pool.worker import Worker
     from event_collector_workers.transport.frames import Part, Record
 
 
-class WorkerEvents(Protocol):
+W = TypeVar("W", contravariant=True)
+
+
+class WorkerEvents(Protocol[W]):
     """The events of workers and of their crew, in the loop's thread."""
 
-    def on_ready(self, worker: Worker) -> None:
+    def on_ready(self, worker: W) -> None:
         """The worker accepts jobs."""
 
-    def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
+    def on_records(self, worker: W, records: list[Record], blob: bytes | None) -> None:
         """Jobs have ended. A blob belongs to the only record."""
 
-    def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
+    def on_part(self, worker: W, part: Part, blob: bytes | None) -> None:
         """A job has given a part, and goes on."""
 
-    def on_look(self, worker: Worker) -> None:
+    def on_look(self, worker: W) -> None:
         """The page holds records."""
 
-    def on_lost(self, worker: Worker) -> None:
+    def on_lost(self, worker: W) -> None:
         """The worker accepts no more jobs. Its process may still exist."""
 
-    def on_gone(self, worker: Worker) -> None:
+    def on_gone(self, worker: W) -> None:
         """The process has ended. `exitcode` and `complaint` say how."""
 
     def on_breaker(self, *, opened: bool) -> None:
