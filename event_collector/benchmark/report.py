@@ -162,7 +162,7 @@ def _code(recommendation: Recommendation, name: str, collector: Collector) -> li
         parameters = "value" if takes_value(collector.handler, collector.key) else "payload, ctx"
         lines.append(f"async def {handler.rpartition('.')[2]}({parameters}): ...  # instead of def")
     timeout = "" if collector.timeout is None else f", timeout={collector.timeout}"
-    kept = [word for word in ("topics", "ctx", "lifecycle", "retry") if getattr(collector, word)]
+    kept = [word for word in ("topics", "ctx", "lifecycle", "heartbeat", "retry") if getattr(collector, word)]
     comment = f"  # and its {', '.join(kept)} as before" if kept else ""
     batch = ""
     if collector.batch is not None:

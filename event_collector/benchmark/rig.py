@@ -46,7 +46,7 @@ def as_contender(collector: Collector, contender: Contender) -> Collector:
         batch = Batch(contender.batch, collector.batch.max_wait)
     return Collector(
         collector.key, processor, topics=collector.topics, ctx=collector.ctx, lifecycle=collector.lifecycle,
-        mode=contender.mode, timeout=collector.timeout, batch=batch,
+        mode=contender.mode, timeout=collector.timeout, heartbeat=collector.heartbeat, batch=batch,
         payload_type=collector.payload_type if collector.payload_type is not Any else None,
         result_type=collector.result_type if collector.result_type is not Any else None,
     )  # fmt: skip

@@ -8,7 +8,10 @@ handler starts have a copy of it.
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from event_collector.handlers.running_event import running_id
+from event_collector.events.progress_board import ProgressBoard
+from event_collector.handlers.progress_reports import RunningProgress, register_report
+from event_collector.handlers.running_event import running_event, running_id
+from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,11 +35,16 @@ def _nothing() -> None:
 
 
 class NestedWaits:
-    """The waits within the handlers of one queue, the oldest first."""
+    """The waits within the handlers of one queue, the oldest first.
 
-    __slots__ = ("_on_wait", "_waits")
+    Attributes:
+        board: what the handlers have reported, too.
+    """
+
+    __slots__ = ("_on_wait", "_waits", "board")
 
     def __init__(self) -> None:
+        self.board = ProgressBoard()
         self._on_wait: Callable[[], None] = _nothing
         self._waits: dict[asyncio.Future[None], tuple[tuple[int, ...], Event | None]] = {}
 
@@ -90,6 +98,19 @@ def note_wait(future: "asyncio.Future[None]", awaited: Event | None, only: Neste
         waits.add(future, handled, awaited)
 
 
+def _report_here(done: float, total: float | None, note: str) -> bool:
+    """Take the progress of a handler in this context."""
+    mark = _handled.get(None)
+    if mark is None:
+        return False
+    waits, handled = mark
+    event = running_event()
+    collector = event.collector if event is not None and event.event_id in (handled, None) else None
+    for one in (handled,) if isinstance(handled, int) else handled:
+        waits.board.post(RunningProgress(one, collector, None, float(done), total, note, clock.now()))
+    return True
+
+
 def refuse_own_wait(waits: NestedWaits) -> None:
     """Raise ConfigError in a handler of the queue with these waits: its own event ends only when the handler does.
 
@@ -106,3 +127,6 @@ def refuse_own_wait(waits: NestedWaits) -> None:
 def handler_mark() -> Mark | None:
     """Return the mark of the handler in this context; None outside of one."""
     return _handled.get(None)
+
+
+register_report(_report_here)

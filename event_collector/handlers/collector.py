@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpa
 from event_collector.handlers.batch import Batch, BatchSignature
 from event_collector.handlers.lifecycle import LifecycleManager
 from event_collector.handlers.parts import TimeLeft, open_sink, produce
+from event_collector.handlers.progress_reports import Pulse, begin_pulse
 from event_collector.handlers.retry import Retry
 from event_collector.handlers.signature import (
     describe,
+    describe_silence,
     describe_timeout,
     is_asynchronous,
     part_types_of,
@@ -24,9 +26,10 @@ from event_collector.handlers.value_handler import ValueHandler, ValuesHandler
 from event_collector.values.checks import check_callable, check_seconds
 from event_collector.values.clock import clock
 from event_collector.values.context import Context
-from event_collector.values.errors import ConfigError, HandlerTimeout
+from event_collector.values.errors import ConfigError, HandlerTimeout, HeartbeatTimeout
 from event_collector.values.payload import Payload, to_strings
 from event_collector.values.results import Keyed, R
+from event_collector_workers.job import TimeLimit
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -100,6 +103,9 @@ class Collector(Keyed[R], Generic[P, R]):
         timeout: seconds that the handler may take for one event, more than 0; None for no limit. A coroutine is then
             cancelled and a worker process is killed. A thread cannot be stopped: its result is dropped. The time in
             which a handler that yields waits for its reader does not count.
+        heartbeat: seconds for which the handler may report nothing by `progress()`, more than 0; it is then stopped as
+            after its timeout, with HeartbeatTimeout. One that reports may take any time, up to `timeout`. None for no
+            limit. Not for handlers that yield, nor for executors of processes.
         retry: the policy for failed attempts; None for no retry.
         batch: makes the handler a batch handler, `(values) -> results` or `(payloads, ctx) -> results`. It gets a list,
             and returns a list with one result for each item, in order, which may be an Error. The queue collects events
@@ -163,11 +169,12 @@ class Collector(Keyed[R], Generic[P, R]):
         payload_type: Any = None,
         result_type: Any = None,
         timeout: float | None = None,
+        heartbeat: float | None = None,
         retry: Retry | None = None,
         batch: Batch | None = None,
         on_error: str = LOG,
     ) -> None:
-        _check(key, processor, timeout, retry, batch)
+        _check(key, processor, timeout, heartbeat, retry, batch)
         if on_error not in ON_ERROR:
             raise ConfigError(f"collector {key!r}: on_error is one of {ON_ERROR}, not {on_error!r}")
         self.key, self.batch = key, batch
@@ -182,6 +189,9 @@ class Collector(Keyed[R], Generic[P, R]):
         self.ctx = ctx if ctx is not None else Context()
         self.lifecycle = lifecycle
         self.timeout = timeout
+        self.heartbeat = heartbeat
+        self.is_limited = timeout is not None or heartbeat is not None
+        """Whether the time of the handler is limited."""
         self.retry = retry
         self.on_error = on_error
         self.asynchronous = is_asynchronous(self.handler)
@@ -196,6 +206,15 @@ class Collector(Keyed[R], Generic[P, R]):
         """The mode in which the next event runs; only `move_to()` changes it, for adaptive collectors."""
         self.is_in_processes = self.executor is not None and not _runs_in_threads(self.executor)
         """Whether it runs in the processes of an executor, where a task may have several events."""
+        if self.is_in_processes and heartbeat is not None:
+            raise ConfigError(
+                f"collector {key!r}: heartbeat= needs reports of progress, which do not come from the processes of an "
+                f"executor: use mode='process', or timeout="
+            )
+        if self.is_generator and heartbeat is not None:
+            raise ConfigError(f"collector {key!r}: a handler that yields takes no heartbeat=: give it timeout=")
+        if batch is not None and heartbeat is not None:
+            raise ConfigError(f"collector {key!r}: a batch handler takes no heartbeat=: give it timeout=")
         remote = self.mode in (PROCESS, ADAPTIVE) or self.is_in_processes
         self.payload_type = payload_type or (payload_type_of(self._of_one) if remote else Any)
         self.result_type = result_type or (result_type_of(self._of_one) if remote and not self.is_generator else Any)
@@ -324,6 +343,7 @@ class Collector(Keyed[R], Generic[P, R]):
 
     async def call_handler(self, payload: Any) -> Any:
         """Call the handler on the event loop and return its outcome; a batch handler with a list of payloads."""
+        pulse = self.begin_pulse() if self.heartbeat is not None else None
         outcome = self.processor(payload, self.ctx)
         if not hasattr(outcome, "__await__"):
             if self.is_generator:
@@ -332,15 +352,27 @@ class Collector(Keyed[R], Generic[P, R]):
                 f"collector {self.key!r}: {describe(self.handler)} returned {type(outcome).__name__}, "
                 f"which cannot be awaited: {ALTERNATIVES}"
             )
-        return await outcome if self.timeout is None else await self.within_timeout(outcome)
+        return await self.within_limits(outcome, pulse) if self.is_limited else await outcome
 
-    async def within_timeout(self, outcome: Awaitable[Any]) -> Any:
-        """Await the outcome of the handler for at most `timeout` seconds, then cancel it and raise HandlerTimeout."""
-        return await within(outcome, self.timeout, self.timeout_error)
+    def begin_pulse(self) -> Pulse | None:
+        """Begin to note the reports of a handler that is called in this context; None if it has no heartbeat."""
+        return None if self.heartbeat is None else begin_pulse()
 
-    def timeout_error(self) -> HandlerTimeout:
-        """Return the error of a handler that exceeded the timeout."""
-        return HandlerTimeout(describe_timeout(self.key, self.handler, self.timeout))
+    async def within_limits(self, outcome: Awaitable[Any], pulse: Pulse | None) -> Any:
+        """Await the outcome of the handler within its limits, then cancel it and raise HandlerTimeout."""
+        if not self.is_limited:
+            return await outcome
+        return await within(outcome, TimeLimit(self.timeout, self.heartbeat), pulse, self.timeout_error)
+
+    def timeout_error(self, *, is_silent: bool = False, place: str = "") -> HandlerTimeout:
+        """Return the error of a handler that exceeded its timeout, or its heartbeat if it `is_silent`.
+
+        `place`: where it was then, if that is known.
+        """
+        where = f"; it was in {place}" if place else ""
+        if is_silent:
+            return HeartbeatTimeout(describe_silence(self.key, self.handler, self.heartbeat) + where)
+        return HandlerTimeout(describe_timeout(self.key, self.handler, self.timeout) + where)
 
     @property
     def takes_batches(self) -> bool:
@@ -355,7 +387,7 @@ CollectorDict: TypeAlias = Mapping[str, Collector]
 CollectorList: TypeAlias = Sequence[Collector]
 
 
-def _check(key: Any, processor: Any, timeout: Any, retry: Any, batch: Any) -> None:
+def _check(key: Any, processor: Any, timeout: Any, heartbeat: Any, retry: Any, batch: Any) -> None:
     if not isinstance(key, str) or not key:
         raise ConfigError(f"a collector's key is a non-empty string, not {key!r}")
     if isinstance(processor, Collector):
@@ -367,6 +399,8 @@ def _check(key: Any, processor: Any, timeout: Any, retry: Any, batch: Any) -> No
         raise ConfigError(f"collector {key!r}: the processor must be callable, not {processor!r}")
     if timeout is not None:
         check_seconds(f"collector {key!r}: timeout takes", timeout)
+    if heartbeat is not None:
+        check_seconds(f"collector {key!r}: heartbeat takes", heartbeat)
     if retry is not None and not isinstance(retry, Retry):
         raise ConfigError(f"collector {key!r}: retry takes a Retry, such as Retry(max_attempts=5), not {retry!r}")
     if batch is not None and not isinstance(batch, Batch):

@@ -77,7 +77,7 @@ def _is_direct(collector: Collector) -> bool:
     return (
         collector.mode == COROUTINE
         and collector.asynchronous
-        and collector.timeout is None
+        and not collector.is_limited
         and collector.batch is None
         and not collector.is_generator
         and _is_unmodified(collector)

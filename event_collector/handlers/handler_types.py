@@ -31,6 +31,7 @@ class CollectorOptions(TypedDict, total=False):
     payload_type: Any
     result_type: Any
     timeout: float | None
+    heartbeat: float | None
     retry: Retry | None
     on_error: str
 

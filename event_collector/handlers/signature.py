@@ -29,6 +29,14 @@ def describe_timeout(key: str, processor: Callable[..., Any], timeout: float | N
     return f"collector {key!r}: {describe(processor)} took longer than its timeout of {timeout} s"
 
 
+def describe_silence(key: str, processor: Callable[..., Any], heartbeat: float | None) -> str:
+    """Return the message of HeartbeatTimeout."""
+    return (
+        f"collector {key!r}: {describe(processor)} reported no progress for its heartbeat of {heartbeat} s; "
+        "a handler reports by progress()"
+    )
+
+
 def is_asynchronous(processor: Callable[..., Any]) -> bool:
     """Return whether the handler returns an awaitable.
 

@@ -37,6 +37,7 @@ from event_collector_workers.autoscaler import Change, ScalingLaw
 from event_collector_workers.statistics import PoolStatistics
 
 if TYPE_CHECKING:
+    from event_collector.handlers.progress_reports import RunningProgress
     from event_collector.journal.journal_recorder import JournalRecorder
     from event_collector.watching.monitor_socket import MonitorSocket
 
@@ -162,6 +163,17 @@ class Engine:
         """Return the statistics of the worker processes; None while there are none."""
         workers = self._tiers.workers
         return None if workers is None else workers.statistics()
+
+    def progress(self) -> "list[RunningProgress]":
+        """Return what the handlers that run now have reported."""
+        handlers, workers = self._dispatcher.handlers, self._tiers.workers
+        here = [] if handlers is None else handlers.progress()
+        return here if workers is None else here + workers.progress()
+
+    def worker_stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
+        """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
+        workers = self._tiers.workers
+        return [] if workers is None else workers.stacks(pid)
 
     @property
     def problem(self) -> str | None:

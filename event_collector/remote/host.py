@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from event_collector.handlers.lifecycle import make_manager
+from event_collector.handlers.progress_reports import register_report
 from event_collector.handlers.running_event import RunningEvent, event_context, register_finder
 from event_collector.handlers.signature import describe_timeout
 from event_collector.handlers.stack_frames import hide_modules
@@ -33,6 +34,7 @@ from event_collector.remote.trace_context import with_trace
 from event_collector.values.errors import HandlerTimeout
 from event_collector.values.payload import Payload
 from event_collector_workers.child.forwarding import Adopter, Forwarding, current
+from event_collector_workers.child.job_progress import report_progress
 from event_collector_workers.limits import explain
 
 if TYPE_CHECKING:
@@ -237,4 +239,5 @@ def _find_running_event() -> RunningEvent | None:
 
 
 register_finder(_find_running_event)
+register_report(report_progress)
 hide_modules(__name__, ValueHandler.__module__)

@@ -174,3 +174,8 @@ unopened = Collector("unopened", echo, lifecycle=refuse)
 unclosed = Collector("unclosed", echo, lifecycle=end_badly)
 nameless = lambda payload, ctx: None  # noqa: E731
 number = 42
+
+
+def wait_in_worker(_value: int) -> None:
+    """Wait for longer than any test does."""
+    time.sleep(600)

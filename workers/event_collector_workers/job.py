@@ -1,7 +1,8 @@
 """A job, and the task that runs it in a worker."""
 
+import math
 from collections.abc import Generator
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -33,6 +34,19 @@ class Task(Protocol):
         """Release resources when the worker stops in an orderly way. Tasks close in reverse order of opening."""
 
 
+class TimeLimit(NamedTuple):
+    """How long a job may run, and for how long it may report no progress. In seconds; None for no limit."""
+
+    timeout: float | None = None
+    heartbeat: float | None = None
+
+    def left(self, running_for: float = 0.0, silent_for: float = 0.0) -> float:
+        """Return the seconds until the earlier limit of a job; 0 or less if it is exceeded."""
+        timeout, heartbeat = self
+        left = math.inf if timeout is None else timeout - running_for
+        return left if heartbeat is None else min(left, heartbeat - silent_for)
+
+
 class PartsTask(Task, Protocol):
     """A task whose jobs give parts. They are suspended while their parts wait to be read, and others run meanwhile."""
 
@@ -50,15 +64,18 @@ class Job:
         body: Passed to `Task.run`.
         blob: A large value, sent beside the body without a copy. It must not change until the job has ended.
         timeout: Seconds that the task may run, counted from its start in the worker; None for no limit.
+
+    Attributes:
+        limit: The limits of its time; None if there are none.
     """
 
-    __slots__ = ("_place", "blob", "body", "task", "timeout")
+    __slots__ = ("_place", "blob", "body", "limit", "task")
 
     def __init__(self, task: int, body: bytes, blob: Buffer | None = None, timeout: float | None = None) -> None:
         self.task = task
         self.body = body
         self.blob = blob
-        self.timeout = timeout
+        self.limit = None if timeout is None else TimeLimit(timeout)
         self._place: object = None
 
     def move_to(self, place: object) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from event_collector.events.course import Course
     from event_collector.events.event import CollectorEvent
     from event_collector.handlers.delivery import DeliveryPlan
+    from event_collector.handlers.progress_reports import RunningProgress
 
 _BROADCAST = Delivery.BROADCAST
 _Task: Final[Any] = asyncio.Task
@@ -343,6 +344,10 @@ class CoroutineTier:
                 return None if self._direct is None else self._direct.key
             frame = frame.f_back
         return None
+
+    def progress(self) -> "list[RunningProgress]":
+        """Return what the handlers have reported that wait for something, or run in threads."""
+        return self._waits.board.of_running(self.running_ids)
 
     def running_ids(self) -> set[int]:
         """Return the ids of the events whose handlers wait for something."""

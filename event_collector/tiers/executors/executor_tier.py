@@ -51,7 +51,8 @@ class ExecutorTier:
         if collector in self._queues:
             return await self._queues[collector].run(payload)
         executor: Any = collector.executor
-        return await collector.within_timeout(asyncio.wrap_future(call_in_thread(executor, collector, payload)))
+        pulse = collector.begin_pulse()  # first: the thread has a copy of this context
+        return await collector.within_limits(asyncio.wrap_future(call_in_thread(executor, collector, payload)), pulse)
 
     async def exchange(self, collector: Collector, body: bytes) -> tuple[bytes, float]:
         """Call a batch handler in a process with an encoded batch; return its reply, and the seconds that it took.

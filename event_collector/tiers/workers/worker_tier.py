@@ -8,10 +8,12 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from event_collector.handlers import decorator
+from event_collector.handlers import decorator, value_handler
 from event_collector.handlers.collector import ADAPTIVE, Collector
 from event_collector.handlers.parts import open_sink
+from event_collector.handlers.progress_reports import RunningProgress
 from event_collector.handlers.running_event import running_id
+from event_collector.remote import host, host_loop
 from event_collector.remote.codec import encode_payload
 from event_collector.remote.host import open_host
 from event_collector.remote.host_loop import HostLoop
@@ -30,6 +32,7 @@ from event_collector_workers.pool.credit import HORIZON, LONG_HORIZON
 from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.worker_pool import WorkerPool
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerPoolError
+from event_collector_workers.stack_dumps import hide_files
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
 HOST: Final = f"{open_host.__module__}:{open_host.__qualname__}"
@@ -44,6 +47,9 @@ MAIN_GUARD: Final = (
     "workers import the program's main module: what starts the queue there must stand under "
     "`if __name__ == '__main__':`"
 )
+
+
+hide_files(*(str(module.__file__) for module in (host, host_loop, value_handler, asyncio.base_events, asyncio.events)))
 
 
 class WorkerReading(NamedTuple):
@@ -189,9 +195,11 @@ class WorkerTier:
         Cancellation withdraws a job that has not started, and kills the worker of a job that has.
         """
         task = self._tasks[collector]
-        body, blob = encode_payload(payload, collector, running_id(), fidelity=task.fidelity)
-        job = CallJob(task.number, body, blob, collector.timeout)
-        job.of, job.outcome = task, asyncio.get_running_loop().create_future()
+        event_id = running_id()
+        body, blob = encode_payload(payload, collector, event_id, fidelity=task.fidelity)
+        job = CallJob(task.number, body, blob)
+        job.event_id = event_id
+        job.limit, job.of, job.outcome = task.limit, task, asyncio.get_running_loop().create_future()
         collector.usage.began()
         try:
             self._pool.submit(job)
@@ -268,6 +276,19 @@ class WorkerTier:
         figures = self._look()
         workers = tuple(replace(worker, memory=self._memory.get(worker.pid)) for worker in figures.workers)
         return replace(figures, workers=workers)
+
+    def progress(self) -> list[RunningProgress]:
+        """Return what the handlers in workers have reported."""
+        found = []
+        for job, pid, (done, total, note, at) in self._pool.progress():
+            if isinstance(job, (EventJob, CallJob)):
+                event_id = job.event.id if isinstance(job, EventJob) else job.event_id
+                found.append(RunningProgress(event_id, job.of.key, pid, done, total, note, at))
+        return found
+
+    def stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
+        """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
+        return [(pid, f"worker {number}", text) for number, pid, text in self._pool.stacks(pid)]
 
     @property
     def problem(self) -> str | None:

@@ -20,8 +20,10 @@ from time import monotonic_ns, process_time_ns
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from event_collector_workers.child.forwarding import current
+from event_collector_workers.child.job_progress import report_by
 from event_collector_workers.child.open_descriptors import open_standard_streams
 from event_collector_workers.child.signals import handle_signals_in_forks, kill_group, leave_signals_to_program
+from event_collector_workers.child.stack_writer import write_stacks
 from event_collector_workers.child.suspended_jobs import LATER, SuspendedJobs
 from event_collector_workers.transport.frames import (
     HEADER,
@@ -73,7 +75,8 @@ def main(connection: socket.socket, enter: Callable[[], Initialize | None]) -> N
     threading.Thread(target=_end_with_program, args=(follow(lifeline_fd),), name="parent-watch", daemon=True).start()
     try:
         page = WorkerPage(page_fd)
-        os.close(page_fd)
+        write_stacks(page_fd)
+        report_by(page.report)
         # A process that a handler forks must neither keep the pool waiting nor reply in place of this one.
         os.register_at_fork(after_in_child=page.detach)
         os.register_at_fork(after_in_child=connection.close)

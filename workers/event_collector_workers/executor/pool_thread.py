@@ -21,11 +21,13 @@ from concurrent.futures import Future, wait
 from concurrent.futures.process import _RemoteTraceback
 from typing import TYPE_CHECKING, Any
 
+from event_collector_workers.executor import call_jobs
 from event_collector_workers.executor.call_jobs import REFERENCE, load
 from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.worker_pool import WorkerPool
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerPoolError
+from event_collector_workers.stack_dumps import hide_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 _alive: weakref.WeakSet[PoolThread] = weakref.WeakSet()
 exiting = threading.Event()
+hide_files(call_jobs.__file__)
 
 
 @atexit.register

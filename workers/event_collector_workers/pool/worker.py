@@ -8,18 +8,17 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from event_collector_workers.pool.stack_probe import StackProbe
 from event_collector_workers.pool.worker_output import WorkerOutput
 from event_collector_workers.pool.worker_state import SILENT, State
 from event_collector_workers.pool_errors import PoolClosed, WorkerCrashed, describe_exit
 from event_collector_workers.transport.channel import Channel, ProtocolError
 from event_collector_workers.transport.frames import (
     Kind,
-    Part,
-    Record,
     WorkerSetup,
     decode_part,
     decode_record,
@@ -36,34 +35,7 @@ if TYPE_CHECKING:
     from event_collector_workers.child.birth import Birth
     from event_collector_workers.job import Job
     from event_collector_workers.launch.start_method import Handle, Launcher
-
-
-class WorkerEvents(Protocol):
-    """The events of workers and of their crew, in the loop's thread."""
-
-    def on_ready(self, worker: Worker) -> None:
-        """The worker accepts jobs."""
-
-    def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
-        """Jobs have ended. A blob belongs to the only record."""
-
-    def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
-        """A job has given a part, and goes on."""
-
-    def on_look(self, worker: Worker) -> None:
-        """The page holds records."""
-
-    def on_output(self, worker: Worker, pid: int, kind: int, body: bytes) -> None:
-        """A process of the worker has logged or printed something."""
-
-    def on_lost(self, worker: Worker) -> None:
-        """The worker accepts no more jobs. Its process may still exist."""
-
-    def on_gone(self, worker: Worker) -> None:
-        """The process has ended. `exitcode` and `complaint` say how."""
-
-    def on_breaker(self, *, opened: bool) -> None:
-        """The crew's breaker opened or closed."""
+    from event_collector_workers.pool.worker_events import WorkerEvents
 
 
 class Worker:
@@ -74,7 +46,7 @@ class Worker:
     """
 
     def __init__(
-        self, birth: Birth, loop: asyncio.AbstractEventLoop, events: WorkerEvents, quota: int | None = None
+        self, birth: Birth, loop: asyncio.AbstractEventLoop, events: WorkerEvents[Worker], quota: int | None = None
     ) -> None:
         self.number = birth.number
         self._birth = birth
@@ -93,7 +65,8 @@ class Worker:
         self.closing_error = ""  # the traceback of a task that could not be closed
         self.exitcode: int | None = None
         self._has_parts = False  # whether a job has given parts: only then it asks the page for resumed jobs
-        self._taken = 0  # values in in_hand that are None
+        self._taken = 0  # values in in_hand that are None, without the one that was given up
+        self._given_up: dict[int, Job] = {}  # the job during which it will be killed, by sequence number
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
         self._created_at = monotonic()
         self._loop, self._events = loop, events
@@ -106,6 +79,8 @@ class Worker:
             undo.callback(os.close, self._page_fd)
             self.page = ParentPage(self._page_fd)
             undo.callback(self.page.close)
+            self.probe = StackProbe(loop, os.dup(self._page_fd))
+            undo.callback(self.probe.close)
             ours, self._theirs = socket.socketpair()
             undo.callback(ours.close)
             undo.callback(self._theirs.close)
@@ -208,6 +183,11 @@ class Worker:
             return 0, now - max(self._given_at, self._channel.progress)
         return sequence, now - since
 
+    def silent_for(self, sequence: int) -> float:
+        """Return the seconds since the current job, with this number, has reported its progress, or has begun."""
+        progress = self.page.progress(sequence)
+        return monotonic() - (self.page.running()[1] if progress is None else progress.at)
+
     def take_back(self) -> list[Job]:
         """Take back the jobs that have not started, in order.
 
@@ -232,20 +212,21 @@ class Worker:
             self.suspended[job] = sequence
 
     def go_on(self, job: Job, credit: int) -> None:
-        """Have a job that it holds give so many parts more; 0: have it end."""
-        sequence = self.suspended.pop(job, 0) or next(n for n, held in self.in_hand.items() if held is job)
-        self.in_hand[sequence] = job
-        if not credit:
-            self.page.close_job(sequence)
-        self._channel.send(message(Kind.GO_ON, encode((sequence, credit))))
+        """Have a job that it holds give so many parts more; 0: have it end. A no-op for one that it has given up."""
+        sequence = self.suspended.pop(job, 0) or next((n for n, held in self.in_hand.items() if held is job), 0)
+        if sequence:
+            self.in_hand[sequence] = job
+            if not credit:
+                self.page.close_job(sequence)
+            self._channel.send(message(Kind.GO_ON, encode((sequence, credit))))
 
     def take_all(self) -> dict[int, Job]:
         """Remove and return all jobs, by sequence number, after the process has ended."""
-        jobs = {sequence: job for sequence, job in self.in_hand.items() if job is not None}
+        jobs = {sequence: job for sequence, job in self.in_hand.items() if job is not None} | self._given_up
         jobs |= {sequence: job for job, sequence in self.suspended.items()}
         self.in_hand.clear()
         self.suspended.clear()
-        self._taken = 0
+        self._given_up, self._taken = {}, 0
         return jobs
 
     @property
@@ -271,12 +252,25 @@ class Worker:
             self._channel.send(message(Kind.STOP))
         return True
 
+    def give_up(self, sequence: int) -> bool:
+        """Drop the answer of job `sequence` if the worker is still in it, because it will be killed; return whether.
+
+        Take back the other jobs first, and give it no more. `condemn` follows.
+        """
+        job = self.in_hand.get(sequence)
+        if job is None or self.page.current()[0] != sequence or self._kill_reason is not None:
+            return False
+        self.in_hand[sequence] = None
+        self._given_up = {sequence: job}
+        return True
+
     def condemn(self, sequence: int, error: BaseException) -> bool:
-        """Kill the worker if it is still in job `sequence`, which then ends with `error`. Return whether it was.
+        """Kill the worker if it is in job `sequence`, or has given it up: it ends with `error`. Return whether it is.
 
         Take back the other jobs first: none of them must be running when the worker is killed.
         """
-        if self.page.current()[0] != sequence or self._kill_reason is not None:
+        is_in_it = sequence in self._given_up or self.page.current()[0] == sequence
+        if self.state is State.GONE or not is_in_it or self._kill_reason is not None:
             return False
         self._kill_reason = (sequence, error)
         self.is_leaving = True
@@ -301,6 +295,7 @@ class Worker:
         """Release the socket and the page. Idempotent."""
         self._channel.close()
         self._output.close()
+        self.probe.close()
         self.page.close()
 
     def death_error(self, sequence: int, *, aborted: bool) -> BaseException:
@@ -311,12 +306,14 @@ class Worker:
         if aborted:
             return PoolClosed("the pool was stopped while this job ran; it may have taken effect")
         complaint = f"; {self.complaint}" if self.complaint else ""
+        stack = self.probe.crash() if (self.exitcode or 0) < 0 else ""
         return WorkerCrashed(
             f"worker {self.number} (pid {self.pid}) {describe_exit(self.exitcode)} while it ran this job"
             f"{complaint}; the job may have taken effect. Look for what ended the process: a crash in native "
             "code, too little memory, os._exit or sys.exit",
             pid=self.pid,
             exitcode=self.exitcode,
+            stack=stack,
         )
 
     def _on_launched(self, outcome: Handle | BaseException) -> None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from event_collector_workers.child.workplace import Initialize
     from event_collector_workers.job import Job, TaskSpec
     from event_collector_workers.pool.worker import Worker
+    from event_collector_workers.transport.progress_record import Progress
 
 _NO_GUARD = (
     "this is a worker process that is importing the program's main module. The module must not start workers while "
@@ -297,6 +298,26 @@ class WorkerPool:
             cpu_seconds=crew.past_cpu_seconds + sum(worker.cpu_seconds for worker in workers),
             workers=workers,
         )
+
+    def progress(self) -> list[tuple[Job, int, Progress]]:
+        """Return the jobs that have reported progress, with the process id of their worker and the last report."""
+        found = []
+        for worker in self._crew.workers:
+            sequence, _ = worker.running()
+            job, progress = worker.in_hand.get(sequence), worker.page.progress(sequence)
+            if job is not None and progress is not None:
+                found.append((job, worker.pid or 0, progress))
+        return found
+
+    def stacks(self, pid: int | None = None) -> list[tuple[int, int, str]]:
+        """Return number, process id and stacks of the worker with this process id, or of all workers.
+
+        A worker that is idle or does not answer has an empty text. Each takes a few milliseconds, and one that is
+        stopped half a second. Call it in another thread than the loop's: that may be blocked.
+        """
+        workers = [(worker, worker.pid) for worker in list(self._crew.workers)]
+        asked = [(worker, its) for worker, its in workers if its is not None and pid in (None, its)]
+        return [(worker.number, its, worker.probe.take_blocking(its).text) for worker, its in asked]
 
     # --- WorkerEvents
 
