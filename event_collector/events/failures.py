@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from event_collector.events.event import CollectorEvent
 from event_collector.events.failed_event import watch_failure
-from event_collector.handlers.collector import LOG
+from event_collector.handlers.collector_checks import LOG
 from event_collector.values.clock import clock
 from event_collector.values.errors import EventCancelled, EventDropped
 from event_collector.values.refusals import QueueShutDown

@@ -2,9 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpack, get_origin, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpack, overload
 
 from event_collector.handlers.batch import Batch, BatchSignature
+from event_collector.handlers.collector_checks import (
+    LOG,
+    check_heartbeat,
+    check_policies,
+    check_processor,
+    check_surroundings,
+)
 from event_collector.handlers.lifecycle import LifecycleManager
 from event_collector.handlers.parts import TimeLeft, open_sink, produce
 from event_collector.handlers.progress_reports import Pulse, begin_pulse
@@ -23,7 +30,6 @@ from event_collector.handlers.signature import (
 from event_collector.handlers.time_limit import within
 from event_collector.handlers.usage import Usage
 from event_collector.handlers.value_handler import ValueHandler, ValuesHandler
-from event_collector.values.checks import check_callable, check_seconds
 from event_collector.values.clock import clock
 from event_collector.values.context import Context
 from event_collector.values.errors import ConfigError, HandlerTimeout, HeartbeatTimeout
@@ -55,9 +61,6 @@ THREAD: Final = "thread"
 PROCESS: Final = "process"
 EXECUTOR: Final = "executor"
 ADAPTIVE: Final = "adaptive"
-LOG: Final = "log"
-IGNORE: Final = "ignore"
-ON_ERROR: Final = (LOG, IGNORE)
 _MODES = ("auto", COROUTINE, THREAD, PROCESS, ADAPTIVE)
 
 ALTERNATIVES: Final = (
@@ -174,9 +177,13 @@ class Collector(Keyed[R], Generic[P, R]):
         batch: Batch | None = None,
         on_error: str = LOG,
     ) -> None:
-        _check(key, processor, timeout, heartbeat, retry, batch)
-        if on_error not in ON_ERROR:
-            raise ConfigError(f"collector {key!r}: on_error is one of {ON_ERROR}, not {on_error!r}")
+        check_processor(key, processor)
+        if isinstance(processor, Collector):
+            raise ConfigError(
+                f"collector {key!r}: its processor is already a Collector, {processor!r}: pass that one to the queue, "
+                f"or make a new Collector of its .handler"
+            )
+        check_policies(f"collector {key!r}", timeout, heartbeat, retry, batch, on_error)
         self.key, self.batch = key, batch
         self.handler: Callable[..., Any] = (
             processor.handler if isinstance(processor, (ValueHandler, ValuesHandler)) else processor
@@ -184,7 +191,7 @@ class Collector(Keyed[R], Generic[P, R]):
         self.processor: Any = self._adapt(f"collector {key!r}")
         """Called with a payload and the context: the handler, an adapter of it, or a stand-in that measures it. That of
         a batch handler is called with a list of payloads."""
-        _check_options(f"collector {key!r}", ctx, lifecycle, payload_type, result_type)
+        check_surroundings(f"collector {key!r}", ctx, lifecycle, payload_type, result_type)
         self.topics = to_strings(f"collector {key!r}: topics", topics)
         self.ctx = ctx if ctx is not None else Context()
         self.lifecycle = lifecycle
@@ -206,15 +213,8 @@ class Collector(Keyed[R], Generic[P, R]):
         """The mode in which the next event runs; only `move_to()` changes it, for adaptive collectors."""
         self.is_in_processes = self.executor is not None and not _runs_in_threads(self.executor)
         """Whether it runs in the processes of an executor, where a task may have several events."""
-        if self.is_in_processes and heartbeat is not None:
-            raise ConfigError(
-                f"collector {key!r}: heartbeat= needs reports of progress, which do not come from the processes of an "
-                f"executor: use mode='process', or timeout="
-            )
-        if self.is_generator and heartbeat is not None:
-            raise ConfigError(f"collector {key!r}: a handler that yields takes no heartbeat=: give it timeout=")
-        if batch is not None and heartbeat is not None:
-            raise ConfigError(f"collector {key!r}: a batch handler takes no heartbeat=: give it timeout=")
+        if heartbeat is not None:
+            check_heartbeat(f"collector {key!r}", self)
         remote = self.mode in (PROCESS, ADAPTIVE) or self.is_in_processes
         self.payload_type = payload_type or (payload_type_of(self._of_one) if remote else Any)
         self.result_type = result_type or (result_type_of(self._of_one) if remote and not self.is_generator else Any)
@@ -385,36 +385,6 @@ class Collector(Keyed[R], Generic[P, R]):
 
 CollectorDict: TypeAlias = Mapping[str, Collector]
 CollectorList: TypeAlias = Sequence[Collector]
-
-
-def _check(key: Any, processor: Any, timeout: Any, heartbeat: Any, retry: Any, batch: Any) -> None:
-    if not isinstance(key, str) or not key:
-        raise ConfigError(f"a collector's key is a non-empty string, not {key!r}")
-    if isinstance(processor, Collector):
-        raise ConfigError(
-            f"collector {key!r}: its processor is already a Collector, {processor!r}: pass that one to the queue, or "
-            f"make a new Collector of its .handler"
-        )
-    if not callable(processor):
-        raise ConfigError(f"collector {key!r}: the processor must be callable, not {processor!r}")
-    if timeout is not None:
-        check_seconds(f"collector {key!r}: timeout takes", timeout)
-    if heartbeat is not None:
-        check_seconds(f"collector {key!r}: heartbeat takes", heartbeat)
-    if retry is not None and not isinstance(retry, Retry):
-        raise ConfigError(f"collector {key!r}: retry takes a Retry, such as Retry(max_attempts=5), not {retry!r}")
-    if batch is not None and not isinstance(batch, Batch):
-        raise ConfigError(f"collector {key!r}: batch takes a Batch, such as Batch(max_size=64), not {batch!r}")
-
-
-def _check_options(owner: str, ctx: Any, lifecycle: Any, payload_type: Any, result_type: Any) -> None:
-    if ctx is not None and not isinstance(ctx, Context):
-        raise ConfigError(f"{owner}: ctx takes a Context, not {ctx!r}: write Context({{...}})")
-    check_callable(f"{owner}: lifecycle takes", lifecycle)
-    for name, kind in (("payload_type", payload_type), ("result_type", result_type)):
-        is_type = isinstance(kind, type) or get_origin(kind) is not None or type(kind).__module__ == "typing"
-        if kind is not None and not is_type:
-            raise ConfigError(f"{owner}: {name} takes a type such as Order or list[int], not {kind!r}")
 
 
 def _is_plain_function(processor: Callable[..., Any]) -> bool:
