@@ -26,19 +26,11 @@ class Stream:
         values: any iterable or async iterable.
         ahead: the number of values that are taken and whose results are not yielded yet, at most.
         ordered: whether the results have the order of the values. Else they come as they are there.
-
-    Raises:
-        ConfigError: `values` or `ahead` is of another kind.
     """
 
     def __init__(
         self, send: "Callable[[Any], Awaitable[CollectorEvent]]", values: Any, *, ahead: int, ordered: bool
     ) -> None:
-        if not isinstance(values, (Iterable, AsyncIterable)):
-            raise ConfigError(f"a stream takes an iterable or async iterable of values, not {type(values).__name__}")
-        given: Any = ahead
-        if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-            raise ConfigError(f"ahead takes a whole number of values, at least 1, not {ahead!r}")
         self._send, self._values, self._ahead = send, values, ahead
         self._news = Signal()  # for the consumer of the results
         self._room = Signal()  # for _take()
@@ -86,6 +78,17 @@ class Stream:
         self._window.add(await self._send(value))
         while len(self._window) >= self._ahead:
             await self._room.wait()
+
+
+def check_stream(values: Any, ahead: Any, chunk: Any) -> None:
+    """Check the arguments of a stream. Raises ConfigError if one is of another kind."""
+    if not isinstance(values, (Iterable, AsyncIterable)):
+        raise ConfigError(f"a stream takes an iterable or async iterable of values, not {type(values).__name__}")
+    if ahead is not None and (isinstance(ahead, bool) or not isinstance(ahead, int) or ahead < 1):
+        raise ConfigError(f"ahead takes a whole number of values, at least 1, or None, not {ahead!r}")
+    is_size = isinstance(chunk, int) and not isinstance(chunk, bool) and chunk >= 1
+    if chunk is not None and chunk != "auto" and not is_size:
+        raise ConfigError(f"chunk takes \"auto\", a whole number of values, at least 1, or None, not {chunk!r}")
 
 
 class Signal:

@@ -21,6 +21,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.dispatch.admission import Admission
+from event_collector.dispatch.chunks import Chunks
 from event_collector.dispatch.ending import Ending
 from event_collector.dispatch.lending import Lending
 from event_collector.dispatch.permits import ConsumerLimits, Permits
@@ -79,13 +80,14 @@ class Dispatcher:
         handlers: coroutine handlers; None while the queue does not run.
         lending: lends the places of handlers that wait.
         supply: gives events to worker processes; None where no collector needs any.
+        chunks: values of streams that travel to workers many in one job.
         is_idle: whether the monitor rests, to be woken by the next event.
     """
 
     # fmt: off
     __slots__ = (
         "_ahead", "_default_priority", "_in_order", "_is_recorded", "_loop", "_on_activity", "_thread",
-        "admission", "backlogs", "ending", "figures", "gate", "handlers", "is_idle", "lending", "permits", "plan",
+        "admission", "backlogs", "chunks", "ending", "figures", "gate", "handlers", "is_idle", "lending", "permits", "plan",
         "retries", "supply", "totals", "turns",
     )
     # fmt: on
@@ -114,7 +116,10 @@ class Dispatcher:
         ending.connect(self.backlogs, self.retries)
         self.lending = Lending(self.permits, self.turns, self.gate, self.backlogs)
         self.admission = Admission(self.gate, self.backlogs, self.retries, self.totals, ending)
-        self.figures = Figures(self.totals, self.permits, self.backlogs, self.retries)
+        self.chunks = Chunks(
+            self.totals, self.permits, self.gate, ending, self.backlogs, self._requeue, self._notice_activity
+        )
+        self.figures = Figures(self.totals, self.permits, self.backlogs, self.retries, self.chunks)
         self.handlers: CoroutineTier | None = None
         self.supply: Supply | None = None
         self.is_idle = True
@@ -159,7 +164,9 @@ class Dispatcher:
         self.turns.open(loop)
         self.retries.open(loop, plan.collectors, plan.router)
         self.handlers = CoroutineTier(self, loop, plan, self.gate.waits, is_recorded=self._is_recorded)
-        self.supply = None if workers is None else Supply(workers, plan, self.backlogs, self.permits, self.gate)
+        self.chunks.allow(self._in_order and not self._is_recorded)
+        if workers is not None:
+            self.supply = Supply(workers, plan, self.backlogs, self.permits, self.gate, self.chunks)
         self.ending.follow(plan)
         if self._in_order and workers is None and not self.gate.is_bounded and not self._is_recorded:
             self._ahead = self.backlogs.here.order
@@ -180,6 +187,7 @@ class Dispatcher:
         for backlog in self.backlogs:
             while backlog:
                 self.ending.end_waiting(backlog.peek(), fresh_copy(error), on_record=False)
+        self.chunks.give_up(error)
         if self.handlers is not None:
             self.handlers.cancel_all(lambda: fresh_copy(error))
 
@@ -192,6 +200,7 @@ class Dispatcher:
         """Stop. No event may be left."""
         self.turns.close()
         self.retries.close()
+        self.chunks.close()
         self._loop = self.handlers = self.supply = None
         self._on_activity = _nothing
 
@@ -306,8 +315,7 @@ class Dispatcher:
     def admit(self, event: CollectorEvent, *, is_new: bool = True) -> None:
         """Accept an event that is on record and has its place in a bounded queue, and queue it; see `Recording`."""
         self.totals.accept()
-        if self.is_idle:
-            self._notice_activity()
+        self._notice_activity()
         if not self.admission.turns_away(event, may_drop=is_new):
             self._queue(event, is_remote=self.supply is not None and self.plan.is_remote(event.payload))
 
@@ -366,8 +374,7 @@ class Dispatcher:
 
     def _requeue(self, event: CollectorEvent, is_remote: bool) -> None:
         """Queue an event whose next attempt is due, behind those that wait already."""
-        if self.is_idle:
-            self._notice_activity()
+        self._notice_activity()
         self._queue(event, is_remote=is_remote and self.supply is not None)
 
     def redirect(self, plan: "DeliveryPlan") -> None:
@@ -393,8 +400,9 @@ class Dispatcher:
             self.turns.rest()
 
     def _notice_activity(self) -> None:
-        self.is_idle = False
-        self._on_activity()
+        if self.is_idle:
+            self.is_idle = False
+            self._on_activity()
 
     def __repr__(self) -> str:
         return f"<Dispatcher {self.figures.accounting()} {self.permits!r} {self.gate!r}>"

@@ -9,11 +9,15 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Final, NoReturn
 
-from event_collector_workers.job import Job
-from event_collector_workers.pool.credit import SHORTEST_VISIT, credit_for, depth_for
+from msgspec import DecodeError
+
+from event_collector_workers.job import ChunkJob, Job
+from event_collector_workers.pool.chunk_records import settle_dead, take_record
+from event_collector_workers.pool.credit import HELD_UP, SHORTEST_VISIT, credit_for, depth_for
 from event_collector_workers.pool.listener import PoolListener, report, tell
 from event_collector_workers.pool.roster import Roster
 from event_collector_workers.pool.timer import EarliestTimer
@@ -187,13 +191,21 @@ class Traffic:
         self.release(worker)
         self._roster.detach(worker)
         last, since = worker.page.running()
-        jobs = worker.take_all()
+        worker.peek()
+        jobs, age = worker.take_all(), max(0.0, monotonic() - since)
+        error_of = partial(worker.death_error, aborted=self._is_aborted)
         self._requeue([job for sequence, job in jobs.items() if sequence > last])
         for sequence, job in jobs.items():
             if sequence <= last:
-                error = worker.death_error(sequence, aborted=self._is_aborted)
-                self.crashed += isinstance(error, WorkerCrashed)
-                self._fail(job, error, max(0.0, monotonic() - since))
+                if isinstance(job, ChunkJob):
+                    errors = settle_dead(sequence, job, last, age, error_of)
+                    self._end_chunk(job)
+                else:
+                    errors = [error_of(sequence)]
+                    self._fail(job, errors[0], age)
+                self.crashed += sum(isinstance(error, WorkerCrashed) for error in errors)
+        if not self.outstanding:
+            self._on_quiet()
         self.plan_turn()
 
     # --- results
@@ -215,6 +227,7 @@ class Traffic:
             if worker.in_hand and worker.collect() and worker.held > 1:
                 # At once, or each job that ends during the rest of the look would be announced.
                 self._roster.promise_visit(worker)
+            worker.peek(HELD_UP)
         if not self.outstanding and self.room > 0:
             self._rest()
             return
@@ -242,6 +255,8 @@ class Traffic:
                     job.succeeded(body, blob, elapsed)
                 except BaseException as error:
                     report(error, job.succeeded)
+            elif isinstance(job, ChunkJob) and outcome != Outcome.ERROR:
+                seconds += self._take_items(worker, sequence, job, outcome, elapsed, body, blob)
             elif outcome == Outcome.ERROR:
                 self._fail(job, TaskError(body.decode(errors="replace"), pid=worker.pid), elapsed)
             elif (reason := worker.kill_error(sequence)) is not None:
@@ -255,6 +270,29 @@ class Traffic:
             self._on_quiet()
         if not self._is_looking:
             self._follow(len(records))
+
+    def _take_items(
+        self, worker: Worker, first: int, job: ChunkJob, outcome: int, elapsed: float, body: bytes, blob: bytes | None
+    ) -> float:
+        """Hand outcomes to the items of a chunk, and return their seconds in total."""
+        try:
+            seconds, count = take_record(first, job, outcome, elapsed, body, blob)
+        except DecodeError as error:
+            worker.keep_in_hand(first, job)
+            worker.kill(f"its results are not readable: {error}")
+            return 0.0
+        worker.count_items(count)
+        if outcome == Outcome.ENDED:
+            tell(job.leave_only, job.taken)  # it has skipped the others
+            self._end_chunk(job)
+        else:
+            worker.keep_in_hand(first, job)
+        return seconds
+
+    def _end_chunk(self, job: ChunkJob) -> None:
+        job.move_to(None)
+        self.finished += 1
+        tell(job.ended)
 
     def _follow(self, count: int) -> None:
         """Go on after `count` results outside of a look, such as large ones: look if jobs are waiting."""
@@ -349,13 +387,13 @@ class Traffic:
             for sequence, job in list(worker.in_hand.items()):
                 if job is None or job.timeout is None:
                     continue
-                left = job.timeout - running_for if sequence == current else job.timeout
+                left = job.timeout - running_for if sequence <= current < sequence + job.count else job.timeout
                 if left > 0:
                     self._deadline.arm(left)
                 elif late > _LAG:  # this process was suspended, perhaps the worker too
                     self._deadline.arm(min(late, 1.0))
                 else:
-                    self._expire(worker, sequence, job.timeout)
+                    self._expire(worker, current, job.timeout)
 
     def _expire(self, worker: Worker, sequence: int, timeout: float) -> None:
         text = f"the job ran longer than its timeout of {timeout:g} s; its worker (pid {worker.pid}) was killed"
@@ -364,7 +402,8 @@ class Traffic:
         self.plan_turn()
 
     def _cancel_in(self, worker: Worker, job: Job) -> None:
-        sequence = next(number for number, held in worker.in_hand.items() if held is job)
+        first = next(number for number, held in worker.in_hand.items() if held is job)
+        sequence = max(first, min(worker.page.running()[0], first + job.count - 1))
         text = f"the job was cancelled while it ran; its worker (pid {worker.pid}) was killed"
         if not worker.condemn(sequence, JobCancelled(text)):
             # The worker is about to start the job or to skip it. A moment later it is known which.

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from event_collector_workers.job import ChunkJob
+from event_collector_workers.pool.chunk_records import chunk_with, has_several, take_kept
+from event_collector_workers.pool.listener import tell
 from event_collector_workers.pool_errors import PoolClosed, WorkerCrashed, describe_exit
 from event_collector_workers.transport.channel import Channel, ProtocolError
 from event_collector_workers.transport.frames import (
@@ -94,6 +97,7 @@ class Worker:
         self.closing_error = ""  # the traceback of a task that could not be closed
         self.exitcode: int | None = None
         self._taken = 0  # values in in_hand that are None
+        self._has_chunks = False  # whether it was given any
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
         self._created_at = monotonic()
         self._loop = loop
@@ -139,6 +143,12 @@ class Worker:
             in_hand[sequence] = job
             if job.blob is None:
                 plain.append((job.task, job.body))
+            elif isinstance(job, ChunkJob):
+                self._next = sequence
+                self._send_batch(sequence, plain)
+                self._give_chunk(job)
+                self.give(jobs[sequence - first + 1 :])
+                return
             else:
                 self._next = sequence + 1  # before sending, which may find the worker lost
                 self._send_batch(sequence, plain)
@@ -148,6 +158,13 @@ class Worker:
                     self._channel.send(message(Kind.JOBS, head, blob.nbytes), job.blob)
         self._next = first + len(jobs)
         self._send_batch(self._next, plain)
+
+    def _give_chunk(self, job: ChunkJob) -> None:
+        first, self._next = self._next, self._next + job.count
+        self._has_chunks = True
+        with memoryview(job.blob) as blob:  # type: ignore[arg-type]  # a chunk has one
+            head = message(Kind.CHUNK, encode((first, job.task, job.count)), blob.nbytes)
+            self._channel.send(head, job.blob)
 
     def _send_batch(self, end: int, batch: list[tuple[int, bytes]]) -> None:
         if batch:
@@ -165,8 +182,9 @@ class Worker:
 
     @property
     def held(self) -> int:
-        """Jobs that the worker has yet to answer and that were not taken back."""
-        return len(self.in_hand) - self._taken
+        """Jobs that the worker has yet to answer and that were not taken back. A chunk of several items counts twice."""
+        held = len(self.in_hand) - self._taken
+        return held + has_several(self.in_hand) if self._has_chunks else held
 
     def collect(self) -> bool:
         """Take the records from the ring and report them. Return whether there were any."""
@@ -181,6 +199,26 @@ class Worker:
         self.finished += count
         self._events.on_records(self, records, None)
         return True
+
+    def keep_in_hand(self, first: int, job: ChunkJob) -> None:
+        """Put a chunk back that was removed by one of its records and has not ended."""
+        others = dict(self.in_hand)
+        self.in_hand.clear()
+        self.in_hand[first] = job  # the oldest job is the first one
+        self.in_hand.update(others)
+
+    def peek(self, least: float = 0.0) -> None:
+        """Take the outcomes that a worker keeps until a record has them, if it is in an item for `least` seconds."""
+        if not self._has_chunks or (least and self.running()[1] < least):
+            return
+        kept = self.page.sheet.look()
+        found = None if kept is None else chunk_with(self.in_hand, kept.first)
+        if kept is not None and found is not None:
+            take_kept(*found, kept)
+
+    def count_items(self, count: int) -> None:
+        """Count the items in a record that was counted as one job."""
+        self.finished += count - 1
 
     def confirm_taken(self) -> None:
         """Count one answer for a job that was taken back."""
@@ -197,7 +235,7 @@ class Worker:
         if now is None:
             now = monotonic()
         sequence, since = self.page.running()
-        if sequence not in self.in_hand:
+        if sequence not in self.in_hand and not (self._has_chunks and chunk_with(self.in_hand, sequence)):
             return 0, now - max(self._given_at, self._channel.progress)
         return sequence, now - since
 
@@ -206,16 +244,17 @@ class Worker:
 
         If the worker was faster, it answers each of them itself: as run or as skipped.
         """
-        first = max(self.page.running()[0] + 1, self._next - len(self.in_hand))
         end = self._next
+        first = max(self.page.running()[0] + 1, next(iter(self.in_hand), end))
         if first >= end or self.page.revoke(first, end) >= first:
             return []
         taken = []
-        for sequence in range(first, end):
-            job = self.in_hand.get(sequence)
-            if job is not None:
+        for sequence, job in list(self.in_hand.items()):
+            if job is not None and sequence >= first:
                 self.in_hand[sequence] = None
                 taken.append(job)
+            elif isinstance(job, ChunkJob):
+                tell(job.leave_only, first - sequence)
         self._taken += len(taken)
         return taken
 
@@ -322,7 +361,10 @@ class Worker:
             self._events.on_look(self)
         elif kind == Kind.RESULT:
             self.finished += 1
-            self._events.on_records(self, [_decode_record(head)], blob)
+            record = _decode_record(head)
+            if self._has_chunks:
+                self.collect()  # records of a chunk go through the ring first, and through the socket from one on
+            self._events.on_records(self, [record], blob)
         elif kind == Kind.READY:
             self.startup = monotonic() - self._created_at
             self._enter_service()

@@ -1,0 +1,74 @@
+"""Chunks in the hands of a worker: what its records, its sheet and its death say of their items."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from event_collector_workers.job import ChunkJob
+from event_collector_workers.pool.listener import tell
+from event_collector_workers.transport.frames import Outcome, decode_item, decode_kept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from event_collector_workers.job import Job
+    from event_collector_workers.transport.sheet import Kept
+
+def chunk_with(in_hand: Mapping[int, Job | None], number: int) -> tuple[int, ChunkJob] | None:
+    """Return the chunk that the item with this sequence number belongs to, with the number of its first item."""
+    for first, job in in_hand.items():
+        if isinstance(job, ChunkJob) and first <= number < first + job.count:
+            return first, job
+    return None
+
+
+def has_several(in_hand: Mapping[int, Job | None]) -> bool:
+    """Return whether a chunk has more than one item without an outcome."""
+    return any(isinstance(job, ChunkJob) and job.count - job.taken > 1 for job in in_hand.values())
+
+
+def items_in(in_hand: Mapping[int, Job | None]) -> int:
+    """Return the number of jobs, and of items of chunks, that have no outcome."""
+    return sum(
+        job.count - job.taken if isinstance(job, ChunkJob) else job.count for job in in_hand.values() if job is not None
+    )
+
+
+def take_kept(first: int, job: ChunkJob, kept: Kept) -> float:
+    """Hand outcomes to a chunk whose first item has that number. Return their seconds in total."""
+    seconds = kept.seconds()
+    tell(job.take, kept.first - first, kept.outcomes, seconds)
+    return sum(seconds)
+
+
+def take_record(
+    first: int, job: ChunkJob, outcome: int, seconds: float, body: bytes, blob: bytes | None
+) -> tuple[float, int]:
+    """Hand the outcomes in a record to a chunk. Return their seconds in total, and their number.
+
+    Raises:
+        msgspec.DecodeError: the record is not readable.
+    """
+    if outcome == Outcome.ITEM:
+        number, reply = decode_item(body)
+        if number == first + job.taken:
+            tell(job.take_one, reply, blob, seconds)
+        return seconds, 1
+    kept = decode_kept(body)
+    return take_kept(first, job, kept), kept.count
+
+
+def settle_dead(
+    first: int, job: ChunkJob, last: int, seconds: float, error_of: Callable[[int], BaseException]
+) -> list[BaseException]:
+    """End a chunk whose worker has died after it began the item `last`. Return the errors of its items.
+
+    The item that was running fails. Those behind it are given back. Several fail only if their outcomes were lost
+    together with the socket.
+    """
+    errors = []
+    while job.taken < min(job.count, last + 1 - first):
+        errors.append(error_of(first + job.taken))
+        tell(job.fail_one, errors[-1], seconds)
+    tell(job.leave_only, job.taken)
+    return errors
