@@ -43,9 +43,7 @@ class Caller:
         chunks: takes values many at a time; None if events are sent one by one.
     """
 
-    def __init__(
-        self, sender: Sender, collectors: Mapping[str, Collector], chunks: "Chunks | None" = None
-    ) -> None:
+    def __init__(self, sender: Sender, collectors: Mapping[str, Collector], chunks: "Chunks | None" = None) -> None:
         self._sender, self._targets = sender, Targets(collectors)
         self._collectors, self._chunks = collectors, chunks
 
@@ -190,13 +188,7 @@ class Caller:
         return reporting(results, progress, values)
 
     def _stream(
-        self,
-        target: Any,
-        values: Values,
-        ahead: int | None,
-        ordered: bool,
-        priority: float | None,
-        chunk: ChunkOption,
+        self, target: Any, values: Values, ahead: int | None, ordered: bool, priority: float | None, chunk: ChunkOption
     ) -> Stream | ChunkStream:
         key = self._targets.key_of(target)
         check_stream(values, ahead, chunk)

@@ -63,6 +63,7 @@ class ChunkStream:
         self._feed: ChunkFeed
         self._events: set[CollectorEvent] = set()
         self._taken = self._yielded = 0  # values
+        self._series: list[Any] = []  # values that have come in this turn of the loop
         self._is_taken = False  # all values
         self._error: Exception | None = None  # of the values, or of the queue
 
@@ -108,9 +109,8 @@ class ChunkStream:
         try:
             if isinstance(self._values, AsyncIterable):
                 async for value in self._values:
-                    await self._put([value])
-                    if self._left() <= 0:
-                        await self._wait_for_room()
+                    await self._add(value)
+                self._flush()
             else:
                 await self._take_all(iter(self._values))
         except Exception as exc:
@@ -118,6 +118,29 @@ class ChunkStream:
         finally:
             self._is_taken = True
             self._news.set()
+
+    async def _add(self, value: Any) -> None:
+        """Send a value of an asynchronous source, together with those that come in the same turn of the loop."""
+        if self._chunks.is_open(self._collector) and not self._chunks.is_bounded:
+            self._series.append(value)
+            if len(self._series) == 1:
+                asyncio.get_running_loop().call_soon(self._flush)
+            if len(self._series) >= self._left():
+                self._flush()
+        else:
+            self._flush()
+            await self._put([value])
+        await self._wait_for_room()
+
+    def _flush(self) -> None:
+        values, self._series = self._series, []
+        if values:
+            try:
+                self._feed.put(self._taken, values)
+            except Exception as exc:
+                self._error = exc
+                self._news.set()
+            self._taken += len(values)
 
     async def _take_all(self, values: Iterator[Any]) -> None:
         size, turn_ends = 1, 0.0

@@ -10,7 +10,7 @@ from event_collector.values.extras import import_extra
 from event_collector.values.results import Result
 
 Report: TypeAlias = Callable[[int, int | None, int], object]
-"""Called with the number of results, the number of values if it is known, and the number of errors among the results."""
+"""Called with the number of results, the number of values or None, and the number of errors among the results."""
 
 INTERVAL: Final = 0.1
 """Seconds between two reports."""

@@ -85,10 +85,10 @@ def check_stream(values: Any, ahead: Any, chunk: Any) -> None:
     if not isinstance(values, (Iterable, AsyncIterable)):
         raise ConfigError(f"a stream takes an iterable or async iterable of values, not {type(values).__name__}")
     if ahead is not None and (isinstance(ahead, bool) or not isinstance(ahead, int) or ahead < 1):
-        raise ConfigError(f"ahead takes a whole number of values, at least 1, or None, not {ahead!r}")
+        raise ConfigError(f"ahead takes a whole number of values, at least 1, not {ahead!r}")
     is_size = isinstance(chunk, int) and not isinstance(chunk, bool) and chunk >= 1
     if chunk is not None and chunk != "auto" and not is_size:
-        raise ConfigError(f"chunk takes \"auto\", a whole number of values, at least 1, or None, not {chunk!r}")
+        raise ConfigError(f'chunk takes "auto", a whole number of values, at least 1, or None, not {chunk!r}')
 
 
 class Signal:

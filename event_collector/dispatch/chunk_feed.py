@@ -31,7 +31,7 @@ class Sink(Protocol):
 class Run(NamedTuple):
     """Consecutive values of a stream that wait."""
 
-    index: int
+    start: int
     """The place of the first one in the stream."""
     values: list[Any]
     created: float
@@ -54,9 +54,7 @@ class ChunkFeed:
     ) -> None:
         self.collector = collector
         self._chunks, self._priority, self._most, self._sink = chunks, priority, most, sink
-        self._fresh: deque[Any] = deque()
-        self._next = 0  # the place of the first fresh value in the stream
-        self._put_at: deque[tuple[int, float]] = deque()  # the end of each series of fresh values, and when it came
+        self._fresh: deque[Run] = deque()
         self._returned: list[Run] = []
         self._waiting = 0  # values in both
         self._jobs: dict[ValueChunk, None] = {}
@@ -75,10 +73,7 @@ class ChunkFeed:
     def put(self, index: int, values: list[Any]) -> None:
         """Accept values, the first one at this place in the stream. Raises QueueShutDown."""
         self._chunks.accept(len(values))
-        if not self._fresh:
-            self._next = index  # values before it may have gone another way
-        self._fresh.extend(values)
-        self._put_at.append((index + len(values), clock.now()))
+        self._fresh.append(Run(index, values, clock.now()))
         self._waiting += len(values)
         self.submit()
 
@@ -118,33 +113,30 @@ class ChunkFeed:
         while self._waiting:
             run = self._cut(self._waiting)
             self._chunks.leave_places(len(run.values))
-            self._end_unstarted(run.index, len(run.values), error_of)
+            self._end_unstarted(run.start, len(run.values), error_of)
 
     # Chunks
 
     def _cut(self, count: int) -> Run:
         """Remove and return up to `count` values that wait: consecutive ones, returned ones before others."""
-        if self._returned:
-            run = self._returned.pop(0)
-            rest = run.values[count:]
-            if rest:
-                self._returned.insert(0, Run(run.index + count, rest, run.created))
-                run = Run(run.index, run.values[:count], run.created)
-        else:
-            take, created = self._fresh.popleft, self._put_at[0][1]
-            count = min(count, len(self._fresh))
-            run = Run(self._next, [take() for _ in range(count)], created)
-            self._next += count
-            while self._put_at and self._put_at[0][0] <= self._next:
-                self._put_at.popleft()
-        self._waiting -= len(run.values)
-        return run
+        source: deque[Run] | list[Run] = self._returned or self._fresh
+        start, _, created = source[0]
+        values: list[Any] = []
+        while source and (left := count - len(values)) and source[0].start == start + len(values):
+            run = source[0]
+            values += run.values[:left]
+            if left < len(run.values):
+                source[0] = Run(run.start + left, run.values[left:], run.created)
+            else:
+                del source[0]
+        self._waiting -= len(values)
+        return Run(start, values, created)
 
     def _submit(self, run: Run) -> None:
         chunks, values = self._chunks, run.values
         if chunks.tier is None:
             return
-        about = {"index": run.index, "priority": self._priority, "created": run.created}
+        about = {"index": run.start, "priority": self._priority, "created": run.created}
         try:
             first_id = event_ids.take(len(values))
             job = chunks.tier.make_chunk(self.collector, values, self, first_id=first_id, **about)
@@ -156,8 +148,10 @@ class ChunkFeed:
         chunks.tier.submit_chunk(job)
 
     def _as_events(self, run: Run) -> None:
-        for index, value in enumerate(run.values, run.index):
-            event = self._event(event_ids.next(), index, Payload(value, Delivery.KEY, (self.collector.key,)), run.created)
+        for index, value in enumerate(run.values, run.start):
+            event = self._event(
+                event_ids.next(), index, Payload(value, Delivery.KEY, (self.collector.key,)), run.created
+            )
             self._chunks.release_as_event(event)
 
     def _event(self, event_id: int, index: int, payload: Payload[Any], created: float) -> CollectorEvent:
@@ -256,4 +250,4 @@ def _cancelled() -> Exception:
 
 
 def _index_of(run: Run) -> int:
-    return run.index
+    return run.start

@@ -24,7 +24,7 @@ class Pace(NamedTuple):
 
     largest: int = 1
     """Values in a chunk, at most."""
-    count: float = 0.0
+    values: float = 0.0
     seconds: float = 0.0
     """Time of these values in their handler."""
     bytes: float = 0.0
@@ -33,18 +33,15 @@ class Pace(NamedTuple):
     def measured(self, count: int, seconds: float, size: int) -> "Pace":
         """Return the pace after `count` more values, which took so many seconds and bytes in total."""
         pace = Pace(
-            self.largest,
-            _MEMORY * self.count + count,
-            _MEMORY * self.seconds + seconds,
-            _MEMORY * self.bytes + size,
+            self.largest, _MEMORY * self.values + count, _MEMORY * self.seconds + seconds, _MEMORY * self.bytes + size
         )
         return pace._replace(largest=min(wanted_size(pace), GROWTH * max(self.largest, count)))
 
 
 def wanted_size(pace: Pace) -> int:
     """Return the number of values that make up a full chunk."""
-    by_time = CHUNK_SECONDS * pace.count / pace.seconds if pace.seconds > 0 else MOST_VALUES
-    by_size = CHUNK_BYTES * pace.count / pace.bytes if pace.bytes > 0 else MOST_VALUES
+    by_time = CHUNK_SECONDS * pace.values / pace.seconds if pace.seconds > 0 else MOST_VALUES
+    by_size = CHUNK_BYTES * pace.values / pace.bytes if pace.bytes > 0 else MOST_VALUES
     return max(1, int(min(by_time, by_size, MOST_VALUES)))
 
 

@@ -21,7 +21,7 @@ from event_collector.events.event import CollectorEvent
 from event_collector.events.gate import Gate
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.refusals import QueueShutDown, fresh_copy
-from event_collector.values.results import Error, Result
+from event_collector.values.results import Result
 
 if TYPE_CHECKING:
     from event_collector.handlers.collector import Collector
@@ -44,9 +44,7 @@ class ChunkTier(Protocol):
     def takes_chunks(self) -> bool:
         """Whether workers take values in lists."""
 
-    def make_chunk(
-        self, collector: "Collector", values: list[Any], owner: "ChunkOwner", **about: Any
-    ) -> "ValueChunk":
+    def make_chunk(self, collector: "Collector", values: list[Any], owner: "ChunkOwner", **about: Any) -> "ValueChunk":
         """Encode values."""
 
     def submit_chunk(self, chunk: "ValueChunk") -> None:
@@ -124,7 +122,7 @@ class Chunks:
         """End the values that wait, and those that workers will return."""
         self._refusal = error
         for feed in tuple(self.feeds):
-            feed.end_waiting(self.refusal_of)
+            feed.end_waiting(lambda: fresh_copy(error))
 
     def close(self) -> None:
         """Stop. No value may be left."""

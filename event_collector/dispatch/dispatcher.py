@@ -87,8 +87,8 @@ class Dispatcher:
     # fmt: off
     __slots__ = (
         "_ahead", "_default_priority", "_in_order", "_is_recorded", "_loop", "_on_activity", "_thread",
-        "admission", "backlogs", "chunks", "ending", "figures", "gate", "handlers", "is_idle", "lending", "permits", "plan",
-        "retries", "supply", "totals", "turns",
+        "admission", "backlogs", "chunks", "ending", "figures", "gate", "handlers", "is_idle", "lending", "permits",
+        "plan", "retries", "supply", "totals", "turns",
     )
     # fmt: on
 
@@ -116,9 +116,7 @@ class Dispatcher:
         ending.connect(self.backlogs, self.retries)
         self.lending = Lending(self.permits, self.turns, self.gate, self.backlogs)
         self.admission = Admission(self.gate, self.backlogs, self.retries, self.totals, ending)
-        self.chunks = Chunks(
-            self.totals, self.permits, self.gate, ending, self.backlogs, self._requeue, self._notice_activity
-        )
+        self.chunks = Chunks(self.totals, self.permits, self.gate, ending, self.backlogs, self._requeue, self._wake)
         self.figures = Figures(self.totals, self.permits, self.backlogs, self.retries, self.chunks)
         self.handlers: CoroutineTier | None = None
         self.supply: Supply | None = None
@@ -149,15 +147,11 @@ class Dispatcher:
     # Start and stop
 
     def open(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        plan: "DeliveryPlan",
-        workers: JobTier | None,
-        on_activity: Callable[[], None],
+        self, loop: asyncio.AbstractEventLoop, plan: "DeliveryPlan", workers: JobTier | None, wake: Callable[[], None]
     ) -> None:
-        """Begin to process events, those already accepted first; `on_activity` is called after each rest."""
+        """Begin to process events, those already accepted first; `wake` is called after each rest."""
         self._loop, self._thread = loop, get_ident()
-        self.plan, self._on_activity = plan, on_activity
+        self.plan, self._on_activity = plan, wake
         self.gate.open()
         self.remind(None)
         self.permits.reset()
@@ -171,7 +165,7 @@ class Dispatcher:
         if self._in_order and workers is None and not self.gate.is_bounded and not self._is_recorded:
             self._ahead = self.backlogs.here.order
         if self.backlogs:
-            self._notice_activity()
+            self._wake()
             self.turns.schedule()
 
     def refuse(self, error: QueueShutDown) -> None:
@@ -184,9 +178,7 @@ class Dispatcher:
     def give_up(self, error: QueueShutDown) -> None:
         """End every event that waits with `error`, and cancel the handlers of the others."""
         self.retries.give_up(error)
-        for backlog in self.backlogs:
-            while backlog:
-                self.ending.end_waiting(backlog.peek(), fresh_copy(error), on_record=False)
+        self.ending.end_all_waiting(error)
         self.chunks.give_up(error)
         if self.handlers is not None:
             self.handlers.cancel_all(lambda: fresh_copy(error))
@@ -198,9 +190,8 @@ class Dispatcher:
 
     def close(self) -> None:
         """Stop. No event may be left."""
-        self.turns.close()
-        self.retries.close()
-        self.chunks.close()
+        for part in (self.turns, self.retries, self.chunks):
+            part.close()
         self._loop = self.handlers = self.supply = None
         self._on_activity = _nothing
 
@@ -257,7 +248,7 @@ class Dispatcher:
         event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, clock.now())
         self.totals.accept()
         if self.is_idle:
-            self._notice_activity()
+            self._wake()
         if (course is not None or self.gate.drops) and self._is_turned_away(event, variables, course):
             return event
         if self._may_begin(event):
@@ -277,7 +268,7 @@ class Dispatcher:
         event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, clock.now(), 0.0, backlog)
         self.totals.accepted += 1  # Totals.accept()
         if self.is_idle:
-            self._notice_activity()
+            self._wake()
         if (course is not None or self.gate.drops) and self._is_turned_away(event, variables, course):
             return event
         self.keep(event, variables)
@@ -315,7 +306,7 @@ class Dispatcher:
     def admit(self, event: CollectorEvent, *, is_new: bool = True) -> None:
         """Accept an event that is on record and has its place in a bounded queue, and queue it; see `Recording`."""
         self.totals.accept()
-        self._notice_activity()
+        self._wake()
         if not self.admission.turns_away(event, may_drop=is_new):
             self._queue(event, is_remote=self.supply is not None and self.plan.is_remote(event.payload))
 
@@ -373,8 +364,8 @@ class Dispatcher:
             self.gate.crowd()
 
     def _requeue(self, event: CollectorEvent, is_remote: bool) -> None:
-        """Queue an event whose next attempt is due, behind those that wait already."""
-        self._notice_activity()
+        """Queue an event whose next attempt is due, or a value of a stream, behind those that wait already."""
+        self._wake()
         self._queue(event, is_remote=is_remote and self.supply is not None)
 
     def redirect(self, plan: "DeliveryPlan") -> None:
@@ -399,7 +390,7 @@ class Dispatcher:
         if idle:
             self.turns.rest()
 
-    def _notice_activity(self) -> None:
+    def _wake(self) -> None:
         if self.is_idle:
             self.is_idle = False
             self._on_activity()

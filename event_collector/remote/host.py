@@ -56,7 +56,7 @@ class Host:
         self._loop: HostLoop | None = None
         self._manager: AbstractContextManager[Any] | None = None
         self._read_items: ItemsReader | None = None
-        self._chunk: "tuple[int, Items] | None" = None  # the id of the first item of the chunk that runs, and its items
+        self._chunk: tuple[int, Items] | None = None  # the id of the first item of the chunk that runs, and its items
         _thread.hosts.add(self)
         try:
             self._enter()
@@ -83,7 +83,7 @@ class Host:
             self._read_items = ItemsReader(self._setup.payload_type)
         chunk = self._read_items(body)
         self._chunk = chunk.first_id, items
-        processor = self._processor
+        processor: Any = self._processor
         is_bare = type(processor) is ValueHandler and not self._asynchronous and self._setup.lifecycle is None
         try:
             if is_bare and not chunk.has_unfit:

@@ -5,14 +5,16 @@ one after the other, are the elements of an array whose head the receiver puts i
 decodes either. A list in which one value does not fit is decoded again, value by value: only that one fails.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from event_collector.remote.codec import Buffer, ReplyDecoder, encode_value
 from event_collector.remote.fidelity import Fidelity
 from event_collector.values.results import Ok, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -92,16 +94,24 @@ class OutcomesDecoder:
         self._decode: Callable[[bytes], list[Any]] = msgspec.msgpack.Decoder(kind).decode
         self._decode_raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 
-    def __call__(self, outcomes: bytes, count: int) -> list[Result[Any] | BaseException]:
-        """Return the results, with an EncodeError in place of each value that does not have the type."""
-        body, key = b"\xdd" + count.to_bytes(4) + outcomes, self._key
+    def all(self, outcomes: bytes, count: int) -> list[Result[Any]] | None:
+        """Return the results; None if a value does not have the type."""
+        key = self._key
         try:
-            return [Ok(value, key=key) for value in self._decode(body)]
+            return [Ok(value, key=key) for value in self._decode(_array(outcomes, count))]
         except Exception:
-            return [self._decode_one(value) for value in self._decode_raw(body)]
+            return None
+
+    def each(self, outcomes: bytes, count: int) -> list[Result[Any] | BaseException]:
+        """Return the results, with an EncodeError in place of each value that does not have the type."""
+        return [self._decode_one(value) for value in self._decode_raw(_array(outcomes, count))]
 
     def _decode_one(self, value: msgspec.Raw) -> Result[Any] | BaseException:
         try:
             return self._decode_reply(_SUCCESS + bytes(value), None)
         except Exception as exc:
             return exc
+
+
+def _array(elements: bytes, count: int) -> bytes:
+    return b"\xdd" + count.to_bytes(4) + elements

@@ -109,9 +109,13 @@ class ChunkJob(Job):
     # For the pool
 
     def take(self, first: int, outcomes: bytes, seconds: list[float]) -> None:
-        """Note outcomes, the first one of item `first`. Those that are known already are passed over."""
+        """Note outcomes, the first one of item `first`. Those that are known already are passed over.
+
+        So are those behind outcomes that are not known yet: the worker has just written the record of these, and the
+        record of the others follows.
+        """
         known = self.taken - first
-        if known < len(seconds):
+        if 0 <= known < len(seconds):
             self.taken = first + len(seconds)
             self.items_ended(outcomes, seconds, known)
 

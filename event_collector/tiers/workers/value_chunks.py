@@ -39,7 +39,7 @@ class ValueCodec:
     def __init__(self, task: "CollectorTask") -> None:
         collector = task.collector
         self.encode = ItemsEncoder(collector.payload_type)
-        self.decode = OutcomesDecoder(collector.result_type, collector.key, task.decode)
+        self.outcomes = OutcomesDecoder(collector.result_type, collector.key, task.decode)
 
 
 class ValueChunk(ChunkJob):
@@ -81,15 +81,15 @@ class ValueChunk(ChunkJob):
 
     def items_ended(self, outcomes: bytes, seconds: list[float], known: int) -> None:
         """Take the results of handlers that succeeded."""
-        results = self._codec.decode(outcomes, len(seconds))
-        size = len(outcomes) * (len(seconds) - known) // len(seconds)
-        if known:
-            results, seconds = results[known:], seconds[known:]
-        first = self.taken - len(results)
-        if not any(isinstance(result, BaseException) for result in results):
-            self._ended(first, results, seconds, size)
+        count, decoder = len(seconds), self._codec.outcomes
+        first = self.taken - count + known
+        results = decoder.all(outcomes, count)
+        if results is not None:
+            fresh, times = (results[known:], seconds[known:]) if known else (results, seconds)
+            self._ended(first, fresh, times, len(outcomes) * len(fresh) // count)
             return
-        for place, (result, elapsed) in enumerate(zip(results, seconds, strict=True), first):
+        each = decoder.each(outcomes, count)[known:]
+        for place, (result, elapsed) in enumerate(zip(each, seconds[known:], strict=True), first):
             if isinstance(result, BaseException):
                 self.owner.failed(self, place, self.error_of(result, place), elapsed)
             else:

@@ -110,7 +110,8 @@ class WorkerTier:
             initialize=None if limits is None else (apply_limits, (limits,)),
             **options,
         )
-        self._takes_chunks = isinstance(self._pool, WorkerPool) and options.get("max_jobs_per_worker") is None
+        pool: object = self._pool  # the testing kit has another one
+        self._takes_chunks = isinstance(pool, WorkerPool) and options.get("max_jobs_per_worker") is None
 
     async def start(self, workers: int) -> None:
         """Start the first workers, at least one, which proves that workers can open the collectors.

@@ -12,7 +12,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Final, Protocol
 
 from event_collector_workers.transport.frames import Outcome, encode
-from event_collector_workers.transport.sheet import Kept
+from event_collector_workers.transport.sheet import LONG, Kept
 
 if TYPE_CHECKING:
     from event_collector_workers.job import Buffer
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _A_WHILE: Final = 10_000_000
 """Nanoseconds for which outcomes stay on the sheet. Chunks are made for less, so most of them need one record."""
+
+_LONG: Final = int(LONG * 1e9)
 
 
 class Desk(Protocol):
@@ -63,7 +65,7 @@ class ItemRun:
                 alone = Kept(self._number, 1, pack("f", seconds), outcome)
                 self._leave(Outcome.ITEMS, 0.0, encode(alone), None)
                 self._sheet.begin(self._number + 1)
-        if now - self._left_at > _A_WHILE:
+        if now - self._since > _LONG or now - self._left_at > _A_WHILE:
             self._flush(self._number + 1)
         return self._begin_next(now)
 
@@ -94,7 +96,7 @@ class ItemRun:
     def _flush(self, following: int) -> None:
         """Leave the outcomes on the sheet, if any. The next one to be kept is that of the item `following`."""
         kept = self._sheet.take()
-        if kept.count:
+        if kept.length:
             self._leave(Outcome.ITEMS, 0.0, encode(kept), None)
             self._sheet.begin(following)
 

@@ -228,12 +228,11 @@ class Workplace:
             blob = None if blob_size == NO_BLOB else self._inbox.read(blob_size)
             if kind == Kind.CHUNK:
                 self.run_chunk(*decode_chunk(head), blob or b"")
-                jobs = []
             else:
                 sequence, jobs = decode_batch(head)
-            for number, body in jobs:
-                run(sequence, tasks[number], body, blob)
-                sequence += 1
+                for number, body in jobs:
+                    run(sequence, tasks[number], body, blob)
+                    sequence += 1
             if self._is_unannounced:  # here too: the next message may be long in coming, or STOP
                 self._page.settle()
                 self._announce()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import DecodeError
+
 from event_collector_workers.job import ChunkJob
 from event_collector_workers.pool.listener import tell
 from event_collector_workers.transport.frames import Outcome, decode_item, decode_kept
@@ -12,7 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from event_collector_workers.job import Job
-    from event_collector_workers.transport.sheet import Kept
+    from event_collector_workers.pool.worker import Worker
+    from event_collector_workers.transport.frames import Record
+    from event_collector_workers.transport.sheet import Kept, ParentSheet
+
 
 def chunk_with(in_hand: Mapping[int, Job | None], number: int) -> tuple[int, ChunkJob] | None:
     """Return the chunk that the item with this sequence number belongs to, with the number of its first item."""
@@ -41,21 +46,34 @@ def take_kept(first: int, job: ChunkJob, kept: Kept) -> float:
     return sum(seconds)
 
 
-def take_record(
-    first: int, job: ChunkJob, outcome: int, seconds: float, body: bytes, blob: bytes | None
-) -> tuple[float, int]:
-    """Hand the outcomes in a record to a chunk. Return their seconds in total, and their number.
+def take_from_sheet(in_hand: Mapping[int, Job | None], sheet: ParentSheet) -> None:
+    """Hand the outcomes on the sheet of a worker to their chunk."""
+    kept = sheet.look()
+    found = None if kept is None else chunk_with(in_hand, kept.first)
+    if kept is not None and found is not None:
+        take_kept(*found, kept)
 
-    Raises:
-        msgspec.DecodeError: the record is not readable.
-    """
-    if outcome == Outcome.ITEM:
-        number, reply = decode_item(body)
-        if number == first + job.taken:
-            tell(job.take_one, reply, blob, seconds)
-        return seconds, 1
-    kept = decode_kept(body)
-    return take_kept(first, job, kept), kept.count
+
+def take_record(worker: Worker, job: ChunkJob, record: Record, blob: bytes | None) -> tuple[float, bool]:
+    """Hand the outcomes in a record to a chunk. Return their seconds in total, and whether the chunk is over."""
+    first, outcome, seconds, body = record
+    is_over = outcome == Outcome.ENDED
+    if not is_over:
+        worker.keep_in_hand(first, job)
+    try:
+        if outcome == Outcome.ITEM:
+            number, reply = decode_item(body)
+            if number == first + job.taken:
+                tell(job.take_one, reply, blob, seconds)
+        else:
+            kept = decode_kept(body)
+            worker.count_items(kept.length)
+            seconds = take_kept(first, job, kept)
+    except DecodeError as error:
+        worker.kill(f"its results are not readable: {error}")
+    if is_over:
+        tell(job.leave_only, job.taken)  # it has skipped the others
+    return seconds, is_over
 
 
 def settle_dead(

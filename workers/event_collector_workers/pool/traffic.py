@@ -13,11 +13,9 @@ from functools import partial
 from time import monotonic
 from typing import Final, NoReturn
 
-from msgspec import DecodeError
-
 from event_collector_workers.job import ChunkJob, Job
 from event_collector_workers.pool.chunk_records import settle_dead, take_record
-from event_collector_workers.pool.credit import HELD_UP, SHORTEST_VISIT, credit_for, depth_for
+from event_collector_workers.pool.credit import SHORTEST_VISIT, credit_for, depth_for
 from event_collector_workers.pool.listener import PoolListener, report, tell
 from event_collector_workers.pool.roster import Roster
 from event_collector_workers.pool.timer import EarliestTimer
@@ -227,7 +225,6 @@ class Traffic:
             if worker.in_hand and worker.collect() and worker.held > 1:
                 # At once, or each job that ends during the rest of the look would be announced.
                 self._roster.promise_visit(worker)
-            worker.peek(HELD_UP)
         if not self.outstanding and self.room > 0:
             self._rest()
             return
@@ -256,7 +253,10 @@ class Traffic:
                 except BaseException as error:
                     report(error, job.succeeded)
             elif isinstance(job, ChunkJob) and outcome != Outcome.ERROR:
-                seconds += self._take_items(worker, sequence, job, outcome, elapsed, body, blob)
+                total, is_over = take_record(worker, job, (sequence, outcome, elapsed, body), blob)
+                seconds += total
+                if is_over:
+                    self._end_chunk(job)
             elif outcome == Outcome.ERROR:
                 self._fail(job, TaskError(body.decode(errors="replace"), pid=worker.pid), elapsed)
             elif (reason := worker.kill_error(sequence)) is not None:
@@ -270,24 +270,6 @@ class Traffic:
             self._on_quiet()
         if not self._is_looking:
             self._follow(len(records))
-
-    def _take_items(
-        self, worker: Worker, first: int, job: ChunkJob, outcome: int, elapsed: float, body: bytes, blob: bytes | None
-    ) -> float:
-        """Hand outcomes to the items of a chunk, and return their seconds in total."""
-        try:
-            seconds, count = take_record(first, job, outcome, elapsed, body, blob)
-        except DecodeError as error:
-            worker.keep_in_hand(first, job)
-            worker.kill(f"its results are not readable: {error}")
-            return 0.0
-        worker.count_items(count)
-        if outcome == Outcome.ENDED:
-            tell(job.leave_only, job.taken)  # it has skipped the others
-            self._end_chunk(job)
-        else:
-            worker.keep_in_hand(first, job)
-        return seconds
 
     def _end_chunk(self, job: ChunkJob) -> None:
         job.move_to(None)

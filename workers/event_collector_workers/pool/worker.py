@@ -13,19 +13,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from event_collector_workers.job import ChunkJob
-from event_collector_workers.pool.chunk_records import chunk_with, has_several, take_kept
+from event_collector_workers.pool.chunk_records import chunk_with, has_several, take_from_sheet
 from event_collector_workers.pool.listener import tell
 from event_collector_workers.pool_errors import PoolClosed, WorkerCrashed, describe_exit
-from event_collector_workers.transport.channel import Channel, ProtocolError
-from event_collector_workers.transport.frames import (
-    Kind,
-    Record,
-    WorkerSetup,
-    decode_record,
-    decode_records,
-    encode,
-    message,
-)
+from event_collector_workers.transport.channel import Channel, ProtocolError, read_record
+from event_collector_workers.transport.frames import Kind, Record, WorkerSetup, decode_records, encode, message
 from event_collector_workers.transport.page import ParentPage, create_page_file
 
 if TYPE_CHECKING:
@@ -182,7 +174,7 @@ class Worker:
 
     @property
     def held(self) -> int:
-        """Jobs that the worker has yet to answer and that were not taken back. A chunk of several items counts twice."""
+        """Jobs that the worker has yet to answer and that were not taken back. A chunk with several items is two."""
         held = len(self.in_hand) - self._taken
         return held + has_several(self.in_hand) if self._has_chunks else held
 
@@ -207,14 +199,10 @@ class Worker:
         self.in_hand[first] = job  # the oldest job is the first one
         self.in_hand.update(others)
 
-    def peek(self, least: float = 0.0) -> None:
-        """Take the outcomes that a worker keeps until a record has them, if it is in an item for `least` seconds."""
-        if not self._has_chunks or (least and self.running()[1] < least):
-            return
-        kept = self.page.sheet.look()
-        found = None if kept is None else chunk_with(self.in_hand, kept.first)
-        if kept is not None and found is not None:
-            take_kept(*found, kept)
+    def peek(self) -> None:
+        """Take the outcomes of items that the worker keeps until a record has them."""
+        if self._has_chunks:
+            take_from_sheet(self.in_hand, self.page.sheet)
 
     def count_items(self, count: int) -> None:
         """Count the items in a record that was counted as one job."""
@@ -361,7 +349,7 @@ class Worker:
             self._events.on_look(self)
         elif kind == Kind.RESULT:
             self.finished += 1
-            record = _decode_record(head)
+            record = read_record(head)
             if self._has_chunks:
                 self.collect()  # records of a chunk go through the ring first, and through the socket from one on
             self._events.on_records(self, [record], blob)
@@ -374,7 +362,7 @@ class Worker:
             self._is_stopped, self.closing_error = True, head.decode(errors="replace")
 
     def _on_announced(self, kind: int, head: bytes) -> None:
-        if kind != Kind.RESULT or _decode_record(head)[0] not in self.in_hand:
+        if kind != Kind.RESULT or read_record(head)[0] not in self.in_hand:
             raise ProtocolError("a value for no job that it has")
 
     def _on_lost(self, error: Exception | None) -> None:
@@ -402,10 +390,3 @@ class Worker:
         self.state = State.GONE
         self.exitcode = exitcode
         self._events.on_gone(self)
-
-
-def _decode_record(head: bytes) -> Record:
-    try:
-        return decode_record(head)
-    except msgspec.DecodeError as error:
-        raise ProtocolError(f"not a result: {error}") from error

@@ -10,8 +10,10 @@ from itertools import islice
 from time import monotonic
 from typing import Any, Final
 
+from msgspec import DecodeError
+
 from event_collector_workers.job import Buffer
-from event_collector_workers.transport.frames import BLOB_FROM, HEADER, NO_BLOB, Kind, message
+from event_collector_workers.transport.frames import BLOB_FROM, HEADER, NO_BLOB, Kind, Record, decode_record, message
 
 _SCRATCH: Final = 128 * 1024  # bytes; a value of 100 KB arrives in one piece
 _TURN: Final = 2 * 1024 * 1024  # bytes moved for one worker in each direction before control returns to the loop
@@ -111,6 +113,14 @@ class Reader:
                     have = size
                 yield
         return value.getvalue()
+
+
+def read_record(head: bytes) -> Record:
+    """Decode the head of a RESULT. Raises ProtocolError."""
+    try:
+        return decode_record(head)
+    except DecodeError as error:
+        raise ProtocolError(f"not a result: {error}") from error
 
 
 class Channel:

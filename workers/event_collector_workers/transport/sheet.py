@@ -7,8 +7,8 @@ then each one is here, so that an item that has ended has its outcome however th
     KEPT       worker       outcomes on the sheet (upper half), and their bytes (lower)
     KEPT_FROM  worker       sequence number of the item of the first one; written while KEPT is 0
 
-The parent reads the sheet of a dead worker, and that of a living one which has been in one item for long. It reads both
-words again after the bytes: KEPT_FROM only grows, so bytes that were replaced meanwhile are noticed.
+The parent reads the sheet of a dead worker, and that of a living one which has been in one item for long. It reads
+KEPT_FROM again after the bytes: it only grows, so bytes that were replaced meanwhile are noticed.
 """
 
 from typing import Final, NamedTuple
@@ -17,6 +17,8 @@ OUTCOMES_SIZE: Final = 64 * 1024
 """Bytes of outcomes on a sheet. A longer outcome travels in a record of its own."""
 MOST_OUTCOMES: Final = 4096
 """Outcomes on a sheet. As many small ones as make up some milliseconds of work."""
+LONG: Final = 0.002
+"""Seconds in an item after which the parent looks at the sheet, once. The worker leaves a record at the item's end."""
 _TIMES_SIZE: Final = 4 * MOST_OUTCOMES
 SHEET_SIZE: Final = OUTCOMES_SIZE + _TIMES_SIZE
 
@@ -30,7 +32,7 @@ class Kept(NamedTuple):
 
     first: int
     """The sequence number of the first item."""
-    count: int
+    length: int
     times: bytes
     """The seconds of each item, as floats of 4 bytes."""
     outcomes: bytes
@@ -38,7 +40,7 @@ class Kept(NamedTuple):
 
     def seconds(self) -> list[float]:
         """Return the seconds of each item."""
-        return memoryview(self.times).cast("f").tolist()
+        return list(memoryview(self.times).cast("f"))
 
 
 class _Sheet:
