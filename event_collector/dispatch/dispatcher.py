@@ -215,6 +215,8 @@ class Dispatcher:
             event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, now, now)
             handlers.begin(event, None)  # type: ignore[union-attr]
             return event
+        if get_ident() != self._thread:
+            self.check_thread()
         if self.gate.refusal is not None or not isinstance(payload, Payload):
             payload = self.check(payload)
         if self.supply is not None and self.plan.is_remote(payload):
@@ -243,8 +245,6 @@ class Dispatcher:
 
     def _take_in(self, payload: Payload[Any], variables: ContextVars, course: Course | None) -> CollectorEvent:
         """Accept an event for the event loop. Run the first step of its handler now if possible, else queue it."""
-        if get_ident() != self._thread:
-            self.check_thread()
         event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, clock.now())
         self.totals.accept()
         if self.is_idle:

@@ -120,13 +120,15 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
 
         A handler may wait for events of its own queue. If handlers that wait, for events or for room, hold all places
         of the queue, an event that they wait for runs next, in the place of one of them.
+
+        Raises ConfigError in the handler of this event.
         """
         if self._results is not None:
             return self._results
         waiter = asyncio.get_running_loop().create_future()
         self.add_waiter(waiter)
-        note_wait(waiter, self)
         try:
+            note_wait(waiter, self)
             await waiter
         except BaseException:
             self.remove_waiter(waiter)
