@@ -8,6 +8,7 @@ from msgspec import DecodeError
 
 from event_collector_workers.job import ChunkJob
 from event_collector_workers.pool.listener import tell
+from event_collector_workers.pool_errors import WorkerCrashed
 from event_collector_workers.transport.frames import Outcome, decode_item, decode_kept
 
 if TYPE_CHECKING:
@@ -76,17 +77,16 @@ def take_record(worker: Worker, job: ChunkJob, record: Record, blob: bytes | Non
     return seconds, is_over
 
 
-def settle_dead(
-    first: int, job: ChunkJob, last: int, seconds: float, error_of: Callable[[int], BaseException]
-) -> list[BaseException]:
-    """End a chunk whose worker has died after it began the item `last`. Return the errors of its items.
+def settle_dead(first: int, job: ChunkJob, last: int, seconds: float, error_of: Callable[[int], BaseException]) -> int:
+    """End a chunk whose worker has died after it began the item `last`. Return how many of its items crashed.
 
     The item that was running fails. Those behind it are given back. Several fail only if their outcomes were lost
     together with the socket.
     """
-    errors = []
+    crashed = 0
     while job.taken < min(job.count, last + 1 - first):
-        errors.append(error_of(first + job.taken))
-        tell(job.fail_one, errors[-1], seconds)
+        error = error_of(first + job.taken)
+        crashed += isinstance(error, WorkerCrashed)
+        tell(job.fail_one, error, seconds)
     tell(job.leave_only, job.taken)
-    return errors
+    return crashed

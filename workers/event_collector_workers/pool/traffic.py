@@ -94,20 +94,21 @@ class Traffic:
     # --- jobs in
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Accept jobs. Several jobs, or one for an idle worker, are handed out at once; others in the next turn."""
+        """Accept jobs. Several jobs, or one for an idle worker, are handed out at once; others in the next turn.
+
+        A chunk is one of the others: visits must be planned, since its worker does not announce each outcome.
+        """
         for job in jobs:
             if job._place is not None:
                 self._refuse(jobs, job)
             job._place = self  # Job.move_to()
         self.submitted += len(jobs)
         self.room -= len(jobs)
-        if len(jobs) == 1 and self._roster.has_idle and not (self._backlog or self._is_looking):
+        if len(jobs) == 1 and self._roster.has_idle and not (self._backlog or self._is_looking) and jobs[0].count == 1:
             self._give(self._roster.pop_idle(), jobs)
             return
         self._backlog.extend(jobs)
-        if self._is_looking:
-            return  # the backlog is handed out at the end of the look
-        if len(jobs) > 1:
+        if len(jobs) > 1 and not self._is_looking:  # a look hands the backlog out at its end
             self._roster.survey(self.service_time)
             self._hand_out()
         else:
@@ -196,14 +197,12 @@ class Traffic:
         for sequence, job in jobs.items():
             if sequence <= last:
                 if isinstance(job, ChunkJob):
-                    errors = settle_dead(sequence, job, last, age, error_of)
+                    self.crashed += settle_dead(sequence, job, last, age, error_of)
                     self._end_chunk(job)
                 else:
-                    errors = [error_of(sequence)]
-                    self._fail(job, errors[0], age)
-                self.crashed += sum(isinstance(error, WorkerCrashed) for error in errors)
-        if not self.outstanding:
-            self._on_quiet()
+                    error = error_of(sequence)
+                    self.crashed += isinstance(error, WorkerCrashed)
+                    self._fail(job, error, age)
         self.plan_turn()
 
     # --- results
@@ -275,6 +274,8 @@ class Traffic:
         job.move_to(None)
         self.finished += 1
         tell(job.ended)
+        if not self.outstanding:
+            self._on_quiet()
 
     def _follow(self, count: int) -> None:
         """Go on after `count` results outside of a look, such as large ones: look if jobs are waiting."""
@@ -388,14 +389,13 @@ class Traffic:
         sequence = max(first, min(worker.page.running()[0], first + job.count - 1))
         text = f"the job was cancelled while it ran; its worker (pid {worker.pid}) was killed"
         if not worker.condemn(sequence, JobCancelled(text)):
-            # The worker is about to start the job or to skip it. A moment later it is known which.
-            self._loop.call_later(SHORTEST_VISIT, self.cancel, job)
+            self._loop.call_later(SHORTEST_VISIT, self.cancel, job)  # it is about to start the job or to skip it
         self.plan_turn()
 
     def _fail(self, job: Job, error: BaseException, elapsed: float) -> None:
+        self.failed += 1
         if job._place is not _WITHDRAWN:
             job.move_to(None)
-        self.failed += 1
         tell(job.failed, error, elapsed)
         if not self.outstanding:
             self._on_quiet()
