@@ -3,13 +3,13 @@
 from math import ceil
 from typing import Final, NamedTuple
 
-CHUNK_SECONDS: Final = 0.005
+CHUNK_SECONDS: Final = 0.008
 """Seconds of work in a chunk. A chunk costs the program as much as some ten events; a longer one makes others wait."""
 CHUNK_BYTES: Final = 256 * 1024
 """Bytes of values or results in a chunk. Larger ones gain nothing, and wait for each other in the socket."""
 MOST_VALUES: Final = 4096
 """Values in a chunk. More gains nothing even if a value takes no time."""
-JOBS_PER_WORKER: Final = 3
+JOBS_PER_WORKER: Final = 4
 """Chunks that a worker may hold: one runs, the others bridge the time until the program looks."""
 SHARES: Final = 2
 """Parts that each worker could get of what waits. Near the end chunks shrink, so that workers finish together."""

@@ -26,7 +26,9 @@ def pace_of(measured: list[tuple[int, float, int]]) -> Pace:
 
 
 @given(measurements, st.integers(1, 10**6), st.integers(1, 500))
-def test_a_chunk_is_no_larger_than_its_bounds(measured: list[tuple[int, float, int]], waiting: int, workers: int) -> None:
+def test_a_chunk_is_no_larger_than_its_bounds(
+    measured: list[tuple[int, float, int]], waiting: int, workers: int
+) -> None:
     """At least one value, at most those that wait, and a fair share of these."""
     pace = pace_of(measured)
     size = chunk_size(pace, waiting, workers, None)
