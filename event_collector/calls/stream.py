@@ -31,6 +31,8 @@ class Stream:
     def __init__(
         self, send: "Callable[[Any], Awaitable[CollectorEvent]]", values: Any, *, ahead: int, ordered: bool
     ) -> None:
+        check_values(values)
+        check_ahead(ahead)
         self._send, self._values, self._ahead = send, values, ahead
         self._news = Signal()  # for the consumer of the results
         self._room = Signal()  # for _take()
@@ -80,12 +82,20 @@ class Stream:
             await self._room.wait()
 
 
-def check_stream(values: Any, ahead: Any, chunk: Any) -> None:
-    """Check the arguments of a stream. Raises ConfigError if one is of another kind."""
+def check_values(values: Any) -> None:
+    """Raise ConfigError if it is not iterable."""
     if not isinstance(values, (Iterable, AsyncIterable)):
         raise ConfigError(f"a stream takes an iterable or async iterable of values, not {type(values).__name__}")
-    if ahead is not None and (isinstance(ahead, bool) or not isinstance(ahead, int) or ahead < 1):
+
+
+def check_ahead(ahead: Any) -> None:
+    """Raise ConfigError if it is no number of values."""
+    if isinstance(ahead, bool) or not isinstance(ahead, int) or ahead < 1:
         raise ConfigError(f"ahead takes a whole number of values, at least 1, not {ahead!r}")
+
+
+def check_chunk(chunk: Any) -> None:
+    """Raise ConfigError if it is no size of a chunk."""
     is_size = isinstance(chunk, int) and not isinstance(chunk, bool) and chunk >= 1
     if chunk is not None and chunk != "auto" and not is_size:
         raise ConfigError(f'chunk takes "auto", a whole number of values, at least 1, or None, not {chunk!r}')
@@ -192,7 +202,7 @@ class UnorderedWindow:
 
     def withdraw(self) -> None:
         """Cancel the events that have not begun."""
-        for event in tuple(self._pending):
+        for event in (*self._pending, *self._done):  # what is done may have parts that nothing will read
             event.cancel(running=False)
 
     def __len__(self) -> int:

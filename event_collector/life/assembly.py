@@ -40,9 +40,18 @@ def _no_collector(given: Any) -> str:
 
 
 def make_recorder(journal: Any, collectors: dict[str, Collector], log: Any) -> "JournalRecorder | None":
-    """Return the recorder of a Journal, or of a journal at a path; None without a journal."""
+    """Return the recorder of a Journal, or of a journal at a path; None without a journal.
+
+    Raise ConfigError if a handler yields.
+    """
     if journal is None:
         return None
+    yielding = next((key for key, collector in collectors.items() if collector.is_generator), None)
+    if yielding is not None:
+        raise ConfigError(
+            f"collector {yielding!r} yields parts, which a journal cannot keep: after a crash its handler would begin "
+            f"again with no reader. Return a list of the items, or give the queue no journal="
+        )
     from event_collector.journal.journal_options import Journal
     from event_collector.journal.journal_recorder import JournalRecorder
 

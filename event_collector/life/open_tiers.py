@@ -8,6 +8,7 @@ from typing import Any
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.events.event import QueueType
 from event_collector.handlers.collector import ADAPTIVE, EXECUTOR, PROCESS, THREAD, Collector
+from event_collector.handlers.parts import PartsTier
 from event_collector.life.scaling import most_workers
 from event_collector.life.settings import Settings
 from event_collector.tiers.adaptive import AdaptiveTier
@@ -94,7 +95,7 @@ class Tiers:
 
     def _attach(self, collectors: list[Collector], tier: Any) -> None:
         for collector in collectors:
-            collector.attach(tier)
+            collector.attach(PartsTier(tier) if collector.is_generator else tier)
             self._attached.append(collector)
 
 

@@ -20,8 +20,9 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
 
-from event_collector.tiers.workers.worker_tier import pool_factory
+from event_collector.tiers.workers.worker_tier import PARTS_HOST, pool_factory
 from event_collector.values.clock import clock
+from event_collector.values.errors import ConfigError
 from event_collector_workers import pool_errors as errors
 from event_collector_workers.child.workplace import resolve
 from event_collector_workers.job import Buffer, Job, Task, TaskSpec
@@ -38,7 +39,7 @@ def in_process_workers() -> Iterator[None]:
     There is one worker, whatever `max_workers` says. The thread shares modules and their globals with the test and has
     no `worker_limits`; a handler that exceeds its timeout is given up but runs on. SystemExit of a handler is a
     WorkerCrashed; `os._exit()` and signals end the test itself. Executors of the application (`mode=Executor`) are not
-    replaced.
+    replaced. The start of a queue raises ConfigError if the handler of a worker process yields.
     """
     with pool_factory.making(InProcessPool):
         yield
@@ -116,6 +117,10 @@ class InProcessPool:
     """A pool of one worker that is a thread, with the interface of WorkerPool. Ignores the settings of processes."""
 
     def __init__(self, tasks: Sequence[TaskSpec], *, listener: PoolListener | None = None, **_settings: Any) -> None:
+        if any(task.reference == PARTS_HOST for task in tasks):
+            raise ConfigError(
+                "in-process workers run no handlers that yield: test these in worker processes, or threads"
+            )
         self._specs, self._listener = tuple(tasks), listener or PoolListener()
         self._backlog: deque[Job] = deque()
         self._worker: _StandIn | None = None  # ready, or opening its tasks

@@ -1,7 +1,7 @@
 """The code of a worker process: read jobs, run them one at a time, leave each result where it survives the process.
 
     socket in  --> Inbox --> Workplace.run --> task.run --> ring of the shared page   (small results)
-                                                       +--> socket out                (large ones, and LOOK)
+                                                       +--> socket out                (large ones, parts, and LOOK)
 
 A result goes into the ring at once. The worker announces it (LOOK) when it has no more jobs, or as the next job
 begins if the parent has promised no visit (see `page`). This module imports little: its imports precede the user's
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from event_collector_workers.child.items import ItemRun
 from event_collector_workers.child.open_descriptors import open_standard_streams
 from event_collector_workers.child.signals import handle_signals_in_forks, kill_group, leave_signals_to_program
+from event_collector_workers.child.suspended_jobs import LATER, SuspendedJobs
 from event_collector_workers.transport.frames import (
     HEADER,
     NO_BLOB,
@@ -195,6 +196,7 @@ class Workplace:
         self._inbox = inbox
         self._page = page
         self._tasks: list[Task] = []
+        self._suspended = SuspendedJobs(page, self._send)
         self._announced_at = -1  # the parent's visits at the last announcement: one for each visit is enough
         self._is_unannounced = False  # whether the ring holds records that were not announced
 
@@ -211,7 +213,7 @@ class Workplace:
             return False
         try:
             for task, argument in tasks:
-                self._tasks.append(task(argument))
+                self._tasks.append(self._suspended.adapted(task(argument)))
         except BaseException:
             self.close()
             raise
@@ -223,8 +225,10 @@ class Workplace:
         receive, run, tasks = self._inbox.next, self.run, self._tasks
         while True:
             kind, head, blob_size = receive(self._on_idle)
-            if kind == Kind.STOP:
-                return
+            if kind != Kind.JOBS and kind != Kind.CHUNK:
+                if self._suspended.is_end(kind, head):
+                    return
+                continue
             blob = None if blob_size == NO_BLOB else self._inbox.read(blob_size)
             if kind == Kind.CHUNK:
                 self.run_chunk(*decode_chunk(head), blob or b"")
@@ -324,12 +328,14 @@ class Workplace:
             self._send_look()
         self._page.report_cpu(process_time_ns())
 
-    def _send(self, record: bytes, blob: Buffer | None) -> None:
+    def _send(self, record: bytes, blob: Buffer | None, kind: Kind = Kind.RESULT) -> None:
         if blob is None:
-            self._socket.sendall(message(Kind.RESULT, record))
+            self._socket.sendall(message(kind, record))
+            return
+        if blob is LATER:
             return
         with memoryview(blob) as view, view.cast("B") as raw:
-            head = message(Kind.RESULT, record, raw.nbytes)
+            head = message(kind, record, raw.nbytes)
             sent = self._socket.sendmsg([head, raw])
             self._socket.sendall(head[sent:])
             self._socket.sendall(raw[max(0, sent - len(head)) :])

@@ -105,7 +105,7 @@ class Crew:
         if self.breaker.finished():
             self._events.on_breaker(opened=False)
             self.adjust()
-        if worker.state is State.RETIRING and not worker.in_hand:
+        if worker.state is State.RETIRING and not worker.has_jobs:
             self._kill_after(worker, self._lifetime.stop)
         elif self._lifetime.memory is not None and monotonic() - self._memory_read > _MEMORY_EVERY:
             self._memory_read = monotonic()
@@ -149,7 +149,7 @@ class Crew:
         if worker.retire():
             if was_ready:
                 self._events.on_lost(worker)  # it gets no more jobs, and those that have not started are taken back
-            self._kill_after(worker, None if worker.in_hand else self._lifetime.stop)
+            self._kill_after(worker, None if worker.has_jobs else self._lifetime.stop)
 
     def _recycle(self, worker: Worker) -> None:
         """Replace a worker without a gap: it serves until its replacement is ready."""
@@ -219,4 +219,4 @@ def memory_of(worker: Worker) -> int | None:
 
 def _dispensability(worker: Worker) -> tuple[bool, bool, int]:
     """Return a sort key by which starting workers precede idle ones, and idle ones precede busy ones."""
-    return worker.state is State.READY, bool(worker.in_hand), worker.held
+    return worker.state is State.READY, worker.has_jobs, worker.held

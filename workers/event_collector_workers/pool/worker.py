@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from enum import Enum
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -16,8 +16,18 @@ from event_collector_workers.job import ChunkJob
 from event_collector_workers.pool.chunk_records import chunk_with, has_several, take_from_sheet
 from event_collector_workers.pool.listener import tell
 from event_collector_workers.pool_errors import PoolClosed, WorkerCrashed, describe_exit
-from event_collector_workers.transport.channel import Channel, ProtocolError, read_record
-from event_collector_workers.transport.frames import Kind, Record, WorkerSetup, decode_records, encode, message
+from event_collector_workers.transport.channel import Channel, ProtocolError, decoded
+from event_collector_workers.transport.frames import (
+    Kind,
+    Part,
+    Record,
+    WorkerSetup,
+    decode_part,
+    decode_record,
+    decode_records,
+    encode,
+    message,
+)
 from event_collector_workers.transport.page import ParentPage, create_page_file
 
 if TYPE_CHECKING:
@@ -51,6 +61,9 @@ class WorkerEvents(Protocol):
     def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
         """Jobs have ended. A blob belongs to the only record."""
 
+    def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
+        """A job has given a part, and goes on."""
+
     def on_look(self, worker: Worker) -> None:
         """The page holds records."""
 
@@ -82,12 +95,14 @@ class Worker:
         self.remove_job: Callable[[int], Job | None] = self.in_hand.pop
         """Remove an answered job and return it: None if it was taken back. Raises KeyError for an unknown number.
         This is the dict's own method, because it is called for every job."""
+        self.suspended: dict[Job, int] = {}  # begun, with their numbers; the worker runs others until `go_on`
         self.finished = 0
         self.startup = 0.0  # seconds from the creation of this object to READY
         self.is_leaving = False  # to be replaced; serves until its successor is ready
         self.complaint = ""  # the reason of its end: the text of a traceback, or what is wrong with its messages
         self.closing_error = ""  # the traceback of a task that could not be closed
         self.exitcode: int | None = None
+        self._has_parts = False  # whether a job has given parts: only then it asks the page for resumed jobs
         self._taken = 0  # values in in_hand that are None
         self._has_chunks = False  # whether it was given any
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
@@ -173,6 +188,11 @@ class Worker:
         return self._channel.has_unsent
 
     @property
+    def has_jobs(self) -> bool:
+        """True if the worker has yet to answer a job, which may be suspended."""
+        return bool(self.in_hand or self.suspended)
+
+    @property
     def held(self) -> int:
         """Jobs that the worker has yet to answer and that were not taken back. A chunk with several items is two."""
         held = len(self.in_hand) - self._taken
@@ -222,7 +242,7 @@ class Worker:
             return 0, 0.0
         if now is None:
             now = monotonic()
-        sequence, since = self.page.running()
+        sequence, since = self.page.current() if self._has_parts else self.page.running()
         if sequence not in self.in_hand and not (self._has_chunks and chunk_with(self.in_hand, sequence)):
             return 0, now - max(self._given_at, self._channel.progress)
         return sequence, now - since
@@ -246,10 +266,25 @@ class Worker:
         self._taken += len(taken)
         return taken
 
+    def suspend(self, sequence: int) -> None:
+        """Note that a job has given as many parts as it may."""
+        if (job := self.in_hand.pop(sequence, None)) is not None:
+            self.suspended[job] = sequence
+
+    def go_on(self, job: Job, credit: int) -> None:
+        """Have a job that it holds give so many parts more; 0: have it end."""
+        sequence = self.suspended.pop(job, 0) or next(n for n, held in self.in_hand.items() if held is job)
+        self.in_hand[sequence] = job
+        if not credit:
+            self.page.close_job(sequence)
+        self._channel.send(message(Kind.GO_ON, encode((sequence, credit))))
+
     def take_all(self) -> dict[int, Job]:
         """Remove and return all jobs, by sequence number, after the process has ended."""
         jobs = {sequence: job for sequence, job in self.in_hand.items() if job is not None}
+        jobs |= {sequence: job for job, sequence in self.suspended.items()}
         self.in_hand.clear()
+        self.suspended.clear()
         self._taken = 0
         return jobs
 
@@ -281,7 +316,7 @@ class Worker:
 
         Take back the other jobs first: none of them must be running when the worker is killed.
         """
-        if self.page.running()[0] != sequence or self._kill_reason is not None:
+        if self.page.current()[0] != sequence or self._kill_reason is not None:
             return False
         self._kill_reason = (sequence, error)
         self.is_leaving = True
@@ -349,10 +384,13 @@ class Worker:
             self._events.on_look(self)
         elif kind == Kind.RESULT:
             self.finished += 1
-            record = read_record(head)
+            record = decoded(decode_record, head)
             if self._has_chunks:
                 self.collect()  # records of a chunk go through the ring first, and through the socket from one on
             self._events.on_records(self, [record], blob)
+        elif kind == Kind.PART:
+            self._has_parts = True
+            self._events.on_part(self, decoded(decode_part, head), blob)
         elif kind == Kind.READY:
             self.startup = monotonic() - self._created_at
             self._enter_service()
@@ -362,7 +400,8 @@ class Worker:
             self._is_stopped, self.closing_error = True, head.decode(errors="replace")
 
     def _on_announced(self, kind: int, head: bytes) -> None:
-        if kind != Kind.RESULT or read_record(head)[0] not in self.in_hand:
+        decode: Callable[[bytes], Any] = decode_part if kind == Kind.PART else decode_record
+        if kind not in (Kind.RESULT, Kind.PART) or decoded(decode, head)[0] not in self.in_hand:
             raise ProtocolError("a value for no job that it has")
 
     def _on_lost(self, error: Exception | None) -> None:

@@ -28,7 +28,7 @@ from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker import State, Worker
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerStartError
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
-from event_collector_workers.transport.frames import Record, WorkerSetup
+from event_collector_workers.transport.frames import Part, Record, WorkerSetup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -238,6 +238,10 @@ class WorkerPool:
         """
         return self._traffic.cancel(job)
 
+    def go_on(self, job: Job, credit: int) -> None:
+        """Have a job that has begun give so many parts more; 0: have it end. A no-op if it has ended."""
+        self._traffic.go_on(job, credit)
+
     @property
     def room(self) -> int:
         """Jobs that the workers accept now, at least 0. Further jobs wait in the pool's backlog."""
@@ -293,6 +297,10 @@ class WorkerPool:
         """Hand the results to their jobs."""
         self._traffic.on_records(worker, records, blob)
         self._crew.on_answers(worker)
+
+    def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
+        """Hand a part to its job."""
+        self._traffic.on_part(worker, part, blob)
 
     def on_look(self, worker: Worker) -> None:
         """Collect the records in the worker's page."""

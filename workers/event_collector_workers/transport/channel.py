@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec import DecodeError
 
 from event_collector_workers.job import Buffer
-from event_collector_workers.transport.frames import BLOB_FROM, HEADER, NO_BLOB, Kind, Record, decode_record, message
+from event_collector_workers.transport.frames import BLOB_FROM, HEADER, NO_BLOB, Kind, message
 
 _SCRATCH: Final = 128 * 1024  # bytes; a value of 100 KB arrives in one piece
 _TURN: Final = 2 * 1024 * 1024  # bytes moved for one worker in each direction before control returns to the loop
@@ -115,10 +115,10 @@ class Reader:
         return value.getvalue()
 
 
-def read_record(head: bytes) -> Record:
-    """Decode the head of a RESULT. Raises ProtocolError."""
+def decoded(decode: Callable[[bytes], Any], head: bytes) -> Any:
+    """Decode the head of a result or a part. Raises ProtocolError."""
     try:
-        return decode_record(head)
+        return decode(head)
     except DecodeError as error:
         raise ProtocolError(f"not a result: {error}") from error
 
@@ -152,6 +152,7 @@ class Channel:
         self._received = 0
         self._is_garbled = False
         self._is_lost = False
+        self._is_mute = False  # nothing can be sent; what the other side has sent before is still received
         self.progress = 0.0
         """Monotonic seconds of the last partial write of queued output."""
         loop.add_reader(self._fd, self.receive)
@@ -163,7 +164,7 @@ class Channel:
 
     def send(self, head: bytes, blob: Buffer | None = None) -> None:
         """Send as much as the socket accepts now, and the rest later."""
-        if self._is_lost:
+        if self._is_lost or self._is_mute:
             return
         is_first = not self._outgoing
         if blob is None and is_first:  # in most cases the socket accepts all of it
@@ -171,8 +172,8 @@ class Channel:
                 head = head[self._socket.send(head) :]
             except BlockingIOError:
                 pass
-            except OSError as error:
-                self._lose(error)
+            except OSError:
+                self._is_mute = True
                 return
             if not head:
                 return
@@ -264,8 +265,9 @@ class Channel:
                 sent = self._socket.sendmsg(parts)
             except BlockingIOError:
                 return
-            except OSError as error:
-                self._lose(error)
+            except OSError:
+                self._is_mute = True
+                outgoing.clear()
                 return
             budget -= sent
             self.progress = monotonic()
