@@ -237,11 +237,7 @@ class CollectorQueue(Caller):
         recorder = make_recorder(journal, self.collectors, self._log)
         self._publisher = EventPublisher(self._dispatcher)
         super().__init__(
-            self._publisher,
-            self.collectors,
-            lambda: self._engine.loop,
-            self.max_consumers,
-            self._dispatcher.chunks,
+            self._publisher, self.collectors, lambda: self._engine.loop, self.max_consumers, self._dispatcher.chunks
         )
         if recorder is not None:
             recorder.enter_by(self._attach_recorder(recorder))

@@ -5,7 +5,8 @@ from unittest.mock import Mock
 
 from event_collector_workers.pool.credit import HELD_UP, UNSTARTED, Credit
 from event_collector_workers.pool.roster import Roster
-from event_collector_workers.pool.worker import State, Worker
+from event_collector_workers.pool.worker import Worker
+from event_collector_workers.pool.worker_state import State
 
 CREDIT = Credit(depth=4, low=2)
 SERVICE_TIME = 0.001

@@ -9,7 +9,8 @@ from typing import Any
 from unittest.mock import Mock
 
 from event_collector_workers.job import Job
-from event_collector_workers.pool.worker import State, Worker
+from event_collector_workers.pool.worker import Worker
+from event_collector_workers.pool.worker_state import State
 from event_collector_workers.transport.frames import Kind, message
 from tests.workers import pools
 

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import DecodeError
 
 from event_collector_workers.job import ChunkJob
 from event_collector_workers.pool.listener import tell
 from event_collector_workers.pool_errors import WorkerCrashed
-from event_collector_workers.transport.frames import Outcome, decode_item, decode_kept
+from event_collector_workers.transport.frames import Kind, Outcome, decode_item, decode_kept, encode, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from event_collector_workers.job import Job
-    from event_collector_workers.pool.worker import Worker
     from event_collector_workers.transport.frames import Record
     from event_collector_workers.transport.sheet import Kept, ParentSheet
+
+
+class Holder(Protocol):
+    """A worker, as its records see it."""
+
+    def keep_in_hand(self, first: int, job: ChunkJob) -> None:
+        """Put a chunk back that has not ended."""
+
+    def count_items(self, count: int) -> None:
+        """Count the items in a record."""
+
+    def kill(self, complaint: str) -> None:
+        """End the process now."""
 
 
 def chunk_with(in_hand: Mapping[int, Job | None], number: int) -> tuple[int, ChunkJob] | None:
@@ -47,6 +59,32 @@ def take_kept(first: int, job: ChunkJob, kept: Kept) -> float:
     return sum(seconds)
 
 
+def head_of(first: int, job: ChunkJob) -> bytes:
+    """Return the message that precedes the items of a chunk, whose first item gets that number."""
+    with memoryview(job.blob or b"") as blob:
+        return message(Kind.CHUNK, encode((first, job.task, job.count)), blob.nbytes)
+
+
+def put_first(in_hand: dict[int, Job | None], first: int, job: ChunkJob) -> None:
+    """Put a chunk back that was removed by one of its records: before the others, since it is the oldest."""
+    others = dict(in_hand)
+    in_hand.clear()
+    in_hand[first] = job
+    in_hand.update(others)
+
+
+def take_unstarted(in_hand: dict[int, Job | None], number: int) -> list[Job]:
+    """Return the jobs from this number on, with None in their place. Items of a chunk from it on are given back."""
+    taken = []
+    for first, job in list(in_hand.items()):
+        if job is not None and first >= number:
+            in_hand[first] = None
+            taken.append(job)
+        elif isinstance(job, ChunkJob):
+            tell(job.leave_only, number - first)
+    return taken
+
+
 def take_from_sheet(in_hand: Mapping[int, Job | None], sheet: ParentSheet) -> None:
     """Hand the outcomes on the sheet of a worker to their chunk."""
     kept = sheet.look()
@@ -55,7 +93,7 @@ def take_from_sheet(in_hand: Mapping[int, Job | None], sheet: ParentSheet) -> No
         take_kept(*found, kept)
 
 
-def take_record(worker: Worker, job: ChunkJob, record: Record, blob: bytes | None) -> tuple[float, bool]:
+def take_record(worker: Holder, job: ChunkJob, record: Record, blob: bytes | None) -> tuple[float, bool]:
     """Hand the outcomes in a record to a chunk. Return their seconds in total, and whether the chunk is over."""
     first, outcome, seconds, body = record
     is_over = outcome == Outcome.ENDED

@@ -17,7 +17,8 @@ from event_collector_workers.launch.start_method import Launcher
 from event_collector_workers.pool.breaker import Breaker
 from event_collector_workers.pool.credit import head_start
 from event_collector_workers.pool.timer import EarliestTimer
-from event_collector_workers.pool.worker import State, Worker, WorkerEvents
+from event_collector_workers.pool.worker import Worker, WorkerEvents
+from event_collector_workers.pool.worker_state import State
 from event_collector_workers.pool_errors import describe_exit
 from event_collector_workers.transport.frames import WorkerSetup
 

@@ -13,7 +13,8 @@ from event_collector_workers.pool.credit import (
     visit_pause,
     worker_load,
 )
-from event_collector_workers.pool.worker import State, Worker
+from event_collector_workers.pool.worker import Worker
+from event_collector_workers.pool.worker_state import State
 
 _RARE_VISIT: Final = 0.02  # seconds between two visits to workers that may be unable to announce results
 

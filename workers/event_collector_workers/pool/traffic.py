@@ -17,10 +17,11 @@ from event_collector_workers.job import ChunkJob, Job
 from event_collector_workers.pool.chunk_records import settle_dead, take_record
 from event_collector_workers.pool.credit import SHORTEST_VISIT, credit_for, depth_for
 from event_collector_workers.pool.listener import PoolListener, report, tell
+from event_collector_workers.pool.overdue import find_overdue
 from event_collector_workers.pool.roster import Roster
 from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import Worker
-from event_collector_workers.pool_errors import JobCancelled, JobTimeout, TaskError, WorkerCrashed
+from event_collector_workers.pool_errors import JobCancelled, TaskError, WorkerCrashed
 from event_collector_workers.transport.frames import Outcome, Part, Record
 
 _BYTES_AHEAD: Final = 1024 * 1024  # bytes sent to one worker at once
@@ -28,15 +29,13 @@ _SMOOTHING: Final = 0.2  # weight of the newest batch of results in the mean ser
 _FIRST_GUESS: Final = 0.002  # seconds of service time before any is known: a depth of 4, or of 16
 _DONE: Final = Outcome.DONE.value
 _WITHDRAWN: Final = object()  # the place of a cancelled job that is still in the backlog
-_LAG: Final = 0.5  # seconds; a deadline that is checked later than this was missed by this process: it is extended
 
 
 class Traffic:
     """Moves jobs between the backlog and the workers that are ready. Runs in the loop's thread.
 
-    Only this class sets the place of a job: this object while the job is in the backlog, the worker
-    that holds it, or None. It calls `on_quiet` when every submitted job has its outcome, and `on_quota_used` after it
-    has handed jobs to a worker with a quota.
+    Only this class sets the place of a job: this object for the backlog, the worker that holds it, or None. It calls
+    `on_quiet` when every job has its outcome, and `on_quota_used` after it has handed jobs to a worker with a quota.
     """
 
     def __init__(
@@ -94,10 +93,7 @@ class Traffic:
     # --- jobs in
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Accept jobs. Several jobs, or one for an idle worker, are handed out at once; others in the next turn.
-
-        A chunk is one of the others: visits must be planned, since its worker does not announce each outcome.
-        """
+        """Accept jobs. Several, or one for an idle worker, are handed out at once. Others, and chunks, wait a turn."""
         for job in jobs:
             if job._place is not None:
                 self._refuse(jobs, job)
@@ -203,14 +199,12 @@ class Traffic:
         error_of = partial(worker.death_error, aborted=self._is_aborted)
         self._requeue([job for sequence, job in jobs.items() if sequence > last])
         for sequence, job in jobs.items():
-            if sequence <= last:
-                if isinstance(job, ChunkJob):
-                    self.crashed += settle_dead(sequence, job, last, age, error_of)
-                    self._end_chunk(job)
-                else:
-                    error = error_of(sequence)
-                    self.crashed += isinstance(error, WorkerCrashed)
-                    self._fail(job, error, age)
+            if sequence <= last and isinstance(job, ChunkJob):
+                self.crashed += settle_dead(sequence, job, last, age, error_of)
+                self._end_chunk(job)
+            elif sequence <= last:
+                self.crashed += isinstance(error := error_of(sequence), WorkerCrashed)
+                self._fail(job, error, age)
         self.plan_turn()
 
     # --- results
@@ -382,24 +376,10 @@ class Traffic:
 
     def _check_deadlines(self, late: float) -> None:
         self.look(self._roster.attached)
-        for worker in list(self._roster.attached):
-            current, running_for = worker.running()
-            for sequence, job in list(worker.in_hand.items()):
-                if job is None or job.timeout is None:
-                    continue
-                left = job.timeout - running_for if sequence <= current < sequence + job.count else job.timeout
-                if left > 0:
-                    self._deadline.arm(left)
-                elif late > _LAG:  # this process was suspended, perhaps the worker too
-                    self._deadline.arm(min(late, 1.0))
-                else:
-                    self._expire(worker, current, job.timeout)
-
-    def _expire(self, worker: Worker, sequence: int, timeout: float) -> None:
-        text = f"the job ran longer than its timeout of {timeout:g} s; its worker (pid {worker.pid}) was killed"
-        self._requeue(worker.take_back())
-        worker.condemn(sequence, JobTimeout(text, pid=worker.pid, timeout=timeout))
-        self.plan_turn()
+        for worker, sequence, error in find_overdue(self._roster.attached, late, self._deadline.arm):
+            self._requeue(worker.take_back())
+            worker.condemn(sequence, error)
+            self.plan_turn()
 
     def _cancel_in(self, worker: Worker, job: Job) -> None:
         if job in worker.suspended:

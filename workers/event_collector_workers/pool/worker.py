@@ -6,16 +6,15 @@ import os
 import socket
 import sys
 from contextlib import ExitStack
-from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
 from event_collector_workers.job import ChunkJob
-from event_collector_workers.pool.chunk_records import chunk_with, has_several, take_from_sheet
-from event_collector_workers.pool.listener import tell
-from event_collector_workers.pool_errors import PoolClosed, WorkerCrashed, describe_exit
+from event_collector_workers.pool import chunk_records as chunks
+from event_collector_workers.pool.worker_state import State
+from event_collector_workers.pool_errors import PoolClosed, crash_error
 from event_collector_workers.transport.channel import Channel, ProtocolError, decoded
 from event_collector_workers.transport.frames import (
     Kind,
@@ -40,16 +39,6 @@ if TYPE_CHECKING:
 
 SILENT: Final = "its standard error may say why"
 """The complaint of a process that ended while it started, without a message."""
-
-
-class State(Enum):
-    """The states in the life of a worker. A worker only moves down this list."""
-
-    STARTING = "starting"
-    READY = "ready"
-    RETIRING = "retiring"  # STOP was sent: the worker ends after its jobs
-    LOST = "lost"  # its socket is closed; its process may still exist
-    GONE = "gone"
 
 
 class WorkerEvents(Protocol):
@@ -151,9 +140,9 @@ class Worker:
             if job.blob is None:
                 plain.append((job.task, job.body))
             elif isinstance(job, ChunkJob):
-                self._next = sequence
+                self._next, self._has_chunks = sequence + job.count, True
                 self._send_batch(sequence, plain)
-                self._give_chunk(job)
+                self._channel.send(chunks.head_of(sequence, job), job.blob)
                 self.give(jobs[sequence - first + 1 :])
                 return
             else:
@@ -165,13 +154,6 @@ class Worker:
                     self._channel.send(message(Kind.JOBS, head, blob.nbytes), job.blob)
         self._next = first + len(jobs)
         self._send_batch(self._next, plain)
-
-    def _give_chunk(self, job: ChunkJob) -> None:
-        first, self._next = self._next, self._next + job.count
-        self._has_chunks = True
-        with memoryview(job.blob) as blob:  # type: ignore[arg-type]  # a chunk has one
-            head = message(Kind.CHUNK, encode((first, job.task, job.count)), blob.nbytes)
-            self._channel.send(head, job.blob)
 
     def _send_batch(self, end: int, batch: list[tuple[int, bytes]]) -> None:
         if batch:
@@ -196,7 +178,7 @@ class Worker:
     def held(self) -> int:
         """Jobs that the worker has yet to answer and that were not taken back. A chunk with several items is two."""
         held = len(self.in_hand) - self._taken
-        return held + has_several(self.in_hand) if self._has_chunks else held
+        return held + chunks.has_several(self.in_hand) if self._has_chunks else held
 
     def collect(self) -> bool:
         """Take the records from the ring and report them. Return whether there were any."""
@@ -214,15 +196,12 @@ class Worker:
 
     def keep_in_hand(self, first: int, job: ChunkJob) -> None:
         """Put a chunk back that was removed by one of its records and has not ended."""
-        others = dict(self.in_hand)
-        self.in_hand.clear()
-        self.in_hand[first] = job  # the oldest job is the first one
-        self.in_hand.update(others)
+        chunks.put_first(self.in_hand, first, job)
 
     def peek(self) -> None:
         """Take the outcomes of items that the worker keeps until a record has them."""
         if self._has_chunks:
-            take_from_sheet(self.in_hand, self.page.sheet)
+            chunks.take_from_sheet(self.in_hand, self.page.sheet)
 
     def count_items(self, count: int) -> None:
         """Count the items in a record that was counted as one job."""
@@ -243,7 +222,7 @@ class Worker:
         if now is None:
             now = monotonic()
         sequence, since = self.page.current() if self._has_parts else self.page.running()
-        if sequence not in self.in_hand and not (self._has_chunks and chunk_with(self.in_hand, sequence)):
+        if sequence not in self.in_hand and not (self._has_chunks and chunks.chunk_with(self.in_hand, sequence)):
             return 0, now - max(self._given_at, self._channel.progress)
         return sequence, now - since
 
@@ -256,13 +235,7 @@ class Worker:
         first = max(self.page.running()[0] + 1, next(iter(self.in_hand), end))
         if first >= end or self.page.revoke(first, end) >= first:
             return []
-        taken = []
-        for sequence, job in list(self.in_hand.items()):
-            if job is not None and sequence >= first:
-                self.in_hand[sequence] = None
-                taken.append(job)
-            elif isinstance(job, ChunkJob):
-                tell(job.leave_only, first - sequence)
+        taken = chunks.take_unstarted(self.in_hand, first)
         self._taken += len(taken)
         return taken
 
@@ -349,14 +322,7 @@ class Worker:
             return error
         if aborted:
             return PoolClosed("the pool was stopped while this job ran; it may have taken effect")
-        complaint = f"; {self.complaint}" if self.complaint else ""
-        return WorkerCrashed(
-            f"worker {self.number} (pid {self.pid}) {describe_exit(self.exitcode)} while it ran this job"
-            f"{complaint}; the job may have taken effect. Look for what ended the process: a crash in native "
-            "code, too little memory, os._exit or sys.exit",
-            pid=self.pid,
-            exitcode=self.exitcode,
-        )
+        return crash_error(self.number, self.pid, self.exitcode, self.complaint)
 
     def _on_launched(self, outcome: Handle | BaseException) -> None:
         if isinstance(outcome, BaseException):

@@ -25,7 +25,8 @@ from event_collector_workers.pool.credit import HORIZON
 from event_collector_workers.pool.crew import Crew, Lifetime, memory_of
 from event_collector_workers.pool.listener import PoolListener, tell
 from event_collector_workers.pool.traffic import Traffic
-from event_collector_workers.pool.worker import State, Worker
+from event_collector_workers.pool.worker import Worker
+from event_collector_workers.pool.worker_state import State
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerStartError
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 from event_collector_workers.transport.frames import Part, Record, WorkerSetup
