@@ -1,12 +1,14 @@
 """The workers that accept jobs, without processes: which are idle, how much each accepts, when they are visited."""
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import Mock
 
 from event_collector_workers.pool.credit import HELD_UP, UNSTARTED, Credit
 from event_collector_workers.pool.roster import Roster
-from event_collector_workers.pool.worker import Worker
 from event_collector_workers.pool.worker_state import State
+
+if TYPE_CHECKING:
+    from event_collector_workers.pool.worker import Worker
 
 CREDIT = Credit(depth=4, low=2)
 SERVICE_TIME = 0.001

@@ -29,9 +29,6 @@ class Task(Protocol):
     def run(self, body: bytes | memoryview, blob: bytes | None) -> tuple[Buffer, Buffer | None]:
         """Run one job and return the body and blob of the reply. An exception fails the job with TaskError."""
 
-    def run_items(self, body: bytes, items: "Items") -> None:
-        """Run the items of a chunk, one after the other. Only tasks that get chunks need this."""
-
     def close(self) -> None:
         """Release resources when the worker stops in an orderly way. Tasks close in reverse order of opening."""
 
@@ -51,6 +48,13 @@ class Items(Protocol):
     @property
     def index(self) -> int:
         """The place of the current item in the chunk."""
+
+
+class ItemsTask(Task, Protocol):
+    """A task that takes chunks."""
+
+    def run_items(self, body: bytes, items: Items) -> None:
+        """Run the items of a chunk, one after the other. An exception fails the whole chunk with TaskError."""
 
 
 class PartsTask(Task, Protocol):
@@ -100,7 +104,7 @@ class Job:
 
 
 class ChunkJob(Job):
-    """A list of items that one worker runs one after the other, by `Task.run_items`.
+    """A list of items that one worker runs one after the other, by `ItemsTask.run_items`.
 
     Each item has its own outcome, start and time limit. Subclasses receive the outcomes in the order of the items:
     `items_ended`, `item_answered` or `item_failed`. Items that a worker will not begin, since it died, is held up by
@@ -109,7 +113,7 @@ class ChunkJob(Job):
 
     Args:
         task: Index of the task in the pool's sequence of tasks.
-        items: The encoded list, passed to `Task.run_items`.
+        items: The encoded list, passed to `ItemsTask.run_items`.
         count: Number of items, at least 1.
         timeout: Seconds that each item may run; None for no limit.
     """

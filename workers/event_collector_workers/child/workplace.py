@@ -18,7 +18,7 @@ from contextlib import suppress
 from importlib import import_module
 from io import BytesIO, FileIO
 from time import monotonic_ns, process_time_ns
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from event_collector_workers.child.items import ItemRun
 from event_collector_workers.child.open_descriptors import open_standard_streams
@@ -42,7 +42,7 @@ from event_collector_workers.transport.page import WorkerPage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from event_collector_workers.job import Buffer, Task
+    from event_collector_workers.job import Buffer, ItemsTask, Task
 
     Initialize = tuple[Callable[..., object], tuple[object, ...]]
 
@@ -275,7 +275,7 @@ class Workplace:
         """Run the items of a chunk that were not taken back, and leave their outcomes where they survive."""
         items = ItemRun(self._page, self, first, count)
         try:
-            self._tasks[number].run_items(body, items)
+            cast("ItemsTask", self._tasks[number]).run_items(body, items)
         except (SystemExit, OSError):  # the end of the process, requested or by the loss of the socket
             raise
         except BaseException:

@@ -193,18 +193,17 @@ class Traffic:
         """Fail the job during which the worker's process ended, and take back all others."""
         self.release(worker)
         self._roster.detach(worker)
-        last, since = worker.page.running()
         worker.peek()
-        jobs, age = worker.take_all(), max(0.0, monotonic() - since)
+        (last, since), jobs = worker.page.running(), worker.take_all()
         error_of = partial(worker.death_error, aborted=self._is_aborted)
         self._requeue([job for sequence, job in jobs.items() if sequence > last])
         for sequence, job in jobs.items():
             if sequence <= last and isinstance(job, ChunkJob):
-                self.crashed += settle_dead(sequence, job, last, age, error_of)
+                self.crashed += settle_dead(sequence, job, last, max(0.0, monotonic() - since), error_of)
                 self._end_chunk(job)
             elif sequence <= last:
                 self.crashed += isinstance(error := error_of(sequence), WorkerCrashed)
-                self._fail(job, error, age)
+                self._fail(job, error, max(0.0, monotonic() - since))
         self.plan_turn()
 
     # --- results

@@ -25,7 +25,6 @@ from event_collector_workers.pool.credit import HORIZON
 from event_collector_workers.pool.crew import Crew, Lifetime, memory_of
 from event_collector_workers.pool.listener import PoolListener, tell
 from event_collector_workers.pool.traffic import Traffic
-from event_collector_workers.pool.worker import Worker
 from event_collector_workers.pool.worker_state import State
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerStartError
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from event_collector_workers.child.workplace import Initialize
     from event_collector_workers.job import Job, TaskSpec
+    from event_collector_workers.pool.worker import Worker
 
 _NO_GUARD = (
     "this is a worker process that is importing the program's main module. The module must not start workers while "
