@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict, 
 from event_collector.calls.chunk_stream import ChunkStream
 from event_collector.calls.other_threads import submit_from_thread, wait_in_thread
 from event_collector.calls.pipeline import Pipeline
-from event_collector.calls.progress import Report, reporting
 from event_collector.calls.stream import AHEAD, Stream, check_ahead, check_chunk, check_values
+from event_collector.calls.stream_progress import Report, reporting
 from event_collector.calls.targets import Target, Targets
 from event_collector.handlers.collector import ADAPTIVE, PROCESS, Collector
 from event_collector.values.checks import check_seconds

@@ -11,11 +11,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.calls.stream import AHEAD, Signal
+from event_collector.dispatch.chunk_feed import ChunkFeed
 from event_collector.values.clock import clock
 from event_collector.values.results import Result
 
 if TYPE_CHECKING:
-    from event_collector.dispatch.chunk_feed import ChunkFeed
     from event_collector.dispatch.chunks import Chunks
     from event_collector.events.event import CollectorEvent
     from event_collector.handlers.collector import Collector
@@ -82,7 +82,7 @@ class ChunkStream:
                     yield result.value if not result.is_error else result.unwrap()
 
     async def _all_blocks(self) -> AsyncGenerator[Block, None]:
-        self._feed = self._chunks.feed(self._collector, self._priority, self._chunk, self._blocks)
+        self._feed = ChunkFeed(self._chunks, self._collector, self._priority, self._chunk, self._blocks)
         taking = asyncio.create_task(self._take(), name="stream")
         try:
             while self._error is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from event_collector.dispatch.chunk_size import JOBS_PER_WORKER, Pace, chunk_size, values_ahead
+from event_collector.dispatch.chunk_size import JOBS_PER_WORKER, ValuePace, chunk_size, values_ahead
 from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent
 from event_collector.events.event_ids import event_ids
 from event_collector.values.clock import clock
@@ -59,7 +59,8 @@ class ChunkFeed:
         self._waiting = 0  # values in both
         self._jobs: dict[ValueChunk, None] = {}
         self._events: set[CollectorEvent] = set()
-        self._pace = Pace()
+        self._pace = ValuePace()
+        chunks.add(self)
         self._is_withdrawn = self._is_submit_due = self._is_forgotten = False
 
     # From the stream

@@ -19,7 +19,7 @@ _MEMORY: Final = 0.7
 """Weight that earlier values keep when later ones are measured."""
 
 
-class Pace(NamedTuple):
+class ValuePace(NamedTuple):
     """What is known of the values of a stream. Counts and sums fade, so that recent values weigh more."""
 
     largest: int = 1
@@ -30,22 +30,22 @@ class Pace(NamedTuple):
     bytes: float = 0.0
     """Size of these values, or of their results if that is larger."""
 
-    def measured(self, count: int, seconds: float, size: int) -> "Pace":
+    def measured(self, count: int, seconds: float, size: int) -> "ValuePace":
         """Return the pace after `count` more values, which took so many seconds and bytes in total."""
-        pace = Pace(
+        pace = ValuePace(
             self.largest, _MEMORY * self.values + count, _MEMORY * self.seconds + seconds, _MEMORY * self.bytes + size
         )
         return pace._replace(largest=min(wanted_size(pace), GROWTH * max(self.largest, count)))
 
 
-def wanted_size(pace: Pace) -> int:
+def wanted_size(pace: ValuePace) -> int:
     """Return the number of values that make up a full chunk."""
     by_time = CHUNK_SECONDS * pace.values / pace.seconds if pace.seconds > 0 else MOST_VALUES
     by_size = CHUNK_BYTES * pace.values / pace.bytes if pace.bytes > 0 else MOST_VALUES
     return max(1, int(min(by_time, by_size, MOST_VALUES)))
 
 
-def chunk_size(pace: Pace, waiting: int, workers: int, most: int | None) -> int:
+def chunk_size(pace: ValuePace, waiting: int, workers: int, most: int | None) -> int:
     """Return how many of the `waiting` values, at least 1, the next chunk gets; with `most`, exactly as many if it can.
 
     A full chunk, but no more than a fair share of what waits.
@@ -55,6 +55,6 @@ def chunk_size(pace: Pace, waiting: int, workers: int, most: int | None) -> int:
     return max(1, min(pace.largest, ceil(waiting / (SHARES * workers))))
 
 
-def values_ahead(pace: Pace, workers: int) -> int:
+def values_ahead(pace: ValuePace, workers: int) -> int:
     """Return how many values keep the workers busy with full chunks."""
     return pace.largest * workers * (JOBS_PER_WORKER + SHARES)

@@ -12,7 +12,6 @@ wait. At every instant the values of this place that are neither waiting nor run
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from event_collector.dispatch.chunk_feed import ChunkFeed, Sink
 from event_collector.dispatch.ending import Ending
 from event_collector.dispatch.permits import Permits
 from event_collector.dispatch.totals import Totals
@@ -57,6 +56,21 @@ class ChunkTier(Protocol):
         """Withdraw a job that waits."""
 
 
+class ValueFeed(Protocol):
+    """The values of one stream, as all of them are seen here."""
+
+    collector: "Collector"
+
+    def submit(self) -> None:
+        """Give workers as many chunks as they have room for."""
+
+    def dissolve(self) -> None:
+        """Send the values that wait on as events."""
+
+    def end_waiting(self, error_of: Callable[[], Exception]) -> None:
+        """End the values that wait, each with a new error."""
+
+
 class Chunks:
     """The place of values that travel in chunks, and the books of all feeds of one queue.
 
@@ -92,7 +106,7 @@ class Chunks:
         """The worker processes; None while the queue does not run."""
         self._plan: DeliveryPlan | None = None
         self._refusal: QueueShutDown | None = None
-        self.feeds: list[ChunkFeed] = []
+        self.feeds: list[ValueFeed] = []
         self._are_first = False
 
     @property
@@ -130,13 +144,11 @@ class Chunks:
 
     # Feeds
 
-    def feed(self, collector: "Collector", priority: float | None, most: int | None, sink: Sink) -> ChunkFeed:
-        """Return a new feed, for chunks of at most `most` values; None for a size that is measured."""
-        feed = ChunkFeed(self, collector, priority, most, sink)
+    def add(self, feed: ValueFeed) -> None:
+        """Add the feed of a stream."""
         self.feeds.append(feed)
-        return feed
 
-    def forget(self, feed: ChunkFeed) -> None:
+    def forget(self, feed: ValueFeed) -> None:
         """Remove a feed that has no values left, and gets no more."""
         self.feeds.remove(feed)
 

@@ -8,7 +8,7 @@ from event_collector.dispatch.chunk_size import (
     CHUNK_SECONDS,
     GROWTH,
     MOST_VALUES,
-    Pace,
+    ValuePace,
     chunk_size,
     values_ahead,
 )
@@ -18,8 +18,8 @@ measurements = st.lists(
 )
 
 
-def pace_of(measured: list[tuple[int, float, int]]) -> Pace:
-    pace = Pace()
+def pace_of(measured: list[tuple[int, float, int]]) -> ValuePace:
+    pace = ValuePace()
     for count, seconds, size in measured:
         pace = pace.measured(count, seconds, size)
     return pace
@@ -39,13 +39,13 @@ def test_a_chunk_is_no_larger_than_its_bounds(
 
 @given(st.integers(1, 10**6), st.integers(1, 10**6))
 def test_a_given_size_is_kept(waiting: int, most: int) -> None:
-    assert chunk_size(Pace(), waiting, 4, most) == min(waiting, most)
+    assert chunk_size(ValuePace(), waiting, 4, most) == min(waiting, most)
 
 
 @given(st.floats(1e-7, 10), st.integers(0, 10**7))
 def test_a_chunk_takes_some_milliseconds_once_the_pace_is_known(seconds: float, size: int) -> None:
     """From one value on, it grows by a factor at most, until a chunk takes its time or has its bytes."""
-    pace = Pace()
+    pace = ValuePace()
     assert chunk_size(pace, 10**9, 1, None) == 1
     for _ in range(8):
         count = chunk_size(pace, 10**9, 1, None)
