@@ -95,9 +95,7 @@ def _refuse_results(processor: Callable[..., Any], name: str) -> None:
     except TypeError as exc:  # a mock that poses as a function
         raise _unclear(name) from exc
     if is_cached:
-        raise ConfigError(
-            f"{name} caches generators, which can be read once: return a list of the items, or yield them"
-        )
+        raise ConfigError(f"{name} caches generators, which can be read once: cache a list of the items")
 
 
 def _is_generator_function(call: Callable[..., Any]) -> bool:

@@ -3,12 +3,17 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from event_collector.dispatch.dispatcher import Dispatcher
+from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.dispatch.retries import refuse_retries
+from event_collector.events.dead_letters import DeadLetters
 from event_collector.handlers.collector import Collector, CollectorList
 from event_collector.handlers.router import Router, SimpleRouter
 from event_collector.handlers.signature import describe
 from event_collector.handlers.unreached import Unreached
+from event_collector.life.settings import Settings
 from event_collector.values.errors import ConfigError
+from event_collector.watching.metrics import Meter
 
 if TYPE_CHECKING:
     from event_collector.journal.journal_recorder import JournalRecorder
@@ -37,6 +42,30 @@ def _no_collector(given: Any) -> str:
         return text
     name = describe(given)
     return f"{text}: make one of the handler, Collector({name!r}, {name}), or decorate it with @collector({name!r})"
+
+
+def make_meter(settings: Settings) -> Meter:
+    """Return the meter of a queue."""
+    return Meter(
+        events=settings.event_service_data_window_size,
+        rate_window=settings.metrics_collector_window_size,
+        load_window=settings.avg_load_interval,
+        warmup=settings.metrics_warmup_interval,
+        history=settings.metrics_history_size,
+    )
+
+
+def make_dispatcher(settings: Settings, meter: Meter, letters: DeadLetters) -> Dispatcher:
+    """Return the dispatcher of a queue."""
+    return Dispatcher(
+        queue_type=settings.queue_type,
+        default_priority=settings.default_priority,
+        max_queue_size=settings.max_queue_size,
+        overflow=settings.overflow,
+        limits=ConsumerLimits(settings.min_consumers, settings.max_consumers, settings.autoscale),
+        meter=meter,
+        letters=letters,
+    )
 
 
 def make_recorder(journal: Any, collectors: dict[str, Collector], log: Any) -> "JournalRecorder | None":

@@ -15,6 +15,8 @@ from event_collector.tiers.adaptive import AdaptiveTier
 from event_collector.tiers.executors.executor_tier import ExecutorTier
 from event_collector.tiers.thread_tier import ThreadTier
 from event_collector.tiers.workers.worker_tier import WorkerTier
+from event_collector_workers.environment import make_environment
+from event_collector_workers.machine import granted_cpus
 
 
 class Tiers:
@@ -64,6 +66,17 @@ class Tiers:
             may_overtake=settings.queue_type is not QueueType.FIFO,
             start_method=settings.start_method,
             limits=settings.worker_limits,
+            environment=make_environment(
+                {
+                    "seed": settings.seed,
+                    "worker_threads": settings.worker_threads,
+                    "worker_env": settings.worker_env,
+                    "worker_nice": settings.worker_nice,
+                    "worker_affinity": settings.worker_affinity,
+                    "worker_devices": settings.worker_devices,
+                },
+                share=granted_cpus() / most,
+            ),
             log=self._log,
             max_jobs_per_worker=settings.max_events_per_worker,
             max_worker_age=settings.max_worker_age,

@@ -48,7 +48,7 @@ class PartsHost(Host):
             explain(exc)
             return encode_raised(exc), None
         finally:
-            self._decode.envelope = None
+            self._decode.enter(None)
 
     def _parts(self, payload: Payload[Any]) -> "Generator[Any, bool | None, Any]":
         """Yield the encoded parts of an event, and return the handler's return value."""
@@ -67,9 +67,9 @@ class PartsHost(Host):
                 except StopIteration as stop:
                     return stop.value
                 encoded = encode_result(as_part(part), self._setup, fidelity=self._part_fidelity)
-                self._decode.envelope = None
+                self._decode.enter(None)
                 is_closed = yield encoded
-                self._decode.envelope = envelope
+                self._decode.enter(envelope)
                 if is_closed:
                     return None
         finally:

@@ -70,7 +70,7 @@ def flaky(payload: Payload[int], ctx: Context) -> Iterator[int]:
 def orders(names: list[str]) -> Iterator[Order]:
     """Yield what the annotation says, and at last what it does not say if the last name is empty."""
     for number, name in enumerate(names):
-        yield Order(number, name) if name else "no order"  # type: ignore[misc]
+        yield Order(number, [name]) if name else "no order"  # type: ignore[misc]
 
 
 def mixed(size: int) -> Iterator[bytes]:

@@ -99,7 +99,7 @@ class WorkerTier:
         **options: Any,
     ) -> None:
         _refuse_import_of_main(collectors)
-        self._memory: dict[int, int | None] = {}  # of each worker, at the last reading
+        self._memory: dict[int | None, int | None] = {}  # of each worker, at the last reading
         self._memory_read_at = -MEMORY_INTERVAL
         self._times: dict[int, tuple[float, float]] = {}  # CPU time and delay of each worker, at the last reading
         self._cpu = self._delay = 0.0
@@ -263,7 +263,7 @@ class WorkerTier:
     def statistics(self) -> PoolStatistics:
         """Return the current figures, with the memory of each worker, which is up to 5 s old."""
         figures = self._look()
-        workers = tuple(replace(worker, memory=self._memory.get(worker.number)) for worker in figures.workers)
+        workers = tuple(replace(worker, memory=self._memory.get(worker.pid)) for worker in figures.workers)
         return replace(figures, workers=workers)
 
     @property
@@ -277,7 +277,7 @@ class WorkerTier:
         figures = self._pool.statistics(memory=fresh)
         if fresh:
             self._memory_read_at = now
-            self._memory = {worker.number: worker.memory for worker in figures.workers}
+            self._memory = {worker.pid: worker.memory for worker in figures.workers}
         return figures
 
     def resize(self, workers: int) -> None:
@@ -337,6 +337,9 @@ class _PoolEvents(PoolListener):
         self.workers -= reason != "not started"
         level = self._log.debug if reason == "stopped" else self._log.warning
         level("worker ended", pid=pid, reason=reason, exitcode=exitcode)
+
+    def imported_apart(self, module: str, reason: str) -> None:
+        self._log.info("each worker imports this module by itself", module=module, reason=reason)
 
     def worker_complained(self, pid: int | None, trace: str) -> None:
         self._log.error("lifecycle failed at the end of a worker", pid=pid, trace=trace)

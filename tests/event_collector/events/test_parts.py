@@ -227,11 +227,11 @@ async def test_a_handler_that_never_ends_is_closed_by_the_shutdown(tmp_path: Pat
 
 async def test_parts_of_a_worker_have_the_annotated_type() -> None:
     async with running(Collector("orders", handlers.orders, mode="process")) as queue:
-        assert await read(queue.submit("orders", ["a", "b"])) == [Order(0, "a"), Order(1, "b")]
+        assert await read(queue.submit("orders", ["a", "b"])) == [Order(0, ["a"]), Order(1, ["b"])]
         parts: list[Any] = []
         with pytest.raises(EncodeError, match="does not fit"):
             await read(queue.submit("orders", ["a", "", "c"]), parts)
-        assert parts == [Order(0, "a")]
+        assert parts == [Order(0, ["a"])]
 
 
 async def test_large_and_small_parts_keep_their_order() -> None:

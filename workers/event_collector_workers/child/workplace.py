@@ -61,8 +61,11 @@ _BRISK: Final = 150_000  # nanoseconds: the same, and the wake-up of the process
 _yield: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: None)  # Windows has none
 
 
-def main(connection: socket.socket, initialize: Initialize | None = None) -> None:
-    """Serve the pool at the other end of `connection` until it sends STOP or is gone."""
+def main(connection: socket.socket, enter: Callable[[], Initialize | None]) -> None:
+    """Serve the pool at the other end of `connection` until it sends STOP or is gone.
+
+    `enter` makes the imports that precede the tasks. It returns what has to be called before they are opened.
+    """
     leave_signals_to_program()
     open_standard_streams()
     connection.setblocking(True)
@@ -77,6 +80,7 @@ def main(connection: socket.socket, initialize: Initialize | None = None) -> Non
         os.register_at_fork(after_in_child=connection.close)
         handle_signals_in_forks()
         workplace = Workplace(connection, inbox, page)
+        initialize = enter()
         if initialize is not None:
             initialize[0](*initialize[1])
         if not workplace.open(setup):

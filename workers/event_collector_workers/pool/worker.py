@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
+    from event_collector_workers.child.birth import Birth
     from event_collector_workers.job import Job
     from event_collector_workers.launch.start_method import Handle, Launcher
 
@@ -74,9 +75,10 @@ class Worker:
     """
 
     def __init__(
-        self, number: int, loop: asyncio.AbstractEventLoop, events: WorkerEvents, quota: int | None = None
+        self, birth: Birth, loop: asyncio.AbstractEventLoop, events: WorkerEvents, quota: int | None = None
     ) -> None:
-        self.number = number
+        self.number = birth.number
+        self._birth = birth
         self.quota = quota
         self.pid: int | None = None
         self.state = State.STARTING
@@ -96,13 +98,11 @@ class Worker:
         self._has_chunks = False  # whether it was given any
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
         self._created_at = monotonic()
-        self._loop = loop
-        self._events = events
+        self._loop, self._events = loop, events
         self._handle: Handle | None = None
         self._is_killed = False
         self._is_stopped = False  # it has closed its tasks
-        self._next = 1
-        self._given_at = 0.0
+        self._next, self._given_at = 1, 0.0
         with ExitStack() as undo:  # if descriptors or memory run out, what was opened is closed
             self._page_fd = create_page_file()
             undo.callback(os.close, self._page_fd)
@@ -128,7 +128,7 @@ class Worker:
             return
         finally:
             os.close(self._page_fd)
-        launcher.launch(self._theirs, self._on_launched)
+        launcher.launch(self._theirs, self._birth, self._on_launched)
 
     def give(self, jobs: Sequence[Job]) -> None:
         """Hand over jobs, which run in this order. A job with a blob travels in a separate message."""

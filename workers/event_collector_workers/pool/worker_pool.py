@@ -13,11 +13,15 @@ submit, cancel |  ^ succeeded, failed
 from __future__ import annotations
 
 import asyncio
+import os
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from event_collector_workers.child.open_descriptors import open_standard_descriptors
+from event_collector_workers.environment import WorkerEnvironment
 from event_collector_workers.launch.start_method import Launcher, check_start_method, is_importing_main, make_launcher
 from event_collector_workers.machine import cpu_seconds
 from event_collector_workers.pool.chunk_records import items_in
@@ -63,6 +67,7 @@ class WorkerPool:
         stop_timeout: Seconds that a retired worker may take to close its tasks after its last job.
         mp_context: A `multiprocessing` context that starts workers; replaces `start_method`.
         initialize: A callable and its arguments. Each worker calls it before it opens its tasks.
+        environment: What workers find when they import modules. None for that of the program.
         horizon: Seconds of work that a worker may hold. Later jobs cannot overtake the jobs that a worker holds.
 
     Raises:
@@ -85,6 +90,7 @@ class WorkerPool:
         stop_timeout: float = 10.0,
         mp_context: BaseContext | None = None,
         initialize: Initialize | None = None,
+        environment: WorkerEnvironment | None = None,
         horizon: float = HORIZON,
     ) -> None:
         if max_workers < 1 or not 0 <= min_workers <= max_workers:
@@ -99,6 +105,7 @@ class WorkerPool:
             preload=[name for name in dict.fromkeys(modules) if name != "__main__"],
             initialize=initialize,
         )
+        self._environment = environment or WorkerEnvironment()
         self._make_crew = partial(
             Crew,
             setup=WorkerSetup([(task.reference, task.argument) for task in tasks]),
@@ -139,8 +146,10 @@ class WorkerPool:
         self._loop = asyncio.get_running_loop()
         try:
             open_standard_descriptors()
-            self._launcher = self._make_launcher(self._loop)
-        except OSError as error:
+            self._launcher = self._make_launcher(
+                self._loop, environment=self._seeded(), on_apart=partial(tell, self._listener.imported_apart)
+            )
+        except (OSError, ValueError) as error:
             raise WorkerStartError(f"a worker could not be started: {error}") from error
         self._crew = self._make_crew(self._loop, self._launcher)
         self._traffic = Traffic(self._loop, self._listener, self._wake, self._crew.on_quota_used, self._horizon)
@@ -349,6 +358,10 @@ class WorkerPool:
 
     # --- waiting
 
+    def _seeded(self) -> WorkerEnvironment:
+        seed = self._environment.seed
+        return replace(self._environment, seed=int.from_bytes(os.urandom(16), "little") if seed is None else seed)
+
     def _clamp(self, workers: int) -> int:
         return max(self._min_workers, min(workers, self._max_workers))
 
@@ -370,7 +383,7 @@ def _describe(worker: Worker, *, memory: bool) -> WorkerStatistics:
         number=worker.number,
         pid=worker.pid,
         state=worker.state.value,
-        in_hand=items_in(worker.in_hand),
+        in_hand=items_in(worker.in_hand) + len(worker.suspended),
         job_seconds=seconds if sequence else 0.0,
         finished=worker.finished,
         cpu_seconds=0.0 if worker.pid is None else cpu_seconds(worker.pid) or worker.page.cpu_seconds,

@@ -11,7 +11,7 @@ the worker ended.
     CPU       worker       nanoseconds of processor time, as of the last time the worker was idle
     OPENING   worker       1 after the worker has begun to open its tasks
     RESUMED   worker       sequence number of a job that goes on after it was suspended, or 0 (upper half), and STARTED
-                           at that time (lower half): as long as this has not changed, the worker is in that job
+                           at that time (lower half), modulo 2**32: until STARTED changes, the worker is in that job
     KEPT...   worker       see `sheet`
     READ      parent       bytes that the parent has read from the ring in total
     VISITS    parent       twice the number of visits to the ring; plus one while another visit is certain
@@ -159,7 +159,7 @@ class WorkerPage(_Page):
     def resume(self, sequence: int, since_ns: int) -> None:
         """Announce that a job goes on, which counts as in the task since then; 0: that it is suspended or has ended."""
         self._words[_SINCE] = since_ns
-        self._words[_RESUMED] = sequence << 32 | self._words[_STARTED] & _MASK
+        self._words[_RESUMED] = (sequence & _MASK) << 32 | self._words[_STARTED] & _MASK
 
     def is_closed(self, sequence: int) -> bool:
         """Return whether a job is to give no more parts. The message that says so follows, and may be all that does."""
@@ -274,8 +274,9 @@ class ParentPage(_Page):
             resumed = words[_RESUMED]
             sequence, since = self.running()
             if words[_RESUMED] == resumed:
-                is_current = resumed and resumed & _MASK == sequence & _MASK
-                return resumed >> 32 if is_current else sequence, since
+                if resumed and resumed & _MASK == sequence & _MASK:
+                    sequence = resumed >> 32 and sequence - ((sequence - (resumed >> 32)) & _MASK)
+                return sequence, since
 
     def close_job(self, sequence: int) -> None:
         """Have a job give no more parts; the message that ends it waits behind other jobs."""
