@@ -28,7 +28,7 @@ from event_collector.remote.codec import (
     encode_value,
 )
 from event_collector.remote.fidelity import Fidelity
-from event_collector.remote.item_codec import SIMPLE, ItemsReader, Unfit, outcome_in
+from event_collector.remote.item_codec import SIMPLE, ItemsReader, UnfitValue, outcome_in
 from event_collector.remote.setup import Setup
 from event_collector.remote.trace_context import with_trace
 from event_collector.values.errors import HandlerTimeout
@@ -126,7 +126,7 @@ class Host:
 
     def _run_item(self, value: Any, priority: float | None, items: "Items") -> bool:
         def process() -> Any:
-            if type(value) is Unfit:  # the decoder of events says what is wrong
+            if type(value) is UnfitValue:  # the decoder of events says what is wrong
                 return self._decode(b"\x91" + bytes(value.value), None)
             return self._call(Payload(value, Delivery.KEY, (self._setup.key,), priority=priority))
 

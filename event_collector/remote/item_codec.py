@@ -35,7 +35,7 @@ class _Items(msgspec.Struct, Generic[T], array_like=True):
     """Whether some values could not be decoded. Set by the reader."""
 
 
-class Unfit(NamedTuple):
+class UnfitValue(NamedTuple):
     """A value that could not be decoded, still encoded."""
 
     value: msgspec.Raw
@@ -66,7 +66,7 @@ class ItemsReader:
         self._decode_one = msgspec.msgpack.Decoder(payload_type).decode
 
     def __call__(self, body: Buffer) -> _Items[Any]:
-        """Return the chunk, with an `Unfit` in place of each value that does not have the type."""
+        """Return the chunk, with an `UnfitValue` in place of each value that does not have the type."""
         try:
             return self._decode(body)
         except Exception:  # the type may have a `__post_init__` that raises anything
@@ -77,7 +77,7 @@ class ItemsReader:
         try:
             return self._decode_one(value)
         except Exception:
-            return Unfit(value)
+            return UnfitValue(value)
 
 
 def outcome_in(reply: Buffer) -> bytes | None:

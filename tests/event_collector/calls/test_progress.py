@@ -53,8 +53,10 @@ async def test_a_bar_shows_how_many_there_are(capsys: pytest.CaptureFixture[str]
 
 async def test_a_bar_needs_rich(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says how to install it, at the call."""
-    monkeypatch.delitem(sys.modules, "rich.progress", raising=False)
-    monkeypatch.setitem(sys.modules, "rich", None)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "path_importer_cache", {})
     act = Collector("act", invert, mode="coroutine")
     async with running(act) as queue:
         with pytest.raises(ConfigError, match=r"pip install 'event-collector-hybrid\[progress\]'"):
