@@ -227,8 +227,7 @@ class CollectorQueue(Caller):
     ) -> None:
         settings = Settings.of(locals())  # must come first: the locals are the parameters, one per option
         self.id = f"CollectorQueue-{next(_numbers)}"
-        self.collectors = by_key(collectors)
-        self.autoscale = settings.autoscale
+        self.collectors, self.autoscale = by_key(collectors), settings.autoscale
         self.min_consumers, self.max_consumers = settings.min_consumers, settings.max_consumers
         self.queue_type, self.default_priority = settings.queue_type, settings.default_priority
         self._log = make_logger(self.id, log, enabled=logging)
