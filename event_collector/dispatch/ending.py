@@ -19,6 +19,7 @@ from event_collector.tiers.coroutines.running_handler import RunningHandler
 from event_collector.values.clock import clock
 from event_collector.values.errors import DeadlineExceeded, EventCancelled
 from event_collector.values.guarded import guarded, reraise
+from event_collector.values.refusals import QueueShutDown, fresh_copy
 from event_collector.values.results import Result, ResultList, new_list, single
 
 if TYPE_CHECKING:
@@ -209,6 +210,12 @@ class Ending:
         self._retries.forget(event)
         self._gate.release()
         self.conclude(event, results, on_record=on_record)
+
+    def end_all_waiting(self, error: QueueShutDown) -> None:
+        """End the events that wait in backlogs, each with a new error. The next start runs them again."""
+        for backlog in self._backlogs:
+            while backlog:
+                self.end_waiting(backlog.peek(), fresh_copy(error), on_record=False)
 
     def cancel_waiting(self, event: "CollectorEvent") -> None:
         """End an event that waits, because it is cancelled."""

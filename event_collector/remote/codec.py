@@ -36,7 +36,8 @@ PLAIN = frozenset((dict, list, tuple, str, int, float, bool, type(None)))
 UNTYPED = Fidelity(Any)
 _BROADCAST = Delivery.BROADCAST
 
-_encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
+encode_value: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
+_encode = encode_value
 
 
 class Owner(Protocol):

@@ -26,6 +26,9 @@ class FakeWorker:
         self.page: Any = Mock()
         self._running = (int(begun), age) if held else (0, 0.0)
 
+    def peek(self) -> None:
+        """Do nothing: it runs no chunks."""
+
     def running(self, _now: float) -> tuple[int, float]:
         return self._running
 

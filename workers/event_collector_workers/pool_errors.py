@@ -95,6 +95,18 @@ class PoolBroken(WorkerPoolError, BrokenProcessPool):
         self.retry_in = retry_in
 
 
+def crash_error(number: int, pid: int | None, exitcode: int | None, complaint: str, stack: str) -> WorkerCrashed:
+    """Return the error of a job during which its worker ended."""
+    reason = f"; {complaint}" if complaint else ""
+    return WorkerCrashed(
+        f"worker {number} (pid {pid}) {describe_exit(exitcode)} while it ran this job{reason}; the job may have taken "
+        "effect. Look for what ended the process: a crash in native code, too little memory, os._exit or sys.exit",
+        pid=pid,
+        exitcode=exitcode,
+        stack=stack,
+    )
+
+
 def describe_exit(exitcode: int | None) -> str:
     """Describe how a process ended: the name of its signal, or its exit code."""
     if exitcode is None:

@@ -199,7 +199,7 @@ class CoroutineTier:
         direct, is_failed = self._direct, False
         outcome: Any
         try:
-            if direct is not None and event.payload._delivery is _BROADCAST:
+            if direct is not None and (event.payload._delivery is _BROADCAST or self._is_addressed(event.payload)):
                 outcome = await direct.processor(event.payload, direct.ctx)
                 if type(outcome) is not Ok or outcome.key is not None:
                     is_failed = type(outcome) is Error
@@ -231,6 +231,10 @@ class CoroutineTier:
             del event, results
             if is_first_step:
                 await asyncio.sleep(0)
+
+    def _is_addressed(self, payload: Payload[Any]) -> bool:
+        """Return whether the payload of a call or a stream goes to the only collector by its key."""
+        return payload._delivery is Delivery.KEY and payload._headers.keys == (self._direct.key,)  # type: ignore[union-attr]
 
     async def _handle_later(self, event: "CollectorEvent") -> None:
         self._unstarted -= 1

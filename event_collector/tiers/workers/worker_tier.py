@@ -21,6 +21,7 @@ from event_collector.remote.parts_host import open_parts_host
 from event_collector.remote.setup import is_decorated, seal
 from event_collector.tiers.workers.event_jobs import BatchJob, CallJob, CollectorTask, EventJob, ResultSink
 from event_collector.tiers.workers.parts_job import PartsJob
+from event_collector.tiers.workers.value_chunks import ChunkOwner, ValueChunk, ValueCodec
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
@@ -123,6 +124,7 @@ class WorkerTier:
             collector: CollectorTask(number, collector, limits, events, self)
             for number, collector in enumerate(collectors)
         }
+        self._codecs: dict[Collector, ValueCodec] = {}
         self._events = _PoolEvents(events, self._tasks.values(), log, records)
         self._pool = pool_factory.make(
             [
@@ -135,6 +137,8 @@ class WorkerTier:
             initialize=None if limits is None else (apply_limits, (limits,)),
             **options,
         )
+        pool: object = self._pool  # the testing kit has another one
+        self._takes_chunks = isinstance(pool, WorkerPool) and options.get("max_jobs_per_worker") is None
 
     async def start(self, workers: int) -> None:
         """Start the first workers, at least one, which proves that workers can open the collectors.
@@ -188,6 +192,26 @@ class WorkerTier:
     def cancel(self, job: Job) -> bool:
         """Withdraw a job, or kill the worker that runs it; return False if it has just ended."""
         return self._pool.cancel(job)
+
+    @property
+    def takes_chunks(self) -> bool:
+        """Whether workers take values in lists. A worker that is replaced after so many events counts them singly."""
+        return self._takes_chunks
+
+    def make_chunk(self, collector: Collector, values: list[Any], owner: ChunkOwner, **about: Any) -> ValueChunk:
+        """Encode values for `submit_chunk()`. Raises EncodeError, or what a value raises, if one cannot be encoded."""
+        task = self._tasks[collector]
+        codec = self._codecs.get(collector)
+        if codec is None:
+            codec = self._codecs[collector] = ValueCodec(task)
+        return ValueChunk(task, codec, values, owner, **about)
+
+    def submit_chunk(self, chunk: ValueChunk) -> None:
+        """Hand values to a worker."""
+        try:
+            self._pool.submit(chunk)
+        except PoolClosed as exc:
+            chunk.failed(PoolClosed(*exc.args), 0.0)
 
     async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
         """Process one payload in a worker and return the outcome of its handler.

@@ -14,12 +14,14 @@ import os
 import socket
 import threading
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from io import BytesIO, FileIO
 from time import monotonic_ns, process_time_ns
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from event_collector_workers.child.forwarding import current
+from event_collector_workers.child.items import ItemRun
 from event_collector_workers.child.job_progress import report_by
 from event_collector_workers.child.open_descriptors import open_standard_streams
 from event_collector_workers.child.signals import handle_signals_in_forks, kill_group, leave_signals_to_program
@@ -32,6 +34,7 @@ from event_collector_workers.transport.frames import (
     Outcome,
     WorkerSetup,
     decode_batch,
+    decode_chunk,
     decode_setup,
     encode,
     message,
@@ -43,7 +46,7 @@ from event_collector_workers.transport.page import WorkerPage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from event_collector_workers.job import Buffer, Task
+    from event_collector_workers.job import Buffer, ItemsTask, Task
 
     Initialize = tuple[Callable[..., object], tuple[object, ...]]
 
@@ -239,15 +242,18 @@ class Workplace:
         receive, run, tasks = self._inbox.next, self.run, self._tasks
         while True:
             kind, head, blob_size = receive(self._on_idle)
-            if kind != Kind.JOBS:
+            if kind != Kind.JOBS and kind != Kind.CHUNK:
                 if self._suspended.is_end(kind, head):
                     return
                 continue
-            sequence, jobs = decode_batch(head)
             blob = None if blob_size == NO_BLOB else self._inbox.read(blob_size)
-            for number, body in jobs:
-                run(sequence, tasks[number], body, blob)
-                sequence += 1
+            if kind == Kind.CHUNK:
+                self.run_chunk(*decode_chunk(head), blob or b"")
+            else:
+                sequence, jobs = decode_batch(head)
+                for number, body in jobs:
+                    run(sequence, tasks[number], body, blob)
+                    sequence += 1
             if self._is_unannounced:  # here too: the next message may be long in coming, or STOP
                 self._page.settle()
                 self._announce()
@@ -281,6 +287,36 @@ class Workplace:
             self._is_unannounced = True
         else:
             self._send(record, reply_blob)
+
+    def run_chunk(self, first: int, number: int, count: int, body: bytes) -> None:
+        """Run the items of a chunk that were not taken back, and leave their outcomes where they survive."""
+        items = ItemRun(self._page, self, first, count)
+        try:
+            cast("ItemsTask", self._tasks[number]).run_items(body, items)
+        except (SystemExit, OSError):  # the end of the process, requested or by the loss of the socket
+            raise
+        except BaseException:
+            trace = traceback.format_exc().encode(errors="replace")
+            self.leave(encode((first, Outcome.ERROR, 0.0, trace)), None, aside=True)
+        else:
+            items.end()
+
+    def leave(self, record: bytes, blob: Buffer | None, *, aside: bool) -> bool:
+        """Leave a record in the ring, or send it through the socket, if it must be or the ring has no room for it.
+
+        Return whether it was sent.
+        """
+        if not aside and blob is None and len(record) <= _IN_RING and self._page.write(record):
+            self._is_unannounced = True
+            return False
+        self._send(record, blob)
+        return True
+
+    def announce(self) -> None:
+        """Announce the records in the ring, as `run()` does. Call it after a fence."""
+        if self._is_unannounced:
+            with suppress(OSError):  # see run()
+                self._announce()
 
     def close(self) -> str:
         """Close the tasks in reverse order. Return the tracebacks of those that raised."""

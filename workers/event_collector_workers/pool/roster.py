@@ -124,6 +124,8 @@ class Roster:
             if (held := worker.held) > 1 and age <= HELD_UP:
                 self.promise_visit(worker)
                 fewest = min(fewest, held)
+            elif held > 1:
+                worker.peek()  # no visit follows; after a long item the worker announces what has ended
             elif held and (not sequence or worker.state is State.LOST):
                 is_rare = True  # it is suspended or has lost its socket, and announces nothing
         if self.has_promised:

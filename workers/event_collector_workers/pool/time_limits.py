@@ -51,13 +51,14 @@ class TimeLimits:
                 limit = None if job is None else job.limit
                 if limit is None:
                     continue
-                left = limit.left(running_for, worker.silent_for(current)) if sequence == current else limit.left()
+                is_in_it = sequence <= current < sequence + (1 if job is None else job.count)
+                left = limit.left(running_for, worker.silent_for(current)) if is_in_it else limit.left()
                 if left > 0:
                     self._timer.arm(left)
                 elif late > _LAG:  # this process was suspended, perhaps the worker too
                     self._timer.arm(min(late, 1.0))
-                elif self._vacate(worker, sequence):
-                    worker.probe.take(worker.pid, partial(_end, worker, sequence, limit, running_for))
+                elif self._vacate(worker, current):
+                    worker.probe.take(worker.pid, partial(_end, worker, current, limit, running_for))
 
 
 def _end(worker: Worker, sequence: int, limit: TimeLimit, running_for: float, dump: StackDump) -> None:

@@ -9,10 +9,12 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Final, NoReturn
 
-from event_collector_workers.job import Job
+from event_collector_workers.job import ChunkJob, Job
+from event_collector_workers.pool.chunk_records import settle_dead, take_record
 from event_collector_workers.pool.credit import SHORTEST_VISIT, credit_for, depth_for
 from event_collector_workers.pool.listener import PoolListener, report, tell
 from event_collector_workers.pool.roster import Roster
@@ -32,9 +34,8 @@ _WITHDRAWN: Final = object()  # the place of a cancelled job that is still in th
 class Traffic:
     """Moves jobs between the backlog and the workers that are ready. Runs in the loop's thread.
 
-    Only this class sets the place of a job: this object while the job is in the backlog, the worker
-    that holds it, or None. It calls `on_quiet` when every submitted job has its outcome, and `on_quota_used` after it
-    has handed jobs to a worker with a quota.
+    Only this class sets the place of a job: this object for the backlog, the worker that holds it, or None. It calls
+    `on_quiet` when every job has its outcome, and `on_quota_used` after it has handed jobs to a worker with a quota.
     """
 
     def __init__(
@@ -92,20 +93,18 @@ class Traffic:
     # --- jobs in
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Accept jobs. Several jobs, or one for an idle worker, are handed out at once; others in the next turn."""
+        """Accept jobs. Several, or one for an idle worker, are handed out at once. Others, and chunks, wait a turn."""
         for job in jobs:
             if job._place is not None:
                 self._refuse(jobs, job)
             job._place = self  # Job.move_to()
         self.submitted += len(jobs)
         self.room -= len(jobs)
-        if len(jobs) == 1 and self._roster.has_idle and not (self._backlog or self._is_looking):
+        if len(jobs) == 1 and self._roster.has_idle and not (self._backlog or self._is_looking) and jobs[0].count == 1:
             self._give(self._roster.pop_idle(), jobs)
             return
         self._backlog.extend(jobs)
-        if self._is_looking:
-            return  # the backlog is handed out at the end of the look
-        if len(jobs) > 1:
+        if len(jobs) > 1 and not self._is_looking:  # a look hands the backlog out at its end
             self._roster.survey(self.service_time)
             self._hand_out()
         else:
@@ -194,13 +193,16 @@ class Traffic:
         """Fail the job during which the worker's process ended, and take back all others."""
         self.release(worker)
         self._roster.detach(worker)
-        last, since = worker.page.running()
-        jobs = worker.take_all()
+        worker.peek()
+        (last, since), jobs = worker.page.running(), worker.take_all()
+        error_of = partial(worker.death_error, aborted=self._is_aborted)
         self._requeue([job for sequence, job in jobs.items() if sequence > last])
         for sequence, job in jobs.items():
-            if sequence <= last:
-                error = worker.death_error(sequence, aborted=self._is_aborted)
-                self.crashed += isinstance(error, WorkerCrashed)
+            if sequence <= last and isinstance(job, ChunkJob):
+                self.crashed += settle_dead(sequence, job, last, max(0.0, monotonic() - since), error_of)
+                self._end_chunk(job)
+            elif sequence <= last:
+                self.crashed += isinstance(error := error_of(sequence), WorkerCrashed)
                 self._fail(job, error, max(0.0, monotonic() - since))
         self.plan_turn()
 
@@ -253,6 +255,11 @@ class Traffic:
                     job.succeeded(body, blob, elapsed)
                 except BaseException as error:
                     report(error, job.succeeded)
+            elif isinstance(job, ChunkJob) and outcome != Outcome.ERROR:
+                total, is_over = take_record(worker, job, (sequence, outcome, elapsed, body), blob)
+                seconds += total
+                if is_over:
+                    self._end_chunk(job)
             elif outcome == Outcome.ERROR:
                 self._fail(job, TaskError(body.decode(errors="replace"), pid=worker.pid), elapsed)
             elif (reason := worker.kill_error(sequence)) is not None:
@@ -266,6 +273,13 @@ class Traffic:
             self._on_quiet()
         if not self._is_looking:
             self._follow(len(records))
+
+    def _end_chunk(self, job: ChunkJob) -> None:
+        job.move_to(None)
+        self.finished += 1
+        tell(job.ended)
+        if not self.outstanding:
+            self._on_quiet()
 
     def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
         """Hand a part to its job."""
@@ -376,17 +390,18 @@ class Traffic:
         if job in worker.suspended:
             worker.go_on(job, 0)
             return
-        sequence = next((number for number, held in worker.in_hand.items() if held is job), 0)  # 0: it was given up
+        # 0: it was given up
+        first, held = next(((number, held) for number, held in worker.in_hand.items() if held is job), (0, job))
+        sequence = max(first, min(worker.page.running()[0], first + held.count - 1))
         text = f"the job was cancelled while it ran; its worker (pid {worker.pid}) was killed"
         if not worker.condemn(sequence, JobCancelled(text)):
-            # The worker is about to start the job or to skip it. A moment later it is known which.
-            self._loop.call_later(SHORTEST_VISIT, self.cancel, job)
+            self._loop.call_later(SHORTEST_VISIT, self.cancel, job)  # it is about to start the job or to skip it
         self.plan_turn()
 
     def _fail(self, job: Job, error: BaseException, elapsed: float) -> None:
+        self.failed += 1
         if job._place is not _WITHDRAWN:
             job.move_to(None)
-        self.failed += 1
         tell(job.failed, error, elapsed)
         if not self.outstanding:
             self._on_quiet()

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from event_collector_workers.job import ChunkJob
+from event_collector_workers.pool import chunk_records as chunks
 from event_collector_workers.pool.stack_probe import StackProbe
 from event_collector_workers.pool.worker_output import WorkerOutput
 from event_collector_workers.pool.worker_state import SILENT, State
-from event_collector_workers.pool_errors import PoolClosed, WorkerCrashed, describe_exit
-from event_collector_workers.transport.channel import Channel, ProtocolError
+from event_collector_workers.pool_errors import PoolClosed, crash_error
+from event_collector_workers.transport.channel import Channel, ProtocolError, decoded
 from event_collector_workers.transport.frames import (
     Kind,
     WorkerSetup,
@@ -67,6 +69,7 @@ class Worker:
         self._has_parts = False  # whether a job has given parts: only then it asks the page for resumed jobs
         self._taken = 0  # values in in_hand that are None, without the one that was given up
         self._given_up: dict[int, Job] = {}  # the job during which it will be killed, by sequence number
+        self._has_chunks = False  # whether it was given any
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
         self._created_at = monotonic()
         self._loop, self._events = loop, events
@@ -115,6 +118,12 @@ class Worker:
             in_hand[sequence] = job
             if job.blob is None:
                 plain.append((job.task, job.body))
+            elif isinstance(job, ChunkJob):
+                self._next, self._has_chunks = sequence + job.count, True
+                self._send_batch(sequence, plain)
+                self._channel.send(chunks.head_of(sequence, job), job.blob)
+                self.give(jobs[sequence - first + 1 :])
+                return
             else:
                 self._next = sequence + 1  # before sending, which may find the worker lost
                 self._send_batch(sequence, plain)
@@ -146,8 +155,9 @@ class Worker:
 
     @property
     def held(self) -> int:
-        """Jobs that the worker has yet to answer and that were not taken back."""
-        return len(self.in_hand) - self._taken
+        """Jobs that the worker has yet to answer and that were not taken back. A chunk with several items is two."""
+        held = len(self.in_hand) - self._taken
+        return held + chunks.has_several(self.in_hand) if self._has_chunks else held
 
     def collect(self) -> bool:
         """Take the records from the ring and report them. Return whether there were any."""
@@ -164,6 +174,19 @@ class Worker:
         self._events.on_records(self, records, None)
         return True
 
+    def keep_in_hand(self, first: int, job: ChunkJob) -> None:
+        """Put a chunk back that was removed by one of its records and has not ended."""
+        chunks.put_first(self.in_hand, first, job)
+
+    def peek(self) -> None:
+        """Take the outcomes of items that the worker keeps until a record has them."""
+        if self._has_chunks:
+            chunks.take_from_sheet(self.in_hand, self.page.sheet)
+
+    def count_items(self, count: int) -> None:
+        """Count the items in a record that was counted as one job."""
+        self.finished += count - 1
+
     def confirm_taken(self) -> None:
         """Count one answer for a job that was taken back."""
         self._taken -= 1
@@ -179,7 +202,7 @@ class Worker:
         if now is None:
             now = monotonic()
         sequence, since = self.page.current() if self._has_parts else self.page.running()
-        if sequence not in self.in_hand:
+        if sequence not in self.in_hand and not (self._has_chunks and chunks.chunk_with(self.in_hand, sequence)):
             return 0, now - max(self._given_at, self._channel.progress)
         return sequence, now - since
 
@@ -193,16 +216,11 @@ class Worker:
 
         If the worker was faster, it answers each of them itself: as run or as skipped.
         """
-        first = max(self.page.running()[0] + 1, self._next - len(self.in_hand))
         end = self._next
+        first = max(self.page.running()[0] + 1, next(iter(self.in_hand), end))
         if first >= end or self.page.revoke(first, end) >= first:
             return []
-        taken = []
-        for sequence in range(first, end):
-            job = self.in_hand.get(sequence)
-            if job is not None:
-                self.in_hand[sequence] = None
-                taken.append(job)
+        taken = chunks.take_unstarted(self.in_hand, first)
         self._taken += len(taken)
         return taken
 
@@ -257,11 +275,14 @@ class Worker:
 
         Take back the other jobs first, and give it no more. `condemn` follows.
         """
-        job = self.in_hand.get(sequence)
+        self.peek()
+        first, job = chunks.chunk_with(self.in_hand, sequence) or (sequence, self.in_hand.get(sequence))
         if job is None or self.page.current()[0] != sequence or self._kill_reason is not None:
             return False
-        self.in_hand[sequence] = None
-        self._given_up = {sequence: job}
+        if isinstance(job, ChunkJob) and first + job.taken > sequence:
+            return False  # this item has ended
+        self.in_hand[first] = None
+        self._given_up = {first: job}
         return True
 
     def condemn(self, sequence: int, error: BaseException) -> bool:
@@ -269,7 +290,7 @@ class Worker:
 
         Take back the other jobs first: none of them must be running when the worker is killed.
         """
-        is_in_it = sequence in self._given_up or self.page.current()[0] == sequence
+        is_in_it = chunks.holds(self._given_up, sequence) or self.page.current()[0] == sequence
         if self.state is State.GONE or not is_in_it or self._kill_reason is not None:
             return False
         self._kill_reason = (sequence, error)
@@ -305,16 +326,8 @@ class Worker:
             return error
         if aborted:
             return PoolClosed("the pool was stopped while this job ran; it may have taken effect")
-        complaint = f"; {self.complaint}" if self.complaint else ""
         stack = self.probe.crash() if (self.exitcode or 0) < 0 else ""
-        return WorkerCrashed(
-            f"worker {self.number} (pid {self.pid}) {describe_exit(self.exitcode)} while it ran this job"
-            f"{complaint}; the job may have taken effect. Look for what ended the process: a crash in native "
-            "code, too little memory, os._exit or sys.exit",
-            pid=self.pid,
-            exitcode=self.exitcode,
-            stack=stack,
-        )
+        return crash_error(self.number, self.pid, self.exitcode, self.complaint, stack)
 
     def _on_launched(self, outcome: Handle | BaseException) -> None:
         if isinstance(outcome, BaseException):
@@ -344,10 +357,13 @@ class Worker:
         self._output.catch_up()
         if kind == Kind.RESULT:
             self.finished += 1
-            self._events.on_records(self, [_decode(decode_record, head)], blob)
+            record = decoded(decode_record, head)
+            if self._has_chunks:
+                self.collect()  # records of a chunk go through the ring first, and through the socket from one on
+            self._events.on_records(self, [record], blob)
         elif kind == Kind.PART:
             self._has_parts = True
-            self._events.on_part(self, _decode(decode_part, head), blob)
+            self._events.on_part(self, decoded(decode_part, head), blob)
         elif kind == Kind.READY:
             self.startup = monotonic() - self._created_at
             self._enter_service()
@@ -358,7 +374,7 @@ class Worker:
 
     def _on_announced(self, kind: int, head: bytes) -> None:
         decode: Callable[[bytes], Any] = decode_part if kind == Kind.PART else decode_record
-        if kind not in (Kind.RESULT, Kind.PART) or _decode(decode, head)[0] not in self.in_hand:
+        if kind not in (Kind.RESULT, Kind.PART) or decoded(decode, head)[0] not in self.in_hand:
             raise ProtocolError("a value for no job that it has")
 
     def _on_lost(self, error: Exception | None) -> None:
@@ -387,10 +403,3 @@ class Worker:
         self.state = State.GONE
         self.exitcode = exitcode
         self._events.on_gone(self)
-
-
-def _decode(decode: Callable[[bytes], Any], head: bytes) -> Any:
-    try:
-        return decode(head)
-    except msgspec.DecodeError as error:
-        raise ProtocolError(f"not a result: {error}") from error

@@ -24,6 +24,7 @@ from event_collector_workers.child.open_descriptors import open_standard_descrip
 from event_collector_workers.environment import WorkerEnvironment
 from event_collector_workers.launch.start_method import Launcher, check_start_method, is_importing_main, make_launcher
 from event_collector_workers.machine import cpu_seconds
+from event_collector_workers.pool.chunk_records import items_in
 from event_collector_workers.pool.credit import HORIZON
 from event_collector_workers.pool.crew import Crew, Lifetime, memory_of
 from event_collector_workers.pool.emission import Emission, program_levels
@@ -420,7 +421,7 @@ def _describe(worker: Worker, *, memory: bool) -> WorkerStatistics:
         number=worker.number,
         pid=worker.pid,
         state=worker.state.value,
-        in_hand=worker.held + len(worker.suspended),
+        in_hand=items_in(worker.in_hand) + len(worker.suspended),
         job_seconds=seconds if sequence else 0.0,
         finished=worker.finished,
         cpu_seconds=0.0 if worker.pid is None else cpu_seconds(worker.pid) or worker.page.cpu_seconds,

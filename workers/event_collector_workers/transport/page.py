@@ -13,6 +13,7 @@ the worker ended.
     OUTPUT    worker       a new number after each record that the worker has sent through its outlet
     RESUMED   worker       sequence number of a job that goes on after it was suspended, or 0 (upper half), and STARTED
                            at that time (lower half), modulo 2**32: until STARTED changes, the worker is in that job
+    KEPT...   worker       see `sheet`
     READ      parent       bytes that the parent has read from the ring in total
     VISITS    parent       twice the number of visits to the ring; plus one while another visit is certain
     REVOKED   parent       first (upper half) and end (lower half) of the jobs taken back, modulo 2**32
@@ -46,12 +47,14 @@ from event_collector_workers.transport.progress_record import (
     encode_progress,
     read_progress,
 )
+from event_collector_workers.transport.sheet import SHEET_SIZE, ParentSheet, WorkerSheet
 from event_collector_workers.transport.stack_file import STACK_AT, STACK_SIZE
 
 RING_SIZE: Final = 128 * 1024
 """Bytes of the ring. 256 small results take 16 KiB; a larger ring would evict the reader's memory from its cache."""
 
 _WORDS: Final = 4096  # bytes before the ring
+_SIZE: Final = _WORDS + RING_SIZE + SHEET_SIZE
 _MASK: Final = 0xFFFFFFFF
 
 # The words of the two writers are on separate cache lines (8 words of 8 bytes each, two lines apart).
@@ -96,8 +99,10 @@ def create_page_file() -> int:
 class _Page:
     """The mapping and the memory fence of either side."""
 
+    sheet: WorkerSheet | ParentSheet
+
     def __init__(self, fd: int) -> None:
-        self._use(mmap.mmap(fd, _WORDS + RING_SIZE))
+        self._use(mmap.mmap(fd, _SIZE))
         # Releasing and then acquiring a lock keeps every earlier access before every later one, on x86 and ARM.
         # Python has no other portable fence. Without it, a result could become visible before its bytes.
         lock = threading.Lock()
@@ -118,7 +123,8 @@ class _Page:
         self._map = memory
         whole = memoryview(memory)
         self._words = whole[:_WORDS].cast("Q")
-        self._ring = whole[_WORDS:]
+        self._ring = whole[_WORDS : _WORDS + RING_SIZE]
+        self._sheet_memory = whole[_WORDS + RING_SIZE :]
         self._progress = whole[PROGRESS_AT : PROGRESS_AT + PROGRESS_SIZE]
         whole.release()
 
@@ -128,8 +134,10 @@ class _Page:
 
     def close(self) -> None:
         """Unmap the page. Idempotent."""
+        self.sheet.close()
         self._words.release()
         self._ring.release()
+        self._sheet_memory.release()
         self._progress.release()
         self._map.close()
 
@@ -137,8 +145,11 @@ class _Page:
 class WorkerPage(_Page):
     """The worker's side: announces its current job, writes records, reads which jobs were taken back."""
 
+    sheet: WorkerSheet
+
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
+        self.sheet = WorkerSheet(self._words, self._sheet_memory)
         self._count = 0
         self._end = 0
         self._at = 0  # position of _end in the ring
@@ -226,7 +237,8 @@ class WorkerPage(_Page):
 
     def detach(self) -> None:
         """Switch to private memory, in which every job is taken back: a fork of the worker must not act for it."""
-        self._use(mmap.mmap(-1, _WORDS + RING_SIZE))
+        self._use(mmap.mmap(-1, _SIZE))
+        self.sheet.use(self._words, self._sheet_memory)
         self._words[_REVOKED] = _MASK  # from job 0 to the highest possible number
 
     def note_output(self, number: int) -> None:
@@ -241,8 +253,11 @@ class WorkerPage(_Page):
 class ParentPage(_Page):
     """The parent's side: reads records and the running job, takes jobs back."""
 
+    sheet: ParentSheet
+
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
+        self.sheet = ParentSheet(self._words, self._sheet_memory)
         self._written = 0
         self._visits = 0
         self._output = 0

@@ -10,8 +10,10 @@ import threading
 from io import FileIO
 from typing import Final
 
-STACK_AT: Final = 4096 + 128 * 1024
-"""Bytes of the file before the stacks: words and ring."""
+from event_collector_workers.transport.sheet import SHEET_SIZE
+
+STACK_AT: Final = 4096 + 128 * 1024 + SHEET_SIZE
+"""Bytes of the file before the stacks: words, ring and sheet."""
 STACK_SIZE: Final = 64 * 1024
 """Bytes of the stacks. Where the file can be sealed, faulthandler cannot write more."""
 
