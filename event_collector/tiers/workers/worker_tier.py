@@ -397,7 +397,7 @@ class _PoolEvents(PoolListener):
         level("worker ended", pid=pid, reason=reason, exitcode=exitcode)
 
     def imported_apart(self, module: str, reason: str) -> None:
-        self._log.info("each worker imports this module by itself", module=module, reason=reason)
+        self._log.info("each worker imports this module by itself", imported=module, reason=reason)
 
     def worker_complained(self, pid: int | None, trace: str) -> None:
         self._log.error("lifecycle failed at the end of a worker", pid=pid, trace=trace)
