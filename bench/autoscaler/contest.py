@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from bench.autoscaler.opponents import opponents
 from bench.autoscaler.oracle import run_oracle
 from bench.autoscaler.records import Outcome
-from bench.autoscaler.simulation import Simulation
+from bench.autoscaler.simulation import Monitored
 from bench.autoscaler.unseen import unseen
 from bench.autoscaler.workloads import Workload, workloads
 from event_collector_workers.autoscaler import Autoscaler, ScalingLaw, ScalingLimits
@@ -89,7 +89,7 @@ def run_law(name: str, workload: Workload, seed: int) -> Outcome:
     if name == ORACLE:
         return run_oracle(workload, seed)
     law = our_law(workload.cores) if name == OURS else opponents(workload.cores)[name]()
-    return Simulation(workload, law, seed).run()
+    return Monitored(workload, law, seed).run()
 
 
 def score(workload: Workload, seed: int, laws: Iterable[str]) -> Iterator[Score]:

@@ -61,6 +61,7 @@ class MachineReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         others: Cores of these that other programs use.
         memory_limit: Bytes that this program and its workers may use together; None without a limit.
         memory_used: Bytes in use within that limit, by any program.
+        memory_workers: Bytes of that in worker processes, read at the same moment.
         trusted: False if a probe failed and an older value is reported.
     """
 
@@ -68,6 +69,7 @@ class MachineReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     others: float | None = 0.0
     memory_limit: float | None = None
     memory_used: float | None = None
+    memory_workers: float | None = 0.0
     trusted: bool = True
 
 

@@ -1,0 +1,115 @@
+"""The gauges of a running queue: they take the readings that the control law decides by."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from event_collector.handlers.collector import COROUTINE, PROCESS, Collector
+from event_collector.sizing.handler_time import TimeAccounts
+from event_collector.sizing.instruments import Instruments
+from event_collector.sizing.measured import MeasuredQueue, MeasuredWorkers
+from event_collector.tiers.adaptive import AdaptiveTier
+from event_collector.tiers.executors.executor_tier import ExecutorTier
+from event_collector.tiers.workers.worker_tier import WorkerReading
+from event_collector.watching.observer import NO_WORKERS
+from event_collector_workers.autoscaler import CollectorReading, Readings, Tier, TierReading
+
+WITHOUT_WORKERS: Final = WorkerReading(NO_WORKERS)
+
+
+class Gauges:
+    """Takes the readings of one queue.
+
+    Attributes:
+        accounts: CPU time and waiting time of the handlers.
+        remote: events in workers, at the last reading.
+        elsewhere: events that executors can use at once, while they have any.
+        worker_needed: whether an event needs a worker, even if the law wants none.
+    """
+
+    def __init__(
+        self,
+        queue: MeasuredQueue,
+        collectors: Sequence[Collector],
+        workers: MeasuredWorkers | None,
+        adaptive: AdaptiveTier | None,
+        executors: ExecutorTier | None,
+        instruments: Instruments,
+    ) -> None:
+        self._queue, self._figures, self._collectors = queue, queue.figures, collectors
+        self._workers, self._adaptive, self._executors = workers, adaptive, executors
+        self._instruments = instruments
+        self._workers_cpu = 0.0
+        self.accounts = TimeAccounts(collectors, adaptive, instruments)
+        self.remote = self.elsewhere = 0
+        self.worker_needed = False
+
+    def read(self, now: float, elapsed: float, lag: float) -> Readings:
+        """Return the readings at `now`, `elapsed` seconds after the last ones, while the loop lags by `lag` seconds."""
+        figures = self._figures
+        machine = self._instruments.machine(now, self._instruments.process_time() + self._workers_cpu)
+        workers = WITHOUT_WORKERS if self._workers is None else self._workers.gauge()
+        pool = workers.pool
+        self._workers_cpu = max(self._workers_cpu, pool.cpu_seconds)
+        self.worker_needed = pool.submitted > pool.finished + pool.failed or figures.remote_queued > 0
+        sole = self._collectors[0] if len(self._collectors) == 1 else None
+        if sole is not None and sole.mode == COROUTINE:  # the queue has counted its events already
+            sole.usage.set_totals(figures.attempts, figures.service_total)
+        self.accounts.look(elapsed, lag, workers.cpu, workers.delay)
+        outside, busy = self._count_places()
+        queued = figures.qsize
+        return Readings(
+            now=now,
+            collectors=tuple(self._reading(one, queued if one is sole else 0) for one in self._sized()),
+            consumers=TierReading(size=figures.size, busy=max(0, busy - self.remote - outside)),
+            workers=TierReading(size=pool.ready, busy=pool.busy, starting=pool.starting),
+            machine=machine,
+            loop_busy=self.accounts.loop_busy,
+            worker_startup=pool.startup_seconds or None,
+            worker_memory=workers.memory,
+            unrouted=0 if sole is not None else queued,
+            draining=self._queue.gate.refusal is not None,
+        )
+
+    def stop(self) -> None:
+        """Stop sampling."""
+        self.accounts.stop()
+
+    def __repr__(self) -> str:
+        return f"<Gauges {self.remote} events in workers, {self.elsewhere} for executors>"
+
+    def _count_places(self) -> tuple[int, int]:
+        """Return how many events executors have, and the most that were in handlers since the last reading."""
+        self.remote = sum(account.remote_running for account in self.accounts.by_key.values())
+        peak, executors = self._queue.permits.take_peak(), self._executors
+        if executors is None:
+            return 0, peak
+        outside = sum(one.usage.running for one in self._collectors if executors.bounds(one))
+        # What executors can use, not what they have: each batch that comes or goes would resize the pool, and a burst
+        # that is above the size would raise the ceiling for the next one.
+        self.elsewhere = executors.capacity if outside else 0
+        # A peak may be of events that an executor has answered since: they would be taken for coroutines.
+        return outside, self._queue.permits.busy if outside else peak
+
+    def _sized(self) -> Sequence[Collector]:
+        """Return the collectors that the law sizes pools for: not those of executors whose size is known."""
+        executors = self._executors
+        return self._collectors if executors is None else [c for c in self._collectors if not executors.bounds(c)]
+
+    def _reading(self, collector: Collector, queued: int) -> CollectorReading:
+        usage, account = collector.usage, self.accounts.by_key[collector.key]
+        is_remote = collector.place == PROCESS
+        running = usage.running
+        if len(self._collectors) == 1 and collector.mode == COROUTINE:
+            running = self._figures.busy
+        return CollectorReading(
+            key=collector.key,
+            tier=Tier.PROCESS if is_remote else Tier.COROUTINE,
+            adaptive=self._adaptive is not None and self._adaptive.may_move(collector),
+            arrivals=usage.completions + running + queued,
+            completions=account.completions,
+            wall=account.wall,
+            cpu=account.cpu,
+            delay=account.delay,
+            queued=queued,
+            running=account.remote_running if is_remote else running - account.remote_running,
+        )
