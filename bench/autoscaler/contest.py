@@ -10,15 +10,16 @@ from bench.autoscaler.opponents import opponents
 from bench.autoscaler.oracle import run_oracle
 from bench.autoscaler.records import Outcome
 from bench.autoscaler.simulation import Monitored
+from bench.autoscaler.troubles import troubles
 from bench.autoscaler.unseen import unseen
 from bench.autoscaler.workloads import Workload, workloads
 from event_collector_workers.autoscaler import Autoscaler, ScalingLaw, ScalingLimits
 
 OURS = "this library"
 ORACLE = "oracle"
-FAMILIES: dict[str, Callable[[int], list[Workload]]] = {"known": workloads, "unseen": unseen}
+FAMILIES: dict[str, Callable[[int], list[Workload]]] = {"known": workloads, "unseen": unseen, "troubles": troubles}
 """The workloads that the law's constants were chosen with, and those that they were not."""
-SIZES = {"known": (2, 16, 64), "unseen": (4, 8, 32)}
+SIZES = {"known": (2, 16, 64), "unseen": (4, 8, 32), "troubles": (2, 16, 64)}
 
 
 @dataclass(frozen=True)

@@ -79,16 +79,16 @@ class Gauges:
 
     def _count_places(self) -> tuple[int, int]:
         """Return how many events executors have, and the most that were in handlers since the last reading."""
-        self.remote = sum(account.remote_running for account in self.accounts.by_key.values())
-        peak, executors = self._queue.permits.take_peak(), self._executors
-        if executors is None:
-            return 0, peak
-        outside = sum(one.usage.running for one in self._collectors if executors.bounds(one))
-        # What executors can use, not what they have: each batch that comes or goes would resize the pool, and a burst
-        # that is above the size would raise the ceiling for the next one.
-        self.elsewhere = executors.capacity if outside else 0
-        # A peak may be of events that an executor has answered since: they would be taken for coroutines.
-        return outside, self._queue.permits.busy if outside else peak
+        before, self.remote = self.remote, sum(one.remote_running for one in self.accounts.by_key.values())
+        permits, executors, outside = self._queue.permits, self._executors, 0
+        if executors is not None:
+            outside = sum(one.usage.running for one in self._collectors if executors.bounds(one))
+            # What executors can use, not what they have: each batch that comes or goes would resize the pool, and a
+            # burst that is above the size would raise the ceiling for the next one.
+            self.elsewhere = executors.capacity if outside else 0
+        # A peak may be of events that have been answered elsewhere since: they would be taken for coroutines.
+        peak = permits.take_peak()
+        return outside, permits.busy if outside or before or self.remote else peak
 
     def _sized(self) -> Sequence[Collector]:
         """Return the collectors that the law sizes pools for: not those of executors whose size is known."""

@@ -57,7 +57,8 @@ class Sizes:
         # Events in workers, and the room of the workers, need consumers that the law does not count.
         room = 0 if workers is None else max(0, workers.room)
         queue.permits.raise_ceiling(plan.consumer_ceiling + gauges.remote + room + gauges.elsewhere)
-        wanted = max(plan.consumers + gauges.remote + gauges.elsewhere, queue.permits.busy)
+        # Fewer than are busy is possible: then events that end make no room for others until enough have ended.
+        wanted = plan.consumers + gauges.remote + gauges.elsewhere
         if wanted != queue.permits.size:
             queue.resize(wanted)
 

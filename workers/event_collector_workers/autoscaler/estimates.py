@@ -95,17 +95,27 @@ class ArrivalRate:
 
 
 class ServiceTime:
-    """CPU time and waiting per event, averaged over the last events, with a lower bound from the running ones."""
+    """CPU time and waiting per event, averaged over the last events, with a lower bound from the running ones.
 
-    def __init__(self, memory: float, assumed: float) -> None:
+    At first `prior` events are assumed to have taken `assumed` seconds each. Too few completions would say little: one
+    that happened to wait would start a worker for each event.
+    """
+
+    def __init__(self, memory: float, assumed: float, tier: Tier, prior: float = 0.0) -> None:
         self._memory = memory
-        self._cpu = self._waiting = self._weight = self._exposure = 0.0
-        self.assumed = assumed
+        self._assumed = assumed, tier
+        cpu, waiting = self._assumed_split()
+        self._weight, self._cpu, self._waiting = prior, prior * cpu, prior * waiting
+        self._exposure = self._running = 0.0
         self.events = 0.0
 
     def add(self, dt: float, running: float, completions: float, cpu: float, waiting: float) -> None:
-        """Record that `completions` events ended within `dt` seconds, with `cpu` and `waiting` seconds in total."""
-        self._exposure += running * dt
+        """Record that `completions` events ended within `dt` seconds, with `cpu` and `waiting` seconds in total.
+
+        Of the `running` events, those that were not there before may have begun just now.
+        """
+        self._exposure += min(running, self._running) * dt
+        self._running = running
         if completions < 1.0:
             return
         kept = (1.0 - 1.0 / self._memory) ** completions
@@ -116,36 +126,35 @@ class ServiceTime:
         self.events += completions
         self._exposure = 0.0
 
-    def split(self, running: float, tier: Tier) -> tuple[float, float]:
+    def split(self, running: float) -> tuple[float, float]:
         """Return the seconds of CPU time and of waiting per event.
 
-        If no event has ended for long, the mean age of the running events is a lower bound. Before the first event has
-        ended, an event in a worker counts as CPU time and one on the loop as waiting.
+        If no event has ended for long, the mean age of the running events is a lower bound.
         """
         if self._weight > 0.0:
             cpu, waiting = self._cpu / self._weight, max(0.0, self._waiting / self._weight)
         else:
-            cpu, waiting = (self.assumed, 0.0) if tier is Tier.PROCESS else (0.0, self.assumed)
+            cpu, waiting = self._assumed_split()
         total = cpu + waiting
         at_least = self._exposure / running if running >= 1.0 else 0.0
-        if at_least <= total:
+        if at_least <= total or total <= 0.0:
             return cpu, waiting
-        if total <= 0.0:
-            return (at_least, 0.0) if tier is Tier.PROCESS else (0.0, at_least)
         return cpu * at_least / total, waiting * at_least / total
+
+    def _assumed_split(self) -> tuple[float, float]:
+        """Return the assumed seconds as CPU time in a worker, and as waiting on the loop."""
+        assumed, tier = self._assumed
+        return (assumed, 0.0) if tier is Tier.PROCESS else (0.0, assumed)
 
 
 class CollectorEstimate:
     """The estimates of one collector, updated from its readings."""
 
-    def __init__(self, key: str, tuning: Tuning) -> None:
+    def __init__(self, key: str, tier: Tier, tuning: Tuning) -> None:
         self._tuning = tuning
-        self._left_behind = 0.0
         self.key = key
-        self.tier = Tier.COROUTINE
         self.rate = ArrivalRate(tuning)
-        self.service = ServiceTime(tuning.service_memory, tuning.assumed_service)
-        self.recent = ServiceTime(tuning.recent_service_memory, tuning.assumed_service)
+        self.move(tier, tuning.assumed_service)
         self.queued = self.running = 0.0
         self.arrived = self.completed = self.cpu_spent = self.waited = 0.0
         self._arrivals = Counter()
@@ -170,27 +179,23 @@ class CollectorEstimate:
         # A negative value is an error of measurement. Errors average out only if negative ones count too.
         self.waited = wall - cpu - delay
         # Times that do not belong to the completions would distort the average: such a reading is left out.
-        counted = self.completed if known and self._left_behind <= 0.0 else 0.0
-        self._left_behind -= self.completed
+        counted = self.completed if known else 0.0
         for service in (self.service, self.recent):
             service.add(dt, self.running, counted, self.cpu_spent, self.waited)
         return known
 
-    def move(self, tier: Tier) -> None:
-        """Start new estimates in another tier: an event that waits on a busy loop may not wait in a worker.
-
-        Running events end in the tier in which they began. Their number is not counted for the new tier.
-        """
+    def move(self, tier: Tier, assumed: float | None = None) -> None:
+        """Start new estimates in another tier: an event that waits on a busy loop may not wait in a worker."""
+        tuning = self._tuning
+        assumed = sum(self.recent_split()) if assumed is None else assumed
         self.tier = tier
-        self._left_behind = self.running
-        assumed = sum(self.recent_split())
-        self.service = ServiceTime(self._tuning.service_memory, assumed)
-        self.recent = ServiceTime(self._tuning.recent_service_memory, assumed)
+        self.service = ServiceTime(tuning.service_memory, assumed, tier, tuning.assumed_events)
+        self.recent = ServiceTime(tuning.recent_service_memory, assumed, tier)
 
     def split(self) -> tuple[float, float]:
         """Return the seconds of CPU time and of waiting per event, averaged over many events."""
-        return self.service.split(self.running, self.tier)
+        return self.service.split(self.running)
 
     def recent_split(self) -> tuple[float, float]:
         """Return the seconds of CPU time and of waiting per event, of the last few events that ended."""
-        return self.recent.split(0.0, self.tier)
+        return self.recent.split(0.0)

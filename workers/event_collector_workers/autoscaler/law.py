@@ -29,7 +29,7 @@ class Autoscaler:
         self._limits = limits or ScalingLimits()
         self._tuning = tuning or Tuning()
         self._estimates: dict[str, CollectorEstimate] = {}
-        self._surroundings = Surroundings(self._tuning)
+        self._surroundings = Surroundings(self._tuning, polite=self._limits.polite)
         self._guard = SaturationGuard(self._tuning)
         self._placement = Placement(self._tuning, can_leave_loop=self._limits.max_workers > 0)
         self._consumers = ConsumerSizing(self._limits, self._tuning, self._guard)
@@ -73,9 +73,9 @@ class Autoscaler:
         self._estimates = {}
         self._placement.adopt(readings.collectors)
         for reading in readings.collectors:
-            estimate = known.get(reading.key) or CollectorEstimate(reading.key, self._tuning)
-            self._estimates[reading.key] = estimate
             tier = self._placement.tiers.get(reading.key, reading.tier)
+            estimate = known.get(reading.key) or CollectorEstimate(reading.key, tier, self._tuning)
+            self._estimates[reading.key] = estimate
             trusted = estimate.update(dt, reading, tier) and trusted
         estimates, loop_share = self._estimates.values(), self._surroundings.recent_loop_share.value
         self._guard.update(self._time, dt, estimates, self._consumers.target, loop_share)

@@ -139,7 +139,7 @@ class WorkerSizing(TierSizing):
         tuning, limits = self._tuning, self._limits
         hold = max(tuning.worker_hold, tuning.worker_hold_startups * startup)
         self._wanted.resize(limits.patience * min(tuning.worker_hold_longest, hold))
-        cpu = max(1, round(cpu_cap(budget.cores, load.cpu_share)))
+        cpu = max(1, math.ceil(cpu_cap(budget.cores, load.cpu_share) - 0.01))
         self._cpu_caps.record(now, cpu)
         memory = max(1.0, budget.workers_in_memory(tuning.memory_margin))
         cap = int(min(limits.max_workers, cpu, memory))
@@ -153,7 +153,7 @@ class WorkerSizing(TierSizing):
         return self._step(now, load, budget, wanted, idle, may_shrink)
 
     def _step(self, now: float, load: TierLoad, budget: Budget, wanted: int, idle: bool, may_shrink: bool) -> str:
-        tuning, floor = self._tuning, self._limits.min_workers
+        tuning, limits, floor = self._tuning, self._limits, self._limits.min_workers
         # Growing needs twice the free memory that staying needs. Otherwise a reading at the limit would start and
         # stop a worker again and again.
         fitting = max(floor, 1, budget.workers_in_memory(0.5 * tuning.memory_margin))
@@ -167,7 +167,7 @@ class WorkerSizing(TierSizing):
         if not may_shrink:
             return ""
         affordable = max(floor, int(self._cpu_caps.value(now)))
-        if affordable < self.target and now - self._shrunk >= tuning.cpu_hold:
+        if limits.polite and affordable < self.target and now - self._shrunk >= tuning.cpu_hold:
             self.target, self._shrunk = affordable, now
             return f"{budget.cores:.3g} cores are left; {load}"
         return self._shrink(now, load, tuning.worker_shrink, idle)

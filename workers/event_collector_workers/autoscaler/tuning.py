@@ -30,8 +30,10 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     service_memory: float = 50.0
     """Completed events over which the service time is averaged. Fewer follow a changed handler sooner."""
     assumed_service: float = 0.03
-    """Assumed service time before the first event has ended. Longer starts with more workers than needed, shorter with
-    fewer."""
+    """Assumed service time of the first events. Longer starts with more workers than needed, shorter with fewer."""
+    assumed_events: float = 10.0
+    """Number of events that are assumed to have taken that long, when the first ones end. More learn later what events
+    take, fewer believe the first ones."""
     recent_service_memory: float = 10.0
     """Completed events over which the service time is averaged for placement. Few, so that a changed handler moves at
     once."""
@@ -72,6 +74,10 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     assumed_memory: int = 512 << 20
     """Assumed bytes of a worker before the first measurement. High, because too low a value ends in an out-of-memory
     kill."""
+
+    worker_memory_span: float = 600.0
+    """Seconds for which the largest memory of a worker is remembered. Shorter forgets what a rare job needs, longer
+    keeps workers out after a single large job."""
 
     # -- growing
     worker_step: float = 0.1
