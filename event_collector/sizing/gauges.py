@@ -67,6 +67,7 @@ class Gauges:
             worker_startup=pool.startup_seconds or None,
             worker_memory=workers.memory,
             unrouted=0 if sole is not None else queued,
+            unrouted_remote=0 if sole is not None else figures.remote_queued,
             draining=self._queue.gate.refusal is not None,
         )
 
@@ -79,7 +80,8 @@ class Gauges:
 
     def _count_places(self) -> tuple[int, int]:
         """Return how many events executors have, and the most that were in handlers since the last reading."""
-        before, self.remote = self.remote, sum(one.remote_running for one in self.accounts.by_key.values())
+        accounts = self.accounts.by_key.values()
+        before, self.remote = self.remote, sum(one.remote_running for one in accounts)
         permits, executors, outside = self._queue.permits, self._executors, 0
         if executors is not None:
             outside = sum(one.usage.running for one in self._collectors if executors.bounds(one))
@@ -88,7 +90,8 @@ class Gauges:
             self.elsewhere = executors.capacity if outside else 0
         # A peak may be of events that have been answered elsewhere since: they would be taken for coroutines.
         peak = permits.take_peak()
-        return outside, permits.busy if outside or before or self.remote else peak
+        is_elsewhere = outside or before or self.remote or any(one.remote_wall for one in accounts)
+        return outside, permits.busy if is_elsewhere else peak
 
     def _sized(self) -> Sequence[Collector]:
         """Return the collectors that the law sizes pools for: not those of executors whose size is known."""

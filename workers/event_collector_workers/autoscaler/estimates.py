@@ -97,15 +97,13 @@ class ArrivalRate:
 class ServiceTime:
     """CPU time and waiting per event, averaged over the last events, with a lower bound from the running ones.
 
-    At first `prior` events are assumed to have taken `assumed` seconds each. Too few completions would say little: one
+    At first `prior` events are assumed to have taken `assumed` seconds of CPU and of waiting each. Too few completions would say little: one
     that happened to wait would start a worker for each event.
     """
 
-    def __init__(self, memory: float, assumed: float, tier: Tier, prior: float = 0.0) -> None:
-        self._memory = memory
-        self._assumed = assumed, tier
-        cpu, waiting = self._assumed_split()
-        self._weight, self._cpu, self._waiting = prior, prior * cpu, prior * waiting
+    def __init__(self, memory: float, assumed: tuple[float, float], prior: float = 0.0) -> None:
+        self._memory, self._assumed = memory, assumed
+        self._weight, self._cpu, self._waiting = prior, prior * assumed[0], prior * assumed[1]
         self._exposure = self._running = 0.0
         self.events = 0.0
 
@@ -134,17 +132,12 @@ class ServiceTime:
         if self._weight > 0.0:
             cpu, waiting = self._cpu / self._weight, max(0.0, self._waiting / self._weight)
         else:
-            cpu, waiting = self._assumed_split()
+            cpu, waiting = self._assumed
         total = cpu + waiting
         at_least = self._exposure / running if running >= 1.0 else 0.0
         if at_least <= total or total <= 0.0:
             return cpu, waiting
         return cpu * at_least / total, waiting * at_least / total
-
-    def _assumed_split(self) -> tuple[float, float]:
-        """Return the assumed seconds as CPU time in a worker, and as waiting on the loop."""
-        assumed, tier = self._assumed
-        return (assumed, 0.0) if tier is Tier.PROCESS else (0.0, assumed)
 
 
 class CollectorEstimate:
@@ -154,18 +147,23 @@ class CollectorEstimate:
         self._tuning = tuning
         self.key = key
         self.rate = ArrivalRate(tuning)
-        self.move(tier, tuning.assumed_service)
+        # Before the first event has ended, an event in a worker counts as CPU time and one on the loop as waiting.
+        assumed = tuning.assumed_service
+        self._start_over(tier, (assumed, 0.0) if tier is Tier.PROCESS else (0.0, assumed))
         self.queued = self.running = 0.0
         self.arrived = self.completed = self.cpu_spent = self.waited = 0.0
         self._arrivals = Counter()
         self._counters = [Counter() for _ in ("completions", "wall", "cpu", "delay")]
 
-    def update(self, dt: float, reading: CollectorReading, tier: Tier) -> bool:
-        """Process a reading of a collector that runs in `tier`. Return whether all of it was usable."""
+    def update(self, dt: float, reading: CollectorReading, tier: Tier, unrouted: float) -> bool:
+        """Process a reading of a collector that runs in `tier`. Return whether all of it was usable.
+
+        `unrouted` is its part of the events that have come since the last reading, and wait without a known collector.
+        """
         self.tier = tier
         self.queued = reading.queued if is_known(reading.queued) else self.queued
         self.running = reading.running if is_known(reading.running) else self.running
-        self.arrived = self._arrivals.growth(reading.arrivals)
+        self.arrived = self._arrivals.growth(reading.arrivals) + unrouted
         self.rate.add(dt, self.arrived)
         known = self._count_service(dt, reading) and not self._arrivals.is_doubtful
         return known and is_known(reading.queued) and is_known(reading.running)
@@ -184,13 +182,15 @@ class CollectorEstimate:
             service.add(dt, self.running, counted, self.cpu_spent, self.waited)
         return known
 
-    def move(self, tier: Tier, assumed: float | None = None) -> None:
+    def move(self, tier: Tier) -> None:
         """Start new estimates in another tier: an event that waits on a busy loop may not wait in a worker."""
+        self._start_over(tier, self.recent_split())
+
+    def _start_over(self, tier: Tier, assumed: tuple[float, float]) -> None:
         tuning = self._tuning
-        assumed = sum(self.recent_split()) if assumed is None else assumed
         self.tier = tier
-        self.service = ServiceTime(tuning.service_memory, assumed, tier, tuning.assumed_events)
-        self.recent = ServiceTime(tuning.recent_service_memory, assumed, tier)
+        self.service = ServiceTime(tuning.service_memory, assumed, tuning.assumed_events)
+        self.recent = ServiceTime(tuning.recent_service_memory, assumed)
 
     def split(self) -> tuple[float, float]:
         """Return the seconds of CPU time and of waiting per event, averaged over many events."""

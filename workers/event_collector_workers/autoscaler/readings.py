@@ -87,6 +87,7 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         worker_memory: Bytes that only one worker uses, of the largest one; None before the first.
         unrouted: Queued events without a known collector. They count for the collectors in proportion to their
             arrivals.
+        unrouted_remote: Those of them that wait for a worker.
         draining: True if the queue is being shut down. Then nothing is scaled.
     """
 
@@ -99,4 +100,5 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     worker_startup: float | None = None
     worker_memory: float | None = None
     unrouted: int = 0
+    unrouted_remote: int = 0
     draining: bool = False

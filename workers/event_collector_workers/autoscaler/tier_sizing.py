@@ -176,7 +176,7 @@ class WorkerSizing(TierSizing):
         """Return the number of workers kept ahead of need. An idle tier keeps them only if starting one is slow."""
         if idle and startup < self._tuning.slow_start:
             return 0
-        return int(cap * min(self._tuning.warm_share, startup / self._tuning.warm_startup))
+        return round(cap * min(self._tuning.warm_share, startup / self._tuning.warm_startup))
 
 
 def _megabytes(budget: Budget) -> str:

@@ -93,10 +93,10 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     slow_start: float = 1.0
     """Start-up time from which some workers are kept in an idle tier. Shorter keeps processes that could have been
     started in time."""
-    warm_share: float = 0.5
+    warm_share: float = 0.75
     """Maximum share of the CPU cap that is kept warm. More makes the first burst faster and costs memory all the
     time."""
-    warm_startup: float = 10.0
+    warm_startup: float = 6.0
     """Start-up time at which the whole cap would be kept warm without `warm_share`. Shorter keeps more warm."""
 
     # -- shrinking
