@@ -14,7 +14,7 @@ from event_collector.sizing.monitor import Monitor
 from event_collector.sizing.sizes import Sizes
 from event_collector.tiers.adaptive import AdaptiveTier
 from event_collector.values.clock import TimeSource, clock
-from event_collector_workers.autoscaler import Change, MachineReading, ScalingLaw
+from event_collector_workers.autoscaler import Autoscaler, Change, MachineReading, ScalingLaw
 
 DECISION, DECISION_EACH = 100e-6, 1e-6
 INTERVAL = 0.05
@@ -85,7 +85,7 @@ class Monitored:
         workers = queue.workers if movable or any(one.mode == PROCESS for one in queue.collectors) else None
         self._sizes = Sizes(queue, workers, adaptive, self._note_change, SILENT)
         with clock.using(SimulatedTime(simulation.host)):
-            gauges = Gauges(queue, queue.collectors, workers, adaptive, None, instruments)
+            gauges = Gauges(queue, queue.collectors, workers, adaptive, None, instruments, in_groups=isinstance(law, Autoscaler))
             monitor = Monitor(
                 queue, NOBODY, law, gauges, self._sizes, instruments, NOBODY, INTERVAL, SILENT
             )

@@ -36,7 +36,7 @@ from event_collector.values.errors import EventCollectorException
 from event_collector.values.refusals import QueueShutDown
 from event_collector.watching.collector_times import collector_metrics, keep_times
 from event_collector.watching.metrics import NOTHING, CollectorMetrics, Counts, Meter, Metrics
-from event_collector_workers.autoscaler import Change, ScalingLaw
+from event_collector_workers.autoscaler import Autoscaler, Change, ScalingLaw
 from event_collector_workers.statistics import PoolStatistics
 
 if TYPE_CHECKING:
@@ -285,11 +285,15 @@ class Engine:
         """Return the monitor of this run, which begins to measure."""
         dispatcher, workers, log = self._dispatcher, tiers.workers, self._log
         instruments = RealInstruments(workers)
+        gauges = Gauges(
+            dispatcher, everyone, workers, tiers.adaptive, tiers.executors, instruments,
+            in_groups=isinstance(law, Autoscaler),
+        )  # fmt: skip
         return Monitor(
             dispatcher,
             self._meter,
             law,
-            Gauges(dispatcher, everyone, workers, tiers.adaptive, tiers.executors, instruments),
+            gauges,
             Sizes(dispatcher, workers, tiers.adaptive, self._note_change, log),
             instruments,
             Watchdog(self._key_in, log),

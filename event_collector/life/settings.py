@@ -110,7 +110,8 @@ class Settings:
     )
     max_workers: int | None = option(
         None,
-        "Upper bound of the number of worker processes. None for one per CPU that this machine or container grants.",
+        "Upper bound of the number of worker processes. None for as many as keep the granted CPUs busy and fit into the "
+        "memory, or one per granted CPU if `autoscale` is False.",
         Number(Range.LEAST, least=1, floor="min_workers", whole=True),
     )
     max_threads: int = option(
@@ -181,6 +182,11 @@ class Settings:
         "Path of a Unix socket for watching the queue while it runs, open to this user only. None for no socket. "
         "The socket of a dead program is replaced. The socket is removed at the end.",
     )
+    polite: bool = option(
+        False,
+        "Leave CPUs that other programs use to them, down to one. If False, the pool has as many worker processes as it "
+        "could use alone, and the system shares the CPUs among all processes.",
+    )
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Settings":
@@ -195,6 +201,9 @@ class Settings:
         settings = cls(**checked)
         if settings.overflow != WAIT and not settings.max_queue_size:
             raise ConfigError(f"overflow={settings.overflow!r} needs a bound: give max_queue_size= too")
+        if settings.polite and (settings.law is not None or not settings.autoscale):
+            other = "law=" if settings.law is not None else "autoscale=False"
+            raise ConfigError(f"polite=True is for the built-in law, and {other} sizes the pools without it: drop one")
         return settings
 
 

@@ -56,6 +56,7 @@ class Account:
         self._seen_remote = _totals(collector.remote_usage)
         self._mean: Sample | None = None
         self._weight = 0.0
+        self._is_sampled = False  # for as long as it is worthwhile
         if collector.mode == ADAPTIVE and sampler is not None:
             sampler.arm(EVENTS_A_LOOK)
 
@@ -64,6 +65,19 @@ class Account:
         """Events that workers have."""
         usage = self.collector.remote_usage
         return 0 if usage is None else usage.running
+
+    def is_due(self, *, worthwhile: bool) -> bool:
+        """Return whether anything has happened since the last look: most of many collectors are quiet."""
+        collector = self.collector
+        return (
+            collector.usage.completions != self._seen[0]
+            or collector.place != self._place
+            or (self._is_sampled and not worthwhile)
+        )
+
+    def rest(self) -> None:
+        """Forget the events that had ended at the last look."""
+        self.fresh, self.fresh_wall, self.remote_wall, self.sampled = 0, 0.0, 0.0, None
 
     def observe(self, *, worthwhile: bool) -> None:
         """Count the events that have ended since the last look, and sample the next ones if it is worthwhile."""
@@ -75,6 +89,7 @@ class Account:
         if sampler is None or is_remote:
             return
         self.sampled = self._estimate(sampler.take())
+        self._is_sampled = worthwhile and collector.mode != ADAPTIVE
         if worthwhile or collector.mode == ADAPTIVE:
             sampler.arm(EVENTS_A_LOOK)
         else:
@@ -140,6 +155,9 @@ class TimeAccounts:
         self, collectors: Sequence[Collector], adaptive: AdaptiveTier | None, instruments: "Instruments"
     ) -> None:
         self.by_key = {one.key: Account(one, instruments.sampler(one, adaptive)) for one in collectors}
+        self.fresh: list[Account] = []
+        """The accounts in which anything has happened since the look before the last one."""
+        self._remote_usages = [one.remote_usage for one in collectors if one.remote_usage is not None]
         self.loop_busy = 0.0
         """Seconds for which the event loop, or adaptive handlers in threads, were on a CPU or ready to be."""
         self._instruments = instruments
@@ -157,7 +175,10 @@ class TimeAccounts:
         cpu = self._instruments.loop_time()
         spent, self._loop_cpu = max(0.0, cpu - self._loop_cpu), cpu
         worthwhile = lag > LATE or spent > WORTH_SAMPLING * elapsed
-        for account in self.by_key.values():
+        for account in self.fresh:
+            account.rest()
+        self.fresh = [account for account in self.by_key.values() if account.is_due(worthwhile=worthwhile)]
+        for account in self.fresh:
             account.observe(worthwhile=worthwhile)
         delay = self._instruments.loop_delay()
         preempted, self._loop_delay = max(0.0, delay - self._loop_delay), delay
@@ -168,6 +189,10 @@ class TimeAccounts:
         self._workers_cpu, self._workers_delay = workers_cpu, workers_delay
         self._share_workers()
 
+    def remote_running(self) -> int:
+        """Return the number of events that workers have."""
+        return sum([usage.running for usage in self._remote_usages])
+
     def stop(self) -> None:
         """Stop sampling."""
         for account in self.by_key.values():
@@ -175,7 +200,7 @@ class TimeAccounts:
 
     def _share_loop(self, spent: float, preempted: float, lag: float) -> None:
         """Attribute the loop's CPU time: by samples, or by number of events for collectors without samples."""
-        here = [account for account in self.by_key.values() if account.collector.home == COROUTINE]
+        here = [account for account in self.fresh if account.collector.home == COROUTINE]
         known = sum(account.sampled.cpu for account in here if account.sampled is not None)
         held = sum(account.sampled.held for account in here if account.sampled is not None)
         preempted = min(preempted, max(0.0, held - known))
@@ -201,7 +226,7 @@ class TimeAccounts:
     def _share_threads(self) -> float:
         """Attribute and return the CPU time of adaptive handlers in threads, which share the interpreter."""
         total = 0.0
-        for account in self.by_key.values():
+        for account in self.fresh:
             if account.sampled is not None and account.collector.home != COROUTINE:
                 account.add(account.sampled.cpu, 0.0)
                 total += account.sampled.cpu
@@ -209,14 +234,14 @@ class TimeAccounts:
 
     def _share_workers(self) -> None:
         """Attribute the time of the workers in proportion to the handler time of the events that ended there."""
-        there = [account for account in self.by_key.values() if account.remote_wall > 0.0]
+        there = [account for account in self.fresh if account.remote_wall > 0.0]
         wall = sum(account.remote_wall for account in there)
         cpu = min(self._pending_cpu, wall)
         delay = min(self._pending_delay, wall - cpu)
         for account in there:
             part = account.remote_wall / wall
             account.add_remote(cpu * part, delay * part)
-        if any(account.remote_running for account in self.by_key.values()):
+        if self.remote_running():
             self._pending_cpu -= cpu
             self._pending_delay -= delay
         else:

@@ -117,7 +117,7 @@ class Monitor:
         elapsed, self._looked = now - self._looked, now
         try:
             readings = self._gauges.read(now, elapsed, self._lag)
-            self._shares.look(elapsed, self._gauges.accounts.by_key.values())
+            self._shares.look(elapsed, self._gauges.accounts.fresh)
             plan = self._law.decide(readings)
             self._sizes.follow(plan, self._gauges)
         except Exception as exc:  # an error in the application's law must not stop the monitor

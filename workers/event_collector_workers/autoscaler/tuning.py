@@ -39,7 +39,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     once."""
     loop_memory: float = 1.0
     """Memory of the loop's busy share as a part of the CPU in use. Longer is more stable and reacts later."""
-    recent_loop_memory: float = 0.25
+    recent_loop_memory: float = 0.15
     """Memory of the loop's busy share that decides whether a collector leaves the loop. Shorter moves one after a short
     peak, longer lets it delay the others."""
     present_loop_memory: float = 0.05
