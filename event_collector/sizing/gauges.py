@@ -1,10 +1,11 @@
 """The gauges of a running queue: they take the readings that the control law decides by."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
-from event_collector.handlers.collector import COROUTINE, PROCESS, Collector
-from event_collector.sizing.handler_time import TimeAccounts
+from event_collector.handlers.collector import ADAPTIVE, COROUTINE, EXECUTOR, PROCESS, Collector
+from event_collector.sizing.handler_time import Account, TimeAccounts
 from event_collector.sizing.instruments import Instruments
 from event_collector.sizing.measured import MeasuredQueue, MeasuredWorkers
 from event_collector.tiers.adaptive import AdaptiveTier
@@ -13,11 +14,14 @@ from event_collector.tiers.workers.worker_tier import WorkerReading
 from event_collector.watching.observer import NO_WORKERS
 from event_collector_workers.autoscaler import CollectorReading, Readings, Tier, TierReading
 
+_TOTALS = tuple(map(attrgetter, ("completions", "wall", "cpu", "delay")))
+_RUNNING = attrgetter("running")
+
 WITHOUT_WORKERS: Final = WorkerReading(NO_WORKERS)
 
 MANY: Final = 16
 """Collectors up to which the built-in law gets a reading of each. It takes about 20 microseconds for one. The readings
-of more are added up for each tier, except those of adaptive collectors."""
+of more are added up for each tier, except those of adaptive collectors and of executors."""
 
 
 class Gauges:
@@ -41,12 +45,12 @@ class Gauges:
         *,
         in_groups: bool,
     ) -> None:
-        self._in_groups = in_groups
         self._queue, self._figures, self._collectors = queue, queue.figures, collectors
         self._workers, self._adaptive, self._executors = workers, adaptive, executors
         self._instruments = instruments
         self._workers_cpu = 0.0
         self.accounts = TimeAccounts(collectors, adaptive, instruments)
+        self._alone, self._groups = self._divide(in_groups=in_groups)
         self.remote = self.elsewhere = 0
         self.worker_needed = False
 
@@ -78,6 +82,19 @@ class Gauges:
             draining=self._queue.gate.refusal is not None,
         )
 
+    def _divide(self, *, in_groups: bool) -> tuple[Sequence[Collector], list["_Group"]]:
+        """Divide many collectors into those that are read alone, and groups of those that never move."""
+        if not in_groups or len(self._collectors) <= MANY:
+            return self._collectors, []
+        alone: list[Collector] = []
+        members: dict[Tier, list[Account]] = {Tier.COROUTINE: [], Tier.PROCESS: []}
+        for collector in self._collectors:
+            if collector.mode in (ADAPTIVE, EXECUTOR):
+                alone.append(collector)
+            else:
+                members[_tier(collector)].append(self.accounts.by_key[collector.key])
+        return alone, [_Group(tier, accounts) for tier, accounts in members.items() if accounts]
+
     def stop(self) -> None:
         """Stop sampling."""
         self.accounts.stop()
@@ -101,32 +118,9 @@ class Gauges:
 
     def _readings(self, queued: int) -> tuple[CollectorReading, ...]:
         """Return a reading for each collector that the law sizes pools for: not those of executors of known size."""
-        executors, adaptive = self._executors, self._adaptive
-        sized = self._collectors if executors is None else [c for c in self._collectors if not executors.bounds(c)]
-        if not self._in_groups or len(sized) <= MANY:
-            return tuple(self._reading(one, queued) for one in sized)
-        alone: list[Collector] = []
-        groups: dict[Tier, list[Collector]] = {Tier.COROUTINE: [], Tier.PROCESS: []}
-        for collector in sized:
-            is_alone = adaptive is not None and adaptive.may_move(collector)
-            (alone if is_alone else groups[_tier(collector)]).append(collector)
-        together = [self._group(tier, members) for tier, members in groups.items() if members]
-        return (*(self._reading(one, 0) for one in alone), *together)
-
-    def _group(self, tier: Tier, members: list[Collector]) -> CollectorReading:
-        """Return one reading for many collectors. The law adds up collectors anyway, at many times the cost."""
-        accounts = [self.accounts.by_key[one.key] for one in members]
-        completions, running = sum([a.completions for a in accounts]), sum([m.usage.running for m in members])
-        return CollectorReading(
-            key=f"{len(members)} collectors of tier {tier}",
-            tier=tier,
-            arrivals=completions + running,
-            completions=completions,
-            wall=sum([account.wall for account in accounts]),
-            cpu=sum([account.cpu for account in accounts]),
-            delay=sum([account.delay for account in accounts]),
-            running=running,
-        )
+        executors = self._executors
+        sized = self._alone if executors is None else [c for c in self._alone if not executors.bounds(c)]
+        return (*(self._reading(one, queued) for one in sized), *(group.read() for group in self._groups))
 
     def _reading(self, collector: Collector, queued: int) -> CollectorReading:
         usage, account = collector.usage, self.accounts.by_key[collector.key]
@@ -145,6 +139,29 @@ class Gauges:
             delay=account.delay,
             queued=queued,
             running=account.remote_running if tier is Tier.PROCESS else running - account.remote_running,
+        )
+
+
+class _Group:
+    """Many collectors that are read as one. The law adds up collectors anyway, at many times the cost."""
+
+    def __init__(self, tier: Tier, accounts: list[Account]) -> None:
+        self._key, self._tier = f"{len(accounts)} collectors of tier {tier}", tier
+        self._accounts, self._usages = accounts, [account.collector.usage for account in accounts]
+
+    def read(self) -> CollectorReading:
+        """Return the sums of all members."""
+        completions, wall, cpu, delay = (sum(map(of, self._accounts)) for of in _TOTALS)
+        running = sum(map(_RUNNING, self._usages))
+        return CollectorReading(
+            key=self._key,
+            tier=self._tier,
+            arrivals=completions + running,
+            completions=completions,
+            wall=wall,
+            cpu=cpu,
+            delay=delay,
+            running=running,
         )
 
 

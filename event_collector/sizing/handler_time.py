@@ -1,6 +1,8 @@
 """CPU time and waiting time of each collector's handler."""
 
 from collections.abc import Sequence
+from itertools import compress
+from operator import attrgetter, ne
 from typing import TYPE_CHECKING, Final
 
 from event_collector.handlers.collector import ADAPTIVE, COROUTINE, PROCESS, Collector
@@ -28,6 +30,9 @@ OVERHEAD: Final = 0.0001
 """Maximum overhead of the queue per sampled event, in seconds. The rest of the loop's time is the program's."""
 
 
+_COMPLETIONS, _RUNNING = attrgetter("completions"), attrgetter("running")
+
+
 class Account:
     """The times of one collector, in seconds.
 
@@ -41,6 +46,7 @@ class Account:
         fresh_wall: time of these events in the handler.
         remote_wall: the same of those that have ended in workers.
         sampled: sum of the samples of the fresh events, those without a sample estimated; None without sampling.
+        is_sampled: whether events are sampled for as long as that is worthwhile.
         preempted: time in their steps in which the thread of the loop had no CPU.
     """
 
@@ -56,7 +62,7 @@ class Account:
         self._seen_remote = _totals(collector.remote_usage)
         self._mean: Sample | None = None
         self._weight = 0.0
-        self._is_sampled = False  # for as long as it is worthwhile
+        self.is_sampled = False
         if collector.mode == ADAPTIVE and sampler is not None:
             sampler.arm(EVENTS_A_LOOK)
 
@@ -65,15 +71,6 @@ class Account:
         """Events that workers have."""
         usage = self.collector.remote_usage
         return 0 if usage is None else usage.running
-
-    def is_due(self, *, worthwhile: bool) -> bool:
-        """Return whether anything has happened since the last look: most of many collectors are quiet."""
-        collector = self.collector
-        return (
-            collector.usage.completions != self._seen[0]
-            or collector.place != self._place
-            or (self._is_sampled and not worthwhile)
-        )
 
     def rest(self) -> None:
         """Forget the events that had ended at the last look."""
@@ -89,7 +86,7 @@ class Account:
         if sampler is None or is_remote:
             return
         self.sampled = self._estimate(sampler.take())
-        self._is_sampled = worthwhile and collector.mode != ADAPTIVE
+        self.is_sampled = worthwhile
         if worthwhile or collector.mode == ADAPTIVE:
             sampler.arm(EVENTS_A_LOOK)
         else:
@@ -157,6 +154,9 @@ class TimeAccounts:
         self.by_key = {one.key: Account(one, instruments.sampler(one, adaptive)) for one in collectors}
         self.fresh: list[Account] = []
         """The accounts in which anything has happened since the look before the last one."""
+        self._usages = [one.usage for one in collectors]
+        self._completions = list(map(_COMPLETIONS, self._usages))
+        self._adaptive = [self.by_key[one.key] for one in collectors if one.mode == ADAPTIVE]
         self._remote_usages = [one.remote_usage for one in collectors if one.remote_usage is not None]
         self.loop_busy = 0.0
         """Seconds for which the event loop, or adaptive handlers in threads, were on a CPU or ready to be."""
@@ -175,11 +175,7 @@ class TimeAccounts:
         cpu = self._instruments.loop_time()
         spent, self._loop_cpu = max(0.0, cpu - self._loop_cpu), cpu
         worthwhile = lag > LATE or spent > WORTH_SAMPLING * elapsed
-        for account in self.fresh:
-            account.rest()
-        self.fresh = [account for account in self.by_key.values() if account.is_due(worthwhile=worthwhile)]
-        for account in self.fresh:
-            account.observe(worthwhile=worthwhile)
+        self._observe(worthwhile=worthwhile)
         delay = self._instruments.loop_delay()
         preempted, self._loop_delay = max(0.0, delay - self._loop_delay), delay
         self.loop_busy += spent + preempted + self._share_threads()
@@ -189,9 +185,21 @@ class TimeAccounts:
         self._workers_cpu, self._workers_delay = workers_cpu, workers_delay
         self._share_workers()
 
+    def _observe(self, *, worthwhile: bool) -> None:
+        """Observe the accounts in which anything has happened. Most of many collectors are quiet."""
+        sampled = [] if worthwhile else [account for account in self.fresh if account.is_sampled]
+        for account in self.fresh:
+            account.rest()
+        completions = list(map(_COMPLETIONS, self._usages))
+        changed = compress(self.by_key.values(), map(ne, completions, self._completions))
+        self._completions = completions
+        self.fresh = list(dict.fromkeys([*changed, *self._adaptive, *sampled]))
+        for account in self.fresh:
+            account.observe(worthwhile=worthwhile)
+
     def remote_running(self) -> int:
         """Return the number of events that workers have."""
-        return sum([usage.running for usage in self._remote_usages])
+        return sum(map(_RUNNING, self._remote_usages))
 
     def stop(self) -> None:
         """Stop sampling."""

@@ -132,15 +132,16 @@ class WorkerSizing(TierSizing):
         super().__init__(limits.min_workers, tuning.worker_hold * patience, tuning.worker_pause * patience)
         self._limits = limits
         self._tuning = tuning
-        self._cpu_caps = RollingMaximum(tuning.cpu_hold)
+        self._cores = RollingMaximum(tuning.cpu_hold)
+        self._cores_before = 0.0  # the cores that the size was last cut to
 
     def resize(self, now: float, load: TierLoad, budget: Budget, startup: float, idle: bool, may_shrink: bool) -> str:
         """Set `target`. Return the reason of a change, or an empty string."""
         tuning, limits = self._tuning, self._limits
         hold = max(tuning.worker_hold, tuning.worker_hold_startups * startup)
         self._wanted.resize(limits.patience * min(tuning.worker_hold_longest, hold))
-        cpu = max(1, math.ceil(cpu_cap(budget.cores, load.cpu_share) - 0.01))
-        self._cpu_caps.record(now, cpu)
+        cpu = _whole(cpu_cap(budget.cores, load.cpu_share))
+        self._cores.record(now, budget.cores)
         memory = max(1.0, budget.workers_in_memory(tuning.memory_margin))
         cap = int(min(limits.max_workers, cpu, memory))
         self._least = max(limits.min_workers, self._ahead(cap, startup, idle) if load.collectors else 0)
@@ -153,7 +154,7 @@ class WorkerSizing(TierSizing):
         return self._step(now, load, budget, wanted, idle, may_shrink)
 
     def _step(self, now: float, load: TierLoad, budget: Budget, wanted: int, idle: bool, may_shrink: bool) -> str:
-        tuning, limits, floor = self._tuning, self._limits, self._limits.min_workers
+        tuning, floor = self._tuning, self._limits.min_workers
         # Growing needs twice the free memory that staying needs. Otherwise a reading at the limit would start and
         # stop a worker again and again.
         fitting = max(floor, 1, budget.workers_in_memory(0.5 * tuning.memory_margin))
@@ -166,17 +167,34 @@ class WorkerSizing(TierSizing):
             return f"{load} on {budget.cores:.3g} cores"
         if not may_shrink:
             return ""
-        affordable = max(floor, int(self._cpu_caps.value(now)))
-        if limits.polite and affordable < self.target and now - self._shrunk >= tuning.cpu_hold:
-            self.target, self._shrunk = affordable, now
+        affordable = max(floor, self._affordable(now, load))
+        if affordable < self.target:
+            self.target, self._shrunk = int(affordable), now
             return f"{budget.cores:.3g} cores are left; {load}"
         return self._shrink(now, load, tuning.worker_shrink, idle)
+
+    def _affordable(self, now: float, load: TierLoad) -> float:
+        """Return how many workers the cores allow if these have become fewer for some time; else infinity.
+
+        The cap itself also varies with the share of CPU time in the load, which is never the same for long.
+        """
+        cores = self._cores.value(now)
+        if cores > 0.9 * self._cores_before:
+            self._cores_before = max(cores, self._cores_before)
+            return math.inf
+        self._cores_before = cores
+        return _whole(cpu_cap(cores, load.cpu_share))
 
     def _ahead(self, cap: int, startup: float, idle: bool) -> int:
         """Return the number of workers kept ahead of need. An idle tier keeps them only if starting one is slow."""
         if idle and startup < self._tuning.slow_start:
             return 0
         return round(cap * min(self._tuning.warm_share, startup / self._tuning.warm_startup))
+
+
+def _whole(workers: float) -> int:
+    """Round up to at least one worker, unless a core too many is only an error of measurement."""
+    return max(1, math.ceil(workers - 0.01))
 
 
 def _megabytes(budget: Budget) -> str:
