@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.autoscaler.sharing import Sharing
-from bench.autoscaler.workloads import full_speed, Workload
+from bench.autoscaler.workloads import Workload, full_speed
 
 Then = Callable[[Any], None]
 

@@ -29,9 +29,7 @@ class Simulation:
         self.host = Host(workload)
         self.loop = Loop(self.host)
         self.outcome = Outcome()
-        self.queue = SimulatedQueue(
-            self.host, self.loop, self.outcome, free=free, changing=self.pay, ready=self.note
-        )
+        self.queue = SimulatedQueue(self.host, self.loop, self.outcome, free=free, changing=self.pay, ready=self.note)
         self.consumers: Callable[[], int] = lambda: self.queue.permits.size
         self._paid_until = 0.0
         if any(one.mode in (PROCESS, ADAPTIVE) for one in self.queue.collectors):
@@ -85,10 +83,10 @@ class Monitored:
         workers = queue.workers if movable or any(one.mode == PROCESS for one in queue.collectors) else None
         self._sizes = Sizes(queue, workers, adaptive, self._note_change, SILENT)
         with clock.using(SimulatedTime(simulation.host)):
-            gauges = Gauges(queue, queue.collectors, workers, adaptive, None, instruments, in_groups=isinstance(law, Autoscaler))
-            monitor = Monitor(
-                queue, NOBODY, law, gauges, self._sizes, instruments, NOBODY, INTERVAL, SILENT
+            gauges = Gauges(
+                queue, queue.collectors, workers, adaptive, None, instruments, in_groups=isinstance(law, Autoscaler)
             )
+            monitor = Monitor(queue, NOBODY, law, gauges, self._sizes, instruments, NOBODY, INTERVAL, SILENT)
         queue.awake = monitor.wake
         simulation.consumers = lambda: self._sizes.wanted()[0]
 
@@ -178,8 +176,7 @@ class SimulatedInstruments:
         workload, workers = self._host.workload, self._simulation.queue.workers
         used_by_workers = workers.measure_memory()
         reading = MachineReading(
-            cpus=min(float(workload.cores), workload.quota(self._host.now)),
-            others=self._host.taken_by_neighbours(),
+            cpus=min(float(workload.cores), workload.quota(self._host.now)), others=self._host.taken_by_neighbours()
         )
         if workload.memory_limit == float("inf"):
             return reading

@@ -6,6 +6,7 @@ from event_collector.dispatch.permits import Permits
 from event_collector.tiers.workers.worker_tier import WorkerReading
 from event_collector.watching.metrics import Counts
 
+
 class QueueFigures(Protocol):
     """Counts of a queue, at this instant. See `Figures` for their meaning."""
 

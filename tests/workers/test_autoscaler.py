@@ -244,9 +244,7 @@ def test_memory_that_becomes_short_is_given_back_at_once() -> None:
 
 def memory_story(law: Autoscaler, now: float, workers: int, *, largest: int, used: int, of_them: int) -> int:
     """Return the workers planned for, with so many MiB: of the largest worker, in use, and of that in workers."""
-    machine = MachineReading(
-        cpus=8.0, memory_limit=1000 * MIB, memory_used=used * MIB, memory_workers=of_them * MIB
-    )
+    machine = MachineReading(cpus=8.0, memory_limit=1000 * MIB, memory_used=used * MIB, memory_workers=of_them * MIB)
     reading = CollectorReading(key="work", tier=Tier.PROCESS, queued=500, running=workers)
     tier = TierReading(size=workers, busy=workers)
     readings = Readings(

@@ -1,6 +1,7 @@
 """The built-in control law: it maps readings to a plan, without input or output, a clock or an event loop."""
 
 import math
+
 from event_collector_workers.autoscaler.demand import tier_load
 from event_collector_workers.autoscaler.estimates import CollectorEstimate
 from event_collector_workers.autoscaler.guard import SaturationGuard

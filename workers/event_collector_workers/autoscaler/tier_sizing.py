@@ -72,10 +72,14 @@ class ConsumerSizing(TierSizing):
         if self.target > guarded:
             self.target = int(guarded)
             return f"{self._guard.reason}: the back end is saturated"
-        if wanted > self.target:
+        if wanted > self.target and (load.queued > 0.0 or not self._may_be_chance(now, wanted)):
             self.target = wanted
             return str(load)
         return self._shrink(now, load, self._tuning.consumer_shrink, idle) if may_shrink else ""
+
+    def _may_be_chance(self, now: float, wanted: int) -> bool:
+        """Return whether the need may have grown by chance, soon after a reduction. The ceiling serves it meanwhile."""
+        return now - self._shrunk < self._wanted.span and wanted <= self._tuning.consumer_grid**2 * self.target + 1.0
 
     def _cap(self, load: TierLoad, loop_share: float) -> int:
         """Return the smallest of the limits set by max_consumers, the guard and a full loop."""
