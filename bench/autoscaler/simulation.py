@@ -162,8 +162,7 @@ class SimulatedInstruments:
         return self._simulation.queue.samplers.setdefault(collector.key, Samples(self._noise))
 
     def _due(self, due: tuple[SimulatedTimer, Callable[[], Any]]) -> None:
-        timer, callback = due
-        if not timer.is_cancelled:
+        if not due[0].is_cancelled:
             self._loop.run(self._cost, self._look, due)
 
     def _look(self, due: tuple[SimulatedTimer, Callable[[], Any]]) -> None:

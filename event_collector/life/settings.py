@@ -110,8 +110,8 @@ class Settings:
     )
     max_workers: int | None = option(
         None,
-        "Upper bound of the number of worker processes. None for as many as keep the granted CPUs busy and fit into the "
-        "memory, or one per granted CPU if `autoscale` is False.",
+        "Upper bound of the number of worker processes. None for as many as keep the granted CPUs busy and fit into "
+        "the memory, or one per granted CPU if `autoscale` is False.",
         Number(Range.LEAST, least=1, floor="min_workers", whole=True),
     )
     max_threads: int = option(
@@ -184,8 +184,8 @@ class Settings:
     )
     polite: bool = option(
         False,
-        "Leave CPUs that other programs use to them, down to one. If False, the pool has as many worker processes as it "
-        "could use alone, and the system shares the CPUs among all processes.",
+        "Leave CPUs that other programs use to them, down to one. If False, the pool has as many worker processes as "
+        "it could use alone, and the system shares the CPUs among all processes.",
     )
 
     @classmethod

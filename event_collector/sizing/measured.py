@@ -8,23 +8,38 @@ from event_collector.watching.metrics import Counts
 
 
 class QueueFigures(Protocol):
-    """Counts of a queue, at this instant. See `Figures` for their meaning."""
+    """Counts of a queue, at this instant."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Events that may be in handlers now."""
+
     @property
-    def busy(self) -> int: ...
+    def busy(self) -> int:
+        """Events in handlers."""
+
     @property
-    def qsize(self) -> int: ...
+    def qsize(self) -> int:
+        """Events that wait for a handler."""
+
     @property
-    def remote_queued(self) -> int: ...
+    def remote_queued(self) -> int:
+        """Events that wait for a worker process."""
+
     @property
-    def active(self) -> int: ...
+    def active(self) -> int:
+        """Events that are queued or in handlers."""
+
     @property
-    def attempts(self) -> int: ...
+    def attempts(self) -> int:
+        """Attempts that have ended."""
+
     @property
-    def service_total(self) -> float: ...
-    def counts(self) -> Counts: ...
+    def service_total(self) -> float:
+        """Seconds that all attempts spent in handlers."""
+
+    def counts(self) -> Counts:
+        """Return what the meter samples."""
 
 
 class Admits(Protocol):
@@ -39,11 +54,17 @@ class MeasuredQueue(Protocol):
     """A queue: the `Dispatcher`, or a simulated one."""
 
     @property
-    def figures(self) -> QueueFigures: ...
+    def figures(self) -> QueueFigures:
+        """Its counts."""
+
     @property
-    def permits(self) -> Permits: ...
+    def permits(self) -> Permits:
+        """One for each event in a handler."""
+
     @property
-    def gate(self) -> Admits: ...
+    def gate(self) -> Admits:
+        """Where senders come in."""
+
     def resize(self, size: int, /) -> None:
         """Set the number of consumers."""
 
@@ -55,10 +76,16 @@ class MeasuredWorkers(Protocol):
     """The worker processes: the `WorkerTier`, or simulated ones."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Workers that are ready."""
+
     @property
-    def room(self) -> int: ...
-    def gauge(self) -> WorkerReading: ...
+    def room(self) -> int:
+        """Events that workers can take now."""
+
+    def gauge(self) -> WorkerReading:
+        """Return the current figures."""
+
     def measure_memory(self) -> int:
         """Read the memory of all workers, and return its sum in bytes."""
 
@@ -76,7 +103,14 @@ class Samples(Protocol):
 class LoopGuard(Protocol):
     """The `Watchdog` of the event loop, or nothing where the loop is simulated."""
 
-    def watch(self) -> None: ...
-    def rest(self) -> None: ...
-    def beat(self) -> None: ...
-    def stop(self) -> None: ...
+    def watch(self) -> None:
+        """Start watching."""
+
+    def rest(self) -> None:
+        """Stop watching until `watch()` is called again."""
+
+    def beat(self) -> None:
+        """Note that the loop turns."""
+
+    def stop(self) -> None:
+        """End."""

@@ -433,7 +433,7 @@ def test_events_of_unknown_destination_have_arrived() -> None:
 
 
 def test_the_first_events_do_not_start_a_crowd() -> None:
-    """A few events that waited do not stand for all: with ten assumed ones, sixteen cores get two workers each at most."""
+    """A few events that waited do not stand for all: sixteen cores get two workers each at most."""
     story = Story(ScalingLimits(max_workers=512))
     story.goes_on(0.05, rate=40.0, cpu=0.002, waiting=0.05, queued=2000, running=16)
     story.goes_on(0.05, rate=40.0, cpu=0.002, waiting=0.05, queued=2000, running=16)

@@ -97,8 +97,8 @@ class ArrivalRate:
 class ServiceTime:
     """CPU time and waiting per event, averaged over the last events, with a lower bound from the running ones.
 
-    At first `prior` events are assumed to have taken `assumed` seconds of CPU and of waiting each. Too few completions would say little: one
-    that happened to wait would start a worker for each event.
+    At first `prior` events are assumed to have taken `assumed` seconds of CPU and of waiting each. Too few completions
+    would say little: one that happened to wait would start a worker for each event.
     """
 
     def __init__(self, memory: float, assumed: tuple[float, float], prior: float = 0.0) -> None:
