@@ -50,12 +50,11 @@ class Smoothed:
 
 
 class ArrivalRate:
-    """Arrivals per second: stable under noise, fast after a step, immediate in a burst."""
+    """Arrivals per second: stable under noise, immediate in a burst. A slower rise shows in the queue."""
 
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
-        self._fast = Smoothed(tuning.fast)
-        self._slow = Smoothed(tuning.slow)
+        self._average = Smoothed(tuning.arrival_memory)
         self._recent: deque[tuple[float, float]] = deque()
         self._count = self._span = self._pending = self._time = 0.0
 
@@ -65,8 +64,7 @@ class ArrivalRate:
         if dt <= 0.0:
             return
         arrivals, self._pending = self._pending, 0.0
-        self._fast.add(dt, arrivals / dt)
-        self._slow.add(dt, arrivals / dt)
+        self._average.add(dt, arrivals / dt)
         self._time += dt
         self._recent.append((dt, arrivals))
         self._span += dt
@@ -78,16 +76,10 @@ class ArrivalRate:
 
     @property
     def value(self) -> float:
-        """Arrivals per second.
-
-        It is the slow average, unless the fast one differs by more than chance explains. The variance of an
-        exponential average with memory m over a Poisson process of rate r is r / 2m.
-        """
-        tuning, fast, slow = self._tuning, self._fast.value, self._slow.value
+        """Arrivals per second: the average, or the rate of the last instants if chance does not explain it."""
+        tuning = self._tuning
         # Shortly after the start, one arrival would look like a rate of twenty per second.
-        young = min(1.0, self._time / tuning.express_window)
-        sigma = math.sqrt(slow / (2.0 * tuning.fast))
-        rate = young * (fast if abs(fast - slow) > tuning.doubt * sigma else slow)
+        rate = min(1.0, self._time / tuning.express_window) * self._average.value
         span = max(tuning.express_window, self._span)
         burst = self._count / span
         chance = tuning.express_doubt * math.sqrt(rate / span)

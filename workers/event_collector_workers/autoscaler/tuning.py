@@ -14,13 +14,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     came. Longer lets a stopped program forget the need."""
 
     # -- estimates
-    fast: float = 1.0
-    """Memory of the fast arrival rate. Shorter follows steps sooner and mistakes noise for steps."""
-    slow: float = 10.0
-    """Memory of the slow arrival rate. Longer is more stable and follows drifts later."""
-    doubt: float = 2.5
-    """Standard deviations between the two rates from which the fast one counts. Higher is more stable and reacts
-    later."""
+    arrival_memory: float = 10.0
+    """Memory of the arrival rate. Longer is more stable and follows drifts later."""
     express_window: float = 0.25
     """Span in which a burst is recognised before the averages show it."""
     express_events: int = 8
