@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from event_collector.values.payload import Delivery, Payload
     from event_collector.values.refusals import QueueFull, QueueShutDown
     from event_collector.values.results import Error, Ok, Result, ResultList, abind
-    from event_collector_workers import ScaledProcessPoolExecutor, WorkerCrashed, WorkerLimits
+    from event_collector_workers import ScaledProcessPoolExecutor, WorkerCrashed, WorkerLimits, worker_number
 
 _HOMES = {
     "events.dead_letters": "DeadLetter DeadLetters",
@@ -72,7 +72,9 @@ _HOMES = {
     "values.results": "Error Ok Result ResultList abind",
 }
 _HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names.split()}
-_HOME_OF |= dict.fromkeys(("ScaledProcessPoolExecutor", "WorkerCrashed", "WorkerLimits"), "event_collector_workers")
+_HOME_OF |= dict.fromkeys(
+    ("ScaledProcessPoolExecutor", "WorkerCrashed", "WorkerLimits", "worker_number"), "event_collector_workers"
+)
 
 __all__ = [
     "CallTimeout",
@@ -125,6 +127,7 @@ __all__ = [
     "dask_workers",
     "drain_on_signal",
     "event_context",
+    "worker_number",
 ]
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from event_collector.events.completion import CompletionStream
 from event_collector.events.course import Course
 from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent, QueueType
+from event_collector.events.nesting import refuse_own_wait
 from event_collector.values.checks import check_seconds
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
@@ -132,7 +133,11 @@ class EventPublisher:
             stream.close()
 
     async def wait(self) -> None:
-        """Wait until every event that was sent is processed. Cancelling it touches no event."""
+        """Wait until every event that was sent is processed. Cancelling it touches no event.
+
+        Raises ConfigError in a handler of the queue.
+        """
+        refuse_own_wait(self._gate.waits)
         await self._dispatcher.totals.join()
 
     def __repr__(self) -> str:

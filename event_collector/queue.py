@@ -1,13 +1,12 @@
 """CollectorQueue: accepts events and runs their collectors, from the start to a drained shutdown."""
 
 import itertools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from event_collector.calls.caller import Caller
-from event_collector.dispatch.dispatcher import Dispatcher
-from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.dispatch.recording import Recording
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
 from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent, QueueType
@@ -15,7 +14,7 @@ from event_collector.events.gate import WAIT
 from event_collector.events.start_reminder import StartReminder
 from event_collector.handlers.collector import CollectorList
 from event_collector.handlers.router import Router, SimpleRouter
-from event_collector.life.assembly import by_key, make_recorder, make_router
+from event_collector.life.assembly import by_key, make_dispatcher, make_meter, make_recorder, make_router
 from event_collector.life.engine import Engine
 from event_collector.life.logger import make_logger
 from event_collector.life.settings import (
@@ -36,7 +35,7 @@ from event_collector.life.settings import (
 )
 from event_collector.messagebus import Message, MessageBus
 from event_collector.publisher import EventPublisher
-from event_collector.watching.metrics import Accounting, CollectorMetrics, Load, Meter, Metrics
+from event_collector.watching.metrics import Accounting, CollectorMetrics, Load, Metrics
 from event_collector.watching.observer import Observer
 from event_collector_workers.autoscaler import Change, ScalingLaw
 from event_collector_workers.limits import WorkerLimits
@@ -163,6 +162,21 @@ class CollectorQueue(Caller):
         worker_limits: Resources that each worker process may use. None for no limits.
         monitor: Path of a Unix socket for watching the queue while it runs, open to this user only. None for no socket.
             The socket of a dead program is replaced. The socket is removed at the end.
+        seed: Seed of the random generators of worker processes, which makes what they draw reproducible: each worker
+            has streams of its own, by its number. None for another one at each start. A whole number, at least 0, of
+            any size.
+        worker_threads: Threads that numeric libraries may start in each worker process. None for its share of the CPUs
+            that this machine or container grants, or the number in the environment of the program, such as
+            OMP_NUM_THREADS. A whole number, at least 1.
+        worker_env: Environment variables of worker processes, set before they import anything. They precede
+            `worker_threads`.
+        worker_nice: Niceness of worker processes above that of the program: a busy machine prefers other processes. A
+            whole number, 0 to 19.
+        worker_affinity: CPUs of each worker process, one item for each worker: a CPU, or a collection of CPUs. With
+            more workers than items, the items are used again. None for the CPUs of the program.
+        worker_devices: CUDA devices of each worker process, one item for each worker, in the same way: a number, or an
+            identifier. Each worker sets CUDA_VISIBLE_DEVICES before it imports its modules. None for the devices of the
+            program.
         polite: Leave CPUs that other programs use to them, down to one. If False, the pool has as many worker processes
             as it could use alone, and the system shares the CPUs among all processes.
 
@@ -207,6 +221,12 @@ class CollectorQueue(Caller):
         journal: "Journal | str | os.PathLike[str] | None" = None,
         worker_limits: WorkerLimits | None = None,
         monitor: "str | os.PathLike[str] | None" = None,
+        seed: int | None = None,
+        worker_threads: int | None = None,
+        worker_env: Mapping[str, str] | None = None,
+        worker_nice: int = 0,
+        worker_affinity: Sequence[int | Collection[int]] | None = None,
+        worker_devices: Sequence[int | str] | None = None,
         polite: bool = False,
     ) -> None:
         settings = Settings.of(locals())  # must come first: the locals are the parameters, one per option
@@ -216,31 +236,17 @@ class CollectorQueue(Caller):
         self.min_consumers, self.max_consumers = settings.min_consumers, settings.max_consumers
         self.queue_type, self.default_priority = settings.queue_type, settings.default_priority
         self._log = make_logger(self.id, log, enabled=logging)
-        self._meter = Meter(
-            events=settings.event_service_data_window_size,
-            rate_window=settings.metrics_collector_window_size,
-            load_window=settings.avg_load_interval,
-            warmup=settings.metrics_warmup_interval,
-            history=settings.metrics_history_size,
-        )
+        self._meter = make_meter(settings)
         self.dead_letters = DeadLetters(
             settings.max_dead_letters, send=self._resend, on_added=self._report_dead_letter, log=self._log
         )
-        self._dispatcher = Dispatcher(
-            queue_type=queue_type,
-            default_priority=default_priority,
-            max_queue_size=settings.max_queue_size,
-            overflow=settings.overflow,
-            limits=ConsumerLimits(self.min_consumers, self.max_consumers, self.autoscale),
-            meter=self._meter,
-            letters=self.dead_letters,
-        )
+        self._dispatcher = make_dispatcher(settings, self._meter, self.dead_letters)
         self._reminder = StartReminder(self._log)
         self._dispatcher.remind(self._reminder)
         self._bus = MessageBus(log=self._log)
         recorder = make_recorder(journal, self.collectors, self._log)
         self._publisher = EventPublisher(self._dispatcher)
-        super().__init__(self._publisher, self.collectors)
+        super().__init__(self._publisher, self.collectors, lambda: self._engine.loop, self.max_consumers)
         if recorder is not None:
             recorder.enter_by(self._attach_recorder(recorder))
         self._engine = Engine(

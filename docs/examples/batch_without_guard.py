@@ -4,11 +4,11 @@ python batch_without_guard.py FILE...               # in threads: works
 python batch_without_guard.py --processes FILE...   # in worker processes: refused
 """
 
-import asyncio
 import hashlib
 import sys
 
-from event_collector import Collector, CollectorQueue, Payload
+from event_collector import Collector
+from event_collector.sync import Queue
 
 
 def digest(path: str) -> str:
@@ -17,15 +17,9 @@ def digest(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-async def digest_all(paths: list[str], mode: str) -> list[str]:
-    """Return the digests in the order of the paths."""
-    async with CollectorQueue([Collector("digest", digest, mode=mode)], logging=False) as queue:
-        events = await queue.get_publisher().send_many(map(Payload, paths))
-        return [(await event.wait()).first().unwrap() for event in events]
-
-
 # A worker process imports this file to find digest(), and so would come to this line and start workers of its own.
 # That is refused, in the worker and so here. Under a guard the line is not run there, and both modes work.
 processes, paths = "--processes" in sys.argv, [word for word in sys.argv[1:] if word != "--processes"]
-for line in zip(paths, asyncio.run(digest_all(paths, "process" if processes else "thread")), strict=True):
-    print(*line)
+with Queue([Collector("digest", digest, mode="process" if processes else "thread")], logging=False) as queue:
+    for line in zip(paths, queue.map("digest", paths), strict=True):
+        print(*line)

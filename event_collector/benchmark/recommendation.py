@@ -17,6 +17,7 @@ FEW_ROUNDS = 5  # rounds from which an interval is meaningful
 UNCLEAR = 0.1  # the half-width of the interval of a ratio, as a share of it, from which it proves nothing
 HARDLY = 0.1  # the share of a time below which a handler does not compute in it
 STARVED = 0.2  # the share of its time for which a process may wait for a CPU; beyond, other programs decide
+UNGRANTED = 1.3  # threads that run at once in a worker, per granted CPU, from which they count as too many
 BY_FAR = 0.6  # the same as `AS_GOOD` with fewer rounds; it still separates two workers from one
 
 
@@ -49,7 +50,7 @@ def recommend(field: Sequence[Measured]) -> Recommendation:
     leaks = any(one.growth is not None for one in field)
     chosen = min(peers, key=lambda one: _preference(one, profile, leaks=leaks))
     if rivals := _unclear_rivals(chosen, sound, profile):
-        warnings = [*_failures(field), *_flaws(field)]
+        warnings = [*_failures(field), *_threads(field), *_flaws(field)]
         return Recommendation(None, None, list(_doubts(chosen, rivals)), warnings, as_good=[
             one.contender for one in (chosen, *rivals)
         ])  # fmt: skip
@@ -59,7 +60,7 @@ def recommend(field: Sequence[Measured]) -> Recommendation:
         contender=chosen.contender,
         consumers=_consumers(chosen, profile, bound),
         reasons=[text for text in (*reasons, _describe_bound(chosen, bound)) if text],
-        warnings=[*_failures(field), *_blocking(chosen, usable), *_flaws(field)],
+        warnings=[*_failures(field), *_blocking(chosen, usable), *_threads(field), *_flaws(field)],
         bound=bound,
         as_good=[one.contender for one in peers if one is not chosen],
     )
@@ -231,6 +232,18 @@ def _flaws(field: Sequence[Measured]) -> Iterator[str]:
     rounds = min(len(one.rounds) for one in field if one.usable)
     if rounds < FEW_ROUNDS:
         yield f"only {plural(rounds, 'round')}: the intervals are unreliable; use a larger --seconds"
+
+
+def _threads(field: Sequence[Measured]) -> Iterator[str]:
+    for one in field:
+        if not one.contender.workers or not one.rounds:
+            continue
+        at_once = one.busy("worker") / one.contender.workers  # a worker is in one event at a time
+        if at_once > UNGRANTED * one.threads:
+            yield (
+                f"{one.label}: {at_once:.1f} threads run at once in each worker, which is granted "
+                f"{plural(one.threads, 'CPU')}: limit the threads that the handler or its libraries start"
+            )
 
 
 def _times(ratio: float) -> str:

@@ -26,6 +26,7 @@ from event_collector.values.context import Context
 from event_collector.values.payload import Payload
 from event_collector.values.results import Error
 from event_collector_workers.error_texts import error_text
+from event_collector_workers.machine import granted_cpus
 
 NANOSECONDS = 1e9
 MAX_CONSUMERS = 8192
@@ -76,7 +77,8 @@ class Rig:
         profile = await self._profile() if self._contender.mode == COROUTINE else None
         await self._queue.init_queue()
         transfer = await self._measure_transfer() if self._contender.mode == PROCESS else None
-        return Readiness(profile=profile, transfer=transfer)
+        share = int(granted_cpus() // max(1, self._contender.workers))
+        return Readiness(profile=profile, transfer=transfer, threads=max(1, share))
 
     async def close(self) -> None:
         """End the queue."""

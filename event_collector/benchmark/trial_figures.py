@@ -78,6 +78,7 @@ class Readiness(msgspec.Struct, frozen=True):
     refusal: str | None = None  # the reason why the handler cannot run this way; None if it can
     profile: HandlerProfile | None = None
     transfer: TransferCost | None = None
+    threads: int = 1  # CPUs that are granted to each worker process
 
 
 class Measured(msgspec.Struct):
@@ -93,6 +94,7 @@ class Measured(msgspec.Struct):
     busy_alone: float = 0.0  # the share of that time in which the event kept a CPU busy
     profile: HandlerProfile | None = None  # the handler by itself; only of contenders that run it on the event loop
     transfer: TransferCost | None = None  # cost of carrying its values; only of worker processes
+    threads: int = 1  # CPUs that are granted to each worker process
     refusal: str | None = None  # the reason why there are no rounds, or no more
 
     @property
@@ -106,7 +108,7 @@ class Measured(msgspec.Struct):
 
     def note_readiness(self, readiness: Readiness) -> None:
         """Take what was measured before the first round."""
-        self.profile, self.transfer = readiness.profile, readiness.transfer
+        self.profile, self.transfer, self.threads = readiness.profile, readiness.transfer, readiness.threads
 
     def note_alone(self, result: RoundResult, busy: float) -> None:
         """Take a round with one event at a time; `busy`: share of the time in which it kept a CPU busy."""

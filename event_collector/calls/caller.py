@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, Unpack, overload
 
+from event_collector.calls.other_threads import submit_from_thread, wait_in_thread
+from event_collector.calls.pipeline import Pipeline
 from event_collector.calls.stream import AHEAD, Stream
 from event_collector.calls.targets import Target, Targets
 from event_collector.handlers.collector import Collector
@@ -14,9 +16,27 @@ from event_collector.values.payload import Delivery, Payload
 from event_collector.values.results import Keyed, Result, T
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from event_collector.events.event import CollectorEvent
 
 Values: TypeAlias = Iterable[Any] | AsyncIterable[Any]
+
+
+class CallOptions(TypedDict, total=False):
+    """The options of `call()`."""
+
+    timeout: float | None
+    deadline: float | None
+    priority: float | None
+
+
+class StreamOptions(TypedDict, total=False):
+    """The options of `pipeline()`."""
+
+    ahead: int
+    ordered: bool
+    priority: float | None
 
 
 class Sender(Protocol):
@@ -35,10 +55,21 @@ class Caller:
     Args:
         sender: accepts the events.
         collectors: all collectors of the queue, by key.
+        find_loop: returns the event loop of the queue, None before its first start.
+        consumers: the number of events that may be in handlers at once.
     """
 
-    def __init__(self, sender: Sender, collectors: Mapping[str, Collector]) -> None:
-        self._sender, self._targets = sender, Targets(collectors)
+    def __init__(
+        self,
+        sender: Sender,
+        collectors: Mapping[str, Collector],
+        find_loop: "Callable[[], asyncio.AbstractEventLoop | None]",
+        consumers: int,
+    ) -> None:
+        self._sender, self._collectors, self._find_loop = sender, collectors, find_loop
+        self._consumers = consumers
+        self._targets = Targets(collectors, takes_parts=False)
+        self._all_targets = Targets(collectors, takes_parts=True)
 
     if TYPE_CHECKING:
 
@@ -87,7 +118,8 @@ class Caller:
         Raises:
             Exception: what the handler raises, or what ended its event: WorkerCrashed, HandlerTimeout, QueueShutDown.
             CallTimeout: there was no answer within `timeout`.
-            ConfigError: the target names no collector of this queue, or several; or an argument is not of this kind.
+            ConfigError: the target names no collector of this queue, or several, or its handler yields; or an argument
+                is not of this kind.
             QueueShutDown, JournalError, EncodeError: as for `EventPublisher.send()`.
         """
         payload = self._address(self._targets.key_of(target), value, priority)
@@ -107,9 +139,10 @@ class Caller:
     ) -> "CollectorEvent":
         """Send a value to one collector at once, and return its event; `await event.value()` is what `call()` returns.
 
-        The arguments and errors are those of `call()`, and QueueFull if `max_queue_size` events wait already.
+        The handler may yield: `event.parts()` has what it yields. The arguments and errors are those of `call()`, and
+        QueueFull if `max_queue_size` events wait already.
         """
-        payload = self._address(self._targets.key_of(target), value, priority)
+        payload = self._address(self._all_targets.key_of(target), value, priority)
         return self._sender.send_nowait(payload, deadline=deadline)
 
     async def send(self, payload: Any, *, deadline: float | None = None) -> "CollectorEvent":
@@ -195,6 +228,86 @@ class Caller:
         The arguments and errors are those of `stream()`.
         """
         return _unwrap(self.stream(target, values, **options))
+
+    if TYPE_CHECKING:
+
+        @overload
+        def pipeline(self, last: Keyed[T], /, **options: Unpack[StreamOptions]) -> Pipeline[T]: ...
+        @overload
+        def pipeline(self, first: Target, last: Keyed[T], /, **options: Unpack[StreamOptions]) -> Pipeline[T]: ...
+        @overload
+        def pipeline(
+            self, first: Target, second: Target, last: Keyed[T], /, **options: Unpack[StreamOptions]
+        ) -> Pipeline[T]: ...
+        @overload
+        def pipeline(self, *stages: Target, **options: Unpack[StreamOptions]) -> Pipeline[Any]: ...
+
+    def pipeline(
+        self, *stages: Any, ahead: int = AHEAD, ordered: bool = True, priority: float | None = None
+    ) -> Pipeline[Any]:
+        """Return a pipeline: `async for result in queue.pipeline(download, take_apart, keep).stream(urls)`.
+
+        Each stage gets what the one before returns, and runs in the mode of its collector. All stages work at the same
+        time, each on other values. The handler of a stage may yield: the next stage gets each part as it comes.
+
+        Args:
+            stages: the Collector, its function, or its key, for each stage, in their order.
+            ahead: the number of values and parts that are in the pipeline, at most: taken, and their results not
+                yielded yet. At least 1, and 3 more for each stage that yields. Such a stage is suspended when 16 of its
+                parts wait to be read.
+            ordered: whether the results have the order of the values. Else they come as they are there. A value does
+                not wait for others between two stages, but the parts of several values come one value after another.
+            priority: as for `call()`, at each stage.
+
+        Raises:
+            ConfigError: there is no stage, a stage names no collector of this queue or several, `ahead` is no such
+                number, or `max_consumers` is less than 3 and a stage yields: it needs 2 for each, and 1 for the others.
+        """
+        keys = [self._all_targets.key_of(stage) for stage in stages]
+        yielding = sorted({key for key in keys if self._collectors[key].is_generator})
+
+        def send(key: str, value: Any) -> "Awaitable[CollectorEvent]":
+            return self._sender.send(self._address(key, value, priority))
+
+        return Pipeline(send, keys, yielding, ahead=ahead, ordered=ordered, consumers=self._consumers)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def call_threadsafe(self, target: Keyed[T], value: Any, **options: Unpack[CallOptions]) -> T: ...
+        @overload
+        def call_threadsafe(self, target: Target, value: Any, **options: Unpack[CallOptions]) -> Any: ...
+
+    def call_threadsafe(self, target: Any, value: Any, **options: Unpack[CallOptions]) -> Any:
+        """Do what `call()` does, in another thread than that of the event loop: wait for the value, and return it.
+
+        An exception that interrupts the wait, such as KeyboardInterrupt, cancels the event. The arguments and errors
+        are those of `call()`.
+
+        Raises:
+            ConfigError: as for `call()`; this is the thread of the event loop, which cannot wait for itself; or the
+                queue was never started.
+            QueueShutDown: as for `call()`, or the event loop has ended.
+        """
+        return wait_in_thread(self.submit_threadsafe(target, value, **options))
+
+    if TYPE_CHECKING:
+
+        @overload
+        def submit_threadsafe(self, target: Keyed[T], value: Any, **options: Unpack[CallOptions]) -> "Future[T]": ...
+        @overload
+        def submit_threadsafe(self, target: Target, value: Any, **options: Unpack[CallOptions]) -> "Future[Any]": ...
+
+    def submit_threadsafe(self, target: Any, value: Any, **options: Unpack[CallOptions]) -> "Future[Any]":
+        """Send a value to one collector from another thread; return a future of what `call()` returns or raises.
+
+        It does not wait, not even if the queue is full: the future does. Cancelling the future cancels the event. If
+        the event loop ends before, the future is cancelled. The arguments are those of `call()`, the errors those of
+        `call_threadsafe()`.
+        """
+        key = self._targets.key_of(target)
+        call = "await queue.call()"
+        return submit_from_thread(self._find_loop(), lambda: self.call(key, value, **options), instead=call)
 
     def _address(self, key: str, value: Any, priority: float | None) -> Payload[Any]:
         if isinstance(value, Payload):

@@ -36,9 +36,7 @@ class Stream:
     ) -> None:
         if not isinstance(values, (Iterable, AsyncIterable)):
             raise ConfigError(f"a stream takes an iterable or async iterable of values, not {type(values).__name__}")
-        given: Any = ahead
-        if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-            raise ConfigError(f"ahead takes a whole number of values, at least 1, not {ahead!r}")
+        check_ahead(ahead)
         self._send, self._values, self._ahead = send, values, ahead
         self._news = Signal()  # for the consumer of the results
         self._room = Signal()  # for _take()
@@ -86,6 +84,12 @@ class Stream:
         self._window.add(await self._send(value))
         while len(self._window) >= self._ahead:
             await self._room.wait()
+
+
+def check_ahead(ahead: Any) -> None:
+    """Raise ConfigError if it is no number of values."""
+    if isinstance(ahead, bool) or not isinstance(ahead, int) or ahead < 1:
+        raise ConfigError(f"ahead takes a whole number of values, at least 1, not {ahead!r}")
 
 
 class Signal:
@@ -189,7 +193,7 @@ class UnorderedWindow:
 
     def withdraw(self) -> None:
         """Cancel the events that have not begun."""
-        for event in tuple(self._pending):
+        for event in (*self._pending, *self._done):  # what is done may have parts that nothing will read
             event.cancel(running=False)
 
     def __len__(self) -> int:

@@ -70,11 +70,9 @@ def loop_factory(name: str) -> "Callable[[], asyncio.AbstractEventLoop] | None":
     """Return the factory of the event loop that `--loop` selects; None for the default loop of asyncio."""
     if name == "asyncio":
         return None
-    try:
-        import uvloop  # not available on every platform
-    except ImportError:
-        if name == "uvloop":
-            raise UsageError("--loop uvloop: uvloop is not installed") from None
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    from event_collector.life.loop_thread import fast_loop
+
+    factory = fast_loop()
+    if factory is None and name == "uvloop":
+        raise UsageError("--loop uvloop: uvloop is not installed")
     return factory

@@ -52,9 +52,20 @@ async def make_queue(found: Any, reference: str, options: Mapping[str, Any]) -> 
     key of the collector and for errors. `options` are HANDLER_OPTIONS and QUEUE_OPTIONS, None where not given
     (`journal` is a Journal, `dask` an executor), and `drain_timeout`.
 
-    Raises UsageError if the target is none of these, or has an option as a parameter of its own, and ConfigError if
-    the library refuses it.
+    Raises UsageError if the target is none of these, has an option as a parameter of its own, or has a handler that
+    yields, and ConfigError if the library refuses it.
     """
+    queue = await _make_queue(found, reference, options)
+    for collector in queue.collectors.values():
+        if collector.is_generator:
+            raise UsageError(
+                f"{reference}: collector {collector.key!r} yields parts, and the command takes one result for each "
+                f"event: return a list of the items"
+            )
+    return queue
+
+
+async def _make_queue(found: Any, reference: str, options: Mapping[str, Any]) -> CollectorQueue:
     if _is_factory(found):
         found = await _call(found, reference)
     if isinstance(found, CollectorQueue):

@@ -171,7 +171,8 @@ class Dispatcher:
         """Accept no more events; senders who wait for room fail."""
         self._ahead = SLOW_LANE
         self.gate.refuse(error)
-        if self._loop is not None:
+        if self.handlers is not None:
+            self.handlers.drain()
             self.retries.drain()
 
     def give_up(self, error: QueueShutDown) -> None:
@@ -215,6 +216,8 @@ class Dispatcher:
             event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, now, now)
             handlers.begin(event, None)  # type: ignore[union-attr]
             return event
+        if get_ident() != self._thread:
+            self.check_thread()
         if self.gate.refusal is not None or not isinstance(payload, Payload):
             payload = self.check(payload)
         if self.supply is not None and self.plan.is_remote(payload):
@@ -243,8 +246,6 @@ class Dispatcher:
 
     def _take_in(self, payload: Payload[Any], variables: ContextVars, course: Course | None) -> CollectorEvent:
         """Accept an event for the event loop. Run the first step of its handler now if possible, else queue it."""
-        if get_ident() != self._thread:
-            self.check_thread()
         event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, clock.now())
         self.totals.accept()
         if self.is_idle:
@@ -299,9 +300,8 @@ class Dispatcher:
         """Return whether the event's first step may run within `send()`, with a permit that is taken then."""
         if not self._in_order or self.backlogs.here.order or self.handlers is None or self.handlers.stepping:
             return False
-        if exception() is not None:  # the handler must not see what the sender handles
-            return False
-        return self.turns.has_time(event.created) and self.permits.take()
+        # The handler must not see an exception that the sender handles.
+        return exception() is None and self.turns.has_time(event.created) and self.permits.take()
 
     def admit(self, event: CollectorEvent, *, is_new: bool = True) -> None:
         """Accept an event that is on record and has its place in a bounded queue, and queue it; see `Recording`."""

@@ -227,6 +227,8 @@ class Retries:
             attempt = Attempt(before.made + 1, error_text(result.err), crashes)
             course.note_attempt(key, attempt)
             delay, reason = self._decide(key, attempt, result.err, left)
+            if event.has_given_parts(key):  # again, its reader would get them twice
+                reason = reason or NOT_RETRIED
             noted = _with_attempts(result, attempt.made, before.error)
             results[results.index(result)] = noted
             if reason is None:

@@ -9,14 +9,17 @@ import msgspec
 
 from event_collector.events.course import Course
 from event_collector.events.nesting import note_wait
+from event_collector.events.part_stream import PartStream
 from event_collector.values.clock import clock
-from event_collector.values.errors import EventCancelled
+from event_collector.values.errors import ConfigError, EventCancelled
 from event_collector.values.guarded import guarded
 from event_collector.values.payload import Payload
 from event_collector.values.results import Error, ResultList
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator
+
+    from event_collector.values.results import Result
 
 DEFAULT_PRIORITY = 1000
 _NANOSECONDS = 1e9
@@ -103,6 +106,7 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
     _results: ResultList | None = None
     # Most events have one waiter at most: a future of its own, a dict (for removal in any order) from two on.
     _waiters: "Waiter | dict[Waiter, None] | None" = None
+    _parts: PartStream | None = None
 
     def is_done(self) -> bool:
         """Return whether the results are there."""
@@ -120,13 +124,15 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
 
         A handler may wait for events of its own queue. If handlers that wait, for events or for room, hold all places
         of the queue, an event that they wait for runs next, in the place of one of them.
+
+        Raises ConfigError in the handler of this event.
         """
         if self._results is not None:
             return self._results
         waiter = asyncio.get_running_loop().create_future()
         self.add_waiter(waiter)
-        note_wait(waiter, self)
         try:
+            note_wait(waiter, self)
             await waiter
         except BaseException:
             self.remove_waiter(waiter)
@@ -143,11 +149,53 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
             Exception: the handler's, or the queue's, such as WorkerCrashed, HandlerTimeout and EventCancelled.
             LookupError: the event has several results, or reached no collector.
         """
-        result = (await self.wait()).only()
-        if isinstance(result, Error) and isinstance(result.err, asyncio.CancelledError):
-            # Raised as it is, it would pass for the cancellation of the caller.
-            raise EventCancelled("the handler has cancelled itself: it raised CancelledError") from result.err
-        return result.unwrap()
+        return _unwrap((await self.wait()).only())
+
+    async def parts(self) -> "AsyncGenerator[Any, None]":
+        """Yield what the handler yields, as it does; for an event to a collector whose handler is a generator function.
+
+        The handler is suspended while 16 parts wait to be read, and goes on when half of them are. Its return value
+        is the result of the event. There is one reader. Leaving the loop, or its cancellation, closes the handler at
+        its `yield`: its `finally` runs, and the event ends with Ok(None). Leave the loop before its end within
+        `contextlib.aclosing()`, or that happens only once the iterator is collected.
+
+        Begin to read before anything waits for the event: if the handler is suspended then and there is no reader, its
+        parts are dropped, so that it can end.
+
+        Raises:
+            Exception: after the last part, what the handler raises, or what ended its event, such as WorkerCrashed.
+            ConfigError: the parts have a reader already, or were dropped; or no handler of the event yields.
+            LookupError: the event reached no collector.
+        """
+        stream = self.open_parts()
+        stream.enter()
+        try:
+            while len(stream) or self._results is None:
+                if len(stream):
+                    yield stream.take()
+                    continue
+                news = stream.news()
+                note_wait(news, self)
+                await news
+        finally:
+            stream.leave()
+        _raise_error(self._results or ResultList(), stream.producer)
+
+    def open_parts(self) -> PartStream:
+        """Return the stream of its parts, a new one if it had none."""
+        if self._parts is None:
+            self._parts = PartStream()
+            if self._waiters is not None:
+                self._parts.note_waiter()
+            if self._results is None:
+                self.add_waiter(self._parts)
+            else:
+                self._parts.set_result(None)
+        return self._parts
+
+    def has_given_parts(self, key: str) -> bool:
+        """Return whether the handler of a collector has yielded anything."""
+        return self._parts is not None and self._parts.producer == key and self._parts.count > 0
 
     def cancel(self, *, running: bool = True) -> bool:
         """Have the event end with Error(EventCancelled); return False if it is done already.
@@ -248,10 +296,16 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
             self.place.note_waiter()
         if self._waiters is None:
             self._waiters = waiter
-        elif isinstance(self._waiters, dict):
+        else:  # a stream of parts is the first waiter of its event, so that other events need not look for one
+            self._add_another(waiter)
+
+    def _add_another(self, waiter: "Waiter") -> None:
+        if isinstance(self._waiters, dict):
             self._waiters[waiter] = None
-        else:
+        elif self._waiters is not None:
             self._waiters = {self._waiters: None, waiter: None}
+        if self._parts is not None and waiter is not self._parts:
+            self._parts.note_waiter()
 
     def on_done(self, call: "Callable[[CollectorEvent], object]") -> Waiter:
         """Have `call(event)` called when the event is done, which it must not be yet.
@@ -277,6 +331,25 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
         return (
             f"<CollectorEvent id={self.id} priority={self.priority} payload={self.payload!r} is_done={self.is_done()}>"
         )
+
+
+def _unwrap(result: "Result[Any]") -> Any:
+    """Return the value of a result, or raise its error."""
+    if isinstance(result, Error) and isinstance(result.err, asyncio.CancelledError):
+        # Raised as it is, it would pass for the cancellation of the caller.
+        raise EventCancelled("the handler has cancelled itself: it raised CancelledError") from result.err
+    return result.unwrap()
+
+
+def _raise_error(results: ResultList, producer: str | None) -> None:
+    """Raise the error of the collector that gave the parts, or of the event, if there is one."""
+    for result in results:
+        if isinstance(result, Error) and (producer is None or result.key in (producer, None)):
+            _unwrap(result)
+    if producer is None:
+        if not results:
+            results.only()
+        raise ConfigError("no handler of this event yields: it has no parts, its result is event.value()")
 
 
 def _wake(waiter: Waiter) -> None:

@@ -8,6 +8,9 @@ handler starts have a copy of it.
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from event_collector.handlers.running_event import running_id
+from event_collector.values.errors import ConfigError
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -72,8 +75,26 @@ class NestedWaits:
 
 
 def note_wait(future: "asyncio.Future[None]", awaited: Event | None, only: NestedWaits | None = None) -> None:
-    """Note a wait that begins in a handler, of any queue or only of the one with these waits."""
+    """Note a wait that begins in a handler, of any queue or only of the one with these waits.
+
+    Raises ConfigError if a handler waits for its own event.
+    """
     mark = _handled.get(None)
     if mark is not None and (only is None or only is mark[0]):
         waits, handled = mark
+        if awaited is not None and awaited.id == handled:
+            refuse_own_wait(waits)
         waits.add(future, handled, awaited)
+
+
+def refuse_own_wait(waits: NestedWaits) -> None:
+    """Raise ConfigError in a handler of the queue with these waits: its own event ends only when the handler does.
+
+    A task that the handler has started may wait: the handler need not wait for the task.
+    """
+    mark = _handled.get(None)
+    if mark is not None and mark[0] is waits and running_id() == mark[1]:
+        raise ConfigError(
+            f"the handler of event {mark[1]} would wait for its own event, which ends when the handler does: "
+            f"wait in the program, or in a task that the handler starts and does not await"
+        )

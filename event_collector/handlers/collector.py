@@ -5,14 +5,17 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpack, get_origin, overload
 
 from event_collector.handlers.lifecycle import LifecycleManager
+from event_collector.handlers.parts import TimeLeft, open_sink, produce
 from event_collector.handlers.retry import Retry
 from event_collector.handlers.signature import (
     describe,
     describe_timeout,
     is_asynchronous,
+    part_types_of,
     payload_type_of,
     result_type_of,
     takes_value,
+    yields_parts,
 )
 from event_collector.handlers.time_limit import within
 from event_collector.handlers.usage import Usage
@@ -73,7 +76,7 @@ class Collector(Keyed[R], Generic[P, R]):
     Args:
         key: unique name within the queue, not empty.
         processor: the handler, `async def` or plain: `(value) -> result`, or `(payload, ctx) -> result`. A handler that
-            can be called with two arguments receives the payload and the context.
+            can be called with two arguments receives the payload and the context. It may `yield`: see `event.parts()`.
         topics: the topics that it is subscribed to, for TOPIC delivery.
         ctx: the context that handler and lifecycle share; a new one by default. Each worker process has a copy.
         lifecycle: opens and closes the resources of the handler, such as a connection that it stores in `ctx`. It runs
@@ -84,15 +87,16 @@ class Collector(Keyed[R], Generic[P, R]):
         payload_type: the type into which a worker process decodes the payload's value; msgspec must support it. The
             default is the handler's annotation: Order for `Payload[Order]`, or for a value annotated `Order`.
         result_type: the type into which the result of a worker process is decoded. The default is the handler's
-            annotation: Receipt for `-> Receipt` and `-> Result[Receipt]`.
+            annotation: Receipt for `-> Receipt` and `-> Result[Receipt]`. For a handler that yields it is the type of
+            the parts: Row for `-> Iterator[Row]`.
         timeout: seconds that the handler may take for one event, more than 0; None for no limit. A coroutine is then
-            cancelled and a worker process is killed. A thread cannot be stopped: its result is dropped.
+            cancelled and a worker process is killed. A thread cannot be stopped: its result is dropped. The time in
+            which a handler that yields waits for its reader does not count.
         retry: the policy for failed attempts; None for no retry.
 
     Raises:
-        ConfigError: the key is empty; the processor is not callable, does not have one of the two forms, it is
-            ambiguous which one, or it is a generator function; the mode does not suit the handler; or an option does
-            not accept its value.
+        ConfigError: the key is empty; the processor is not callable, does not have one of the two forms, or it is
+            ambiguous which one; the mode does not suit the handler; or an option does not accept its value.
     """
 
     if TYPE_CHECKING:
@@ -140,6 +144,8 @@ class Collector(Keyed[R], Generic[P, R]):
         self.timeout = timeout
         self.retry = retry
         self.asynchronous = is_asynchronous(self.handler)
+        self.is_generator = yields_parts(self.handler)
+        """Whether its handler is a generator function, so that its events have parts."""
         self.executor = mode if isinstance(mode, Executor) else None
         self.mode = self._resolve(mode)
         self.automatic = mode == "auto"
@@ -151,7 +157,12 @@ class Collector(Keyed[R], Generic[P, R]):
         """Whether it runs in the processes of an executor, which get events in batches."""
         remote = self.mode in (PROCESS, ADAPTIVE) or self.is_batched
         self.payload_type = payload_type or (payload_type_of(self.handler) if remote else Any)
-        self.result_type = result_type or (result_type_of(self.handler) if remote else Any)
+        self.result_type = result_type or (result_type_of(self.handler) if remote and not self.is_generator else Any)
+        self.part_type: Any = Any
+        """The type of what the handler yields, if it is a generator function."""
+        if self.is_generator:
+            self.part_type, self.result_type = part_types_of(self.handler) if remote else (Any, Any)
+            self.part_type = result_type or self.part_type
         self.setup: bytes | None = None
         """The setup for worker processes if it is adaptive, pickled before its lifecycle first ran in this process."""
         self.usage = Usage()
@@ -160,14 +171,20 @@ class Collector(Keyed[R], Generic[P, R]):
         self._tier: HandlerTier | None = None
 
     def _resolve(self, mode: str | Executor) -> str:
+        name = describe(self.handler)
+        if self.is_generator and (isinstance(mode, Executor) or mode == ADAPTIVE):
+            raise ConfigError(
+                f"collector {self.key!r}: {name} yields parts, which {'mode=' if mode == ADAPTIVE else ''}{mode!r} "
+                f"cannot bring: give it mode={COROUTINE if self.asynchronous else THREAD!r} or mode='process', or "
+                f"return a list of the items"
+            )
         if isinstance(mode, Executor):
             return EXECUTOR
         if mode not in _MODES:
             raise ConfigError(f"collector {self.key!r}: mode is one of {_MODES} or an Executor, not {mode!r}")
         if mode == "auto":
             return COROUTINE if self.asynchronous else PROCESS
-        name = describe(self.handler)
-        if mode == COROUTINE and not self.asynchronous and _is_plain_function(self.handler):
+        if mode == COROUTINE and not self.asynchronous and (self.is_generator or _is_plain_function(self.handler)):
             raise ConfigError(
                 f"collector {self.key!r}: {name} is a plain function and would block the event loop: {ALTERNATIVES}"
             )
@@ -251,6 +268,8 @@ class Collector(Keyed[R], Generic[P, R]):
     async def _call(self, payload: Payload[Any]) -> Any:
         outcome = self.processor(payload, self.ctx)
         if not hasattr(outcome, "__await__"):
+            if self.is_generator:
+                return await produce(outcome, open_sink(self.key), TimeLeft(self.timeout, self.timeout_error))
             raise ConfigError(
                 f"collector {self.key!r}: {describe(self.handler)} returned {type(outcome).__name__}, "
                 f"which cannot be awaited: {ALTERNATIVES}"

@@ -31,6 +31,8 @@ class DeliveryPlan:
         only = everyone[0] if self._select is not None and len(everyone) == 1 else None
         self.direct = only if only is not None and _is_direct(only) else None
         """The only collector, if its events need nothing but a call of the handler."""
+        self.has_generators = any(collector.is_generator for collector in everyone)
+        """Whether a handler yields, so that events may have parts."""
         self._only_remote = only if only is not None and _is_job(only) else None
 
     def knows(self, collector: object) -> bool:
@@ -76,13 +78,14 @@ def _is_direct(collector: Collector) -> bool:
         collector.mode == COROUTINE
         and collector.asynchronous
         and collector.timeout is None
+        and not collector.is_generator
         and _is_unmodified(collector)
     )
 
 
 def _is_job(collector: Collector) -> bool:
     """Return whether the collector's events run in worker processes without a call of its process() here."""
-    return collector.place == PROCESS and _is_unmodified(collector)
+    return collector.place == PROCESS and not collector.is_generator and _is_unmodified(collector)
 
 
 def _is_unmodified(collector: Collector) -> bool:

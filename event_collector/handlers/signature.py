@@ -3,7 +3,7 @@
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable
 from types import SimpleNamespace
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -33,9 +33,12 @@ def is_asynchronous(processor: Callable[..., Any]) -> bool:
     """Return whether the handler returns an awaitable.
 
     Coroutine functions are recognised within functools.partial and functools.wraps, as bound methods and as the
-    `__call__` of an object; other callables only by a return annotation such as Awaitable[Result].
+    `__call__` of an object; other callables only by a return annotation such as Awaitable[Result]. `async def` with
+    `yield` returns an asynchronous generator, and counts as well.
     """
     innermost = _innermost(processor)
+    if inspect.isasyncgenfunction(_function(processor)):
+        return True
     if _is_coroutine_function(_function(processor)) or _is_coroutine_function(innermost):
         return True
     return _is_awaitable(_annotation(innermost, "return"))
@@ -45,7 +48,7 @@ def takes_value(processor: Callable[..., Any], owner: str) -> bool:
     """Return whether a handler takes the value alone. If it can be called with two arguments, it does not.
 
     Raise ConfigError, with the `owner`, if it can be called with neither one nor two, if its form is ambiguous or
-    unknown, or if it is a generator function.
+    unknown, or if it caches what can be used once.
     """
     name = f"{owner}: {describe(processor)}"
     _refuse_results(processor, name)
@@ -82,18 +85,28 @@ def takes_value(processor: Callable[..., Any], owner: str) -> bool:
 
 
 def _refuse_results(processor: Callable[..., Any], name: str) -> None:
-    """Raise ConfigError if what the handler returns is no result: a generator, or a coroutine from a cache."""
+    """Raise ConfigError if a cache returns what the handler made for an earlier event: a coroutine or a generator."""
     is_cached = isinstance(processor, _CACHED)
     call = _innermost(processor) if is_cached else _function(processor)
     if is_cached and inspect.iscoroutinefunction(call):
         raise ConfigError(f"{name} caches coroutines, which can be awaited once: cache what the coroutine returns")
     try:
-        is_generator = inspect.isgeneratorfunction(call) and not call.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE
-        is_generator = is_generator or inspect.isasyncgenfunction(call)
+        is_cached = is_cached and _is_generator_function(call)
     except TypeError as exc:  # a mock that poses as a function
         raise _unclear(name) from exc
-    if is_generator:
-        raise ConfigError(f"{name} is a generator function: a handler has one result, so return a list of the items")
+    if is_cached:
+        raise ConfigError(f"{name} caches generators, which can be read once: cache a list of the items")
+
+
+def _is_generator_function(call: Callable[..., Any]) -> bool:
+    if inspect.isgeneratorfunction(call):
+        return not call.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE
+    return inspect.isasyncgenfunction(call)
+
+
+def yields_parts(processor: Callable[..., Any]) -> bool:
+    """Return whether the handler is a generator function, `def` or `async def` with `yield`: its event has parts."""
+    return _is_generator_function(_function(processor))
 
 
 def _refuse_value(processor: Callable[..., Any], first: inspect.Parameter, handler: str) -> None:
@@ -197,6 +210,20 @@ def result_type_of(processor: Callable[..., Any]) -> Any:
     if any((get_origin(member) or member) in (Ok, Error) for member in members):
         return next((found for m in members if (found := _argument(m, Ok)) is not Any), Any)
     return Any if isinstance(annotation, TypeVar) else annotation
+
+
+def part_types_of(processor: Callable[..., Any]) -> tuple[Any, Any]:
+    """Return the types of the parts and of the result of a generator function; Any for what is not annotated.
+
+    Row and int for `-> Generator[Row, None, int]`; Row and Any for `-> Iterator[Row]` and `-> AsyncIterator[Row]`.
+    """
+    annotation = _annotation(_innermost(processor), "return")
+    returns, arguments = get_origin(annotation), get_args(annotation)
+    if not isinstance(returns, type) or not arguments or not issubclass(returns, (Iterable, AsyncIterable)):
+        return Any, Any
+    result = arguments[2] if issubclass(returns, Generator) and len(arguments) > 2 else Any
+    part, result = (Any if isinstance(kind, TypeVar) else kind for kind in (arguments[0], result))
+    return part, result
 
 
 def _function(processor: Callable[..., Any]) -> Callable[..., Any]:

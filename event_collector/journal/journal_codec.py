@@ -16,6 +16,7 @@ import msgspec
 
 from event_collector.journal.stored_event import StoredEvent
 from event_collector.remote.encode_advice import advice
+from event_collector.remote.fidelity import Fidelity
 from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError
 from event_collector.values.payload import Delivery, Payload
 from event_collector_workers.error_texts import text_of
@@ -74,6 +75,7 @@ class JournalCodec:
         self._max_bytes = max_bytes
         self._decoders: dict[str, list[Callable[[Any], Any]]] = {}
         self._schemas: dict[type, str] = {}
+        self._fidelities: dict[type, list[Fidelity]] = {}
         for kind in types:
             for member in _members_of(kind):
                 self._register(member)
@@ -91,6 +93,7 @@ class JournalCodec:
             raise ConfigError(f"the journal cannot store payloads of type {kind!r}: {exc}") from exc
         schema = self._schemas[value_class] = f"{value_class.__module__}.{value_class.__qualname__}"
         self._decoders.setdefault(schema, []).append(decode)
+        self._fidelities.setdefault(value_class, []).append(Fidelity(kind))
 
     def encode(self, payload: Payload[Any]) -> tuple[str, bytes]:
         """Return the schema and the bytes of a payload.
@@ -106,7 +109,7 @@ class JournalCodec:
                 f"Journal(types=[...])"
             )
         try:
-            raw, origin = msgspec.Raw(_encode(value)), payload._headers.origin
+            raw, origin = msgspec.Raw(self._encode_value(value)), payload._headers.origin
             keys, topics = tuple(payload.keys), tuple(payload.topics)
             body = _encode(_Body(raw, payload._delivery.value, keys, topics, payload.priority, origin))
         except Exception as exc:
@@ -120,6 +123,20 @@ class JournalCodec:
                 f"Journal(max_payload_bytes=...)"
             )
         return schema, body
+
+    def _encode_value(self, value: Any) -> bytes:
+        """Encode a value so that it comes back as what it is. Raise TypeError if none of its types can do that."""
+        encoded, error = _encode(value), TypeError("it has no type")
+        for fidelity in self._fidelities[type(value)]:
+            if fidelity.suspects(encoded) is None:
+                return encoded
+            try:
+                kept = fidelity.faithful(value, encoded)
+            except TypeError as exc:
+                error = exc
+            else:
+                return encoded if kept is value else _encode(kept)
+        raise error
 
     def decode(self, event: StoredEvent) -> Payload[Any]:
         """Return the payload of an event. Raises PayloadTypeError if it is damaged, or no type fits it any more."""

@@ -3,12 +3,17 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from event_collector.dispatch.dispatcher import Dispatcher
+from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.dispatch.retries import refuse_retries
+from event_collector.events.dead_letters import DeadLetters
 from event_collector.handlers.collector import Collector, CollectorList
 from event_collector.handlers.router import Router, SimpleRouter
 from event_collector.handlers.signature import describe
 from event_collector.handlers.unreached import Unreached
+from event_collector.life.settings import Settings
 from event_collector.values.errors import ConfigError
+from event_collector.watching.metrics import Meter
 
 if TYPE_CHECKING:
     from event_collector.journal.journal_recorder import JournalRecorder
@@ -39,10 +44,43 @@ def _no_collector(given: Any) -> str:
     return f"{text}: make one of the handler, Collector({name!r}, {name}), or decorate it with @collector({name!r})"
 
 
+def make_meter(settings: Settings) -> Meter:
+    """Return the meter of a queue."""
+    return Meter(
+        events=settings.event_service_data_window_size,
+        rate_window=settings.metrics_collector_window_size,
+        load_window=settings.avg_load_interval,
+        warmup=settings.metrics_warmup_interval,
+        history=settings.metrics_history_size,
+    )
+
+
+def make_dispatcher(settings: Settings, meter: Meter, letters: DeadLetters) -> Dispatcher:
+    """Return the dispatcher of a queue."""
+    return Dispatcher(
+        queue_type=settings.queue_type,
+        default_priority=settings.default_priority,
+        max_queue_size=settings.max_queue_size,
+        overflow=settings.overflow,
+        limits=ConsumerLimits(settings.min_consumers, settings.max_consumers, settings.autoscale),
+        meter=meter,
+        letters=letters,
+    )
+
+
 def make_recorder(journal: Any, collectors: dict[str, Collector], log: Any) -> "JournalRecorder | None":
-    """Return the recorder of a Journal, or of a journal at a path; None without a journal."""
+    """Return the recorder of a Journal, or of a journal at a path; None without a journal.
+
+    Raise ConfigError if a handler yields.
+    """
     if journal is None:
         return None
+    yielding = next((key for key, collector in collectors.items() if collector.is_generator), None)
+    if yielding is not None:
+        raise ConfigError(
+            f"collector {yielding!r} yields parts, which a journal cannot keep: after a crash its handler would begin "
+            f"again with no reader. Return a list of the items, or give the queue no journal="
+        )
     from event_collector.journal.journal_options import Journal
     from event_collector.journal.journal_recorder import JournalRecorder
 

@@ -8,12 +8,15 @@ from typing import Any
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.events.event import QueueType
 from event_collector.handlers.collector import ADAPTIVE, EXECUTOR, PROCESS, THREAD, Collector
+from event_collector.handlers.parts import PartsTier
 from event_collector.life.scaling import most_workers
 from event_collector.life.settings import Settings
 from event_collector.tiers.adaptive import AdaptiveTier
 from event_collector.tiers.executors.executor_tier import ExecutorTier
 from event_collector.tiers.thread_tier import ThreadTier
 from event_collector.tiers.workers.worker_tier import WorkerTier
+from event_collector_workers.environment import make_environment
+from event_collector_workers.machine import granted_cpus
 
 
 class Tiers:
@@ -63,6 +66,17 @@ class Tiers:
             may_overtake=settings.queue_type is not QueueType.FIFO,
             start_method=settings.start_method,
             limits=settings.worker_limits,
+            environment=make_environment(
+                {
+                    "seed": settings.seed,
+                    "worker_threads": settings.worker_threads,
+                    "worker_env": settings.worker_env,
+                    "worker_nice": settings.worker_nice,
+                    "worker_affinity": settings.worker_affinity,
+                    "worker_devices": settings.worker_devices,
+                },
+                share=granted_cpus() / most,
+            ),
             log=self._log,
             max_jobs_per_worker=settings.max_events_per_worker,
             max_worker_age=settings.max_worker_age,
@@ -94,7 +108,7 @@ class Tiers:
 
     def _attach(self, collectors: list[Collector], tier: Any) -> None:
         for collector in collectors:
-            collector.attach(tier)
+            collector.attach(PartsTier(tier) if collector.is_generator else tier)
             self._attached.append(collector)
 
 

@@ -1,6 +1,7 @@
 """Option tables: one row documents an option and decides which values it accepts."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import MISSING, field, fields
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -20,6 +21,8 @@ class Range(Enum):
     RAISED = "at least {}; lower values are raised"
     LEAST = "at least {}"
     FLOORED = "at least {}; values below {} are raised to it"
+    BETWEEN = "{} to {}"
+    UNBOUNDED = "at least {}, of any size"
     POSITIVE = "more than 0"
 
 
@@ -27,10 +30,11 @@ class Number(NamedTuple):
     """Numbers that an option accepts."""
 
     range: Range = Range.ANY
-    least: float = 0  # lower bound of RAISED, LEAST and FLOORED
+    least: float = 0  # lower bound of RAISED, LEAST, FLOORED, BETWEEN and UNBOUNDED
     unit: str = ""  # "seconds" or "bytes"; empty for counts and ratios
     whole: bool = False
     floor: str = ""  # name of an earlier option whose value is another lower bound of LEAST and FLOORED
+    most: float = 0  # upper bound of BETWEEN
 
     def __str__(self) -> str:
         if self.range in (Range.ANY, Range.PRIORITY):
@@ -38,6 +42,8 @@ class Number(NamedTuple):
         least, floor = f"{self.least:g}", f"`{self.floor}`"
         if self.range is Range.FLOORED:
             text = self.range.value.format(least, floor)
+        elif self.range is Range.BETWEEN:
+            text = self.range.value.format(least, f"{self.most:g}")
         else:
             text = self.range.value.format(f"{least} and {floor}" if self.floor else least)
         return f"a whole number, {text}" if self.whole else text
@@ -46,6 +52,8 @@ class Number(NamedTuple):
         """Return whether the value is accepted, unchanged or raised."""
         if self.range is Range.PRIORITY:
             return True
+        if self.range is Range.UNBOUNDED:
+            return value >= self.least and value % 1 == 0
         if abs(value) > (LONGEST if self.unit == "seconds" else sys.maxsize):
             return False
         if self.whole and value != int(value):
@@ -54,6 +62,8 @@ class Number(NamedTuple):
             return value > 0
         if self.range is Range.LEAST:
             return value >= (self.least if floor is None else max(self.least, floor))
+        if self.range is Range.BETWEEN:
+            return self.least <= value <= self.most
         return self.range is not Range.FLOORED or value >= self.least
 
     def convert(self, value: float, floor: float | None) -> float:
@@ -75,6 +85,7 @@ class Option(NamedTuple):
     choices: tuple[str, ...] = ()  # accepted values; empty for an option without such a list
     example: str = ""  # source code of an accepted value; the option then accepts values of its type only
     methods: tuple[str, ...] = ()  # that an accepted value has
+    check: Callable[[Any], object] | None = None  # raises ValueError, which says what the option takes
 
     @property
     def values(self) -> str:
@@ -99,7 +110,12 @@ class Option(NamedTuple):
             if not self.number.contains(value, floor):
                 bound = f" ({self.number.floor}={floor})" if floor is not None else ""
                 raise ConfigError(f"{self.name} must be {str(self.number) or 'finite'}{bound}, not {value!r}")
-            return self.number.convert(value, floor)
+            value = self.number.convert(value, floor)
+        if self.check is not None:
+            try:
+                self.check(value)
+            except ValueError as exc:
+                raise ConfigError(f"{self.name} {exc}") from exc
         if self.type is bool and not (isinstance(value, int) and value in (0, 1)):
             raise ConfigError(f"{self.name} is True or False, not {value!r}")
         missing = [name for name in self.methods if not callable(getattr(value, name, None))]
@@ -122,9 +138,10 @@ def option(
     choices: tuple[str, ...] = (),
     example: str = "",
     methods: tuple[str, ...] = (),
+    check: Callable[[Any], object] | None = None,
 ) -> Any:
     """Return a dataclass field that is a row of the table. Name and type are those of the field."""
-    return field(default=default, metadata={"row": (meaning, number, choices, example, methods)})
+    return field(default=default, metadata={"row": (meaning, number, choices, example, methods, check)})
 
 
 def options_of(kind: Any) -> tuple[Option, ...]:

@@ -5,7 +5,7 @@ section of the class and the table in docs/reference.md, and prints the differen
 """
 # ruff: noqa: RUF009 - option() describes a field as dataclasses.field() does
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ from event_collector.handlers.router import Router, SimpleRouter
 from event_collector.life.option import REQUIRED, Number, Option, Range, option, options_of
 from event_collector.values.errors import ConfigError
 from event_collector_workers.autoscaler import ScalingLaw
+from event_collector_workers.environment import check_affinity, check_devices, check_nice, check_variables
 from event_collector_workers.limits import WorkerLimits
 
 if TYPE_CHECKING:
@@ -182,6 +183,41 @@ class Settings:
         "Path of a Unix socket for watching the queue while it runs, open to this user only. None for no socket. "
         "The socket of a dead program is replaced. The socket is removed at the end.",
     )
+    seed: int | None = option(
+        None,
+        "Seed of the random generators of worker processes, which makes what they draw reproducible: each worker has "
+        "streams of its own, by its number. None for another one at each start.",
+        Number(Range.UNBOUNDED, whole=True),
+    )
+    worker_threads: int | None = option(
+        None,
+        "Threads that numeric libraries may start in each worker process. None for its share of the CPUs that this "
+        "machine or container grants, or the number in the environment of the program, such as OMP_NUM_THREADS.",
+        Number(Range.LEAST, least=1, whole=True),
+    )
+    worker_env: Mapping[str, str] | None = option(
+        None,
+        "Environment variables of worker processes, set before they import anything. They precede `worker_threads`.",
+        check=check_variables,
+    )
+    worker_nice: int = option(
+        0,
+        "Niceness of worker processes above that of the program: a busy machine prefers other processes.",
+        Number(Range.BETWEEN, most=19, whole=True),
+        check=check_nice,
+    )
+    worker_affinity: Sequence[int | Collection[int]] | None = option(
+        None,
+        "CPUs of each worker process, one item for each worker: a CPU, or a collection of CPUs. With more workers than "
+        "items, the items are used again. None for the CPUs of the program.",
+        check=check_affinity,
+    )
+    worker_devices: Sequence[int | str] | None = option(
+        None,
+        "CUDA devices of each worker process, one item for each worker, in the same way: a number, or an identifier. "
+        "Each worker sets CUDA_VISIBLE_DEVICES before it imports its modules. None for the devices of the program.",
+        check=check_devices,
+    )
     polite: bool = option(
         False,
         "Leave CPUs that other programs use to them, down to one. If False, the pool has as many worker processes as "
@@ -201,6 +237,11 @@ class Settings:
         settings = cls(**checked)
         if settings.overflow != WAIT and not settings.max_queue_size:
             raise ConfigError(f"overflow={settings.overflow!r} needs a bound: give max_queue_size= too")
+        for name in ("worker_threads", "worker_env", "worker_devices"):
+            if settings.start_method == "fork" and getattr(settings, name) is not None:
+                raise ConfigError(
+                    f"{name} needs another start_method than 'fork': a fork of this program has imported its modules"
+                )
         if settings.polite and (settings.law is not None or not settings.autoscale):
             other = "law=" if settings.law is not None else "autoscale=False"
             raise ConfigError(f"polite=True is for the built-in law, and {other} sizes the pools without it: drop one")

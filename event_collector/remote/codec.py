@@ -153,6 +153,10 @@ class PayloadDecoder:
                 f"collector {self._key!r}: the payload does not fit {type_name(self._type)}: {text_of(exc)}"
             ) from exc
 
+    def enter(self, envelope: "_Envelope[Any] | None") -> None:
+        """Note which payload is processed now, where others may have been since it was decoded; None: none."""
+        self.envelope = envelope
+
     def take_carrier(self) -> Mapping[str, str]:
         """Return the carrier of the last payload and remove it."""
         carrier, self.carrier = self.carrier, None

@@ -39,6 +39,8 @@ class _Part(NamedTuple):
             if isinstance(value, self.base):
                 name, base = type(value).__name__, self.base.__name__
                 raise TypeError(f"{name} would arrive as {base}, as annotated: convert it, or annotate {name}")
+            if self.base is float and type(value) is int and float(value) != value:
+                raise TypeError(f"{value} would arrive as {float(value):.0f}, as annotated: annotate int | float")
         elif self.inside is not None:
             self.inside(value)
 

@@ -6,7 +6,7 @@ One task, the *keeper*, enters and leaves the lifecycle, because task groups and
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context as ContextVars
 from typing import Any
@@ -46,6 +46,22 @@ class HostLoop:
                 task.cancel()
             elif not task.cancelled():
                 task.exception()  # marks it retrieved: the loop itself raises KeyboardInterrupt and SystemExit
+
+    def begin(self, call: Coroutine[Any, Any, None], variables: ContextVars) -> "asyncio.Task[None]":
+        """Return a task with these context variables, which goes on whenever the loop runs."""
+        return self._loop.create_task(call, context=variables)
+
+    def future(self) -> "asyncio.Future[Any]":
+        """Return a future of this loop."""
+        return self._loop.create_future()
+
+    def run_until(self, task: "asyncio.Task[Any]", *others: "asyncio.Future[Any]") -> None:
+        """Run the loop until the task or one of the others is done."""
+        self._running = task
+        try:
+            self._loop.run_until_complete(asyncio.wait((task, *others), return_when=asyncio.FIRST_COMPLETED))
+        finally:
+            self._running = None
 
     def interrupt(self) -> None:
         """Cancel the running coroutine, if there is one; called by another thread."""

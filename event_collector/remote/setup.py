@@ -34,6 +34,7 @@ class Setup(NamedTuple):
     lifecycle: LifecycleManager | None
     payload_type: Any
     result_type: Any
+    part_type: Any
 
 
 def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
@@ -53,12 +54,21 @@ def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
     PayloadDecoder(collector.payload_type, key)  # raises here what it would raise in each worker
     pickler = _SetupPickler()
     setup = Setup(*(getattr(collector, field) for field in Setup._fields))
-    try:
-        check("result_type", collector.result_type)
-    except ConfigError:  # it is annotated with a class that the worker need not have: this program checks its results
-        setup = setup._replace(result_type=Any)
+    setup = setup._replace(
+        result_type=_or_any(check, "result_type", collector.result_type),
+        part_type=_or_any(check, "part_type", collector.part_type),
+    )
     pickler.dump(setup)
     return pickler.file.getvalue()
+
+
+def _or_any(check: Callable[..., None], what: str, kind: Any) -> Any:
+    """Return a type; Any if it is a class that the worker need not have: this program checks the results."""
+    try:
+        check(what, kind)
+    except ConfigError:
+        return Any
+    return kind
 
 
 def _check(key: str, main: str | None, instead: str, what: str, value: Any, remedy: str = REMEDY) -> None:

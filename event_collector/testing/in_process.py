@@ -20,9 +20,11 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
 
-from event_collector.tiers.workers.worker_tier import pool_factory
+from event_collector.tiers.workers.worker_tier import PARTS_HOST, pool_factory
 from event_collector.values.clock import clock
+from event_collector.values.errors import ConfigError
 from event_collector_workers import pool_errors as errors
+from event_collector_workers.child.birth import standing_in
 from event_collector_workers.child.workplace import resolve
 from event_collector_workers.job import Buffer, Job, Task, TaskSpec
 from event_collector_workers.pool.listener import PoolListener, tell
@@ -36,9 +38,10 @@ def in_process_workers() -> Iterator[None]:
     No process is started. Otherwise all is as in a worker: handlers that a worker cannot import are refused at the
     start, values are encoded and decoded, each collector has a copy of its context and enters its lifecycle there.
     There is one worker, whatever `max_workers` says. The thread shares modules and their globals with the test and has
-    no `worker_limits`; a handler that exceeds its timeout is given up but runs on. SystemExit of a handler is a
-    WorkerCrashed; `os._exit()` and signals end the test itself. Executors of the application (`mode=Executor`) are not
-    replaced.
+    no `worker_limits`, environment or seed of its own; a handler that exceeds its timeout is given up but runs on.
+    SystemExit of a handler is a WorkerCrashed; `os._exit()` and signals end the test itself. Executors of the
+    application (`mode=Executor`) are not replaced. The start of a queue raises ConfigError if the handler of a worker
+    process yields.
     """
     with pool_factory.making(InProcessPool):
         yield
@@ -54,7 +57,7 @@ class _StandIn:
         self._specs, self._post = tasks, post
         self.jobs: SimpleQueue[Job | None] = SimpleQueue()
         """Jobs to run; None ends the thread."""
-        self.thread = threading.Thread(target=self._work, name="in-process worker", daemon=True)
+        self.thread = threading.Thread(target=self._be_worker, name="in-process worker", daemon=True)
         self.job: Job | None = None
         """The job that it runs. Written in the loop's thread."""
         self.timer: asyncio.TimerHandle | None = None
@@ -70,6 +73,10 @@ class _StandIn:
         self.job = None
         if self.timer is not None:
             self.timer.cancel()
+
+    def _be_worker(self) -> None:
+        with standing_in(0):
+            self._work()
 
     def _work(self) -> None:
         tasks: list[Task] = []
@@ -116,6 +123,10 @@ class InProcessPool:
     """A pool of one worker that is a thread, with the interface of WorkerPool. Ignores the settings of processes."""
 
     def __init__(self, tasks: Sequence[TaskSpec], *, listener: PoolListener | None = None, **_settings: Any) -> None:
+        if any(task.reference == PARTS_HOST for task in tasks):
+            raise ConfigError(
+                "in-process workers run no handlers that yield: test these in worker processes, or threads"
+            )
         self._specs, self._listener = tuple(tasks), listener or PoolListener()
         self._backlog: deque[Job] = deque()
         self._worker: _StandIn | None = None  # ready, or opening its tasks

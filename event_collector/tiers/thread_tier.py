@@ -1,18 +1,15 @@
-"""Handlers in threads: the threads of the queue, and calls in the threads of any executor."""
+"""Handlers in the threads of the queue."""
 
 import asyncio
-import threading
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from contextvars import copy_context
 from typing import Any
 
 from event_collector.handlers.collector import Collector
-from event_collector.handlers.running_event import RunningEvent, register_finder, running_event
-from event_collector.handlers.signature import describe
-from event_collector.remote.remote_exceptions import presentable
-from event_collector.values.clock import clock
-from event_collector.values.errors import ConfigError
+from event_collector.handlers.parts import TimeLeft, open_sink, wait_for_room
+from event_collector.tiers.generator_thread import SUSPENDED, GeneratorThread
+from event_collector.tiers.thread_call import call_in_thread
 from event_collector.values.payload import Payload
 
 
@@ -49,6 +46,42 @@ class ThreadTier:
         future.add_done_callback(notify)
         return await collector.within_timeout(asyncio.wrap_future(future))
 
+    async def run_parts(self, collector: Collector, payload: Payload[Any]) -> Any:
+        """Run a handler that yields, in a thread of its own, and return what its generator returns.
+
+        The thread counts among the `threads` only while it does something: others may run while it is suspended. It is
+        closed at its `yield` if the reader leaves. After a timeout or a cancellation it continues up to its `yield`.
+
+        Raises:
+            HandlerTimeout: the handler exceeded the collector's timeout.
+        """
+        sink, time_left = open_sink(collector.key), TimeLeft(collector.timeout, collector.timeout_error)
+        thread = GeneratorThread(collector, payload, sink)
+        try:
+            while not sink.is_left:
+                step = await self._in_turn(lambda: thread.go_on(sink.room))
+                outcome = await time_left.step(asyncio.wrap_future(step))
+                if outcome is not SUSPENDED:
+                    return outcome
+                await wait_for_room(sink)
+            return await time_left.step(asyncio.wrap_future(await self._in_turn(thread.close)))
+        finally:
+            thread.end()
+
+    async def _in_turn(self, begin: Callable[[], "Future[Any]"]) -> "Future[Any]":
+        """Begin a step of a handler when no more than the other threads are busy."""
+        await self._free.acquire()
+        step = begin()
+        self._running.add(step)
+        loop = asyncio.get_running_loop()
+
+        def notify(step: "Future[Any]") -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._ended, step)
+
+        step.add_done_callback(notify)
+        return step
+
     def close(self) -> None:
         """End the threads. A thread whose handler continues after its timeout ends with the handler."""
         idle = all(future.done() for future in self._running)
@@ -60,45 +93,3 @@ class ThreadTier:
     def _ended(self, future: "Future[Any]") -> None:
         self._running.discard(future)
         self._free.release()
-
-
-class _ThreadEvent(threading.local):
-    event: RunningEvent | None = None
-    """The event whose handler runs in this thread."""
-
-
-_thread = _ThreadEvent()
-register_finder(lambda: _thread.event)
-
-
-def call_in_thread(executor: Executor, collector: Collector, payload: Payload[Any]) -> "Future[Any]":
-    """Run the handler in a thread of the executor. The future has no exception that would end this program."""
-    call = executor.submit(copy_context().run, _call_plain, collector, payload, running_event())
-    clock.source.watch(call)
-    return call
-
-
-def _call_plain(collector: Collector, payload: Payload[Any], event: RunningEvent | None) -> Any:
-    _thread.event = event
-    try:
-        outcome = collector.processor(payload, collector.ctx)
-    except BaseException as exc:
-        shown = presentable(exc)
-        if shown is exc:
-            raise
-        raise shown from exc
-    finally:
-        _thread.event = None
-    if hasattr(outcome, "__await__"):
-        if hasattr(outcome, "close"):
-            outcome.close()  # avoids the warning of a coroutine that was never awaited
-        raise no_coroutine(collector)
-    return outcome
-
-
-def no_coroutine(collector: Collector) -> ConfigError:
-    """Return the error of a collector in threads whose handler needs an event loop."""
-    return ConfigError(
-        f"collector {collector.key!r}: {describe(collector.handler)} returns something to await, which a thread "
-        f"cannot do: use mode='coroutine', mode='process', or an executor of processes"
-    )

@@ -24,7 +24,7 @@ def several_payloads() -> ConfigError:
 def wrong_thread() -> ConfigError:
     """Return the error of a sender in another thread than that of the queue."""
     return ConfigError(
-        "events are sent in the thread of the queue's event loop; from another thread use "
+        "events are sent in the thread of the queue's event loop; from another thread use queue.call_threadsafe(), or "
         "asyncio.run_coroutine_threadsafe(publisher.send(payload), queue.loop)"
     )
 

@@ -69,7 +69,7 @@ class Observer:
         self._looked = -math.inf
         self._elapsed: float | None = None
         # The counters of this snapshot and of the previous one.
-        self._now: dict[tuple[str, str | int], float] = {}
+        self._now: dict[tuple[str, str | int | None], float] = {}
         self._before = self._now
 
     def __repr__(self) -> str:
@@ -108,7 +108,7 @@ class Observer:
             decisions=[Decision(one.subject, str(one.before), str(one.after), one.reason) for one in engine.changes],
         )
 
-    def _rate(self, counter: tuple[str, str | int], count: float) -> float | None:
+    def _rate(self, counter: tuple[str, str | int | None], count: float) -> float | None:
         """Return the growth of a counter per second; None if the previous snapshot lacks it or is too old."""
         self._now[counter] = count
         before = self._before.get(counter)
@@ -134,7 +134,7 @@ class Observer:
         return WorkerSnapshot(
             pid=figures.pid,
             state=figures.state,
-            cpu=self._rate(("worker", figures.number), figures.cpu_seconds),
+            cpu=self._rate(("worker", figures.pid), figures.cpu_seconds),
             cpu_seconds=figures.cpu_seconds,
             memory=figures.memory,
             job_seconds=figures.job_seconds or None,

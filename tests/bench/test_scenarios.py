@@ -4,6 +4,7 @@ import pytest
 
 from bench.modes.contestants import CONTESTANTS
 from bench.modes.scenarios import SCENARIOS, scenario
+from bench.pipelines import FIGURES, Figure, measure
 
 FEW = 6
 
@@ -26,3 +27,9 @@ async def test_contestants_keep_the_order_of_results(name: str) -> None:
     scene = scenario("no-op")
     async with CONTESTANTS[name].start(scene, 2) as running:
         assert await running.many(scene.values[:100]) == list(scene.expected[:100])
+
+
+@pytest.mark.parametrize("figure", [figure for figure in FIGURES if "unordered" not in figure.name])
+async def test_each_pipeline_gives_its_results(figure: Figure) -> None:
+    """The pipeline and its slowest stage alone; wrong results end the program."""
+    assert await measure(figure, 0.01) > 0

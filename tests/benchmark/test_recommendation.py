@@ -13,7 +13,7 @@ from event_collector.benchmark.diagnosis import Bound
 from event_collector.benchmark.recommendation import Recommendation, recommend
 from event_collector.benchmark.rendering import render_text
 from event_collector.benchmark.report import Environment, Report, make_report
-from event_collector.benchmark.trial_figures import Contender, HandlerProfile, Measured
+from event_collector.benchmark.trial_figures import Contender, HandlerProfile, Measured, Readiness
 
 from .hand_made import COMPUTING, COROUTINE, REWRITTEN, THREAD, TINY, WAITING, a_round, measured, process
 
@@ -298,6 +298,16 @@ def test_leak_is_told_and_contained_where_nothing_else_decides() -> None:
     ])  # fmt: skip
     assert advice.contender == process(2)
     assert any("memory grows by 20 KB with each event" in text for text in advice.warnings)
+
+
+def test_threads_that_a_worker_was_not_granted_are_told() -> None:
+    """A worker is in one event at a time: more CPU time than time is that of threads."""
+    for cpu, threads, is_told in ((39.0, 1, True), (21.0, 1, False), (39.0, 2, False)):
+        one = measured(process(2), 100, worker_cpu=cpu)
+        one.note_readiness(Readiness(threads=threads))
+        warnings = recommend([one]).warnings
+        text = "process, 2 workers: 1.9 threads run at once in each worker, which is granted 1 CPU: limit the threads"
+        assert any(warning.startswith(text) for warning in warnings) == is_told
 
 
 def test_refused_mode_is_told() -> None:

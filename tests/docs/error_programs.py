@@ -59,6 +59,11 @@ def count(order: int) -> Iterator[int]:
     yield from range(order)
 
 
+def number(order: int) -> int:
+    """Has one."""
+    return order
+
+
 @functools.cache
 async def fetch(order: int) -> int:
     """Can be awaited once for each order."""

@@ -8,6 +8,7 @@ of code.
 
 import ast
 import asyncio
+import builtins
 import inspect
 import io
 import json
@@ -43,6 +44,7 @@ def main() -> None:
     cells = json.loads(Path(sys.argv[1]).read_text())["cells"]
     sys.path.insert(0, "")
     sys.modules["__main__"] = session = ModuleType("__main__")
+    vars(builtins)["get_ipython"] = lambda: None  # as while a kernel runs a cell
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     print(json.dumps(asyncio.run(run(code, session))))
 

@@ -41,6 +41,7 @@ PROGRAMS = (
     "python -m bench.imports",
     "python -m bench.autoscaler",
     "python -m bench.brokers",
+    "python -m bench.pipelines",
     "python -m bench.hosts",
 )
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

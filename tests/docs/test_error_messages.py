@@ -93,6 +93,29 @@ async def send_in_another_thread() -> None:
         await asyncio.to_thread(queue.get_publisher().send_nowait, Payload(1))
 
 
+async def parts_of(collector: Collector[Any, Any], *, late: bool = False, times: int = 1) -> None:
+    """Read the parts of an event."""
+    async with asyncio.timeout(BOUND), CollectorQueue([collector], logging=False) as queue:
+        event = queue.submit("orders", 100)
+        if late:
+            await event.wait()
+        for _ in range(times):
+            async for _ in event.parts():
+                pass
+
+
+async def read_twice() -> None:
+    await parts_of(Collector("orders", error_programs.count, mode="thread"), times=2)
+
+
+async def read_too_late() -> None:
+    await parts_of(Collector("orders", error_programs.count, mode="thread"), late=True)
+
+
+async def read_nothing() -> None:
+    await parts_of(Collector("orders", error_programs.number, mode="thread"))
+
+
 MISTAKES: dict[str, Callable[[], Any]] = {
     "a plain function as a coroutine": lambda: Collector("orders", handle, mode="coroutine"),
     "a lambda in a worker": lambda: start(Collector("orders", lambda payload, ctx: None, mode="process")),
@@ -103,7 +126,13 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "an option for the context": lambda: Collector("orders", error_programs.send),
     "anything": lambda: Collector("orders", print),
     "no signature": lambda: Collector("orders", int),
-    "a generator": lambda: Collector("orders", error_programs.count),
+    "parts in an adaptive mode": lambda: Collector("orders", error_programs.count, mode="adaptive"),
+    "parts with a journal": lambda: CollectorQueue([Collector("orders", error_programs.count)], journal="orders.db"),
+    "a call for parts": lambda: CollectorQueue([Collector("orders", error_programs.count)]).call("orders", 5),
+    "two readers": read_twice,
+    "parts that were dropped": read_too_late,
+    "parts of an ordinary handler": read_nothing,
+    "a cache of generators": lambda: Collector("orders", functools.cache(error_programs.count)),
     "a cache of coroutines": lambda: Collector("orders", error_programs.fetch),
     "a payload alone": lambda: Collector("orders", error_programs.receive),
     "a method of nobody": lambda: Collector("orders", error_programs.Desk.answer),  # type: ignore[arg-type]

@@ -7,12 +7,13 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import sysconfig
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -224,6 +225,29 @@ def test_thumbnails(tmp_path: Path) -> None:
     with Image.open(thumbnails / "red.png.jpg") as image:
         assert (image.format, image.size) == ("JPEG", (128, 32))
     assert not (thumbnails / "broken.gif.jpg").exists()
+
+
+# -- pipelines --
+
+
+def test_an_index_of_words(tmp_path: Path) -> None:
+    """All words of all files are in the database; a file that cannot be read is told with its stage."""
+    texts, index = tmp_path / "texts", tmp_path / "index.sqlite"
+    texts.mkdir()
+    (texts / "one.txt").write_text("Here and there, here and now")
+    (texts / "two.txt").write_text("there " * 1000)
+    (texts / "three.txt").write_bytes(b"\xff")
+    done = run(EXAMPLES / "word_index.py", str(texts), str(index))
+    assert (done.returncode, done.stderr) == (1, "")
+    told, total = done.stdout.splitlines()
+    assert told.startswith("read: UnicodeDecodeError: ")
+    assert total == "1,003 words of 2 files"
+    with closing(sqlite3.connect(index)) as db:
+        assert sorted(db.execute("SELECT * FROM words")) == [
+            ("here", "one.txt", 2),
+            ("there", "one.txt", 1),
+            ("there", "two.txt", 1000),
+        ]
 
 
 # -- batches --

@@ -167,12 +167,13 @@ async def test_what_is_sent_or_waited_for_is_checked() -> None:
     missed.close()
 
 
+@pytest.mark.parametrize("mode", ["coroutine", "process"])
 @pytest.mark.parametrize("options", [{}, {"max_queue_size": 1}], ids=["unbounded", "bounded"])
 @pytest.mark.parametrize("method", ["send", "send_nowait", "send_many"])
-async def test_another_thread_is_told_how_to_send(method: str, options: dict[str, Any]) -> None:
+async def test_another_thread_is_told_how_to_send(method: str, options: dict[str, Any], mode: Any) -> None:
     """It is refused before anything changes; the advice works."""
-    log = Log()
-    async with asyncio.timeout(BOUND), CollectorQueue([collector_of()], log=log, **options) as queue:
+    collector = collector_of(mode=mode)
+    async with asyncio.timeout(BOUND), CollectorQueue([collector], log=Log(), **options) as queue:
         publisher = queue.get_publisher()
 
         def send_there() -> None:

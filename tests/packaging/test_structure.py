@@ -30,8 +30,9 @@ FOREIGN = {
     "event_collector/sources/redis_stream.py": {"pool.max_connections"},  # redis has no other way to raise it
     "event_collector/remote/host.py": {"self._decode.envelope"},  # a call for each event, and no other caller
     "event_collector/values/results.py": {"outcome.key", "result.key"},  # as_result() belongs to the classes of results
+    "workers/event_collector_workers/child/random_streams.py": {"one.state"},  # as NumPy has its users seed anew
     "workers/event_collector_workers/executor/scaled_executor.py": {"weakref.finalize().atexit"},
-    "workers/event_collector_workers/launch/zygote.py": {"current._inheriting"},  # multiprocessing has no public way
+    "workers/event_collector_workers/launch/preload.py": {"current._inheriting"},  # multiprocessing has no public way
 }
 """Attributes that are set from outside of their class, each with its reason."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from typing import Any, assert_type
 
 from event_collector import (
@@ -18,6 +19,8 @@ from event_collector import (
     Retry,
     collector,
 )
+from event_collector.calls.pipeline import Pipeline
+from event_collector.sync import Queue
 
 
 class Order:
@@ -218,3 +221,35 @@ async def a_program() -> None:
 def running() -> None:
     """The program is one that asyncio runs."""
     asyncio.run(a_program())
+
+
+async def pipelines(queue: CollectorQueue) -> None:
+    """The results of a pipeline have the type of its last stage."""
+    assert_type(queue.pipeline(bill), Pipeline[Receipt])
+    assert_type(queue.pipeline("first", bill, ahead=3), Pipeline[Receipt])
+    assert_type(queue.pipeline(plain, "second", bill, ordered=False), Pipeline[Receipt])
+    assert_type(queue.pipeline(bill, plain, bill, "last", priority=1), Pipeline[Any])
+    async for result in queue.pipeline("first", bill).stream([Order()]):
+        assert_type(result, Result[Receipt])
+    async for receipt in queue.pipeline("first", bill).map([Order()]):
+        assert_type(receipt, Receipt)
+
+
+def other_threads(queue: CollectorQueue) -> None:
+    """The ways of other threads return what the collector does."""
+    assert_type(queue.call_threadsafe(bill, Order(), timeout=1), Receipt)
+    assert_type(queue.call_threadsafe(plain, Order()), Any)
+    assert_type(queue.submit_threadsafe(bill, Order()), Future[Receipt])
+
+
+def without_a_loop() -> None:
+    """So does the queue that needs no event loop."""
+    with Queue([bill], max_workers=1) as queue:
+        assert_type(queue.call(bill, Order(), timeout=1), Receipt)
+        assert_type(queue.submit(bill, Order()), Future[Receipt])
+        for result in queue.stream(bill, [Order()], ahead=3):
+            assert_type(result, Result[Receipt])
+        for receipt in queue.map(bill, [Order()]):
+            assert_type(receipt, Receipt)
+        for receipt in queue.pipeline("first", bill).map([Order()]):
+            assert_type(receipt, Receipt)

@@ -138,7 +138,7 @@ class SimulatedLauncher:
         self._loop, self._processes = loop, processes
         self.lifeline = Lifeline()
 
-    def launch(self, connection: socket.socket, on_launched: Callable[[Any], None]) -> None:
+    def launch(self, connection: socket.socket, _birth: Any, on_launched: Callable[[Any], None]) -> None:
         process = SimulatedProcess(FIRST_PID + len(self._processes), connection, self._loop)
         self._processes.append(process)
         self._loop.call_soon(on_launched, process)
@@ -157,4 +157,4 @@ class SimulatedPool(WorkerPool):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.processes: list[SimulatedProcess] = []
-        self._make_launcher: Any = lambda loop: SimulatedLauncher(loop, self.processes)
+        self._make_launcher: Any = lambda loop, **_: SimulatedLauncher(loop, self.processes)

@@ -1,6 +1,7 @@
 """Tasks that the tests of the worker pool run in worker processes: each does what its body says."""
 
 import ctypes
+import json
 import multiprocessing
 import os
 import signal
@@ -32,9 +33,31 @@ class Actor:
                 file.write(f"closed {os.getpid()}\n")
 
 
+class Giver(Actor):
+    """Gives as many parts as a body such as "count 20" says; does all else as an Actor, without parts."""
+
+    def produce(self, body: bytes | memoryview, blob: bytes | None) -> Any:
+        name, *words = bytes(body).decode().split()
+        if name != "count":
+            return self.run(body, blob)
+        for number in range(int(words[0])):
+            if (yield str(number).encode(), None):
+                return b"closed", None
+        return b"counted", None
+
+
+def giver(argument: bytes) -> Giver:
+    return Giver(argument)
+
+
 def descriptors() -> str:
     """What this process has open, in words."""
     return ",".join(os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")).replace(" ", "")
+
+
+def evaluate(*words: str) -> str:
+    """Return this process, its parent, and the value of an expression."""
+    return json.dumps([os.getpid(), os.getppid(), eval(" ".join(words))])
 
 
 def actor(argument: bytes) -> Actor:
@@ -158,6 +181,7 @@ def misuse() -> Any:
 
 
 ACTS: dict[str, Any] = {
+    "evaluate": evaluate,
     "echo": lambda *words: words[0] if words else "",
     "pid": os.getpid,
     "sleep": lambda seconds: time.sleep(float(seconds)),

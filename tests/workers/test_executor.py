@@ -3,16 +3,18 @@
 import asyncio
 import multiprocessing
 import os
+import random
 import threading
 import time
 from concurrent.futures import BrokenExecutor, CancelledError, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing.connection import Connection
+from typing import Any
 
 import pytest
 
-from event_collector_workers import JobTimeout, PoolBroken, ScaledProcessPoolExecutor, WorkerCrashed
+from event_collector_workers import JobTimeout, PoolBroken, ScaledProcessPoolExecutor, WorkerCrashed, worker_number
 from tests.event_collector import sample_graphs
 from tests.workers.pools import BOUND
 
@@ -295,3 +297,37 @@ def test_impossible_options_are_refused(options, error):
     """What the standard library refuses is refused in the same way."""
     with pytest.raises(error):
         ScaledProcessPoolExecutor(**options)
+
+
+def test_workers_of_an_executor_have_numbers_an_environment_and_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of a queue: numeric libraries get a share of the CPUs, and a seed makes random numbers reproducible."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    found = []
+    for _ in range(2):
+        with ScaledProcessPoolExecutor(1, seed=5, worker_env={"GREETING": "hello"}, worker_threads=3) as executor:
+            names = ["GREETING", "OMP_NUM_THREADS"]
+            assert list(executor.map(os.getenv, names)) == ["hello", "3"]
+            assert executor.submit(worker_number).result() == 0
+            found.append(executor.submit(random.random).result())
+    assert found[0] == found[1]
+    with ScaledProcessPoolExecutor(64) as executor:
+        assert executor.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "seed takes a whole number, at least 0, not -1"),
+        ({"worker_threads": 0}, "worker_threads takes a whole number, at least 1, not 0"),
+        ({"worker_nice": 20}, "worker_nice takes a whole number, 0 to 19, not 20"),
+        (
+            {"worker_env": {"A": "1"}, "mp_context": multiprocessing.get_context("fork")},
+            "worker_env, worker_threads and",
+        ),
+        ({"worker_speed": 1}, r"ScaledProcessPoolExecutor\(\) has no argument 'worker_speed'"),
+    ],
+)
+def test_an_option_of_workers_that_is_not_accepted_is_refused(options: Any, message: str) -> None:
+    """The error names it."""
+    with pytest.raises((ValueError, TypeError), match=f"^{message}"):
+        ScaledProcessPoolExecutor(1, **options)

@@ -131,3 +131,32 @@ def test_a_page_that_was_detached_lets_no_job_begin() -> None:
     parent.close()
     worker.close()
     os.close(fd)
+
+
+@pytest.mark.parametrize("start", [10, 2**32 - 1])
+def test_a_resumed_job_is_the_current_one_until_another_starts(pages, start):
+    """The parent sees it although a later job was started last; none while all that were started are suspended."""
+    parent, worker = pages
+    assert worker.begin(start, 1_000_000_000)
+    assert parent.current() == (start, 1.0)
+    worker.resume(0, 1_000_000_000)
+    assert parent.current()[0] == 0
+    assert worker.begin(start + 2, 2_000_000_000)
+    assert parent.current() == (start + 2, 2.0)
+    worker.resume(0, 2_000_000_000)
+    worker.resume(start, 500_000_000)
+    assert parent.current() == (start, 0.5)
+    assert parent.running()[0] == start + 2
+    worker.resume(0, 500_000_000)
+    assert parent.current()[0] == 0
+    assert worker.begin(start + 3, 3_000_000_000)
+    assert parent.current() == (start + 3, 3.0)
+
+
+def test_a_closed_job_is_told_by_its_number(pages):
+    """The worker stops it before the message comes that says so; others go on."""
+    parent, worker = pages
+    assert not worker.is_closed(5)
+    parent.close_job(5)
+    assert worker.is_closed(5)
+    assert not worker.is_closed(6)

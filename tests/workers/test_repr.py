@@ -10,7 +10,10 @@ from event_collector_workers import Job, ScaledProcessPoolExecutor, TaskSpec, Wo
 from event_collector_workers.autoscaler.guard import SaturationGuard
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum
+from event_collector_workers.child.birth import Birth
 from event_collector_workers.child.workplace import Inbox, Workplace
+from event_collector_workers.environment import WorkerEnvironment
+from event_collector_workers.launch.preload import Preload
 from event_collector_workers.launch.zygote import Zygote
 from event_collector_workers.pool.breaker import Breaker
 from event_collector_workers.pool.timer import EarliestTimer
@@ -32,7 +35,7 @@ async def test_a_pool_shows_its_crew_its_traffic_and_its_workers() -> None:
     assert "<Roster attached=2 ready=2 idle=" in text
     assert "\n" not in text
     worker = pool._crew.workers[0]
-    assert repr(worker).startswith(f"<Worker 1 pid={worker.pid} ready in_hand=")
+    assert repr(worker).startswith(f"<Worker 0 pid={worker.pid} ready in_hand=")
     assert repr(worker._channel).startswith("<Channel open fd=")
     assert repr(worker.page).startswith("<ParentPage started=")
     assert repr(worker._handle) == f"<ZygoteHandle pid={worker.pid} alive>"
@@ -40,7 +43,7 @@ async def test_a_pool_shows_its_crew_its_traffic_and_its_workers() -> None:
     assert repr(pool._launcher).endswith("requests=0 workers=2>")
     await pool.abort()
     assert repr(pool).startswith("<WorkerPool closed <Crew target=0 empty ")
-    assert repr(worker) == f"<Worker 1 pid={worker.pid} gone leaving in_hand=0>"
+    assert repr(worker) == f"<Worker 0 pid={worker.pid} gone leaving in_hand=0>"
     assert repr(worker.page) == "<ParentPage closed>"
     assert repr(worker._channel).startswith("<Channel lost fd=")
     assert repr(pool._launcher) == "<ZygoteLauncher no zygote requests=0 workers=0>"
@@ -67,7 +70,7 @@ def test_an_executor_shows_its_limit_and_its_thread() -> None:
 async def test_a_worker_that_leaves_says_so() -> None:
     """A worker without a process has no pid."""
     events: Any = Mock()
-    worker = Worker(3, asyncio.get_running_loop(), events)
+    worker = Worker(Birth(3, 0), asyncio.get_running_loop(), events)
     worker.give([Job(0, b"")])
     worker.leave()
     assert repr(worker) == "<Worker 3 pid=None starting leaving in_hand=1>"
@@ -91,7 +94,9 @@ def test_the_side_of_the_worker_shows_its_tasks_and_its_page() -> None:
     inbox = Inbox(theirs)
     assert repr(inbox) == "<Inbox unread=0 brisk=False>"
     assert repr(Workplace(theirs, inbox, page)) == f"<Workplace pid={os.getpid()} tasks=0 unannounced=False>"
-    assert repr(Zygote(theirs)) == f"<Zygote pid={os.getpid()} workers=0>"
+    preload = Preload({}, ["json"], None, WorkerEnvironment(), ["json"])
+    assert repr(preload) == "<Preload steps=['__main__', 'the initializer', 'json'] left=['json']>"
+    assert repr(Zygote(theirs, preload)) == f"<Zygote pid={os.getpid()} workers=0>"
     for closed in (parent, page, ours, theirs):
         closed.close()
 

@@ -1,10 +1,18 @@
 """A job, and the task that runs it in a worker."""
 
-from typing import Protocol
+from collections.abc import Generator
+from typing import Protocol, TypeAlias
 
 import msgspec
 
 Buffer = bytes | bytearray | memoryview
+
+Steps: TypeAlias = Generator[tuple[Buffer, Buffer | None], bool | None, tuple[Buffer, Buffer | None]]
+"""A job that gives parts: it yields the body and blob of each, and returns those of the reply. It is sent True to have
+it end, else None."""
+
+PARTS_AHEAD = 16
+"""Parts that a handler may yield and nobody has read. More hide a longer way, and cost memory for each event."""
 
 
 class TaskSpec(msgspec.Struct, frozen=True):
@@ -23,6 +31,13 @@ class Task(Protocol):
 
     def close(self) -> None:
         """Release resources when the worker stops in an orderly way. Tasks close in reverse order of opening."""
+
+
+class PartsTask(Task, Protocol):
+    """A task whose jobs give parts. They are suspended while their parts wait to be read, and others run meanwhile."""
+
+    def produce(self, body: bytes | memoryview, blob: bytes | None) -> Steps:
+        """Begin one job. An exception of the generator fails the job with TaskError."""
 
 
 class Job:
@@ -49,6 +64,10 @@ class Job:
     def move_to(self, place: object) -> None:
         """Note which object of a pool has the job. For the pool only."""
         self._place = place
+
+    def produced(self, body: bytes | memoryview, blob: bytes | None) -> bool:
+        """Receive a part; return whether the job may go on. Else it is suspended, until the pool has it `go_on`."""
+        return True
 
     def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
         """Receive the reply. `elapsed`: seconds in `Task.run`, measured in the worker."""

@@ -7,6 +7,7 @@ class WorkerStatistics(msgspec.Struct, frozen=True):
     """A worker process at one moment."""
 
     number: int
+    """From 0; a worker that replaces another one has its number."""
     pid: int | None
     state: str
     """starting, ready, retiring or lost."""

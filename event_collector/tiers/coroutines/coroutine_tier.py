@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from event_collector.events.nesting import NestedWaits, mark_handler
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.mismatch import explain_mismatch
+from event_collector.handlers.parts import direct_parts_to
 from event_collector.handlers.running_event import RunningEvent, register_finder
 from event_collector.handlers.stack_frames import hide_modules, strip_frames
 from event_collector.tiers.coroutines.running_handler import RunningHandler
@@ -105,6 +106,7 @@ class CoroutineTier:
         "_direct",
         "_ended",
         "_events",
+        "_is_draining",
         "_is_recorded",
         "_plan",
         "_route",
@@ -126,7 +128,7 @@ class CoroutineTier:
     ) -> None:
         self._events, self.loop = events, loop
         self._ended = events.ending.ended
-        self._plan, self._is_recorded = plan, is_recorded
+        self._plan, self._is_recorded, self._is_draining = plan, is_recorded, False
         self._direct: Collector | None = plan.direct
         self._route: Callable[..., Any] = plan.router.handle_event
         self._running: dict[asyncio.Task[None], RunningHandler] = {}  # asyncio itself holds no task
@@ -241,6 +243,11 @@ class CoroutineTier:
 
     def _deliver(self, event: "CollectorEvent") -> Any:
         """Return what processes the event by way of the router."""
+        if self._plan.has_generators:
+            stream = event.open_parts()
+            if self._is_draining:
+                stream.note_waiter()
+            direct_parts_to(stream)
         course = event.course
         if course is not None and course.only and self._direct is None:
             return self._events.retries.attempt(event.payload, course)
@@ -278,6 +285,13 @@ class CoroutineTier:
         return running.error
 
     # The end
+
+    def drain(self) -> None:
+        """From now on, have handlers that yield end even if nothing reads their parts."""
+        self._is_draining = True
+        if self._plan.has_generators:
+            for running in self._running.values():
+                running.event.open_parts().note_waiter()
 
     def cancel_all(self, make_error: Callable[[], Exception]) -> None:
         """Cancel all handlers; their events end with an error unless they answer first."""

@@ -7,7 +7,7 @@ from typing import Any
 from event_collector.handlers.collector import Collector
 from event_collector.tiers.executors.executor_adapter import ExecutorAdapter
 from event_collector.tiers.executors.executor_feed import BatchQueue, ExecutorFeed
-from event_collector.tiers.thread_tier import call_in_thread, no_coroutine
+from event_collector.tiers.thread_call import call_in_thread, no_coroutine
 from event_collector.values.payload import Payload
 
 

@@ -37,6 +37,9 @@ class JobOwner(Protocol):
     def cancel(self, job: Job, /) -> bool:
         """Withdraw a job, or kill the worker that runs it; return False if it has just ended."""
 
+    def go_on(self, job: Job, credit: int, /) -> None:
+        """Have a job give so many parts more; 0: have it end."""
+
 
 class CollectorTask:
     """A collector as a task of the pool."""

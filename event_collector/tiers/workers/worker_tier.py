@@ -10,12 +10,15 @@ from msgspec.structs import replace
 
 from event_collector.handlers import decorator
 from event_collector.handlers.collector import ADAPTIVE, Collector
+from event_collector.handlers.parts import open_sink
 from event_collector.handlers.running_event import running_id
 from event_collector.remote.codec import encode_payload
 from event_collector.remote.host import open_host
 from event_collector.remote.host_loop import HostLoop
+from event_collector.remote.parts_host import open_parts_host
 from event_collector.remote.setup import is_decorated, seal
 from event_collector.tiers.workers.event_jobs import CallJob, CollectorTask, EventJob, ResultSink
+from event_collector.tiers.workers.parts_job import PartsJob
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
@@ -30,6 +33,10 @@ from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerPo
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
 HOST: Final = f"{open_host.__module__}:{open_host.__qualname__}"
+PARTS_HOST: Final = f"{open_parts_host.__module__}:{open_parts_host.__qualname__}"
+CLOSING: Final = 1.0
+"""Seconds in which a cancelled handler that yields reaches its next `yield`. A worker that is killed would take the
+handlers along that are suspended in it."""
 MEMORY_INTERVAL: Final = 5.0
 """Age in seconds from which the workers' memory is read again for a snapshot."""
 
@@ -91,7 +98,7 @@ class WorkerTier:
         **options: Any,
     ) -> None:
         _refuse_import_of_main(collectors)
-        self._memory: dict[int, int | None] = {}  # of each worker, at the last reading
+        self._memory: dict[int | None, int | None] = {}  # of each worker, at the last reading
         self._memory_read_at = -MEMORY_INTERVAL
         self._times: dict[int, tuple[float, float]] = {}  # CPU time and delay of each worker, at the last reading
         self._cpu = self._delay = 0.0
@@ -102,7 +109,10 @@ class WorkerTier:
         self._has_adaptive = any(collector.mode == ADAPTIVE for collector in collectors)
         self._events = _PoolEvents(events, self._tasks.values(), log)
         self._pool = pool_factory.make(
-            [TaskSpec(HOST, collector.setup or seal(collector)) for collector in collectors],
+            [
+                TaskSpec(PARTS_HOST if collector.is_generator else HOST, collector.setup or seal(collector))
+                for collector in collectors
+            ],
             horizon=HORIZON if may_overtake else LONG_HORIZON,
             preload=_modules_of(collectors),
             listener=self._events,
@@ -187,6 +197,36 @@ class WorkerTier:
             self._pool.cancel(job)
             raise
 
+    async def run_parts(self, collector: Collector, payload: Payload[Any]) -> Any:
+        """Do what `run()` does, for a handler that yields: its parts go to the sink of the event.
+
+        Cancellation closes the handler at its `yield`, and kills its worker if that takes longer than CLOSING.
+        """
+        task, sink = self._tasks[collector], open_sink(collector.key)
+        body, blob = encode_payload(payload, collector, running_id(), fidelity=task.fidelity)
+        job = PartsJob(task, body, blob, sink)
+        collector.usage.began()
+        try:
+            self._pool.submit(job)
+        except WorkerPoolError as exc:
+            job.failed(exc, 0.0)
+        sink.on_change(job.refill)
+        try:
+            return await job.outcome
+        except asyncio.CancelledError:
+            if self._pool.recall(job):
+                self._pool.cancel(job)
+            else:
+                self._pool.go_on(job, 0)
+                asyncio.get_running_loop().call_later(CLOSING, self._pool.cancel, job)
+            raise
+        finally:
+            sink.on_change(None)
+
+    def go_on(self, job: Job, credit: int) -> None:
+        """Have a job give so many parts more; 0: have it end."""
+        self._pool.go_on(job, credit)
+
     # For the monitor
 
     @property
@@ -197,7 +237,7 @@ class WorkerTier:
     def measure_memory(self) -> int:
         """Read the memory of all workers, starting ones included, and return its sum in bytes. This is slow."""
         self._memory_read_at = clock.now()
-        self._memory = {one.number: one.memory for one in self._pool.statistics(memory=True).workers}
+        self._memory = {one.pid: one.memory for one in self._pool.statistics(memory=True).workers}
         return sum(filter(None, self._memory.values()))
 
     def gauge(self) -> WorkerReading:
@@ -212,7 +252,7 @@ class WorkerTier:
         if clock.now() - self._memory_read_at >= MEMORY_INTERVAL:
             self.measure_memory()
         figures = self._pool.statistics()
-        workers = tuple(replace(worker, memory=self._memory.get(worker.number)) for worker in figures.workers)
+        workers = tuple(replace(worker, memory=self._memory.get(worker.pid)) for worker in figures.workers)
         return replace(figures, workers=workers)
 
     @property
@@ -277,6 +317,9 @@ class _PoolEvents(PoolListener):
         self.workers -= reason != "not started"
         level = self._log.debug if reason == "stopped" else self._log.warning
         level("worker ended", pid=pid, reason=reason, exitcode=exitcode)
+
+    def imported_apart(self, module: str, reason: str) -> None:
+        self._log.info("each worker imports this module by itself", module=module, reason=reason)
 
     def worker_complained(self, pid: int | None, trace: str) -> None:
         self._log.error("lifecycle failed at the end of a worker", pid=pid, trace=trace)

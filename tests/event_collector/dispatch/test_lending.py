@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from event_collector import Collector, CollectorEvent, CollectorQueue, Context, Delivery, Payload, QueueType, Retry
+from event_collector import (
+    Collector,
+    CollectorEvent,
+    CollectorQueue,
+    ConfigError,
+    Context,
+    Delivery,
+    Payload,
+    QueueType,
+    Retry,
+)
 from tests.event_collector.modes import until
 
 BOUND = 30.0
@@ -222,3 +232,24 @@ async def test_a_task_that_outlives_its_handler_lends_nothing() -> None:
         assert (queue.accounting().in_handlers, queue.accounting().queued) == (1, 1)
         release.set()
         assert await left[0] == 2
+
+
+async def test_a_handler_that_waits_for_its_own_event_is_told() -> None:
+    """It would wait for ever. A task that it leaves behind may wait, as may others."""
+    events: list[CollectorEvent] = []
+    left: list[asyncio.Task[Any]] = []
+
+    async def handler(_payload: Payload[int], _ctx: Context) -> int:
+        await asyncio.sleep(0)
+        for wait in (events[0].wait, events[0].value, publisher.wait):
+            with pytest.raises(ConfigError, match=rf"the handler of event {events[0].id} would wait for its own event"):
+                await wait()
+        left.extend((asyncio.create_task(events[0].value()), asyncio.create_task(publisher.wait())))
+        return 7
+
+    async with asyncio.timeout(BOUND), CollectorQueue([Collector("c", handler)], logging=False) as queue:
+        publisher = queue.get_publisher()
+        events.append(await publisher.send(Payload(1)))
+        assert await events[0].value() == 7
+        assert await left[0] == 7
+        await left[1]

@@ -215,17 +215,30 @@ class Generating:
 
 
 @pytest.mark.parametrize(
-    "handler",
-    [numbers, numbers_later, functools.partial(numbers), functools.cache(numbers), Generating(), Generating().__call__],
+    ("handler", "mode"),
+    [
+        (numbers, "process"),
+        (numbers_later, "coroutine"),
+        (functools.partial(numbers), "process"),
+        (Generating(), "process"),
+        (Generating().__call__, "process"),
+    ],
 )
-def test_a_generator_function_is_refused(handler: Callable[..., Any]) -> None:
-    """It would answer with a generator that nobody has run, or that cannot leave its process."""
-    with pytest.raises(ConfigError, match=r"is a generator function: .* return a list"):
-        Collector("orders", handler)
+def test_a_generator_function_yields_parts(handler: Callable[..., Any], mode: str) -> None:
+    """It is known by its function, whatever form it has, and its mode is that of a function without `yield`."""
+    collector = Collector("orders", handler)
+    assert collector.is_generator
+    assert collector.mode == mode
+
+
+def test_a_cache_of_generators_is_refused() -> None:
+    """It would return the generator that an earlier event has used up."""
+    with pytest.raises(ConfigError, match=r"caches generators, which can be read once"):
+        Collector("orders", functools.cache(numbers))
 
 
 def test_a_wrapper_that_runs_a_generator_is_a_handler() -> None:
-    """Only a handler that returns the generator is refused, and so is none that can be awaited."""
+    """Only a handler that returns the generator yields parts, and none that can be awaited does."""
 
     @functools.wraps(numbers)
     def listed(upto: int) -> list[int]:
@@ -237,7 +250,8 @@ def test_a_wrapper_that_runs_a_generator_is_a_handler() -> None:
         return upto
 
     assert Collector("orders", listed)(3) == [0, 1, 2]
-    assert Collector("orders", old_style)
+    assert not Collector("orders", listed).is_generator
+    assert not Collector("orders", old_style).is_generator
 
 
 def test_a_cache_of_coroutines_is_refused() -> None:

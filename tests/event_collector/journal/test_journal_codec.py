@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, NamedTuple, NewType, TypedDict
@@ -18,6 +18,7 @@ from event_collector.journal.journal_codec import JournalCodec, decode_untyped
 from event_collector.journal.stored_event import StoredEvent
 
 LIMIT = 1_000_000
+PARIS = datetime(2026, 1, 2, 3, tzinfo=timezone(timedelta(hours=1)))
 NAIVE = datetime(2026, 1, 2)  # noqa: DTZ001 - one without a time zone has to travel, too
 
 
@@ -95,6 +96,30 @@ def test_a_value_comes_back_as_the_type_that_a_collector_names(value: Any, asked
     back = there_and_back(value, asked)
     assert back == value
     assert type(back) is type(value)
+
+
+@pytest.mark.parametrize("kind", [datetime, list[datetime], Options], ids=str)
+def test_a_datetime_keeps_its_offset(kind: Any) -> None:
+    """Alone, and where a type names it."""
+    value = {datetime: PARIS, Options: {"when": PARIS}}.get(kind, [PARIS])
+    back = there_and_back(value, kind)
+    assert repr(back) == repr(value)
+
+
+def test_a_datetime_that_would_lose_its_offset_is_refused() -> None:
+    """No type says that this text is one."""
+    with pytest.raises(EncodeError, match=r"2026-01-02T03:00:00\+01:00 would lose its offset"):
+        there_and_back({"when": PARIS})
+
+
+def test_an_object_of_a_subclass_is_refused_where_its_base_is_named() -> None:
+    """It would come back without its other fields."""
+
+    class Rush(Order):
+        hours: int = 1
+
+    with pytest.raises(EncodeError, match="Rush would arrive as Order"):
+        there_and_back([Rush(1)], list[Order])
 
 
 def test_several_types_of_one_class_are_tried_in_turn() -> None:

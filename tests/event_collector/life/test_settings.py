@@ -153,6 +153,9 @@ def test_no_number_is_refused(name: str, value: Any) -> None:
         ("report_interval", (math.inf, 1e300), "must be finite"),
         ("consumer_shutdown_timeout", (math.inf, -1e300), "must be finite"),
         ("wip_margin", (math.inf,), "must be at least 0; lower values are raised"),
+        ("seed", (-1, 0.5, math.inf), "must be a whole number, at least 0, of any size"),
+        ("worker_threads", (0, -1, 1.5), "must be a whole number, at least 1"),
+        ("worker_nice", (-1, 20, 0.5, math.inf), "must be a whole number, 0 to 19"),
     ],
 )
 def test_a_number_out_of_range_is_refused(name: str, values: tuple[float, ...], message: str) -> None:
@@ -167,7 +170,8 @@ def test_a_number_out_of_range_is_refused(name: str, values: tuple[float, ...], 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda row: row.name)
 def test_every_option_refuses_what_it_cannot_use(option: Option) -> None:
     """A value of a wrong kind is a ConfigError that names the option when the queue is made, not a failure later."""
-    for value in ("x\0", b"bytes", object(), [1], {"a": 1}, 1j, ...):
+    takes_lists = option.name in ("worker_affinity", "worker_devices")
+    for value in ("x\0", b"bytes", object(), [1j] if takes_lists else [1], {"a": 1}, 1j, ...):
         with pytest.raises(ConfigError, match=rf"^(a )?{option.name}\b|router is"):
             CollectorQueue(**{"collectors": [], "logging": False} | {option.name: value})
 
@@ -189,12 +193,34 @@ def test_every_option_refuses_what_it_cannot_use(option: Option) -> None:
         ("logging", 2, "logging is True or False, not 2"),
         ("law", 5, "law takes an object with the method decide(), not 5"),
         ("log", "stderr", "log takes an object with the method info(), not 'stderr'"),
+        ("worker_env", {"OMP_NUM_THREADS": 1}, "worker_env takes a string for OMP_NUM_THREADS, not 1"),
+        ("worker_env", {"A=B": "1"}, "worker_env takes names of variables, not 'A=B'"),
+        ("worker_affinity", [[0], []], "worker_affinity takes CPUs in each item, not []"),
+        ("worker_affinity", [{0, -1}], "worker_affinity takes numbers of CPUs, not -1"),
+        ("worker_devices", [0, ""], "worker_devices takes numbers or identifiers of devices, not ''"),
+        (
+            "worker_devices",
+            [],
+            """worker_devices takes a list of devices such as [0, 1] or ["GPU-8932f937", "1,2"], not []""",
+        ),
         ("worker_limits", 5, "worker_limits takes a WorkerLimits such as WorkerLimits(open_files=100), not 5"),
     ],
 )
 def test_any_other_value_that_is_not_accepted_is_refused(name: str, value: Any, message: str) -> None:
     """The error says what the option takes."""
     assert raised_message(name, value) == message
+
+
+@pytest.mark.parametrize("option", [{"worker_env": {"A": "1"}}, {"worker_threads": 1}, {"worker_devices": [0]}])
+def test_a_fork_of_the_program_cannot_have_an_environment_of_its_own(option: dict[str, Any]) -> None:
+    """It has imported its modules before it could set the variables."""
+    with pytest.raises(ConfigError, match=f"{next(iter(option))} needs another start_method than 'fork'"):
+        settings_of(start_method="fork", **option)
+
+
+def test_a_seed_may_have_more_bits_than_a_machine_word() -> None:
+    """Such as those of secrets.randbits(128)."""
+    assert settings_of(seed=2**127).seed == 2**127
 
 
 @pytest.mark.parametrize(
@@ -205,6 +231,7 @@ def test_any_other_value_that_is_not_accepted_is_refused(name: str, value: Any, 
         (Number(Range.RAISED, least=0.005, unit="seconds"), "in seconds, at least 0.005; lower values are raised"),
         (Number(Range.LEAST, least=1, floor="min"), "at least 1 and `min`"),
         (Number(Range.FLOORED, least=1, floor="min"), "at least 1; values below `min` are raised to it"),
+        (Number(Range.BETWEEN, most=19, whole=True), "a whole number, 0 to 19"),
         (Number(Range.LEAST, least=1, unit="bytes", whole=True), "in bytes, a whole number, at least 1"),
     ],
 )

@@ -102,6 +102,8 @@ def test_values_arrive_as_what_they_are(value_type: Any, value: Any) -> None:
         (dict[str, int], OrderedDict(a=1), "OrderedDict would arrive as dict"),
         (int, Level.HIGH, "Level would arrive as int"),
         (list[int], [1, Level.HIGH], "Level would arrive as int"),
+        (dict[str, float], {"a": 2**53 + 1}, "9007199254740993 would arrive as 9007199254740992"),
+        (list[float], [1, 2**60 - 1], "annotate int . float"),
         (datetime, datetime(2026, 7, 1, tzinfo=Season()), "would lose its time zone"),
         (datetime, datetime.fromisoformat("2026-07-01").replace(fold=1), "or its fold"),
         (time, time(1, tzinfo=Season()), "would lose its time zone"),

@@ -1,7 +1,7 @@
 """The code of a worker process: read jobs, run them one at a time, leave each result where it survives the process.
 
     socket in  --> Inbox --> Workplace.run --> task.run --> ring of the shared page   (small results)
-                                                       +--> socket out                (large ones, and LOOK)
+                                                       +--> socket out                (large ones, parts, and LOOK)
 
 A result goes into the ring at once. The worker announces it (LOOK) when it has no more jobs, or as the next job
 begins if the parent has promised no visit (see `page`). This module imports little: its imports precede the user's
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from event_collector_workers.child.open_descriptors import open_standard_streams
 from event_collector_workers.child.signals import handle_signals_in_forks, kill_group, leave_signals_to_program
+from event_collector_workers.child.suspended_jobs import LATER, SuspendedJobs
 from event_collector_workers.transport.frames import (
     HEADER,
     NO_BLOB,
@@ -57,8 +58,11 @@ _BRISK: Final = 150_000  # nanoseconds: the same, and the wake-up of the process
 _yield: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: None)  # Windows has none
 
 
-def main(connection: socket.socket, initialize: Initialize | None = None) -> None:
-    """Serve the pool at the other end of `connection` until it sends STOP or is gone."""
+def main(connection: socket.socket, enter: Callable[[], Initialize | None]) -> None:
+    """Serve the pool at the other end of `connection` until it sends STOP or is gone.
+
+    `enter` makes the imports that precede the tasks. It returns what has to be called before they are opened.
+    """
     leave_signals_to_program()
     open_standard_streams()
     connection.setblocking(True)
@@ -73,6 +77,7 @@ def main(connection: socket.socket, initialize: Initialize | None = None) -> Non
         os.register_at_fork(after_in_child=connection.close)
         handle_signals_in_forks()
         workplace = Workplace(connection, inbox, page)
+        initialize = enter()
         if initialize is not None:
             initialize[0](*initialize[1])
         if not workplace.open(setup):
@@ -192,6 +197,7 @@ class Workplace:
         self._inbox = inbox
         self._page = page
         self._tasks: list[Task] = []
+        self._suspended = SuspendedJobs(page, self._send)
         self._announced_at = -1  # the parent's visits at the last announcement: one for each visit is enough
         self._is_unannounced = False  # whether the ring holds records that were not announced
 
@@ -208,7 +214,7 @@ class Workplace:
             return False
         try:
             for task, argument in tasks:
-                self._tasks.append(task(argument))
+                self._tasks.append(self._suspended.adapted(task(argument)))
         except BaseException:
             self.close()
             raise
@@ -220,8 +226,10 @@ class Workplace:
         receive, run, tasks = self._inbox.next, self.run, self._tasks
         while True:
             kind, head, blob_size = receive(self._on_idle)
-            if kind == Kind.STOP:
-                return
+            if kind != Kind.JOBS:
+                if self._suspended.is_end(kind, head):
+                    return
+                continue
             sequence, jobs = decode_batch(head)
             blob = None if blob_size == NO_BLOB else self._inbox.read(blob_size)
             for number, body in jobs:
@@ -288,12 +296,14 @@ class Workplace:
             self._send_look()
         self._page.report_cpu(process_time_ns())
 
-    def _send(self, record: bytes, blob: Buffer | None) -> None:
+    def _send(self, record: bytes, blob: Buffer | None, kind: Kind = Kind.RESULT) -> None:
         if blob is None:
-            self._socket.sendall(message(Kind.RESULT, record))
+            self._socket.sendall(message(kind, record))
+            return
+        if blob is LATER:
             return
         with memoryview(blob) as view, view.cast("B") as raw:
-            head = message(Kind.RESULT, record, raw.nbytes)
+            head = message(kind, record, raw.nbytes)
             sent = self._socket.sendmsg([head, raw])
             self._socket.sendall(head[sent:])
             self._socket.sendall(raw[max(0, sent - len(head)) :])

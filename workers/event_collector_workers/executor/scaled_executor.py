@@ -9,10 +9,12 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from multiprocessing.context import BaseContext
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, Unpack
 
+from event_collector_workers.environment import WorkerEnvironment, WorkerOptions, make_environment
 from event_collector_workers.executor.call_jobs import dump, run_chunk, run_initializer
 from event_collector_workers.executor.pool_thread import Call, PoolThread, exiting
+from event_collector_workers.machine import granted_cpus
 from event_collector_workers.statistics import PoolStatistics
 
 P = ParamSpec("P")
@@ -35,10 +37,13 @@ class ScaledProcessPoolExecutor(Executor):
             not start. After several such failures calls fail with PoolBroken.
         initargs: Arguments of the initializer.
         max_tasks_per_child: Calls after which a worker is replaced; None for no limit.
+        worker_options: `seed`, `worker_threads`, `worker_env`, `worker_nice`, `worker_affinity`, `worker_devices`, as
+            those of a CollectorQueue. Variables, threads and devices need the "spawn" context or none.
 
     Raises:
-        ValueError: A number is below 1, or `max_tasks_per_child` is combined with the "fork" start method.
-        TypeError: `initializer` is not callable, or a number is not an integer.
+        ValueError: A number is below 1, an option of workers does not accept a value, or the start method of the
+            context does not allow an option.
+        TypeError: `initializer` is not callable, a number is not an integer, or an option is unknown.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class ScaledProcessPoolExecutor(Executor):
         initargs: tuple[Any, ...] = (),
         *,
         max_tasks_per_child: int | None = None,
+        **worker_options: Unpack[WorkerOptions],
     ) -> None:
         if max_workers is None:
             max_workers = os.cpu_count() or 1
@@ -61,6 +67,7 @@ class ScaledProcessPoolExecutor(Executor):
             "mp_context": mp_context,
             "initialize": None if initializer is None else (run_initializer, (initializer, initargs)),
             "max_jobs_per_worker": max_tasks_per_child,
+            "environment": _environment_of(worker_options, max_workers, mp_context),
         }
         self._lock = threading.Lock()
         self._pool_thread: PoolThread | None = None
@@ -198,6 +205,19 @@ def _check_tasks_per_child(limit: int | None, context: BaseContext | None) -> No
             "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method: "
             "replacing workers would fork a process with threads; supply a different mp_context"
         )
+
+
+def _environment_of(options: WorkerOptions, workers: int, context: BaseContext | None) -> WorkerEnvironment:
+    unknown = options.keys() - WorkerOptions.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"ScaledProcessPoolExecutor() has no argument {min(unknown)!r}")
+    environment = make_environment(options, share=granted_cpus() / workers)
+    if context is not None and environment.precedes_imports and context.get_start_method(allow_none=False) != "spawn":
+        raise ValueError(
+            "worker_env, worker_threads and worker_devices need a context that starts workers with 'spawn', or none: "
+            "others start workers that have imported modules already"
+        )
+    return environment
 
 
 def _flatten(chunks: Iterator[list[T]]) -> Iterator[T]:

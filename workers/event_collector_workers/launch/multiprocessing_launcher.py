@@ -9,23 +9,28 @@ import signal
 import sys
 import threading
 import weakref
+from functools import partial
+from operator import getitem
 from typing import TYPE_CHECKING
 
 import psutil
 
 from event_collector_workers.child.signals import kill_group, signals_blocked
 from event_collector_workers.child.workplace import main
+from event_collector_workers.launch.preload import enter_spawned
 from event_collector_workers.launch.working_directory import existing_directory
 from event_collector_workers.transport.lifeline import Lifeline
 
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from multiprocessing.context import BaseContext
     from multiprocessing.process import BaseProcess
 
+    from event_collector_workers.child.birth import Birth
     from event_collector_workers.child.workplace import Initialize
+    from event_collector_workers.environment import WorkerEnvironment
 
 _alive: weakref.WeakSet[MultiprocessingHandle] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):
@@ -95,20 +100,62 @@ class MultiprocessingHandle:
         return self._process.sentinel
 
 
+class _EarlyName(str):
+    """The name of a process. It sets environment variables in the process that receives it, when it comes first.
+
+    A new process is told its name before it imports the main module of the program, which may change them, and once
+    more with the rest of the process object.
+    """
+
+    __slots__ = ("_variables",)
+    _variables: dict[str, str]
+
+    @classmethod
+    def of(cls, name: str, variables: dict[str, str]) -> _EarlyName:
+        """Return a name that brings these variables."""
+        self = cls(name)
+        self._variables = variables
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        variables, self._variables = self._variables, {}
+        # Only builtins: the path by which the new process imports others is not set yet.
+        return getitem, ((str(self), _Statement(f"import os; os.environ.update({variables!r})")), 0)
+
+
+class _Statement(str):
+    """A statement that is executed where it is unpickled."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return exec, (str(self),)
+
+
 class MultiprocessingLauncher:
     """Starts workers with a `multiprocessing` context, each in a short-lived thread."""
 
-    def __init__(self, context: BaseContext, loop: asyncio.AbstractEventLoop, initialize: Initialize | None) -> None:
+    def __init__(
+        self,
+        context: BaseContext,
+        loop: asyncio.AbstractEventLoop,
+        modules: Sequence[str],
+        initialize: Initialize | None,
+        environment: WorkerEnvironment,
+    ) -> None:
         self._context = context
         self._loop = loop
-        self._initialize = initialize
+        self._enter = partial(enter_spawned, list(modules), initialize, environment)
+        self._environment = environment
         self._blocked = (signal.SIGINT,) if context.get_start_method() == "forkserver" else ()
         self.lifeline = Lifeline()
 
     def __repr__(self) -> str:
         return f"<MultiprocessingLauncher {self._context.get_start_method()}>"
 
-    def launch(self, connection: socket.socket, done: Callable[[MultiprocessingHandle | BaseException], None]) -> None:
+    def launch(
+        self, connection: socket.socket, birth: Birth, done: Callable[[MultiprocessingHandle | BaseException], None]
+    ) -> None:
         """Start a process, and close `connection` in this one. Never blocks: `done` gets the handle or the error."""
 
         def start() -> None:
@@ -116,7 +163,10 @@ class MultiprocessingLauncher:
             try:
                 with connection, signals_blocked(*self._blocked), existing_directory():
                     process = self._context.Process(  # type: ignore[attr-defined]
-                        target=main, args=(connection, self._initialize), daemon=False
+                        target=main,
+                        name=_EarlyName.of(f"worker-{birth.number}", self._environment.variables_of(birth.number)),
+                        args=(connection, partial(self._enter, birth)),
+                        daemon=False,
                     )
                     process.start()
                 outcome = MultiprocessingHandle(process, self._loop)

@@ -11,10 +11,11 @@ from event_collector_workers.launch.zygote_launcher import ZygoteHandle, ZygoteL
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from multiprocessing.context import BaseContext
 
     from event_collector_workers.child.workplace import Initialize
+    from event_collector_workers.environment import WorkerEnvironment
 
 
 Handle = ZygoteHandle | MultiprocessingHandle
@@ -29,8 +30,12 @@ def make_launcher(
     context: BaseContext | None,
     preload: Sequence[str],
     initialize: Initialize | None,
+    environment: WorkerEnvironment,
+    on_apart: Callable[[str, str], None],
 ) -> Launcher:
     """Return the launcher for a start method, or for the program's own context.
+
+    `on_apart` is told which module is imported by each worker although "forkserver" should share it, and why.
 
     "forkserver", the default where it exists, is a zygote. If the initializer has an argument that only
     multiprocessing can hand to a child, such as a lock, multiprocessing is used: the start method if one was chosen,
@@ -40,12 +45,18 @@ def make_launcher(
     method: str | None = start_method or ("forkserver" if has_fork_server else "spawn")
     if context is None and method == "forkserver" and not getattr(sys, "frozen", False):
         try:
-            return ZygoteLauncher(loop, preload, initialize)
+            return ZygoteLauncher(loop, preload, initialize, environment, on_apart)
         except Exception:
             if initialize is None:
                 raise
         method = start_method
-    return MultiprocessingLauncher(context or multiprocessing.get_context(method), loop, initialize)
+    context = context or multiprocessing.get_context(method)
+    if environment.precedes_imports and context.get_start_method() != "spawn":
+        raise ValueError(
+            f"start method {context.get_start_method()!r} starts workers that have imported modules already: "
+            "environment variables, threads and devices of workers need another one"
+        )
+    return MultiprocessingLauncher(context, loop, preload, initialize, environment)
 
 
 def check_start_method(start_method: str | None) -> None:

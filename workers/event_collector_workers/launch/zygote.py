@@ -10,77 +10,130 @@ zygote kills its workers and exits. This module imports little, because each wor
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import pickle
 import signal
 import socket
 import struct
+import sys
 import traceback
-from importlib import import_module
-from multiprocessing import get_context, process, spawn
+from functools import partial
+from multiprocessing import get_context
 from select import select
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
+from event_collector_workers.child.birth import Birth
 from event_collector_workers.child.open_descriptors import open_standard_streams
 from event_collector_workers.child.signals import kill_group, leave_signals_to_program
 from event_collector_workers.child.workplace import main as serve_pool
+from event_collector_workers.launch.inheritance import Inheritance, threads
+from event_collector_workers.launch.preload import Preload, Unfit
 from event_collector_workers.transport.frames import Kind, message
 from event_collector_workers.transport.lifeline import follow
 
 if TYPE_CHECKING:
-    from io import FileIO
+    from io import BufferedRandom, FileIO
     from multiprocessing.process import BaseProcess
+    from typing import IO
 
-    from event_collector_workers.child.workplace import Initialize
+    from event_collector_workers.environment import WorkerEnvironment
 
-REQUEST: Final = struct.Struct("<Q")  # request number; the worker's socket is attached
-REPORT: Final = struct.Struct("<Qii")  # request number, BORN or DEAD, process id or exit code
+REQUEST: Final = struct.Struct("<QII")  # request number, number and start of the worker; its socket is attached
+REPORT: Final = struct.Struct("<Qii")  # request number, kind, process id or exit code or size
 BORN: Final = 0
 DEAD: Final = 1
+APART: Final = 2  # each worker makes a step of the preload by itself: as many bytes follow, "step\nreason" and zeros
 
 
-def main(control_fd: int, boot: dict[str, Any], lifeline_fd: int) -> None:
+class Boot(NamedTuple):
+    """What a zygote is told at its start, in a file."""
+
+    command: list[str]
+    """The words that start a zygote."""
+    path: list[str]
+    """Folders to import from."""
+    preparation: dict[str, Any]
+    """What multiprocessing tells a new process about the program."""
+    preload: list[str]
+    initialize: bytes | None
+    environment: WorkerEnvironment
+    apart: tuple[str, ...]
+    """Steps of the preload that each worker makes by itself."""
+
+    def write(self, file: IO[bytes]) -> None:
+        """Write this into an empty file, after the path, without which it cannot be read."""
+        pickle.dump(self.path, file)
+        pickle.dump(self, file)
+        file.flush()
+        file.seek(0)
+
+
+def main(control_fd: int, file: BufferedRandom, lifeline_fd: int) -> None:
     """Serve the pool at the other end of the control socket until it, or the program, is gone."""
+    variables = os.environ.copy()
     leave_signals_to_program()
     open_standard_streams()
     lifeline = follow(lifeline_fd)
-    zygote = Zygote(socket.socket(fileno=control_fd))
-    zygote.prepare(boot)
+    boot: Boot = pickle.load(file)  # noqa: S301 - written by the pool's process
+    zygote = Zygote(socket.socket(fileno=control_fd), Preload(*boot[2:]))
+    before = Inheritance()
+    try:
+        zygote.prepare()
+    except Unfit as unfit:
+        for fd in before.new_files():
+            os.set_inheritable(fd, False)
+        step, reason = unfit.args
+        zygote.report_apart(step, reason)
+        os.dup2(lifeline.fileno(), lifeline_fd)
+        _begin_anew(boot._replace(apart=(*boot.apart, step)), file, (control_fd, lifeline_fd), variables)
+    file.close()
     try:
         zygote.serve(lifeline)
     finally:
         zygote.end()
 
 
+def _begin_anew(boot: Boot, file: BufferedRandom, descriptors: tuple[int, ...], variables: dict[str, str]) -> NoReturn:
+    """Replace this process by one that is told something else. Requests of the pool wait in the control socket."""
+    file.seek(0)
+    file.truncate()
+    boot.write(file)
+    for fd in (*descriptors, file.fileno()):
+        os.set_inheritable(fd, True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # as the program starts a zygote
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    os.execve(boot.command[0], boot.command, variables)  # noqa: S606 - the words that have started this process
+
+
 class Zygote:
     """Forks workers, and reports their births and deaths. One thread does everything."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, preload: Preload) -> None:
         self._control = control
-        self._initialize: Initialize | None = None
-        self._failure = ""  # the traceback of the program's main module, if its import failed
+        self._preload = preload
+        self._failure = ""  # the traceback of a step of the preload
         self._workers: dict[int, BaseProcess] = {}  # by request number
 
     def __repr__(self) -> str:
         return f"<Zygote pid={os.getpid()} workers={len(self._workers)}>"
 
-    def prepare(self, boot: dict[str, Any]) -> None:
-        """Take over the program's path and main module, as multiprocessing's spawn does. Preload the other modules."""
-        current: Any = process.current_process()
-        current._inheriting = True  # is_importing_main() reads this: a main module may lack a guard
+    def prepare(self) -> None:
+        """Make the preload. Raises Unfit if workers must not share one of its steps."""
         try:
-            spawn.prepare(boot["preparation"])
-            if boot["initialize"] is not None:
-                self._initialize = pickle.loads(boot["initialize"])  # noqa: S301 - written by the pool's process
+            self._preload.make()
+        except Unfit:
+            raise
         except BaseException:
             self._failure = traceback.format_exc()
-        finally:
-            del current._inheriting
-        for name in boot["preload"]:
-            with contextlib.suppress(Exception):  # the worker imports it again and reports the error
-                import_module(name)
-        gc.freeze()
+
+    def report_apart(self, step: str, reason: str) -> None:
+        """Tell the pool that each worker makes a step of the preload by itself."""
+        text = f"{step}\n{reason}".encode(errors="replace")
+        text += bytes(-len(text) % REPORT.size)
+        with contextlib.suppress(OSError):  # the pool is gone
+            self._control.sendall(REPORT.pack(0, APART, len(text)) + text)
 
     def serve(self, lifeline: FileIO) -> None:
         """Fork on request until the pool closes the control socket, or the lifeline ends."""
@@ -111,23 +164,24 @@ class Zygote:
         data, fds, _, _ = socket.recv_fds(self._control, REQUEST.size, 1)
         if not data:
             return False
-        (number,) = REQUEST.unpack(data)
+        number, place, start = REQUEST.unpack(data)
         pid = 0
         if fds:  # else out of descriptors: the system has dropped the attached one
             with socket.socket(fileno=fds[0]) as connection:
-                pid = self._fork(number, connection)
+                pid = self._fork(number, connection, Birth(place, start))
         self._report(number, BORN, pid)
         if not pid:
             self._report(number, DEAD, 1)
         return True
 
-    def _fork(self, number: int, connection: socket.socket) -> int:
+    def _fork(self, number: int, connection: socket.socket, birth: Birth) -> int:
         """Start a worker. Return its process id, or 0 after reporting to the pool why the system refused."""
-        # A process with threads cannot be forked safely. If a module started one at import, each worker is spawned.
-        context = get_context("fork" if _threads() == 1 else "spawn")
-        worker = context.Process(  # type: ignore[attr-defined] # every context has it
-            target=_run_worker, args=(connection, self._failure, self._initialize)
-        )
+        # A process with threads cannot be forked safely. If it began with one, each worker is spawned.
+        worker: BaseProcess
+        if threads() == 1:
+            worker = get_context("fork").Process(target=self._work, args=(connection, birth))
+        else:
+            worker = get_context("spawn").Process(target=serve_pool, args=(connection, self._preload.spawned(birth)))
         before = _descriptors()
         try:
             worker.start()
@@ -139,6 +193,13 @@ class Zygote:
             return 0
         self._workers[number] = worker
         return worker.pid or 0
+
+    def _work(self, connection: socket.socket, birth: Birth) -> None:
+        """Be a worker that was forked."""
+        if self._failure:
+            connection.sendall(message(Kind.FAILED, self._failure.encode(errors="replace")))
+            raise SystemExit(1)
+        serve_pool(connection, partial(self._preload.finish, birth))
 
     def _reap(self) -> None:
         for number, worker in list(self._workers.items()):
@@ -155,15 +216,6 @@ class Zygote:
             self._control.sendall(REPORT.pack(number, kind, value))
 
 
-def _threads() -> int:
-    try:
-        return len(os.listdir("/proc/self/task"))
-    except OSError:
-        import threading
-
-        return threading.active_count()
-
-
 def _descriptors() -> set[int]:
     found: set[int] = set()
     with contextlib.suppress(OSError):
@@ -172,11 +224,3 @@ def _descriptors() -> set[int]:
                 os.fstat(int(name))  # the descriptor of the listing itself is closed by now
                 found.add(int(name))
     return found
-
-
-def _run_worker(connection: socket.socket, failure: str, initialize: Initialize | None) -> None:
-    if failure:
-        connection.sendall(message(Kind.FAILED, failure.encode(errors="replace")))
-        raise SystemExit(1)
-    gc.unfreeze()
-    serve_pool(connection, initialize)

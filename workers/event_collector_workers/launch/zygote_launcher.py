@@ -20,14 +20,16 @@ import psutil
 
 from event_collector_workers.child.signals import kill_group, signals_blocked
 from event_collector_workers.launch.working_directory import existing_directory
-from event_collector_workers.launch.zygote import BORN, REPORT, REQUEST
+from event_collector_workers.launch.zygote import APART, BORN, REPORT, REQUEST, Boot
 from event_collector_workers.transport.lifeline import Lifeline
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
+    from event_collector_workers.child.birth import Birth
     from event_collector_workers.child.workplace import Initialize
+    from event_collector_workers.environment import WorkerEnvironment
 
 _PATIENCE: Final = 2.0  # seconds after which a zygote should have reported the end of a worker
 _LOOK_EVERY: Final = 0.1  # seconds between two looks at a worker whose zygote has died
@@ -105,9 +107,20 @@ def _pickle(value: object) -> bytes:
 class ZygoteLauncher:
     """Starts workers through a zygote, which boots at once, and again if it dies. `initialize` must have a pickle."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, preload: Sequence[str], initialize: Initialize | None) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        preload: Sequence[str],
+        initialize: Initialize | None,
+        environment: WorkerEnvironment,
+        on_apart: Callable[[str, str], None],
+    ) -> None:
         self._loop = loop
         self._preload = list(preload)
+        self._environment = environment
+        self._apart: list[str] = []  # steps of the preload that each worker makes by itself
+        self._on_apart = on_apart
+        self._unread = b""  # the beginning of a report
         self._initialize = None if initialize is None else _pickle(initialize)
         self._requests: dict[int, Callable[[ZygoteHandle | BaseException], None]] = {}
         self._handles: dict[int, ZygoteHandle] = {}
@@ -125,7 +138,9 @@ class ZygoteLauncher:
         zygote = "no zygote" if self._process is None else f"zygote={self._process.pid}"
         return f"<ZygoteLauncher {zygote} requests={len(self._requests)} workers={len(self._handles)}>"
 
-    def launch(self, connection: socket.socket, done: Callable[[ZygoteHandle | BaseException], None]) -> None:
+    def launch(
+        self, connection: socket.socket, birth: Birth, done: Callable[[ZygoteHandle | BaseException], None]
+    ) -> None:
         """Start a process, and close `connection` in this one. Never blocks: `done` gets the handle or the error."""
         self._number += 1
         try:
@@ -133,7 +148,7 @@ class ZygoteLauncher:
                 if self._control is None:
                     self._boot()
                 if self._control is not None:
-                    socket.send_fds(self._control, [REQUEST.pack(self._number)], [connection.fileno()])
+                    socket.send_fds(self._control, [REQUEST.pack(self._number, *birth)], [connection.fileno()])
         except OSError as error:
             self._loop.call_soon(done, error)
             return
@@ -179,26 +194,28 @@ class ZygoteLauncher:
         # A relative entry means the folder in which the program's own finder has looked.
         finders = sys.path_importer_cache
         preparation["sys_path"] = [getattr(finders.get(entry), "path", entry) for entry in preparation["sys_path"]]
-        boot = {"preparation": preparation, "preload": self._preload, "initialize": self._initialize}
         with tempfile.TemporaryFile() as file:
-            pickle.dump(boot, file)
-            file.flush()
-            file.seek(0)
             # The zygote has the program's path before it imports this package and its dependencies, and never that of
             # the working directory (-P). The standard library comes first: the program, too, imported it before it
             # changed the path. This package is there even if a hook of the program has found it.
             home = str(Path(__file__).parents[2])
             code = (
                 "import sys, pickle, socket, threading, traceback, multiprocessing.popen_fork, multiprocessing.spawn\n"
-                f"with open({file.fileno()}, 'rb') as file: boot = pickle.load(file)\n"
-                f"sys.path[:] = [*boot['preparation']['sys_path'], {home!r}]\n"
-                f"from {__package__}.zygote import main; main({control.fileno()}, boot, {self.lifeline.fileno()})"
+                f"file = open({file.fileno()}, 'r+b'); sys.path[:] = pickle.load(file)\n"
+                f"from {__package__}.zygote import main; main({control.fileno()}, file, {self.lifeline.fileno()})"
             )
-            fds = control.fileno(), file.fileno(), self.lifeline.fileno()
             # The last three words say what to run; the others are the executable and the program's flags.
-            command = [os.fsdecode(word) for word in spawn.get_command_line()[:-3]]
+            command = [*(os.fsdecode(word) for word in spawn.get_command_line()[:-3]), "-P", "-c", code]
+            path = [*preparation["sys_path"], home]
+            Boot(
+                command, path, preparation, self._preload, self._initialize, self._environment, tuple(self._apart)
+            ).write(file)
             return subprocess.Popen(  # noqa: S603 - our own interpreter
-                [*command, "-P", "-c", code], pass_fds=fds, stdin=subprocess.DEVNULL, process_group=0
+                command,
+                pass_fds=(control.fileno(), file.fileno(), self.lifeline.fileno()),
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+                env=os.environ | self._environment.defaults | self._environment.variables,
             )
 
     def _on_report(self) -> None:
@@ -211,8 +228,18 @@ class ZygoteLauncher:
         if not data:
             self._on_lost()
             return
-        for number, kind, value in REPORT.iter_unpack(data):
-            if kind == BORN:
+        self._unread += data
+        while len(self._unread) >= REPORT.size:
+            number, kind, value = REPORT.unpack_from(self._unread)
+            size = REPORT.size + (value if kind == APART else 0)
+            if len(self._unread) < size:
+                return
+            text, self._unread = self._unread[REPORT.size : size], self._unread[size:]
+            if kind == APART:
+                step, _, reason = text.rstrip(b"\0").decode(errors="replace").partition("\n")
+                self._apart.append(step)
+                self._on_apart(step, reason)
+            elif kind == BORN:
                 self._handles[number] = handle = ZygoteHandle(value, self._loop, self.reset)
                 self._requests.pop(number)(handle)
             else:
@@ -221,6 +248,7 @@ class ZygoteLauncher:
     def _on_lost(self) -> None:
         """Handle the death of the zygote: its workers live on, but it no longer reports their deaths."""
         self._end_zygote()
+        self._unread = b""
         requests, self._requests = self._requests, {}
         handles, self._handles = self._handles, {}
         for handle in handles.values():

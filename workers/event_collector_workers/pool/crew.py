@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import psutil
 
+from event_collector_workers.child.birth import Birth
 from event_collector_workers.launch.start_method import Launcher
 from event_collector_workers.pool.breaker import Breaker
 from event_collector_workers.pool.credit import head_start
@@ -59,7 +60,7 @@ class Crew:
         self._launcher = launcher
         self._setup = setup
         self._events = events
-        self._number = 0
+        self._starts: dict[int, int] = {}  # how many workers each number had
         self._retry = EarliestTimer(loop, lambda _late: self.adjust())
         self._timers: dict[Worker, asyncio.TimerHandle] = {}
         self._ages: dict[Worker, asyncio.TimerHandle] = {}
@@ -105,7 +106,7 @@ class Crew:
         if self.breaker.finished():
             self._events.on_breaker(opened=False)
             self.adjust()
-        if worker.state is State.RETIRING and not worker.in_hand:
+        if worker.state is State.RETIRING and not worker.has_jobs:
             self._kill_after(worker, self._lifetime.stop)
         elif self._lifetime.memory is not None and monotonic() - self._memory_read > _MEMORY_EVERY:
             self._memory_read = monotonic()
@@ -149,7 +150,7 @@ class Crew:
         if worker.retire():
             if was_ready:
                 self._events.on_lost(worker)  # it gets no more jobs, and those that have not started are taken back
-            self._kill_after(worker, None if worker.in_hand else self._lifetime.stop)
+            self._kill_after(worker, None if worker.has_jobs else self._lifetime.stop)
 
     def _recycle(self, worker: Worker) -> None:
         """Replace a worker without a gap: it serves until its replacement is ready."""
@@ -169,19 +170,26 @@ class Crew:
             self._launch()
 
     def _launch(self) -> None:
-        self._number += 1
+        number = self._free_number()
+        start = self._starts.get(number, 0)
         try:
-            worker = Worker(self._number, self._loop, self._events, self._lifetime.jobs)
+            worker = Worker(Birth(number, start), self._loop, self._events, self._lifetime.jobs)
         except OSError as error:
             self.last_failure = f"{type(error).__name__}: {error}"
             if self.breaker.stillborn(monotonic()):
                 self._events.on_breaker(opened=True)
             self._retry.arm(max(_RELAUNCH, self.breaker.wait(monotonic())))
             return
+        self._starts[number] = start + 1
         self.workers.append(worker)
         complaint = f"it was not ready within {self._lifetime.startup:g} s"
         self._timers[worker] = self._loop.call_later(self._lifetime.startup, self._give_up, worker, complaint)
         worker.launch(self._launcher, self._setup)
+
+    def _free_number(self) -> int:
+        """Return the lowest number that no worker has. Those that leave or have left are as good as gone."""
+        taken = {w.number for w in self.workers if w.state in (State.STARTING, State.READY) and not w.is_leaving}
+        return next(number for number in range(len(taken) + 1) if number not in taken)
 
     def _give_up(self, worker: Worker, complaint: str) -> None:
         worker.kill(complaint)
@@ -219,4 +227,4 @@ def memory_of(worker: Worker) -> int | None:
 
 def _dispensability(worker: Worker) -> tuple[bool, bool, int]:
     """Return a sort key by which starting workers precede idle ones, and idle ones precede busy ones."""
-    return worker.state is State.READY, bool(worker.in_hand), worker.held
+    return worker.state is State.READY, worker.has_jobs, worker.held

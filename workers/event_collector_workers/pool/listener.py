@@ -40,6 +40,9 @@ class PoolListener:
     def answers(self) -> None:
         """All results of a batch have been handed to their jobs."""
 
+    def imported_apart(self, module: str, reason: str) -> None:
+        """Each worker imports a module by itself: workers that are forked after its import would share something."""
+
     def worker_started(self, pid: int, seconds: float) -> None:
         """A worker is ready, `seconds` after its start."""
 

@@ -19,7 +19,7 @@ from event_collector_workers.pool.roster import Roster
 from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import Worker
 from event_collector_workers.pool_errors import JobCancelled, JobTimeout, TaskError, WorkerCrashed
-from event_collector_workers.transport.frames import Outcome, Record
+from event_collector_workers.transport.frames import Outcome, Part, Record
 
 _BYTES_AHEAD: Final = 1024 * 1024  # bytes sent to one worker at once
 _SMOOTHING: Final = 0.2  # weight of the newest batch of results in the mean service time
@@ -141,6 +141,14 @@ class Traffic:
             return False
         return True
 
+    def go_on(self, job: Job, credit: int) -> None:
+        """Have a job give so many parts more; 0: have it end. A no-op if no worker has it."""
+        worker = job._place
+        if isinstance(worker, Worker):
+            worker.go_on(job, credit)
+            if job.timeout is not None:
+                self._deadline.arm(job.timeout)
+
     def _withdraw(self, job: Job) -> None:
         """Leave a gap in the backlog; close all gaps once they are more than half of it."""
         job.move_to(_WITHDRAWN)
@@ -256,6 +264,15 @@ class Traffic:
         if not self._is_looking:
             self._follow(len(records))
 
+    def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
+        """Hand a part to its job."""
+        job = worker.in_hand.get(part[0])
+        if job is None:
+            worker.kill(f"it gave a part of job {part[0]}, which it does not have")
+        elif not job.produced(part[1], blob):
+            worker.suspend(part[0])
+            self.plan_turn()  # it has room again
+
     def _follow(self, count: int) -> None:
         """Go on after `count` results outside of a look, such as large ones: look if jobs are waiting."""
         if self._backlog or self.room <= 0:
@@ -364,6 +381,9 @@ class Traffic:
         self.plan_turn()
 
     def _cancel_in(self, worker: Worker, job: Job) -> None:
+        if job in worker.suspended:
+            worker.go_on(job, 0)
+            return
         sequence = next(number for number, held in worker.in_hand.items() if held is job)
         text = f"the job was cancelled while it ran; its worker (pid {worker.pid}) was killed"
         if not worker.condemn(sequence, JobCancelled(text)):

@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from enum import Enum
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -16,8 +16,10 @@ from event_collector_workers.pool_errors import PoolClosed, WorkerCrashed, descr
 from event_collector_workers.transport.channel import Channel, ProtocolError
 from event_collector_workers.transport.frames import (
     Kind,
+    Part,
     Record,
     WorkerSetup,
+    decode_part,
     decode_record,
     decode_records,
     encode,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
+    from event_collector_workers.child.birth import Birth
     from event_collector_workers.job import Job
     from event_collector_workers.launch.start_method import Handle, Launcher
 
@@ -56,6 +59,9 @@ class WorkerEvents(Protocol):
     def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
         """Jobs have ended. A blob belongs to the only record."""
 
+    def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
+        """A job has given a part, and goes on."""
+
     def on_look(self, worker: Worker) -> None:
         """The page holds records."""
 
@@ -77,9 +83,10 @@ class Worker:
     """
 
     def __init__(
-        self, number: int, loop: asyncio.AbstractEventLoop, events: WorkerEvents, quota: int | None = None
+        self, birth: Birth, loop: asyncio.AbstractEventLoop, events: WorkerEvents, quota: int | None = None
     ) -> None:
-        self.number = number
+        self.number = birth.number
+        self._birth = birth
         self.quota = quota
         self.pid: int | None = None
         self.state = State.STARTING
@@ -87,22 +94,22 @@ class Worker:
         self.remove_job: Callable[[int], Job | None] = self.in_hand.pop
         """Remove an answered job and return it: None if it was taken back. Raises KeyError for an unknown number.
         This is the dict's own method, because it is called for every job."""
+        self.suspended: dict[Job, int] = {}  # begun, with their numbers; the worker runs others until `go_on`
         self.finished = 0
         self.startup = 0.0  # seconds from the creation of this object to READY
         self.is_leaving = False  # to be replaced; serves until its successor is ready
         self.complaint = ""  # the reason of its end: the text of a traceback, or what is wrong with its messages
         self.closing_error = ""  # the traceback of a task that could not be closed
         self.exitcode: int | None = None
+        self._has_parts = False  # whether a job has given parts: only then it asks the page for resumed jobs
         self._taken = 0  # values in in_hand that are None
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
         self._created_at = monotonic()
-        self._loop = loop
-        self._events = events
+        self._loop, self._events = loop, events
         self._handle: Handle | None = None
         self._is_killed = False
         self._is_stopped = False  # it has closed its tasks
-        self._next = 1
-        self._given_at = 0.0
+        self._next, self._given_at = 1, 0.0
         with ExitStack() as undo:  # if descriptors or memory run out, what was opened is closed
             self._page_fd = create_page_file()
             undo.callback(os.close, self._page_fd)
@@ -128,7 +135,7 @@ class Worker:
             return
         finally:
             os.close(self._page_fd)
-        launcher.launch(self._theirs, self._on_launched)
+        launcher.launch(self._theirs, self._birth, self._on_launched)
 
     def give(self, jobs: Sequence[Job]) -> None:
         """Hand over jobs, which run in this order. A job with a blob travels in a separate message."""
@@ -164,6 +171,11 @@ class Worker:
         return self._channel.has_unsent
 
     @property
+    def has_jobs(self) -> bool:
+        """True if the worker has yet to answer a job, which may be suspended."""
+        return bool(self.in_hand or self.suspended)
+
+    @property
     def held(self) -> int:
         """Jobs that the worker has yet to answer and that were not taken back."""
         return len(self.in_hand) - self._taken
@@ -196,7 +208,7 @@ class Worker:
             return 0, 0.0
         if now is None:
             now = monotonic()
-        sequence, since = self.page.running()
+        sequence, since = self.page.current() if self._has_parts else self.page.running()
         if sequence not in self.in_hand:
             return 0, now - max(self._given_at, self._channel.progress)
         return sequence, now - since
@@ -219,10 +231,25 @@ class Worker:
         self._taken += len(taken)
         return taken
 
+    def suspend(self, sequence: int) -> None:
+        """Note that a job has given as many parts as it may."""
+        if (job := self.in_hand.pop(sequence, None)) is not None:
+            self.suspended[job] = sequence
+
+    def go_on(self, job: Job, credit: int) -> None:
+        """Have a job that it holds give so many parts more; 0: have it end."""
+        sequence = self.suspended.pop(job, 0) or next(n for n, held in self.in_hand.items() if held is job)
+        self.in_hand[sequence] = job
+        if not credit:
+            self.page.close_job(sequence)
+        self._channel.send(message(Kind.GO_ON, encode((sequence, credit))))
+
     def take_all(self) -> dict[int, Job]:
         """Remove and return all jobs, by sequence number, after the process has ended."""
         jobs = {sequence: job for sequence, job in self.in_hand.items() if job is not None}
+        jobs |= {sequence: job for job, sequence in self.suspended.items()}
         self.in_hand.clear()
+        self.suspended.clear()
         self._taken = 0
         return jobs
 
@@ -254,7 +281,7 @@ class Worker:
 
         Take back the other jobs first: none of them must be running when the worker is killed.
         """
-        if self.page.running()[0] != sequence or self._kill_reason is not None:
+        if self.page.current()[0] != sequence or self._kill_reason is not None:
             return False
         self._kill_reason = (sequence, error)
         self.is_leaving = True
@@ -322,7 +349,10 @@ class Worker:
             self._events.on_look(self)
         elif kind == Kind.RESULT:
             self.finished += 1
-            self._events.on_records(self, [_decode_record(head)], blob)
+            self._events.on_records(self, [_decode(decode_record, head)], blob)
+        elif kind == Kind.PART:
+            self._has_parts = True
+            self._events.on_part(self, _decode(decode_part, head), blob)
         elif kind == Kind.READY:
             self.startup = monotonic() - self._created_at
             self._enter_service()
@@ -332,7 +362,8 @@ class Worker:
             self._is_stopped, self.closing_error = True, head.decode(errors="replace")
 
     def _on_announced(self, kind: int, head: bytes) -> None:
-        if kind != Kind.RESULT or _decode_record(head)[0] not in self.in_hand:
+        decode: Callable[[bytes], Any] = decode_part if kind == Kind.PART else decode_record
+        if kind not in (Kind.RESULT, Kind.PART) or _decode(decode, head)[0] not in self.in_hand:
             raise ProtocolError("a value for no job that it has")
 
     def _on_lost(self, error: Exception | None) -> None:
@@ -362,8 +393,8 @@ class Worker:
         self._events.on_gone(self)
 
 
-def _decode_record(head: bytes) -> Record:
+def _decode(decode: Callable[[bytes], Any], head: bytes) -> Any:
     try:
-        return decode_record(head)
+        return decode(head)
     except msgspec.DecodeError as error:
         raise ProtocolError(f"not a result: {error}") from error

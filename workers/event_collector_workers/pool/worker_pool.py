@@ -13,11 +13,15 @@ submit, cancel |  ^ succeeded, failed
 from __future__ import annotations
 
 import asyncio
+import os
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from event_collector_workers.child.open_descriptors import open_standard_descriptors
+from event_collector_workers.environment import WorkerEnvironment
 from event_collector_workers.launch.start_method import Launcher, check_start_method, is_importing_main, make_launcher
 from event_collector_workers.machine import cpu_seconds
 from event_collector_workers.pool.credit import HORIZON
@@ -27,7 +31,7 @@ from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker import State, Worker
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerStartError
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
-from event_collector_workers.transport.frames import Record, WorkerSetup
+from event_collector_workers.transport.frames import Part, Record, WorkerSetup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +65,7 @@ class WorkerPool:
         stop_timeout: Seconds that a retired worker may take to close its tasks after its last job.
         mp_context: A `multiprocessing` context that starts workers; replaces `start_method`.
         initialize: A callable and its arguments. Each worker calls it before it opens its tasks.
+        environment: What workers find when they import modules. None for that of the program.
         horizon: Seconds of work that a worker may hold. Later jobs cannot overtake the jobs that a worker holds.
 
     Raises:
@@ -83,6 +88,7 @@ class WorkerPool:
         stop_timeout: float = 10.0,
         mp_context: BaseContext | None = None,
         initialize: Initialize | None = None,
+        environment: WorkerEnvironment | None = None,
         horizon: float = HORIZON,
     ) -> None:
         if max_workers < 1 or not 0 <= min_workers <= max_workers:
@@ -97,6 +103,7 @@ class WorkerPool:
             preload=[name for name in dict.fromkeys(modules) if name != "__main__"],
             initialize=initialize,
         )
+        self._environment = environment or WorkerEnvironment()
         self._make_crew = partial(
             Crew,
             setup=WorkerSetup([(task.reference, task.argument) for task in tasks]),
@@ -137,8 +144,10 @@ class WorkerPool:
         self._loop = asyncio.get_running_loop()
         try:
             open_standard_descriptors()
-            self._launcher = self._make_launcher(self._loop)
-        except OSError as error:
+            self._launcher = self._make_launcher(
+                self._loop, environment=self._seeded(), on_apart=partial(tell, self._listener.imported_apart)
+            )
+        except (OSError, ValueError) as error:
             raise WorkerStartError(f"a worker could not be started: {error}") from error
         self._crew = self._make_crew(self._loop, self._launcher)
         self._traffic = Traffic(self._loop, self._listener, self._wake, self._crew.on_quota_used, self._horizon)
@@ -237,6 +246,10 @@ class WorkerPool:
         """
         return self._traffic.cancel(job)
 
+    def go_on(self, job: Job, credit: int) -> None:
+        """Have a job that has begun give so many parts more; 0: have it end. A no-op if it has ended."""
+        self._traffic.go_on(job, credit)
+
     @property
     def room(self) -> int:
         """Jobs that the workers accept now, at least 0. Further jobs wait in the pool's backlog."""
@@ -293,6 +306,10 @@ class WorkerPool:
         self._traffic.on_records(worker, records, blob)
         self._crew.on_answers(worker)
 
+    def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
+        """Hand a part to its job."""
+        self._traffic.on_part(worker, part, blob)
+
     def on_look(self, worker: Worker) -> None:
         """Collect the records in the worker's page."""
         self._traffic.look((worker,))
@@ -339,6 +356,10 @@ class WorkerPool:
 
     # --- waiting
 
+    def _seeded(self) -> WorkerEnvironment:
+        seed = self._environment.seed
+        return replace(self._environment, seed=int.from_bytes(os.urandom(16), "little") if seed is None else seed)
+
     def _clamp(self, workers: int) -> int:
         return max(self._min_workers, min(workers, self._max_workers))
 
@@ -360,7 +381,7 @@ def _describe(worker: Worker, *, memory: bool) -> WorkerStatistics:
         number=worker.number,
         pid=worker.pid,
         state=worker.state.value,
-        in_hand=worker.held,
+        in_hand=worker.held + len(worker.suspended),
         job_seconds=seconds if sequence else 0.0,
         finished=worker.finished,
         cpu_seconds=0.0 if worker.pid is None else cpu_seconds(worker.pid) or worker.page.cpu_seconds,

@@ -142,6 +142,7 @@ class Channel:
         self._received = 0
         self._is_garbled = False
         self._is_lost = False
+        self._is_mute = False  # nothing can be sent; what the other side has sent before is still received
         self.progress = 0.0
         """Monotonic seconds of the last partial write of queued output."""
         loop.add_reader(self._fd, self.receive)
@@ -153,7 +154,7 @@ class Channel:
 
     def send(self, head: bytes, blob: Buffer | None = None) -> None:
         """Send as much as the socket accepts now, and the rest later."""
-        if self._is_lost:
+        if self._is_lost or self._is_mute:
             return
         is_first = not self._outgoing
         if blob is None and is_first:  # in most cases the socket accepts all of it
@@ -161,8 +162,8 @@ class Channel:
                 head = head[self._socket.send(head) :]
             except BlockingIOError:
                 pass
-            except OSError as error:
-                self._lose(error)
+            except OSError:
+                self._is_mute = True
                 return
             if not head:
                 return
@@ -254,8 +255,9 @@ class Channel:
                 sent = self._socket.sendmsg(parts)
             except BlockingIOError:
                 return
-            except OSError as error:
-                self._lose(error)
+            except OSError:
+                self._is_mute = True
+                outgoing.clear()
                 return
             budget -= sent
             self.progress = monotonic()

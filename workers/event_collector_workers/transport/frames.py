@@ -26,12 +26,14 @@ class Kind(IntEnum):
     SETUP = _MARK + 1  # once: the tasks; the shared page and the lifeline are attached descriptors
     JOBS = _MARK + 2  # a Batch
     STOP = _MARK + 3  # finish earlier jobs, close the tasks, exit
+    GO_ON = _MARK + 10  # a Turn: how far a suspended job may go on
     # from the worker
     READY = _MARK + 4  # once: the tasks are open
     FAILED = _MARK + 5  # the worker cannot start; the head is the text of a traceback
     LOOK = _MARK + 6  # the shared page holds records
     RESULT = _MARK + 7  # one Record that does not fit into the shared page, perhaps with a blob
     STOPPED = _MARK + 8  # last: the tasks are closed; the head is the text of a traceback, or empty
+    PART = _MARK + 9  # a Part of a job that goes on, perhaps with a blob
 
 
 class Outcome(IntEnum):
@@ -49,6 +51,13 @@ Record = tuple[int, int, float, bytes]
 """Sequence number, Outcome, seconds inside the task, body."""
 
 
+Turn = tuple[int, int]
+"""Sequence number of a job, and how many parts more it may give; 0: it is to be closed."""
+
+Part = tuple[int, bytes]
+"""Sequence number of a job, and body. The parts of a job, and then its Record, travel through the socket in order."""
+
+
 class WorkerSetup(msgspec.Struct, frozen=True, array_like=True):
     """The information that a worker needs before its first job."""
 
@@ -58,6 +67,8 @@ class WorkerSetup(msgspec.Struct, frozen=True, array_like=True):
 
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_batch: Final = msgspec.msgpack.Decoder(Batch).decode
+decode_turn: Final = msgspec.msgpack.Decoder(Turn).decode
+decode_part: Final[Callable[[bytes], Part]] = msgspec.msgpack.Decoder(Part).decode
 decode_setup: Final = msgspec.msgpack.Decoder(WorkerSetup).decode
 _decode_records: Final = msgspec.msgpack.Decoder(list[Record]).decode
 decode_record: Final[Callable[[bytes], Record]] = msgspec.msgpack.Decoder(Record).decode

@@ -10,10 +10,13 @@ the worker ended.
     WRITTEN   worker       records written to the ring in total (upper half), and their bytes (lower), modulo 2**32
     CPU       worker       nanoseconds of processor time, as of the last time the worker was idle
     OPENING   worker       1 after the worker has begun to open its tasks
+    RESUMED   worker       sequence number of a job that goes on after it was suspended, or 0 (upper half), and STARTED
+                           at that time (lower half), modulo 2**32: until STARTED changes, the worker is in that job
     READ      parent       bytes that the parent has read from the ring in total
     VISITS    parent       twice the number of visits to the ring; plus one while another visit is certain
     REVOKED   parent       first (upper half) and end (lower half) of the jobs taken back, modulo 2**32
     DISMISSED parent       1 after the parent has forbidden the worker to open its tasks
+    CLOSED    parent       sequence number of the last job that is to end although it has parts to give; a hint
 
 Three pairs of words decide a race. In each pair one side writes the first word and then reads the second; the other
 side writes the second and then reads the first; both put a fence in between. So at least one side sees the other.
@@ -43,10 +46,12 @@ _SINCE: Final = 1
 _WRITTEN: Final = 2
 _CPU: Final = 3
 _OPENING: Final = 4
+_RESUMED: Final = 5
 _READ: Final = 16
 _VISITS: Final = 17
 _REVOKED: Final = 18
 _DISMISSED: Final = 19
+_CLOSED: Final = 20
 
 
 def create_page_file() -> int:
@@ -133,6 +138,20 @@ class WorkerPage(_Page):
             return True
         first = revoked >> 32
         return (sequence - first) & _MASK >= (revoked - first) & _MASK
+
+    @property
+    def started(self) -> int:
+        """The number of the job that was started last."""
+        return self._words[_STARTED]
+
+    def resume(self, sequence: int, since_ns: int) -> None:
+        """Announce that a job goes on, which counts as in the task since then; 0: that it is suspended or has ended."""
+        self._words[_SINCE] = since_ns
+        self._words[_RESUMED] = (sequence & _MASK) << 32 | self._words[_STARTED] & _MASK
+
+    def is_closed(self, sequence: int) -> bool:
+        """Return whether a job is to give no more parts. The message that says so follows, and may be all that does."""
+        return self._words[_CLOSED] == sequence
 
     def write(self, record: bytes) -> bool:
         """Write a record to the ring, where it survives this process. Return False if there is no room."""
@@ -227,6 +246,25 @@ class ParentPage(_Page):
             since = words[_SINCE]
             if words[_STARTED] == sequence:
                 return sequence, since / 1e9
+
+    def current(self) -> tuple[int, float]:
+        """Return the number of the job that the worker is in (0: none), which may have ended, and its monotonic start.
+
+        Unlike `running`, it knows of jobs that were suspended. The start of one that goes on leaves out the time in
+        which it was suspended.
+        """
+        words = self._words
+        while True:
+            resumed = words[_RESUMED]
+            sequence, since = self.running()
+            if words[_RESUMED] == resumed:
+                if resumed and resumed & _MASK == sequence & _MASK:
+                    sequence = resumed >> 32 and sequence - ((sequence - (resumed >> 32)) & _MASK)
+                return sequence, since
+
+    def close_job(self, sequence: int) -> None:
+        """Have a job give no more parts; the message that ends it waits behind other jobs."""
+        self._words[_CLOSED] = sequence
 
     def revoke(self, first: int, end: int) -> int:
         """Take back the jobs first <= number < end. Return the number of the job that was started last.
