@@ -52,6 +52,7 @@ class Gauges:
         self.accounts = TimeAccounts(collectors, adaptive, instruments)
         self._alone, self._groups = self._divide(in_groups=in_groups)
         self.remote = self.elsewhere = 0
+        self._begun = 1.0  # share of the events in workers that a handler has
         self.worker_needed = False
 
     def read(self, now: float, elapsed: float, lag: float) -> Readings:
@@ -66,6 +67,9 @@ class Gauges:
         if sole is not None and sole.mode == COROUTINE:  # the queue has counted its events already
             sole.usage.set_totals(figures.attempts, figures.service_total)
         self.accounts.look(elapsed, lag, workers.cpu, workers.delay)
+        remote = self.accounts.remote_running()
+        # Workers hold events in advance, and those of a pool without workers wait for the first one.
+        self._begun = min(1.0, pool.ready / remote) if remote else 1.0
         outside, busy = self._count_places()
         queued = figures.qsize
         return Readings(
@@ -120,25 +124,30 @@ class Gauges:
         """Return a reading for each collector that the law sizes pools for: not those of executors of known size."""
         executors = self._executors
         sized = self._alone if executors is None else [c for c in self._alone if not executors.bounds(c)]
-        return (*(self._reading(one, queued) for one in sized), *(group.read() for group in self._groups))
+        return (*(self._reading(one, queued) for one in sized), *(group.read(self._begun) for group in self._groups))
 
-    def _reading(self, collector: Collector, queued: int) -> CollectorReading:
+    def _reading(self, collector: Collector, queued: float) -> CollectorReading:
         usage, account = collector.usage, self.accounts.by_key[collector.key]
         tier = _tier(collector)
-        running = usage.running
+        everywhere = usage.running
         if len(self._collectors) == 1 and collector.mode == COROUTINE:
-            running = self._figures.busy
+            everywhere = self._figures.busy
+        running: float = everywhere - account.remote_running
+        arrivals = usage.completions + everywhere + queued
+        if tier is Tier.PROCESS:
+            running = self._begun * account.remote_running
+            queued = queued + account.remote_running - running
         return CollectorReading(
             key=collector.key,
             tier=tier,
             adaptive=self._adaptive is not None and self._adaptive.may_move(collector),
-            arrivals=usage.completions + running + queued,
+            arrivals=arrivals,
             completions=account.completions,
             wall=account.wall,
             cpu=account.cpu,
             delay=account.delay,
             queued=queued,
-            running=account.remote_running if tier is Tier.PROCESS else running - account.remote_running,
+            running=running,
         )
 
 
@@ -149,10 +158,11 @@ class _Group:
         self._key, self._tier = f"{len(accounts)} collectors of tier {tier}", tier
         self._accounts, self._usages = accounts, [account.collector.usage for account in accounts]
 
-    def read(self) -> CollectorReading:
-        """Return the sums of all members."""
+    def read(self, begun: float) -> CollectorReading:
+        """Return the sums of all members. `begun` is the share of the events in workers that a handler has."""
         completions, wall, cpu, delay = (sum(map(of, self._accounts)) for of in _TOTALS)
         running = sum(map(_RUNNING, self._usages))
+        waiting = (1.0 - begun) * running if self._tier is Tier.PROCESS else 0.0
         return CollectorReading(
             key=self._key,
             tier=self._tier,
@@ -161,7 +171,8 @@ class _Group:
             wall=wall,
             cpu=cpu,
             delay=delay,
-            running=running,
+            queued=waiting,
+            running=running - waiting,
         )
 
 

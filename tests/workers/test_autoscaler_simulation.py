@@ -48,7 +48,7 @@ def test_the_hard_workloads_keep_their_throughput_on_sixteen_cores(name: str) ->
 def test_a_breach_is_named() -> None:
     """A law that kills workers and doubles the tail is told so, with the figure and its bound."""
     bad = Standing("x", 64, throughput=0.95, p50=1.0, p99=2.0, cost=1.0, actions=5, lost=3, reached=0.1, reached_slow=1)
-    assert breaches(bad) == ["x, 64 cores: p99 is 2, beyond 1.4", "x, 64 cores: lost is 3, beyond 0"]
+    assert breaches(bad) == ["x, 64 cores: p99 is 2, beyond 1.3", "x, 64 cores: lost is 3, beyond 0"]
 
 
 def test_every_opponent_plays_by_the_same_rules() -> None:

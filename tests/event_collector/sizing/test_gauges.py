@@ -135,6 +135,16 @@ def test_a_peak_of_events_in_workers_is_no_need_for_consumers() -> None:
     assert ground.read(gauges).consumers.busy == 0
 
 
+def test_events_that_workers_hold_in_advance_are_queued() -> None:
+    """An event that waits for a worker to start, or behind another one, does not run and does not grow old."""
+    collector = Collector("there", lambda payload, ctx: None, mode="process")
+    ground = Ground(collector)
+    for _ in range(3):
+        collector.usage.began()
+    (reading,) = ground.read(ground.gauges()).collectors
+    assert (reading.arrivals, reading.running, reading.queued) == (3, 0, 3)
+
+
 def plan(consumers: int, ceiling: int) -> Plan:
     return Plan(consumers=consumers, workers=0, consumer_ceiling=ceiling)
 
