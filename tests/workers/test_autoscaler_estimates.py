@@ -59,6 +59,15 @@ def test_arrivals_without_time_are_kept_for_the_next_reading() -> None:
     assert rate.value == pytest.approx(100.0)
 
 
+def test_a_correction_of_arrivals_is_no_negative_rate() -> None:
+    """Arrivals that were counted too early are subtracted from later ones, and the rate stays at least 0."""
+    rate = ArrivalRate(Tuning())
+    rate.add(1.0, -50.0)
+    assert rate.value == 0.0
+    rate.add(1.0, 150.0)
+    assert rate.value == pytest.approx(100.0, rel=0.1)
+
+
 def test_service_time_is_exact_from_the_first_event() -> None:
     """One finished event is enough, and old ones fade after fifty."""
     service = ServiceTime(50.0, (0.01, 0.0))

@@ -14,8 +14,11 @@ from bench.autoscaler.sharing import Sharing
 from bench.autoscaler.simulation import Monitored
 from bench.autoscaler.troubles import troubles
 from bench.autoscaler.unseen import unseen
-from bench.autoscaler.workloads import Workload, burning, calling, constant, workloads
+from bench.autoscaler.workloads import Source, Workload, burning, calling, constant, workloads
 from event_collector_workers.autoscaler import FixedSize, Tier
+
+pytestmark = pytest.mark.timeout(900)
+"""A simulation is much work, where the CPUs are shared with other programs."""
 
 
 def test_the_bounds_hold_on_two_cores() -> None:
@@ -172,9 +175,13 @@ def test_cold_batches_start_no_crowd_of_workers() -> None:
     assert max(ready for at, _, ready, _ in outcome.course if at < 30.0) <= 6
 
 
-@pytest.mark.parametrize("kind", ["process", "coroutine"])
-def test_at_a_steady_load_there_is_at_most_one_change_in_ten_seconds(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "cores"), [("process", 2), ("coroutine", 2), ("waiting", 16)])
+def test_at_a_steady_load_there_is_at_most_one_change_in_ten_seconds(kind: str, cores: int) -> None:
     """Chance alone does not change sizes back and forth."""
-    source = burning(2, constant(0.8)) if kind == "process" else calling(constant(100.0))
-    outcome = Monitored(Workload("steady", 2, 90.0, (source,)), our_law(2), 1).run()
+    source = {
+        "process": burning(cores, constant(0.8)),
+        "coroutine": calling(constant(100.0)),
+        "waiting": Source("wait", Tier.PROCESS, constant(10.0 * cores), constant(0.02), constant(0.03)),
+    }[kind]
+    outcome = Monitored(Workload("steady", cores, 90.0, (source,)), our_law(cores), 1).run()
     assert outcome.changes(30.0, 10.0) <= 1

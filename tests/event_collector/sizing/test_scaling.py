@@ -45,7 +45,7 @@ async def test_workers_that_start_slowly_are_started_ahead_of_need(lifecycle: An
     if lifecycle is None:
         law = Autoscaler(ScalingLimits(max_workers=4), Tuning(slow_start=60.0, idle=0.1))
     queue = CollectorQueue([Collector("c", compute, lifecycle=lifecycle)], law=law, max_workers=4, logging=False)
-    wanted = 2 if lifecycle is not None else 0
+    wanted = 3 if lifecycle is not None else 0
     async with asyncio.timeout(BOUND), queue:
         await until(lambda: queue.get_metrics().workers == wanted, "workers are as many as they should be")
         await asyncio.sleep(0.3)
@@ -68,9 +68,9 @@ async def test_a_burst_starts_no_more_workers_than_fit_into_the_memory(grant: Ca
     queue = CollectorQueue([Collector("c", compute, lifecycle=takes_memory)], max_workers=8, logging=False)
 
     def reading() -> MachineReading:
-        used = base + queue.get_metrics().workers * worker
+        in_workers = queue.get_metrics().workers * worker
         limit = int((base + 3.7 * worker) / 0.95)
-        return MachineReading(cpus=16.0, memory_limit=limit, memory_used=used)
+        return MachineReading(cpus=16.0, memory_limit=limit, memory_used=base + in_workers, memory_workers=in_workers)
 
     grant(reading)
     async with asyncio.timeout(2 * BOUND), queue:

@@ -59,11 +59,15 @@ class ArrivalRate:
         self._count = self._span = self._pending = self._time = 0.0
 
     def add(self, dt: float, arrivals: float) -> None:
-        """Record `arrivals` within the last `dt` seconds."""
+        """Record `arrivals` within the last `dt` seconds.
+
+        Fewer than 0 are a correction of earlier ones, and are subtracted from the next ones.
+        """
         self._pending += arrivals
         if dt <= 0.0:
             return
-        arrivals, self._pending = self._pending, 0.0
+        arrivals = max(0.0, self._pending)
+        self._pending -= arrivals
         self._average.add(dt, arrivals / dt)
         self._time += dt
         self._recent.append((dt, arrivals))

@@ -51,7 +51,7 @@ class ConsumerSizing(TierSizing):
         self._tuning = tuning
         self._guard = guard
         self._reach = self._progress = 0.0
-        self._doubled = -math.inf
+        self._doubled = self._grown = -math.inf
         self._relief = 1.0
         self._service = tuning.assumed_service
         self.ceiling = limits.max_consumers
@@ -73,13 +73,14 @@ class ConsumerSizing(TierSizing):
             self.target = int(guarded)
             return f"{self._guard.reason}: the back end is saturated"
         if wanted > self.target and (load.queued > 0.0 or not self._may_be_chance(now, wanted)):
-            self.target = wanted
+            self.target, self._grown = wanted, now
             return str(load)
         return self._shrink(now, load, self._tuning.consumer_shrink, idle) if may_shrink else ""
 
     def _may_be_chance(self, now: float, wanted: int) -> bool:
-        """Return whether the need may have grown by chance, soon after a reduction. The ceiling serves it meanwhile."""
-        return now - self._shrunk < self._wanted.span and wanted <= self._tuning.consumer_grid**2 * self.target + 1.0
+        """Return whether the need may have grown by chance, soon after a change. The ceiling serves it meanwhile."""
+        changed = max(self._grown, self._shrunk)
+        return now - changed < self._wanted.span and wanted <= self._tuning.consumer_grid**2 * self.target + 1.0
 
     def _cap(self, load: TierLoad, loop_share: float) -> int:
         """Return the smallest of the limits set by max_consumers, the guard and a full loop."""
@@ -166,7 +167,9 @@ class WorkerSizing(TierSizing):
             self.target, self._shrunk = int(fitting), now
             return f"memory is short: {_megabytes(budget)}"
         gap = wanted - self.target
-        if gap > 0 and (load.queued > 0.0 or gap >= max(1.0, tuning.worker_step * self.target)):
+        # A worker more, soon after a reduction, would be started and stopped by chance again and again.
+        is_calm = now - self._shrunk >= 2.0 * self._pause
+        if gap > 0 and ((load.queued > 0.0 and is_calm) or gap >= max(1.0, tuning.worker_step * self.target)):
             self.target = wanted
             return f"{load} on {budget.cores:.3g} cores"
         if not may_shrink:
