@@ -90,7 +90,9 @@ def test_an_idle_queue_has_no_workers_and_is_silent() -> None:
 
     async def scenario() -> int:
         collectors = [Collector("c", compute), Collector("a", compute, mode="adaptive")]
-        queue = CollectorQueue(collectors, max_workers=2, avg_load_interval=1.0, log=log)
+        # Where the machine is so busy that a worker takes seconds to start, one would be kept.
+        law = Autoscaler(ScalingLimits(max_workers=2, patience=1 / 60), Tuning(slow_start=60.0))
+        queue = CollectorQueue(collectors, max_workers=2, law=law, log=log)
         async with asyncio.timeout(BOUND), queue:
             for _ in range(50):
                 await queue.get_publisher().send(Payload(0.0))
