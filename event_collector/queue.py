@@ -231,8 +231,7 @@ class CollectorQueue(Caller):
     ) -> None:
         settings = Settings.of(locals())  # must come first: the locals are the parameters, one per option
         self.id = f"CollectorQueue-{next(_numbers)}"
-        self.collectors = by_key(collectors)
-        self.autoscale = settings.autoscale
+        self.collectors, self.autoscale = by_key(collectors), settings.autoscale
         self.min_consumers, self.max_consumers = settings.min_consumers, settings.max_consumers
         self.queue_type, self.default_priority = settings.queue_type, settings.default_priority
         self._log = make_logger(self.id, log, enabled=logging)
@@ -246,7 +245,9 @@ class CollectorQueue(Caller):
         self._bus = MessageBus(log=self._log)
         recorder = make_recorder(journal, self.collectors, self._log)
         self._publisher = EventPublisher(self._dispatcher)
-        super().__init__(self._publisher, self.collectors, lambda: self._engine.loop, self.max_consumers)
+        super().__init__(
+            self._publisher, self.collectors, lambda: self._engine.loop, self.max_consumers, self._dispatcher.chunks
+        )
         if recorder is not None:
             recorder.enter_by(self._attach_recorder(recorder))
         self._engine = Engine(
@@ -267,7 +268,7 @@ class CollectorQueue(Caller):
         if monitor is not None:
             from event_collector.watching.monitor_socket import MonitorSocket
 
-            self._engine.serve(MonitorSocket(monitor, self.make_observer().look, self._log))
+            self._engine.serve(MonitorSocket(monitor, self.make_observer().look, self._engine.worker_stacks, self._log))
 
     def _attach_recorder(self, recorder: "Recorder") -> Recording:
         recording = Recording(self._dispatcher, recorder)

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict, Unpack, overload
 
+from event_collector.calls.chunk_stream import ChunkStream
 from event_collector.calls.other_threads import submit_from_thread, wait_in_thread
 from event_collector.calls.pipeline import Pipeline
-from event_collector.calls.stream import AHEAD, Stream
+from event_collector.calls.stream import AHEAD, Stream, check_ahead, check_chunk, check_values
+from event_collector.calls.stream_progress import Report, reporting
 from event_collector.calls.targets import Target, Targets
-from event_collector.handlers.collector import Collector
+from event_collector.handlers.collector import ADAPTIVE, PROCESS, Collector
 from event_collector.values.checks import check_seconds
 from event_collector.values.errors import CallTimeout, ConfigError
 from event_collector.values.payload import Delivery, Payload
@@ -18,9 +20,12 @@ from event_collector.values.results import Keyed, Result, T
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from event_collector.dispatch.chunks import Chunks
     from event_collector.events.event import CollectorEvent
 
 Values: TypeAlias = Iterable[Any] | AsyncIterable[Any]
+ChunkOption: TypeAlias = Literal["auto"] | int | None
+ProgressOption: TypeAlias = bool | Report | None
 
 
 class CallOptions(TypedDict, total=False):
@@ -57,6 +62,7 @@ class Caller:
         collectors: all collectors of the queue, by key.
         find_loop: returns the event loop of the queue, None before its first start.
         consumers: the number of events that may be in handlers at once.
+        chunks: takes values many at a time; None if events are sent one by one.
     """
 
     def __init__(
@@ -65,9 +71,10 @@ class Caller:
         collectors: Mapping[str, Collector],
         find_loop: "Callable[[], asyncio.AbstractEventLoop | None]",
         consumers: int,
+        chunks: "Chunks | None" = None,
     ) -> None:
         self._sender, self._collectors, self._find_loop = sender, collectors, find_loop
-        self._consumers = consumers
+        self._consumers, self._chunks = consumers, chunks
         self._targets = Targets(collectors, takes_parts=False)
         self._all_targets = Targets(collectors, takes_parts=True)
 
@@ -157,9 +164,11 @@ class Caller:
             target: Keyed[T],
             values: Values,
             *,
-            ahead: int = AHEAD,
+            ahead: int | None = None,
             ordered: bool = True,
             priority: float | None = None,
+            chunk: ChunkOption = "auto",
+            progress: ProgressOption = None,
         ) -> AsyncGenerator[Result[T], None]: ...
         @overload
         def stream(
@@ -167,13 +176,23 @@ class Caller:
             target: Callable[..., Any] | str,
             values: Values,
             *,
-            ahead: int = AHEAD,
+            ahead: int | None = None,
             ordered: bool = True,
             priority: float | None = None,
+            chunk: ChunkOption = "auto",
+            progress: ProgressOption = None,
         ) -> AsyncGenerator[Result[Any], None]: ...
 
     def stream(
-        self, target: Any, values: Values, *, ahead: int = AHEAD, ordered: bool = True, priority: float | None = None
+        self,
+        target: Any,
+        values: Values,
+        *,
+        ahead: int | None = None,
+        ordered: bool = True,
+        priority: float | None = None,
+        chunk: ChunkOption = "auto",
+        progress: ProgressOption = None,
     ) -> AsyncGenerator[Result[Any], None]:
         """Send many values to one collector and yield a Result for each: `async for result in queue.stream(...)`.
 
@@ -184,20 +203,42 @@ class Caller:
         Args:
             target: the Collector, its function, or its key.
             values: an iterable or async iterable.
-            ahead: the number of values that are taken and whose results are not yielded yet, at most. At least 1.
+            ahead: the number of values that are taken and whose results are not yielded yet, at most. At least 1; None
+                for 1000, or for as many short values as keep the workers busy.
             ordered: whether the results have the order of the values. Else they come as they are there.
             priority: as for `call()`.
+            chunk: how many values travel to a worker process together. "auto": as many as take a few milliseconds; a
+                number; None or 1: each alone. It changes the speed, and no result. Other modes take each value alone.
+            progress: True for a bar on standard error (the extra `progress`). Or a function, called some times a second
+                and at the end with the number of results, the number of values (None if unknown), and the number of
+                errors. What it raises ends the stream.
 
         Raises:
-            ConfigError: as for `call()`, or `values` or `ahead` is of another kind.
+            ConfigError: as for `call()`, or an option does not accept its value, or rich is not installed.
             QueueShutDown, JournalError, EncodeError: while iterating, as for `EventPublisher.send()`.
         """
+        results = self._stream(target, values, ahead, ordered, priority, chunk).results()
+        return reporting(results, progress, values)
+
+    def _stream(
+        self, target: Any, values: Values, ahead: int | None, ordered: bool, priority: float | None, chunk: ChunkOption
+    ) -> Stream | ChunkStream:
         key = self._targets.key_of(target)
+        check_values(values)
+        check_ahead(AHEAD if ahead is None else ahead)
+        check_chunk(chunk)
 
         def send(value: Any) -> "Awaitable[CollectorEvent]":
             return self._sender.send(self._address(key, value, priority))
 
-        return Stream(send, values, ahead=ahead, ordered=ordered).results()
+        collector = self._collectors[key]
+        travels = collector.mode in (PROCESS, ADAPTIVE) and collector.batch is None
+        if self._chunks is None or chunk is None or chunk == 1 or not travels:
+            return Stream(send, values, ahead=AHEAD if ahead is None else ahead, ordered=ordered)
+        size = None if isinstance(chunk, str) else chunk
+        return ChunkStream(
+            send, self._chunks, collector, values, ahead=ahead, ordered=ordered, priority=priority, chunk=size
+        )
 
     if TYPE_CHECKING:
 
@@ -207,9 +248,11 @@ class Caller:
             target: Keyed[T],
             values: Values,
             *,
-            ahead: int = AHEAD,
+            ahead: int | None = None,
             ordered: bool = True,
             priority: float | None = None,
+            chunk: ChunkOption = "auto",
+            progress: ProgressOption = None,
         ) -> AsyncGenerator[T, None]: ...
         @overload
         def map(
@@ -217,17 +260,32 @@ class Caller:
             target: Callable[..., Any] | str,
             values: Values,
             *,
-            ahead: int = AHEAD,
+            ahead: int | None = None,
             ordered: bool = True,
             priority: float | None = None,
+            chunk: ChunkOption = "auto",
+            progress: ProgressOption = None,
         ) -> AsyncGenerator[Any, None]: ...
 
-    def map(self, target: Any, values: Values, **options: Any) -> AsyncGenerator[Any, None]:
+    def map(
+        self,
+        target: Any,
+        values: Values,
+        *,
+        ahead: int | None = None,
+        ordered: bool = True,
+        priority: float | None = None,
+        chunk: ChunkOption = "auto",
+        progress: ProgressOption = None,
+    ) -> AsyncGenerator[Any, None]:
         """Yield the values of the results of `stream()`, and raise the first error, which ends the stream.
 
         The arguments and errors are those of `stream()`.
         """
-        return _unwrap(self.stream(target, values, **options))
+        stream = self._stream(target, values, ahead, ordered, priority, chunk)
+        if isinstance(stream, ChunkStream) and not progress:
+            return stream.unwrapped()
+        return _unwrap(reporting(stream.results(), progress, values))
 
     if TYPE_CHECKING:
 

@@ -26,16 +26,12 @@ class Stream:
         values: any iterable or async iterable.
         ahead: the number of values that are taken and whose results are not yielded yet, at most.
         ordered: whether the results have the order of the values. Else they come as they are there.
-
-    Raises:
-        ConfigError: `values` or `ahead` is of another kind.
     """
 
     def __init__(
         self, send: "Callable[[Any], Awaitable[CollectorEvent]]", values: Any, *, ahead: int, ordered: bool
     ) -> None:
-        if not isinstance(values, (Iterable, AsyncIterable)):
-            raise ConfigError(f"a stream takes an iterable or async iterable of values, not {type(values).__name__}")
+        check_values(values)
         check_ahead(ahead)
         self._send, self._values, self._ahead = send, values, ahead
         self._news = Signal()  # for the consumer of the results
@@ -86,10 +82,23 @@ class Stream:
             await self._room.wait()
 
 
+def check_values(values: Any) -> None:
+    """Raise ConfigError if it is not iterable."""
+    if not isinstance(values, (Iterable, AsyncIterable)):
+        raise ConfigError(f"a stream takes an iterable or async iterable of values, not {type(values).__name__}")
+
+
 def check_ahead(ahead: Any) -> None:
     """Raise ConfigError if it is no number of values."""
     if isinstance(ahead, bool) or not isinstance(ahead, int) or ahead < 1:
         raise ConfigError(f"ahead takes a whole number of values, at least 1, not {ahead!r}")
+
+
+def check_chunk(chunk: Any) -> None:
+    """Raise ConfigError if it is no size of a chunk."""
+    is_size = isinstance(chunk, int) and not isinstance(chunk, bool) and chunk >= 1
+    if chunk is not None and chunk != "auto" and not is_size:
+        raise ConfigError(f'chunk takes "auto", a whole number of values, at least 1, or None, not {chunk!r}')
 
 
 class Signal:
@@ -159,6 +168,7 @@ class OrderedWindow:
     def withdraw(self) -> None:
         """Cancel the events that have not begun."""
         for event in self._events:
+            event.note_look()  # the caller has left: what failed is of no interest
             event.cancel(running=False)
 
     def __len__(self) -> int:

@@ -21,6 +21,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.dispatch.admission import Admission
+from event_collector.dispatch.chunks import Chunks
 from event_collector.dispatch.ending import Ending
 from event_collector.dispatch.lending import Lending
 from event_collector.dispatch.permits import ConsumerLimits, Permits
@@ -79,14 +80,15 @@ class Dispatcher:
         handlers: coroutine handlers; None while the queue does not run.
         lending: lends the places of handlers that wait.
         supply: gives events to worker processes; None where no collector needs any.
+        chunks: values of streams that travel to workers many in one job.
         is_idle: whether the monitor rests, to be woken by the next event.
     """
 
     # fmt: off
     __slots__ = (
         "_ahead", "_default_priority", "_in_order", "_is_recorded", "_loop", "_on_activity", "_thread",
-        "admission", "backlogs", "ending", "figures", "gate", "handlers", "is_idle", "lending", "permits", "plan",
-        "retries", "supply", "totals", "turns",
+        "admission", "backlogs", "chunks", "ending", "figures", "gate", "handlers", "is_idle", "lending", "permits",
+        "plan", "retries", "supply", "totals", "turns",
     )
     # fmt: on
 
@@ -114,7 +116,8 @@ class Dispatcher:
         ending.connect(self.backlogs, self.retries)
         self.lending = Lending(self.permits, self.turns, self.gate, self.backlogs)
         self.admission = Admission(self.gate, self.backlogs, self.retries, self.totals, ending)
-        self.figures = Figures(self.totals, self.permits, self.backlogs, self.retries)
+        self.chunks = Chunks(self.totals, self.permits, self.gate, ending, self.backlogs, self._requeue, self._wake)
+        self.figures = Figures(self.totals, self.permits, self.backlogs, self.retries, self.chunks)
         self.handlers: CoroutineTier | None = None
         self.supply: Supply | None = None
         self.is_idle = True
@@ -144,27 +147,25 @@ class Dispatcher:
     # Start and stop
 
     def open(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        plan: "DeliveryPlan",
-        workers: JobTier | None,
-        on_activity: Callable[[], None],
+        self, loop: asyncio.AbstractEventLoop, plan: "DeliveryPlan", workers: JobTier | None, wake: Callable[[], None]
     ) -> None:
-        """Begin to process events, those already accepted first; `on_activity` is called after each rest."""
+        """Begin to process events, those already accepted first; `wake` is called after each rest."""
         self._loop, self._thread = loop, get_ident()
-        self.plan, self._on_activity = plan, on_activity
+        self.plan, self._on_activity = plan, wake
         self.gate.open()
         self.remind(None)
         self.permits.reset()
         self.turns.open(loop)
         self.retries.open(loop, plan.collectors, plan.router)
         self.handlers = CoroutineTier(self, loop, plan, self.gate.waits, is_recorded=self._is_recorded)
-        self.supply = None if workers is None else Supply(workers, plan, self.backlogs, self.permits, self.gate)
+        self.chunks.allow(self._in_order and not self._is_recorded)
+        if workers is not None:
+            self.supply = Supply(workers, plan, self.backlogs, self.permits, self.gate, self.chunks)
         self.ending.follow(plan)
         if self._in_order and workers is None and not self.gate.is_bounded and not self._is_recorded:
             self._ahead = self.backlogs.here.order
         if self.backlogs:
-            self._notice_activity()
+            self._wake()
             self.turns.schedule()
 
     def refuse(self, error: QueueShutDown) -> None:
@@ -178,9 +179,8 @@ class Dispatcher:
     def give_up(self, error: QueueShutDown) -> None:
         """End every event that waits with `error`, and cancel the handlers of the others."""
         self.retries.give_up(error)
-        for backlog in self.backlogs:
-            while backlog:
-                self.ending.end_waiting(backlog.peek(), fresh_copy(error), on_record=False)
+        self.ending.end_all_waiting(error)
+        self.chunks.give_up(error)
         if self.handlers is not None:
             self.handlers.cancel_all(lambda: fresh_copy(error))
 
@@ -191,8 +191,8 @@ class Dispatcher:
 
     def close(self) -> None:
         """Stop. No event may be left."""
-        self.turns.close()
-        self.retries.close()
+        for part in (self.turns, self.retries, self.chunks):
+            part.close()
         self._loop = self.handlers = self.supply = None
         self._on_activity = _nothing
 
@@ -249,7 +249,7 @@ class Dispatcher:
         event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, clock.now())
         self.totals.accept()
         if self.is_idle:
-            self._notice_activity()
+            self._wake()
         if (course is not None or self.gate.drops) and self._is_turned_away(event, variables, course):
             return event
         if self._may_begin(event):
@@ -269,7 +269,7 @@ class Dispatcher:
         event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, clock.now(), 0.0, backlog)
         self.totals.accepted += 1  # Totals.accept()
         if self.is_idle:
-            self._notice_activity()
+            self._wake()
         if (course is not None or self.gate.drops) and self._is_turned_away(event, variables, course):
             return event
         self.keep(event, variables)
@@ -306,8 +306,7 @@ class Dispatcher:
     def admit(self, event: CollectorEvent, *, is_new: bool = True) -> None:
         """Accept an event that is on record and has its place in a bounded queue, and queue it; see `Recording`."""
         self.totals.accept()
-        if self.is_idle:
-            self._notice_activity()
+        self._wake()
         if not self.admission.turns_away(event, may_drop=is_new):
             self._queue(event, is_remote=self.supply is not None and self.plan.is_remote(event.payload))
 
@@ -365,9 +364,8 @@ class Dispatcher:
             self.gate.crowd()
 
     def _requeue(self, event: CollectorEvent, is_remote: bool) -> None:
-        """Queue an event whose next attempt is due, behind those that wait already."""
-        if self.is_idle:
-            self._notice_activity()
+        """Queue an event whose next attempt is due, or a value of a stream, behind those that wait already."""
+        self._wake()
         self._queue(event, is_remote=is_remote and self.supply is not None)
 
     def redirect(self, plan: "DeliveryPlan") -> None:
@@ -392,9 +390,10 @@ class Dispatcher:
         if idle:
             self.turns.rest()
 
-    def _notice_activity(self) -> None:
-        self.is_idle = False
-        self._on_activity()
+    def _wake(self) -> None:
+        if self.is_idle:
+            self.is_idle = False
+            self._on_activity()
 
     def __repr__(self) -> str:
         return f"<Dispatcher {self.figures.accounting()} {self.permits!r} {self.gate!r}>"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from event_collector.watching.metrics import Accounting, Counts
 
 if TYPE_CHECKING:
+    from event_collector.dispatch.chunks import Chunks
     from event_collector.dispatch.permits import Permits
     from event_collector.dispatch.retries import Retries
     from event_collector.dispatch.totals import Totals
@@ -14,21 +15,23 @@ if TYPE_CHECKING:
 class Figures:
     """What the monitor, metrics and snapshots read of a dispatcher."""
 
-    __slots__ = ("_backlogs", "_permits", "_retries", "_totals")
+    __slots__ = ("_backlogs", "_chunks", "_permits", "_retries", "_totals")
 
-    def __init__(self, totals: "Totals", permits: "Permits", backlogs: "Backlogs", retries: "Retries") -> None:
-        self._totals, self._permits = totals, permits
+    def __init__(
+        self, totals: "Totals", permits: "Permits", backlogs: "Backlogs", retries: "Retries", chunks: "Chunks"
+    ) -> None:
+        self._totals, self._permits, self._chunks = totals, permits, chunks
         self._backlogs, self._retries = backlogs, retries
 
     @property
     def qsize(self) -> int:
         """Events that wait for a handler."""
-        return len(self._backlogs)
+        return len(self._backlogs) + self._chunks.waiting
 
     @property
     def remote_queued(self) -> int:
         """Events that wait for a worker process."""
-        return len(self._backlogs.remote)
+        return len(self._backlogs.remote) + self._chunks.waiting
 
     @property
     def busy(self) -> int:
@@ -43,7 +46,7 @@ class Figures:
     @property
     def active(self) -> int:
         """Events that are queued or in handlers."""
-        return len(self._backlogs) + self._permits.busy
+        return self.qsize + self._permits.busy
 
     @property
     def attempts(self) -> int:

@@ -7,6 +7,7 @@ from event_collector.events.backlog import Backlog, Backlogs
 from event_collector.events.gate import Gate
 
 if TYPE_CHECKING:
+    from event_collector.dispatch.chunks import Chunks
     from event_collector.events.event import CollectorEvent
     from event_collector.handlers.collector import Collector
     from event_collector.handlers.delivery import DeliveryPlan
@@ -36,22 +37,33 @@ class Supply:
         backlogs: events that wait.
         permits: one is taken for each event that is handed out.
         gate: gets the places of events back.
+        chunks: values of streams, which share the workers with events.
     """
 
-    __slots__ = ("_backlogs", "_gate", "_permits", "_plan", "_workers")
+    __slots__ = ("_backlogs", "_chunks", "_gate", "_permits", "_plan", "_workers")
 
     def __init__(
-        self, workers: JobTier, plan: "DeliveryPlan", backlogs: Backlogs, permits: Permits, gate: Gate
+        self, workers: JobTier, plan: "DeliveryPlan", backlogs: Backlogs, permits: Permits, gate: Gate, chunks: "Chunks"
     ) -> None:
-        self._workers, self._plan = workers, plan
+        self._workers, self._plan, self._chunks = workers, plan, chunks
+        chunks.open(workers, plan)
         self._backlogs, self._permits, self._gate = backlogs, permits, gate
 
     def follow(self, plan: "DeliveryPlan") -> None:
         """Deliver by another plan from now on."""
         self._plan = plan
+        self._chunks.follow(plan)
 
     def hand_out(self) -> None:
-        """Give the workers as many events as they have room for."""
+        """Give the workers as many events, and values of streams, as they have room for."""
+        if self._chunks.feeds:
+            self._chunks.hand_out(before_events=True)
+            self._hand_out_events()
+            self._chunks.hand_out(before_events=False)
+        else:
+            self._hand_out_events()
+
+    def _hand_out_events(self) -> None:
         backlog, workers = self._backlogs.remote, self._workers
         while backlog.order and (room := workers.room) > 0:
             batch = backlog.take_while(min(room, self._permitted()), self._plan.sole_remote)

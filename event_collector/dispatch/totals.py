@@ -64,9 +64,9 @@ class Totals:
         """Keep the last events' times from sending to the end by collector; None where there is only one."""
         self._waits = waits
 
-    def accept(self) -> None:
-        """Count an event."""
-        self.accepted += 1
+    def accept(self, count: int = 1) -> None:
+        """Count events."""
+        self.accepted += count
 
     def drop(self) -> None:
         """Count an event that made room."""
@@ -97,6 +97,19 @@ class Totals:
         self.finished += 1
         event.move_to(None)
         event.set_result(results)
+        if self.joiners:
+            self.wake_joiners()
+
+    def finish_many(self, seconds: list[float], wait: float) -> None:
+        """Count events as finished that were so long in the handler each, and were accepted `wait` seconds ago."""
+        self.service_total += sum(seconds)
+        self.service_times.extend(seconds)
+        self.wait_times.extend([wait] * len(seconds))
+        self.finish_unstarted(len(seconds))
+
+    def finish_unstarted(self, count: int) -> None:
+        """Count events as finished that were in no handler, and wake those who wait."""
+        self.finished += count
         if self.joiners:
             self.wake_joiners()
 

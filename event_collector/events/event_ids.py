@@ -23,6 +23,13 @@ class EventIds:
         """Begin with 1 again, as a new program does."""
         self.next = itertools.count(1).__next__
 
+    def take(self, count: int) -> int:
+        """Return the first of `count` consecutive ids."""
+        first = self.next()
+        if count > 1:
+            self.next = itertools.count(first + count).__next__
+        return first
+
     def reserve(self, above: int) -> None:
         """Have all ids to come be higher than `above`."""
         self.next = itertools.count(max(self.next(), above + 1)).__next__

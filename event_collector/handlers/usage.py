@@ -59,6 +59,15 @@ class Usage:
         if self.times is not None:
             self.times.extend(seconds)
 
+    def took_many(self, seconds: Sequence[float], wait: float) -> None:
+        """Count the times of attempts that have ended, of events that were sent so long ago."""
+        self.completions += len(seconds)
+        self.wall += sum(seconds)
+        if self.times is not None:
+            self.times.extend(seconds)
+        if self.waits is not None:
+            self.waits.extend([wait] * len(seconds))
+
     def failed(self) -> None:
         """Count an attempt that failed."""
         self.errors += 1

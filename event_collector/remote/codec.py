@@ -36,7 +36,8 @@ PLAIN = frozenset((dict, list, tuple, str, int, float, bool, type(None)))
 UNTYPED = Fidelity(Any)
 _BROADCAST = Delivery.BROADCAST
 
-_encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
+encode_value: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
+_encode = encode_value
 
 
 class Owner(Protocol):
@@ -181,6 +182,17 @@ def encode_result(outcome: Any, owner: "Owner | str", *, inline: bool = False, f
         return body, None
     except Exception as exc:
         raise _cannot_encode("result", outcome, owner, exc) from exc
+
+
+def encode_answers(answers: list[bytes]) -> bytes:
+    """Encode the encoded results and exceptions of a batch, as the result of one call of its handler."""
+    return _encode((0, answers))
+
+
+encode_bodies: Callable[[list[bytes]], bytes] = _encode
+"""Encodes the encoded payloads of a batch."""
+
+decode_bodies: Callable[[Buffer], list[bytes]] = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 def encode_raised(exc: BaseException, trace: str | None = None) -> bytes:

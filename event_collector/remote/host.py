@@ -6,31 +6,66 @@ The program pickles a *setup*, which contains the handler, once per worker. Payl
 import os
 import pickle
 import threading
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from contextvars import Context as ContextVars
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from event_collector.handlers.lifecycle import make_manager
-from event_collector.handlers.running_event import RunningEvent, register_finder
+from event_collector.handlers.progress_reports import register_report
+from event_collector.handlers.running_event import RunningEvent, event_context, register_finder
 from event_collector.handlers.signature import describe_timeout
 from event_collector.handlers.stack_frames import hide_modules
-from event_collector.handlers.value_handler import ValueHandler
-from event_collector.remote.codec import PLAIN, Buffer, Parts, PayloadDecoder, encode_raised, encode_result
+from event_collector.handlers.value_handler import ValueHandler, results_of
+from event_collector.remote.codec import (
+    PLAIN,
+    Buffer,
+    Parts,
+    PayloadDecoder,
+    decode_bodies,
+    encode_answers,
+    encode_raised,
+    encode_result,
+    encode_value,
+)
 from event_collector.remote.fidelity import Fidelity
+from event_collector.remote.item_codec import SIMPLE, ItemsReader, UnfitValue, outcome_in
 from event_collector.remote.setup import Setup
 from event_collector.remote.trace_context import with_trace
 from event_collector.values.errors import HandlerTimeout
-from event_collector.values.payload import Payload
+from event_collector.values.payload import Delivery, Payload
+from event_collector_workers.child.forwarding import Adopter, Forwarding, current
+from event_collector_workers.child.job_progress import report_progress
 from event_collector_workers.limits import explain
 
 if TYPE_CHECKING:
     from event_collector.remote.host_loop import HostLoop
+    from event_collector_workers.job import Items
 
 
 def open_host(setup: bytes) -> "Host":
     """Open the collector of a pickled setup in this process."""
-    return Host(pickle.loads(setup))  # noqa: S301 - written by seal() in the program that started this worker
+    with _records_forwarded():
+        opened: Setup = pickle.loads(setup)  # noqa: S301 - written by seal() in the program that started this worker
+    return BatchHandlerHost(opened) if opened.takes_batches else Host(opened)
+
+
+def _records_forwarded() -> AbstractContextManager[None]:
+    """Add the running event to what this worker logs, and treat what is configured within the context as an import."""
+    forwarding = current.forwarding
+    if forwarding is None:
+        return nullcontext()
+    forwarding.describe_with(event_context)
+    forwarding.turn_over("structlog", partial(_forward_structlog, forwarding))
+    return forwarding.importing()
+
+
+def _forward_structlog(forwarding: Forwarding) -> Adopter:
+    from event_collector.remote.structlog_forwarding import StructlogForwarding
+
+    return StructlogForwarding(forwarding)
 
 
 class Host:
@@ -43,6 +78,8 @@ class Host:
         self._fidelity = Fidelity(setup.result_type)
         self._loop: HostLoop | None = None
         self._manager: AbstractContextManager[Any] | None = None
+        self._read_items: ItemsReader | None = None
+        self._chunk: tuple[int, Items] | None = None  # the id of the first item of the chunk that runs, and its items
         _thread.hosts.add(self)
         try:
             self._enter()
@@ -63,8 +100,88 @@ class Host:
         finally:
             self._decode.envelope = None
 
+    def run_items(self, body: bytes, items: "Items") -> None:
+        """Process the values of a chunk one after the other, each as `run()` does; SystemExit is raised."""
+        if self._read_items is None:
+            self._read_items = ItemsReader(self._setup.payload_type)
+        chunk = self._read_items(body)
+        self._chunk = chunk.first_id, items
+        processor: Any = self._processor
+        is_bare = type(processor) is ValueHandler and not self._asynchronous and self._setup.lifecycle is None
+        try:
+            if is_bare and not chunk.has_unfit:
+                self._run_bare(processor.handler, chunk.values, items)
+            elif items.begin():
+                for value in chunk.values:
+                    if not self._run_item(value, chunk.priority, items):
+                        break
+        finally:
+            self._chunk = None
+
+    def _run_bare(self, handler: Callable[[Any], Any], values: list[Any], items: "Items") -> None:
+        """Process values with a plain handler that takes the value and nothing else: a call, and no more."""
+        variables = ContextVars()
+        run, keep, encode, missing = variables.run, items.keep, encode_value, object()
+        go_on = items.begin()
+        for value in values:
+            if not go_on:
+                break
+            outcome: Any = missing
+            error: BaseException | None = None
+            encoded = None
+            try:
+                outcome = run(handler, value)
+                if type(outcome) in SIMPLE:
+                    encoded = encode(outcome)
+            except SystemExit:
+                raise
+            except BaseException as exc:
+                error = exc
+            if encoded is not None:
+                go_on = keep(encoded)
+            elif outcome is missing and error is not None:
+                go_on = self._answer(self._failed(error), items)
+            else:
+                go_on = self._answer(self._reply(partial(self._awaited, outcome, variables)), items)
+            if len(variables):  # the next value must not see what the handler has set
+                variables = ContextVars()
+                run = variables.run
+
+    def _run_item(self, value: Any, priority: float | None, items: "Items") -> bool:
+        def process() -> Any:
+            if type(value) is UnfitValue:  # the decoder of events says what is wrong
+                return self._decode(b"\x91" + bytes(value.value), None)
+            return self._call(Payload(value, Delivery.KEY, (self._setup.key,), priority=priority))
+
+        return self._answer(self._reply(process), items)
+
+    def _answer(self, reply: Parts, items: "Items") -> bool:
+        body, blob = reply
+        outcome = outcome_in(body) if blob is None else None
+        return items.answer(body, blob) if outcome is None else items.keep(outcome)
+
+    def _reply(self, process: Callable[[], Any]) -> Parts:
+        try:
+            return encode_result(process(), self._setup, fidelity=self._fidelity)
+        except SystemExit:
+            raise
+        except BaseException as exc:
+            return self._failed(exc)
+
+    def _failed(self, error: BaseException) -> Parts:
+        explain(error)
+        return encode_raised(error), None
+
+    def _awaited(self, outcome: Any, variables: ContextVars) -> Any:
+        if type(outcome) not in PLAIN and hasattr(outcome, "__await__"):
+            return self._event_loop().run(lambda: outcome, variables)
+        return outcome
+
     def running_event(self) -> RunningEvent | None:
         """Return the event that the handler processes; None if it is idle."""
+        if self._chunk is not None:
+            first_id, items = self._chunk
+            return RunningEvent(first_id + items.index, self._setup.key, 1, os.getpid())
         envelope = self._decode.envelope
         if envelope is None:
             return None
@@ -94,7 +211,7 @@ class Host:
         if loop is not None:
             loop.interrupt()
 
-    def _call(self, payload: Payload[Any]) -> Any:
+    def _call(self, payload: Any) -> Any:
         # Each event has its own context variables: the next event must not see the changes of this one.
         variables = ContextVars() if self._decode.carrier is None else with_trace(self._decode.take_carrier())
         if self._setup.lifecycle is not None:
@@ -103,7 +220,7 @@ class Host:
         if self._asynchronous:
             return self._event_loop().run(lambda: processor(payload, ctx), variables)
         outcome = variables.run(processor, payload, ctx)
-        if type(outcome) not in PLAIN and hasattr(outcome, "__await__"):
+        if type(outcome) not in PLAIN and hasattr(outcome, "__await__"):  # _awaited()
             return self._event_loop().run(lambda: outcome, variables)
         return outcome
 
@@ -138,6 +255,57 @@ class Host:
         return self._loop
 
 
+class BatchHandlerHost(Host):
+    """An open collector with a batch handler. A job is a call, with the encoded payloads of its events."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._is_busy = False
+        super().__init__(setup)
+
+    def run(self, body: Buffer, blob: bytes | None, *, inline: bool = False) -> Parts:
+        """Call the handler for several events. The reply is the exception of the call, or an answer for each event.
+
+        A payload that does not fit the type, and a result that cannot be encoded, fail their event alone.
+        """
+        try:
+            self._is_busy = True
+            return encode_answers(self._answers(decode_bodies(body))), None
+        except SystemExit:
+            raise
+        except BaseException as exc:
+            explain(exc)
+            return encode_raised(exc), None
+        finally:
+            self._is_busy = False
+
+    def running_event(self) -> RunningEvent | None:
+        """Return what is common to the events that the handler processes; None if it is idle."""
+        return RunningEvent(None, self._setup.key, None, os.getpid()) if self._is_busy else None
+
+    def _answers(self, bodies: list[bytes]) -> list[bytes]:
+        payloads = [self._payload(body) for body in bodies]
+        fitting = [payload for payload in payloads if isinstance(payload, Payload)]
+        outcome = self._call(fitting) if fitting else []
+        results = iter(results_of(outcome, len(fitting), self._setup.key))
+        return [self._encoded(next(results)) if isinstance(each, Payload) else each for each in payloads]
+
+    def _payload(self, body: bytes) -> Payload[Any] | bytes:
+        """Return a decoded payload, or the encoded exception."""
+        try:
+            return self._decode(body, None)
+        except Exception as exc:
+            return encode_raised(exc)
+        finally:
+            self._decode.envelope = None
+            self._decode.take_carrier()  # a batch belongs to no trace
+
+    def _encoded(self, result: Any) -> bytes:
+        try:
+            return bytes(encode_result(result, self._setup, inline=True, fidelity=self._fidelity)[0])
+        except Exception as exc:
+            return encode_raised(exc)
+
+
 class _OpenHosts(threading.local):
     """The collectors that a thread has opened; at most one of them processes an event."""
 
@@ -157,4 +325,5 @@ def _find_running_event() -> RunningEvent | None:
 
 
 register_finder(_find_running_event)
+register_report(report_progress)
 hide_modules(__name__, ValueHandler.__module__)

@@ -64,7 +64,7 @@ class Gauges:
         self._workers_cpu = max(self._workers_cpu, pool.cpu_seconds)
         self.worker_needed = pool.submitted > pool.finished + pool.failed or figures.remote_queued > 0
         sole = self._collectors[0] if len(self._collectors) == 1 else None
-        if sole is not None and sole.mode == COROUTINE:  # the queue has counted its events already
+        if sole is not None and sole.mode == COROUTINE and sole.batch is None:  # the queue has counted its events
             sole.usage.set_totals(figures.attempts, figures.service_total)
         self.accounts.look(elapsed, lag, workers.cpu, workers.delay)
         remote = self.accounts.remote_running()

@@ -90,7 +90,9 @@ class RealInstruments:
         """Return what samples a collector that may move, or that runs in the event loop."""
         if collector.mode == ADAPTIVE and adaptive is not None:
             return StepSampler(collector, partial(adaptive.examine, collector))
-        return StepSampler(collector) if collector.mode == COROUTINE else None
+        # A call of a batch handler would be taken for an event.
+        is_sampled = collector.mode == COROUTINE and collector.batch is None
+        return StepSampler(collector) if is_sampled else None
 
     def _last_own_cpu(self) -> float:
         return self._own_cpu

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from event_collector_workers import JobCancelled, PoolClosed, TaskError, TaskSpec, WorkerPool, WorkerStartError
-from event_collector_workers.pool.worker import State
+from event_collector_workers.pool.worker_state import State
 from tests.workers.pools import ACTOR, BOUND, Call, Ear, balanced, call, prove_alive, running, until
 
 

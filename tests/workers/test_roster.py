@@ -1,11 +1,14 @@
 """The workers that accept jobs, without processes: which are idle, how much each accepts, when they are visited."""
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import Mock
 
 from event_collector_workers.pool.credit import HELD_UP, UNSTARTED, Credit
 from event_collector_workers.pool.roster import Roster
-from event_collector_workers.pool.worker import State, Worker
+from event_collector_workers.pool.worker_state import State
+
+if TYPE_CHECKING:
+    from event_collector_workers.pool.worker import Worker
 
 CREDIT = Credit(depth=4, low=2)
 SERVICE_TIME = 0.001
@@ -22,6 +25,9 @@ class FakeWorker:
         self.is_congested = False
         self.page: Any = Mock()
         self._running = (int(begun), age) if held else (0, 0.0)
+
+    def peek(self) -> None:
+        """Do nothing: it runs no chunks."""
 
     def running(self, _now: float) -> tuple[int, float]:
         return self._running

@@ -10,7 +10,8 @@ from unittest.mock import Mock
 
 from event_collector_workers.child.birth import Birth
 from event_collector_workers.job import Job
-from event_collector_workers.pool.worker import State, Worker
+from event_collector_workers.pool.worker import Worker
+from event_collector_workers.pool.worker_state import State
 from event_collector_workers.transport.frames import Kind, message
 from tests.workers import pools
 

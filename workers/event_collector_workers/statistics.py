@@ -12,11 +12,11 @@ class WorkerStatistics(msgspec.Struct, frozen=True):
     state: str
     """starting, ready, retiring or lost."""
     in_hand: int
-    """Jobs that it holds, including the current one."""
+    """Jobs that it holds, including the current one; of a chunk, the items without an outcome."""
     job_seconds: float
     """Age of its current job; 0.0 if there is none."""
     finished: int
-    """Jobs it has answered."""
+    """Jobs and items it has answered."""
     cpu_seconds: float
     """Processor time that it has used."""
     memory: int | None

@@ -21,7 +21,8 @@ class PartsJob(CallJob):
     __slots__ = ("_credit", "_decode", "_error", "_sink")
 
     def __init__(self, task: CollectorTask, body: bytes, blob: Any, sink: PartSink) -> None:
-        super().__init__(task.number, body, blob, task.timeout)
+        super().__init__(task.number, body, blob)
+        self.limit = task.limit
         self.of, self.outcome = task, asyncio.get_running_loop().create_future()
         self._sink, self._credit = sink, PARTS_AHEAD  # parts that the worker may send now
         self._decode = ReplyDecoder(task.collector.part_type, task.key)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from event_collector import Collector, CollectorEvent, Context, Payload, QueueType, ResultList, SimpleRouter
+from event_collector.dispatch.chunks import Chunks
 from event_collector.dispatch.ending import Ending
 from event_collector.dispatch.permits import ConsumerLimits, Permits
 from event_collector.dispatch.retries import Retries
@@ -54,6 +55,15 @@ class Parts:
             chance=lambda: 1.0,
         )
         self.ending.connect(self.backlogs, self.retries)
+        self.chunks = Chunks(
+            self.totals,
+            self.permits,
+            self.gate,
+            self.ending,
+            self.backlogs,
+            lambda event, is_remote: self.due.append((event, is_remote)),
+            lambda: None,
+        )
 
     async def _resend(self, letter: Any) -> Any:
         raise NotImplementedError

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 async def test_each_event_is_counted_in_one_place() -> None:
     """Accepted events are finished, in handlers, queued, scheduled or dead, whatever has become of each."""
     parts = Parts()
-    figures = Figures(parts.totals, parts.permits, parts.backlogs, parts.retries)
+    figures = Figures(parts.totals, parts.permits, parts.backlogs, parts.retries, parts.chunks)
     parts.follow(Collector("a", handle, retry=Retry(2, 5.0)), loop=asyncio.get_running_loop())
     failed = ResultList([Error(ConnectionError("refused"), key="a")])
     parts.ending.ended(parts.begun(1), ResultList([Ok(1, key="a")]))
@@ -36,7 +36,7 @@ async def test_each_event_is_counted_in_one_place() -> None:
 async def test_an_event_that_has_failed_for_good_is_dead() -> None:
     """It has its results, and does not count as finished. Letters of an earlier program count as accepted and dead."""
     parts = Parts()
-    figures = Figures(parts.totals, parts.permits, parts.backlogs, parts.retries)
+    figures = Figures(parts.totals, parts.permits, parts.backlogs, parts.retries, parts.chunks)
     parts.follow(Collector("a", handle, retry=Retry(1)), loop=asyncio.get_running_loop())
     event = parts.begun(1)
     parts.ending.ended(event, ResultList([Error(ConnectionError("refused"), key="a")]))

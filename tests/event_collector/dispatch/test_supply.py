@@ -35,7 +35,12 @@ class Case:
         by_key = {"far": far, "here": Collector("here", handle, topics=["both"])}
         parts = self.parts
         self.supply = Supply(
-            self.workers, DeliveryPlan(SimpleRouter(by_key), by_key), parts.backlogs, parts.permits, parts.gate
+            self.workers,
+            DeliveryPlan(SimpleRouter(by_key), by_key),
+            parts.backlogs,
+            parts.permits,
+            parts.gate,
+            parts.chunks,
         )
 
     def event(self, number: int, topic: str = "far") -> CollectorEvent:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Final, NamedTuple
 
+from event_collector_workers.transport.sheet import LONG
+
 HORIZON: Final = 0.008
 """Seconds of work a worker may hold. Enough to hide the round trip and the parent's other work; a job behind a long
 one loses little, because jobs that have not started are taken back."""
@@ -16,7 +18,7 @@ DEEPEST: Final = 256  # jobs; more gains nothing even if a job takes no time
 SHORTEST_VISIT: Final = 0.001  # seconds; the resolution of the loop's timers
 USUAL_VISIT: Final = 0.002
 LONGEST_VISIT: Final = 0.008
-HELD_UP: Final = 0.002  # seconds in one job after which the jobs behind it are better off elsewhere
+HELD_UP: Final = LONG  # seconds in one job after which the jobs behind it are better off elsewhere
 UNSTARTED: Final = 0.05  # seconds without starting a job after which all jobs are better off elsewhere
 
 

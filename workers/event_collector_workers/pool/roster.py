@@ -13,7 +13,8 @@ from event_collector_workers.pool.credit import (
     visit_pause,
     worker_load,
 )
-from event_collector_workers.pool.worker import State, Worker
+from event_collector_workers.pool.worker import Worker
+from event_collector_workers.pool.worker_state import State
 
 _RARE_VISIT: Final = 0.02  # seconds between two visits to workers that may be unable to announce results
 
@@ -123,6 +124,8 @@ class Roster:
             if (held := worker.held) > 1 and age <= HELD_UP:
                 self.promise_visit(worker)
                 fewest = min(fewest, held)
+            elif held > 1:
+                worker.peek()  # no visit follows; after a long item the worker announces what has ended
             elif held and (not sequence or worker.state is State.LOST):
                 is_rare = True  # it is suspended or has lost its socket, and announces nothing
         if self.has_promised:

@@ -1,4 +1,4 @@
-"""The traffic of jobs: the backlog, their assignment to workers, results, cancellation and timeouts.
+"""The traffic of jobs: the backlog, their assignment to workers, results, and cancellation.
 
 submit --> backlog --> hand out (credit) --> worker.in_hand --> records --> job.succeeded / job.failed
               ^                                    |
@@ -9,16 +9,19 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Final, NoReturn
 
-from event_collector_workers.job import Job
+from event_collector_workers.job import ChunkJob, Job
+from event_collector_workers.pool.chunk_records import settle_dead, take_record
 from event_collector_workers.pool.credit import SHORTEST_VISIT, credit_for, depth_for
 from event_collector_workers.pool.listener import PoolListener, report, tell
 from event_collector_workers.pool.roster import Roster
+from event_collector_workers.pool.time_limits import TimeLimits
 from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import Worker
-from event_collector_workers.pool_errors import JobCancelled, JobTimeout, TaskError, WorkerCrashed
+from event_collector_workers.pool_errors import JobCancelled, TaskError, WorkerCrashed
 from event_collector_workers.transport.frames import Outcome, Part, Record
 
 _BYTES_AHEAD: Final = 1024 * 1024  # bytes sent to one worker at once
@@ -26,15 +29,13 @@ _SMOOTHING: Final = 0.2  # weight of the newest batch of results in the mean ser
 _FIRST_GUESS: Final = 0.002  # seconds of service time before any is known: a depth of 4, or of 16
 _DONE: Final = Outcome.DONE.value
 _WITHDRAWN: Final = object()  # the place of a cancelled job that is still in the backlog
-_LAG: Final = 0.5  # seconds; a deadline that is checked later than this was missed by this process: it is extended
 
 
 class Traffic:
     """Moves jobs between the backlog and the workers that are ready. Runs in the loop's thread.
 
-    Only this class sets the place of a job: this object while the job is in the backlog, the worker
-    that holds it, or None. It calls `on_quiet` when every submitted job has its outcome, and `on_quota_used` after it
-    has handed jobs to a worker with a quota.
+    Only this class sets the place of a job: this object for the backlog, the worker that holds it, or None. It calls
+    `on_quiet` when every job has its outcome, and `on_quota_used` after it has handed jobs to a worker with a quota.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Traffic:
         self._is_turn_due = False
         self._is_looking = False
         self._visit = EarliestTimer(loop, self._on_visit)
-        self._deadline = EarliestTimer(loop, self._check_deadlines)
+        self._limits = TimeLimits(loop, self._roster, self._look_at_all, self._vacate)
 
     def __repr__(self) -> str:
         return (
@@ -92,20 +93,18 @@ class Traffic:
     # --- jobs in
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Accept jobs. Several jobs, or one for an idle worker, are handed out at once; others in the next turn."""
+        """Accept jobs. Several, or one for an idle worker, are handed out at once. Others, and chunks, wait a turn."""
         for job in jobs:
             if job._place is not None:
                 self._refuse(jobs, job)
             job._place = self  # Job.move_to()
         self.submitted += len(jobs)
         self.room -= len(jobs)
-        if len(jobs) == 1 and self._roster.has_idle and not (self._backlog or self._is_looking):
+        if len(jobs) == 1 and self._roster.has_idle and not (self._backlog or self._is_looking) and jobs[0].count == 1:
             self._give(self._roster.pop_idle(), jobs)
             return
         self._backlog.extend(jobs)
-        if self._is_looking:
-            return  # the backlog is handed out at the end of the look
-        if len(jobs) > 1:
+        if len(jobs) > 1 and not self._is_looking:  # a look hands the backlog out at its end
             self._roster.survey(self.service_time)
             self._hand_out()
         else:
@@ -146,8 +145,8 @@ class Traffic:
         worker = job._place
         if isinstance(worker, Worker):
             worker.go_on(job, credit)
-            if job.timeout is not None:
-                self._deadline.arm(job.timeout)
+            if job.limit is not None:
+                self._limits.watch(job.limit)
 
     def _withdraw(self, job: Job) -> None:
         """Leave a gap in the backlog; close all gaps once they are more than half of it."""
@@ -172,7 +171,7 @@ class Traffic:
     def close(self) -> None:
         """Cancel the timers."""
         self._visit.disarm()
-        self._deadline.disarm()
+        self._limits.close()
 
     # --- workers
 
@@ -194,13 +193,16 @@ class Traffic:
         """Fail the job during which the worker's process ended, and take back all others."""
         self.release(worker)
         self._roster.detach(worker)
-        last, since = worker.page.running()
-        jobs = worker.take_all()
+        worker.peek()
+        (last, since), jobs = worker.page.running(), worker.take_all()
+        error_of = partial(worker.death_error, aborted=self._is_aborted)
         self._requeue([job for sequence, job in jobs.items() if sequence > last])
         for sequence, job in jobs.items():
-            if sequence <= last:
-                error = worker.death_error(sequence, aborted=self._is_aborted)
-                self.crashed += isinstance(error, WorkerCrashed)
+            if sequence <= last and isinstance(job, ChunkJob):
+                self.crashed += settle_dead(sequence, job, last, max(0.0, monotonic() - since), error_of)
+                self._end_chunk(job)
+            elif sequence <= last:
+                self.crashed += isinstance(error := error_of(sequence), WorkerCrashed)
                 self._fail(job, error, max(0.0, monotonic() - since))
         self.plan_turn()
 
@@ -214,7 +216,10 @@ class Traffic:
 
     def _turn(self) -> None:
         if self._is_turn_due:  # else a look has taken place since
-            self.look(self._roster.attached)
+            self._look_at_all()
+
+    def _look_at_all(self) -> None:
+        self.look(self._roster.attached)
 
     def look(self, workers: Iterable[Worker]) -> None:
         """Collect the available results, then hand out jobs as far as there is room."""
@@ -250,6 +255,11 @@ class Traffic:
                     job.succeeded(body, blob, elapsed)
                 except BaseException as error:
                     report(error, job.succeeded)
+            elif isinstance(job, ChunkJob) and outcome != Outcome.ERROR:
+                total, is_over = take_record(worker, job, (sequence, outcome, elapsed, body), blob)
+                seconds += total
+                if is_over:
+                    self._end_chunk(job)
             elif outcome == Outcome.ERROR:
                 self._fail(job, TaskError(body.decode(errors="replace"), pid=worker.pid), elapsed)
             elif (reason := worker.kill_error(sequence)) is not None:
@@ -264,11 +274,19 @@ class Traffic:
         if not self._is_looking:
             self._follow(len(records))
 
+    def _end_chunk(self, job: ChunkJob) -> None:
+        job.move_to(None)
+        self.finished += 1
+        tell(job.ended)
+        if not self.outstanding:
+            self._on_quiet()
+
     def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
         """Hand a part to its job."""
         job = worker.in_hand.get(part[0])
         if job is None:
-            worker.kill(f"it gave a part of job {part[0]}, which it does not have")
+            if part[0] not in worker.in_hand:  # else it was given up
+                worker.kill(f"it gave a part of job {part[0]}, which it does not have")
         elif not job.produced(part[1], blob):
             worker.suspend(part[0])
             self.plan_turn()  # it has room again
@@ -322,8 +340,8 @@ class Traffic:
         for job in jobs:
             # Before they are sent: that may find the worker lost, and requeue them.
             job._place = worker  # Job.move_to()
-            if job.timeout is not None:
-                self._deadline.arm(job.timeout)
+            if job.limit is not None:
+                self._limits.watch(job.limit)
         worker.give(jobs)
         if worker.quota is not None and worker in self._roster.ready:  # else it was found lost and was released
             if not worker.allowance:
@@ -353,48 +371,37 @@ class Traffic:
             job.move_to(self)
         self._backlog.extendleft(reversed(jobs))
 
+    def _vacate(self, worker: Worker, sequence: int) -> bool:
+        """Have others run the jobs of a worker that will be killed in this one; return False if that has ended."""
+        self._requeue(worker.take_back())
+        is_in_it = worker.give_up(sequence)
+        if is_in_it:
+            self.release(worker)
+        self.plan_turn()
+        return is_in_it
+
     def _on_visit(self, _late: float) -> None:
         self._roster.begin_visit()
-        self.look(self._roster.attached)
+        self._look_at_all()
 
-    # --- timeouts, cancellation, failures
-
-    def _check_deadlines(self, late: float) -> None:
-        self.look(self._roster.attached)
-        for worker in list(self._roster.attached):
-            current, running_for = worker.running()
-            for sequence, job in list(worker.in_hand.items()):
-                if job is None or job.timeout is None:
-                    continue
-                left = job.timeout - running_for if sequence == current else job.timeout
-                if left > 0:
-                    self._deadline.arm(left)
-                elif late > _LAG:  # this process was suspended, perhaps the worker too
-                    self._deadline.arm(min(late, 1.0))
-                else:
-                    self._expire(worker, sequence, job.timeout)
-
-    def _expire(self, worker: Worker, sequence: int, timeout: float) -> None:
-        text = f"the job ran longer than its timeout of {timeout:g} s; its worker (pid {worker.pid}) was killed"
-        self._requeue(worker.take_back())
-        worker.condemn(sequence, JobTimeout(text, pid=worker.pid, timeout=timeout))
-        self.plan_turn()
+    # --- cancellation, failures
 
     def _cancel_in(self, worker: Worker, job: Job) -> None:
         if job in worker.suspended:
             worker.go_on(job, 0)
             return
-        sequence = next(number for number, held in worker.in_hand.items() if held is job)
+        # 0: it was given up
+        first, held = next(((number, held) for number, held in worker.in_hand.items() if held is job), (0, job))
+        sequence = max(first, min(worker.page.running()[0], first + held.count - 1))
         text = f"the job was cancelled while it ran; its worker (pid {worker.pid}) was killed"
         if not worker.condemn(sequence, JobCancelled(text)):
-            # The worker is about to start the job or to skip it. A moment later it is known which.
-            self._loop.call_later(SHORTEST_VISIT, self.cancel, job)
+            self._loop.call_later(SHORTEST_VISIT, self.cancel, job)  # it is about to start the job or to skip it
         self.plan_turn()
 
     def _fail(self, job: Job, error: BaseException, elapsed: float) -> None:
+        self.failed += 1
         if job._place is not _WITHDRAWN:
             job.move_to(None)
-        self.failed += 1
         tell(job.failed, error, elapsed)
         if not self.outstanding:
             self._on_quiet()

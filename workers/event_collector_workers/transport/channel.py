@@ -10,6 +10,8 @@ from itertools import islice
 from time import monotonic
 from typing import Any, Final
 
+from msgspec import DecodeError
+
 from event_collector_workers.job import Buffer
 from event_collector_workers.transport.frames import BLOB_FROM, HEADER, NO_BLOB, Kind, message
 
@@ -111,6 +113,14 @@ class Reader:
                     have = size
                 yield
         return value.getvalue()
+
+
+def decoded(decode: Callable[[bytes], Any], head: bytes) -> Any:
+    """Decode the head of a result or a part. Raises ProtocolError."""
+    try:
+        return decode(head)
+    except DecodeError as error:
+        raise ProtocolError(f"not a result: {error}") from error
 
 
 class Channel:

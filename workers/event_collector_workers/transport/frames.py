@@ -11,6 +11,9 @@ from typing import Final
 
 import msgspec
 
+from event_collector_workers.transport.records import LogLevels
+from event_collector_workers.transport.sheet import Kept
+
 HEADER: Final = struct.Struct("<IIq")  # kind, bytes of head, bytes of blob
 NO_BLOB: Final = -1
 BLOB_FROM: Final = 64 * 1024
@@ -23,9 +26,10 @@ class Kind(IntEnum):
     """The kinds of messages. The upper half of each number is the same and distinguishes messages from garbage."""
 
     # to the worker
-    SETUP = _MARK + 1  # once: the tasks; the shared page and the lifeline are attached descriptors
+    SETUP = _MARK + 1  # once: the tasks; page, lifeline and outlet are attached descriptors
     JOBS = _MARK + 2  # a Batch
     STOP = _MARK + 3  # finish earlier jobs, close the tasks, exit
+    CHUNK = _MARK + 9  # a ChunkHead; the items are the blob
     GO_ON = _MARK + 10  # a Turn: how far a suspended job may go on
     # from the worker
     READY = _MARK + 4  # once: the tasks are open
@@ -42,10 +46,17 @@ class Outcome(IntEnum):
     DONE = 0
     ERROR = 1  # the task raised; the body is the traceback's text
     SKIPPED = 2  # taken back by the parent before it started
+    # of chunks; the sequence number of each record is that of the first item of the chunk
+    ITEMS = 3  # items have ended: a Kept
+    ITEM = 4  # an item has ended: its sequence number and the reply, perhaps with a blob
+    ENDED = 5  # a Kept; the chunk is over, its other items were skipped
 
 
 Batch = tuple[int, list[tuple[int, bytes]]]
 """Sequence number of the first job, then (task, body) of each job. A job with a blob is alone in its batch."""
+
+ChunkHead = tuple[int, int, int]
+"""Sequence number of the first item, task, number of items. The items have consecutive numbers."""
 
 Record = tuple[int, int, float, bytes]
 """Sequence number, Outcome, seconds inside the task, body."""
@@ -63,10 +74,15 @@ class WorkerSetup(msgspec.Struct, frozen=True, array_like=True):
 
     tasks: list[tuple[str, bytes]]
     """Reference and argument of each task factory, in the order of the task numbers."""
+    levels: LogLevels | None = None
+    """Levels of log records that the program does not drop; None for workers that write themselves what they log."""
 
 
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_batch: Final = msgspec.msgpack.Decoder(Batch).decode
+decode_chunk: Final = msgspec.msgpack.Decoder(ChunkHead).decode
+decode_kept: Final = msgspec.msgpack.Decoder(Kept).decode
+decode_item: Final = msgspec.msgpack.Decoder(tuple[int, bytes]).decode
 decode_turn: Final = msgspec.msgpack.Decoder(Turn).decode
 decode_part: Final[Callable[[bytes], Part]] = msgspec.msgpack.Decoder(Part).decode
 decode_setup: Final = msgspec.msgpack.Decoder(WorkerSetup).decode

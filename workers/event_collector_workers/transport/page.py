@@ -10,13 +10,17 @@ the worker ended.
     WRITTEN   worker       records written to the ring in total (upper half), and their bytes (lower), modulo 2**32
     CPU       worker       nanoseconds of processor time, as of the last time the worker was idle
     OPENING   worker       1 after the worker has begun to open its tasks
+    OUTPUT    worker       a new number after each record that the worker has sent through its outlet
     RESUMED   worker       sequence number of a job that goes on after it was suspended, or 0 (upper half), and STARTED
                            at that time (lower half), modulo 2**32: until STARTED changes, the worker is in that job
+    KEPT...   worker       see `sheet`
     READ      parent       bytes that the parent has read from the ring in total
     VISITS    parent       twice the number of visits to the ring; plus one while another visit is certain
     REVOKED   parent       first (upper half) and end (lower half) of the jobs taken back, modulo 2**32
     DISMISSED parent       1 after the parent has forbidden the worker to open its tasks
     CLOSED    parent       sequence number of the last job that is to end although it has parts to give; a hint
+
+Between the words and the ring is the progress of the current job, written by the worker (see `progress_record`).
 
 Three pairs of words decide a race. In each pair one side writes the first word and then reads the second; the other
 side writes the second and then reads the first; both put a fence in between. So at least one side sees the other.
@@ -29,15 +33,28 @@ side writes the second and then reads the first; both put a fence in between. So
   result.
 """
 
+import contextlib
 import mmap
 import os
 import threading
+from time import monotonic_ns
 from typing import Final
+
+from event_collector_workers.transport.progress_record import (
+    PROGRESS_AT,
+    PROGRESS_SIZE,
+    Progress,
+    encode_progress,
+    read_progress,
+)
+from event_collector_workers.transport.sheet import SHEET_SIZE, ParentSheet, WorkerSheet
+from event_collector_workers.transport.stack_file import STACK_AT, STACK_SIZE
 
 RING_SIZE: Final = 128 * 1024
 """Bytes of the ring. 256 small results take 16 KiB; a larger ring would evict the reader's memory from its cache."""
 
 _WORDS: Final = 4096  # bytes before the ring
+_SIZE: Final = _WORDS + RING_SIZE + SHEET_SIZE
 _MASK: Final = 0xFFFFFFFF
 
 # The words of the two writers are on separate cache lines (8 words of 8 bytes each, two lines apart).
@@ -46,6 +63,7 @@ _SINCE: Final = 1
 _WRITTEN: Final = 2
 _CPU: Final = 3
 _OPENING: Final = 4
+_OUTPUT: Final = 12
 _RESUMED: Final = 5
 _READ: Final = 16
 _VISITS: Final = 17
@@ -55,27 +73,36 @@ _CLOSED: Final = 20
 
 
 def create_page_file() -> int:
-    """Return the descriptor of a new page without a name. Raises OSError if descriptors or memory have run out."""
+    """Return the descriptor of a new page without a name. Raises OSError if descriptors or memory have run out.
+
+    The stacks that a worker leaves follow the words and the ring (see `stack_file`).
+    """
     try:
-        fd = os.memfd_create("event_collector_workers", os.MFD_CLOEXEC)
+        fd = os.memfd_create("event_collector_workers", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     except (AttributeError, OSError):  # another platform, a Python built for an old one, a sandbox
         import tempfile  # takes a worker longer to import than this whole module
 
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     try:
-        os.ftruncate(fd, _WORDS + RING_SIZE)
+        os.ftruncate(fd, STACK_AT + STACK_SIZE)
     except OSError:
         os.close(fd)
         raise
+    with contextlib.suppress(ImportError, AttributeError, OSError):  # another platform, a file of a folder
+        import fcntl
+
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
     return fd
 
 
 class _Page:
     """The mapping and the memory fence of either side."""
 
+    sheet: WorkerSheet | ParentSheet
+
     def __init__(self, fd: int) -> None:
-        self._use(mmap.mmap(fd, _WORDS + RING_SIZE))
+        self._use(mmap.mmap(fd, _SIZE))
         # Releasing and then acquiring a lock keeps every earlier access before every later one, on x86 and ARM.
         # Python has no other portable fence. Without it, a result could become visible before its bytes.
         lock = threading.Lock()
@@ -96,7 +123,9 @@ class _Page:
         self._map = memory
         whole = memoryview(memory)
         self._words = whole[:_WORDS].cast("Q")
-        self._ring = whole[_WORDS:]
+        self._ring = whole[_WORDS : _WORDS + RING_SIZE]
+        self._sheet_memory = whole[_WORDS + RING_SIZE :]
+        self._progress = whole[PROGRESS_AT : PROGRESS_AT + PROGRESS_SIZE]
         whole.release()
 
     def _fence(self) -> None:
@@ -105,16 +134,22 @@ class _Page:
 
     def close(self) -> None:
         """Unmap the page. Idempotent."""
+        self.sheet.close()
         self._words.release()
         self._ring.release()
+        self._sheet_memory.release()
+        self._progress.release()
         self._map.close()
 
 
 class WorkerPage(_Page):
     """The worker's side: announces its current job, writes records, reads which jobs were taken back."""
 
+    sheet: WorkerSheet
+
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
+        self.sheet = WorkerSheet(self._words, self._sheet_memory)
         self._count = 0
         self._end = 0
         self._at = 0  # position of _end in the ring
@@ -183,6 +218,13 @@ class WorkerPage(_Page):
         self._free_to = min(RING_SIZE, free_to if self._at > at else free_to - RING_SIZE)
         return True
 
+    def report(self, done: float, total: float | None, note: str) -> None:
+        """Publish the progress of the current job. Any thread may call it."""
+        started, resumed = self._words[_STARTED], self._words[_RESUMED]
+        is_resumed = resumed and resumed & _MASK == started & _MASK  # as ParentPage.current() sees it
+        record = encode_progress(resumed >> 32 if is_resumed else started, monotonic_ns(), done, total, note)
+        self._progress[: len(record)] = record
+
     def visits(self) -> int:
         """Return the word VISITS, which is odd while another visit is certain.
 
@@ -195,8 +237,13 @@ class WorkerPage(_Page):
 
     def detach(self) -> None:
         """Switch to private memory, in which every job is taken back: a fork of the worker must not act for it."""
-        self._use(mmap.mmap(-1, _WORDS + RING_SIZE))
+        self._use(mmap.mmap(-1, _SIZE))
+        self.sheet.use(self._words, self._sheet_memory)
         self._words[_REVOKED] = _MASK  # from job 0 to the highest possible number
+
+    def note_output(self, number: int) -> None:
+        """Announce a record in the outlet: the parent reads it before the results that follow."""
+        self._words[_OUTPUT] = number
 
     def report_cpu(self, nanoseconds: int) -> None:
         """Publish the processor time that this process has used."""
@@ -206,10 +253,19 @@ class WorkerPage(_Page):
 class ParentPage(_Page):
     """The parent's side: reads records and the running job, takes jobs back."""
 
+    sheet: ParentSheet
+
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
+        self.sheet = ParentSheet(self._words, self._sheet_memory)
         self._written = 0
         self._visits = 0
+        self._output = 0
+
+    def has_output(self) -> bool:
+        """Return whether the worker has sent records since the last call. A fence precedes it: the one in `take`."""
+        before, self._output = self._output, self._words[_OUTPUT]
+        return self._output != before
 
     def arrive(self) -> bool:
         """Begin a visit and withdraw the promise of another one. Return whether there are records to take."""
@@ -246,6 +302,10 @@ class ParentPage(_Page):
             since = words[_SINCE]
             if words[_STARTED] == sequence:
                 return sequence, since / 1e9
+
+    def progress(self, sequence: int) -> Progress | None:
+        """Return what the job with this number has reported; None if it has not."""
+        return read_progress(self._progress, sequence)
 
     def current(self) -> tuple[int, float]:
         """Return the number of the job that the worker is in (0: none), which may have ended, and its monotonic start.
