@@ -19,7 +19,7 @@ class Disturbers:
         self.names: list[str] = []
 
     def __enter__(self) -> "Disturbers":
-        self._before, self._began = _cpu_by_process(), _now()
+        self._before, self._busy, self._began = _cpu_by_process(), _busy_beside_us(), _now()
         return self
 
     def __exit__(
@@ -27,7 +27,8 @@ class Disturbers:
     ) -> None:
         passed, after = max(1e-3, _now() - self._began), _cpu_by_process()
         used = {key: (seconds - self._before.get(key, (0.0, ""))[0]) / passed for key, (seconds, name) in after.items()}
-        self.cores = sum(used.values())
+        # Processes that were gone at the end are in no list, but the CPUs were busy with them.
+        self.cores = max(0.0, _busy_beside_us() - self._busy) / passed
         busiest = sorted(used, key=lambda key: used[key], reverse=True)[:3]
         self.names = [f"{after[key][1]} {used[key]:.2f}" for key in busiest if used[key] > WORTH_TELLING]
 
@@ -37,6 +38,15 @@ class Disturbers:
 
 def _now() -> float:
     return os.times().elapsed
+
+
+def _busy_beside_us() -> float:
+    """Return the seconds that all CPUs have been busy, without those of this program and its children."""
+    times, own = psutil.cpu_times(), os.times()
+    ours = own.user + own.system + own.children_user + own.children_system
+    for child in psutil.Process().children(recursive=True):
+        ours += sum(child.cpu_times()[:2])
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - ours)
 
 
 def _cpu_by_process() -> dict[tuple[int, float], tuple[float, str]]:
