@@ -131,8 +131,9 @@ class CollectorQueue(Caller):
             cancelled, and every event that is left ends with Error(QueueShutDown). 0 or less for no limit. In seconds.
         logging: Write log lines.
         min_workers: Number of worker processes that are kept when there is nothing to do. A whole number, at least 0.
-        max_workers: Upper bound of the number of worker processes. None for one per CPU that this machine or container
-            grants. A whole number, at least 1 and `min_workers`.
+        max_workers: Upper bound of the number of worker processes. None for as many as keep the granted CPUs busy and
+            fit into the memory, or one per granted CPU if `autoscale` is False. A whole number, at least 1 and
+            `min_workers`.
         max_threads: Upper bound of the number of threads for collectors of mode "thread". A whole number, at least 1.
         start_method: How worker processes start. None for the best method of the platform. One of "forkserver",
             "spawn", "fork".
@@ -176,6 +177,8 @@ class CollectorQueue(Caller):
         worker_devices: CUDA devices of each worker process, one item for each worker, in the same way: a number, or an
             identifier. Each worker sets CUDA_VISIBLE_DEVICES before it imports its modules. None for the devices of the
             program.
+        polite: Leave CPUs that other programs use to them, down to one. If False, the pool has as many worker processes
+            as it could use alone, and the system shares the CPUs among all processes.
 
     Raises:
         ConfigError: an option does not accept a value, two collectors have the same key, or the router is not a
@@ -224,6 +227,7 @@ class CollectorQueue(Caller):
         worker_nice: int = 0,
         worker_affinity: Sequence[int | Collection[int]] | None = None,
         worker_devices: Sequence[int | str] | None = None,
+        polite: bool = False,
     ) -> None:
         settings = Settings.of(locals())  # must come first: the locals are the parameters, one per option
         self.id = f"CollectorQueue-{next(_numbers)}"

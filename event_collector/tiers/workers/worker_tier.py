@@ -42,7 +42,7 @@ CLOSING: Final = 1.0
 """Seconds in which a cancelled handler that yields reaches its next `yield`. A worker that is killed would take the
 handlers along that are suspended in it."""
 MEMORY_INTERVAL: Final = 5.0
-"""Seconds between two readings of the workers' memory."""
+"""Age in seconds from which the workers' memory is read again for a snapshot."""
 
 MAIN_GUARD: Final = (
     "workers import the program's main module: what starts the queue there must stand under "
@@ -124,6 +124,7 @@ class WorkerTier:
             collector: CollectorTask(number, collector, limits, events, self)
             for number, collector in enumerate(collectors)
         }
+        self._has_adaptive = any(collector.mode == ADAPTIVE for collector in collectors)
         self._codecs: dict[Collector, ValueCodec] = {}
         self._events = _PoolEvents(events, self._tasks.values(), log, records)
         self._pool = pool_factory.make(
@@ -170,6 +171,10 @@ class WorkerTier:
     def submit(self, batch: list[tuple[Any, Collector]]) -> None:
         """Hand events to workers. Results may reach the dispatcher within this call."""
         jobs: list[EventJob] = []
+        if self._has_adaptive:
+            for _, collector in batch:
+                if (part := self._tasks[collector].part) is not None:
+                    part.began()
         for event, collector in batch:
             task, payload = self._tasks[collector], event.payload
             collector.usage.running += 1  # Usage.began()
@@ -224,7 +229,7 @@ class WorkerTier:
         job = CallJob(task.number, body, blob)
         job.event_id = event_id
         job.limit, job.of, job.outcome = task.limit, task, asyncio.get_running_loop().create_future()
-        collector.usage.began()
+        task.began_call()
         try:
             self._pool.submit(job)
         except WorkerPoolError as exc:
@@ -259,7 +264,7 @@ class WorkerTier:
         task, sink = self._tasks[collector], open_sink(collector.key)
         body, blob = encode_payload(payload, collector, running_id(), fidelity=task.fidelity)
         job = PartsJob(task, body, blob, sink)
-        collector.usage.began()
+        task.began_call()
         try:
             self._pool.submit(job)
         except WorkerPoolError as exc:
@@ -288,16 +293,24 @@ class WorkerTier:
         """Number of workers that are ready."""
         return self._events.workers
 
+    def measure_memory(self) -> int:
+        """Read the memory of all workers, starting ones included, and return its sum in bytes. This is slow."""
+        self._memory_read_at = clock.now()
+        self._memory = {one.pid: one.memory for one in self._pool.statistics(memory=True).workers}
+        return sum(filter(None, self._memory.values()))
+
     def gauge(self) -> WorkerReading:
-        """Return the current figures. Memory, which is slow to read, is up to 5 s old."""
-        figures = self._look()
+        """Return the current figures. The memory is that of the last `measure_memory()`."""
+        figures = self._pool.statistics()
         self._count_times(figures.workers)
         memory = max((bytes_ for bytes_ in self._memory.values() if bytes_ is not None), default=None)
         return WorkerReading(figures, self._cpu, self._delay, memory)
 
     def statistics(self) -> PoolStatistics:
         """Return the current figures, with the memory of each worker, which is up to 5 s old."""
-        figures = self._look()
+        if clock.now() - self._memory_read_at >= MEMORY_INTERVAL:
+            self.measure_memory()
+        figures = self._pool.statistics()
         workers = tuple(replace(worker, memory=self._memory.get(worker.pid)) for worker in figures.workers)
         return replace(figures, workers=workers)
 
@@ -318,15 +331,6 @@ class WorkerTier:
     def problem(self) -> str | None:
         """The reason why events fail at once while workers keep dying; None while they do not."""
         return self._events.problem
-
-    def _look(self) -> PoolStatistics:
-        now = clock.now()
-        fresh = now - self._memory_read_at >= MEMORY_INTERVAL
-        figures = self._pool.statistics(memory=fresh)
-        if fresh:
-            self._memory_read_at = now
-            self._memory = {worker.pid: worker.memory for worker in figures.workers}
-        return figures
 
     def resize(self, workers: int) -> None:
         """Set the number of workers, without waiting for them to start or end."""
