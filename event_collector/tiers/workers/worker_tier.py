@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import current_process
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -21,6 +21,7 @@ from event_collector.remote.parts_host import open_parts_host
 from event_collector.remote.setup import is_decorated, seal
 from event_collector.tiers.workers.event_jobs import BatchJob, CallJob, CollectorTask, EventJob, ResultSink
 from event_collector.tiers.workers.parts_job import PartsJob
+from event_collector.tiers.workers.pool_events import PoolEvents, StructuredRecords
 from event_collector.tiers.workers.value_chunks import ChunkOwner, ValueChunk, ValueCodec
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
@@ -30,9 +31,8 @@ from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.limits import apply as apply_limits
 from event_collector_workers.machine import run_delay
 from event_collector_workers.pool.credit import HORIZON, LONG_HORIZON
-from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.worker_pool import WorkerPool
-from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerPoolError
+from event_collector_workers.pool_errors import PoolClosed, WorkerPoolError
 from event_collector_workers.stack_dumps import hide_files
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
@@ -63,16 +63,6 @@ class WorkerReading(NamedTuple):
     """Total seconds in which workers were ready to run, but had no CPU."""
     memory: int | None = None
     """Bytes of the largest worker."""
-
-
-class StructuredRecords(Protocol):
-    """Takes the structlog records of handlers in workers."""
-
-    def level(self) -> int:
-        """Return the lowest level that is not dropped."""
-
-    def emit(self, worker: int, pid: int, body: bytes, /) -> None:
-        """Emit an encoded record of the worker with this number."""
 
 
 class PoolFactory:
@@ -126,7 +116,7 @@ class WorkerTier:
         }
         self._has_adaptive = any(collector.mode == ADAPTIVE for collector in collectors)
         self._codecs: dict[Collector, ValueCodec] = {}
-        self._events = _PoolEvents(events, self._tasks.values(), log, records)
+        self._events = PoolEvents(events, self._tasks.values(), log, records)
         self._pool = pool_factory.make(
             [
                 TaskSpec(PARTS_HOST if collector.is_generator else HOST, collector.setup or seal(collector))
@@ -363,56 +353,6 @@ def seal_adaptive(collectors: Iterable[Collector]) -> None:
     for collector in collectors:
         if collector.mode == ADAPTIVE and collector.setup is None:
             collector.keep_setup(seal(collector))
-
-
-class _PoolEvents(PoolListener):
-    """Passes the events of the pool on to the dispatcher and the log."""
-
-    def __init__(
-        self, events: ResultSink, tasks: "Iterable[CollectorTask]", log: Any, records: StructuredRecords | None
-    ) -> None:
-        self._events, self._tasks, self._log = events, tuple(tasks), log
-        self._records = records
-        self.workers = 0  # workers that are ready
-        self.problem: str | None = None  # error of the breaker while it is open
-
-    def room(self) -> None:
-        self._events.hand_out()
-
-    def answers(self) -> None:
-        for task in self._tasks:
-            if task.ended:
-                task.settle()
-
-    def structured_level(self) -> int:
-        return 0 if self._records is None else self._records.level()
-
-    def structured(self, worker: int, pid: int, body: bytes) -> None:
-        if self._records is not None:
-            self._records.emit(worker, pid, body)
-
-    def worker_started(self, pid: int, seconds: float) -> None:
-        self.workers += 1
-        self._log.debug("worker started", pid=pid, seconds=round(seconds, 4))
-
-    def worker_stopped(self, pid: int | None, reason: str, exitcode: int | None) -> None:
-        self.workers -= reason != "not started"
-        level = self._log.debug if reason == "stopped" else self._log.warning
-        level("worker ended", pid=pid, reason=reason, exitcode=exitcode)
-
-    def imported_apart(self, module: str, reason: str) -> None:
-        self._log.info("each worker imports this module by itself", imported=module, reason=reason)
-
-    def worker_complained(self, pid: int | None, trace: str) -> None:
-        self._log.error("lifecycle failed at the end of a worker", pid=pid, trace=trace)
-
-    def breaker_opened(self, error: PoolBroken) -> None:
-        self.problem = str(error)
-        self._log.error("workers keep dying", reason=str(error), retry_in=error.retry_in)
-
-    def breaker_closed(self) -> None:
-        self.problem = None
-        self._log.info("workers live again")
 
 
 def _refuse_import_of_main(collectors: list[Collector]) -> None:
