@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from event_collector.calls.caller import Caller
 from event_collector.dispatch.recording import Recording
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
-from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent, QueueType
+from event_collector.events.event import DEFAULT_PRIORITY, QueueType
 from event_collector.events.gate import WAIT
 from event_collector.events.start_reminder import StartReminder
 from event_collector.handlers.collector import CollectorList
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     import asyncio
     import os
 
-    from event_collector.events.recorder import Recorder
     from event_collector.journal.journal_options import Journal
     from event_collector.watching.snapshot import Snapshot
 
@@ -237,7 +236,10 @@ class CollectorQueue(Caller):
         self._log = make_logger(self.id, log, enabled=logging)
         self._meter = make_meter(settings)
         self.dead_letters = DeadLetters(
-            settings.max_dead_letters, send=self._resend, on_added=self._report_dead_letter, log=self._log
+            settings.max_dead_letters,
+            send=lambda letter: self._publisher.resend(letter),
+            on_added=self._report_dead_letter,
+            log=self._log,
         )
         self._dispatcher = make_dispatcher(settings, self._meter, self.dead_letters)
         self._reminder = StartReminder(self._log)
@@ -249,7 +251,9 @@ class CollectorQueue(Caller):
             self._publisher, self.collectors, lambda: self._engine.loop, self.max_consumers, self._dispatcher.chunks
         )
         if recorder is not None:
-            recorder.enter_by(self._attach_recorder(recorder))
+            recording = Recording(self._dispatcher, recorder)
+            self._publisher.enter_by(recording)
+            recorder.enter_by(recording)
         self._engine = Engine(
             self._dispatcher,
             self._meter,
@@ -269,11 +273,6 @@ class CollectorQueue(Caller):
             from event_collector.watching.monitor_socket import MonitorSocket
 
             self._engine.serve(MonitorSocket(monitor, self.make_observer().look, self._engine.worker_stacks, self._log))
-
-    def _attach_recorder(self, recorder: "Recorder") -> Recording:
-        recording = Recording(self._dispatcher, recorder)
-        self._publisher.enter_by(recording)
-        return recording
 
     async def init_queue(self) -> None:
         """Enter the lifecycles of the collectors, start workers, and process events, earlier sent ones first.
@@ -377,9 +376,6 @@ class CollectorQueue(Caller):
     def dropped(self) -> int:
         """Number of events that `overflow` has dropped."""
         return self._dispatcher.totals.dropped
-
-    async def _resend(self, letter: DeadLetter) -> CollectorEvent:
-        return await self._publisher.resend(letter)
 
     def _report_dead_letter(self, letter: DeadLetter) -> None:
         self._log.warning(
