@@ -237,7 +237,7 @@ class CollectorQueue(Caller):
         self._meter = make_meter(settings)
         self.dead_letters = DeadLetters(
             settings.max_dead_letters,
-            send=lambda letter: self._publisher.resend(letter),
+            send=lambda letter: self._publisher.resend(letter),  # noqa: PLW0108 - it is made later
             on_added=self._report_dead_letter,
             log=self._log,
         )
