@@ -251,9 +251,7 @@ class CollectorQueue(Caller):
             self._publisher, self.collectors, lambda: self._engine.loop, self.max_consumers, self._dispatcher.chunks
         )
         if recorder is not None:
-            recording = Recording(self._dispatcher, recorder)
-            self._publisher.enter_by(recording)
-            recorder.enter_by(recording)
+            recorder.enter_by(self._attach_recorder(recorder))
         self._engine = Engine(
             self._dispatcher,
             self._meter,
@@ -273,6 +271,11 @@ class CollectorQueue(Caller):
             from event_collector.watching.monitor_socket import MonitorSocket
 
             self._engine.serve(MonitorSocket(monitor, self.make_observer().look, self._engine.worker_stacks, self._log))
+
+    def _attach_recorder(self, recorder: "Recorder") -> Recording:
+        recording = Recording(self._dispatcher, recorder)
+        self._publisher.enter_by(recording)
+        return recording
 
     async def init_queue(self) -> None:
         """Enter the lifecycles of the collectors, start workers, and process events, earlier sent ones first.
@@ -380,11 +383,8 @@ class CollectorQueue(Caller):
     def _report_dead_letter(self, letter: DeadLetter) -> None:
         self._log.warning(
             "an event has failed for good",
-            event_id=letter.id,
-            collector=letter.collector,
-            attempts=letter.attempts,
-            reason=letter.reason,
-        )
+            event_id=letter.id, collector=letter.collector, attempts=letter.attempts, reason=letter.reason,
+        )  # fmt: skip
         if self._bus.msg_handlers.get(DeadLettered):
             self._engine.reports.send(self._bus.dispatch(DeadLettered(letter)))
 
