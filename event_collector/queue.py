@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import asyncio
     import os
 
+    from event_collector.events.recorder import Recorder
     from event_collector.journal.journal_options import Journal
     from event_collector.watching.snapshot import Snapshot
 
@@ -244,8 +245,7 @@ class CollectorQueue(Caller):
         self._dispatcher = make_dispatcher(settings, self._meter, self.dead_letters)
         self._reminder = StartReminder(self._log)
         self._dispatcher.remind(self._reminder)
-        self._bus = MessageBus(log=self._log)
-        recorder = make_recorder(journal, self.collectors, self._log)
+        self._bus, recorder = MessageBus(log=self._log), make_recorder(journal, self.collectors, self._log)
         self._publisher = EventPublisher(self._dispatcher)
         super().__init__(
             self._publisher, self.collectors, lambda: self._engine.loop, self.max_consumers, self._dispatcher.chunks
