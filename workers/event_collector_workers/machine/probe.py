@@ -4,6 +4,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -103,9 +104,15 @@ class Machine:
 
 
 def _granted(limits: GroupLimits) -> float:
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    count = float(_declared_cpus() or available or 1)
+    count = float(_declared_cpus() or _available() or 1)
     return count if limits.cpus is None else min(count, limits.cpus)
+
+
+def _available() -> int | None:
+    with suppress(OSError):  # a sandbox refuses the call
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+    return os.cpu_count()
 
 
 def _declared_cpus() -> int | None:
