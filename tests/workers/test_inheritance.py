@@ -51,7 +51,7 @@ def mapped(folder: Path) -> mmap.mmap:
         (lambda folder: os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR), "r+b"), "it opens the file "),
         (mapped, "it opens the file "),
         (lambda _: mmap.mmap(-1, 4096), "it maps memory that processes share ("),
-        (lambda _: get_context("fork").Value("i"), "it opens the file "),
+        (lambda _: get_context("fork").Array("b", 32 << 20), "it opens the file "),  # too large for memory there is
         (lambda _: get_context("fork").SimpleQueue(), "it opens a pipe and 1 more"),
     ],
 )  # fmt: skip

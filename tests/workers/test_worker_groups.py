@@ -107,7 +107,7 @@ async def test_a_pool_ends_although_the_zygote_was_stopped() -> None:
 
 async def test_a_worker_whose_zygote_is_stopped_is_not_waited_for(tmp_path: Path) -> None:
     """It is not born within the time that it may take to start: another zygote bears it."""
-    async with running(1, max_workers=2, startup_timeout=1.0) as pool:
+    async with running(1, max_workers=2, startup_timeout=5.0) as pool:
         zygote_of(pool).suspend()
         pool.resize(2)
         await until(lambda: pool.statistics().ready == 2)
