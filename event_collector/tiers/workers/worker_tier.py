@@ -19,7 +19,8 @@ from event_collector.remote.parts_host import open_parts_host
 from event_collector.remote.setup import is_decorated, seal
 from event_collector.tiers.workers.event_jobs import CallJob, CollectorTask, EventJob, ResultSink
 from event_collector.tiers.workers.parts_job import PartsJob
-from event_collector.tiers.workers.value_chunks import ChunkOwner, ValueChunk, ValueCodec
+from event_collector.tiers.workers.line_codec import LineCodec, ReadLine
+from event_collector.tiers.workers.value_chunks import ChunkCodec, ChunkOwner, ValueChunk, ValueCodec
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
@@ -107,7 +108,7 @@ class WorkerTier:
             collector: CollectorTask(number, collector, limits, events, self)
             for number, collector in enumerate(collectors)
         }
-        self._codecs: dict[Collector, ValueCodec] = {}
+        self._codecs: dict[tuple[Collector, ReadLine | None], ChunkCodec] = {}
         self._events = _PoolEvents(events, self._tasks.values(), log)
         self._pool = pool_factory.make(
             [
@@ -181,12 +182,18 @@ class WorkerTier:
         """Whether workers take values in lists. A worker that is replaced after so many events counts them singly."""
         return self._takes_chunks
 
-    def make_chunk(self, collector: Collector, values: list[Any], owner: ChunkOwner, **about: Any) -> ValueChunk:
-        """Encode values for `submit_chunk()`. Raises EncodeError, or what a value raises, if one cannot be encoded."""
+    def make_chunk(
+        self, collector: Collector, values: list[Any], owner: ChunkOwner, read_line: ReadLine | None, **about: Any
+    ) -> ValueChunk:
+        """Encode values for `submit_chunk()`; with `read_line`, they are lines of JSON.
+
+        Raises EncodeError, or what a value raises, if one cannot be encoded.
+        """
         task = self._tasks[collector]
-        codec = self._codecs.get(collector)
+        codec = self._codecs.get((collector, read_line))
         if codec is None:
-            codec = self._codecs[collector] = ValueCodec(task)
+            codec = ValueCodec(task) if read_line is None else LineCodec(task, read_line)
+            self._codecs[collector, read_line] = codec
         return ValueChunk(task, codec, values, owner, **about)
 
     def submit_chunk(self, chunk: ValueChunk) -> None:
