@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     )
     from event_collector.events.dead_letters import DeadLetter, DeadLetters
     from event_collector.events.event import CollectorEvent, QueueType
+    from event_collector.handlers.batch import Batch
+    from event_collector.handlers.progress_reports import progress
     from event_collector.handlers.retry import Retry
     from event_collector.handlers.router import Router, SimpleRouter
     from event_collector.handlers.running_event import add_event_context, event_context
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         EventDropped,
         ExecutorLost,
         HandlerTimeout,
+        HeartbeatTimeout,
         JournalError,
         MonitorError,
         PayloadTypeError,
@@ -54,8 +57,10 @@ _HOMES = {
     "events.dead_letters": "DeadLetter DeadLetters",
     "events.event": "CollectorEvent QueueType",
     "publisher": "EventPublisher",
+    "handlers.batch": "Batch",
     "handlers.collector": "Collector CollectorDict CollectorList Processor",
     "handlers.lifecycle": "LifecycleManager",
+    "handlers.progress_reports": "progress",
     "handlers.retry": "Retry",
     "handlers.router": "Router SimpleRouter",
     "handlers.running_event": "add_event_context event_context",
@@ -64,8 +69,8 @@ _HOMES = {
     "queue": "CollectorQueue",
     "tiers.executors.dask.dask_workers": "dask_workers",
     "values.errors": "CallTimeout ConfigError DeadlineExceeded EncodeError EventCancelled EventCollectorException "
-    "EventDropped ExecutorLost HandlerTimeout JournalError MonitorError PayloadTypeError Reject RemoteError RetryLater "
-    "SourceError",
+    "EventDropped ExecutorLost HandlerTimeout HeartbeatTimeout JournalError MonitorError PayloadTypeError Reject "
+    "RemoteError RetryLater SourceError",
     "values.refusals": "QueueFull QueueShutDown",
     "values.context": "Context Record",
     "values.payload": "Delivery Payload",
@@ -77,6 +82,7 @@ _HOME_OF |= dict.fromkeys(
 )
 
 __all__ = [
+    "Batch",
     "CallTimeout",
     "Collector",
     "CollectorDict",
@@ -97,6 +103,7 @@ __all__ = [
     "EventPublisher",
     "ExecutorLost",
     "HandlerTimeout",
+    "HeartbeatTimeout",
     "Journal",
     "JournalError",
     "LifecycleManager",
@@ -127,6 +134,7 @@ __all__ = [
     "dask_workers",
     "drain_on_signal",
     "event_context",
+    "progress",
     "worker_number",
 ]
 

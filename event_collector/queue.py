@@ -264,7 +264,7 @@ class CollectorQueue(Caller):
         if monitor is not None:
             from event_collector.watching.monitor_socket import MonitorSocket
 
-            self._engine.serve(MonitorSocket(monitor, self.make_observer().look, self._log))
+            self._engine.serve(MonitorSocket(monitor, self.make_observer().look, self._engine.worker_stacks, self._log))
 
     def _attach_recorder(self, recorder: "Recorder") -> Recording:
         recording = Recording(self._dispatcher, recorder)

@@ -1,7 +1,7 @@
 """Decisions about concurrency: numbers of events in flight to try, the best of them, and how many workers."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 FACTOR = 4
 ENOUGH = 0.9  # the share of the maximum throughput that is enough: with more in flight, mostly latency grows
@@ -33,6 +33,14 @@ def numbers_to_try(mode: str, workers: int, service: float, busy: float, seconds
     tries = max(1, int(seconds / max(2 * service, MIN_TRY)))
     # If the time does not suffice for all, the largest numbers are the most informative.
     return numbers[-tries:]
+
+
+def of_batches(calls: Sequence[int], batch: int, most: int) -> list[int]:
+    """Return the numbers of events in flight for these numbers of calls, of `batch` events each, up to `most`.
+
+    Without batches, 0, a call has one event.
+    """
+    return sorted({min(most, number * batch) for number in calls}) if batch else list(calls)
 
 
 def knee(rates: Mapping[int, float], *, least: int = 1) -> int:

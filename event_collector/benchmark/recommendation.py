@@ -10,6 +10,7 @@ from event_collector.benchmark.trial_figures import Contender, HandlerProfile, M
 from event_collector.watching.tables import duration, plural, size
 
 AS_GOOD = 0.9  # the share of the maximum throughput from which other criteria decide
+AS_GOOD_BATCH = 0.95  # the same for a smaller batch, whose events wait for less
 BLOCK = 0.01  # seconds for which a handler may block the event loop before this counts against it
 REWRITE_BLOCK = 0.001  # the same for a plain handler, which would have to be rewritten
 FAILURES = 0.05  # the allowed excess of the share of failed events over that of the best contender
@@ -78,6 +79,8 @@ def ratio_to(one: Measured, other: Measured) -> Estimate:
 
 def _is_as_good(one: Measured, best: Measured) -> bool:
     ratio = ratio_to(one, best)
+    if one.contender.batch:
+        return ratio.median >= AS_GOOD_BATCH or ratio.high >= 1.0
     # The interval of few rounds is too narrow: then only a large difference counts.
     return ratio.median >= (AS_GOOD if ratio.rounds >= FEW_ROUNDS else BY_FAR) or ratio.high >= 1.0
 
@@ -115,16 +118,18 @@ def _blocking_rewrite(one: Measured) -> bool:
     return one.contender.rewritten and (one.profile is None or one.profile.block > REWRITE_BLOCK)
 
 
-def _preference(one: Measured, profile: HandlerProfile | None, *, leaks: bool) -> tuple[bool, bool, int, int]:
+def _preference(one: Measured, profile: HandlerProfile | None, *, leaks: bool) -> tuple[bool, bool, int, int, int]:
     """Return the sort key among contenders that are equally fast; the smallest is preferred."""
     contender = one.contender
     blocks = one.profile is not None and one.profile.block > BLOCK
     order = {"coroutine": 0, "process": 1, "thread": 2} if computes(profile) else {"coroutine": 0, "thread": 1}
     contained = contender.mode == "process"
-    return blocks, leaks and not contained, order.get(contender.mode, 2), contender.workers
+    return blocks, leaks and not contained, order.get(contender.mode, 2), contender.workers, contender.batch
 
 
 def _consumers(chosen: Measured, profile: HandlerProfile | None, bound: Bound) -> int | None:
+    if chosen.contender.batch:
+        return None
     waits = bound is Bound.IO if profile is None else not computes(profile)
     return chosen.in_flight if waits and chosen.contender.mode != "process" else None
 
@@ -144,7 +149,8 @@ def _comparison(chosen: Measured, best: Measured, usable: list[Measured]) -> str
             f"matter, and {_advantage(chosen, best)}"
         )
     others = [one for one in usable if one.contender.mode != chosen.contender.mode or
-              one.contender.rewritten != chosen.contender.rewritten]  # fmt: skip
+              one.contender.rewritten != chosen.contender.rewritten or
+              one.contender.batch != chosen.contender.batch]  # fmt: skip
     if not others:
         return f"{chosen.label} was the only mode that could be measured"
     rival = max(others, key=lambda one: one.rate.median)
@@ -158,17 +164,31 @@ def _comparison(chosen: Measured, best: Measured, usable: list[Measured]) -> str
 def _advantage(chosen: Measured, best: Measured) -> str:
     if best.profile is not None and best.profile.block > BLOCK:
         return f"it blocks the event loop for {duration(best.profile.block)} at a time"
+    if chosen.contender.batch < best.contender.batch:
+        return "its batches are larger, so their events wait for longer"
     if chosen.contender.mode == best.contender.mode:
         return "it takes more processes"
     return f"{chosen.label} is the simpler way" if chosen.contender.mode != "process" else "a process is isolated"
 
 
 def _scaling(chosen: Measured, usable: list[Measured]) -> str | None:
+    if chosen.contender.batch:
+        return _gain(chosen, usable)
     crews = sorted((one for one in usable if one.contender.workers), key=lambda one: one.contender.workers)
     if chosen.contender.mode != "process" or len(crews) < 2 or crews[0] is chosen:
         return None
     ratio = ratio_to(chosen, crews[0]).median
     return f"{chosen.label} has {_times(ratio)} the events/s of {crews[0].label}"
+
+
+def _gain(chosen: Measured, usable: list[Measured]) -> str | None:
+    """Describe what batches of this size bring, compared with the smallest ones."""
+    way = (chosen.contender.mode, chosen.contender.workers)
+    alike = [one for one in usable if (one.contender.mode, one.contender.workers) == way]
+    least = min(alike, key=lambda one: one.contender.batch)
+    if least is chosen:
+        return None
+    return f"{chosen.label} has {_times(ratio_to(chosen, least).median)} the events/s of {least.label}"
 
 
 def _describe_bound(chosen: Measured, bound: Bound) -> str:
@@ -186,6 +206,8 @@ def _describe_bound(chosen: Measured, bound: Bound) -> str:
         case Bound.SERIALIZATION:
             moved = 0 if chosen.transfer is None else chosen.transfer.size
             return f"bound by serialization: {plural(moved, 'byte')} per event, to the worker and back: send less"
+        case Bound.LOOP if chosen.contender.batch:
+            return "bound by the event loop, which dispatches events"
         case Bound.LOOP:
             return (
                 "bound by the event loop, which dispatches events: the handler is small compared with that; give it "

@@ -87,7 +87,8 @@ def _headline(report: Report) -> str:
     as_async = ", written as async def" if contender.rewritten else ""
     workers = f", {plural(contender.workers, 'worker')}" if contender.workers else ""
     at_once = f", {plural(consumers, 'event')} at once" if consumers is not None else ""
-    return f"Recommended: mode {contender.mode}{as_async}{workers}{at_once}"
+    batches = f", batches of {contender.batch}" if contender.batch else ""
+    return f"Recommended: mode {contender.mode}{as_async}{workers}{batches}{at_once}"
 
 
 def _reasons(report: Report) -> list[str]:

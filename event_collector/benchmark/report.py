@@ -48,6 +48,7 @@ class Row(msgspec.Struct, frozen=True):
     mode: str
     workers: int
     rewritten: bool
+    batch: int = 0  # events in a call of a batch handler, at most; 0 for other handlers
     refusal: str | None = None
     rounds: int = 0
     events: int = 0
@@ -113,10 +114,14 @@ def make_report(
 def _row(one: Measured, bound: str | None) -> Row:
     contender = one.contender
     if not one.rounds:
-        return Row(one.label, contender.mode, contender.workers, contender.rewritten, one.refusal, tries=one.tries)
+        return Row(
+            one.label, contender.mode, contender.workers, contender.rewritten, contender.batch, one.refusal,
+            tries=one.tries,
+        )  # fmt: skip
     return Row(
         label=one.label, mode=contender.mode, workers=contender.workers, rewritten=contender.rewritten,
-        refusal=one.refusal, rounds=len(one.rounds), events=one.events, in_flight=one.in_flight, rate=one.rate,
+        batch=contender.batch, refusal=one.refusal, rounds=len(one.rounds), events=one.events,
+        in_flight=one.in_flight, rate=one.rate,
         alone=one.alone or None, p50=one.median("p50"), p99=one.median("p99"),
         own_cpu=one.per_event("own_cpu"), worker_cpu=one.per_event("worker_cpu"),
         own_memory=round(one.median("own_memory")), worker_memory=round(one.median("worker_memory")),
@@ -127,7 +132,8 @@ def _row(one: Measured, bound: str | None) -> Row:
 
 def _scaling(found: Sequence[Measured]) -> list[Scaling]:
     crews = sorted(
-        (one for one in found if one.contender.workers and one.usable), key=lambda one: one.contender.workers
+        (one for one in found if one.contender.workers and one.usable and not one.contender.batch),
+        key=lambda one: one.contender.workers,
     )
     if len(crews) < 2:
         return []
@@ -156,10 +162,13 @@ def _code(recommendation: Recommendation, name: str, collector: Collector) -> li
         parameters = "value" if takes_value(collector.handler, collector.key) else "payload, ctx"
         lines.append(f"async def {handler.rpartition('.')[2]}({parameters}): ...  # instead of def")
     timeout = "" if collector.timeout is None else f", timeout={collector.timeout}"
-    kept = [word for word in ("topics", "ctx", "lifecycle", "retry") if getattr(collector, word)]
+    kept = [word for word in ("topics", "ctx", "lifecycle", "heartbeat", "retry") if getattr(collector, word)]
     comment = f"  # and its {', '.join(kept)} as before" if kept else ""
+    batch = ""
+    if collector.batch is not None:
+        batch = f", batch=Batch(max_size={contender.batch}, max_wait={collector.batch.max_wait:g})"
     key = json.dumps(collector.key, ensure_ascii=False)
-    lines.append(f'collector = Collector({key}, {handler}{timeout}, mode="{contender.mode}"){comment}')
+    lines.append(f'collector = Collector({key}, {handler}{timeout}, mode="{contender.mode}"{batch}){comment}')
     sizes = ""
     if contender.workers:
         sizes = f", max_workers={contender.workers}"

@@ -19,6 +19,7 @@ from event_collector.benchmark.trial_figures import (
     TransferCost,
 )
 from event_collector.events.event import CollectorEvent
+from event_collector.handlers.batch import Batch
 from event_collector.handlers.collector import COROUTINE, PROCESS, Collector, Processor
 from event_collector.publisher import EventPublisher
 from event_collector.queue import CollectorQueue
@@ -39,10 +40,13 @@ TICK = 0.02  # seconds between two measurements of the lag; each costs about 50 
 
 def as_contender(collector: Collector, contender: Contender) -> Collector:
     """Return a copy of a collector that runs in the mode of the contender; raises ConfigError if it cannot."""
-    processor = _awaitable(collector.processor) if contender.rewritten else collector.handler
+    processor: Any = _awaitable(collector.processor) if contender.rewritten else collector.handler
+    batch: Any = None
+    if collector.batch is not None and contender.batch:
+        batch = Batch(contender.batch, collector.batch.max_wait)
     return Collector(
         collector.key, processor, topics=collector.topics, ctx=collector.ctx, lifecycle=collector.lifecycle,
-        mode=contender.mode, timeout=collector.timeout,
+        mode=contender.mode, timeout=collector.timeout, heartbeat=collector.heartbeat, batch=batch,
         payload_type=collector.payload_type if collector.payload_type is not Any else None,
         result_type=collector.result_type if collector.result_type is not Any else None,
     )  # fmt: skip
@@ -74,7 +78,9 @@ class Rig:
 
     async def open(self) -> Readiness:
         """Start the queue; raises its error if it does not start. A handler on the event loop is profiled before."""
-        profile = await self._profile() if self._contender.mode == COROUTINE else None
+        # The profile is that of an event; a batch handler has calls.
+        is_profiled = self._contender.mode == COROUTINE and not self._contender.batch
+        profile = await self._profile() if is_profiled else None
         await self._queue.init_queue()
         transfer = await self._measure_transfer() if self._contender.mode == PROCESS else None
         share = int(granted_cpus() // max(1, self._contender.workers))

@@ -19,6 +19,8 @@ MAX_ROUND = 1.0  # seconds of a round
 MIN_ROUND = 0.1
 MAX_EVENTS = 50_000  # upper limit of the events of one round, whose values are created before it begins
 UNLIMITED = 1e9  # seconds of a round that ends by its number of events only
+BATCH_SIZES = (1, 4, 16, 64, 256)  # sizes of batches that are compared
+MAX_BATCHED = 8192  # upper limit of the events in flight for a batch handler
 GRACE = 10.0  # seconds an answer may take after the end of the time
 
 
@@ -45,6 +47,16 @@ def contenders_of(*, asynchronous: bool, workers: Sequence[int], modes: Sequence
         ways.append(Contender("thread"))
     ways += [Contender("process", workers=number) for number in workers]
     return [one for one in ways if not modes or one.mode in modes]
+
+
+def batch_contenders_of(*, mode: str, workers: Sequence[int], modes: Sequence[str] = ()) -> list[Contender]:
+    """Return the contenders of a batch handler: one for each size, in its own mode or in `modes`."""
+    return [
+        Contender(one, workers=number, batch=batch)
+        for one in modes or [mode]
+        for number in (workers if one == "process" else [0])
+        for batch in BATCH_SIZES
+    ]
 
 
 def worker_counts(cpus: int) -> list[int]:
@@ -141,7 +153,8 @@ class Trial:
         if measured.profile is not None and measured.profile.wall:  # blocking steps run one at a time
             busy = max(busy, min(1.0, measured.profile.block / measured.profile.wall))
         contender, idle = measured.contender, 0
-        for number in concurrency.numbers_to_try(contender.mode, contender.workers, alone.p50, busy, end - self.used):
+        calls = concurrency.numbers_to_try(contender.mode, contender.workers, alone.p50, busy, end - self.used)
+        for number in concurrency.of_batches(calls, contender.batch, MAX_BATCHED):
             self._show(self.found, f"{measured.label}, {number} at once")
             rate = max(measured.tries.values())
             # At least twice the events in flight: the first and the last events of a round are not typical.
@@ -196,7 +209,8 @@ class Trial:
             number += 1
 
     def _order(self, measured: Measured, seconds: float) -> RoundOrder:
-        number = concurrency.knee(measured.tries, least=max(1, measured.contender.workers))
+        contender = measured.contender
+        number = concurrency.knee(measured.tries, least=max(1, contender.workers) * max(1, contender.batch))
         events = self._events or max(2 * number, self._number(max(measured.tries.values()), number, seconds))
         return RoundOrder(number, events, UNLIMITED if self._events else seconds)
 

@@ -14,13 +14,15 @@ class Contender(msgspec.Struct, frozen=True):
     mode: str  # coroutine, thread or process
     workers: int = 0  # worker processes; 0 in the other modes
     rewritten: bool = False  # whether a plain handler runs on the event loop, as if it were written as `async def`
+    batch: int = 0  # maximum number of events in a call of a batch handler; 0 for a handler that gets one event
 
     @property
     def label(self) -> str:
         """Name of the contender in tables."""
         if self.rewritten:
             return "coroutine, if async def"
-        return f"process, {plural(self.workers, 'worker')}" if self.mode == "process" else self.mode
+        label = f"process, {plural(self.workers, 'worker')}" if self.mode == "process" else self.mode
+        return f"{label}, batches of {self.batch}" if self.batch else label
 
 
 class RoundOrder(msgspec.Struct, frozen=True):

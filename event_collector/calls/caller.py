@@ -235,7 +235,8 @@ class Caller:
             return self._sender.send(self._address(key, value, priority))
 
         collector = self._collectors[key]
-        if self._chunks is None or chunk is None or chunk == 1 or collector.mode not in (PROCESS, ADAPTIVE):
+        travels = collector.mode in (PROCESS, ADAPTIVE) and collector.batch is None
+        if self._chunks is None or chunk is None or chunk == 1 or not travels:
             return Stream(send, values, ahead=AHEAD if ahead is None else ahead, ordered=ordered)
         size = None if isinstance(chunk, str) else chunk
         return ChunkStream(

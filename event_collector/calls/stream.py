@@ -168,6 +168,7 @@ class OrderedWindow:
     def withdraw(self) -> None:
         """Cancel the events that have not begun."""
         for event in self._events:
+            event.note_look()  # the caller has left: what failed is of no interest
             event.cancel(running=False)
 
     def __len__(self) -> int:

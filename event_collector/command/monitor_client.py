@@ -88,6 +88,28 @@ class MonitorClient:
         except ValueError as exc:
             raise Unreachable(f"{self._path}: {exc}") from None
 
+    def ask(self, request: bytes, timeout: float) -> bytes:
+        """Send a request, and return all that comes until the peer closes the connection.
+
+        Raises Unreachable if there is no answer within `timeout` seconds.
+        """
+        deadline, answer = monotonic() + timeout, bytearray()
+        try:
+            self._socket.settimeout(timeout)
+            self._socket.sendall(request)
+            while received := self._socket.recv(CHUNK):
+                answer += received
+                if len(answer) > MAX_SNAPSHOT:
+                    raise Unreachable(f"{self._path}: it sends more than {MAX_SNAPSHOT:,} bytes: this is no queue")
+                self._socket.settimeout(max(0.001, deadline - monotonic()))
+        except TimeoutError:
+            raise Unreachable(
+                f"{self._path}: no answer within {timeout:g} s: the program is stopped, or native code holds its GIL"
+            ) from None
+        except ConnectionError:
+            raise Unreachable(f"{self._path}: the program has closed the connection") from None
+        return bytes(answer)
+
     def _take_line(self) -> bytes | None:
         end = self._received.find(b"\n", self._searched)
         if end < 0:

@@ -61,10 +61,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the subcommand and return its exit status; raises UsageError."""
     stdin, stdout = take_standard_streams()
-    logs.configure(options.log_level)
+    logs.configure(options.log_level, options.log_format)
     factory = loop_factory(options.loop)
     source = _open_source(options) or InputFile.open(options.input or "-", stdin)
     found = find(options.target)
+    logs.configure_logging(options.log_level, options.log_format)
     with _cluster(options) as cluster, asyncio.Runner(loop_factory=factory) as runner:
         options = argparse.Namespace(**{**vars(options), "dask": cluster})
         return runner.run(_process(options, source, OutputFile(stdout), found))

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from event_collector.command.logs import LEVELS
+from event_collector.command.logs import DEFAULT_LEVEL, FORMATS, LEVELS
 from event_collector.command.options import add_command, add_loop, add_progress_interval, count, duration
 
 LINES_IN_FLIGHT = 2000  # default of --in-flight: enough for a thousand handlers that wait, and as many queued events
@@ -145,6 +145,11 @@ def _add_program(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     add_loop(group)
     group.add_argument(
-        "--log-level", choices=LEVELS, default="warning",
-        help="lowest level of the queue's log lines on standard error (default: %(default)s)",
+        "--log-level", choices=LEVELS,
+        help="lowest level of log lines on standard error, of the queue and of handlers "
+        f"(default: {DEFAULT_LEVEL}, or what MODULE has configured)",
+    )  # fmt: skip
+    group.add_argument(
+        "--log-format", choices=FORMATS, default="text",
+        help="log lines for readers, or one JSON object for each (default: %(default)s)",
     )  # fmt: skip

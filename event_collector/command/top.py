@@ -20,7 +20,7 @@ from event_collector.command.monitor_client import MonitorClient, Unreachable, a
 from event_collector.command.options import add_command
 from event_collector.values.extras import install_line
 from event_collector.watching.figures import FIGURES, Subject
-from event_collector.watching.snapshot import Snapshot
+from event_collector.watching.snapshot import ProgressSnapshot, Snapshot
 from event_collector.watching.tables import UNKNOWN, columns, plural, printable, text_of
 
 CONNECT_TIMEOUT: Final = 5.0
@@ -31,6 +31,7 @@ PLAIN: Final = ""
 HEAD: Final = "bold"
 WARNING: Final = "bold red"
 
+PROGRESS: Final = 10  # events whose progress is shown
 DECISIONS: Final = 5  # decisions that are shown, the last ones
 SILENCE: Final = 3.0  # seconds without a snapshot after which the page warns
 
@@ -253,6 +254,13 @@ def _lines(snapshot: Snapshot, silence: float, width: int) -> Iterator[StyledLin
     )
     collectors = [(one, (one.key, one.place)) for one in snapshot.collectors]
     yield from _table("collector", ("collector", "runs in"), collectors, width)
+    if snapshot.progress:
+        yield StyledLine("")
+        yield StyledLine("progress", HEAD)
+        for report in snapshot.progress[:PROGRESS]:
+            yield StyledLine(_progress(report))
+        if (more := len(snapshot.progress) - PROGRESS) > 0:
+            yield StyledLine(f"and {plural(more, 'other event')}")
     if snapshot.decisions:
         yield StyledLine("")
         yield StyledLine("last decisions", HEAD)
@@ -283,6 +291,19 @@ def _table(
         yield StyledLine("")
         yield StyledLine(top, HEAD)
         yield from map(StyledLine, others)
+
+
+def _progress(report: ProgressSnapshot) -> str:
+    """Return a line such as "event 7, load: 30 of 100 (30%), rows, 2 s ago"."""
+    where = "" if report.collector is None else f", {_clipped(report.collector, 40)}"
+    done, total = _number(report.done), report.total
+    share = "" if not total else f" of {_number(total)} ({min(report.done / total, 1.0):.0%})"
+    note = f", {_clipped(report.note, 80)}" if report.note else ""
+    return f"event {report.event}{where}: {done}{share}{note}, {report.age:.0f} s ago"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() else f"{value:,.2f}"
 
 
 def _clipped(name: str, length: int) -> str:

@@ -17,7 +17,7 @@ from event_collector.events.gate import Gate
 from event_collector.tiers.coroutines.coroutine_tier import CoroutineTier
 from event_collector.tiers.coroutines.running_handler import RunningHandler
 from event_collector.values.clock import clock
-from event_collector.values.errors import EventCancelled
+from event_collector.values.errors import DeadlineExceeded, EventCancelled
 from event_collector.values.guarded import guarded, reraise
 from event_collector.values.refusals import QueueShutDown, fresh_copy
 from event_collector.values.results import Result, ResultList, new_list, single
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from event_collector.events.event import CollectorEvent
+    from event_collector.events.failures import Failures
     from event_collector.handlers.delivery import DeliveryPlan
 
 
@@ -45,7 +46,17 @@ class Ending:
         is_plain: whether an event that leaves its handler is finished, and no more than that.
     """
 
-    __slots__ = ("_backlogs", "_gate", "_on_finished", "_permits", "_plan", "_retries", "_totals", "is_plain")
+    __slots__ = (
+        "_backlogs",
+        "_failures",
+        "_gate",
+        "_on_finished",
+        "_permits",
+        "_plan",
+        "_retries",
+        "_totals",
+        "is_plain",
+    )
 
     _backlogs: Backlogs
     _plan: "DeliveryPlan"
@@ -54,6 +65,7 @@ class Ending:
     def __init__(self, totals: Totals, permits: Permits, gate: Gate) -> None:
         self._totals, self._permits, self._gate = totals, permits, gate
         self._on_finished: Callable[[CollectorEvent], None] = _nothing
+        self._failures: Failures | None = None
         self.is_plain = False
 
     def connect(self, backlogs: Backlogs, retries: Retries) -> None:
@@ -63,6 +75,10 @@ class Ending:
     def tell_of_finished(self, on_finished: "Callable[[CollectorEvent], None]") -> None:
         """Have `on_finished` called with each event that ends on record."""
         self._on_finished = on_finished
+
+    def watch_failures(self, failures: "Failures") -> None:
+        """Have `failures` watch the events that fail."""
+        self._failures = failures
 
     def follow(self, plan: "DeliveryPlan") -> None:
         """Count errors for the collectors of this plan, and find out what an end takes."""
@@ -102,7 +118,7 @@ class Ending:
         if not self.is_plain:
             for event, result, seconds in ended:
                 event.begin(now - seconds)
-                self._end_attempt(event, self._only(result))
+                self._end_attempt(event, self._only(event, result))
             return
         totals, note_wait = self._totals, self._totals.wait_times.append
         self._permits.give_back(len(ended))
@@ -117,7 +133,7 @@ class Ending:
             results = new_list(ResultList)
             results.append(result)
             if result.is_error:
-                self._plan.count_errors(results)
+                self.note_errors(event, results)
             if event._waiters is None and event._results is None:
                 event._results = results  # CollectorEvent.set_result()
             else:
@@ -125,11 +141,23 @@ class Ending:
         if totals.joiners:
             totals.wake_joiners()
 
-    def _only(self, result: "Result[Any]") -> ResultList:
+    def _only(self, event: "CollectorEvent", result: "Result[Any]") -> ResultList:
         results = single(result)
         if result.is_error:
-            self._plan.count_errors(results)
+            self.note_errors(event, results)
         return results
+
+    def note_errors(self, event: "CollectorEvent", results: ResultList) -> bool:
+        """Count the errors for their collectors, and watch the event if there are any; return whether there are."""
+        is_failed = self._plan.count_errors(results)
+        if is_failed:
+            self.note_failed(event, results)
+        return is_failed
+
+    def note_failed(self, event: "CollectorEvent", results: ResultList) -> None:
+        """Watch an event that is about to end with an Error, until somebody looks at it."""
+        if self._failures is not None:
+            guarded("the watch of a failed event", self._failures.note, event, results, self._plan.collectors)
 
     def _end_attempt(self, event: "CollectorEvent", results: ResultList) -> None:
         """Decide what follows, while the event still counts as in its handler; then do it."""
@@ -175,6 +203,8 @@ class Ending:
     def end_waiting(self, event: "CollectorEvent", error: Exception, on_record: bool = True) -> None:
         """End an event that waits, in a backlog or for another attempt."""
         results = self._retries.unanswered(event, error)
+        if isinstance(error, DeadlineExceeded):
+            self.note_failed(event, results)
         place: Any = event.place
         place.withdraw(event)
         self._retries.forget(event)

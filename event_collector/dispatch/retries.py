@@ -183,6 +183,8 @@ class Retries:
 
     def _expire(self, event: CollectorEvent) -> None:
         if not self._ending.is_waiting(event):
+            for collector in self._collectors.values():
+                collector.expire(event.id)
             return
         course, what = event.course, "event"
         if course is not None and course.due:
@@ -262,6 +264,7 @@ class Retries:
         self.letters.add(
             DeadLetter(event.id, key, payload, attempt.made, reason, attempt.error, str(trace), time.time())
         )
+        event.note_look()
 
     # Another attempt
 

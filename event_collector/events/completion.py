@@ -19,6 +19,7 @@ class CompletionStream:
     def watch(self, event: CollectorEvent) -> None:
         """Add an event, finished or not."""
         if event.is_done():
+            event.note_look()
             self.arrived.append(event)
             return
         completion = _Completion(event, self)

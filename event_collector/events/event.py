@@ -234,6 +234,13 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
 
     # What the places of an event note
 
+    def become(self, kind: "type[CollectorEvent]") -> None:
+        """Take another class with the same fields: FailedEvent, or this one again."""
+        self.__class__ = kind
+
+    def note_look(self) -> None:
+        """Note that somebody has heard, or will hear, how it ended; of consequence for a FailedEvent only."""
+
     def move_to(self, place: Place | None) -> None:
         """Note which object owns it now."""
         self.place = place

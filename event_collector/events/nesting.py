@@ -8,7 +8,10 @@ handler starts have a copy of it.
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from event_collector.handlers.running_event import running_id
+from event_collector.events.progress_board import ProgressBoard
+from event_collector.handlers.progress_reports import RunningProgress, register_report
+from event_collector.handlers.running_event import running_event, running_id
+from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,10 +21,13 @@ if TYPE_CHECKING:
 Event: TypeAlias = Any
 """A CollectorEvent, whose module imports this one."""
 
-_handled: Final[ContextVar["tuple[NestedWaits, int]"]] = ContextVar("event_collector_handled")
+Mark: TypeAlias = tuple["NestedWaits", int | tuple[int, ...]]
+"""The waits of a queue, and the id of the event that is handled in a context, or of all events of a batch."""
+
+_handled: Final[ContextVar[Mark]] = ContextVar("event_collector_handled")
 
 mark_handler: Final = _handled.set
-"""Takes the waits of the queue, and the id of the event that is handled in this context. Contexts outlive events."""
+"""Takes the mark of the handler in this context. Contexts outlive events."""
 
 
 def _nothing() -> None:
@@ -29,21 +35,26 @@ def _nothing() -> None:
 
 
 class NestedWaits:
-    """The waits within the handlers of one queue, the oldest first."""
+    """The waits within the handlers of one queue, the oldest first.
 
-    __slots__ = ("_on_wait", "_waits")
+    Attributes:
+        board: what the handlers have reported, too.
+    """
+
+    __slots__ = ("_on_wait", "_waits", "board")
 
     def __init__(self) -> None:
+        self.board = ProgressBoard()
         self._on_wait: Callable[[], None] = _nothing
-        self._waits: dict[asyncio.Future[None], tuple[int, Event | None]] = {}
+        self._waits: dict[asyncio.Future[None], tuple[tuple[int, ...], Event | None]] = {}
 
     def tell_of_each(self, on_wait: "Callable[[], None]") -> None:
         """Have `on_wait` called at the begin of each wait."""
         self._on_wait = on_wait
 
-    def add(self, future: "asyncio.Future[None]", handled: int, awaited: Event | None) -> None:
+    def add(self, future: "asyncio.Future[None]", handled: int | tuple[int, ...], awaited: Event | None) -> None:
         """Note that a handler waits until `future` is done: for an event, or for room if `awaited` is None."""
-        self._waits[future] = handled, awaited
+        self._waits[future] = (handled,) if isinstance(handled, int) else handled, awaited
         future.add_done_callback(self._waits.pop)
         self._on_wait()
 
@@ -54,16 +65,16 @@ class NestedWaits:
             busy: the number of handlers.
             running: returns the ids of the events whose handlers wait for something.
         """
-        if len(self._waits) < busy:
+        if sum(len(handled) for handled, _ in self._waits.values()) < busy:
             return {}
         # A task may outlive the handler that started it: its waits hold no place.
         ids = running()
         waits = [
             (future, handled, awaited)
             for future, (handled, awaited) in self._waits.items()
-            if not future.done() and handled in ids
+            if not future.done() and not ids.isdisjoint(handled)
         ]
-        if len({handled for _, handled, _ in waits}) < busy:
+        if len(ids & {one for _, handled, _ in waits for one in handled}) < busy:
             return {}
         return {future: awaited for future, _, awaited in waits}
 
@@ -87,6 +98,19 @@ def note_wait(future: "asyncio.Future[None]", awaited: Event | None, only: Neste
         waits.add(future, handled, awaited)
 
 
+def _report_here(done: float, total: float | None, note: str) -> bool:
+    """Take the progress of a handler in this context."""
+    mark = _handled.get(None)
+    if mark is None:
+        return False
+    waits, handled = mark
+    event = running_event()
+    collector = event.collector if event is not None and event.event_id in (handled, None) else None
+    for one in (handled,) if isinstance(handled, int) else handled:
+        waits.board.post(RunningProgress(one, collector, None, float(done), total, note, clock.now()))
+    return True
+
+
 def refuse_own_wait(waits: NestedWaits) -> None:
     """Raise ConfigError in a handler of the queue with these waits: its own event ends only when the handler does.
 
@@ -98,3 +122,11 @@ def refuse_own_wait(waits: NestedWaits) -> None:
             f"the handler of event {mark[1]} would wait for its own event, which ends when the handler does: "
             f"wait in the program, or in a task that the handler starts and does not await"
         )
+
+
+def handler_mark() -> Mark | None:
+    """Return the mark of the handler in this context; None outside of one."""
+    return _handled.get(None)
+
+
+register_report(_report_here)

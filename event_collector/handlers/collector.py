@@ -1,14 +1,24 @@
 """Collectors: a handler with its key, topics, context and lifecycle, and the place where it runs."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpack, get_origin, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpack, overload
 
+from event_collector.handlers.batch import Batch, BatchSignature
+from event_collector.handlers.collector_checks import (
+    LOG,
+    check_heartbeat,
+    check_policies,
+    check_processor,
+    check_surroundings,
+)
 from event_collector.handlers.lifecycle import LifecycleManager
 from event_collector.handlers.parts import TimeLeft, open_sink, produce
+from event_collector.handlers.progress_reports import Pulse, begin_pulse
 from event_collector.handlers.retry import Retry
 from event_collector.handlers.signature import (
     describe,
+    describe_silence,
     describe_timeout,
     is_asynchronous,
     part_types_of,
@@ -19,18 +29,18 @@ from event_collector.handlers.signature import (
 )
 from event_collector.handlers.time_limit import within
 from event_collector.handlers.usage import Usage
-from event_collector.handlers.value_handler import ValueHandler
-from event_collector.values.checks import check_callable, check_seconds
+from event_collector.handlers.value_handler import ValueHandler, ValuesHandler
 from event_collector.values.clock import clock
 from event_collector.values.context import Context
-from event_collector.values.errors import ConfigError, HandlerTimeout
+from event_collector.values.errors import ConfigError, HandlerTimeout, HeartbeatTimeout
 from event_collector.values.payload import Payload, to_strings
 from event_collector.values.results import Keyed, R
+from event_collector_workers.job import TimeLimit
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
-    from event_collector.handlers.handler_types import CollectorOptions, Handler
+    from event_collector.handlers.handler_types import BatchHandler, BatchOptions, CollectorOptions, Handler
     from event_collector.values.results import Error, Ok
 
     # Covariant, so that a list of several collectors is a list of collectors for every type checker.
@@ -63,11 +73,15 @@ def _runs_in_threads(executor: Executor) -> bool:
     return isinstance(executor, ThreadPoolExecutor) and type(executor).__name__ != "InterpreterPoolExecutor"
 
 
-class HandlerTier(Protocol):
-    """Runs handlers outside the event loop."""
+def _nothing(_event_id: int) -> None:
+    """Do nothing: an event that has begun is in its handler."""
 
-    async def run(self, collector: "Collector", payload: Payload[Any]) -> Any:
-        """Run the handler and return its outcome, or raise its exception."""
+
+class HandlerTier(Protocol):
+    """Runs handlers outside the event loop, or for several events at once."""
+
+    async def run(self, collector: "Collector", payload: Any) -> Any:
+        """Run the handler and return its outcome, or raise its exception. `payload` is what the handler gets."""
 
 
 class Collector(Keyed[R], Generic[P, R]):
@@ -92,11 +106,22 @@ class Collector(Keyed[R], Generic[P, R]):
         timeout: seconds that the handler may take for one event, more than 0; None for no limit. A coroutine is then
             cancelled and a worker process is killed. A thread cannot be stopped: its result is dropped. The time in
             which a handler that yields waits for its reader does not count.
+        heartbeat: seconds for which the handler may report nothing by `progress()`, more than 0; it is then stopped as
+            after its timeout, with HeartbeatTimeout. One that reports may take any time, up to `timeout`. None for no
+            limit. Not for handlers that yield, nor for executors of processes.
         retry: the policy for failed attempts; None for no retry.
+        batch: makes the handler a batch handler, `(values) -> results` or `(payloads, ctx) -> results`. It gets a list,
+            and returns a list with one result for each item, in order, which may be an Error. The queue collects events
+            for each call, and every event has a result of its own. If a call fails, each of its events is tried alone.
+            `timeout` then limits a call. Payload and result types are those of an item. None for a handler that gets
+            one event.
+        on_error: "log": an event that fails is logged if nobody has looked at its results by the time it is garbage, or
+            the queue ends. "ignore": it is not.
 
     Raises:
         ConfigError: the key is empty; the processor is not callable, does not have one of the two forms, or it is
-            ambiguous which one; the mode does not suit the handler; or an option does not accept its value.
+            ambiguous which one; the mode does not suit the handler; a batch handler is annotated to take or return no
+            list, yields, or is adaptive; or an option does not accept its value.
     """
 
     if TYPE_CHECKING:
@@ -115,6 +140,25 @@ class Collector(Keyed[R], Generic[P, R]):
         ) -> None: ...
         @overload
         def __init__(self, key: str, processor: Handler[P, R], **options: Unpack[CollectorOptions]) -> None: ...
+        @overload
+        def __init__(
+            self,
+            key: str,
+            processor: BatchHandler[P, Awaitable[Collection[Ok[R] | Error[Any]]]],
+            **options: Unpack[BatchOptions],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self, key: str, processor: BatchHandler[P, Awaitable[Collection[R]]], **options: Unpack[BatchOptions]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self, key: str, processor: BatchHandler[P, Collection[Ok[R] | Error[Any]]], **options: Unpack[BatchOptions]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self, key: str, processor: BatchHandler[P, Collection[R]], **options: Unpack[BatchOptions]
+        ) -> None: ...
 
     def __init__(
         self,
@@ -128,21 +172,35 @@ class Collector(Keyed[R], Generic[P, R]):
         payload_type: Any = None,
         result_type: Any = None,
         timeout: float | None = None,
+        heartbeat: float | None = None,
         retry: Retry | None = None,
+        batch: Batch | None = None,
+        on_error: str = LOG,
     ) -> None:
-        _check(key, processor, timeout, retry)
-        self.key = key
-        self.handler: Callable[..., Any] = processor.handler if isinstance(processor, ValueHandler) else processor
-        self.processor: Any = (
-            ValueHandler(self.handler) if takes_value(self.handler, f"collector {key!r}") else self.handler
+        check_processor(key, processor)
+        if isinstance(processor, Collector):
+            raise ConfigError(
+                f"collector {key!r}: its processor is already a Collector, {processor!r}: pass that one to the queue, "
+                f"or make a new Collector of its .handler"
+            )
+        check_policies(f"collector {key!r}", timeout, heartbeat, retry, batch, on_error)
+        self.key, self.batch = key, batch
+        self.handler: Callable[..., Any] = (
+            processor.handler if isinstance(processor, (ValueHandler, ValuesHandler)) else processor
         )
-        """Called with a payload and the context: the handler, an adapter of it, or a stand-in that measures it."""
-        _check_options(f"collector {key!r}", ctx, lifecycle, payload_type, result_type)
+        self.processor: Any = self._adapt(f"collector {key!r}")
+        """Called with a payload and the context: the handler, an adapter of it, or a stand-in that measures it. That of
+        a batch handler is called with a list of payloads."""
+        check_surroundings(f"collector {key!r}", ctx, lifecycle, payload_type, result_type)
         self.topics = to_strings(f"collector {key!r}: topics", topics)
         self.ctx = ctx if ctx is not None else Context()
         self.lifecycle = lifecycle
         self.timeout = timeout
+        self.heartbeat = heartbeat
+        self.is_limited = timeout is not None or heartbeat is not None
+        """Whether the time of the handler is limited."""
         self.retry = retry
+        self.on_error = on_error
         self.asynchronous = is_asynchronous(self.handler)
         self.is_generator = yields_parts(self.handler)
         """Whether its handler is a generator function, so that its events have parts."""
@@ -153,11 +211,13 @@ class Collector(Keyed[R], Generic[P, R]):
         """The mode in which it runs, or starts if it is adaptive."""
         self.place = self.home
         """The mode in which the next event runs; only `move_to()` changes it, for adaptive collectors."""
-        self.is_batched = self.executor is not None and not _runs_in_threads(self.executor)
-        """Whether it runs in the processes of an executor, which get events in batches."""
-        remote = self.mode in (PROCESS, ADAPTIVE) or self.is_batched
-        self.payload_type = payload_type or (payload_type_of(self.handler) if remote else Any)
-        self.result_type = result_type or (result_type_of(self.handler) if remote and not self.is_generator else Any)
+        self.is_in_processes = self.executor is not None and not _runs_in_threads(self.executor)
+        """Whether it runs in the processes of an executor, where a task may have several events."""
+        if heartbeat is not None:
+            check_heartbeat(f"collector {key!r}", self)
+        remote = self.mode in (PROCESS, ADAPTIVE) or self.is_in_processes
+        self.payload_type = payload_type or (payload_type_of(self._of_one) if remote else Any)
+        self.result_type = result_type or (result_type_of(self._of_one) if remote and not self.is_generator else Any)
         self.part_type: Any = Any
         """The type of what the handler yields, if it is a generator function."""
         if self.is_generator:
@@ -167,6 +227,17 @@ class Collector(Keyed[R], Generic[P, R]):
         """The setup for worker processes if it is adaptive, pickled before its lifecycle first ran in this process."""
         self.usage = Usage()
         self._tier: HandlerTier | None = None
+        self.expire: Callable[[int], None] = _nothing
+        """Takes the id of an event whose deadline passes, and ends it if it is gathered for a batch handler."""
+
+    def _adapt(self, owner: str) -> Any:
+        """Return what is called with payload and context, and note the function whose signature is for one event."""
+        if self.batch is None:
+            self._of_one = self.handler
+            return ValueHandler(self.handler) if takes_value(self.handler, owner) else self.handler
+        signature = BatchSignature(self.handler, owner)
+        self._of_one = signature.of_one
+        return ValuesHandler(self.handler) if signature.takes_values else self.handler
 
     def _resolve(self, mode: str | Executor) -> str:
         name = describe(self.handler)
@@ -182,6 +253,11 @@ class Collector(Keyed[R], Generic[P, R]):
             raise ConfigError(f"collector {self.key!r}: mode is one of {_MODES} or an Executor, not {mode!r}")
         if mode == "auto":
             return COROUTINE if self.asynchronous else PROCESS
+        if mode == ADAPTIVE and self.batch is not None:
+            raise ConfigError(
+                f"collector {self.key!r}: a batch handler cannot move between this process and workers, as "
+                f"mode='adaptive' would have it: choose one of {COROUTINE!r}, {THREAD!r} and {PROCESS!r}"
+            )
         if mode == COROUTINE and not self.asynchronous and (self.is_generator or _is_plain_function(self.handler)):
             raise ConfigError(
                 f"collector {self.key!r}: {name} is a plain function and would block the event loop: {ALTERNATIVES}"
@@ -198,16 +274,17 @@ class Collector(Keyed[R], Generic[P, R]):
 
         Raise ConfigError if the handler's annotation cannot be resolved at run time.
         """
-        return self.payload_type if self.payload_type is not Any else payload_type_of(self.handler)
+        return self.payload_type if self.payload_type is not Any else payload_type_of(self._of_one)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the handler directly, as if it had no decorator."""
         return self.handler(*args, **kwargs)
 
-    def attach(self, tier: HandlerTier | None) -> None:
+    def attach(self, tier: HandlerTier | None, expire: Callable[[int], None] = _nothing) -> None:
         """Set the tier that runs the handler while the queue runs; None when the queue has stopped.
 
-        Raise ConfigError if the collector belongs to another running queue.
+        `expire` is called with the id of an event that has begun when its deadline passes. Raise ConfigError if the
+        collector belongs to another running queue.
         """
         if tier is not None and self._tier is not None:
             raise ConfigError(
@@ -215,6 +292,7 @@ class Collector(Keyed[R], Generic[P, R]):
                 f"make a separate Collector for each queue"
             )
         self._tier = tier
+        self.expire = expire
 
     def move_to(self, place: str) -> None:
         """Run events that begin from now on in another mode."""
@@ -244,14 +322,14 @@ class Collector(Keyed[R], Generic[P, R]):
             HandlerTimeout: the handler took longer than `timeout`.
             ConfigError: the handler does not run on the event loop, and the collector belongs to no running queue.
         """
-        if self.place == PROCESS or self.is_batched:
-            # The tier counts the time in the handler itself, without the wait for a worker.
+        if self.place == PROCESS or self.is_in_processes or self.batch is not None:
+            # The tier counts the time in the handler itself, without the wait for a worker or for other events.
             return await self._attached().run(self, payload)
         usage, begin = self.usage, clock.now()
         usage.began()
         try:
             if self.place == COROUTINE:
-                return await self._call(payload)
+                return await self.call_handler(payload)
             return await self._attached().run(self, payload)
         finally:
             usage.ended(clock.now() - begin)
@@ -263,7 +341,9 @@ class Collector(Keyed[R], Generic[P, R]):
             )
         return self._tier
 
-    async def _call(self, payload: Payload[Any]) -> Any:
+    async def call_handler(self, payload: Any) -> Any:
+        """Call the handler on the event loop and return its outcome; a batch handler with a list of payloads."""
+        pulse = self.begin_pulse() if self.heartbeat is not None else None
         outcome = self.processor(payload, self.ctx)
         if not hasattr(outcome, "__await__"):
             if self.is_generator:
@@ -272,15 +352,32 @@ class Collector(Keyed[R], Generic[P, R]):
                 f"collector {self.key!r}: {describe(self.handler)} returned {type(outcome).__name__}, "
                 f"which cannot be awaited: {ALTERNATIVES}"
             )
-        return await outcome if self.timeout is None else await self.within_timeout(outcome)
+        return await self.within_limits(outcome, pulse) if self.is_limited else await outcome
 
-    async def within_timeout(self, outcome: Awaitable[Any]) -> Any:
-        """Await the outcome of the handler for at most `timeout` seconds, then cancel it and raise HandlerTimeout."""
-        return await within(outcome, self.timeout, self.timeout_error)
+    def begin_pulse(self) -> Pulse | None:
+        """Begin to note the reports of a handler that is called in this context; None if it has no heartbeat."""
+        return None if self.heartbeat is None else begin_pulse()
 
-    def timeout_error(self) -> HandlerTimeout:
-        """Return the error of a handler that exceeded the timeout."""
-        return HandlerTimeout(describe_timeout(self.key, self.handler, self.timeout))
+    async def within_limits(self, outcome: Awaitable[Any], pulse: Pulse | None) -> Any:
+        """Await the outcome of the handler within its limits, then cancel it and raise HandlerTimeout."""
+        if not self.is_limited:
+            return await outcome
+        return await within(outcome, TimeLimit(self.timeout, self.heartbeat), pulse, self.timeout_error)
+
+    def timeout_error(self, *, is_silent: bool = False, place: str = "") -> HandlerTimeout:
+        """Return the error of a handler that exceeded its timeout, or its heartbeat if it `is_silent`.
+
+        `place`: where it was then, if that is known.
+        """
+        where = f"; it was in {place}" if place else ""
+        if is_silent:
+            return HeartbeatTimeout(describe_silence(self.key, self.handler, self.heartbeat) + where)
+        return HandlerTimeout(describe_timeout(self.key, self.handler, self.timeout) + where)
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether it has a batch handler."""
+        return self.batch is not None
 
     def __repr__(self) -> str:
         return f"<Collector key={self.key} mode={self.mode} ctx={self.ctx!r}>"
@@ -288,32 +385,6 @@ class Collector(Keyed[R], Generic[P, R]):
 
 CollectorDict: TypeAlias = Mapping[str, Collector]
 CollectorList: TypeAlias = Sequence[Collector]
-
-
-def _check(key: Any, processor: Any, timeout: Any, retry: Any) -> None:
-    if not isinstance(key, str) or not key:
-        raise ConfigError(f"a collector's key is a non-empty string, not {key!r}")
-    if isinstance(processor, Collector):
-        raise ConfigError(
-            f"collector {key!r}: its processor is already a Collector, {processor!r}: pass that one to the queue, or "
-            f"make a new Collector of its .handler"
-        )
-    if not callable(processor):
-        raise ConfigError(f"collector {key!r}: the processor must be callable, not {processor!r}")
-    if timeout is not None:
-        check_seconds(f"collector {key!r}: timeout takes", timeout)
-    if retry is not None and not isinstance(retry, Retry):
-        raise ConfigError(f"collector {key!r}: retry takes a Retry, such as Retry(max_attempts=5), not {retry!r}")
-
-
-def _check_options(owner: str, ctx: Any, lifecycle: Any, payload_type: Any, result_type: Any) -> None:
-    if ctx is not None and not isinstance(ctx, Context):
-        raise ConfigError(f"{owner}: ctx takes a Context, not {ctx!r}: write Context({{...}})")
-    check_callable(f"{owner}: lifecycle takes", lifecycle)
-    for name, kind in (("payload_type", payload_type), ("result_type", result_type)):
-        is_type = isinstance(kind, type) or get_origin(kind) is not None or type(kind).__module__ == "typing"
-        if kind is not None and not is_type:
-            raise ConfigError(f"{owner}: {name} takes a type such as Order or list[int], not {kind!r}")
 
 
 def _is_plain_function(processor: Callable[..., Any]) -> bool:

@@ -7,9 +7,9 @@ from event_collector.handlers.collector import Collector
 from event_collector.values.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Collection
 
-    from event_collector.handlers.handler_types import CollectorOptions, Handler, P, R
+    from event_collector.handlers.handler_types import BatchHandler, BatchOptions, CollectorOptions, Handler, P, R
     from event_collector.values.results import Error, Ok
 
     class CollectorDecorator(Protocol):
@@ -25,6 +25,20 @@ if TYPE_CHECKING:
         @overload
         def __call__(self, handler: Handler[P, R], /) -> Collector[P, R]: ...
 
+    class BatchDecorator(Protocol):
+        """Makes a Collector of a batch handler."""
+
+        @overload
+        def __call__(
+            self, handler: BatchHandler[P, Awaitable[Collection[Ok[R] | Error[Any]]]], /
+        ) -> Collector[P, R]: ...
+        @overload
+        def __call__(self, handler: BatchHandler[P, Awaitable[Collection[R]]], /) -> Collector[P, R]: ...
+        @overload
+        def __call__(self, handler: BatchHandler[P, Collection[Ok[R] | Error[Any]]], /) -> Collector[P, R]: ...
+        @overload
+        def __call__(self, handler: BatchHandler[P, Collection[R]], /) -> Collector[P, R]: ...
+
 
 if TYPE_CHECKING:
     # The order of the first four matters: the fourth matches awaitables too, and the second one awaitable Results.
@@ -38,6 +52,8 @@ if TYPE_CHECKING:
     def collector(handler: Handler[P, R], /) -> Collector[P, R]: ...
     @overload
     def collector(key: str | None = None, **options: Unpack[CollectorOptions]) -> CollectorDecorator: ...
+    @overload
+    def collector(key: str | None = None, **options: Unpack[BatchOptions]) -> BatchDecorator: ...
 
 
 def collector(key: Any = None, **options: Any) -> Any:

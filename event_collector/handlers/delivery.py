@@ -77,7 +77,8 @@ def _is_direct(collector: Collector) -> bool:
     return (
         collector.mode == COROUTINE
         and collector.asynchronous
-        and collector.timeout is None
+        and not collector.is_limited
+        and collector.batch is None
         and not collector.is_generator
         and _is_unmodified(collector)
     )
@@ -85,7 +86,8 @@ def _is_direct(collector: Collector) -> bool:
 
 def _is_job(collector: Collector) -> bool:
     """Return whether the collector's events run in worker processes without a call of its process() here."""
-    return collector.place == PROCESS and not collector.is_generator and _is_unmodified(collector)
+    is_plain = collector.batch is None and not collector.is_generator
+    return collector.place == PROCESS and is_plain and _is_unmodified(collector)
 
 
 def _is_unmodified(collector: Collector) -> bool:

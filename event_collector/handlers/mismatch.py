@@ -14,7 +14,7 @@ def explain_mismatch(exc: BaseException, collector: Collector, payload: Payload[
     because a check would cost time for each event.
     """
     try:
-        if not isinstance(exc, (AttributeError, TypeError)) or collector.place == PROCESS or collector.is_batched:
+        if not isinstance(exc, (AttributeError, TypeError)) or collector.place == PROCESS or collector.is_in_processes:
             return
         required = collector.required_type()
         if _fits(payload.value, required):

@@ -12,11 +12,11 @@ from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
 from event_collector.handlers.stack_frames import hide_modules
-from event_collector.handlers.time_limit import within
+from event_collector.handlers.time_limit import LimitError, within
 from event_collector.values.clock import clock
-from event_collector.values.errors import ConfigError, HandlerTimeout
+from event_collector.values.errors import ConfigError
 from event_collector.values.results import Ok
-from event_collector_workers.job import PARTS_AHEAD
+from event_collector_workers.job import PARTS_AHEAD, TimeLimit
 
 REFILL: Final = PARTS_AHEAD // 2
 """The handler goes on when there is room for so many parts: one part at a time would cost a switch for each."""
@@ -94,7 +94,7 @@ class TimeLeft:
         error: makes the error of a handler that has used it up.
     """
 
-    def __init__(self, seconds: float | None, error: Callable[[], HandlerTimeout]) -> None:
+    def __init__(self, seconds: float | None, error: LimitError) -> None:
         self._left, self._error = seconds, error
 
     async def step(self, outcome: Any) -> Any:
@@ -107,7 +107,7 @@ class TimeLeft:
             return await outcome
         begin = clock.now()
         try:
-            return await within(outcome, self._left, self._error)
+            return await within(outcome, TimeLimit(self._left), None, self._error)
         finally:
             self._left = max(0.0, self._left - (clock.now() - begin))
 

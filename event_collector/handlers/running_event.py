@@ -14,10 +14,11 @@ class RunningEvent(NamedTuple):
     """An event in a handler."""
 
     event_id: int | None
-    """As `event.id` in the program that sent it."""
+    """As `event.id` in the program that sent it; None in a batch handler, which has several events."""
     collector: str | None
     """The key of the collector; None if a custom router calls the handlers."""
-    attempt: int
+    attempt: int | None
+    """None in a batch handler."""
     worker_pid: int | None = None
     """The pid of the worker process; None in the program itself."""
 

@@ -29,6 +29,14 @@ def describe_timeout(key: str, processor: Callable[..., Any], timeout: float | N
     return f"collector {key!r}: {describe(processor)} took longer than its timeout of {timeout} s"
 
 
+def describe_silence(key: str, processor: Callable[..., Any], heartbeat: float | None) -> str:
+    """Return the message of HeartbeatTimeout."""
+    return (
+        f"collector {key!r}: {describe(processor)} reported no progress for its heartbeat of {heartbeat} s; "
+        "a handler reports by progress()"
+    )
+
+
 def is_asynchronous(processor: Callable[..., Any]) -> bool:
     """Return whether the handler returns an awaitable.
 
@@ -362,3 +370,25 @@ def _is_union(annotation: Any) -> bool:
 def type_name(value_type: Any) -> str:
     """Return the name of a type in error messages."""
     return value_type.__qualname__ if isinstance(value_type, type) else str(value_type)
+
+
+def annotation_of(processor: Callable[..., Any], name: str) -> Any:
+    """Return the evaluated annotation of a parameter, or of what is returned, whose name is "return".
+
+    It is the text if it cannot be resolved, and `inspect.Parameter.empty` without one. `Awaitable[...]` and
+    `Coroutine[...]` around it are ignored.
+    """
+    annotation = _annotation(_innermost(processor), name)
+    if _is_awaitable(annotation):
+        return (get_args(annotation) or (_NOTHING,))[-1]
+    return annotation
+
+
+def is_payload_type(annotation: Any) -> bool:
+    """Return whether an annotation names Payload, or `Payload[...]`."""
+    return _mentions(annotation, Payload)
+
+
+def is_no_payload_type(annotation: Any) -> bool:
+    """Return whether no payload fits an annotation."""
+    return _rules_out(annotation, Payload)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.events.dead_letters import DeadLetters
+from event_collector.events.failures import Failures
 from event_collector.handlers.collector import COROUTINE, THREAD, Collector
 from event_collector.handlers.delivery import DeliveryPlan
 from event_collector.handlers.lifecycle import Lifecycles, raise_all
@@ -36,6 +37,7 @@ from event_collector_workers.autoscaler import Change, ScalingLaw
 from event_collector_workers.statistics import PoolStatistics
 
 if TYPE_CHECKING:
+    from event_collector.handlers.progress_reports import RunningProgress
     from event_collector.journal.journal_recorder import JournalRecorder
     from event_collector.watching.monitor_socket import MonitorSocket
 
@@ -93,6 +95,8 @@ class Engine:
         self._tiers = Tiers(settings, dispatcher, self._redirect, log)
         self.reports = Reports(settings.report_interval, self.metrics, on_report, log)
         self._errors: list[Exception] = []
+        self._failures = Failures(log)
+        dispatcher.ending.watch_failures(self._failures)
         self._last = NOTHING
         self._socket: MonitorSocket | None = None
         self.running = False
@@ -160,6 +164,17 @@ class Engine:
         workers = self._tiers.workers
         return None if workers is None else workers.statistics()
 
+    def progress(self) -> "list[RunningProgress]":
+        """Return what the handlers that run now have reported."""
+        handlers, workers = self._dispatcher.handlers, self._tiers.workers
+        here = [] if handlers is None else handlers.progress()
+        return here if workers is None else here + workers.progress()
+
+    def worker_stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
+        """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
+        workers = self._tiers.workers
+        return [] if workers is None else workers.stacks(pid)
+
     @property
     def problem(self) -> str | None:
         """Description of what keeps a running queue from working."""
@@ -198,7 +213,8 @@ class Engine:
             return False
         handlers = self._dispatcher.handlers
         in_tier = handlers is not None and handlers.event_of(task) is not None
-        return in_tier or is_handler_task(task, self._router) or task is self._keeper or task in self.reports
+        in_tier = in_tier or self._tiers.has(task) or is_handler_task(task, self._router)
+        return in_tier or task is self._keeper or task in self.reports
 
     def _take_errors(self) -> list[Exception]:
         errors, self._errors = self._errors, []
@@ -301,6 +317,7 @@ class Engine:
             began = clock.now()
             self.state = DRAINING
             self._dispatcher.refuse(QueueShutDown("the queue is shut down: it takes no more events"))
+            self._tiers.hurry()
             if self.running and not await self._drain():
                 await self._give_up()
             bound = self._settings.consumer_shutdown_timeout
@@ -340,6 +357,7 @@ class Engine:
         if self.running:
             self._dispatcher.close()
         await self._tiers.close(timeout)
+        self._failures.finish()
         try:
             self._errors += await self._lifecycles.leave()
             await insist(partial(self.reports.finish, timeout))
@@ -357,5 +375,5 @@ class Engine:
 
 def _is_here(collector: Collector) -> bool:
     """Return whether the collector's lifecycle is entered in this process."""
-    in_threads = collector.executor is not None and not collector.is_batched
+    in_threads = collector.executor is not None and not collector.is_in_processes
     return collector.home in (COROUTINE, THREAD) or in_threads

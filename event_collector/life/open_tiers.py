@@ -7,11 +7,15 @@ from typing import Any
 
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.events.event import QueueType
-from event_collector.handlers.collector import ADAPTIVE, EXECUTOR, PROCESS, THREAD, Collector
+from event_collector.handlers.collector import ADAPTIVE, COROUTINE, EXECUTOR, PROCESS, THREAD, Collector
 from event_collector.handlers.parts import PartsTier
+from event_collector.life.reports import CANCEL_GRACE
 from event_collector.life.scaling import most_workers
 from event_collector.life.settings import Settings
+from event_collector.life.structlog_emission import StructlogEmission
 from event_collector.tiers.adaptive import AdaptiveTier
+from event_collector.tiers.batch_calls import BatchCalls, DirectCalls, EncodedCalls, call_on_loop
+from event_collector.tiers.batch_tier import BatchTier
 from event_collector.tiers.executors.executor_tier import ExecutorTier
 from event_collector.tiers.thread_tier import ThreadTier
 from event_collector.tiers.workers.worker_tier import WorkerTier
@@ -33,6 +37,7 @@ class Tiers:
         """The worker processes, once they have started."""
         self.adaptive: AdaptiveTier | None = None
         self._attached: list[Collector] = []
+        self._batches: list[BatchTier] = []
 
     async def open(self, everyone: list[Collector]) -> None:
         """Make the tiers. If one fails, the tiers before it stay until `close()`.
@@ -44,6 +49,7 @@ class Tiers:
         by_mode: dict[str, list[Collector]] = {}
         for collector in everyone:
             by_mode.setdefault(collector.mode, []).append(collector)
+        self._attach([collector for collector in by_mode.get(COROUTINE, []) if collector.batch is not None], None)
         if any(collector.home == THREAD for collector in everyone):
             self._threads = ThreadTier(self._settings.max_threads)
             self._attach(by_mode.get(THREAD, []), self._threads)
@@ -78,6 +84,7 @@ class Tiers:
                 share=granted_cpus() / most,
             ),
             log=self._log,
+            records=StructlogEmission(),
             max_jobs_per_worker=settings.max_events_per_worker,
             max_worker_age=settings.max_worker_age,
             max_worker_memory=settings.max_worker_memory,
@@ -90,8 +97,19 @@ class Tiers:
         await workers.start(settings.min_workers if settings.autoscale else most)
         self.workers = workers
 
+    def hurry(self) -> None:
+        """Begin calls of batch handlers as soon as no other event can come: the queue drains."""
+        for tier in self._batches:
+            tier.look()
+
+    def has(self, task: "asyncio.Task[Any]") -> bool:
+        """Return whether a batch handler runs in this task."""
+        return any(tier.has(task) for tier in self._batches)
+
     async def close(self, timeout: float | None) -> None:
         """End all tiers, despite cancellation. Workers that have not ended after `timeout` seconds are killed."""
+        for tier in self._batches:
+            await insist(partial(tier.close, CANCEL_GRACE))
         if self.workers is not None:
             await insist(partial(self.workers.close, timeout))
         if self.executors is not None:
@@ -108,8 +126,25 @@ class Tiers:
 
     def _attach(self, collectors: list[Collector], tier: Any) -> None:
         for collector in collectors:
-            collector.attach(PartsTier(tier) if collector.is_generator else tier)
+            if collector.batch is None:
+                collector.attach(PartsTier(tier) if collector.is_generator else tier)
+            else:
+                batches = BatchTier(collector, _calls_of(collector, tier), self._is_full)
+                collector.attach(batches, batches.expire)
+                self._batches.append(batches)
             self._attached.append(collector)
+
+    def _is_full(self) -> bool:
+        """Return whether no event can begin before one has ended."""
+        permits, gate = self._dispatcher.permits, self._dispatcher.gate
+        return permits.busy >= permits.most() or (gate.refusal is not None and not self._dispatcher.backlogs)
+
+
+def _calls_of(collector: Collector, tier: Any) -> BatchCalls:
+    """Return what calls a batch handler, in the tier of its mode or on the event loop."""
+    if collector.mode == PROCESS or collector.is_in_processes:
+        return EncodedCalls(collector, tier.exchange)
+    return DirectCalls(collector, call_on_loop if collector.mode == COROUTINE else tier.run)
 
 
 async def insist(step: Callable[[], Awaitable[object]]) -> None:

@@ -6,6 +6,9 @@ from typing import Any, Final
 
 from event_collector.watching.metrics import Metrics
 
+REPORT: Final = "collector queue metrics"
+"""The text of the log line with the metrics."""
+
 CANCEL_GRACE: Final = 1.0
 """Seconds in which cancelled tasks have to end."""
 
@@ -66,5 +69,5 @@ class Reports:
         fields = {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}
         timestamp = fields.pop("timestamp").isoformat()
         fields["changes"] = [str(change) for change in metrics.changes]
-        self._log.info("collector queue metrics", metrics_timestamp=timestamp, **fields)
+        self._log.info(REPORT, metrics_timestamp=timestamp, **fields)
         self.send(self._on_report(metrics))

@@ -184,6 +184,17 @@ def encode_result(outcome: Any, owner: "Owner | str", *, inline: bool = False, f
         raise _cannot_encode("result", outcome, owner, exc) from exc
 
 
+def encode_answers(answers: list[bytes]) -> bytes:
+    """Encode the encoded results and exceptions of a batch, as the result of one call of its handler."""
+    return _encode((0, answers))
+
+
+encode_bodies: Callable[[list[bytes]], bytes] = _encode
+"""Encodes the encoded payloads of a batch."""
+
+decode_bodies: Callable[[Buffer], list[bytes]] = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
 def encode_raised(exc: BaseException, trace: str | None = None) -> bytes:
     """Encode an exception of a handler, with `trace` or its own traceback from the handler on. Never raises."""
     try:

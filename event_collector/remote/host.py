@@ -7,22 +7,25 @@ import os
 import pickle
 import threading
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from contextvars import Context as ContextVars
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from event_collector.handlers.lifecycle import make_manager
-from event_collector.handlers.running_event import RunningEvent, register_finder
+from event_collector.handlers.progress_reports import register_report
+from event_collector.handlers.running_event import RunningEvent, event_context, register_finder
 from event_collector.handlers.signature import describe_timeout
 from event_collector.handlers.stack_frames import hide_modules
-from event_collector.handlers.value_handler import ValueHandler
+from event_collector.handlers.value_handler import ValueHandler, results_of
 from event_collector.remote.codec import (
     PLAIN,
     Buffer,
     Parts,
     PayloadDecoder,
+    decode_bodies,
+    encode_answers,
     encode_raised,
     encode_result,
     encode_value,
@@ -33,6 +36,8 @@ from event_collector.remote.setup import Setup
 from event_collector.remote.trace_context import with_trace
 from event_collector.values.errors import HandlerTimeout
 from event_collector.values.payload import Delivery, Payload
+from event_collector_workers.child.forwarding import Adopter, Forwarding, current
+from event_collector_workers.child.job_progress import report_progress
 from event_collector_workers.limits import explain
 
 if TYPE_CHECKING:
@@ -43,7 +48,25 @@ if TYPE_CHECKING:
 
 def open_host(setup: bytes) -> "Host":
     """Open the collector of a pickled setup in this process."""
-    return Host(pickle.loads(setup))  # noqa: S301 - written by seal() in the program that started this worker
+    with _records_forwarded():
+        opened: Setup = pickle.loads(setup)  # noqa: S301 - written by seal() in the program that started this worker
+    return BatchHandlerHost(opened) if opened.takes_batches else Host(opened)
+
+
+def _records_forwarded() -> AbstractContextManager[None]:
+    """Add the running event to what this worker logs, and treat what is configured within the context as an import."""
+    forwarding = current.forwarding
+    if forwarding is None:
+        return nullcontext()
+    forwarding.describe_with(event_context)
+    forwarding.turn_over("structlog", partial(_forward_structlog, forwarding))
+    return forwarding.importing()
+
+
+def _forward_structlog(forwarding: Forwarding) -> Adopter:
+    from event_collector.remote.structlog_forwarding import StructlogForwarding
+
+    return StructlogForwarding(forwarding)
 
 
 class Host:
@@ -225,7 +248,7 @@ class Host:
         if loop is not None:
             loop.interrupt()
 
-    def _call(self, payload: Payload[Any]) -> Any:
+    def _call(self, payload: Any) -> Any:
         # Each event has its own context variables: the next event must not see the changes of this one.
         variables = ContextVars() if self._decode.carrier is None else with_trace(self._decode.take_carrier())
         if self._setup.lifecycle is not None:
@@ -269,6 +292,57 @@ class Host:
         return self._loop
 
 
+class BatchHandlerHost(Host):
+    """An open collector with a batch handler. A job is a call, with the encoded payloads of its events."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._is_busy = False
+        super().__init__(setup)
+
+    def run(self, body: Buffer, blob: bytes | None, *, inline: bool = False) -> Parts:
+        """Call the handler for several events. The reply is the exception of the call, or an answer for each event.
+
+        A payload that does not fit the type, and a result that cannot be encoded, fail their event alone.
+        """
+        try:
+            self._is_busy = True
+            return encode_answers(self._answers(decode_bodies(body))), None
+        except SystemExit:
+            raise
+        except BaseException as exc:
+            explain(exc)
+            return encode_raised(exc), None
+        finally:
+            self._is_busy = False
+
+    def running_event(self) -> RunningEvent | None:
+        """Return what is common to the events that the handler processes; None if it is idle."""
+        return RunningEvent(None, self._setup.key, None, os.getpid()) if self._is_busy else None
+
+    def _answers(self, bodies: list[bytes]) -> list[bytes]:
+        payloads = [self._payload(body) for body in bodies]
+        fitting = [payload for payload in payloads if isinstance(payload, Payload)]
+        outcome = self._call(fitting) if fitting else []
+        results = iter(results_of(outcome, len(fitting), self._setup.key))
+        return [self._encoded(next(results)) if isinstance(each, Payload) else each for each in payloads]
+
+    def _payload(self, body: bytes) -> Payload[Any] | bytes:
+        """Return a decoded payload, or the encoded exception."""
+        try:
+            return self._decode(body, None)
+        except Exception as exc:
+            return encode_raised(exc)
+        finally:
+            self._decode.envelope = None
+            self._decode.take_carrier()  # a batch belongs to no trace
+
+    def _encoded(self, result: Any) -> bytes:
+        try:
+            return bytes(encode_result(result, self._setup, inline=True, fidelity=self._fidelity)[0])
+        except Exception as exc:
+            return encode_raised(exc)
+
+
 class _OpenHosts(threading.local):
     """The collectors that a thread has opened; at most one of them processes an event."""
 
@@ -288,4 +362,5 @@ def _find_running_event() -> RunningEvent | None:
 
 
 register_finder(_find_running_event)
+register_report(report_progress)
 hide_modules(__name__, ValueHandler.__module__)

@@ -34,6 +34,7 @@ class Setup(NamedTuple):
     lifecycle: LifecycleManager | None
     payload_type: Any
     result_type: Any
+    takes_batches: bool
     part_type: Any
 
 

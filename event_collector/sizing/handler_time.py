@@ -192,4 +192,6 @@ class TimeAccounts:
 def _open(collector: Collector, adaptive: AdaptiveTier | None) -> Account:
     if collector.mode == ADAPTIVE and adaptive is not None:
         return Account(collector, StepSampler(collector, partial(adaptive.examine, collector)))
-    return Account(collector, StepSampler(collector) if collector.mode == COROUTINE else None)
+    # A call of a batch handler would be taken for an event.
+    is_sampled = collector.mode == COROUTINE and collector.batch is None
+    return Account(collector, StepSampler(collector) if is_sampled else None)

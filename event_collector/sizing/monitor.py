@@ -203,8 +203,8 @@ class Monitor:
         pool = workers.pool
         self._workers_cpu = max(self._workers_cpu, pool.cpu_seconds)
         self._worker_needed = pool.submitted > pool.finished + pool.failed or figures.remote_queued > 0
-        alone = len(self._collectors) == 1 and not self._collectors[0].is_batched
-        if alone:  # the queue has counted its events already
+        only = self._collectors[0] if len(self._collectors) == 1 else None
+        if only is not None and not only.is_in_processes and only.batch is None:  # the queue has counted its events
             self._collectors[0].usage.set_totals(figures.attempts, figures.service_total)
         elapsed, self._looked = now - self._looked, now
         self._accounts.look(elapsed, self._lag, workers.cpu, workers.delay)

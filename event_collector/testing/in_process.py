@@ -16,19 +16,22 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
 
+from event_collector.handlers.progress_reports import register_report
 from event_collector.tiers.workers.worker_tier import PARTS_HOST, pool_factory
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector_workers import pool_errors as errors
 from event_collector_workers.child.birth import standing_in
 from event_collector_workers.child.workplace import resolve
-from event_collector_workers.job import Buffer, Job, Task, TaskSpec
+from event_collector_workers.job import Buffer, Job, Task, TaskSpec, TimeLimit
 from event_collector_workers.pool.listener import PoolListener, tell
 from event_collector_workers.statistics import PoolStatistics
+from event_collector_workers.transport.progress_record import Progress
 
 
 @contextmanager
@@ -62,11 +65,21 @@ class _StandIn:
         """The job that it runs. Written in the loop's thread."""
         self.timer: asyncio.TimerHandle | None = None
         """Gives up the job at its timeout."""
+        self.progress: Progress | None = None
+        """What the job has reported. Written in this thread, and before a job in the loop's."""
 
-    def begin(self, job: Job, timer: asyncio.TimerHandle | None) -> None:
+    def begin(self, job: Job) -> None:
         """Run a job."""
-        self.job, self.timer = job, timer
+        self.job, self.progress = job, None
         self.jobs.put(job)
+
+    def check_in(self, seconds: float, loop: asyncio.AbstractEventLoop, check: Callable[[], None]) -> None:
+        """Check the limits of the job after this time."""
+        self.timer = loop.call_later(seconds, check)
+
+    def report(self, done: float, total: float | None, note: str) -> None:
+        """Take the progress of the job."""
+        self.progress = Progress(float(done), total, note, clock.now())
 
     def end(self) -> None:
         """Note that the job has ended, or was given up."""
@@ -80,6 +93,7 @@ class _StandIn:
 
     def _work(self) -> None:
         tasks: list[Task] = []
+        _thread.stand_in = self
         try:
             try:
                 for spec in self._specs:
@@ -106,6 +120,24 @@ class _StandIn:
             reply = errors.TaskError(traceback.format_exc())
         self._post("ended", self, job, reply, perf_counter() - begun)
         return not isinstance(reply, errors.WorkerCrashed)
+
+
+class _InThread(threading.local):
+    stand_in: _StandIn | None = None
+    """The stand-in that this thread is."""
+
+
+_thread = _InThread()
+
+
+def _report(done: float, total: float | None, note: str) -> bool:
+    stand_in = _thread.stand_in
+    if stand_in is not None:
+        stand_in.report(done, total, note)
+    return stand_in is not None
+
+
+register_report(_report)
 
 
 def _close(tasks: list[Task]) -> str:
@@ -233,6 +265,16 @@ class InProcessPool:
             backlog=len(self._backlog), service_seconds=0.0, startup_seconds=0.0, cpu_seconds=0.0, workers=(),
         )  # fmt: skip
 
+    def progress(self) -> list[tuple[Job, int, Progress]]:
+        """Return the job that has reported progress, with the process id and the last report."""
+        worker, job = self._worker, self._running
+        progress = None if worker is None else worker.progress
+        return [] if job is None or progress is None else [(job, os.getpid(), progress)]
+
+    def stacks(self, pid: int | None = None) -> list[tuple[int, int, str]]:
+        """Return nothing: the thread is one of the program's."""
+        return []
+
     @property
     def _outstanding(self) -> int:
         return self._counts["submitted"] - self._counts["finished"] - self._counts["failed"]
@@ -267,11 +309,23 @@ class InProcessPool:
             self._hire()
         if worker is None or not self._is_ready or worker.job is not None or not self._backlog:
             return
-        job, timer = self._backlog.popleft(), None
-        if job.timeout is not None:
-            late = errors.JobTimeout(f"the job ran longer than {job.timeout} s", timeout=job.timeout)
-            timer = self._loop.call_later(job.timeout, self._give_up, job, late)
-        worker.begin(job, timer)
+        job = self._backlog.popleft()
+        worker.begin(job)
+        if job.limit is not None:
+            check = partial(self._check_limit, worker, job, job.limit, clock.now())
+            worker.check_in(job.limit.left(), self._loop, check)
+
+    def _check_limit(self, worker: _StandIn, job: Job, limit: TimeLimit, began: float) -> None:
+        """Give up a job that has exceeded its timeout or its heartbeat, or check it again."""
+        now, progress = clock.now(), worker.progress
+        left = limit.left(now - began, now - (began if progress is None else progress.at))
+        if left > 0:
+            worker.check_in(left, self._loop, partial(self._check_limit, worker, job, limit, began))
+        elif limit.timeout is not None and now - began >= limit.timeout:
+            text = f"the job ran longer than {limit.timeout} s"
+            self._give_up(job, errors.JobTimeout(text, timeout=limit.timeout))
+        else:
+            self._give_up(job, errors.JobSilent(f"the job reported no progress for {limit.heartbeat} s"))
 
     def _give_up(self, job: Job, error: errors.WorkerPoolError, *, ends: bool = False) -> None:
         """Fail the running job and replace the worker, as a kill would; `ends`: the worker ends by itself."""

@@ -21,17 +21,18 @@ class ThreadTier:
         self._free = asyncio.Semaphore(threads)
         self._running: set[Future[Any]] = set()
 
-    async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
-        """Run the handler in a thread and return its outcome.
+    async def run(self, collector: Collector, payload: Any) -> Any:
+        """Run the handler in a thread and return its outcome; a batch handler with a list of payloads.
 
         A thread cannot be stopped. After a timeout or a cancellation the handler continues in a thread that counts as
         busy, and its outcome is dropped.
 
         Raises:
-            HandlerTimeout: the handler exceeded the collector's timeout.
+            HandlerTimeout: the handler exceeded the collector's timeout or heartbeat.
         """
         await self._free.acquire()
         try:
+            pulse = collector.begin_pulse()  # first: the thread has a copy of this context
             future = call_in_thread(self._executor, collector, payload)
         except BaseException:
             self._free.release()
@@ -44,7 +45,7 @@ class ThreadTier:
                 loop.call_soon_threadsafe(self._ended, future)
 
         future.add_done_callback(notify)
-        return await collector.within_timeout(asyncio.wrap_future(future))
+        return await collector.within_limits(asyncio.wrap_future(future), pulse)
 
     async def run_parts(self, collector: Collector, payload: Payload[Any]) -> Any:
         """Run a handler that yields, in a thread of its own, and return what its generator returns.

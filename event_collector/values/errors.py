@@ -14,6 +14,7 @@ __all__ = [
     "EventDropped",
     "ExecutorLost",
     "HandlerTimeout",
+    "HeartbeatTimeout",
     "JournalError",
     "MonitorError",
     "PayloadTypeError",
@@ -31,6 +32,10 @@ class ConfigError(EventCollectorException, ValueError):
 
 class HandlerTimeout(EventCollectorException, TimeoutError):
     """A handler ran longer than its collector's `timeout` and was stopped."""
+
+
+class HeartbeatTimeout(HandlerTimeout):
+    """A handler reported no progress for as long as its collector's `heartbeat` and was stopped."""
 
 
 class CallTimeout(EventCollectorException, TimeoutError):

@@ -1,11 +1,11 @@
 """Metrics of each collector: its counts, and percentiles of the times of its last events.
 
-The events of a single collector are those of the queue, which counts and times them anyway. Only several collectors
-keep counts and times of their own.
+The events of a single collector are those of the queue, which counts and times them anyway. Only several collectors,
+and batch handlers, which divide their time among the events of a call, keep counts and times of their own.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from event_collector.handlers.collector import Collector
@@ -24,12 +24,17 @@ class _QueueTotals(Protocol):
     def attempts(self) -> int: ...
 
 
-def keep_times(collectors: Sequence[Collector], events: int) -> dict[str | None, Usage] | None:
-    """Make several collectors keep the times of their last `events` events.
+def counts_apart(collectors: Collection[Collector]) -> bool:
+    """Return whether collectors keep counts and times of their own."""
+    return len(collectors) > 1 or any(collector.batch is not None for collector in collectors)
 
-    Return by key what keeps the seconds from sending an event to its end; None for a single collector.
+
+def keep_times(collectors: Sequence[Collector], events: int) -> dict[str | None, Usage] | None:
+    """Make collectors that count apart keep the times of their last `events` events.
+
+    Return by key what keeps the seconds from sending an event to its end; None if none does.
     """
-    if len(collectors) == 1:
+    if not counts_apart(collectors):
         return None
     for collector in collectors:
         collector.usage.keep(events)
@@ -43,7 +48,7 @@ def collector_metrics(
     found = {}
     for key, collector in collectors.items():
         usage = collector.usage
-        if len(collectors) == 1:
+        if not counts_apart(collectors.values()):
             events, running, seconds = totals.attempts, totals.busy, totals.service_total
             times, waits = meter.service_times, meter.wait_times
         else:

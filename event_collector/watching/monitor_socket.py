@@ -5,19 +5,22 @@ from typing import Any
 
 from event_collector.watching.snapshot import Snapshot, encode_snapshot
 from event_collector.watching.socket_file import SocketFile, check_path
+from event_collector.watching.stack_socket import StackSocket, WorkerStacks, open_stack_socket
 from event_collector.watching.viewers import Viewers
 
 
 class MonitorSocket:
     """The socket of one queue. `look` takes a snapshot; it is called only while a viewer is connected.
 
+    The socket for stacks is beside it. `worker_stacks` is called in the thread of that one.
+
     Raises ConfigError if a socket cannot have this path.
     """
 
-    def __init__(self, path: Any, look: Callable[[], Snapshot], log: Any) -> None:
+    def __init__(self, path: Any, look: Callable[[], Snapshot], worker_stacks: WorkerStacks, log: Any) -> None:
         self._path = check_path(path)
-        self._look, self._log = look, log
-        self._open: tuple[SocketFile, Viewers] | None = None
+        self._look, self._worker_stacks, self._log = look, worker_stacks, log
+        self._open: tuple[SocketFile, Viewers, StackSocket | None] | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self._open is None else f"{len(self._open[1])} viewers"
@@ -27,16 +30,21 @@ class MonitorSocket:
         """Listen, and send snapshots to every viewer. Raise MonitorError if the socket cannot be made."""
         file = SocketFile(self._path)
         try:
+            stacks = open_stack_socket(self._path, self._worker_stacks)
             viewers = Viewers(file.socket, lambda: encode_snapshot(self._look()), self._log)
         except BaseException:
             file.close()
             raise
-        self._open = file, viewers
+        if stacks is None:
+            self._log.warning("no socket for stacks: the path of the monitor socket is too long", path=self._path)
+        self._open = file, viewers, stacks
 
     def close(self) -> None:
         """Send the last snapshot, disconnect all viewers and remove the socket. Idempotent."""
         if self._open is not None:
-            file, viewers = self._open
+            file, viewers, stacks = self._open
             viewers.close()
+            if stacks is not None:
+                stacks.close()
             file.close()
             self._open = None

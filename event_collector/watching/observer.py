@@ -7,14 +7,18 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from time import monotonic, process_time
 from typing import Final, Protocol
 
+from event_collector.handlers.progress_reports import RunningProgress
+from event_collector.values.clock import clock as handlers_clock
 from event_collector.watching.metrics import Accounting, CollectorMetrics, Metrics
 from event_collector.watching.snapshot import (
     CollectorSnapshot,
     Decision,
     EventCounts,
+    ProgressSnapshot,
     Quantiles,
     Snapshot,
     WorkerSnapshot,
@@ -27,6 +31,9 @@ STALE: Final = 10.0
 
 TIMEOUT: Final = 5.0
 """Seconds that an event loop may take to answer a `ThreadSafeObserver`."""
+
+MOST_PROGRESS: Final = 100
+"""Events in a snapshot whose progress it has."""
 
 NO_WORKERS: Final = PoolStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, ())
 
@@ -50,6 +57,7 @@ class _Engine(Protocol):
     def metrics(self) -> Metrics: ...
     def collector_metrics(self) -> Mapping[str, CollectorMetrics]: ...
     def worker_statistics(self) -> PoolStatistics | None: ...
+    def progress(self) -> list[RunningProgress]: ...
 
 
 class Observer:
@@ -106,7 +114,16 @@ class Observer:
             collectors=[self._collector(figures, queued) for figures in collectors.values()],
             workers=[self._worker(figures) for figures in pool.workers],
             decisions=[Decision(one.subject, str(one.before), str(one.after), one.reason) for one in engine.changes],
+            progress=self._progress(),
         )
+
+    def _progress(self) -> list[ProgressSnapshot]:
+        now = handlers_clock.now()
+        reports = sorted(self._engine.progress(), key=attrgetter("event_id"))
+        return [
+            ProgressSnapshot(event_id, collector, pid, done, total, note, max(0.0, now - at))
+            for event_id, collector, pid, done, total, note, at in reports[:MOST_PROGRESS]
+        ]
 
     def _rate(self, counter: tuple[str, str | int | None], count: float) -> float | None:
         """Return the growth of a counter per second; None if the previous snapshot lacks it or is too old."""

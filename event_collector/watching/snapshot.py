@@ -84,6 +84,23 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
     finished: int
 
 
+class ProgressSnapshot(msgspec.Struct, frozen=True):
+    """An event in a handler that reports its progress, and what it has reported last."""
+
+    event: int
+    """Its id, as `event.id`."""
+    collector: str | None
+    """None if it is not known: a task that the handler has started makes the reports."""
+    worker: int | None
+    """The process id of its worker; None in the program itself."""
+    done: float
+    total: float | None
+    """None if it is unknown."""
+    note: str
+    age: float
+    """Seconds since the report."""
+
+
 class Decision(msgspec.Struct, frozen=True):
     """A change of a pool's size, or the move of an adaptive collector, with its reason."""
 
@@ -123,6 +140,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     workers: list[WorkerSnapshot]
     decisions: list[Decision]
     """The last ones, oldest first."""
+    progress: list[ProgressSnapshot] = []
+    """Of the events in handlers that report it, at most 100 of them, the oldest first."""
 
     @property
     def is_healthy(self) -> bool:

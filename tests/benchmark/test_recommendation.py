@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from event_collector import Collector, Context, Payload
+from event_collector import Batch, Collector, Context, Payload
 from event_collector.benchmark.diagnosis import Bound
 from event_collector.benchmark.recommendation import Recommendation, recommend
 from event_collector.benchmark.rendering import render_text
@@ -16,6 +16,11 @@ from event_collector.benchmark.report import Environment, Report, make_report
 from event_collector.benchmark.trial_figures import Contender, HandlerProfile, Measured, Readiness
 
 from .hand_made import COMPUTING, COROUTINE, REWRITTEN, THREAD, TINY, WAITING, a_round, measured, process
+
+
+def batches(size: int) -> Contender:
+    return Contender("process", workers=2, batch=size)
+
 
 BLOCKS_WAITING = HandlerProfile(events=10, wall=0.03, cpu=0.0001, block=0.03, worst=0.031)
 
@@ -65,6 +70,13 @@ KNOWN = {
         [measured(REWRITTEN, 30, profile=BLOCKS_WAITING), measured(THREAD, 97, in_flight=16), measured(process(2), 98),
          measured(process(16), 99)],
         THREAD, 16),
+    "batches, the largest brings little": (
+        [measured(batches(size), rate) for size, rate in ((1, 50), (4, 190), (16, 700), (64, 970), (256, 1000))],
+        batches(64), None),
+    "batches, the largest brings a tenth": (
+        [measured(batches(size), rate) for size, rate in ((1, 50), (16, 700), (64, 900), (256, 1000))],
+        batches(256), None),
+    "batches, bring nothing": ([measured(batches(size), 100) for size in (1, 4, 16)], batches(1), None),
 }  # fmt: skip
 
 
@@ -114,6 +126,25 @@ def test_the_code_to_write_follows_from_it(case: str, expected: list[str]) -> No
 
 def plain(number: int) -> int:
     return number
+
+
+def together(numbers: list[int]) -> list[int]:
+    return numbers
+
+
+def test_the_advice_on_batches_names_their_size() -> None:
+    """In words, in the code, and compared with the smallest ones."""
+    collector = Collector("k", together, batch=Batch(max_size=7, max_wait=0.5))
+    report = report_of(KNOWN["batches, the largest brings little"][0], collector, "together")
+    assert report.code == [
+        'collector = Collector("k", together, mode="process", batch=Batch(max_size=64, max_wait=0.5))',
+        "queue = CollectorQueue([collector], max_workers=2)",
+    ]
+    text = render_text(report)
+    assert "Recommended: mode process, 2 workers, batches of 64\n" in text
+    assert "process, 2 workers, batches of 64 has 19 times the events/s of process, 2 workers, batches of 1" in text
+    assert "its batches are larger, so their events wait for longer" in text
+    assert "list of values" not in text
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from event_collector.benchmark.concurrency import of_batches
 from event_collector.benchmark.recommendation import recommend
-from event_collector.benchmark.trial import Trial, contenders_of, worker_counts
+from event_collector.benchmark.trial import BATCH_SIZES, Trial, batch_contenders_of, contenders_of, worker_counts
 from event_collector.benchmark.trial_figures import Contender, Measured, RoundOrder, RoundResult
 
 from .hand_made import COROUTINE, REWRITTEN, THREAD, Clock, Model, PretendedSubject, process
@@ -41,6 +42,27 @@ def test_contenders_are_what_the_handler_can_run_as() -> None:
         [1, 2, 8],
         [1, 16, 64],
     ]
+
+
+def test_a_batch_handler_competes_with_itself() -> None:
+    """Each size in its own mode, or in those that are asked for; with enough events in flight to fill its batches."""
+    alone = batch_contenders_of(mode="thread", workers=[2])
+    assert alone == [Contender("thread", batch=size) for size in BATCH_SIZES]
+    chosen = batch_contenders_of(mode="thread", workers=[1, 2], modes=["process"])
+    assert chosen == [Contender("process", workers=n, batch=size) for n in (1, 2) for size in BATCH_SIZES]
+    assert chosen[-1].label == "process, 2 workers, batches of 256"
+    assert of_batches([2, 8, 64], 0, 1000) == [2, 8, 64]
+    assert of_batches([2, 8, 64], 64, 1000) == [128, 512, 1000]
+    assert of_batches([8, 64], 256, 1000) == [1000]
+
+
+def test_rounds_of_batches_can_fill_them() -> None:
+    """No round that counts has fewer events in flight than a batch for each worker."""
+    the_model = model(0.01, 0.001)
+    trial(the_model).run(batch_contenders_of(mode="process", workers=[2]))
+    for subject in the_model.open:
+        counting = subject.orders[-3:]
+        assert min(order.in_flight for order in counting) >= 2 * subject.contender.batch
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from event_collector import Collector, Context, Payload
+from event_collector import Batch, Collector, Context, Payload
 
 kept: list[bytearray] = []
 
@@ -80,5 +80,12 @@ async def typed(payload: Payload[list[int]], ctx: Context) -> int:
     return sum(payload.value)
 
 
+def together(numbers: list[int]) -> list[int]:
+    """Take as long for many as for one."""
+    time.sleep(0.01)
+    return numbers
+
+
+batched = Collector("batched", together, mode="thread", batch=Batch(max_size=8, max_wait=0.001))
 one = Collector("one", crunch_plainly)
 pair = [Collector("first", nothing), Collector("second", nothing)]

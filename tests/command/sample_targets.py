@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 import time
@@ -9,6 +10,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from event_collector import Collector, CollectorQueue, Context, Error, Payload, ResultList, Router, collector
 
@@ -84,6 +87,14 @@ async def shout(payload: Payload[Any], ctx: Context) -> Any:
 def chat_in_worker(payload: Payload[Any], ctx: Context) -> Any:
     print("printed by a worker", flush=True)
     return None
+
+
+def talk(payload: Payload[Any], ctx: Context) -> Any:
+    logging.getLogger("shop").info("info of %s", payload.value)
+    logging.getLogger("shop").warning("warning of %s", payload.value)
+    structlog.get_logger().info("structured info")
+    structlog.get_logger().warning("structured warning")
+    return payload.value
 
 
 @dataclass
@@ -163,3 +174,8 @@ unopened = Collector("unopened", echo, lifecycle=refuse)
 unclosed = Collector("unclosed", echo, lifecycle=end_badly)
 nameless = lambda payload, ctx: None  # noqa: E731
 number = 42
+
+
+def wait_in_worker(_value: int) -> None:
+    """Wait for longer than any test does."""
+    time.sleep(600)

@@ -66,6 +66,16 @@ def row(report: dict[str, Any], label: str) -> dict[str, Any]:
     return found
 
 
+def test_a_batch_handler_is_measured_with_batches_of_several_sizes() -> None:
+    """In its own mode; a call that costs the same for one event as for many is best with many."""
+    report = advice("batched", "--seconds", "4", payloads=["1"])
+    labels = [f"thread, batches of {size}" for size in (1, 4, 16, 64, 256)]
+    assert [row["label"] for row in report["rows"]] == labels
+    assert [row["batch"] for row in report["rows"]] == [1, 4, 16, 64, 256]
+    assert report["recommendation"]["contender"]["batch"] >= 16
+    assert ", batch=Batch(max_size=" in report["code"][0]
+
+
 def test_handler_that_always_fails_gets_its_error_instead() -> None:
     """Status 1, no advice, the error in words for every mode."""
     done = bench("fail", "--seconds", "2", "--workers", "1", "--quiet")

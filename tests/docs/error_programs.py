@@ -54,6 +54,20 @@ def send(order, express=False):  # type: ignore[no-untyped-def]
     """Would get the context for an option."""
 
 
+def pack_all(order: Order) -> list[None]:
+    """Would get a list."""
+    return [None]
+
+
+def store_all(orders: list[Order]) -> None:
+    """Has no result for each event."""
+
+
+def bill_first(orders: list[int]) -> list[int]:
+    """Forgets all orders but the first."""
+    return orders[:1]
+
+
 def count(order: int) -> Iterator[int]:
     """Has many results."""
     yield from range(order)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from event_collector import (
+    Batch,
     CallTimeout,
     Collector,
     CollectorQueue,
@@ -26,6 +27,7 @@ from event_collector import (
     EventCancelled,
     EventDropped,
     HandlerTimeout,
+    HeartbeatTimeout,
     JournalError,
     MonitorError,
     Payload,
@@ -93,6 +95,10 @@ async def send_in_another_thread() -> None:
         await asyncio.to_thread(queue.get_publisher().send_nowait, Payload(1))
 
 
+def batched(handler: Callable[..., Any], **options: Any) -> Collector:
+    return Collector("orders", handler, batch=Batch(max_size=2), **options)
+
+
 async def parts_of(collector: Collector[Any, Any], *, late: bool = False, times: int = 1) -> None:
     """Read the parts of an event."""
     async with asyncio.timeout(BOUND), CollectorQueue([collector], logging=False) as queue:
@@ -134,6 +140,9 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "parts of an ordinary handler": read_nothing,
     "a cache of generators": lambda: Collector("orders", functools.cache(error_programs.count)),
     "a cache of coroutines": lambda: Collector("orders", error_programs.fetch),
+    "an order for a batch": lambda: batched(error_programs.pack_all),
+    "a batch without results": lambda: batched(error_programs.store_all),
+    "a batch that moves": lambda: batched(error_programs.bill_first, mode="adaptive"),
     "a payload alone": lambda: Collector("orders", error_programs.receive),
     "a method of nobody": lambda: Collector("orders", error_programs.Desk.answer),  # type: ignore[arg-type]
     "a decorator without a name": lambda: collector(functools.partial(handle)),
@@ -201,6 +210,7 @@ FAILURES: dict[str, tuple[type[Exception], Collector, Any]] = {
     "payload cannot travel": (EncodeError, Collector("orders", handle), object()),
     "result of another type": (EncodeError, Collector("orders", bill), {"number": 1}),
     "payload of another type": (PayloadTypeError, Collector("orders", bill), {"number": "one"}),
+    "silent": (HeartbeatTimeout, Collector("orders", handle, heartbeat=0.1), "wait"),
     "too slow": (HandlerTimeout, Collector("orders", handle, timeout=0.1), "wait"),
     "an odd exception": (RemoteError, Collector("orders", handle), "odd"),
     "a crash": (WorkerCrashed, Collector("orders", handle), "exit"),
@@ -214,6 +224,17 @@ async def test_failures(failure: str) -> None:
     error = await outcome(collector, value)
     assert type(error) is kind
     assert_documented(error)
+
+
+async def test_a_batch_with_too_few_results() -> None:
+    """All events of the call have the documented error."""
+    async with asyncio.timeout(BOUND), CollectorQueue([batched(error_programs.bill_first)], logging=False) as queue:
+        events = await queue.get_publisher().send_many([Payload(1), Payload(2)])
+        results = [(await event).first() for event in events]
+    for result in results:
+        assert isinstance(result, Error)
+        assert isinstance(result.err, ConfigError)
+        assert_documented(result.err)
 
 
 async def test_calls_without_an_answer_in_time() -> None:

@@ -27,6 +27,13 @@ FOREIGN = {
         "_outline.maxlevel",
         "_outline.maxstring",
     },  # Python 3.11 has no arguments
+    "event_collector/command/logs.py": {"record.exc_text"},  # logging has no other way to give a record a text
+    "event_collector/life/logger.py": {"record.exc_text", "record.stack_info"},
+    "workers/event_collector_workers/child/forwarding.py": {
+        "warnings.showwarning",
+        "threading.excepthook",
+        "loader.exec_module",
+    },  # hooks of the standard library are set like this
     "event_collector/sources/redis_stream.py": {"pool.max_connections"},  # redis has no other way to raise it
     "event_collector/remote/host.py": {"self._decode.envelope"},  # a call for each event, and no other caller
     "event_collector/values/results.py": {"outcome.key", "result.key"},  # as_result() belongs to the classes of results

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import Any, assert_type
 
 from event_collector import (
+    Batch,
     Collector,
     CollectorList,
     CollectorQueue,
@@ -160,6 +161,35 @@ async def store(payload: Payload[Order], ctx: Context) -> Result[Receipt]:
 @collector("count")
 async def count(number: int) -> str:
     return str(number)
+
+
+def many(orders: list[Order]) -> list[Receipt]:
+    return [Receipt()]
+
+
+async def many_async(payloads: list[Payload[Order]], ctx: Context) -> tuple[Result[Receipt], ...]:
+    return (Ok(Receipt()),)
+
+
+@collector("embed", mode="process", batch=Batch(max_size=8), timeout=1.0)
+def embed(orders: list[Order]) -> list[Receipt | Error]:
+    return [Error("no")]
+
+
+@collector(batch=Batch(max_wait=0.1))
+async def embed_async(payloads: list[Payload[Order]], ctx: Context) -> list[Receipt]:
+    return [Receipt()]
+
+
+async def batches(queue: CollectorQueue) -> None:
+    """The types of a collector with a batch handler are those of an item."""
+    assert_type(Collector("a", many, batch=Batch()), Collector[Order, Receipt])
+    assert_type(Collector("a", many_async, batch=Batch()), Collector[Order, Receipt])
+    assert_type(embed, Collector[Order, Receipt | Error])
+    assert_type(embed_async, Collector[Order, Receipt])
+    assert_type(await queue.call(embed_async, Order()), Receipt)
+    Collector("a", plain, batch=Batch())  # type: ignore[arg-type]
+    Collector("a", many, batch=64)  # type: ignore[call-overload]
 
 
 def decorated() -> None:

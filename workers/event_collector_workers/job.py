@@ -1,7 +1,8 @@
 """A job, and the task that runs it in a worker."""
 
+import math
 from collections.abc import Generator
-from typing import ClassVar, Protocol, TypeAlias
+from typing import ClassVar, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -57,6 +58,19 @@ class ItemsTask(Task, Protocol):
         """Run the items of a chunk, one after the other. An exception fails the whole chunk with TaskError."""
 
 
+class TimeLimit(NamedTuple):
+    """How long a job may run, and for how long it may report no progress. In seconds; None for no limit."""
+
+    timeout: float | None = None
+    heartbeat: float | None = None
+
+    def left(self, running_for: float = 0.0, silent_for: float = 0.0) -> float:
+        """Return the seconds until the earlier limit of a job; 0 or less if it is exceeded."""
+        timeout, heartbeat = self
+        left = math.inf if timeout is None else timeout - running_for
+        return left if heartbeat is None else min(left, heartbeat - silent_for)
+
+
 class PartsTask(Task, Protocol):
     """A task whose jobs give parts. They are suspended while their parts wait to be read, and others run meanwhile."""
 
@@ -74,9 +88,12 @@ class Job:
         body: Passed to `Task.run`.
         blob: A large value, sent beside the body without a copy. It must not change until the job has ended.
         timeout: Seconds that the task may run, counted from its start in the worker; None for no limit.
+
+    Attributes:
+        limit: The limits of its time; None if there are none.
     """
 
-    __slots__ = ("_place", "blob", "body", "task", "timeout")
+    __slots__ = ("_place", "blob", "body", "limit", "task")
 
     count: ClassVar[int] = 1
     """Sequence numbers that it needs."""
@@ -85,7 +102,7 @@ class Job:
         self.task = task
         self.body = body
         self.blob = blob
-        self.timeout = timeout
+        self.limit = None if timeout is None else TimeLimit(timeout)
         self._place: object = None
 
     def move_to(self, place: object) -> None:

@@ -32,6 +32,17 @@ class _ProcessError(WorkerPoolError):
 class WorkerCrashed(_ProcessError, BrokenProcessPool):
     """The worker process ended during this job. It is unknown whether the job took effect."""
 
+    stack: str = ""
+    """The Python stack of a process that a fatal signal has ended, which is a note of the error too; else empty."""
+
+    def __init__(
+        self, message: str = "", *, pid: int | None = None, exitcode: int | None = None, stack: str = ""
+    ) -> None:
+        super().__init__(message, pid=pid, exitcode=exitcode)
+        self.stack = stack
+        if stack:
+            self.add_note(f"The Python stack of the worker when it crashed:\n{stack}")
+
 
 class WorkerStartError(_ProcessError):
     """A worker could not be started. The text holds the child's traceback if it left one."""
@@ -42,10 +53,23 @@ class JobTimeout(WorkerPoolError, TimeoutError):
 
     timeout: float = 0.0
     """The limit in seconds."""
+    stack: str = ""
+    """The Python stack of the worker before it was killed, which is a note of the error too; empty if it is unknown."""
+    place: str = ""
+    """Where that stack ends: function, file and line."""
 
-    def __init__(self, message: str = "", *, pid: int | None = None, timeout: float = 0.0) -> None:
+    def __init__(
+        self, message: str = "", *, pid: int | None = None, timeout: float = 0.0, stack: str = "", place: str = ""
+    ) -> None:
         super().__init__(message, pid=pid)
         self.timeout = timeout
+        self.stack, self.place = stack, place
+        if stack:
+            self.add_note(f"The Python stack of the worker before it was killed:\n{stack}")
+
+
+class JobSilent(JobTimeout):
+    """The job reported no progress for as long as its heartbeat, and its worker was killed."""
 
 
 class JobCancelled(WorkerPoolError):
@@ -71,7 +95,7 @@ class PoolBroken(WorkerPoolError, BrokenProcessPool):
         self.retry_in = retry_in
 
 
-def crash_error(number: int, pid: int | None, exitcode: int | None, complaint: str) -> WorkerCrashed:
+def crash_error(number: int, pid: int | None, exitcode: int | None, complaint: str, stack: str) -> WorkerCrashed:
     """Return the error of a job during which its worker ended."""
     reason = f"; {complaint}" if complaint else ""
     return WorkerCrashed(
@@ -79,6 +103,7 @@ def crash_error(number: int, pid: int | None, exitcode: int | None, complaint: s
         "effect. Look for what ended the process: a crash in native code, too little memory, os._exit or sys.exit",
         pid=pid,
         exitcode=exitcode,
+        stack=stack,
     )
 
 

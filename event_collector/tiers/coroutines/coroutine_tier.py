@@ -26,12 +26,13 @@ from event_collector.tiers.coroutines.running_handler import RunningHandler
 from event_collector.values.guarded import reraise
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.refusals import QueueShutDown
-from event_collector.values.results import Error, Ok, ResultList, as_result, failure, new_list
+from event_collector.values.results import Error, Ok, Result, ResultList, as_result, failure, new_list, single
 
 if TYPE_CHECKING:
     from event_collector.events.course import Course
     from event_collector.events.event import CollectorEvent
     from event_collector.handlers.delivery import DeliveryPlan
+    from event_collector.handlers.progress_reports import RunningProgress
 
 _BROADCAST = Delivery.BROADCAST
 _Task: Final[Any] = asyncio.Task
@@ -53,6 +54,12 @@ class EventEnding(Protocol):
 
     def ended(self, event: "CollectorEvent", results: ResultList, /) -> None:
         """Take the results of an event whose handlers have ended."""
+
+    def note_errors(self, event: "CollectorEvent", results: ResultList, /) -> bool:
+        """Take the results of an event that is about to end; return whether there are errors."""
+
+    def note_failed(self, event: "CollectorEvent", results: ResultList, /) -> None:
+        """Take the results of an event that is about to end, with an error that is counted."""
 
 
 class EventOwner(Protocol):
@@ -198,13 +205,14 @@ class CoroutineTier:
                     is_failed = type(outcome) is Error
                     if is_failed:
                         direct.usage.failed()
+                        outcome = self._returned(event, outcome)
                     outcome = as_result(outcome, direct.key)
                 outcome.key = direct.key  # as_result()
                 results = new_list(ResultList)
                 results.append(outcome)
             else:
                 results = _as_results(await self._deliver(event))
-                is_failed = self._plan.count_errors(results)
+                is_failed = self._events.ending.note_errors(event, results)
         except BaseException as exc:
             results, is_failed = self._failed(event, exc), True
             if issubclass(type(exc), GeneratorExit):  # the loop has ended without this task
@@ -257,8 +265,19 @@ class CoroutineTier:
             return self._events.retries.attempt(event.payload, course)
         return self._route(event.payload)
 
+    def _returned(self, event: "CollectorEvent", error: Error[Any]) -> "Result[Any]":
+        """Return the result of an event whose handler returned an Error."""
+        result = as_result(error, None if self._direct is None else self._direct.key)
+        self._events.ending.note_failed(event, single(result))
+        return result
+
     def _failed(self, event: "CollectorEvent", exc: BaseException) -> ResultList:
         """Return the results of an event whose handler, or router, let an exception out. Never raises."""
+        results = self._results_of(event, exc)
+        self._events.ending.note_failed(event, results)
+        return results
+
+    def _results_of(self, event: "CollectorEvent", exc: BaseException) -> ResultList:
         error, kind = self._reason(event), type(exc)  # not isinstance(): __class__ may be a property that raises
         if not issubclass(kind, (Exception, asyncio.CancelledError)):
             self.loop.call_soon(reraise, exc)  # KeyboardInterrupt and the like end the loop, as from any task
@@ -323,12 +342,16 @@ class CoroutineTier:
         """Return the key of the collector whose handler a stack is in; None if it is in none of this queue."""
         while frame is not None:
             owner: Any = frame.f_locals.get("self")
-            if frame.f_code is Collector._call.__code__ and self._plan.knows(owner):
+            if frame.f_code is Collector.call_handler.__code__ and self._plan.knows(owner):
                 return str(owner.key)
             if frame.f_code is CoroutineTier._handle.__code__ and owner is self:
                 return None if self._direct is None else self._direct.key
             frame = frame.f_back
         return None
+
+    def progress(self) -> "list[RunningProgress]":
+        """Return what the handlers have reported that wait for something, or run in threads."""
+        return self._waits.board.of_running(self.running_ids)
 
     def running_ids(self) -> set[int]:
         """Return the ids of the events whose handlers wait for something."""

@@ -10,7 +10,6 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from copy import copy
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
@@ -26,8 +25,9 @@ from event_collector.remote.remote_exceptions import presentable
 from event_collector.remote.setup import seal
 from event_collector.tiers.executors.batching import BATCH_BYTES, DEPTH, capacity_of, next_limit, size_of_batch
 from event_collector.tiers.executors.executor_adapter import ExecutorAdapter
+from event_collector.tiers.failed_calls import copy_of, travels_alone
 from event_collector.values.clock import clock
-from event_collector.values.errors import EncodeError, HandlerTimeout
+from event_collector.values.errors import EncodeError
 from event_collector.values.payload import Payload
 from event_collector_workers.pool_errors import WorkerCrashed
 
@@ -38,16 +38,13 @@ GRACE: Final = 60.0
 """Seconds that a task may take beyond the timeouts of its events, to open its collector. A later task is stuck, since
 the process itself ends a handler that exceeds its timeout."""
 
-_SUSPECTS: Final = (f"{WorkerCrashed.__name__}:", f"{HandlerTimeout.__name__}:")
-"""Last errors of events that travel alone in their next attempt, so that they fail no other events."""
-
 
 @dataclass(slots=True, eq=False)
 class _QueuedEvent:
-    """An event that waits, or is in a task."""
+    """An event, or a batch of them for a batch handler, that waits or is in a task."""
 
     body: bytes
-    outcome: "asyncio.Future[bytes]"
+    outcome: "asyncio.Future[tuple[bytes, float]]"
     alone: bool
 
 
@@ -67,19 +64,24 @@ class BatchQueue:
         """Process a payload and return the outcome of its handler."""
         collector = self.collector
         body, _ = encode_payload(payload, collector, running_id(), inline=True, fidelity=self._fidelity)
-        alone = payload.attempt > 1 and (payload.last_error or "").startswith(_SUSPECTS)
-        entry = _QueuedEvent(body, asyncio.get_running_loop().create_future(), alone)
-        self.waiting.append(entry)
         collector.usage.began()
         try:
+            reply, _ = await self.exchange(body, alone=travels_alone(payload))
+            return self._decode(reply, None)
+        finally:
+            collector.usage.left()
+
+    async def exchange(self, body: bytes, *, alone: bool = False) -> tuple[bytes, float]:
+        """Have a body processed, `alone` in its task or not; return the reply, and the seconds in the handler."""
+        entry = _QueuedEvent(body, asyncio.get_running_loop().create_future(), alone)
+        self.waiting.append(entry)
+        try:
             self.feed.wake()
-            return self._decode(await entry.outcome, None)
+            return await entry.outcome
         except asyncio.CancelledError:
             if entry.outcome.cancelled():
                 self.feed.withdraw()
             raise
-        finally:
-            collector.usage.left()
 
     def take(self, free: int | None) -> list[_QueuedEvent]:
         """Return the events of the next task; none if all that waited were withdrawn."""
@@ -103,6 +105,11 @@ class BatchQueue:
         """Adapt the limit to a task that had so many events, whose handlers took so long."""
         self.limit = next_limit(self.limit, events, seconds, self.feed.adapter.latency)
 
+    def took(self, seconds: float) -> None:
+        """Count the time of an event in the handler; `BatchTier` counts those of a batch handler."""
+        if self.collector.batch is None:
+            self.collector.usage.took(seconds)
+
     def put_back(self, entries: Sequence[_QueuedEvent]) -> None:
         """Have events that a task has not begun wait again, before all others."""
         self.waiting.extendleft(reversed(entries))
@@ -111,8 +118,8 @@ class BatchQueue:
         """End events with an error, which may be any that an executor of the application has."""
         for entry in entries:
             if not entry.outcome.done():
-                self.collector.usage.took(0.0)
-                entry.outcome.set_exception(presentable(_copy_of(error)))
+                self.took(0.0)
+                entry.outcome.set_exception(presentable(copy_of(error)))
 
 
 @dataclass(slots=True, eq=False)
@@ -263,7 +270,7 @@ class ExecutorFeed:
             queue.fail(batch.entries, exc)
 
     def _settle(self, queue: BatchQueue, entries: list[_QueuedEvent], reply: BatchReply) -> None:
-        ran, usage = len(reply.replies), queue.collector.usage
+        ran = len(reply.replies)
         if reply.begun_by:
             crashed = WorkerCrashed(
                 f"collector {queue.collector.key!r}: the worker {reply.begun_by} ended, or was given up, in the task "
@@ -273,9 +280,9 @@ class ExecutorFeed:
             return
         queue.adapt(ran, sum(reply.seconds))
         for entry, answer, seconds in zip(entries, reply.replies, reply.seconds, strict=False):
-            usage.took(seconds)
+            queue.took(seconds)
             if not entry.outcome.done():
-                entry.outcome.set_result(answer)
+                entry.outcome.set_result((answer, seconds))
         queue.put_back(entries[ran:])
 
     async def _refresh(self, interval: float) -> None:
@@ -310,15 +317,3 @@ def _decode(answer: Any, events: int, key: str) -> BatchReply:
     except (msgspec.MsgspecError, TypeError, ValueError) as exc:
         raise EncodeError(f"collector {key!r}: its executor returned no reply of a collector: {exc}") from exc
     return reply
-
-
-def _copy_of(error: BaseException) -> BaseException:
-    """Return a copy where possible: one exception raised for many events would keep every traceback."""
-    try:
-        copied = copy(error)
-        if type(copied) is not type(error) or str(copied) != str(error):
-            return error
-        copied.__cause__ = error.__cause__
-        return copied.with_traceback(error.__traceback__)
-    except BaseException:  # odd parts of an exception
-        return error

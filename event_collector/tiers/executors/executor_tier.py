@@ -8,7 +8,6 @@ from event_collector.handlers.collector import Collector
 from event_collector.tiers.executors.executor_adapter import ExecutorAdapter
 from event_collector.tiers.executors.executor_feed import BatchQueue, ExecutorFeed
 from event_collector.tiers.thread_call import call_in_thread, no_coroutine
-from event_collector.values.payload import Payload
 
 
 class ExecutorTier:
@@ -21,7 +20,7 @@ class ExecutorTier:
         self._feeds: dict[Any, ExecutorFeed] = {}
         self._queues: dict[Collector, BatchQueue] = {}
         for collector in collectors:
-            if collector.is_batched:
+            if collector.is_in_processes:
                 adapter = _adapter_of(collector.executor)
                 feed = self._feeds.setdefault(adapter.identity, ExecutorFeed(adapter))
                 self._queues[collector] = feed.add(collector)
@@ -38,7 +37,7 @@ class ExecutorTier:
         for feed in self._feeds.values():
             await feed.close()
 
-    async def run(self, collector: Collector, payload: Payload[Any]) -> Any:
+    async def run(self, collector: Collector, payload: Any) -> Any:
         """Run the handler in the collector's executor and return its outcome.
 
         In a process the timeout counts from the start of the handler. In a thread it counts from this call. A handler
@@ -52,7 +51,15 @@ class ExecutorTier:
         if collector in self._queues:
             return await self._queues[collector].run(payload)
         executor: Any = collector.executor
-        return await collector.within_timeout(asyncio.wrap_future(call_in_thread(executor, collector, payload)))
+        pulse = collector.begin_pulse()  # first: the thread has a copy of this context
+        return await collector.within_limits(asyncio.wrap_future(call_in_thread(executor, collector, payload)), pulse)
+
+    async def exchange(self, collector: Collector, body: bytes) -> tuple[bytes, float]:
+        """Call a batch handler in a process with an encoded batch; return its reply, and the seconds that it took.
+
+        The call is a task of its own. Cancellation and the timeout are as for `run()`.
+        """
+        return await self._queues[collector].exchange(body, alone=True)
 
     # For the monitor
 

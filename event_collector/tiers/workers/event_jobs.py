@@ -10,9 +10,9 @@ from event_collector.values.errors import EventCancelled
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Result, failure
-from event_collector_workers.job import Job
+from event_collector_workers.job import Job, TimeLimit
 from event_collector_workers.limits import WorkerLimits
-from event_collector_workers.pool_errors import JobCancelled, JobTimeout, PoolClosed, WorkerPoolError
+from event_collector_workers.pool_errors import JobCancelled, JobSilent, JobTimeout, PoolClosed, WorkerPoolError
 
 if TYPE_CHECKING:
     from event_collector.events.event import CollectorEvent
@@ -47,7 +47,8 @@ class CollectorTask:
     def __init__(
         self, number: int, collector: Collector, limits: WorkerLimits | None, events: ResultSink, jobs: JobOwner
     ) -> None:
-        self.number, self.key, self.timeout = number, collector.key, collector.timeout
+        self.number, self.key = number, collector.key
+        self.limit = TimeLimit(collector.timeout, collector.heartbeat) if collector.is_limited else None
         self.collector, self.jobs = collector, jobs
         self._limits, self._events = limits, events
         self.fidelity = Fidelity(collector.payload_type)
@@ -69,7 +70,10 @@ class CollectorTask:
     def explain(self, error: BaseException) -> BaseException:
         """Return the queue's error for an error of the pool. Other errors are returned unchanged."""
         if isinstance(error, JobTimeout):
-            ours: BaseException = self.collector.timeout_error()
+            is_silent = isinstance(error, JobSilent)
+            ours: BaseException = self.collector.timeout_error(is_silent=is_silent, place=error.place)
+            if error.stack:
+                ours.add_note(f"The Python stack of the worker before it was killed:\n{error.stack}")
         elif isinstance(error, JobCancelled):
             ours = EventCancelled("the event was cancelled in its worker")
         elif isinstance(error, PoolClosed):
@@ -93,7 +97,7 @@ class EventJob(Job):
     __slots__ = ("event", "of")
 
     def __init__(self, task: CollectorTask, body: bytes, blob: Any, event: Any) -> None:
-        self.task, self.body, self.blob, self.timeout = task.number, body, blob, task.timeout
+        self.task, self.body, self.blob, self.limit = task.number, body, blob, task.limit
         self._place = None
         self.event, self.of = event, task
         event.place = self  # CollectorEvent.move_to()
@@ -115,6 +119,8 @@ class EventJob(Job):
             result = task.decode(body, blob)
         except (Exception, asyncio.CancelledError) as exc:
             result = task.failed(exc, event.payload)
+            # Its frames are those of this program; by their callers they would have the event hold itself.
+            BaseException.with_traceback(exc, None)
         task.ended.append((event, result, elapsed))
 
     def failed(self, error: BaseException, elapsed: float) -> None:
@@ -125,10 +131,12 @@ class EventJob(Job):
 class CallJob(Job):
     """A call of `Collector.process()`. A coroutine waits for `outcome`."""
 
-    __slots__ = ("of", "outcome")
+    __slots__ = ("event_id", "of", "outcome")
 
     outcome: "asyncio.Future[Any]"
     of: CollectorTask
+    event_id: int
+    """The event whose handler makes the call; 0 if it is not known."""
 
     def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
         """Take the outcome of the handler, which may be an exception."""
@@ -145,3 +153,25 @@ class CallJob(Job):
         self.of.collector.usage.ended(elapsed)
         if not self.outcome.done():
             self.outcome.set_exception(self.of.explain(error))
+
+
+class BatchJob(Job):
+    """A call of a batch handler. A coroutine waits for its reply, and the seconds that it took."""
+
+    __slots__ = ("of", "reply")
+
+    reply: "asyncio.Future[tuple[bytes, float]]"
+
+    def __init__(self, task: CollectorTask, body: bytes, reply: "asyncio.Future[tuple[bytes, float]]") -> None:
+        super().__init__(task.number, body)
+        self.of, self.reply, self.limit = task, reply, task.limit
+
+    def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
+        """Take the answers to its events, or the exception of the call."""
+        if not self.reply.done():
+            self.reply.set_result((bytes(body), elapsed))
+
+    def failed(self, error: BaseException, elapsed: float) -> None:
+        """Take an error of the pool."""
+        if not self.reply.done():
+            self.reply.set_exception(self.of.explain(error))

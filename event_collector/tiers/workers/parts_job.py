@@ -21,7 +21,8 @@ class PartsJob(CallJob):
     __slots__ = ("_credit", "_decode", "_error", "_sink")
 
     def __init__(self, task: CollectorTask, body: bytes, blob: Any, sink: PartSink) -> None:
-        super().__init__(task.number, body, blob, task.timeout)
+        super().__init__(task.number, body, blob)
+        self.limit = task.limit
         self.of, self.outcome = task, asyncio.get_running_loop().create_future()
         self._sink, self._credit = sink, PARTS_AHEAD  # parts that the worker may send now
         self._decode = ReplyDecoder(task.collector.part_type, task.key)
@@ -31,9 +32,10 @@ class PartsJob(CallJob):
         """Take a part."""
         self._credit -= 1
         try:
-            self._sink.add(as_part(self._decode(body, blob)))
+            if self._error is None:  # else the reader would miss one in between
+                self._sink.add(as_part(self._decode(body, blob)))
         except (Exception, asyncio.CancelledError) as exc:
-            self._error = self._error or exc
+            self._error = exc
         self.refill()
         return self._credit > 0 or self._is_closed
 

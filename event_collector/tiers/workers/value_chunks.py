@@ -106,7 +106,8 @@ class ValueChunk(ChunkJob):
         created: float,
     ) -> None:
         body = codec.encode(values, index=index, first_id=first_id, priority=priority)
-        super().__init__(task.number, body, len(values), task.timeout)
+        super().__init__(task.number, body, len(values))
+        self.limit = task.limit
         self.of, self._codec, self.owner, self.values = task, codec, owner, values
         self.index, self.first_id, self.priority, self.created = index, first_id, priority, created
         self.value_size = len(body) / len(values)

@@ -4,20 +4,22 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import current_process
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from event_collector.handlers import decorator
+from event_collector.handlers import decorator, value_handler
 from event_collector.handlers.collector import ADAPTIVE, Collector
 from event_collector.handlers.parts import open_sink
+from event_collector.handlers.progress_reports import RunningProgress
 from event_collector.handlers.running_event import running_id
+from event_collector.remote import host, host_loop
 from event_collector.remote.codec import encode_payload
 from event_collector.remote.host import open_host
 from event_collector.remote.host_loop import HostLoop
 from event_collector.remote.parts_host import open_parts_host
 from event_collector.remote.setup import is_decorated, seal
-from event_collector.tiers.workers.event_jobs import CallJob, CollectorTask, EventJob, ResultSink
+from event_collector.tiers.workers.event_jobs import BatchJob, CallJob, CollectorTask, EventJob, ResultSink
 from event_collector.tiers.workers.parts_job import PartsJob
 from event_collector.tiers.workers.line_codec import LineCodec, ReadLine
 from event_collector.tiers.workers.value_chunks import ChunkCodec, ChunkOwner, ValueChunk, ValueCodec
@@ -32,6 +34,7 @@ from event_collector_workers.pool.credit import HORIZON, LONG_HORIZON
 from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.worker_pool import WorkerPool
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerPoolError
+from event_collector_workers.stack_dumps import hide_files
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
 HOST: Final = f"{open_host.__module__}:{open_host.__qualname__}"
@@ -48,6 +51,9 @@ MAIN_GUARD: Final = (
 )
 
 
+hide_files(*(str(module.__file__) for module in (host, host_loop, value_handler, asyncio.base_events, asyncio.events)))
+
+
 class WorkerReading(NamedTuple):
     """The worker processes at one instant."""
 
@@ -58,6 +64,16 @@ class WorkerReading(NamedTuple):
     """Total seconds in which workers were ready to run, but had no CPU."""
     memory: int | None = None
     """Bytes of the largest worker."""
+
+
+class StructuredRecords(Protocol):
+    """Takes the structlog records of handlers in workers."""
+
+    def level(self) -> int:
+        """Return the lowest level that is not dropped."""
+
+    def emit(self, worker: int, pid: int, body: bytes, /) -> None:
+        """Emit an encoded record of the worker with this number."""
 
 
 class PoolFactory:
@@ -83,7 +99,7 @@ class WorkerTier:
     """Runs collectors of mode "process", and adaptive collectors while their place is a worker.
 
     `may_overtake`: whether a new event may go before queued ones. `options` of WorkerPool control the replacement and
-    start of workers. The other options are those of CollectorQueue.
+    start of workers. `records` takes what handlers log with structlog. The other options are those of CollectorQueue.
 
     Raises:
         ConfigError: a collector cannot be sent to another process.
@@ -97,6 +113,7 @@ class WorkerTier:
         may_overtake: bool,
         limits: WorkerLimits | None,
         log: Any,
+        records: StructuredRecords | None = None,
         **options: Any,
     ) -> None:
         _refuse_import_of_main(collectors)
@@ -109,7 +126,7 @@ class WorkerTier:
             for number, collector in enumerate(collectors)
         }
         self._codecs: dict[tuple[Collector, ReadLine | None], ChunkCodec] = {}
-        self._events = _PoolEvents(events, self._tasks.values(), log)
+        self._events = _PoolEvents(events, self._tasks.values(), log, records)
         self._pool = pool_factory.make(
             [
                 TaskSpec(PARTS_HOST if collector.is_generator else HOST, collector.setup or seal(collector))
@@ -209,9 +226,11 @@ class WorkerTier:
         Cancellation withdraws a job that has not started, and kills the worker of a job that has.
         """
         task = self._tasks[collector]
-        body, blob = encode_payload(payload, collector, running_id(), fidelity=task.fidelity)
-        job = CallJob(task.number, body, blob, collector.timeout)
-        job.of, job.outcome = task, asyncio.get_running_loop().create_future()
+        event_id = running_id()
+        body, blob = encode_payload(payload, collector, event_id, fidelity=task.fidelity)
+        job = CallJob(task.number, body, blob)
+        job.event_id = event_id
+        job.limit, job.of, job.outcome = task.limit, task, asyncio.get_running_loop().create_future()
         collector.usage.began()
         try:
             self._pool.submit(job)
@@ -219,6 +238,22 @@ class WorkerTier:
             job.failed(exc, 0.0)
         try:
             return await job.outcome
+        except asyncio.CancelledError:
+            self._pool.cancel(job)
+            raise
+
+    async def exchange(self, collector: Collector, body: bytes) -> tuple[bytes, float]:
+        """Call a batch handler in a worker with an encoded batch; return its reply, and the seconds that it took.
+
+        Cancellation withdraws a call that has not started, and kills the worker of a call that has.
+        """
+        job = BatchJob(self._tasks[collector], body, asyncio.get_running_loop().create_future())
+        try:
+            self._pool.submit(job)
+        except WorkerPoolError as exc:
+            job.failed(exc, 0.0)
+        try:
+            return await job.reply
         except asyncio.CancelledError:
             self._pool.cancel(job)
             raise
@@ -273,6 +308,19 @@ class WorkerTier:
         workers = tuple(replace(worker, memory=self._memory.get(worker.pid)) for worker in figures.workers)
         return replace(figures, workers=workers)
 
+    def progress(self) -> list[RunningProgress]:
+        """Return what the handlers in workers have reported."""
+        found = []
+        for job, pid, (done, total, note, at) in self._pool.progress():
+            if isinstance(job, (EventJob, CallJob)):
+                event_id = job.event.id if isinstance(job, EventJob) else job.event_id
+                found.append(RunningProgress(event_id, job.of.key, pid, done, total, note, at))
+        return found
+
+    def stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
+        """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
+        return [(pid, f"worker {number}", text) for number, pid, text in self._pool.stacks(pid)]
+
     @property
     def problem(self) -> str | None:
         """The reason why events fail at once while workers keep dying; None while they do not."""
@@ -323,8 +371,11 @@ def seal_adaptive(collectors: Iterable[Collector]) -> None:
 class _PoolEvents(PoolListener):
     """Passes the events of the pool on to the dispatcher and the log."""
 
-    def __init__(self, events: ResultSink, tasks: "Iterable[CollectorTask]", log: Any) -> None:
+    def __init__(
+        self, events: ResultSink, tasks: "Iterable[CollectorTask]", log: Any, records: StructuredRecords | None
+    ) -> None:
         self._events, self._tasks, self._log = events, tuple(tasks), log
+        self._records = records
         self.workers = 0  # workers that are ready
         self.problem: str | None = None  # error of the breaker while it is open
 
@@ -335,6 +386,13 @@ class _PoolEvents(PoolListener):
         for task in self._tasks:
             if task.ended:
                 task.settle()
+
+    def structured_level(self) -> int:
+        return 0 if self._records is None else self._records.level()
+
+    def structured(self, worker: int, pid: int, body: bytes) -> None:
+        if self._records is not None:
+            self._records.emit(worker, pid, body)
 
     def worker_started(self, pid: int, seconds: float) -> None:
         self.workers += 1

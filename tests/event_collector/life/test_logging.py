@@ -169,6 +169,6 @@ def test_lines_elsewhere_are_json(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, tmp_path / "program.py"], capture_output=True, check=True, text=True, timeout=60
     )
-    line = json.loads(done.stdout)
+    line = json.loads(done.stderr)
     assert line["event"] == "handler blocked the event loop"
     assert "in compute\n" in line["stack"]

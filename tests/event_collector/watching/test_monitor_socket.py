@@ -326,7 +326,7 @@ async def test_the_parts_of_a_socket_show_their_state(tmp_path: Path) -> None:
         await until(lambda: len(viewers) == 1)
         assert repr(viewers) == "<Viewers 1 connected, 0 behind>"
         writer.close()
-    queue_socket = MonitorSocket(path, lambda: pytest.fail("nobody looks"), Log())
+    queue_socket = MonitorSocket(path, lambda: pytest.fail("nobody looks"), lambda _pid: [], Log())
     assert repr(queue_socket) == f"<MonitorSocket {path}: closed>"
     queue_socket.open()
     assert repr(queue_socket) == f"<MonitorSocket {path}: 0 viewers>"

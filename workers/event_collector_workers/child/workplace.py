@@ -20,9 +20,12 @@ from io import BytesIO, FileIO
 from time import monotonic_ns, process_time_ns
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
+from event_collector_workers.child.forwarding import current
 from event_collector_workers.child.items import ItemRun
+from event_collector_workers.child.job_progress import report_by
 from event_collector_workers.child.open_descriptors import open_standard_streams
 from event_collector_workers.child.signals import handle_signals_in_forks, kill_group, leave_signals_to_program
+from event_collector_workers.child.stack_writer import write_stacks
 from event_collector_workers.child.suspended_jobs import LATER, SuspendedJobs
 from event_collector_workers.transport.frames import (
     HEADER,
@@ -37,6 +40,7 @@ from event_collector_workers.transport.frames import (
     message,
 )
 from event_collector_workers.transport.lifeline import follow
+from event_collector_workers.transport.outlet import Outlet
 from event_collector_workers.transport.page import WorkerPage
 
 if TYPE_CHECKING:
@@ -70,15 +74,18 @@ def main(connection: socket.socket, enter: Callable[[], Initialize | None]) -> N
     open_standard_streams()
     connection.setblocking(True)
     inbox = Inbox(connection)
-    setup, page_fd, lifeline_fd = inbox.receive_setup()
+    setup, page_fd, lifeline_fd, outlet_fd = inbox.receive_setup()
     threading.Thread(target=_end_with_program, args=(follow(lifeline_fd),), name="parent-watch", daemon=True).start()
     try:
         page = WorkerPage(page_fd)
-        os.close(page_fd)
+        write_stacks(page_fd)
+        report_by(page.report)
         # A process that a handler forks must neither keep the pool waiting nor reply in place of this one.
         os.register_at_fork(after_in_child=page.detach)
         os.register_at_fork(after_in_child=connection.close)
         handle_signals_in_forks()
+        if setup.levels is not None:
+            current.begin(Outlet(outlet_fd, page.note_output), setup.levels)
         workplace = Workplace(connection, inbox, page)
         initialize = enter()
         if initialize is not None:
@@ -86,6 +93,7 @@ def main(connection: socket.socket, enter: Callable[[], Initialize | None]) -> N
         if not workplace.open(setup):
             return
     except BaseException:
+        current.end()
         try:
             connection.sendall(message(Kind.FAILED, traceback.format_exc().encode(errors="replace")))
         except OSError:  # the program is gone
@@ -97,7 +105,12 @@ def main(connection: socket.socket, enter: Callable[[], Initialize | None]) -> N
         if connection.fileno() == -1:  # a handler forked this process, and it returned from the handler
             os._exit(FORKED)
         raise
-    connection.sendall(message(Kind.STOPPED, workplace.close().encode(errors="replace")))
+    except SystemExit:
+        current.end()
+        raise
+    failures = workplace.close()
+    current.end()
+    connection.sendall(message(Kind.STOPPED, failures.encode(errors="replace")))
 
 
 def _end_with_program(lifeline: FileIO) -> None:
@@ -122,13 +135,13 @@ class Inbox:
     def __repr__(self) -> str:
         return f"<Inbox unread={self._end - self._start} brisk={self._is_brisk}>"
 
-    def receive_setup(self) -> tuple[WorkerSetup, int, int]:
-        """Receive the first message, and the descriptors of page and lifeline that are attached to it."""
-        data, fds, _, _ = socket.recv_fds(self._socket, HEADER.size, 2)
+    def receive_setup(self) -> tuple[WorkerSetup, int, int, int]:
+        """Receive the first message, and the descriptors of page, lifeline and outlet that are attached to it."""
+        data, fds, _, _ = socket.recv_fds(self._socket, HEADER.size, 3)
         while len(data) < HEADER.size:
             data += self._socket.recv(HEADER.size - len(data)) or bytes(_exit_orphaned())
         _, size, _ = HEADER.unpack(data)
-        return decode_setup(self.read(size)), fds[0], fds[1]
+        return decode_setup(self.read(size)), fds[0], fds[1], fds[2]
 
     def next(self, on_idle: Callable[[], None]) -> tuple[int, bytes, int]:
         """Return kind, head and blob size of the next message. Call `on_idle` before waiting for it."""

@@ -21,11 +21,13 @@ from concurrent.futures import Future, wait
 from concurrent.futures.process import _RemoteTraceback
 from typing import TYPE_CHECKING, Any
 
+from event_collector_workers.executor import call_jobs
 from event_collector_workers.executor.call_jobs import REFERENCE, load
 from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.worker_pool import WorkerPool
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerPoolError
+from event_collector_workers.stack_dumps import hide_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 _alive: weakref.WeakSet[PoolThread] = weakref.WeakSet()
 exiting = threading.Event()
+hide_files(call_jobs.__file__)
 
 
 @atexit.register
@@ -88,7 +91,9 @@ class PoolThread(PoolListener):
         self._is_closing = False
         self._refusal: tuple[float, PoolBroken] | None = None  # `add` raises this error until this time
         self._limit = limit
-        self._pool = WorkerPool([TaskSpec(REFERENCE, b"")], max_workers=sys.maxsize, listener=self, **pool_options)
+        self._pool = WorkerPool(
+            [TaskSpec(REFERENCE, b"")], max_workers=sys.maxsize, listener=self, forward_output=False, **pool_options
+        )
         self._loop = asyncio.new_event_loop()
         self._emptied = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="worker-pool", daemon=True)

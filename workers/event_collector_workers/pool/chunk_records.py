@@ -40,6 +40,11 @@ def chunk_with(in_hand: Mapping[int, Job | None], number: int) -> tuple[int, Chu
     return None
 
 
+def holds(in_hand: Mapping[int, Job], number: int) -> bool:
+    """Return whether a sequence number is that of a job, or of an item of a chunk."""
+    return any(first <= number < first + job.count for first, job in in_hand.items())
+
+
 def has_several(in_hand: Mapping[int, Job | None]) -> bool:
     """Return whether a chunk has more than one item without an outcome."""
     return any(isinstance(job, ChunkJob) and job.count - job.taken > 1 for job in in_hand.values())

@@ -8,6 +8,7 @@ launch --> STARTING --> READY --> RETIRING --> GONE       surplus, recycled or c
 """
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -18,7 +19,8 @@ from event_collector_workers.launch.start_method import Launcher
 from event_collector_workers.pool.breaker import Breaker
 from event_collector_workers.pool.credit import head_start
 from event_collector_workers.pool.timer import EarliestTimer
-from event_collector_workers.pool.worker import Worker, WorkerEvents
+from event_collector_workers.pool.worker import Worker
+from event_collector_workers.pool.worker_events import WorkerEvents
 from event_collector_workers.pool.worker_state import State
 from event_collector_workers.pool_errors import describe_exit
 from event_collector_workers.transport.frames import WorkerSetup
@@ -45,8 +47,8 @@ class Crew:
         self,
         loop: asyncio.AbstractEventLoop,
         launcher: Launcher,
-        setup: WorkerSetup,
-        events: WorkerEvents,
+        make_setup: Callable[[], WorkerSetup],
+        events: WorkerEvents[Worker],
         lifetime: Lifetime,
     ) -> None:
         self.workers: list[Worker] = []
@@ -59,7 +61,7 @@ class Crew:
         self._lifetime = lifetime
         self._loop = loop
         self._launcher = launcher
-        self._setup = setup
+        self._make_setup = make_setup
         self._events = events
         self._starts: dict[int, int] = {}  # how many workers each number had
         self._retry = EarliestTimer(loop, lambda _late: self.adjust())
@@ -185,7 +187,7 @@ class Crew:
         self.workers.append(worker)
         complaint = f"it was not ready within {self._lifetime.startup:g} s"
         self._timers[worker] = self._loop.call_later(self._lifetime.startup, self._give_up, worker, complaint)
-        worker.launch(self._launcher, self._setup)
+        worker.launch(self._launcher, self._make_setup())
 
     def _free_number(self) -> int:
         """Return the lowest number that no worker has. Those that leave or have left are as good as gone."""

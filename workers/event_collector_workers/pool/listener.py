@@ -57,3 +57,10 @@ class PoolListener:
 
     def breaker_closed(self) -> None:
         """A job has finished: the pool works again."""
+
+    def structured_level(self) -> int:
+        """Return the lowest level of the structured records that `structured` takes; asked as each worker starts."""
+        return 0
+
+    def structured(self, worker: int, pid: int, body: bytes) -> None:
+        """A process of the worker with this number has sent a structured record, which the owner can decode."""

@@ -1,4 +1,4 @@
-"""The traffic of jobs: the backlog, their assignment to workers, results, cancellation and timeouts.
+"""The traffic of jobs: the backlog, their assignment to workers, results, and cancellation.
 
 submit --> backlog --> hand out (credit) --> worker.in_hand --> records --> job.succeeded / job.failed
               ^                                    |
@@ -17,8 +17,8 @@ from event_collector_workers.job import ChunkJob, Job
 from event_collector_workers.pool.chunk_records import settle_dead, take_record
 from event_collector_workers.pool.credit import SHORTEST_VISIT, credit_for, depth_for
 from event_collector_workers.pool.listener import PoolListener, report, tell
-from event_collector_workers.pool.overdue import find_overdue
 from event_collector_workers.pool.roster import Roster
+from event_collector_workers.pool.time_limits import TimeLimits
 from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import Worker
 from event_collector_workers.pool_errors import JobCancelled, TaskError, WorkerCrashed
@@ -62,7 +62,7 @@ class Traffic:
         self._is_turn_due = False
         self._is_looking = False
         self._visit = EarliestTimer(loop, self._on_visit)
-        self._deadline = EarliestTimer(loop, self._check_deadlines)
+        self._limits = TimeLimits(loop, self._roster, self._look_at_all, self._vacate)
 
     def __repr__(self) -> str:
         return (
@@ -145,8 +145,8 @@ class Traffic:
         worker = job._place
         if isinstance(worker, Worker):
             worker.go_on(job, credit)
-            if job.timeout is not None:
-                self._deadline.arm(job.timeout)
+            if job.limit is not None:
+                self._limits.watch(job.limit)
 
     def _withdraw(self, job: Job) -> None:
         """Leave a gap in the backlog; close all gaps once they are more than half of it."""
@@ -171,7 +171,7 @@ class Traffic:
     def close(self) -> None:
         """Cancel the timers."""
         self._visit.disarm()
-        self._deadline.disarm()
+        self._limits.close()
 
     # --- workers
 
@@ -216,7 +216,10 @@ class Traffic:
 
     def _turn(self) -> None:
         if self._is_turn_due:  # else a look has taken place since
-            self.look(self._roster.attached)
+            self._look_at_all()
+
+    def _look_at_all(self) -> None:
+        self.look(self._roster.attached)
 
     def look(self, workers: Iterable[Worker]) -> None:
         """Collect the available results, then hand out jobs as far as there is room."""
@@ -282,7 +285,8 @@ class Traffic:
         """Hand a part to its job."""
         job = worker.in_hand.get(part[0])
         if job is None:
-            worker.kill(f"it gave a part of job {part[0]}, which it does not have")
+            if part[0] not in worker.in_hand:  # else it was given up
+                worker.kill(f"it gave a part of job {part[0]}, which it does not have")
         elif not job.produced(part[1], blob):
             worker.suspend(part[0])
             self.plan_turn()  # it has room again
@@ -336,8 +340,8 @@ class Traffic:
         for job in jobs:
             # Before they are sent: that may find the worker lost, and requeue them.
             job._place = worker  # Job.move_to()
-            if job.timeout is not None:
-                self._deadline.arm(job.timeout)
+            if job.limit is not None:
+                self._limits.watch(job.limit)
         worker.give(jobs)
         if worker.quota is not None and worker in self._roster.ready:  # else it was found lost and was released
             if not worker.allowance:
@@ -367,25 +371,28 @@ class Traffic:
             job.move_to(self)
         self._backlog.extendleft(reversed(jobs))
 
+    def _vacate(self, worker: Worker, sequence: int) -> bool:
+        """Have others run the jobs of a worker that will be killed in this one; return False if that has ended."""
+        self._requeue(worker.take_back())
+        is_in_it = worker.give_up(sequence)
+        if is_in_it:
+            self.release(worker)
+        self.plan_turn()
+        return is_in_it
+
     def _on_visit(self, _late: float) -> None:
         self._roster.begin_visit()
-        self.look(self._roster.attached)
+        self._look_at_all()
 
-    # --- timeouts, cancellation, failures
-
-    def _check_deadlines(self, late: float) -> None:
-        self.look(self._roster.attached)
-        for worker, sequence, error in find_overdue(self._roster.attached, late, self._deadline.arm):
-            self._requeue(worker.take_back())
-            worker.condemn(sequence, error)
-            self.plan_turn()
+    # --- cancellation, failures
 
     def _cancel_in(self, worker: Worker, job: Job) -> None:
         if job in worker.suspended:
             worker.go_on(job, 0)
             return
-        first = next(number for number, held in worker.in_hand.items() if held is job)
-        sequence = max(first, min(worker.page.running()[0], first + job.count - 1))
+        # 0: it was given up
+        first, held = next(((number, held) for number, held in worker.in_hand.items() if held is job), (0, job))
+        sequence = max(first, min(worker.page.running()[0], first + held.count - 1))
         text = f"the job was cancelled while it ran; its worker (pid {worker.pid}) was killed"
         if not worker.condemn(sequence, JobCancelled(text)):
             self._loop.call_later(SHORTEST_VISIT, self.cancel, job)  # it is about to start the job or to skip it

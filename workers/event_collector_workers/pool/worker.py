@@ -6,20 +6,21 @@ import os
 import socket
 import sys
 from contextlib import ExitStack
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from event_collector_workers.job import ChunkJob
 from event_collector_workers.pool import chunk_records as chunks
-from event_collector_workers.pool.worker_state import State
+from event_collector_workers.pool.stack_probe import StackProbe
+from event_collector_workers.pool.worker_output import WorkerOutput
+from event_collector_workers.pool.worker_state import SILENT, State
 from event_collector_workers.pool_errors import PoolClosed, crash_error
 from event_collector_workers.transport.channel import Channel, ProtocolError, decoded
 from event_collector_workers.transport.frames import (
     Kind,
-    Part,
-    Record,
     WorkerSetup,
     decode_part,
     decode_record,
@@ -36,35 +37,7 @@ if TYPE_CHECKING:
     from event_collector_workers.child.birth import Birth
     from event_collector_workers.job import Job
     from event_collector_workers.launch.start_method import Handle, Launcher
-
-
-SILENT: Final = "its standard error may say why"
-"""The complaint of a process that ended while it started, without a message."""
-
-
-class WorkerEvents(Protocol):
-    """The events of workers and of their crew, in the loop's thread."""
-
-    def on_ready(self, worker: Worker) -> None:
-        """The worker accepts jobs."""
-
-    def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
-        """Jobs have ended. A blob belongs to the only record."""
-
-    def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
-        """A job has given a part, and goes on."""
-
-    def on_look(self, worker: Worker) -> None:
-        """The page holds records."""
-
-    def on_lost(self, worker: Worker) -> None:
-        """The worker accepts no more jobs. Its process may still exist."""
-
-    def on_gone(self, worker: Worker) -> None:
-        """The process has ended. `exitcode` and `complaint` say how."""
-
-    def on_breaker(self, *, opened: bool) -> None:
-        """The crew's breaker opened or closed."""
+    from event_collector_workers.pool.worker_events import WorkerEvents
 
 
 class Worker:
@@ -75,7 +48,7 @@ class Worker:
     """
 
     def __init__(
-        self, birth: Birth, loop: asyncio.AbstractEventLoop, events: WorkerEvents, quota: int | None = None
+        self, birth: Birth, loop: asyncio.AbstractEventLoop, events: WorkerEvents[Worker], quota: int | None = None
     ) -> None:
         self.number = birth.number
         self._birth = birth
@@ -94,7 +67,8 @@ class Worker:
         self.closing_error = ""  # the traceback of a task that could not be closed
         self.exitcode: int | None = None
         self._has_parts = False  # whether a job has given parts: only then it asks the page for resumed jobs
-        self._taken = 0  # values in in_hand that are None
+        self._taken = 0  # values in in_hand that are None, without the one that was given up
+        self._given_up: dict[int, Job] = {}  # the job during which it will be killed, by sequence number
         self._has_chunks = False  # whether it was given any
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
         self._created_at = monotonic()
@@ -108,9 +82,13 @@ class Worker:
             undo.callback(os.close, self._page_fd)
             self.page = ParentPage(self._page_fd)
             undo.callback(self.page.close)
+            self.probe = StackProbe(loop, os.dup(self._page_fd))
+            undo.callback(self.probe.close)
             ours, self._theirs = socket.socketpair()
             undo.callback(ours.close)
             undo.callback(self._theirs.close)
+            self._output = WorkerOutput(loop, self.page, partial(events.on_output, self))
+            undo.callback(self._output.close)
             self._channel = Channel(loop, ours, self._on_message, self._on_announced, self._on_lost)
             undo.pop_all()
 
@@ -121,13 +99,14 @@ class Worker:
     def launch(self, launcher: Launcher, setup: WorkerSetup) -> None:
         """Start the process. Either on_ready or on_gone follows."""
         try:
-            fds = self._page_fd, launcher.lifeline.fileno()
+            fds = self._page_fd, launcher.lifeline.fileno(), self._output.writer
             self._channel.send_with_descriptors(message(Kind.SETUP, encode(setup)), fds)
         except OSError as error:
             self._loop.call_soon(self._on_launched, error)
             return
         finally:
             os.close(self._page_fd)
+            self._output.close_writer()
         launcher.launch(self._theirs, self._birth, self._on_launched)
 
     def give(self, jobs: Sequence[Job]) -> None:
@@ -185,6 +164,7 @@ class Worker:
         if not self.page.arrive():
             return False
         count, data = self.page.take()
+        self._output.catch_up()
         try:
             records = decode_records(count, data)
         except msgspec.DecodeError as error:
@@ -226,6 +206,11 @@ class Worker:
             return 0, now - max(self._given_at, self._channel.progress)
         return sequence, now - since
 
+    def silent_for(self, sequence: int) -> float:
+        """Return the seconds since the current job, with this number, has reported its progress, or has begun."""
+        progress = self.page.progress(sequence)
+        return monotonic() - (self.page.running()[1] if progress is None else progress.at)
+
     def take_back(self) -> list[Job]:
         """Take back the jobs that have not started, in order.
 
@@ -245,20 +230,21 @@ class Worker:
             self.suspended[job] = sequence
 
     def go_on(self, job: Job, credit: int) -> None:
-        """Have a job that it holds give so many parts more; 0: have it end."""
-        sequence = self.suspended.pop(job, 0) or next(n for n, held in self.in_hand.items() if held is job)
-        self.in_hand[sequence] = job
-        if not credit:
-            self.page.close_job(sequence)
-        self._channel.send(message(Kind.GO_ON, encode((sequence, credit))))
+        """Have a job that it holds give so many parts more; 0: have it end. A no-op for one that it has given up."""
+        sequence = self.suspended.pop(job, 0) or next((n for n, held in self.in_hand.items() if held is job), 0)
+        if sequence:
+            self.in_hand[sequence] = job
+            if not credit:
+                self.page.close_job(sequence)
+            self._channel.send(message(Kind.GO_ON, encode((sequence, credit))))
 
     def take_all(self) -> dict[int, Job]:
         """Remove and return all jobs, by sequence number, after the process has ended."""
-        jobs = {sequence: job for sequence, job in self.in_hand.items() if job is not None}
+        jobs = {sequence: job for sequence, job in self.in_hand.items() if job is not None} | self._given_up
         jobs |= {sequence: job for job, sequence in self.suspended.items()}
         self.in_hand.clear()
         self.suspended.clear()
-        self._taken = 0
+        self._given_up, self._taken = {}, 0
         return jobs
 
     @property
@@ -284,12 +270,28 @@ class Worker:
             self._channel.send(message(Kind.STOP))
         return True
 
+    def give_up(self, sequence: int) -> bool:
+        """Drop the answer of job `sequence` if the worker is still in it, because it will be killed; return whether.
+
+        Take back the other jobs first, and give it no more. `condemn` follows.
+        """
+        self.peek()
+        first, job = chunks.chunk_with(self.in_hand, sequence) or (sequence, self.in_hand.get(sequence))
+        if job is None or self.page.current()[0] != sequence or self._kill_reason is not None:
+            return False
+        if isinstance(job, ChunkJob) and first + job.taken > sequence:
+            return False  # this item has ended
+        self.in_hand[first] = None
+        self._given_up = {first: job}
+        return True
+
     def condemn(self, sequence: int, error: BaseException) -> bool:
-        """Kill the worker if it is still in job `sequence`, which then ends with `error`. Return whether it was.
+        """Kill the worker if it is in job `sequence`, or has given it up: it ends with `error`. Return whether it is.
 
         Take back the other jobs first: none of them must be running when the worker is killed.
         """
-        if self.page.current()[0] != sequence or self._kill_reason is not None:
+        is_in_it = chunks.holds(self._given_up, sequence) or self.page.current()[0] == sequence
+        if self.state is State.GONE or not is_in_it or self._kill_reason is not None:
             return False
         self._kill_reason = (sequence, error)
         self.is_leaving = True
@@ -313,6 +315,8 @@ class Worker:
     def dispose(self) -> None:
         """Release the socket and the page. Idempotent."""
         self._channel.close()
+        self._output.close()
+        self.probe.close()
         self.page.close()
 
     def death_error(self, sequence: int, *, aborted: bool) -> BaseException:
@@ -322,7 +326,8 @@ class Worker:
             return error
         if aborted:
             return PoolClosed("the pool was stopped while this job ran; it may have taken effect")
-        return crash_error(self.number, self.pid, self.exitcode, self.complaint)
+        stack = self.probe.crash() if (self.exitcode or 0) < 0 else ""
+        return crash_error(self.number, self.pid, self.exitcode, self.complaint, stack)
 
     def _on_launched(self, outcome: Handle | BaseException) -> None:
         if isinstance(outcome, BaseException):
@@ -348,7 +353,9 @@ class Worker:
     def _on_message(self, kind: int, head: bytes, blob: bytes | None) -> None:
         if kind == Kind.LOOK:
             self._events.on_look(self)
-        elif kind == Kind.RESULT:
+            return
+        self._output.catch_up()
+        if kind == Kind.RESULT:
             self.finished += 1
             record = decoded(decode_record, head)
             if self._has_chunks:
@@ -390,6 +397,7 @@ class Worker:
             self._events.on_lost(self)
 
     def _on_exit(self, exitcode: int | None) -> None:
+        self._output.receive_all()
         self._channel.receive_all()
         self.collect()
         self.state = State.GONE

@@ -27,6 +27,7 @@ from event_collector_workers.machine import cpu_seconds
 from event_collector_workers.pool.chunk_records import items_in
 from event_collector_workers.pool.credit import HORIZON
 from event_collector_workers.pool.crew import Crew, Lifetime, memory_of
+from event_collector_workers.pool.emission import Emission, program_levels
 from event_collector_workers.pool.listener import PoolListener, tell
 from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker_state import State
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from event_collector_workers.child.workplace import Initialize
     from event_collector_workers.job import Job, TaskSpec
     from event_collector_workers.pool.worker import Worker
+    from event_collector_workers.transport.progress_record import Progress
 
 _NO_GUARD = (
     "this is a worker process that is importing the program's main module. The module must not start workers while "
@@ -69,6 +71,8 @@ class WorkerPool:
         initialize: A callable and its arguments. Each worker calls it before it opens its tasks.
         environment: What workers find when they import modules. None for that of the program.
         horizon: Seconds of work that a worker may hold. Later jobs cannot overtake the jobs that a worker holds.
+        forward_output: Emit what workers log and print as records and lines of this program; see `emission`. Otherwise
+            they write it themselves.
 
     Raises:
         ValueError: A number is out of its range, or the start method is unknown.
@@ -92,6 +96,7 @@ class WorkerPool:
         initialize: Initialize | None = None,
         environment: WorkerEnvironment | None = None,
         horizon: float = HORIZON,
+        forward_output: bool = True,
     ) -> None:
         if max_workers < 1 or not 0 <= min_workers <= max_workers:
             bounds = "0 <= min_workers <= max_workers and 1 <= max_workers"
@@ -108,7 +113,7 @@ class WorkerPool:
         self._environment = environment or WorkerEnvironment()
         self._make_crew = partial(
             Crew,
-            setup=WorkerSetup([(task.reference, task.argument) for task in tasks]),
+            make_setup=partial(self._make_setup, [(task.reference, task.argument) for task in tasks]),
             events=self,
             lifetime=Lifetime(max_jobs_per_worker, max_worker_age, max_worker_memory, startup_timeout, stop_timeout),
         )
@@ -116,6 +121,7 @@ class WorkerPool:
         self._min_workers = min_workers
         self._horizon = horizon
         self._listener = listener or PoolListener()
+        self._emission = Emission(self._listener) if forward_output else None
         self._is_started = False
         self._is_closing = False
         self._is_closed = False
@@ -294,6 +300,26 @@ class WorkerPool:
             workers=workers,
         )
 
+    def progress(self) -> list[tuple[Job, int, Progress]]:
+        """Return the jobs that have reported progress, with the process id of their worker and the last report."""
+        found = []
+        for worker in self._crew.workers:
+            sequence, _ = worker.running()
+            job, progress = worker.in_hand.get(sequence), worker.page.progress(sequence)
+            if job is not None and progress is not None:
+                found.append((job, worker.pid or 0, progress))
+        return found
+
+    def stacks(self, pid: int | None = None) -> list[tuple[int, int, str]]:
+        """Return number, process id and stacks of the worker with this process id, or of all workers.
+
+        A worker that is idle or does not answer has an empty text. Each takes a few milliseconds, and one that is
+        stopped half a second. Call it in another thread than the loop's: that may be blocked.
+        """
+        workers = [(worker, worker.pid) for worker in list(self._crew.workers)]
+        asked = [(worker, its) for worker, its in workers if its is not None and pid in (None, its)]
+        return [(worker.number, its, worker.probe.take_blocking(its).text) for worker, its in asked]
+
     # --- WorkerEvents
 
     def on_ready(self, worker: Worker) -> None:
@@ -316,6 +342,11 @@ class WorkerPool:
         """Collect the records in the worker's page."""
         self._traffic.look((worker,))
 
+    def on_output(self, worker: Worker, pid: int, kind: int, body: bytes) -> None:
+        """Emit what the worker has logged or printed."""
+        if self._emission is not None:
+            self._emission.emit(worker.number, pid, kind, body)
+
     def on_lost(self, worker: Worker) -> None:
         """Hand no more jobs to the worker, and replace it."""
         self._traffic.release(worker)
@@ -323,6 +354,8 @@ class WorkerPool:
 
     def on_gone(self, worker: Worker) -> None:
         """Settle the worker's jobs, forget it, and report its end."""
+        if self._emission is not None:
+            self._emission.forget(worker.number)
         reason = "stopped" if worker.ended_as_meant else "crashed" if worker.startup else "not started"
         self._traffic.settle(worker)
         self._crew.on_gone(worker)
@@ -339,6 +372,11 @@ class WorkerPool:
             return
         tell(self._listener.breaker_opened, self._broken_error())
         self._fail_if_refusing()
+
+    def _make_setup(self, tasks: list[tuple[str, bytes]]) -> WorkerSetup:
+        if self._emission is None:
+            return WorkerSetup(tasks)
+        return WorkerSetup(tasks, program_levels(self._listener.structured_level()))
 
     def _broken_error(self) -> PoolBroken:
         retry_in = self._crew.breaker.wait(monotonic())

@@ -1,6 +1,10 @@
-"""The states in the life of a worker."""
+"""The states of a worker, as the parent sees it."""
 
 from enum import Enum
+from typing import Final
+
+SILENT: Final = "its standard error may say why"
+"""The complaint of a process that ended while it started, without a message."""
 
 
 class State(Enum):

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from event_collector_workers.transport.records import LogLevels
 from event_collector_workers.transport.sheet import Kept
 
 HEADER: Final = struct.Struct("<IIq")  # kind, bytes of head, bytes of blob
@@ -25,7 +26,7 @@ class Kind(IntEnum):
     """The kinds of messages. The upper half of each number is the same and distinguishes messages from garbage."""
 
     # to the worker
-    SETUP = _MARK + 1  # once: the tasks; the shared page and the lifeline are attached descriptors
+    SETUP = _MARK + 1  # once: the tasks; page, lifeline and outlet are attached descriptors
     JOBS = _MARK + 2  # a Batch
     STOP = _MARK + 3  # finish earlier jobs, close the tasks, exit
     CHUNK = _MARK + 9  # a ChunkHead; the items are the blob
@@ -73,6 +74,8 @@ class WorkerSetup(msgspec.Struct, frozen=True, array_like=True):
 
     tasks: list[tuple[str, bytes]]
     """Reference and argument of each task factory, in the order of the task numbers."""
+    levels: LogLevels | None = None
+    """Levels of log records that the program does not drop; None for workers that write themselves what they log."""
 
 
 encode: Final = msgspec.msgpack.Encoder().encode

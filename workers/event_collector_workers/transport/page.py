@@ -10,6 +10,7 @@ the worker ended.
     WRITTEN   worker       records written to the ring in total (upper half), and their bytes (lower), modulo 2**32
     CPU       worker       nanoseconds of processor time, as of the last time the worker was idle
     OPENING   worker       1 after the worker has begun to open its tasks
+    OUTPUT    worker       a new number after each record that the worker has sent through its outlet
     RESUMED   worker       sequence number of a job that goes on after it was suspended, or 0 (upper half), and STARTED
                            at that time (lower half), modulo 2**32: until STARTED changes, the worker is in that job
     KEPT...   worker       see `sheet`
@@ -18,6 +19,8 @@ the worker ended.
     REVOKED   parent       first (upper half) and end (lower half) of the jobs taken back, modulo 2**32
     DISMISSED parent       1 after the parent has forbidden the worker to open its tasks
     CLOSED    parent       sequence number of the last job that is to end although it has parts to give; a hint
+
+Between the words and the ring is the progress of the current job, written by the worker (see `progress_record`).
 
 Three pairs of words decide a race. In each pair one side writes the first word and then reads the second; the other
 side writes the second and then reads the first; both put a fence in between. So at least one side sees the other.
@@ -30,12 +33,22 @@ side writes the second and then reads the first; both put a fence in between. So
   result.
 """
 
+import contextlib
 import mmap
 import os
 import threading
+from time import monotonic_ns
 from typing import Final
 
+from event_collector_workers.transport.progress_record import (
+    PROGRESS_AT,
+    PROGRESS_SIZE,
+    Progress,
+    encode_progress,
+    read_progress,
+)
 from event_collector_workers.transport.sheet import SHEET_SIZE, ParentSheet, WorkerSheet
+from event_collector_workers.transport.stack_file import STACK_AT, STACK_SIZE
 
 RING_SIZE: Final = 128 * 1024
 """Bytes of the ring. 256 small results take 16 KiB; a larger ring would evict the reader's memory from its cache."""
@@ -50,6 +63,7 @@ _SINCE: Final = 1
 _WRITTEN: Final = 2
 _CPU: Final = 3
 _OPENING: Final = 4
+_OUTPUT: Final = 12
 _RESUMED: Final = 5
 _READ: Final = 16
 _VISITS: Final = 17
@@ -59,19 +73,26 @@ _CLOSED: Final = 20
 
 
 def create_page_file() -> int:
-    """Return the descriptor of a new page without a name. Raises OSError if descriptors or memory have run out."""
+    """Return the descriptor of a new page without a name. Raises OSError if descriptors or memory have run out.
+
+    The stacks that a worker leaves follow the words and the ring (see `stack_file`).
+    """
     try:
-        fd = os.memfd_create("event_collector_workers", os.MFD_CLOEXEC)
+        fd = os.memfd_create("event_collector_workers", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     except (AttributeError, OSError):  # another platform, a Python built for an old one, a sandbox
         import tempfile  # takes a worker longer to import than this whole module
 
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     try:
-        os.ftruncate(fd, _SIZE)
+        os.ftruncate(fd, STACK_AT + STACK_SIZE)
     except OSError:
         os.close(fd)
         raise
+    with contextlib.suppress(ImportError, AttributeError, OSError):  # another platform, a file of a folder
+        import fcntl
+
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
     return fd
 
 
@@ -104,6 +125,7 @@ class _Page:
         self._words = whole[:_WORDS].cast("Q")
         self._ring = whole[_WORDS : _WORDS + RING_SIZE]
         self._sheet_memory = whole[_WORDS + RING_SIZE :]
+        self._progress = whole[PROGRESS_AT : PROGRESS_AT + PROGRESS_SIZE]
         whole.release()
 
     def _fence(self) -> None:
@@ -116,6 +138,7 @@ class _Page:
         self._words.release()
         self._ring.release()
         self._sheet_memory.release()
+        self._progress.release()
         self._map.close()
 
 
@@ -195,6 +218,13 @@ class WorkerPage(_Page):
         self._free_to = min(RING_SIZE, free_to if self._at > at else free_to - RING_SIZE)
         return True
 
+    def report(self, done: float, total: float | None, note: str) -> None:
+        """Publish the progress of the current job. Any thread may call it."""
+        started, resumed = self._words[_STARTED], self._words[_RESUMED]
+        is_resumed = resumed and resumed & _MASK == started & _MASK  # as ParentPage.current() sees it
+        record = encode_progress(resumed >> 32 if is_resumed else started, monotonic_ns(), done, total, note)
+        self._progress[: len(record)] = record
+
     def visits(self) -> int:
         """Return the word VISITS, which is odd while another visit is certain.
 
@@ -211,6 +241,10 @@ class WorkerPage(_Page):
         self.sheet.use(self._words, self._sheet_memory)
         self._words[_REVOKED] = _MASK  # from job 0 to the highest possible number
 
+    def note_output(self, number: int) -> None:
+        """Announce a record in the outlet: the parent reads it before the results that follow."""
+        self._words[_OUTPUT] = number
+
     def report_cpu(self, nanoseconds: int) -> None:
         """Publish the processor time that this process has used."""
         self._words[_CPU] = nanoseconds
@@ -226,6 +260,12 @@ class ParentPage(_Page):
         self.sheet = ParentSheet(self._words, self._sheet_memory)
         self._written = 0
         self._visits = 0
+        self._output = 0
+
+    def has_output(self) -> bool:
+        """Return whether the worker has sent records since the last call. A fence precedes it: the one in `take`."""
+        before, self._output = self._output, self._words[_OUTPUT]
+        return self._output != before
 
     def arrive(self) -> bool:
         """Begin a visit and withdraw the promise of another one. Return whether there are records to take."""
@@ -262,6 +302,10 @@ class ParentPage(_Page):
             since = words[_SINCE]
             if words[_STARTED] == sequence:
                 return sequence, since / 1e9
+
+    def progress(self, sequence: int) -> Progress | None:
+        """Return what the job with this number has reported; None if it has not."""
+        return read_progress(self._progress, sequence)
 
     def current(self) -> tuple[int, float]:
         """Return the number of the job that the worker is in (0: none), which may have ended, and its monotonic start.

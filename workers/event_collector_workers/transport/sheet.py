@@ -22,8 +22,8 @@ LONG: Final = 0.002
 _TIMES_SIZE: Final = 4 * MOST_OUTCOMES
 SHEET_SIZE: Final = OUTCOMES_SIZE + _TIMES_SIZE
 
-_KEPT: Final = 6
-_KEPT_FROM: Final = 7
+_KEPT: Final = 8
+_KEPT_FROM: Final = 9
 _MASK: Final = 0xFFFFFFFF
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from event_collector import (
+    Batch,
     Collector,
     CollectorQueue,
     ConfigError,
@@ -32,6 +33,7 @@ from tests.docs.test_error_messages import assert_documented
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector.modes import ask, assert_alive, balanced_all_along, error_of, hurry, running, until
 from tests.event_collector.sample_types import Order, Receipt
+from tests.event_collector.tiers import sample_batches as batches
 from tests.event_collector.tiers import sample_lifecycles as lifecycles
 from tests.event_collector.tiers.executors import sample_dask as there
 from tests.event_collector.tiers.workers.test_worker_lifecycle import logged, pids
@@ -109,6 +111,19 @@ async def test_types_are_checked_in_dask_workers(ready: Any) -> None:
     async with running(Collector("c", there.take_order, mode=dask_workers(ready))) as queue:
         assert (await ask(queue, Order(4))).unwrap() == Receipt(8)
         assert isinstance(await error_of(queue, {"number": "four"}), PayloadTypeError)
+
+
+async def test_a_batch_is_one_call_in_a_dask_worker(ready: Any) -> None:
+    """A call that raises is repeated for each of its events; only the guilty one fails."""
+    collector = Collector("c", batches.act, mode=dask_workers(ready), batch=Batch(3, 60.0))
+    async with running(collector) as queue:
+        first, second, third = [await queue.get_publisher().send(value) for value in (1, "raise", 3)]
+        assert [(await event.value()) for event in (first, third)] == [[1, 1], [1, 3]]
+        with pytest.raises(ValueError, match="a bad item"):
+            await second.value()
+        events = [await queue.get_publisher().send(value) for value in range(3)]
+        assert [await event.value() for event in events] == [[3, 0], [3, 1], [3, 2]]
+    assert collector.usage.completions == 6
 
 
 async def test_a_lifecycle_belongs_to_a_worker_and_ends_with_the_queue(ready: Any, tmp_path: Path) -> None:

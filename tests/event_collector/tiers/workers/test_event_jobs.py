@@ -19,6 +19,7 @@ from event_collector import (
 from event_collector.remote.codec import encode_raised, encode_result
 from event_collector.tiers.workers.event_jobs import CallJob, CollectorTask, EventJob
 from event_collector_workers import JobCancelled, JobTimeout, PoolClosed
+from event_collector_workers.job import TimeLimit
 from event_collector_workers.limits import WorkerLimits
 from tests.event_collector.sample_attempts import echo
 
@@ -61,8 +62,8 @@ class Case:
 
     def call(self) -> CallJob:
         self.collector.usage.began()
-        job = CallJob(self.task.number, b"body", None, self.task.timeout)
-        job.of, job.outcome = self.task, asyncio.get_running_loop().create_future()
+        job = CallJob(self.task.number, b"body")
+        job.limit, job.of, job.outcome = self.task.limit, self.task, asyncio.get_running_loop().create_future()
         return job
 
     def only_result(self) -> Result[Any]:
@@ -79,7 +80,7 @@ def test_a_job_is_the_place_of_its_event() -> None:
     case = Case()
     job = case.job()
     assert job.event.place is job
-    assert (job.task, job.timeout, job.body) == (3, 5.0, b"body")
+    assert (job.task, job.limit, job.body) == (3, TimeLimit(5.0), b"body")
 
 
 def test_results_are_passed_on_together() -> None:

@@ -1,0 +1,98 @@
+"""The stacks of one worker: those it leaves when it crashes, and those it is asked for."""
+
+import asyncio
+import contextlib
+import faulthandler
+import os
+from collections.abc import Callable
+from time import monotonic, sleep
+from typing import Final
+
+from event_collector_workers.child import workplace
+from event_collector_workers.stack_dumps import StackDump, crash_in, hide_files, is_complete, read_dump
+from event_collector_workers.transport.stack_file import StackFile
+
+PATIENCE: Final = 0.5
+"""Seconds that a worker may take to write its stacks. It takes less than a millisecond of a CPU, in native code too; a
+stopped process never does."""
+_POLL: Final = 0.002  # seconds between two looks at the file
+
+hide_files(workplace.__file__)
+
+
+class StackProbe:
+    """Asks a worker for its stacks without blocking the loop. It takes over the descriptor `fd` of the worker's page.
+
+    All fields belong to the loop's thread. `take_blocking()` is for other threads and uses the file only, which has a
+    lock.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int) -> None:
+        self._loop = loop
+        self._file = StackFile(fd)
+        self._waiters: list[Callable[[StackDump], None]] = []
+        self._seen = b""
+        self._deadline = 0.0
+
+    def __repr__(self) -> str:
+        return f"<StackProbe asked={bool(self._waiters)} {self._file!r}>"
+
+    def take(self, pid: int | None, on_stack: Callable[[StackDump], None]) -> None:
+        """Call `on_stack` with the stacks of the process, within PATIENCE; with none of them if it does not answer.
+
+        The call is made at once if the process cannot be asked.
+        """
+        self._waiters.append(on_stack)
+        if len(self._waiters) > 1:
+            return
+        if pid is None or not self._file.ask(pid):
+            self._answer(b"")
+            return
+        self._seen, self._deadline = b"", monotonic() + PATIENCE
+        self._loop.call_later(_POLL, self._poll)
+
+    def take_blocking(self, pid: int | None) -> StackDump:
+        """Return the stacks of the process, in another thread than the loop's; none if it does not answer."""
+        deadline, seen = monotonic() + PATIENCE, b""
+        if pid is not None and self._file.ask(pid):
+            while monotonic() < deadline:
+                sleep(_POLL)
+                before, seen = seen, self._file.read()
+                if seen == before and is_complete(seen):
+                    break
+            self._file.forget()
+        return read_dump(seen)
+
+    def crash(self) -> str:
+        """Return the stacks of a process that has crashed; empty if it has ended otherwise.
+
+        A program that has enabled faulthandler expects them in its standard error, too.
+        """
+        dump = crash_in(self._file.read())
+        if dump and faulthandler.is_enabled():
+            with contextlib.suppress(OSError):
+                os.write(2, dump)
+        return read_dump(dump).text
+
+    def close(self) -> None:
+        """Answer those who wait, and close the file. Idempotent."""
+        self._answer(self._file.read())
+        self._file.close()
+
+    def _poll(self) -> None:
+        if not self._waiters:
+            return
+        before, self._seen = self._seen, self._file.read()
+        is_written = self._seen == before and is_complete(self._seen)
+        if is_written or monotonic() >= self._deadline:
+            self._file.forget()
+            self._answer(self._seen)
+        else:
+            self._loop.call_later(_POLL, self._poll)
+
+    def _answer(self, data: bytes) -> None:
+        waiters, self._waiters = self._waiters, []
+        if waiters:
+            dump = read_dump(data)
+            for on_stack in waiters:
+                on_stack(dump)
