@@ -1,12 +1,13 @@
 """Lines of JSON that go to worker processes as they were read, many in one job."""
 
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from event_collector.dispatch.chunk_feed import ChunkFeed, Sink
 from event_collector.handlers.collector import PROCESS, Collector
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from event_collector.dispatch.chunks import Chunks
     from event_collector.values.payload import Payload
 

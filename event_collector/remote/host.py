@@ -127,7 +127,7 @@ class Host:
         from event_collector.remote.line_items import LineItems, decode_lines
 
         if self._lines is None:
-            self._lines = LineItems(self._setup, self._call_with(), self._failed, self._answer)
+            self._lines = LineItems(self._setup, self._call_with(), self._failed)
         first_id, number, lines = decode_lines(body)
         self._chunk = first_id, items
         try:
@@ -153,7 +153,7 @@ class Host:
         processor: Any = self._processor
         if type(processor) is not ValueHandler or self._asynchronous or self._setup.lifecycle is not None:
             return None
-        return processor.handler  # type: ignore[no-any-return]
+        return processor.handler
 
     def _run_bare(self, handler: Callable[[Any], Any], values: list[Any], items: "Items") -> None:
         """Process values with a plain handler that takes the value and nothing else: a call, and no more."""

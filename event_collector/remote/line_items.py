@@ -48,7 +48,6 @@ class LineItems:
         setup: of the collector.
         call: calls the handler with a value.
         failed: encodes an exception.
-        answer: ends the current item with an encoded reply.
     """
 
     def __init__(
@@ -56,9 +55,8 @@ class LineItems:
         setup: "Setup",
         call: "Callable[[Any], Any]",
         failed: "Callable[[BaseException], Parts]",
-        answer: "Callable[[Parts, Items], bool]",
     ) -> None:
-        self._setup, self._call, self._failed, self._answer = setup, call, failed, answer
+        self._setup, self._call, self._failed = setup, call, failed
         self._decode_json = JsonDecoder(setup.payload_type, "line")
         self._decode_payload = PayloadDecoder(setup.payload_type, setup.key)
         self._decode_reply = ReplyDecoder(setup.result_type, setup.key)
@@ -78,7 +76,7 @@ class LineItems:
                 raise
             except BaseException as exc:
                 outcome = self._failed(exc)
-            go_on = keep(outcome) if type(outcome) is bytes else self._answer(outcome, items)  # type: ignore[arg-type]
+            go_on = keep(outcome) if isinstance(outcome, bytes) else items.answer(*outcome)
 
     def _read(self, number: int, line: bytes) -> Any:
         value = self._decode_json(line, number)

@@ -47,7 +47,9 @@ class BlockRun(InputRun[FinishedLines]):
             return Payload(decoder(InputLine(number, line, len(line))))
 
         feed = queue._feed_lines(window, read_line)
-        return None if feed is None else cls(queue, source, output, decoder=decoder, window=window, feed=feed, **options)
+        if feed is None:
+            return None
+        return cls(queue, source, output, decoder=decoder, window=window, feed=feed, **options)
 
     async def process(self) -> None:
         """Process the input to its end, or until `stop()` and what was read by then is finished."""

@@ -1,7 +1,7 @@
 """The window of blocks of lines that were read and are not yet written, and the order in which they leave it.
 
-It bounds the memory as `LineWindow` does, for lines that go to workers many in one job. All methods run in the thread of
-the event loop.
+It bounds the memory as `LineWindow` does, for lines that go to workers many in one job. All methods run in the thread
+of the event loop.
 """
 
 from bisect import bisect_right
@@ -72,8 +72,9 @@ class BlockWindow:
         self._is_closed = False
         self._room = Signal()  # the intake waits for it
         self._news = Signal()  # the output waits for it
-        kind: Any = OrderedBlocks if ordered else UnorderedBlocks
-        self._ready: OrderedBlocks[FinishedLines] | UnorderedBlocks[FinishedLines] = kind(self._news)
+        kind: type[OrderedBlocks[FinishedLines] | UnorderedBlocks[FinishedLines]]
+        kind = OrderedBlocks if ordered else UnorderedBlocks
+        self._ready = kind(self._news)
 
     def widen(self, max_lines: int) -> None:
         """Have room for at least so many lines."""

@@ -1,6 +1,6 @@
 """A run in which each line is an event, with all that a queue offers for single events.
 
-    input -> intake -> queue -> window -> output
+input -> intake -> queue -> window -> output
 """
 
 import asyncio

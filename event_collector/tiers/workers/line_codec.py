@@ -1,7 +1,7 @@
 """Chunks of lines: lines of JSON go to a worker as they are, and lines to write come back."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from event_collector.remote.codec import encode_payload
 from event_collector.remote.line_items import encode_lines
@@ -15,15 +15,17 @@ ReadLine: TypeAlias = Callable[[int, bytes], Payload[Any]]
 """Returns the payload of the line with this number, or raises ValueError or TypeError."""
 
 
-class LineResults(NamedTuple):
-    """The results of lines whose handlers succeeded, as the lines to write."""
+class LineResults:
+    """The results of lines whose handlers succeeded, as the lines to write: `data`."""
 
-    data: bytes
-    count: int
+    __slots__ = ("_count", "data")
+
+    def __init__(self, data: bytes, count: int) -> None:
+        self.data, self._count = data, count
 
     def __len__(self) -> int:
         """Return the number of results."""
-        return self.count
+        return self._count
 
 
 class LineCodec:

@@ -46,8 +46,9 @@ class ChunkCodec(Protocol):
         """Return the Error of one value."""
 
     def all(self, outcomes: bytes, count: int, known: int) -> Any:
-        """Return a block with the results of handlers that succeeded, without the first `known`; None if one has not
-        the type.
+        """Return the results of handlers that succeeded but the first `known`; None if a value does not have the type.
+
+        They have the length of their number.
         """
 
     def each(self, outcomes: bytes, count: int) -> list[Result[Any] | BaseException]:

@@ -20,8 +20,8 @@ from event_collector.remote.host_loop import HostLoop
 from event_collector.remote.parts_host import open_parts_host
 from event_collector.remote.setup import is_decorated, seal
 from event_collector.tiers.workers.event_jobs import BatchJob, CallJob, CollectorTask, EventJob, ResultSink
-from event_collector.tiers.workers.parts_job import PartsJob
 from event_collector.tiers.workers.line_codec import LineCodec, ReadLine
+from event_collector.tiers.workers.parts_job import PartsJob
 from event_collector.tiers.workers.value_chunks import ChunkCodec, ChunkOwner, ValueChunk, ValueCodec
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
