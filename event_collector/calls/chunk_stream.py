@@ -60,8 +60,8 @@ class ChunkStream:
         self._ahead, self._priority, self._chunk = ahead, priority, chunk
         self._news = Signal()  # for the consumer of the results
         self._room = Signal()  # for _take()
-        kind: type[OrderedBlocks[Block] | UnorderedBlocks[Block]] = OrderedBlocks if ordered else UnorderedBlocks
-        self._blocks = kind(self._news)
+        self._blocks: OrderedBlocks[Block] | UnorderedBlocks[Block]
+        self._blocks = OrderedBlocks(self._news) if ordered else UnorderedBlocks(self._news)
         self._feed: ChunkFeed
         self._events: set[CollectorEvent] = set()
         self._taken = self._yielded = 0  # values

@@ -198,9 +198,7 @@ class ChunkFeed:
 
     # ChunkOwner
 
-    def ended(
-        self, chunk: "ValueChunk", place: int, results: Any, seconds: list[float], size: int
-    ) -> None:
+    def ended(self, chunk: "ValueChunk", place: int, results: Any, seconds: list[float], size: int) -> None:
         """Take results of a chunk."""
         self._chunks.finish(self.collector, seconds, clock.now() - chunk.created)
         self._pace = self._pace.measured(len(results), sum(seconds), size)

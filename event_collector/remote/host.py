@@ -141,10 +141,16 @@ class Host:
         if bare is None:
             return lambda value: self._call(Payload(value))
 
+        variables = ContextVars()
+
         def call(value: Any) -> Any:
-            variables = ContextVars()
-            outcome = variables.run(bare, value)
-            return outcome if type(outcome) in PLAIN else self._awaited(outcome, variables)
+            nonlocal variables
+            try:
+                outcome = variables.run(bare, value)
+                return outcome if type(outcome) in PLAIN else self._awaited(outcome, variables)
+            finally:
+                if len(variables):  # the next value must not see what the handler has set
+                    variables = ContextVars()
 
         return call
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from event_collector.handlers.stack_frames import hide_modules
 from event_collector.remote.codec import Parts, PayloadDecoder, ReplyDecoder, encode_payload, encode_result
 from event_collector.remote.fidelity import Fidelity
 from event_collector.remote.item_codec import LINES, SIMPLE, outcome_in
-from event_collector.values.json_values import JsonDecoder, encode_json
+from event_collector.values.json_values import BOM, encode_json
 from event_collector.values.payload import Payload
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 _HEAD: Final = Struct("<cQQ")
 _SUCCESS: Final = b'{"id":%d,"ok":%b}\n'
-_INTEGERS: Final = range(-(2**63), 2**64)
+_LEAST: Final = -(2**63)
+_MOST: Final = 2**64 - 1
 """The integers that msgpack has."""
 
 _to_json = msgspec.json.Encoder().encode
@@ -51,13 +53,10 @@ class LineItems:
     """
 
     def __init__(
-        self,
-        setup: "Setup",
-        call: "Callable[[Any], Any]",
-        failed: "Callable[[BaseException], Parts]",
+        self, setup: "Setup", call: "Callable[[Any], Any]", failed: "Callable[[BaseException], Parts]"
     ) -> None:
         self._setup, self._call, self._failed = setup, call, failed
-        self._decode_json = JsonDecoder(setup.payload_type, "line")
+        self._decode_json = msgspec.json.Decoder(setup.payload_type).decode
         self._decode_payload = PayloadDecoder(setup.payload_type, setup.key)
         self._decode_reply = ReplyDecoder(setup.result_type, setup.key)
         self._of_payload, self._of_result = Fidelity(setup.payload_type), Fidelity(setup.result_type)
@@ -65,29 +64,35 @@ class LineItems:
 
     def run(self, number: int, lines: list[bytes], items: "Items") -> None:
         """Run lines one after the other, the first one with this number. SystemExit is raised."""
-        read, call, write, keep = self._read, self._call, self._write, items.keep
+        decode, call, simple, keep = self._decode_json, self._call, self._simple, items.keep
         go_on = items.begin()
         for name, line in enumerate(lines, number):
             if not go_on:
                 break
             try:
-                outcome = write(name, call(read(name, line)))
+                value = decode(line.removeprefix(BOM))
+                kind = type(value)
+                if kind not in SIMPLE or (kind is int and not _LEAST <= value <= _MOST):
+                    value = self._as_sent(value)
+                outcome = call(value)
+                if type(outcome) is int and int in simple and _LEAST <= outcome <= _MOST:  # _write(), inlined
+                    written: bytes | Parts = b'{"id":%d,"ok":%d}\n' % (name, outcome)
+                else:
+                    written = self._write(name, outcome)
             except SystemExit:
                 raise
             except BaseException as exc:
-                outcome = self._failed(exc)
-            go_on = keep(outcome) if isinstance(outcome, bytes) else items.answer(*outcome)
+                written = self._failed(exc)
+            go_on = keep(written) if type(written) is bytes else items.answer(*written)
 
-    def _read(self, number: int, line: bytes) -> Any:
-        value = self._decode_json(line, number)
-        if type(value) in SIMPLE and (type(value) is not int or value in _INTEGERS):
-            return value
+    def _as_sent(self, value: Any) -> Any:
+        """Return what a handler gets of a value that was sent by itself."""
         body, blob = encode_payload(Payload(value), self._setup, traced=False, fidelity=self._of_payload)
         return self._decode_payload(body, blob)._value
 
     def _write(self, number: int, outcome: Any) -> bytes | Parts:
         """Return the line of a result; or its reply if it is none that a line can have."""
-        if type(outcome) in self._simple and (type(outcome) is not int or outcome in _INTEGERS):
+        if type(outcome) in self._simple and (type(outcome) is not int or _LEAST <= outcome <= _MOST):
             try:
                 encoded = _to_json(outcome)
             except Exception:
@@ -101,3 +106,6 @@ class LineItems:
             except Exception:  # the program says what is wrong with it
                 return reply
         return reply
+
+
+hide_modules(__name__)

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -205,6 +206,9 @@ RESULTS: dict[str, Any] = {
 }
 
 
+_kept: ContextVar[Any] = ContextVar("kept", default="nothing")
+
+
 def awkward(value: Any) -> Any:
     """Do what the value says, for a comparison of the ways in which lines go to workers."""
     match value:
@@ -218,6 +222,11 @@ def awkward(value: Any) -> Any:
             os._exit(status)
         case {"quit": status}:
             sys.exit(status)
+        case {"keep": kept}:
+            _kept.set(kept)
+            raise LookupError(_kept.get())
+        case "kept":
+            return _kept.get()
     return value
 
 

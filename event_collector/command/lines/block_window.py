@@ -72,9 +72,8 @@ class BlockWindow:
         self._is_closed = False
         self._room = Signal()  # the intake waits for it
         self._news = Signal()  # the output waits for it
-        kind: type[OrderedBlocks[FinishedLines] | UnorderedBlocks[FinishedLines]]
-        kind = OrderedBlocks if ordered else UnorderedBlocks
-        self._ready = kind(self._news)
+        self._ready: OrderedBlocks[FinishedLines] | UnorderedBlocks[FinishedLines]
+        self._ready = OrderedBlocks(self._news) if ordered else UnorderedBlocks(self._news)
 
     def widen(self, max_lines: int) -> None:
         """Have room for at least so many lines."""

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 class ChunkOwner(Protocol):
     """What has the values of a chunk, and gets their results in order."""
 
-    def ended(
-        self, chunk: "ValueChunk", place: int, results: Any, seconds: list[float], size: int, /
-    ) -> None:
+    def ended(self, chunk: "ValueChunk", place: int, results: Any, seconds: list[float], size: int, /) -> None:
         """Take the results of consecutive values, the first one at this place in the chunk.
 
         `size` is the number of bytes of these values, or of the results if they have more.
