@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from event_collector.calls.caller import Caller
 from event_collector.dispatch.recording import Recording
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
-from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent, QueueType
+from event_collector.events.event import DEFAULT_PRIORITY, QueueType
 from event_collector.events.gate import WAIT
 from event_collector.events.start_reminder import StartReminder
 from event_collector.handlers.collector import CollectorList
@@ -131,8 +131,9 @@ class CollectorQueue(Caller):
             cancelled, and every event that is left ends with Error(QueueShutDown). 0 or less for no limit. In seconds.
         logging: Write log lines.
         min_workers: Number of worker processes that are kept when there is nothing to do. A whole number, at least 0.
-        max_workers: Upper bound of the number of worker processes. None for one per CPU that this machine or container
-            grants. A whole number, at least 1 and `min_workers`.
+        max_workers: Upper bound of the number of worker processes. None for as many as keep the granted CPUs busy and
+            fit into the memory, or one per granted CPU if `autoscale` is False. A whole number, at least 1 and
+            `min_workers`.
         max_threads: Upper bound of the number of threads for collectors of mode "thread". A whole number, at least 1.
         start_method: How worker processes start. None for the best method of the platform. One of "forkserver",
             "spawn", "fork".
@@ -176,6 +177,8 @@ class CollectorQueue(Caller):
         worker_devices: CUDA devices of each worker process, one item for each worker, in the same way: a number, or an
             identifier. Each worker sets CUDA_VISIBLE_DEVICES before it imports its modules. None for the devices of the
             program.
+        polite: Leave CPUs that other programs use to them, down to one. If False, the pool has as many worker processes
+            as it could use alone, and the system shares the CPUs among all processes.
 
     Raises:
         ConfigError: an option does not accept a value, two collectors have the same key, or the router is not a
@@ -224,6 +227,7 @@ class CollectorQueue(Caller):
         worker_nice: int = 0,
         worker_affinity: Sequence[int | Collection[int]] | None = None,
         worker_devices: Sequence[int | str] | None = None,
+        polite: bool = False,
     ) -> None:
         settings = Settings.of(locals())  # must come first: the locals are the parameters, one per option
         self.id = f"CollectorQueue-{next(_numbers)}"
@@ -233,13 +237,15 @@ class CollectorQueue(Caller):
         self._log = make_logger(self.id, log, enabled=logging)
         self._meter = make_meter(settings)
         self.dead_letters = DeadLetters(
-            settings.max_dead_letters, send=self._resend, on_added=self._report_dead_letter, log=self._log
+            settings.max_dead_letters,
+            send=lambda letter: self._publisher.resend(letter),  # noqa: PLW0108 - it is made later
+            on_added=self._report_dead_letter,
+            log=self._log,
         )
         self._dispatcher = make_dispatcher(settings, self._meter, self.dead_letters)
         self._reminder = StartReminder(self._log)
         self._dispatcher.remind(self._reminder)
-        self._bus = MessageBus(log=self._log)
-        recorder = make_recorder(journal, self.collectors, self._log)
+        self._bus, recorder = MessageBus(log=self._log), make_recorder(journal, self.collectors, self._log)
         self._publisher = EventPublisher(self._dispatcher)
         super().__init__(
             self._publisher, self.collectors, lambda: self._engine.loop, self.max_consumers, self._dispatcher.chunks
@@ -374,17 +380,11 @@ class CollectorQueue(Caller):
         """Number of events that `overflow` has dropped."""
         return self._dispatcher.totals.dropped
 
-    async def _resend(self, letter: DeadLetter) -> CollectorEvent:
-        return await self._publisher.resend(letter)
-
     def _report_dead_letter(self, letter: DeadLetter) -> None:
         self._log.warning(
             "an event has failed for good",
-            event_id=letter.id,
-            collector=letter.collector,
-            attempts=letter.attempts,
-            reason=letter.reason,
-        )
+            event_id=letter.id, collector=letter.collector, attempts=letter.attempts, reason=letter.reason,
+        )  # fmt: skip
         if self._bus.msg_handlers.get(DeadLettered):
             self._engine.reports.send(self._bus.dispatch(DeadLettered(letter)))
 

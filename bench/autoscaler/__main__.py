@@ -55,7 +55,7 @@ def _options() -> argparse.Namespace:
         choices=list(FAMILIES),
         nargs="+",
         default=list(FAMILIES),
-        help="the workloads that the law was made with, others, or both",
+        help="the workloads that the law was made with, others, those that failed once, or several of them",
     )
     parser.add_argument("--seeds", type=int, default=3, help="runs of each workload, each with other random numbers")
     parser.add_argument("--ours", action="store_true", help="leave out the opponents")

@@ -9,16 +9,17 @@ from multiprocessing import get_context
 from bench.autoscaler.opponents import opponents
 from bench.autoscaler.oracle import run_oracle
 from bench.autoscaler.records import Outcome
-from bench.autoscaler.simulation import Simulation
+from bench.autoscaler.simulation import Monitored
+from bench.autoscaler.troubles import troubles
 from bench.autoscaler.unseen import unseen
 from bench.autoscaler.workloads import Workload, workloads
 from event_collector_workers.autoscaler import Autoscaler, ScalingLaw, ScalingLimits
 
 OURS = "this library"
 ORACLE = "oracle"
-FAMILIES: dict[str, Callable[[int], list[Workload]]] = {"known": workloads, "unseen": unseen}
-"""The workloads that the law's constants were chosen with, and those that they were not."""
-SIZES = {"known": (2, 16, 64), "unseen": (4, 8, 32)}
+FAMILIES: dict[str, Callable[[int], list[Workload]]] = {"known": workloads, "unseen": unseen, "troubles": troubles}
+"""The workloads that the law's constants were chosen with, those that they were not, and those that failed once."""
+SIZES = {"known": (2, 16, 64), "unseen": (4, 8, 32), "troubles": (2, 16, 64)}
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,16 @@ class Standing:
     reached_slow: float
 
 
-BOUNDS = {"p50": 1.15, "p99": 1.4, "cost": 1.5, "actions": 600, "lost": 0, "reached": 1.5, "reached_slow": 6.0}
-LEAST_THROUGHPUT = {2: 0.97, 16: 0.97, 64: 0.93}
+BOUNDS: dict[str, dict[str, float]] = {
+    "known": {
+        "p50": 1.15, "p99": 1.3, "cost": 1.5, "actions": 600, "lost": 0, "reached": 1.5, "reached_slow": 6.0,
+    },
+    "unseen": {"p50": 1.15, "actions": 600, "lost": 0},
+    "troubles": {"p50": 1.2, "p99": 1.5, "cost": 1.8, "actions": 300, "lost": 0},
+}  # fmt: skip
+"""What is promised for ours. Of unseen workloads, tail and price are shown, not promised."""
 
-
-UNSEEN_BOUNDS = {"p50": 1.15, "actions": 600, "lost": 0}
-"""Of workloads that nothing was chosen with: there the tail and the price are shown, not promised."""
+LEAST_THROUGHPUT = {2: 0.99, 16: 0.99, 64: 0.93}
 
 
 def breaches(standing: Standing, family: str = "known") -> list[str]:
@@ -69,7 +74,7 @@ def breaches(standing: Standing, family: str = "known") -> list[str]:
     least = LEAST_THROUGHPUT.get(standing.cores, 0.93)
     if standing.throughput < least:
         found.append(f"{who}: throughput is {standing.throughput:.3g}, below {least}")
-    for name, bound in (BOUNDS if family == "known" else UNSEEN_BOUNDS).items():
+    for name, bound in BOUNDS[family].items():
         value = getattr(standing, name)
         if value > bound:
             found.append(f"{who}: {name} is {value:.3g}, beyond {bound:.3g}")
@@ -89,7 +94,7 @@ def run_law(name: str, workload: Workload, seed: int) -> Outcome:
     if name == ORACLE:
         return run_oracle(workload, seed)
     law = our_law(workload.cores) if name == OURS else opponents(workload.cores)[name]()
-    return Simulation(workload, law, seed).run()
+    return Monitored(workload, law, seed).run()
 
 
 def score(workload: Workload, seed: int, laws: Iterable[str]) -> Iterator[Score]:

@@ -1,10 +1,13 @@
-"""What a simulation keeps: events on their way, counters for the law, and what came out."""
+"""What a simulation keeps: events on their way, the collectors of their sources, and what came out."""
 
 import random
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench.autoscaler.workloads import Event, Source
-from event_collector_workers.autoscaler import CollectorReading, Tier
+from event_collector.handlers.collector import Collector
+from event_collector.sizing.step_samples import Sample
+from event_collector_workers.autoscaler import Tier
 
 ERROR = 0.05
 
@@ -22,6 +25,7 @@ class Outcome:
     reached: float | None = None
     course: list[tuple[float, int, int, int]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    changed: list[float] = field(default_factory=list)
 
     @property
     def cost(self) -> float:
@@ -31,16 +35,22 @@ class Outcome:
         ordered = sorted(self.latencies)
         return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))] if ordered else 0.0
 
+    def changes(self, since: float, span: float) -> int:
+        """Return the most changes within any `span` seconds after `since`."""
+        times = [at for at in self.changed if at >= since]
+        return max((sum(at <= other < at + span for other in times) for at in times), default=0)
+
 
 class Job:
     """One event on its way."""
 
-    __slots__ = ("began", "event", "killed", "tier", "wait_began", "waited")
+    __slots__ = ("began", "event", "held", "killed", "sampler", "steps", "wall")
 
     def __init__(self, event: Event) -> None:
         self.event = event
-        self.tier = Tier.COROUTINE
-        self.began = self.wait_began = self.waited = 0.0
+        self.began = self.held = self.wall = 0.0
+        self.steps = 0
+        self.sampler: Samples | None = None
         self.killed = False
 
     def part(self) -> float:
@@ -48,36 +58,45 @@ class Job:
         return self.event.cpu * (0.5 if self.event.waiting else 1.0)
 
 
-class Tally:
-    """The counters of one source, as the law is told them."""
+class Samples:
+    """The samples of one collector's steps, as a `StepSampler` takes them, with an error in the CPU time."""
 
-    __slots__ = ("arrivals", "completions", "cpu", "delay", "queued", "running", "source", "tier", "wall")
+    def __init__(self, noise: random.Random) -> None:
+        self._noise = noise
+        self._due = 0
+        self._samples: list[Sample] = []
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.tier = source.tier
-        self.arrivals = self.completions = self.queued = self.running = 0
-        self.wall = self.cpu = self.delay = 0.0
+    def arm(self, events: int) -> None:
+        self._due = events
 
-    def count(self, now: float, job: Job, noise: random.Random) -> None:
-        """Count an event that has ended, with errors in the measured times."""
-        wall = now - job.began
-        self.running -= 1
-        self.completions += 1
-        self.wall += wall
-        self.cpu += min(wall, job.event.cpu * noise.gauss(1.0, ERROR))
-        self.delay += max(0.0, wall - job.waited - job.event.cpu) * noise.gauss(1.0, ERROR)
+    def disarm(self) -> None:
+        self._due = 0
 
-    def reading(self) -> CollectorReading:
-        return CollectorReading(
-            key=self.source.key,
-            tier=self.tier,
-            adaptive=self.source.adaptive,
-            arrivals=self.arrivals,
-            completions=self.completions,
-            wall=self.wall,
-            cpu=self.cpu,
-            delay=self.delay,
-            queued=self.queued,
-            running=self.running,
-        )
+    def take(self) -> list[Sample]:
+        taken, self._samples = self._samples[:256], []
+        return taken
+
+    def begin(self, job: Job) -> None:
+        """Have an event sampled, if one is due."""
+        if self._due > 0:
+            self._due -= 1
+            job.sampler = self
+
+    def add(self, job: Job) -> None:
+        cpu = job.event.cpu * max(0.0, self._noise.gauss(1.0, ERROR))
+        self._samples.append(Sample(cpu, job.held, job.steps))
+
+
+def collector_of(source: Source) -> Collector:
+    """Return the collector whose events a source sends."""
+    if source.adaptive:
+        return Collector(source.key, _on_loop, mode="adaptive")
+    return Collector(source.key, _on_loop if source.tier is Tier.COROUTINE else _in_worker)
+
+
+async def _on_loop(payload: Any, ctx: Any) -> None:
+    raise NotImplementedError
+
+
+def _in_worker(payload: Any, ctx: Any) -> None:
+    raise NotImplementedError

@@ -10,11 +10,14 @@ late; their latency counts from when they were due.
 import argparse
 import asyncio
 import os
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from bench.autoscaler.contest import OURS, run_law
+from bench.autoscaler.disturbers import Disturbers
 from bench.autoscaler.drawing import draw
 from bench.autoscaler.records import Outcome
 from bench.autoscaler.replayed import here, in_a_worker
@@ -27,6 +30,9 @@ NAMES = ("step", "burst", "square", "IO only", "IO turning CPU", "hot loop")
 DURATION = 22.0
 """Seconds that each may take: a workload that is longer passes faster."""
 SAMPLING = 0.05
+TOLERANCE, GRAIN = 0.1, 0.01
+DISTURBED = 0.1
+"""Cores that other programs may use until they are to blame for a difference."""
 SEED = 1
 
 HEAD = f"{'':16}{'':10}{'finished':>9}{'p50':>9}{'p99':>9}{'consumers':>10}{'workers':>8}{'changes':>8}{'to 90%':>8}"
@@ -40,9 +46,13 @@ def main() -> None:
     _take_two_cores()
     print(f"seconds; most consumers and workers; changes of size and place. {CORES} cores, {DURATION:.0f} s each")
     print(HEAD)
-    for workload in workloads(CORES):
-        if workload.name in options.only:
-            _compare(_faster(workload, workload.duration / DURATION), options.draw)
+    agreed = [
+        _compare(_faster(workload, workload.duration / DURATION), options.draw)
+        for workload in workloads(CORES)
+        if workload.name in options.only
+    ]
+    if not all(agreed):
+        sys.exit("the simulation says something else, and no other program is to blame")
 
 
 def _take_two_cores() -> None:
@@ -75,8 +85,10 @@ def _faster(workload: Workload, factor: float) -> Workload:
     )
 
 
-def _compare(workload: Workload, folder: Path | None) -> None:
-    measured = asyncio.run(_replay(workload))
+def _compare(workload: Workload, folder: Path | None) -> bool:
+    """Show both outcomes; return whether they agree, or somebody else is to blame."""
+    with Disturbers() as others:
+        measured = asyncio.run(_replay(workload))
     simulated = run_law(OURS, workload, SEED)
     total = len(workload.arrivals(SEED))
     for name, outcome in (("measured", measured), ("simulated", simulated)):
@@ -84,14 +96,28 @@ def _compare(workload: Workload, folder: Path | None) -> None:
         print(
             f"{workload.name:16}{name:10}{outcome.completed / total:>9.1%}{outcome.latency(0.5):>8.3f}s"
             f"{outcome.latency(0.99):>8.3f}s{max(one[1] for one in outcome.course):>10}"
-            f"{max(one[2] for one in outcome.course):>8}{outcome.actions:>8}{reached:>8}",
-            flush=True,
+            f"{max(one[2] for one in outcome.course):>8}{outcome.actions:>8}{reached:>8}"
         )
+    differences = list(_differences(measured, simulated))
+    is_disturbed = others.cores > DISTURBED
+    verdict = "; ".join(differences) or "within 10%"
+    print(f"{'':16}{verdict}{f'; {others}' if differences or is_disturbed else ''}", flush=True)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{workload.name.replace(' ', '-').lower()}.svg"
         title = f"{workload.name}, {CORES} cores"
         draw(path, title, workload.duration, {"measured": measured, "simulated": simulated})
+    return not differences or is_disturbed
+
+
+def _differences(measured: Outcome, simulated: Outcome) -> Iterator[str]:
+    """Yield what differs by more than a tenth, and latencies by more than messages to a worker and back take too."""
+    if abs(measured.completed - simulated.completed) > TOLERANCE * simulated.completed:
+        yield f"finished {measured.completed / simulated.completed:.2f} of it"
+    for name, quantile in (("p50", 0.5), ("p99", 0.99)):
+        ours, theirs = measured.latency(quantile), simulated.latency(quantile)
+        if abs(ours - theirs) > max(TOLERANCE * theirs, GRAIN):
+            yield f"{name} {ours / theirs:.2f} of it"
 
 
 def _collector(source: Source) -> Collector:

@@ -9,28 +9,32 @@ from typing import Any
 class Sharing:
     """Equal sharing in virtual time: every job's remaining work shrinks at the same speed.
 
+    `done` and `delay` add up what the jobs that are `counted` got, and what they lacked to full speed, in seconds.
+
     Args:
         speed: tells the speed of each job when there are so many of them.
 
     """
 
-    __slots__ = ("_heap", "_now", "_number", "_speed", "_speed_of", "_virtual")
+    __slots__ = ("_counted", "_heap", "_now", "_number", "_speed", "_speed_of", "_virtual", "delay", "done")
 
     def __init__(self, speed: Callable[[int], float]) -> None:
         self._speed_of = speed
-        self._heap: list[tuple[float, int, Callable[[Any], None], Any]] = []
+        self._heap: list[tuple[float, int, bool, Callable[[Any], None], Any]] = []
         self._now = self._virtual = 0.0
         self._speed = 1.0
-        self._number = 0
+        self._number = self._counted = 0
+        self.done = self.delay = 0.0
 
     def __len__(self) -> int:
         return len(self._heap)
 
-    def add(self, now: float, work: float, then: Callable[[Any], None], what: Any) -> None:
+    def add(self, now: float, work: float, then: Callable[[Any], None], what: Any, *, counted: bool = False) -> None:
         """Put a job of `work` seconds in; `then(what)` is called when it is done."""
-        self._advance(now)
+        self.advance(now)
         self._number += 1
-        heapq.heappush(self._heap, (self._virtual + work, self._number, then, what))
+        self._counted += counted
+        heapq.heappush(self._heap, (self._virtual + work, self._number, counted, then, what))
         self._speed = self._speed_of(len(self._heap))
 
     def due(self) -> float:
@@ -41,16 +45,22 @@ class Sharing:
 
     def finish(self, now: float) -> None:
         """End the job that is due."""
-        self._advance(now)
-        _, _, then, what = heapq.heappop(self._heap)
+        self.advance(now)
+        _, _, counted, then, what = heapq.heappop(self._heap)
+        self._counted -= counted
         self._speed = self._speed_of(len(self._heap))
         then(what)
 
     def changed(self, now: float) -> None:
         """Take in that the speed follows another rule from now on."""
-        self._advance(now)
+        self.advance(now)
         self._speed = self._speed_of(len(self._heap))
 
-    def _advance(self, now: float) -> None:
-        self._virtual += (now - self._now) * self._speed
+    def advance(self, now: float) -> None:
+        """Let time pass."""
+        passed = now - self._now
+        self._virtual += passed * self._speed
+        if self._counted:
+            self.done += passed * self._speed * self._counted
+            self.delay += passed * (1.0 - self._speed) * self._counted
         self._now = now

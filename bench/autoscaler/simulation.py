@@ -1,229 +1,220 @@
-"""The simulated front-end and its two tiers, driven by one law through one workload."""
+"""One run of one workload: a simulated queue on a simulated host, sized by a law through the monitor of real queues."""
 
-import math
 import random
-from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 from bench.autoscaler.host import Host, Loop
-from bench.autoscaler.records import Job, Outcome, Tally
-from bench.autoscaler.worker_tier import WorkerTier
-from bench.autoscaler.workloads import Event, Workload
-from event_collector_workers.autoscaler import MachineReading, Readings, ScalingLaw, Tier, TierReading, burst_size
+from bench.autoscaler.records import Outcome, Samples
+from bench.autoscaler.simulated_queue import SimulatedQueue
+from bench.autoscaler.workloads import Workload
+from event_collector.handlers.collector import ADAPTIVE, COROUTINE, PROCESS, Collector
+from event_collector.sizing.gauges import Gauges
+from event_collector.sizing.monitor import Monitor
+from event_collector.sizing.sizes import Sizes
+from event_collector.tiers.adaptive import AdaptiveTier
+from event_collector.values.clock import TimeSource, clock
+from event_collector_workers.autoscaler import Autoscaler, Change, MachineReading, ScalingLaw
 
-DISPATCH = 20e-6
-DECISION = 100e-6
+DECISION, DECISION_EACH = 100e-6, 1e-6
+INTERVAL = 0.05
 MACHINE_REFRESH = 2.0
-EAGERNESS = 0.01
 
 
 class Simulation:
-    """One run. `free` makes starts and decisions cost nothing, which only the oracle may ask for."""
+    """A queue on a host, and what becomes of its events. Something else sizes its pools."""
 
-    def __init__(self, workload: Workload, law: ScalingLaw, seed: int, *, free: bool = False) -> None:
-        self._workload, self._law, self._free = workload, law, free
-        self._host = Host(workload)
-        self._loop = Loop(self._host)
-        self._workers = WorkerTier(
-            self._host, free=free, changing=self._pay, ready_now=self._worker_ready, kill=self._worker_killed
-        )
-        self._consumers, self._ceiling, self._on_loop = 1, 1, 0
-        self._tallies = [Tally(source) for source in workload.sources]
-        self._queues: dict[Tier, deque[Job]] = {tier: deque() for tier in Tier}
-        self._open: dict[Job, None] = {}
-        self._in_workers: dict[Job, None] = {}
-        self._arrivals = workload.arrivals(seed)
-        self._noise = random.Random(f"noise {seed}")
-        self._machine, self._machine_read = MachineReading(), -math.inf
-        self._asked = self._next_check = -1.0
+    def __init__(self, workload: Workload, seed: int, *, free: bool = False) -> None:
+        self.workload, self.seed = workload, seed
+        self.host = Host(workload)
+        self.loop = Loop(self.host)
+        self.outcome = Outcome()
+        self.queue = SimulatedQueue(self.host, self.loop, self.outcome, free=free, changing=self.pay, ready=self.note)
+        self.consumers: Callable[[], int] = lambda: self.queue.permits.size
         self._paid_until = 0.0
-        self._outcome = Outcome()
+        if any(one.mode in (PROCESS, ADAPTIVE) for one in self.queue.collectors):
+            self.queue.workers.start_one()
 
     def run(self) -> Outcome:
         """Let the whole workload pass."""
-        self._decide()
-        for event in self._arrivals:
-            while self._host.pass_until(event.at):
+        host, end = self.host, self.workload.duration
+        for event in self.workload.arrivals(self.seed):
+            while host.pass_until(event.at):
                 pass
-            self._arrive(event)
-        while self._host.pass_until(self._workload.duration):
+            self.queue.send(event)
+        while host.pass_until(end):
             pass
-        self._pay()
-        self._outcome.lost = self._workers.killed
-        self._outcome.latencies += [self._host.now - job.event.at for job in self._open]
-        return self._outcome
+        self.pay()
+        self.outcome.lost = self.queue.workers.killed
+        self.outcome.latencies += [host.now - job.event.at for job in self.queue.open]
+        return self.outcome
 
-    # -- an event's way
+    def pay(self) -> None:
+        """Account for the sizes that held until now."""
+        passed = self.host.now - self._paid_until
+        self._paid_until = self.host.now
+        queue, workers = self.queue, self.queue.workers
+        self.outcome.consumer_seconds += passed * max(self.consumers(), queue.on_loop)
+        self.outcome.worker_seconds += passed * (workers.size + workers.starting)
 
-    def _arrive(self, event: Event) -> None:
-        tally, job = self._tallies[event.source], Job(event)
-        tally.arrivals += 1
-        tally.queued += 1
-        self._open[job] = None
-        self._queues[tally.tier].append(job)
-        self._dispatch()
-        waiting = any(self._queues.values())
-        since = self._host.now - self._asked
-        if (waiting and (self._free or since >= EAGERNESS)) or self._next_check < 0.0 < since:
-            self._ask()
-
-    def _dispatch(self) -> None:
-        """Hand waiting events to whoever is free; consumers may grow up to the ceiling on the spot."""
-        waiting = self._queues[Tier.COROUTINE]
-        if waiting and self._on_loop + len(waiting) > self._consumers < self._ceiling:
-            grown = burst_size(self._on_loop + len(waiting), self._ceiling)
-            self._resize_consumers(max(self._consumers, grown))
-        while waiting and self._on_loop < self._consumers:
-            job = self._take(waiting, Tier.COROUTINE)
-            self._on_loop += 1
-            self._loop.run(job.part() + DISPATCH, self._wait, job)
-        waiting, workers = self._queues[Tier.PROCESS], self._workers
-        while waiting and workers.busy < workers.ready:
-            job = self._take(waiting, Tier.PROCESS)
-            workers.busy += 1
-            self._in_workers[job] = None
-            self._loop.run(DISPATCH, self._work, job)
-
-    def _take(self, waiting: deque[Job], tier: Tier) -> Job:
-        job = waiting.popleft()
-        tally = self._tallies[job.event.source]
-        tally.queued -= 1
-        tally.running += 1
-        job.tier, job.began = tier, self._host.now
-        return job
-
-    def _work(self, job: Job) -> None:
-        job.began = self._host.now
-        self._host.compute(job.part(), self._wait, job)
-
-    def _wait(self, job: Job) -> None:
-        if not job.event.waiting:
-            self._finish(job)
+    def note(self) -> None:
+        """Draw the course, and see whether the capacity for the step is there."""
+        queue, workload = self.queue, self.workload
+        consumers, ready = self.consumers(), queue.workers.size
+        self.outcome.course.append((self.host.now, consumers, ready, queue.qsize))
+        if workload.step is None or self.host.now < workload.step or self.outcome.reached is not None:
             return
-        job.wait_began = self._host.now
-        self._host.back_ends[job.event.source].add(self._host.now, job.event.waiting, self._waited, job)
+        on_loop = any(one.place != PROCESS for one in queue.collectors)
+        if ready + (consumers if on_loop else 0) >= 0.9 * workload.needed:
+            self.outcome.reached = self.host.now - workload.step
 
-    def _waited(self, job: Job) -> None:
-        job.waited = self._host.now - job.wait_began
-        if job.tier is Tier.COROUTINE:
-            self._loop.run(job.part(), self._finish, job)
-        else:
-            self._host.compute(job.part(), self._finish, job)
 
-    def _finish(self, job: Job) -> None:
-        if job.killed:
-            return
-        if job.tier is Tier.COROUTINE:
-            self._on_loop -= 1
-        else:
-            del self._in_workers[job]
-            self._workers.done()
-        del self._open[job]
-        self._tallies[job.event.source].count(self._host.now, job, self._noise)
-        self._outcome.completed += 1
-        self._outcome.latencies.append(self._host.now - job.event.at)
-        self._dispatch()
+class Monitored:
+    """A simulation whose pools a law sizes, asked by a `Monitor`."""
 
-    def _worker_ready(self) -> None:
-        self._dispatch()
-        self._note()
-
-    def _worker_killed(self) -> None:
-        """Lose the event of a killed worker: it stays open to the end."""
-        job = next(iter(self._in_workers))
-        del self._in_workers[job]
-        job.killed = True
-        self._tallies[job.event.source].running -= 1
-
-    # -- decisions
-
-    def _ask(self) -> None:
-        """Let the law be asked in one of the loop's next steps: a loop that is held up holds up the law too."""
-        self._asked, self._next_check = self._host.now, -1.0
-        if self._free:
-            self._decide()
-        else:
-            self._loop.run(DECISION, self._decide, None)
-
-    def _decide(self, _: None = None) -> None:
-        plan = self._law.decide(self._readings())
-        self._ceiling = max(plan.consumer_ceiling, plan.consumers)
-        self._outcome.reasons += [f"{self._host.now:.2f} {change}" for change in plan.changes]
-        for tally in self._tallies:
-            self._place(tally, plan.placement.get(tally.source.key, tally.tier))
-        self._resize_consumers(plan.consumers)
-        if plan.workers != self._workers.target:
-            self._outcome.actions += 1
-            self._workers.resize(plan.workers)
-        self._dispatch()
-        self._note()
-        if plan.next_check is not None:
-            self._next_check = max(plan.next_check, self._host.now + EAGERNESS)
-            self._host.at(self._next_check, self._check, self._next_check)
-
-    def _check(self, due: float) -> None:
-        if due == self._next_check:
-            self._ask()
-
-    def _place(self, tally: Tally, tier: Tier) -> None:
-        """Move a source, and its waiting events in the order they came."""
-        if tier is tally.tier:
-            return
-        self._outcome.actions += 1
-        here = self._queues[tally.tier]
-        moving = [job for job in here if self._tallies[job.event.source] is tally]
-        self._queues[tally.tier] = deque(job for job in here if self._tallies[job.event.source] is not tally)
-        merged = sorted([*self._queues[tier], *moving], key=lambda job: job.event.at)
-        self._queues[tier] = deque(merged)
-        tally.tier = tier
-
-    def _resize_consumers(self, size: int) -> None:
-        if size != self._consumers:
-            self._pay()
-            self._outcome.actions += 1
-            self._consumers = size
-
-    # -- what is told and noted
-
-    def _readings(self) -> Readings:
-        workers = self._workers
-        return Readings(
-            now=self._host.now,
-            collectors=tuple(tally.reading() for tally in self._tallies),
-            consumers=TierReading(size=self._consumers, busy=self._on_loop),
-            workers=TierReading(size=workers.ready, busy=workers.busy, starting=workers.starting),
-            machine=self._machine_reading(),
-            loop_busy=self._loop.busy,
-            worker_startup=workers.startup,
-            worker_memory=None if workers.startup is None else self._workload.worker_memory,
-        )
-
-    def _machine_reading(self) -> MachineReading:
-        workload = self._workload
-        if self._host.now - self._machine_read >= MACHINE_REFRESH:
-            self._machine_read = self._host.now
-            limited = workload.memory_limit < math.inf
-            self._machine = MachineReading(
-                cpus=min(float(workload.cores), workload.quota),
-                others=self._host.taken_by_neighbours(),
-                memory_limit=workload.memory_limit if limited else None,
-                memory_used=self._workers.memory if limited else None,
+    def __init__(self, workload: Workload, law: ScalingLaw, seed: int) -> None:
+        self._simulation = simulation = Simulation(workload, seed)
+        queue = simulation.queue
+        instruments = SimulatedInstruments(simulation)
+        movable = [one for one in queue.collectors if one.mode == ADAPTIVE]
+        adaptive = None
+        if movable:
+            adaptive = AdaptiveTier(movable, queue.workers, None, queue.redirect, SILENT)  # type: ignore[arg-type]
+        workers = queue.workers if movable or any(one.mode == PROCESS for one in queue.collectors) else None
+        self._sizes = Sizes(queue, workers, adaptive, self._note_change, SILENT)
+        with clock.using(SimulatedTime(simulation.host)):
+            gauges = Gauges(
+                queue, queue.collectors, workers, adaptive, None, instruments, in_groups=isinstance(law, Autoscaler)
             )
+            monitor = Monitor(queue, NOBODY, law, gauges, self._sizes, instruments, NOBODY, INTERVAL, SILENT)
+        queue.awake = monitor.wake
+        simulation.consumers = lambda: self._sizes.wanted()[0]
+
+    def run(self) -> Outcome:
+        """Let the whole workload pass."""
+        with clock.using(SimulatedTime(self._simulation.host)):
+            return self._simulation.run()
+
+    def _note_change(self, change: Change) -> None:
+        simulation = self._simulation
+        simulation.pay()
+        simulation.outcome.actions += 1
+        simulation.outcome.changed.append(simulation.host.now)
+        simulation.outcome.reasons.append(f"{simulation.host.now:.2f} {change}")
+
+
+class SimulatedTime(TimeSource):
+    """The time of a simulation."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def monotonic(self) -> float:
+        return self._host.now
+
+
+class SimulatedTimer:
+    """A call that is due later."""
+
+    def __init__(self) -> None:
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class SimulatedInstruments:
+    """What the monitor measures with: the simulated loop, machine and steps. A look takes its time of the loop."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._host, self._loop = simulation.host, simulation.loop
+        self._noise = random.Random(f"noise {simulation.seed}")
+        self._cost = DECISION + DECISION_EACH * len(simulation.queue.collectors)
+        self._machine: MachineReading | None = None
+        self._read_at = 0.0
+
+    def call_later(self, delay: float, callback: Callable[[], Any]) -> SimulatedTimer:
+        timer = SimulatedTimer()
+        self._host.at(self._host.now + delay, self._due, (timer, callback))
+        return timer
+
+    def call_soon(self, callback: Callable[[], Any]) -> None:
+        self._loop.run(0.0, _call, callback)
+
+    def process_time(self) -> float:
+        return self._loop.busy
+
+    def loop_time(self) -> float:
+        return self._loop.busy
+
+    def loop_delay(self) -> float:
+        return self._loop.delay
+
+    def machine(self, now: float, own_cpu: float) -> MachineReading:
+        if self._machine is None or now - self._read_at >= MACHINE_REFRESH:
+            self._machine, self._read_at = self._read_machine(), now
         return self._machine
 
-    def _pay(self) -> None:
-        """Account for the sizes that held until now."""
-        passed = self._host.now - self._paid_until
-        self._paid_until = self._host.now
-        self._outcome.consumer_seconds += passed * max(self._consumers, self._on_loop)
-        self._outcome.worker_seconds += passed * (self._workers.ready + self._workers.starting)
+    def sampler(self, collector: Collector, adaptive: AdaptiveTier | None) -> Samples | None:
+        if collector.mode not in (ADAPTIVE, COROUTINE):
+            return None
+        return self._simulation.queue.samplers.setdefault(collector.key, Samples(self._noise))
 
-    def _note(self) -> None:
-        """Draw the course, and see whether the capacity for the step is there."""
-        ready, waiting = self._workers.ready, sum(len(queue) for queue in self._queues.values())
-        self._outcome.course.append((self._host.now, self._consumers, ready, waiting))
-        step = self._workload.step
-        if step is None or self._host.now < step or self._outcome.reached is not None:
-            return
-        on_loop = any(tally.tier is Tier.COROUTINE for tally in self._tallies)
-        if ready + (self._consumers if on_loop else 0) >= 0.9 * self._workload.needed:
-            self._outcome.reached = self._host.now - step
+    def _due(self, due: tuple[SimulatedTimer, Callable[[], Any]]) -> None:
+        if not due[0].is_cancelled:
+            self._loop.run(self._cost, self._look, due)
+
+    def _look(self, due: tuple[SimulatedTimer, Callable[[], Any]]) -> None:
+        timer, callback = due
+        if not timer.is_cancelled:
+            callback()
+            self._simulation.note()
+
+    def _read_machine(self) -> MachineReading:
+        workload, workers = self._host.workload, self._simulation.queue.workers
+        used_by_workers = workers.measure_memory()
+        reading = MachineReading(
+            cpus=min(float(workload.cores), workload.quota(self._host.now)), others=self._host.taken_by_neighbours()
+        )
+        if workload.memory_limit == float("inf"):
+            return reading
+        return MachineReading(
+            cpus=reading.cpus,
+            others=reading.others,
+            memory_limit=workload.memory_limit,
+            memory_used=workers.memory,
+            memory_workers=used_by_workers,
+        )
+
+
+def _call(callback: Callable[[], Any]) -> None:
+    callback()
+
+
+class _Silent:
+    """A log that nobody reads. An error is one of the law, or of this simulation."""
+
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        return self._say
+
+    def error(self, text: str, *, exc_info: BaseException) -> None:
+        raise exc_info
+
+    def _say(self, text: str, **fields: object) -> None:
+        return None
+
+
+class _Nobody:
+    """Takes no samples and watches nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return _ignore
+
+
+def _ignore(*_: object) -> None:
+    return None
+
+
+SILENT: Any = _Silent()
+NOBODY: Any = _Nobody()

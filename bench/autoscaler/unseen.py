@@ -113,5 +113,5 @@ def _on_the_loop(cores: int) -> list[Workload]:
         Workload("herd of calls every 7 s", cores, 62.0, (herd,)),
         Workload("calls on and off every 12 s", cores, 72.0, (pulses,)),
         Workload("now CPU, now IO", cores, 110.0, (flickering, beside)),
-        Workload("quota of half a core", cores, 60.0, (burning(0.5, stepped(0.2, 0.7, 20.0)),), quota=0.5),
+        Workload("quota of half a core", cores, 60.0, (burning(0.5, stepped(0.2, 0.7, 20.0)),), quota=constant(0.5)),
     ]

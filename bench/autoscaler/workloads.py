@@ -11,6 +11,16 @@ Shape = Callable[[float], float]
 MIB = 1 << 20
 
 
+def full_speed(now: float) -> float:
+    """Return the slowness of a back end that always answers as fast."""
+    return 1.0
+
+
+def unlimited(now: float) -> float:
+    """Return the quota of a program that may use all cores."""
+    return math.inf
+
+
 @dataclass(frozen=True)
 class Source:
     """One collector and its events. Rates in events a second, costs in seconds; all as functions of time."""
@@ -25,7 +35,7 @@ class Source:
     bursts: tuple[tuple[float, int], ...] = ()
     capacity: float = math.inf
     collapse: float = 0.0
-    slowness: Shape = lambda now: 1.0
+    slowness: Shape = full_speed
 
     def best_tier(self, now: float) -> Tier:
         """Return where its events belong: on the loop if they hardly need a CPU."""
@@ -53,12 +63,13 @@ class Workload:
     cores: int
     duration: float
     sources: tuple[Source, ...]
-    quota: float = math.inf
+    quota: Shape = unlimited
     neighbours: Callable[[float], int] = lambda now: 0
     changes: tuple[float, ...] = ()
     startup_latency: float = 0.15
     startup_cpu: float = 0.1
     worker_memory: float = 50 * MIB
+    job_memory: float = 0.0
     memory_limit: float = math.inf
     base_memory: float = 100 * MIB
     step: float | None = None
@@ -183,7 +194,7 @@ def _limits(cores: int) -> list[Workload]:
             cores,
             60.0,
             (burning(quota, stepped(0.2, 0.8, 20.0)),),
-            quota=quota,
+            quota=constant(quota),
             step=20.0,
             needed=0.8 * quota,
         ),

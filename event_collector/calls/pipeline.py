@@ -238,6 +238,9 @@ class Passage:
         else:
             event.on_done(self._leave)
 
+    def note_look(self) -> None:
+        """Do nothing: it has looked at the results of its events itself."""
+
     def _leave(self, event: "CollectorEvent") -> None:
         self._event = None
         try:

@@ -75,7 +75,7 @@ class Permits:
 
     def grow(self) -> bool:
         """Add at least one permit; return False when the pool may not grow."""
-        if not self.limits.autoscale or self.size >= self.ceiling:
+        if not self.limits.autoscale or self.ceiling <= max(self.size, self.busy):
             return False
         self.peak = max(self.peak, self.busy + 1)
         self.size = max(self.size + 1, burst_size(self.busy + 1, self.ceiling))

@@ -226,6 +226,8 @@ class Collector(Keyed[R], Generic[P, R]):
         self.setup: bytes | None = None
         """The setup for worker processes if it is adaptive, pickled before its lifecycle first ran in this process."""
         self.usage = Usage()
+        self.remote_usage = self.usage if self.mode == PROCESS else Usage() if self.mode == ADAPTIVE else None
+        """The part of the usage that worker processes have; None if it never runs there."""
         self._tier: HandlerTier | None = None
         self.expire: Callable[[int], None] = _nothing
         """Takes the id of an event whose deadline passes, and ends it if it is gathered for a batch handler."""

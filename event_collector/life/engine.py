@@ -26,17 +26,23 @@ from event_collector.life.open_tiers import Tiers, insist
 from event_collector.life.reports import CANCEL_GRACE, Reports
 from event_collector.life.scaling import make_law
 from event_collector.life.settings import Settings
+from event_collector.sizing.gauges import Gauges
+from event_collector.sizing.instruments import RealInstruments
 from event_collector.sizing.monitor import HISTORY, Monitor
+from event_collector.sizing.sizes import Sizes
+from event_collector.sizing.watchdog import Watchdog
 from event_collector.tiers.workers.worker_tier import seal_adaptive
 from event_collector.values.clock import clock
 from event_collector.values.errors import EventCollectorException
 from event_collector.values.refusals import QueueShutDown
 from event_collector.watching.collector_times import collector_metrics, keep_times
 from event_collector.watching.metrics import NOTHING, CollectorMetrics, Counts, Meter, Metrics
-from event_collector_workers.autoscaler import Change, ScalingLaw
+from event_collector_workers.autoscaler import Autoscaler, Change, ScalingLaw
 from event_collector_workers.statistics import PoolStatistics
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from event_collector.handlers.progress_reports import RunningProgress
     from event_collector.journal.journal_recorder import JournalRecorder
     from event_collector.watching.monitor_socket import MonitorSocket
@@ -282,18 +288,7 @@ class Engine:
             law = make_law(self._settings, process_tier=tiers.workers is not None, adaptive=tiers.adaptive is not None)
         self._dispatcher.totals.forget_times()
         self._meter.start(clock.now(), self._dispatcher.figures.counts())
-        self._monitor = Monitor(
-            self._dispatcher,
-            self._meter,
-            law,
-            everyone,
-            max(LEAST_INTERVAL, clock.source.least_pause, self._settings.monitor_interval),
-            self._note_change,
-            self._log,
-            tiers.workers,
-            tiers.adaptive,
-            tiers.executors,
-        )
+        self._monitor = self._make_monitor(law, everyone, tiers)
         loop = asyncio.get_running_loop()
         plan = DeliveryPlan(self._router, self._collectors)
         self._dispatcher.open(loop, plan, tiers.workers, self._monitor.wake)
@@ -301,6 +296,30 @@ class Engine:
         if self._journal is not None and recovered is not None:
             self._journal.restore(recovered, self._letters)
         self.reports.start(loop)
+
+    def _make_monitor(self, law: ScalingLaw, everyone: list[Collector], tiers: Tiers) -> Monitor:
+        """Return the monitor of this run, which begins to measure."""
+        dispatcher, workers, log = self._dispatcher, tiers.workers, self._log
+        instruments = RealInstruments(workers)
+        gauges = Gauges(
+            dispatcher, everyone, workers, tiers.adaptive, tiers.executors, instruments,
+            in_groups=isinstance(law, Autoscaler),
+        )  # fmt: skip
+        return Monitor(
+            dispatcher,
+            self._meter,
+            law,
+            gauges,
+            Sizes(dispatcher, workers, tiers.adaptive, self._note_change, log),
+            instruments,
+            Watchdog(self._key_in, log),
+            max(LEAST_INTERVAL, clock.source.least_pause, self._settings.monitor_interval),
+            log,
+        )
+
+    def _key_in(self, frame: "FrameType | None") -> str | None:
+        handlers = self._dispatcher.handlers
+        return None if handlers is None else handlers.key_in(frame)
 
     def _note_change(self, change: Change) -> None:
         self.changes.append(change)

@@ -111,7 +111,8 @@ class Settings:
     )
     max_workers: int | None = option(
         None,
-        "Upper bound of the number of worker processes. None for one per CPU that this machine or container grants.",
+        "Upper bound of the number of worker processes. None for as many as keep the granted CPUs busy and fit into "
+        "the memory, or one per granted CPU if `autoscale` is False.",
         Number(Range.LEAST, least=1, floor="min_workers", whole=True),
     )
     max_threads: int = option(
@@ -217,6 +218,11 @@ class Settings:
         "Each worker sets CUDA_VISIBLE_DEVICES before it imports its modules. None for the devices of the program.",
         check=check_devices,
     )
+    polite: bool = option(
+        False,
+        "Leave CPUs that other programs use to them, down to one. If False, the pool has as many worker processes as "
+        "it could use alone, and the system shares the CPUs among all processes.",
+    )
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Settings":
@@ -236,6 +242,9 @@ class Settings:
                 raise ConfigError(
                     f"{name} needs another start_method than 'fork': a fork of this program has imported its modules"
                 )
+        if settings.polite and (settings.law is not None or not settings.autoscale):
+            other = "law=" if settings.law is not None else "autoscale=False"
+            raise ConfigError(f"polite=True is for the built-in law, and {other} sizes the pools without it: drop one")
         return settings
 
 

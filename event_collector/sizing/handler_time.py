@@ -1,15 +1,17 @@
 """CPU time and waiting time of each collector's handler."""
 
 from collections.abc import Sequence
-from functools import partial
-from threading import get_native_id
-from time import thread_time
-from typing import Final
+from itertools import compress
+from operator import attrgetter, ne
+from typing import TYPE_CHECKING, Final
 
 from event_collector.handlers.collector import ADAPTIVE, COROUTINE, PROCESS, Collector
-from event_collector.sizing.step_samples import NO_TIME, Sample, StepSampler
+from event_collector.handlers.usage import Usage
+from event_collector.sizing.step_samples import NO_TIME, Sample
 from event_collector.tiers.adaptive import AdaptiveTier
-from event_collector_workers.machine import run_delay
+
+if TYPE_CHECKING:
+    from event_collector.sizing.instruments import Instruments, Sampler
 
 EVENTS_A_LOOK: Final = 8
 """Events of a collector that are sampled between two looks of the monitor. More samples detect a changed handler
@@ -28,54 +30,97 @@ OVERHEAD: Final = 0.0001
 """Maximum overhead of the queue per sampled event, in seconds. The rest of the loop's time is the program's."""
 
 
+_COMPLETIONS, _RUNNING = attrgetter("completions"), attrgetter("running")
+
+
 class Account:
     """The times of one collector, in seconds.
 
     Attributes:
-        cpu: total CPU time.
-        delay: total time in which handlers were ready to run, but waited for the event loop or for a CPU.
-        fresh: events that have ended since the last look.
+        completions, wall: events that have ended where the collector runs now or ran then, and their time in the
+            handler. Events that a move has left behind are not among them: what they took says nothing of the new
+            place.
+        cpu: CPU time of these events.
+        delay: time in which their handlers were ready to run, but waited for the event loop or for a CPU.
+        fresh: events that have ended in this process since the last look.
         fresh_wall: time of these events in the handler.
-        sampled: sum of the samples of these events, those without a sample estimated; None without sampling.
+        remote_wall: the same of those that have ended in workers.
+        sampled: sum of the samples of the fresh events, those without a sample estimated; None without sampling.
+        is_sampled: whether events are sampled for as long as that is worthwhile.
         preempted: time in their steps in which the thread of the loop had no CPU.
     """
 
-    def __init__(self, collector: Collector, sampler: StepSampler | None) -> None:
+    def __init__(self, collector: Collector, sampler: "Sampler | None") -> None:
         self.collector = collector
-        self.cpu = self.delay = self.fresh_wall = self.preempted = 0.0
+        self.completions = 0
+        self.wall = self.cpu = self.delay = self.fresh_wall = self.remote_wall = self.preempted = 0.0
         self.fresh = 0
         self.sampled: Sample | None = None
         self._sampler = sampler
         self._place = collector.place
-        self._completions, self._wall = collector.usage.completions, collector.usage.wall
+        self._seen = _totals(collector.usage)
+        self._seen_remote = _totals(collector.remote_usage)
         self._mean: Sample | None = None
         self._weight = 0.0
+        self.is_sampled = False
         if collector.mode == ADAPTIVE and sampler is not None:
             sampler.arm(EVENTS_A_LOOK)
 
+    @property
+    def remote_running(self) -> int:
+        """Events that workers have."""
+        usage = self.collector.remote_usage
+        return 0 if usage is None else usage.running
+
+    def rest(self) -> None:
+        """Forget the events that had ended at the last look."""
+        self.fresh, self.fresh_wall, self.remote_wall, self.sampled = 0, 0.0, 0.0, None
+
     def observe(self, *, worthwhile: bool) -> None:
         """Count the events that have ended since the last look, and sample the next ones if it is worthwhile."""
-        usage, collector, sampler = self.collector.usage, self.collector, self._sampler
-        # The counters decrease when another queue, which starts at zero, continues with the collector.
-        self.fresh, self._completions = max(0, usage.completions - self._completions), usage.completions
-        self.fresh_wall, self._wall = max(0.0, usage.wall - self._wall), usage.wall
+        collector, sampler = self.collector, self._sampler
+        is_remote = self._count()
         if self._place != collector.place:
             self._place, self._mean, self._weight = collector.place, None, 0.0
         self.sampled = None
-        if sampler is None or collector.place == PROCESS:
+        if sampler is None or is_remote:
             return
         self.sampled = self._estimate(sampler.take())
+        self.is_sampled = worthwhile
         if worthwhile or collector.mode == ADAPTIVE:
             sampler.arm(EVENTS_A_LOOK)
         else:
             self.stop()
             self._mean, self._weight = None, 0.0
 
+    def _count(self) -> bool:
+        """Divide the events that have ended between this process and the workers. Return whether it runs in workers."""
+        (seen, seen_wall), (seen_there, seen_there_wall) = self._seen, self._seen_remote
+        self._seen, self._seen_remote = _totals(self.collector.usage), _totals(self.collector.remote_usage)
+        there = max(0, self._seen_remote[0] - seen_there)
+        self.remote_wall = max(0.0, self._seen_remote[1] - seen_there_wall)
+        # The counters decrease when another queue, which starts at zero, continues with the collector.
+        self.fresh = max(0, self._seen[0] - seen - there)
+        self.fresh_wall = max(0.0, self._seen[1] - seen_wall - self.remote_wall)
+        is_remote = self.collector.place == PROCESS
+        self.completions += there if is_remote else self.fresh
+        self.wall += self.remote_wall if is_remote else self.fresh_wall
+        return is_remote
+
     def add(self, cpu: float, delay: float) -> None:
-        """Add times of the fresh events, up to their time in the handler."""
-        cpu = min(max(0.0, cpu), self.fresh_wall)
+        """Add times of the events that ended in this process, up to their time in the handler."""
+        if self.collector.place != PROCESS:
+            self._add(cpu, delay, self.fresh_wall)
+
+    def add_remote(self, cpu: float, delay: float) -> None:
+        """Add times of the events that ended in workers, up to their time in the handler."""
+        if self.collector.place == PROCESS:
+            self._add(cpu, delay, self.remote_wall)
+
+    def _add(self, cpu: float, delay: float, wall: float) -> None:
+        cpu = min(max(0.0, cpu), wall)
         self.cpu += cpu
-        self.delay += min(max(0.0, delay), self.fresh_wall - cpu)
+        self.delay += min(max(0.0, delay), wall - cpu)
 
     def note_preempted(self, seconds: float) -> None:
         """Note for how long the thread of the loop had no CPU in steps of the fresh events."""
@@ -103,12 +148,20 @@ class Account:
 class TimeAccounts:
     """The accounts of a queue's collectors. The monitor updates them with `look()`."""
 
-    def __init__(self, collectors: Sequence[Collector], adaptive: AdaptiveTier | None) -> None:
-        self.by_key = {collector.key: _open(collector, adaptive) for collector in collectors}
+    def __init__(
+        self, collectors: Sequence[Collector], adaptive: AdaptiveTier | None, instruments: "Instruments"
+    ) -> None:
+        self.by_key = {one.key: Account(one, instruments.sampler(one, adaptive)) for one in collectors}
+        self.fresh: list[Account] = []
+        """The accounts in which anything has happened since the look before the last one."""
+        self._usages = [one.usage for one in collectors]
+        self._completions = list(map(_COMPLETIONS, self._usages))
+        self._adaptive = [self.by_key[one.key] for one in collectors if one.mode == ADAPTIVE]
+        self._remote_usages = [one.remote_usage for one in collectors if one.remote_usage is not None]
         self.loop_busy = 0.0
         """Seconds for which the event loop, or adaptive handlers in threads, were on a CPU or ready to be."""
-        self._thread = get_native_id()
-        self._loop_cpu, self._loop_delay = thread_time(), run_delay(self._thread) or 0.0
+        self._instruments = instruments
+        self._loop_cpu, self._loop_delay = instruments.loop_time(), instruments.loop_delay()
         self._workers_cpu = self._workers_delay = 0.0
         # Times not yet attributed to events: many events take longer than the interval between two looks.
         self._pending_cpu = self._pending_delay = 0.0
@@ -119,12 +172,11 @@ class TimeAccounts:
         `elapsed` is the time since the last look, and `lag` the time that a callback of the event loop waits for its
         turn. All workers together have spent `workers_cpu` on a CPU, and `workers_delay` waiting for one.
         """
-        cpu = thread_time()
+        cpu = self._instruments.loop_time()
         spent, self._loop_cpu = max(0.0, cpu - self._loop_cpu), cpu
         worthwhile = lag > LATE or spent > WORTH_SAMPLING * elapsed
-        for account in self.by_key.values():
-            account.observe(worthwhile=worthwhile)
-        delay = run_delay(self._thread) or 0.0
+        self._observe(worthwhile=worthwhile)
+        delay = self._instruments.loop_delay()
         preempted, self._loop_delay = max(0.0, delay - self._loop_delay), delay
         self.loop_busy += spent + preempted + self._share_threads()
         self._share_loop(spent, preempted, lag)
@@ -133,6 +185,22 @@ class TimeAccounts:
         self._workers_cpu, self._workers_delay = workers_cpu, workers_delay
         self._share_workers()
 
+    def _observe(self, *, worthwhile: bool) -> None:
+        """Observe the accounts in which anything has happened. Most of many collectors are quiet."""
+        sampled = [] if worthwhile else [account for account in self.fresh if account.is_sampled]
+        for account in self.fresh:
+            account.rest()
+        completions = list(map(_COMPLETIONS, self._usages))
+        changed = compress(self.by_key.values(), map(ne, completions, self._completions))
+        self._completions = completions
+        self.fresh = list(dict.fromkeys([*changed, *self._adaptive, *sampled]))
+        for account in self.fresh:
+            account.observe(worthwhile=worthwhile)
+
+    def remote_running(self) -> int:
+        """Return the number of events that workers have."""
+        return sum(map(_RUNNING, self._remote_usages))
+
     def stop(self) -> None:
         """Stop sampling."""
         for account in self.by_key.values():
@@ -140,7 +208,7 @@ class TimeAccounts:
 
     def _share_loop(self, spent: float, preempted: float, lag: float) -> None:
         """Attribute the loop's CPU time: by samples, or by number of events for collectors without samples."""
-        here = [account for account in self.by_key.values() if account.collector.place == COROUTINE]
+        here = [account for account in self.fresh if account.collector.home == COROUTINE]
         known = sum(account.sampled.cpu for account in here if account.sampled is not None)
         held = sum(account.sampled.held for account in here if account.sampled is not None)
         preempted = min(preempted, max(0.0, held - known))
@@ -166,32 +234,27 @@ class TimeAccounts:
     def _share_threads(self) -> float:
         """Attribute and return the CPU time of adaptive handlers in threads, which share the interpreter."""
         total = 0.0
-        for account in self.by_key.values():
-            if account.sampled is not None and account.collector.place != COROUTINE:
+        for account in self.fresh:
+            if account.sampled is not None and account.collector.home != COROUTINE:
                 account.add(account.sampled.cpu, 0.0)
                 total += account.sampled.cpu
         return total
 
     def _share_workers(self) -> None:
-        """Attribute the time of the workers in proportion to the handler time of ended events."""
-        there = [account for account in self.by_key.values() if account.collector.place == PROCESS]
-        wall = sum(account.fresh_wall for account in there)
+        """Attribute the time of the workers in proportion to the handler time of the events that ended there."""
+        there = [account for account in self.fresh if account.remote_wall > 0.0]
+        wall = sum(account.remote_wall for account in there)
         cpu = min(self._pending_cpu, wall)
         delay = min(self._pending_delay, wall - cpu)
         for account in there:
-            if wall > 0.0:
-                part = account.fresh_wall / wall
-                account.add(cpu * part, delay * part)
-        if any(account.collector.usage.running for account in there):
+            part = account.remote_wall / wall
+            account.add_remote(cpu * part, delay * part)
+        if self.remote_running():
             self._pending_cpu -= cpu
             self._pending_delay -= delay
         else:
             self._pending_cpu = self._pending_delay = 0.0
 
 
-def _open(collector: Collector, adaptive: AdaptiveTier | None) -> Account:
-    if collector.mode == ADAPTIVE and adaptive is not None:
-        return Account(collector, StepSampler(collector, partial(adaptive.examine, collector)))
-    # A call of a batch handler would be taken for an event.
-    is_sampled = collector.mode == COROUTINE and collector.batch is None
-    return Account(collector, StepSampler(collector) if is_sampled else None)
+def _totals(usage: Usage | None) -> tuple[int, float]:
+    return (0, 0.0) if usage is None else (usage.completions, usage.wall)

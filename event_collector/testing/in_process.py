@@ -11,24 +11,18 @@ loop. Jobs run one at a time, in order.
 
 import asyncio
 import os
-import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from queue import SimpleQueue
-from time import perf_counter
 from typing import Any
 
-from event_collector.handlers.progress_reports import register_report
+from event_collector.testing.stand_in import Reply, StandIn
 from event_collector.tiers.workers.worker_tier import PARTS_HOST, pool_factory
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector_workers import pool_errors as errors
-from event_collector_workers.child.birth import standing_in
-from event_collector_workers.child.workplace import resolve
-from event_collector_workers.job import Buffer, Job, Task, TaskSpec, TimeLimit
+from event_collector_workers.job import Job, TaskSpec, TimeLimit
 from event_collector_workers.pool.listener import PoolListener, tell
 from event_collector_workers.statistics import PoolStatistics
 from event_collector_workers.transport.progress_record import Progress
@@ -50,107 +44,6 @@ def in_process_workers() -> Iterator[None]:
         yield
 
 
-Reply = tuple[Buffer, Buffer | None]
-
-
-class _StandIn:
-    """A thread that runs jobs as a worker process would. It reports by `post()`: "opened", "ended", "stopped"."""
-
-    def __init__(self, tasks: Sequence[TaskSpec], post: Callable[..., None]) -> None:
-        self._specs, self._post = tasks, post
-        self.jobs: SimpleQueue[Job | None] = SimpleQueue()
-        """Jobs to run; None ends the thread."""
-        self.thread = threading.Thread(target=self._be_worker, name="in-process worker", daemon=True)
-        self.job: Job | None = None
-        """The job that it runs. Written in the loop's thread."""
-        self.timer: asyncio.TimerHandle | None = None
-        """Gives up the job at its timeout."""
-        self.progress: Progress | None = None
-        """What the job has reported. Written in this thread, and before a job in the loop's."""
-
-    def begin(self, job: Job) -> None:
-        """Run a job."""
-        self.job, self.progress = job, None
-        self.jobs.put(job)
-
-    def check_in(self, seconds: float, loop: asyncio.AbstractEventLoop, check: Callable[[], None]) -> None:
-        """Check the limits of the job after this time."""
-        self.timer = loop.call_later(seconds, check)
-
-    def report(self, done: float, total: float | None, note: str) -> None:
-        """Take the progress of the job."""
-        self.progress = Progress(float(done), total, note, clock.now())
-
-    def end(self) -> None:
-        """Note that the job has ended, or was given up."""
-        self.job = None
-        if self.timer is not None:
-            self.timer.cancel()
-
-    def _be_worker(self) -> None:
-        with standing_in(0):
-            self._work()
-
-    def _work(self) -> None:
-        tasks: list[Task] = []
-        _thread.stand_in = self
-        try:
-            try:
-                for spec in self._specs:
-                    tasks.append(resolve(spec.reference)(spec.argument))  # noqa: PERF401 - one may fail
-            except BaseException:
-                self._post("opened", self, traceback.format_exc())
-                return
-            self._post("opened", self, None)
-            while (job := self.jobs.get()) is not None and self._run(tasks[job.task], job):
-                pass
-        finally:
-            self._post("stopped", self, _close(tasks))
-
-    def _run(self, task: Task, job: Job) -> bool:
-        """Run one job; return whether the worker is still alive."""
-        reply: Reply | errors.WorkerPoolError
-        begun = perf_counter()
-        try:
-            reply = task.run(job.body, None if job.blob is None else bytes(job.blob))
-        except SystemExit as exc:
-            code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
-            reply = errors.WorkerCrashed(f"the handler ended its worker ({exc!r})", exitcode=code)
-        except BaseException:
-            reply = errors.TaskError(traceback.format_exc())
-        self._post("ended", self, job, reply, perf_counter() - begun)
-        return not isinstance(reply, errors.WorkerCrashed)
-
-
-class _InThread(threading.local):
-    stand_in: _StandIn | None = None
-    """The stand-in that this thread is."""
-
-
-_thread = _InThread()
-
-
-def _report(done: float, total: float | None, note: str) -> bool:
-    stand_in = _thread.stand_in
-    if stand_in is not None:
-        stand_in.report(done, total, note)
-    return stand_in is not None
-
-
-register_report(_report)
-
-
-def _close(tasks: list[Task]) -> str:
-    """Close tasks, the last one first; return the tracebacks of those that fail."""
-    complaints = []
-    for task in reversed(tasks):
-        try:
-            task.close()
-        except BaseException:
-            complaints.append(traceback.format_exc())
-    return "\n".join(complaints)
-
-
 class InProcessPool:
     """A pool of one worker that is a thread, with the interface of WorkerPool. Ignores the settings of processes."""
 
@@ -161,8 +54,8 @@ class InProcessPool:
             )
         self._specs, self._listener = tuple(tasks), listener or PoolListener()
         self._backlog: deque[Job] = deque()
-        self._worker: _StandIn | None = None  # ready, or opening its tasks
-        self._leaving: set[_StandIn] = set()  # about to end, and waited for
+        self._worker: StandIn | None = None  # ready, or opening its tasks
+        self._leaving: set[StandIn] = set()  # about to end, and waited for
         self._is_ready = self._closing = False
         self._broken: str | None = None  # why a worker could not open its tasks
         self._counts = {"submitted": 0, "finished": 0, "failed": 0, "crashed": 0, "restarts": 0}
@@ -287,7 +180,7 @@ class InProcessPool:
 
     def _hire(self) -> None:
         self._is_ready, self._broken = False, None
-        self._worker = _StandIn(self._specs, self._post)
+        self._worker = StandIn(self._specs, self._post)
         self._worker.thread.start()
 
     def _dismiss(self, reason: str = "stopped", *, awaited: bool = True) -> None:
@@ -315,7 +208,7 @@ class InProcessPool:
             check = partial(self._check_limit, worker, job, job.limit, clock.now())
             worker.check_in(job.limit.left(), self._loop, check)
 
-    def _check_limit(self, worker: _StandIn, job: Job, limit: TimeLimit, began: float) -> None:
+    def _check_limit(self, worker: StandIn, job: Job, limit: TimeLimit, began: float) -> None:
         """Give up a job that has exceeded its timeout or its heartbeat, or check it again."""
         now, progress = clock.now(), worker.progress
         left = limit.left(now - began, now - (began if progress is None else progress.at))
@@ -363,7 +256,7 @@ class InProcessPool:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(getattr(self, f"_{what}"), *args)
 
-    def _opened(self, worker: _StandIn, trouble: str | None) -> None:
+    def _opened(self, worker: StandIn, trouble: str | None) -> None:
         if worker is not self._worker:
             return
         if trouble is None:
@@ -376,7 +269,7 @@ class InProcessPool:
         self._fail_backlog(errors.PoolBroken, f"an in-process worker could not be replaced: {trouble}")
         self._change.set()
 
-    def _ended(self, worker: _StandIn, job: Job, reply: Reply | errors.WorkerPoolError, elapsed: float) -> None:
+    def _ended(self, worker: StandIn, job: Job, reply: Reply | errors.WorkerPoolError, elapsed: float) -> None:
         if worker.job is not job:
             return  # it was given up
         if isinstance(reply, errors.WorkerCrashed):
@@ -393,7 +286,7 @@ class InProcessPool:
         tell(self._listener.answers)
         self._take_next()
 
-    def _stopped(self, worker: _StandIn, complaints: str) -> None:
+    def _stopped(self, worker: StandIn, complaints: str) -> None:
         worker.thread.join()
         self._leaving.discard(worker)
         if complaints:

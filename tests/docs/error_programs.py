@@ -104,3 +104,8 @@ def shop(ctx: Context) -> Iterator[None]:
     if os.path.exists(ctx.closed):
         raise ConnectionRefusedError("the shop is closed")
     yield
+
+
+def rest(seconds: float) -> None:
+    """Do nothing for so long."""
+    time.sleep(seconds)

@@ -137,7 +137,7 @@ COLLECTORS: dict[str, tuple[Make, list[tuple[Make, Any]]]] = {
         of(Mock()),
         [(of(create_autospec(length, return_value=3), mode="thread"), "abc")],
     ),
-    "generator": (of(letters), [(of(letters_listed), "abc")]),
+    "generator": (of(letters, mode="adaptive"), [(of(letters_listed, mode="adaptive"), "abc")]),
     "cached coroutines": (of(cached), [(of(cached_value), "abc")]),
     "method": (of(Desk.answer), [(of(Desk().answer), "abc")]),
     "dict for the context": (of(length, ctx={}), [(of(length, ctx=Context({})), "abc")]),

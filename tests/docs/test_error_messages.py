@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -374,5 +373,5 @@ def test_calls_that_take_too_long() -> None:
     """The future of a call with a time limit has the documented error."""
     with ScaledProcessPoolExecutor(1) as executor:
         with pytest.raises(JobTimeout) as caught:
-            executor.submit_with_timeout(0.1, time.sleep, 60).result(BOUND)
+            executor.submit_with_timeout(0.1, error_programs.rest, 60).result(BOUND)
     assert_documented(caught.value)

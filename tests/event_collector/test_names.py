@@ -235,9 +235,10 @@ def test_a_collector_takes_its_options_by_name() -> None:
 
 def test_type_checkers_know_every_option_of_a_collector() -> None:
     """What the overloads and the decorator take is what Collector takes."""
-    from event_collector.handlers.handler_types import CollectorOptions
+    from event_collector.handlers.handler_types import BatchOptions, CollectorOptions
 
-    assert set(CollectorOptions.__annotations__) == set(keywords(Collector))
+    both = CollectorOptions.__annotations__ | BatchOptions.__annotations__
+    assert set(both) == set(keywords(Collector))
 
 
 def test_every_option_of_ours_has_a_default() -> None:

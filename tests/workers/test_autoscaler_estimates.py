@@ -6,7 +6,7 @@ import random
 import pytest
 
 from event_collector_workers.autoscaler import Tier, Tuning
-from event_collector_workers.autoscaler.estimates import ArrivalRate, Counter, ServiceTime, Smoothed
+from event_collector_workers.autoscaler.estimates import ArrivalRate, CollectorEstimate, Counter, ServiceTime, Smoothed
 from event_collector_workers.autoscaler.window import RollingMaximum, RollingMinimum
 
 
@@ -41,14 +41,14 @@ def test_a_step_is_known_within_a_quarter_of_a_second(steps: int) -> None:
     assert rate.value == pytest.approx(400.0, rel=0.05)
 
 
-def test_a_rate_that_ends_is_forgotten_within_seconds() -> None:
-    """When arrivals stop, the quick average is believed and falls."""
+def test_a_rate_that_ends_is_forgotten() -> None:
+    """When arrivals stop, the average falls to a twentieth in three times its memory."""
     rate = ArrivalRate(Tuning())
     for _ in range(200):
         rate.add(0.05, 5.0)
-    for _ in range(60):
+    for _ in range(600):
         rate.add(0.05, 0.0)
-    assert rate.value < 10.0
+    assert rate.value < 5.0
 
 
 def test_arrivals_without_time_are_kept_for_the_next_reading() -> None:
@@ -59,34 +59,61 @@ def test_arrivals_without_time_are_kept_for_the_next_reading() -> None:
     assert rate.value == pytest.approx(100.0)
 
 
+def test_a_correction_of_arrivals_is_no_negative_rate() -> None:
+    """Arrivals that were counted too early are subtracted from later ones, and the rate stays at least 0."""
+    rate = ArrivalRate(Tuning())
+    rate.add(1.0, -50.0)
+    assert rate.value == 0.0
+    rate.add(1.0, 150.0)
+    assert rate.value == pytest.approx(100.0, rel=0.1)
+
+
 def test_service_time_is_exact_from_the_first_event() -> None:
     """One finished event is enough, and old ones fade after fifty."""
-    service = ServiceTime(50.0, 0.01)
+    service = ServiceTime(50.0, (0.01, 0.0))
     service.add(0.05, 1.0, 1.0, 0.2, 0.3)
-    assert service.split(1.0, Tier.PROCESS) == pytest.approx((0.2, 0.3))
+    assert service.split(1.0) == pytest.approx((0.2, 0.3))
     for _ in range(300):
         service.add(0.05, 1.0, 1.0, 0.01, 0.04)
-    assert service.split(1.0, Tier.PROCESS) == pytest.approx((0.01, 0.04), rel=0.05)
+    assert service.split(1.0) == pytest.approx((0.01, 0.04), rel=0.05)
 
 
 def test_many_events_at_once_weigh_like_as_many_single_ones() -> None:
     """A batch of completions moves the average exactly as its events one by one would."""
-    one_by_one, batch = ServiceTime(50.0, 0.01), ServiceTime(50.0, 0.01)
+    one_by_one, batch = ServiceTime(50.0, (0.01, 0.0)), ServiceTime(50.0, (0.01, 0.0))
     for service in (one_by_one, batch):
         service.add(0.05, 0.0, 10.0, 1.0, 0.0)
     for _ in range(20):
         one_by_one.add(0.0, 0.0, 1.0, 0.05, 0.02)
     batch.add(0.0, 0.0, 20.0, 1.0, 0.4)
-    assert batch.split(0.0, Tier.PROCESS) == pytest.approx(one_by_one.split(0.0, Tier.PROCESS))
+    assert batch.split(0.0) == pytest.approx(one_by_one.split(0.0))
 
 
 def test_before_anything_ended_the_tier_says_what_kind_of_work_it_is() -> None:
     """An unknown event is taken for CPU in a worker and for waiting on the loop."""
-    service = ServiceTime(50.0, 0.01)
-    assert service.split(0.0, Tier.PROCESS) == (0.01, 0.0)
-    assert service.split(0.0, Tier.COROUTINE) == (0.0, 0.01)
+    tuning = Tuning()
+    assert CollectorEstimate("a", Tier.PROCESS, tuning).split() == (tuning.assumed_service, 0.0)
+    assert CollectorEstimate("a", Tier.COROUTINE, tuning).split() == (0.0, tuning.assumed_service)
+
+
+def test_events_that_run_long_are_at_least_as_long_as_their_age() -> None:
+    """The age counts from the reading that first saw them: before that they may not have been there."""
+    service = ServiceTime(50.0, (0.01, 0.0))
     service.add(3.0, 2.0, 0.0, 0.0, 0.0)
-    assert service.split(2.0, Tier.PROCESS) == pytest.approx((3.0, 0.0))
+    assert service.split(2.0) == pytest.approx((0.01, 0.0))
+    service.add(3.0, 2.0, 0.0, 0.0, 0.0)
+    assert service.split(2.0) == pytest.approx((3.0, 0.0))
+
+
+def test_assumed_events_are_outweighed_by_real_ones() -> None:
+    """With ten assumed events the first one says little, and a hundred say nearly all."""
+    service = ServiceTime(50.0, (0.03, 0.0), prior=10.0)
+    service.add(0.05, 1.0, 1.0, 0.0, 0.5)
+    cpu, waiting = service.split(1.0)
+    assert cpu / (cpu + waiting) > 0.35
+    service.add(0.05, 1.0, 100.0, 0.0, 50.0)
+    cpu, waiting = service.split(1.0)
+    assert cpu / (cpu + waiting) < 0.01
 
 
 def test_a_counter_that_starts_again_counts_nothing_backwards() -> None:

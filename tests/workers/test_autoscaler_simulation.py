@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from bench.autoscaler.contest import OURS, Standing, breaches, contest, law_names, run_law, score, standings
+from bench.autoscaler.contest import OURS, Standing, breaches, contest, law_names, our_law, run_law, score, standings
 from bench.autoscaler.drawing import draw
 from bench.autoscaler.sharing import Sharing
-from bench.autoscaler.simulation import Simulation
+from bench.autoscaler.simulation import Monitored
+from bench.autoscaler.troubles import troubles
 from bench.autoscaler.unseen import unseen
-from bench.autoscaler.workloads import Workload, burning, calling, constant, workloads
+from bench.autoscaler.workloads import Source, Workload, burning, calling, constant, workloads
 from event_collector_workers.autoscaler import FixedSize, Tier
+
+pytestmark = pytest.mark.timeout(900)
+"""A simulation is much work, where the CPUs are shared with other programs."""
 
 
 def test_the_bounds_hold_on_two_cores() -> None:
@@ -47,7 +51,7 @@ def test_the_hard_workloads_keep_their_throughput_on_sixteen_cores(name: str) ->
 def test_a_breach_is_named() -> None:
     """A law that kills workers and doubles the tail is told so, with the figure and its bound."""
     bad = Standing("x", 64, throughput=0.95, p50=1.0, p99=2.0, cost=1.0, actions=5, lost=3, reached=0.1, reached_slow=1)
-    assert breaches(bad) == ["x, 64 cores: p99 is 2, beyond 1.4", "x, 64 cores: lost is 3, beyond 0"]
+    assert breaches(bad) == ["x, 64 cores: p99 is 2, beyond 1.3", "x, 64 cores: lost is 3, beyond 0"]
 
 
 def test_every_opponent_plays_by_the_same_rules() -> None:
@@ -77,15 +81,15 @@ def test_sharing_ends_jobs_when_their_work_is_done() -> None:
 def test_the_host_behaves_as_queueing_theory_says(load: float) -> None:
     """On one core shared by all, the mean time of an event is its work over the idle share (M/G/1-PS)."""
     source = burning(1, constant(load))
-    workload = Workload("theory", 1, 1500.0, (source,), startup_cpu=0.0, startup_latency=0.0)
-    outcome = Simulation(workload, FixedSize(1, 200), 7).run()
-    assert statistics.mean(outcome.latencies) == pytest.approx(0.04 / (1.0 - load), rel=0.06)
+    workload = Workload("theory", 1, 250.0, (source,), startup_cpu=0.0, startup_latency=0.0)
+    outcome = Monitored(workload, FixedSize(1, 200), 7).run()
+    assert statistics.mean(outcome.latencies) == pytest.approx(0.04 / (1.0 - load), rel=0.15)
 
 
 def test_no_event_is_lost_in_the_books() -> None:
     """Every event that came has a latency: its own, or its age when the run ended."""
     workload = Workload("overload", 1, 20.0, (burning(1, constant(2.0)),))
-    outcome = Simulation(workload, FixedSize(1, 1), 3).run()
+    outcome = Monitored(workload, FixedSize(1, 1), 3).run()
     assert len(outcome.latencies) == len(workload.arrivals(3))
     assert outcome.completed < len(workload.arrivals(3))
 
@@ -131,3 +135,53 @@ def test_an_outage_of_a_back_end_is_told_from_a_crowd() -> None:
     """Events that suddenly take 25 times as long are let through once they are seen to end as they arrive."""
     (outage,) = (workload for workload in unseen(4) if workload.name == "outage of a back end")
     assert next(score(outage, 2, [OURS])).p99 < 2.2
+
+
+TROUBLES = {
+    "back end at 130%": (0.99, 1.3),
+    "back end slow for 25 s": (0.99, 1.9),
+    "memory at an edge": (0.99, 1.4),
+    "memory for jobs only": (0.99, 1.2),
+    "wait for a fifth of the time": (0.99, 1.25),
+    "quota changes": (0.99, 1.3),
+    "neighbours on all cores": (0.99, 1.1),
+    "moves there and back": (0.99, 1.3),
+}
+"""Least throughput and greatest p99 against the oracle's."""
+
+
+@pytest.mark.parametrize("name", sorted(TROUBLES))
+def test_what_stands_between_the_law_and_the_pools_lets_it_act(name: str) -> None:
+    """Stale readings, prefetch, memory and moves do not keep the law from what it decides; no worker is killed."""
+    (workload,) = (one for one in troubles(2) if one.name == name)
+    throughput, p99 = TROUBLES[name]
+    one = next(score(workload, 1, [OURS]))
+    assert one.throughput >= throughput
+    assert one.p99 <= p99
+    assert one.lost == 0
+
+
+def test_a_move_starts_no_crowd_of_workers() -> None:
+    """Events that end on the loop after a move do not count as waiting in workers."""
+    (workload,) = (one for one in troubles(2) if one.name == "moves there and back")
+    outcome = run_law(OURS, workload, 1)
+    assert max(ready for _, _, ready, _ in outcome.course) <= 8
+
+
+def test_cold_batches_start_no_crowd_of_workers() -> None:
+    """The first events to end, which happened to wait, do not stand for the whole batch."""
+    (workload,) = (one for one in troubles(2) if one.name == "cold batches")
+    outcome = run_law(OURS, workload, 1)
+    assert max(ready for at, _, ready, _ in outcome.course if at < 30.0) <= 6
+
+
+@pytest.mark.parametrize(("kind", "cores"), [("process", 2), ("coroutine", 2), ("waiting", 16)])
+def test_at_a_steady_load_there_is_at_most_one_change_in_ten_seconds(kind: str, cores: int) -> None:
+    """Chance alone does not change sizes back and forth."""
+    source = {
+        "process": burning(cores, constant(0.8)),
+        "coroutine": calling(constant(100.0)),
+        "waiting": Source("wait", Tier.PROCESS, constant(10.0 * cores), constant(0.02), constant(0.03)),
+    }[kind]
+    outcome = Monitored(Workload("steady", cores, 90.0, (source,)), our_law(cores), 1).run()
+    assert outcome.changes(30.0, 10.0) <= 1

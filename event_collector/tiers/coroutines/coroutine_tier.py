@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextvars import Context as ContextVars
 from contextvars import copy_context
 from types import CoroutineType, FrameType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.events.nesting import NestedWaits, mark_handler
 from event_collector.handlers.collector import Collector
@@ -22,6 +22,7 @@ from event_collector.handlers.mismatch import explain_mismatch
 from event_collector.handlers.parts import direct_parts_to
 from event_collector.handlers.running_event import RunningEvent, register_finder
 from event_collector.handlers.stack_frames import hide_modules, strip_frames
+from event_collector.tiers.coroutines.event_owner import EventOwner
 from event_collector.tiers.coroutines.running_handler import RunningHandler
 from event_collector.values.guarded import reraise
 from event_collector.values.payload import Delivery, Payload
@@ -29,7 +30,6 @@ from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error, Ok, Result, ResultList, as_result, failure, new_list, single
 
 if TYPE_CHECKING:
-    from event_collector.events.course import Course
     from event_collector.events.event import CollectorEvent
     from event_collector.handlers.delivery import DeliveryPlan
     from event_collector.handlers.progress_reports import RunningProgress
@@ -47,52 +47,6 @@ MOST_UNSTARTED: Final = 64
 """Handlers that may wait for their first step, on Python 3.11: so many steps come together in one turn of the loop."""
 
 _GIVEN_UP: Final = "the task of the handler was cancelled: the event runs again at the next start"
-
-
-class EventEnding(Protocol):
-    """What ends events, as the coroutine tier sees it."""
-
-    def ended(self, event: "CollectorEvent", results: ResultList, /) -> None:
-        """Take the results of an event whose handlers have ended."""
-
-    def note_errors(self, event: "CollectorEvent", results: ResultList, /) -> bool:
-        """Take the results of an event that is about to end; return whether there are errors."""
-
-    def note_failed(self, event: "CollectorEvent", results: ResultList, /) -> None:
-        """Take the results of an event that is about to end, with an error that is counted."""
-
-
-class EventOwner(Protocol):
-    """The owner of the events, as the coroutine tier sees it."""
-
-    @property
-    def ending(self) -> EventEnding:
-        """What ends them."""
-
-    @property
-    def retries(self) -> "Attempts":
-        """What tries them again."""
-
-    def go_on(self) -> None:
-        """Begin the events that wait, as far as they may."""
-
-    @property
-    def turns(self) -> "LoopTurns":
-        """The time that events have in a turn of the loop."""
-
-
-class LoopTurns(Protocol):
-    """The turns of the loop, as the coroutine tier sees them."""
-
-    def end_slice(self) -> None:
-        """Have no more events begin in this turn."""
-
-
-class Attempts(Protocol):
-    """What tries events again, as the coroutine tier sees it."""
-
-    async def attempt(self, payload: "Payload[Any]", course: "Course", /) -> ResultList:
-        """Process an event in those collectors only that have to try again."""
 
 
 class CoroutineTier:

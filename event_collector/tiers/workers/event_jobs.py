@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
-from event_collector.handlers.collector import Collector
+from event_collector.handlers.collector import ADAPTIVE, Collector
 from event_collector.remote.codec import ReplyDecoder
 from event_collector.remote.fidelity import Fidelity
 from event_collector.values.errors import EventCancelled
@@ -50,6 +50,8 @@ class CollectorTask:
         self.number, self.key = number, collector.key
         self.limit = TimeLimit(collector.timeout, collector.heartbeat) if collector.is_limited else None
         self.collector, self.jobs = collector, jobs
+        self.part = collector.remote_usage if collector.mode == ADAPTIVE else None
+        """The part of the usage that workers have, if there is another one."""
         self._limits, self._events = limits, events
         self.fidelity = Fidelity(collector.payload_type)
         self.decode = ReplyDecoder(collector.result_type, collector.key)
@@ -59,8 +61,23 @@ class CollectorTask:
     def settle(self) -> None:
         """Pass the events that have ended on to the dispatcher."""
         ended, self.ended = self.ended, []
-        self.collector.usage.ended_together([elapsed for _, _, elapsed in ended])
+        seconds = [elapsed for _, _, elapsed in ended]
+        self.collector.usage.ended_together(seconds)
+        if self.part is not None:
+            self.part.ended_together(seconds)
         self._events.ended_many(ended)
+
+    def began_call(self) -> None:
+        """Count a call that begins."""
+        self.collector.usage.began()
+        if self.part is not None:
+            self.part.began()
+
+    def ended_call(self, elapsed: float) -> None:
+        """Count a call that has ended, after so many seconds in the handler."""
+        self.collector.usage.ended(elapsed)
+        if self.part is not None:
+            self.part.ended(elapsed)
 
     def fail(self, event: Any, error: BaseException, elapsed: float) -> None:
         """End an event with an error of the pool."""
@@ -140,7 +157,7 @@ class CallJob(Job):
 
     def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
         """Take the outcome of the handler, which may be an exception."""
-        self.of.collector.usage.ended(elapsed)
+        self.of.ended_call(elapsed)
         if self.outcome.done():
             return
         try:
@@ -150,7 +167,7 @@ class CallJob(Job):
 
     def failed(self, error: BaseException, elapsed: float) -> None:
         """Take an error of the pool."""
-        self.of.collector.usage.ended(elapsed)
+        self.of.ended_call(elapsed)
         if not self.outcome.done():
             self.outcome.set_exception(self.of.explain(error))
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import current_process
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -13,7 +13,7 @@ from event_collector.handlers.collector import ADAPTIVE, Collector
 from event_collector.handlers.parts import open_sink
 from event_collector.handlers.progress_reports import RunningProgress
 from event_collector.handlers.running_event import running_id
-from event_collector.remote import host, host_loop
+from event_collector.remote import host, host_loop, line_items
 from event_collector.remote.codec import encode_payload
 from event_collector.remote.host import open_host
 from event_collector.remote.host_loop import HostLoop
@@ -22,6 +22,7 @@ from event_collector.remote.setup import is_decorated, seal
 from event_collector.tiers.workers.event_jobs import BatchJob, CallJob, CollectorTask, EventJob, ResultSink
 from event_collector.tiers.workers.line_codec import LineCodec, ReadLine
 from event_collector.tiers.workers.parts_job import PartsJob
+from event_collector.tiers.workers.pool_events import PoolEvents, StructuredRecords
 from event_collector.tiers.workers.value_chunks import ChunkCodec, ChunkOwner, ValueChunk, ValueCodec
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
@@ -31,9 +32,8 @@ from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.limits import apply as apply_limits
 from event_collector_workers.machine import run_delay
 from event_collector_workers.pool.credit import HORIZON, LONG_HORIZON
-from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.worker_pool import WorkerPool
-from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerPoolError
+from event_collector_workers.pool_errors import PoolClosed, WorkerPoolError
 from event_collector_workers.stack_dumps import hide_files
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
@@ -43,7 +43,7 @@ CLOSING: Final = 1.0
 """Seconds in which a cancelled handler that yields reaches its next `yield`. A worker that is killed would take the
 handlers along that are suspended in it."""
 MEMORY_INTERVAL: Final = 5.0
-"""Seconds between two readings of the workers' memory."""
+"""Age in seconds from which the workers' memory is read again for a snapshot."""
 
 MAIN_GUARD: Final = (
     "workers import the program's main module: what starts the queue there must stand under "
@@ -51,7 +51,12 @@ MAIN_GUARD: Final = (
 )
 
 
-hide_files(*(str(module.__file__) for module in (host, host_loop, value_handler, asyncio.base_events, asyncio.events)))
+hide_files(
+    *(
+        str(module.__file__)
+        for module in (host, host_loop, line_items, value_handler, asyncio.base_events, asyncio.events)
+    )
+)
 
 
 class WorkerReading(NamedTuple):
@@ -64,16 +69,6 @@ class WorkerReading(NamedTuple):
     """Total seconds in which workers were ready to run, but had no CPU."""
     memory: int | None = None
     """Bytes of the largest worker."""
-
-
-class StructuredRecords(Protocol):
-    """Takes the structlog records of handlers in workers."""
-
-    def level(self) -> int:
-        """Return the lowest level that is not dropped."""
-
-    def emit(self, worker: int, pid: int, body: bytes, /) -> None:
-        """Emit an encoded record of the worker with this number."""
 
 
 class PoolFactory:
@@ -125,8 +120,9 @@ class WorkerTier:
             collector: CollectorTask(number, collector, limits, events, self)
             for number, collector in enumerate(collectors)
         }
+        self._has_adaptive = any(collector.mode == ADAPTIVE for collector in collectors)
         self._codecs: dict[tuple[Collector, ReadLine | None], ChunkCodec] = {}
-        self._events = _PoolEvents(events, self._tasks.values(), log, records)
+        self._events = PoolEvents(events, self._tasks.values(), log, records)
         self._pool = pool_factory.make(
             [
                 TaskSpec(PARTS_HOST if collector.is_generator else HOST, collector.setup or seal(collector))
@@ -171,6 +167,10 @@ class WorkerTier:
     def submit(self, batch: list[tuple[Any, Collector]]) -> None:
         """Hand events to workers. Results may reach the dispatcher within this call."""
         jobs: list[EventJob] = []
+        if self._has_adaptive:
+            for _, collector in batch:
+                if (part := self._tasks[collector].part) is not None:
+                    part.began()
         for event, collector in batch:
             task, payload = self._tasks[collector], event.payload
             collector.usage.running += 1  # Usage.began()
@@ -231,7 +231,7 @@ class WorkerTier:
         job = CallJob(task.number, body, blob)
         job.event_id = event_id
         job.limit, job.of, job.outcome = task.limit, task, asyncio.get_running_loop().create_future()
-        collector.usage.began()
+        task.began_call()
         try:
             self._pool.submit(job)
         except WorkerPoolError as exc:
@@ -266,7 +266,7 @@ class WorkerTier:
         task, sink = self._tasks[collector], open_sink(collector.key)
         body, blob = encode_payload(payload, collector, running_id(), fidelity=task.fidelity)
         job = PartsJob(task, body, blob, sink)
-        collector.usage.began()
+        task.began_call()
         try:
             self._pool.submit(job)
         except WorkerPoolError as exc:
@@ -295,16 +295,24 @@ class WorkerTier:
         """Number of workers that are ready."""
         return self._events.workers
 
+    def measure_memory(self) -> int:
+        """Read the memory of all workers, starting ones included, and return its sum in bytes. This is slow."""
+        self._memory_read_at = clock.now()
+        self._memory = {one.pid: one.memory for one in self._pool.statistics(memory=True).workers}
+        return sum(filter(None, self._memory.values()))
+
     def gauge(self) -> WorkerReading:
-        """Return the current figures. Memory, which is slow to read, is up to 5 s old."""
-        figures = self._look()
+        """Return the current figures. The memory is that of the last `measure_memory()`."""
+        figures = self._pool.statistics()
         self._count_times(figures.workers)
         memory = max((bytes_ for bytes_ in self._memory.values() if bytes_ is not None), default=None)
         return WorkerReading(figures, self._cpu, self._delay, memory)
 
     def statistics(self) -> PoolStatistics:
         """Return the current figures, with the memory of each worker, which is up to 5 s old."""
-        figures = self._look()
+        if clock.now() - self._memory_read_at >= MEMORY_INTERVAL:
+            self.measure_memory()
+        figures = self._pool.statistics()
         workers = tuple(replace(worker, memory=self._memory.get(worker.pid)) for worker in figures.workers)
         return replace(figures, workers=workers)
 
@@ -325,15 +333,6 @@ class WorkerTier:
     def problem(self) -> str | None:
         """The reason why events fail at once while workers keep dying; None while they do not."""
         return self._events.problem
-
-    def _look(self) -> PoolStatistics:
-        now = clock.now()
-        fresh = now - self._memory_read_at >= MEMORY_INTERVAL
-        figures = self._pool.statistics(memory=fresh)
-        if fresh:
-            self._memory_read_at = now
-            self._memory = {worker.pid: worker.memory for worker in figures.workers}
-        return figures
 
     def resize(self, workers: int) -> None:
         """Set the number of workers, without waiting for them to start or end."""
@@ -366,56 +365,6 @@ def seal_adaptive(collectors: Iterable[Collector]) -> None:
     for collector in collectors:
         if collector.mode == ADAPTIVE and collector.setup is None:
             collector.keep_setup(seal(collector))
-
-
-class _PoolEvents(PoolListener):
-    """Passes the events of the pool on to the dispatcher and the log."""
-
-    def __init__(
-        self, events: ResultSink, tasks: "Iterable[CollectorTask]", log: Any, records: StructuredRecords | None
-    ) -> None:
-        self._events, self._tasks, self._log = events, tuple(tasks), log
-        self._records = records
-        self.workers = 0  # workers that are ready
-        self.problem: str | None = None  # error of the breaker while it is open
-
-    def room(self) -> None:
-        self._events.hand_out()
-
-    def answers(self) -> None:
-        for task in self._tasks:
-            if task.ended:
-                task.settle()
-
-    def structured_level(self) -> int:
-        return 0 if self._records is None else self._records.level()
-
-    def structured(self, worker: int, pid: int, body: bytes) -> None:
-        if self._records is not None:
-            self._records.emit(worker, pid, body)
-
-    def worker_started(self, pid: int, seconds: float) -> None:
-        self.workers += 1
-        self._log.debug("worker started", pid=pid, seconds=round(seconds, 4))
-
-    def worker_stopped(self, pid: int | None, reason: str, exitcode: int | None) -> None:
-        self.workers -= reason != "not started"
-        level = self._log.debug if reason == "stopped" else self._log.warning
-        level("worker ended", pid=pid, reason=reason, exitcode=exitcode)
-
-    def imported_apart(self, module: str, reason: str) -> None:
-        self._log.info("each worker imports this module by itself", module=module, reason=reason)
-
-    def worker_complained(self, pid: int | None, trace: str) -> None:
-        self._log.error("lifecycle failed at the end of a worker", pid=pid, trace=trace)
-
-    def breaker_opened(self, error: PoolBroken) -> None:
-        self.problem = str(error)
-        self._log.error("workers keep dying", reason=str(error), retry_in=error.retry_in)
-
-    def breaker_closed(self) -> None:
-        self.problem = None
-        self._log.info("workers live again")
 
 
 def _refuse_import_of_main(collectors: list[Collector]) -> None:

@@ -48,3 +48,16 @@ def test_the_peak_is_that_since_the_last_look() -> None:
     permits.give_back(5)
     assert permits.take_peak() == 5
     assert permits.take_peak() == 0
+
+
+def test_a_pool_with_more_events_than_its_ceiling_does_not_grow() -> None:
+    """Events beyond a new ceiling run on, and those that end are not replaced until fewer run than it allows."""
+    permits = Permits(ConsumerLimits(1, 100, True))
+    assert all(permits.take() for _ in range(50))
+    permits.raise_ceiling(20)
+    permits.resize(10)
+    while permits.busy > 19:
+        assert not permits.take()
+        assert permits.free() == 0
+        permits.give_back()
+    assert permits.take()

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import os
 import textwrap
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 from event_collector import Collector, CollectorQueue
 from event_collector.exceptions import ConfigError
 from event_collector.life.option import REQUIRED, Number, Option, Range
+from event_collector.life.scaling import most_workers
 from event_collector.life.settings import OPTIONS, Settings
+from event_collector_workers.autoscaler import FixedSize
+from event_collector_workers.machine import granted_cpus, run_delay
 from tests.docs.options import docstring_arguments
 
 Row = tuple[str, Any, Any]
@@ -239,3 +243,26 @@ def test_a_range_is_described_in_words(number: Number, text: str) -> None:
 def test_the_choices_are_described() -> None:
     """The documentation lists what an option with choices takes."""
     assert BY_NAME["start_method"].values == 'one of "forkserver", "spawn", "fork"'
+
+
+@pytest.mark.parametrize(("changed", "other"), [({"law": FixedSize(1)}, "law="), ({"autoscale": False}, "autoscale")])
+def test_politeness_is_for_the_law_that_has_it(changed: dict[str, Any], other: str) -> None:
+    """Where another law, or none, sizes the pools, it would have no effect."""
+    assert settings_of(polite=True).polite
+    with pytest.raises(ConfigError, match=f"polite=True is for the built-in law, and {other}"):
+        settings_of(polite=True, **changed)
+
+
+def test_without_a_maximum_the_law_limits_the_workers() -> None:
+    """Handlers that wait need more workers than there are CPUs; fixed pools have one for each."""
+    assert most_workers(settings_of(max_workers=3)) == 3
+    granted = max(1, math.ceil(granted_cpus()))
+    assert most_workers(settings_of(autoscale=False)) == granted
+    if run_delay(os.getpid()) is not None:
+        assert most_workers(settings_of()) >= 4 * granted
+
+
+def test_without_the_time_that_workers_wait_for_a_cpu_there_is_one_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That time would look like waiting for something else, and be a reason for ever more workers."""
+    monkeypatch.setattr("event_collector.life.scaling.run_delay", lambda tid: None)
+    assert most_workers(settings_of()) == max(1, math.ceil(granted_cpus()))

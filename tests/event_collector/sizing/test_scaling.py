@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 import pytest
 
-from event_collector import Collector, CollectorQueue, Payload
+from event_collector import Collector, CollectorQueue, Context, Payload
 from event_collector_workers.autoscaler import Autoscaler, MachineReading, Plan, Readings, ScalingLimits, Tuning
 from event_collector_workers.machine import Machine
 from tests.event_collector.modes import BOUND, CountingSelector, Log, hurry, until
@@ -45,7 +45,7 @@ async def test_workers_that_start_slowly_are_started_ahead_of_need(lifecycle: An
     if lifecycle is None:
         law = Autoscaler(ScalingLimits(max_workers=4), Tuning(slow_start=60.0, idle=0.1))
     queue = CollectorQueue([Collector("c", compute, lifecycle=lifecycle)], law=law, max_workers=4, logging=False)
-    wanted = 2 if lifecycle is not None else 0
+    wanted = 3 if lifecycle is not None else 0
     async with asyncio.timeout(BOUND), queue:
         await until(lambda: queue.get_metrics().workers == wanted, "workers are as many as they should be")
         await asyncio.sleep(0.3)
@@ -68,9 +68,9 @@ async def test_a_burst_starts_no_more_workers_than_fit_into_the_memory(grant: Ca
     queue = CollectorQueue([Collector("c", compute, lifecycle=takes_memory)], max_workers=8, logging=False)
 
     def reading() -> MachineReading:
-        used = base + queue.get_metrics().workers * worker
+        in_workers = queue.get_metrics().workers * worker
         limit = int((base + 3.7 * worker) / 0.95)
-        return MachineReading(cpus=16.0, memory_limit=limit, memory_used=used)
+        return MachineReading(cpus=16.0, memory_limit=limit, memory_used=base + in_workers, memory_workers=in_workers)
 
     grant(reading)
     async with asyncio.timeout(2 * BOUND), queue:
@@ -90,7 +90,9 @@ def test_an_idle_queue_has_no_workers_and_is_silent() -> None:
 
     async def scenario() -> int:
         collectors = [Collector("c", compute), Collector("a", compute, mode="adaptive")]
-        queue = CollectorQueue(collectors, max_workers=2, avg_load_interval=1.0, log=log)
+        # Where the machine is so busy that a worker takes seconds to start, one would be kept.
+        law = Autoscaler(ScalingLimits(max_workers=2, patience=1 / 60), Tuning(slow_start=60.0))
+        queue = CollectorQueue(collectors, max_workers=2, law=law, log=log)
         async with asyncio.timeout(BOUND), queue:
             for _ in range(50):
                 await queue.get_publisher().send(Payload(0.0))
@@ -106,6 +108,49 @@ def test_an_idle_queue_has_no_workers_and_is_silent() -> None:
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
         assert runner.run(scenario()) < 20
     assert [line for line in log.lines if line[0] != "debug"] == []
+
+
+class Told:
+    """A law that wants what a test says."""
+
+    def __init__(self, consumers: int) -> None:
+        self.consumers = consumers
+        self.asked_for = 0
+
+    def decide(self, readings: Readings) -> Plan:
+        self.asked_for = self.consumers
+        return Plan(consumers=self.consumers, workers=0, consumer_ceiling=self.consumers)
+
+
+async def test_a_law_that_wants_fewer_consumers_than_are_busy_gets_them() -> None:
+    """With a backlog, events that end make no room for others until no more run than the law wants."""
+    law, doors, running = Told(10), [], 0
+
+    async def wait(payload: Payload[Any], ctx: Context) -> None:
+        nonlocal running
+        running += 1
+        door = asyncio.Event()
+        doors.append(door)
+        await door.wait()
+        running -= 1
+
+    queue = CollectorQueue([Collector("c", wait)], law=law, max_consumers=10, logging=False)
+    async with asyncio.timeout(BOUND), queue:
+        for _ in range(40):
+            await queue.get_publisher().send(Payload(None))
+        await until(lambda: running == 10, "as many run as the law wants")
+        law.consumers = 3
+        await until(lambda: queue.consumer_count() == 3, "the law was followed")
+        while queue.accounting().finished < 7:
+            doors.pop(0).set()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert running == 3
+        while queue.accounting().finished < 40:
+            assert running <= 3
+            for door in doors:
+                door.set()
+            await asyncio.sleep(0)
 
 
 class Fails:

@@ -11,6 +11,7 @@ import pytest
 
 from event_collector import Collector, CollectorQueue, Context, Delivery, Error, Payload
 from event_collector.sizing.handler_time import TimeAccounts
+from event_collector.sizing.instruments import RealInstruments
 from event_collector.sizing.step_samples import StepSampler
 from tests.event_collector.modes import BOUND, Log, until
 from tests.event_collector.tiers import sample_adaptive
@@ -138,7 +139,7 @@ async def test_the_one_that_computes_gets_the_cpu_time() -> None:
         await asyncio.sleep(0.004)
 
     collectors = [Collector("busy", busy), Collector("calm", calm)]
-    accounts = TimeAccounts(collectors, None)
+    accounts = TimeAccounts(collectors, None, RealInstruments(None))
     for _ in range(20):
         before = time.monotonic()
         for _ in range(5):
@@ -160,7 +161,7 @@ async def test_waiting_for_the_loop_is_delay_and_not_waiting() -> None:
             await asyncio.sleep(0.02)
 
     collector = Collector("c", steps)
-    accounts = TimeAccounts([collector], None)
+    accounts = TimeAccounts([collector], None, RealInstruments(None))
     for _ in range(2):
         await collector.process(Payload(None))
         accounts.look(0.1, lag=0.015, workers_cpu=0.0, workers_delay=0.0)
@@ -171,7 +172,7 @@ async def test_waiting_for_the_loop_is_delay_and_not_waiting() -> None:
 async def test_the_time_of_workers_is_shared_by_the_time_in_them() -> None:
     """CPU time and delay of all workers go to their collectors in proportion to the time of their events."""
     collectors = [Collector("a", mixed, mode="process"), Collector("b", mixed, mode="process")]
-    accounts = TimeAccounts(collectors, None)
+    accounts = TimeAccounts(collectors, None, RealInstruments(None))
     collectors[0].usage.took(3.0)
     collectors[1].usage.took(1.0)
     accounts.look(1.0, 0.0, 2.0, 1.0)
@@ -183,7 +184,7 @@ async def test_the_time_of_workers_is_shared_by_the_time_in_them() -> None:
 async def test_the_time_of_an_event_that_is_longer_than_a_look_is_not_lost() -> None:
     """What workers used while no event ended belongs to the one that ends later; what they use without one to none."""
     collector = Collector("a", mixed, mode="process")
-    accounts = TimeAccounts([collector], None)
+    accounts = TimeAccounts([collector], None, RealInstruments(None))
     account = accounts.by_key["a"]
     accounts.look(0.05, 0.0, workers_cpu=5.0, workers_delay=5.0)
     assert (account.cpu, account.delay) == (0.0, 0.0)
@@ -202,7 +203,7 @@ async def test_the_programs_own_work_is_not_the_handlers() -> None:
         await asyncio.sleep(0.001)
 
     collector = Collector("c", calm)
-    accounts = TimeAccounts([collector], None)
+    accounts = TimeAccounts([collector], None, RealInstruments(None))
     accounts.look(0.1, 0.1, 0.0, 0.0)
     for _ in range(10):
         await collector.process(Payload(None))

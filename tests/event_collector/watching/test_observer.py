@@ -43,6 +43,9 @@ class Stub:
     def worker_statistics(self) -> None:
         return None
 
+    def progress(self) -> list[Any]:
+        return []
+
 
 def test_rates_cover_the_time_since_the_previous_snapshot() -> None:
     """The first snapshot has no rates; later ones have them, unless the previous one is old."""

@@ -50,23 +50,25 @@ class Smoothed:
 
 
 class ArrivalRate:
-    """Arrivals per second: stable under noise, fast after a step, immediate in a burst."""
+    """Arrivals per second: stable under noise, immediate in a burst. A slower rise shows in the queue."""
 
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
-        self._fast = Smoothed(tuning.fast)
-        self._slow = Smoothed(tuning.slow)
+        self._average = Smoothed(tuning.arrival_memory)
         self._recent: deque[tuple[float, float]] = deque()
         self._count = self._span = self._pending = self._time = 0.0
 
     def add(self, dt: float, arrivals: float) -> None:
-        """Record `arrivals` within the last `dt` seconds."""
+        """Record `arrivals` within the last `dt` seconds.
+
+        Fewer than 0 are a correction of earlier ones, and are subtracted from the next ones.
+        """
         self._pending += arrivals
         if dt <= 0.0:
             return
-        arrivals, self._pending = self._pending, 0.0
-        self._fast.add(dt, arrivals / dt)
-        self._slow.add(dt, arrivals / dt)
+        arrivals = max(0.0, self._pending)
+        self._pending -= arrivals
+        self._average.add(dt, arrivals / dt)
         self._time += dt
         self._recent.append((dt, arrivals))
         self._span += dt
@@ -78,16 +80,10 @@ class ArrivalRate:
 
     @property
     def value(self) -> float:
-        """Arrivals per second.
-
-        It is the slow average, unless the fast one differs by more than chance explains. The variance of an
-        exponential average with memory m over a Poisson process of rate r is r / 2m.
-        """
-        tuning, fast, slow = self._tuning, self._fast.value, self._slow.value
+        """Arrivals per second: the average, or the rate of the last instants if chance does not explain it."""
+        tuning = self._tuning
         # Shortly after the start, one arrival would look like a rate of twenty per second.
-        young = min(1.0, self._time / tuning.express_window)
-        sigma = math.sqrt(slow / (2.0 * tuning.fast))
-        rate = young * (fast if abs(fast - slow) > tuning.doubt * sigma else slow)
+        rate = min(1.0, self._time / tuning.express_window) * self._average.value
         span = max(tuning.express_window, self._span)
         burst = self._count / span
         chance = tuning.express_doubt * math.sqrt(rate / span)
@@ -95,17 +91,25 @@ class ArrivalRate:
 
 
 class ServiceTime:
-    """CPU time and waiting per event, averaged over the last events, with a lower bound from the running ones."""
+    """CPU time and waiting per event, averaged over the last events, with a lower bound from the running ones.
 
-    def __init__(self, memory: float, assumed: float) -> None:
-        self._memory = memory
-        self._cpu = self._waiting = self._weight = self._exposure = 0.0
-        self.assumed = assumed
+    At first `prior` events are assumed to have taken `assumed` seconds of CPU and of waiting each. Too few completions
+    would say little: one that happened to wait would start a worker for each event.
+    """
+
+    def __init__(self, memory: float, assumed: tuple[float, float], prior: float = 0.0) -> None:
+        self._memory, self._assumed = memory, assumed
+        self._weight, self._cpu, self._waiting = prior, prior * assumed[0], prior * assumed[1]
+        self._exposure = self._running = 0.0
         self.events = 0.0
 
     def add(self, dt: float, running: float, completions: float, cpu: float, waiting: float) -> None:
-        """Record that `completions` events ended within `dt` seconds, with `cpu` and `waiting` seconds in total."""
-        self._exposure += running * dt
+        """Record that `completions` events ended within `dt` seconds, with `cpu` and `waiting` seconds in total.
+
+        Of the `running` events, those that were not there before may have begun just now.
+        """
+        self._exposure += min(running, self._running) * dt
+        self._running = running
         if completions < 1.0:
             return
         kept = (1.0 - 1.0 / self._memory) ** completions
@@ -116,47 +120,46 @@ class ServiceTime:
         self.events += completions
         self._exposure = 0.0
 
-    def split(self, running: float, tier: Tier) -> tuple[float, float]:
+    def split(self, running: float) -> tuple[float, float]:
         """Return the seconds of CPU time and of waiting per event.
 
-        If no event has ended for long, the mean age of the running events is a lower bound. Before the first event has
-        ended, an event in a worker counts as CPU time and one on the loop as waiting.
+        If no event has ended for long, the mean age of the running events is a lower bound.
         """
         if self._weight > 0.0:
             cpu, waiting = self._cpu / self._weight, max(0.0, self._waiting / self._weight)
         else:
-            cpu, waiting = (self.assumed, 0.0) if tier is Tier.PROCESS else (0.0, self.assumed)
+            cpu, waiting = self._assumed
         total = cpu + waiting
         at_least = self._exposure / running if running >= 1.0 else 0.0
-        if at_least <= total:
+        if at_least <= total or total <= 0.0:
             return cpu, waiting
-        if total <= 0.0:
-            return (at_least, 0.0) if tier is Tier.PROCESS else (0.0, at_least)
         return cpu * at_least / total, waiting * at_least / total
 
 
 class CollectorEstimate:
     """The estimates of one collector, updated from its readings."""
 
-    def __init__(self, key: str, tuning: Tuning) -> None:
+    def __init__(self, key: str, tier: Tier, tuning: Tuning) -> None:
         self._tuning = tuning
-        self._left_behind = 0.0
         self.key = key
-        self.tier = Tier.COROUTINE
         self.rate = ArrivalRate(tuning)
-        self.service = ServiceTime(tuning.service_memory, tuning.assumed_service)
-        self.recent = ServiceTime(tuning.recent_service_memory, tuning.assumed_service)
+        # Before the first event has ended, an event in a worker counts as CPU time and one on the loop as waiting.
+        assumed = tuning.assumed_service
+        self._start_over(tier, (assumed, 0.0) if tier is Tier.PROCESS else (0.0, assumed))
         self.queued = self.running = 0.0
         self.arrived = self.completed = self.cpu_spent = self.waited = 0.0
         self._arrivals = Counter()
         self._counters = [Counter() for _ in ("completions", "wall", "cpu", "delay")]
 
-    def update(self, dt: float, reading: CollectorReading, tier: Tier) -> bool:
-        """Process a reading of a collector that runs in `tier`. Return whether all of it was usable."""
+    def update(self, dt: float, reading: CollectorReading, tier: Tier, unrouted: float) -> bool:
+        """Process a reading of a collector that runs in `tier`. Return whether all of it was usable.
+
+        `unrouted` is its part of the events that have come since the last reading, and wait without a known collector.
+        """
         self.tier = tier
         self.queued = reading.queued if is_known(reading.queued) else self.queued
         self.running = reading.running if is_known(reading.running) else self.running
-        self.arrived = self._arrivals.growth(reading.arrivals)
+        self.arrived = self._arrivals.growth(reading.arrivals) + unrouted
         self.rate.add(dt, self.arrived)
         known = self._count_service(dt, reading) and not self._arrivals.is_doubtful
         return known and is_known(reading.queued) and is_known(reading.running)
@@ -170,27 +173,25 @@ class CollectorEstimate:
         # A negative value is an error of measurement. Errors average out only if negative ones count too.
         self.waited = wall - cpu - delay
         # Times that do not belong to the completions would distort the average: such a reading is left out.
-        counted = self.completed if known and self._left_behind <= 0.0 else 0.0
-        self._left_behind -= self.completed
+        counted = self.completed if known else 0.0
         for service in (self.service, self.recent):
             service.add(dt, self.running, counted, self.cpu_spent, self.waited)
         return known
 
     def move(self, tier: Tier) -> None:
-        """Start new estimates in another tier: an event that waits on a busy loop may not wait in a worker.
+        """Start new estimates in another tier: an event that waits on a busy loop may not wait in a worker."""
+        self._start_over(tier, self.recent_split())
 
-        Running events end in the tier in which they began. Their number is not counted for the new tier.
-        """
+    def _start_over(self, tier: Tier, assumed: tuple[float, float]) -> None:
+        tuning = self._tuning
         self.tier = tier
-        self._left_behind = self.running
-        assumed = sum(self.recent_split())
-        self.service = ServiceTime(self._tuning.service_memory, assumed)
-        self.recent = ServiceTime(self._tuning.recent_service_memory, assumed)
+        self.service = ServiceTime(tuning.service_memory, assumed, tuning.assumed_events)
+        self.recent = ServiceTime(tuning.recent_service_memory, assumed)
 
     def split(self) -> tuple[float, float]:
         """Return the seconds of CPU time and of waiting per event, averaged over many events."""
-        return self.service.split(self.running, self.tier)
+        return self.service.split(self.running)
 
     def recent_split(self) -> tuple[float, float]:
         """Return the seconds of CPU time and of waiting per event, of the last few events that ended."""
-        return self.recent.split(0.0, self.tier)
+        return self.recent.split(0.0)

@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from event_collector_workers.autoscaler.estimates import CollectorEstimate, Smoothed
+from event_collector_workers.autoscaler.estimates import CollectorEstimate
 from event_collector_workers.autoscaler.readings import Tier
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum, RollingMinimum
@@ -59,7 +59,6 @@ class SaturationGuard:
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
         self._collectors: dict[str, _Waiting] = {}
-        self._throughput = Smoothed(tuning.guard_trial)
         self._throughputs = RollingMaximum(tuning.guard_memory)
         self._tolerance = tuning.guard_tolerance
         self._suspicion = 0.0
@@ -134,8 +133,7 @@ class SaturationGuard:
                 busy=integral / self._span,
                 growing=completed < self._tuning.guard_keeping_up * self._arrived,
             )
-            self._throughput.add(self._span, window.throughput)
-            self._throughputs.record(now, self._throughput.value)
+            self._throughputs.record(now, window.throughput)
         self._restart()
         return window
 
@@ -193,7 +191,10 @@ class SaturationGuard:
             self._set(cap + 0.5 * math.sqrt(cap), window)
 
     def _knee(self, now: float, window: _Measurement) -> float:
-        """Return the fewest consumers that reach the best throughput: by Little's law, plus its square root."""
+        """Return the fewest consumers that reach the best throughput: by Little's law, plus its square root.
+
+        The best throughput is that of a single window. An average over windows still contains what was before the best.
+        """
         knee = self._throughputs.value(now) * window.best
         return max(1.0, knee + math.sqrt(knee))
 

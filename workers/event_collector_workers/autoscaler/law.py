@@ -1,7 +1,6 @@
 """The built-in control law: it maps readings to a plan, without input or output, a clock or an event loop."""
 
 import math
-from collections.abc import Collection
 
 from event_collector_workers.autoscaler.demand import tier_load
 from event_collector_workers.autoscaler.estimates import CollectorEstimate
@@ -12,6 +11,7 @@ from event_collector_workers.autoscaler.readings import Readings, Tier
 from event_collector_workers.autoscaler.surroundings import Surroundings
 from event_collector_workers.autoscaler.tier_sizing import ConsumerSizing, WorkerSizing
 from event_collector_workers.autoscaler.tuning import Tuning
+from event_collector_workers.autoscaler.unrouted import Unrouted
 
 
 class Autoscaler:
@@ -29,7 +29,8 @@ class Autoscaler:
         self._limits = limits or ScalingLimits()
         self._tuning = tuning or Tuning()
         self._estimates: dict[str, CollectorEstimate] = {}
-        self._surroundings = Surroundings(self._tuning)
+        self._surroundings = Surroundings(self._tuning, polite=self._limits.polite)
+        self._unrouted = Unrouted()
         self._guard = SaturationGuard(self._tuning)
         self._placement = Placement(self._tuning, can_leave_loop=self._limits.max_workers > 0)
         self._consumers = ConsumerSizing(self._limits, self._tuning, self._guard)
@@ -72,11 +73,13 @@ class Autoscaler:
         known = self._estimates
         self._estimates = {}
         self._placement.adopt(readings.collectors)
+        remote = max(0, min(readings.unrouted_remote, readings.unrouted))
+        come = self._unrouted.growth({Tier.COROUTINE: readings.unrouted - remote, Tier.PROCESS: remote}, known.values())
         for reading in readings.collectors:
-            estimate = known.get(reading.key) or CollectorEstimate(reading.key, self._tuning)
-            self._estimates[reading.key] = estimate
             tier = self._placement.tiers.get(reading.key, reading.tier)
-            trusted = estimate.update(dt, reading, tier) and trusted
+            estimate = known.get(reading.key) or CollectorEstimate(reading.key, tier, self._tuning)
+            self._estimates[reading.key] = estimate
+            trusted = estimate.update(dt, reading, tier, come.get(reading.key, 0.0)) and trusted
         estimates, loop_share = self._estimates.values(), self._surroundings.recent_loop_share.value
         self._guard.update(self._time, dt, estimates, self._consumers.target, loop_share)
         # Events that came and went before the first reading are visible only in the busy consumers and workers.
@@ -97,7 +100,7 @@ class Autoscaler:
 
     def _resize(self, readings: Readings, may_shrink: bool) -> list[Change]:
         estimates = self._estimates.values()
-        unrouted = _spread(readings.unrouted, estimates)
+        unrouted = self._unrouted.parts(estimates)
         consumers, workers, around = self._consumers, self._workers, self._surroundings
         before = consumers.target, workers.target
         load = tier_load(estimates, Tier.COROUTINE, unrouted)
@@ -125,14 +128,3 @@ class Autoscaler:
             return now + self._tuning.tick
         due = [sizing.relaxes() for sizing in (self._consumers, self._workers) if not sizing.at_rest]
         return now + max(self._tuning.idle, min(due) - self._time) if due else None
-
-
-def _spread(unrouted: int, estimates: Collection[CollectorEstimate]) -> dict[str, float]:
-    """Divide events of unknown destination among the collectors, in proportion to their arrivals."""
-    if unrouted <= 0 or not estimates:
-        return {}
-    rates = {one.key: one.rate.value for one in estimates}
-    total = sum(rates.values())
-    if total <= 0.0:
-        return dict.fromkeys(rates, unrouted / len(rates))
-    return {key: unrouted * rate / total for key, rate in rates.items()}

@@ -18,6 +18,7 @@ class ScalingLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         margin: Spare consumers above the measured need, as a share of it (0.15: 15%). 0 to 100.
         patience: Factor on all delays before scale-down, above 0 and at most 1000. At 1.0 they are 10 s for consumers
             and at least 15 s for workers.
+        polite: Leave cores that other programs use to them, down to one core.
 
     Raises:
         ValueError: A bound is negative, a maximum is below its minimum, or a factor is out of its range.
@@ -29,6 +30,7 @@ class ScalingLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     max_workers: int = 256
     margin: float = 0.15
     patience: float = 1.0
+    polite: bool = False
 
     def __post_init__(self) -> None:
         consumers = ("consumers", self.min_consumers, self.max_consumers)

@@ -61,6 +61,7 @@ class MachineReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         others: Cores of these that other programs use.
         memory_limit: Bytes that this program and its workers may use together; None without a limit.
         memory_used: Bytes in use within that limit, by any program.
+        memory_workers: Bytes of that in worker processes, read at the same moment.
         trusted: False if a probe failed and an older value is reported.
     """
 
@@ -68,6 +69,7 @@ class MachineReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     others: float | None = 0.0
     memory_limit: float | None = None
     memory_used: float | None = None
+    memory_workers: float | None = 0.0
     trusted: bool = True
 
 
@@ -85,6 +87,7 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         worker_memory: Bytes that only one worker uses, of the largest one; None before the first.
         unrouted: Queued events without a known collector. They count for the collectors in proportion to their
             arrivals.
+        unrouted_remote: Those of them that wait for a worker.
         draining: True if the queue is being shut down. Then nothing is scaled.
     """
 
@@ -97,4 +100,5 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     worker_startup: float | None = None
     worker_memory: float | None = None
     unrouted: int = 0
+    unrouted_remote: int = 0
     draining: bool = False

@@ -1,9 +1,10 @@
 """The surroundings of the tiers: the last known cores, memory, load of the event loop, and cost of a worker."""
 
 from event_collector_workers.autoscaler.estimates import Counter, Smoothed, is_known
-from event_collector_workers.autoscaler.readings import Readings, TierReading
+from event_collector_workers.autoscaler.readings import MachineReading, Readings
 from event_collector_workers.autoscaler.tier_sizing import Budget
 from event_collector_workers.autoscaler.tuning import Tuning
+from event_collector_workers.autoscaler.window import RollingMaximum
 
 
 class Surroundings:
@@ -13,7 +14,8 @@ class Surroundings:
     last instants: a blocked loop must get no more consumers. `startup` is the seconds that a worker takes to start.
     """
 
-    def __init__(self, tuning: Tuning) -> None:
+    def __init__(self, tuning: Tuning, *, polite: bool) -> None:
+        self._is_polite = polite
         self._loop_busy = Counter()
         self._loop_share = Smoothed(tuning.loop_memory)
         self.recent_loop_share = Smoothed(tuning.recent_loop_memory)
@@ -21,18 +23,27 @@ class Surroundings:
         self._others_share = Smoothed(tuning.others_memory)
         self._cpus, self._others = 1.0, 0.0
         self._memory_limit: float | None = None
-        self._memory_used = self._memory_others = 0.0
-        self._worker_memory = float(tuning.assumed_memory)
+        self._memory_used = self._memory_workers = self._time = 0.0
+        self._assumed_memory = float(tuning.assumed_memory)
+        self._worker_memory = RollingMaximum(tuning.worker_memory_span)
         self.startup = 0.0
 
     @property
     def budget(self) -> Budget:
-        """The share of the machine for workers: always at least one core, so that work goes on."""
-        cores = self._cpus - self._loop_share.value - self._others_share.value
-        return Budget(max(1.0, cores), self._memory_limit, self._memory_others, self._worker_memory)
+        """The share of the machine for workers: always at least one core, so that work goes on.
+
+        The system divides cores fairly among all processes. A pool that makes room for other programs gets less than
+        its share, so it does that only if it is asked to.
+        """
+        cores = self._cpus - self._loop_share.value - (self._others_share.value if self._is_polite else 0.0)
+        # Both were read at the same moment: workers that started or ended since do not look like other programs.
+        others = max(0.0, self._memory_used - self._memory_workers)
+        worker = self._worker_memory.value(self._time) or self._assumed_memory
+        return Budget(max(1.0, cores), self._memory_limit, others, worker)
 
     def update(self, dt: float, readings: Readings) -> bool:
         """Process the readings. Return whether all of them were usable."""
+        self._time += dt
         busy = self._loop_busy.growth(readings.loop_busy)
         if dt > 0.0:
             for average in (self._loop_share, self.recent_loop_share, self.present_loop_share):
@@ -42,27 +53,27 @@ class Surroundings:
         self._others, others_known = _latest(machine.others, self._others)
         self._others_share.add(dt, self._others)
         self.startup, startup_known = _latest(readings.worker_startup, self.startup)
-        self._worker_memory, worker_known = _latest(readings.worker_memory, self._worker_memory)
+        worker_known = self._update_worker_memory(readings)
         known = cpus_known and others_known and startup_known and worker_known and not self._loop_busy.is_doubtful
-        return self._update_memory(readings) and known and machine.trusted
+        return self._update_memory(readings.machine) and known and machine.trusted
 
-    def _update_memory(self, readings: Readings) -> bool:
-        limit = readings.machine.memory_limit
-        limit_known = limit is None or is_known(limit)
-        if limit_known:
-            self._memory_limit = limit
-        self._memory_used, used_known = _latest(readings.machine.memory_used, self._memory_used)
-        self._memory_others = self._beside_workers(readings.workers)
-        return limit_known and used_known
+    def _update_worker_memory(self, readings: Readings) -> bool:
+        """Remember the most that a worker has needed: one that is idle now will need it again."""
+        memory = readings.worker_memory
+        if memory is not None and is_known(memory):
+            self._worker_memory.record(self._time, memory)
+        return memory is None or is_known(memory)
 
-    def _beside_workers(self, workers: TierReading) -> float:
-        """Return the bytes in use outside of workers.
+    def _update_memory(self, machine: MachineReading) -> bool:
+        self._memory_limit, limit_known = _latest_limit(machine.memory_limit, self._memory_limit)
+        self._memory_used, used_known = _latest(machine.memory_used, self._memory_used)
+        self._memory_workers, workers_known = _latest(machine.memory_workers, self._memory_workers)
+        return limit_known and used_known and workers_known
 
-        A starting worker does not have all of its memory yet, but is counted in full. Meanwhile the last value is a
-        lower bound, so that the difference does not look like memory that other programs have freed.
-        """
-        beside = max(0.0, self._memory_used - (workers.size + workers.starting) * self._worker_memory)
-        return max(beside, self._memory_others) if workers.starting else beside
+
+def _latest_limit(reading: float | None, last: float | None) -> tuple[float | None, bool]:
+    """Return the reading, or the last one if it is unusable, and whether it was usable. None is no limit."""
+    return (reading, True) if reading is None or is_known(reading) else (last, False)
 
 
 def _latest(reading: float | None, last: float) -> tuple[float, bool]:

@@ -51,7 +51,7 @@ class ConsumerSizing(TierSizing):
         self._tuning = tuning
         self._guard = guard
         self._reach = self._progress = 0.0
-        self._doubled = -math.inf
+        self._doubled = self._grown = -math.inf
         self._relief = 1.0
         self._service = tuning.assumed_service
         self.ceiling = limits.max_consumers
@@ -72,10 +72,15 @@ class ConsumerSizing(TierSizing):
         if self.target > guarded:
             self.target = int(guarded)
             return f"{self._guard.reason}: the back end is saturated"
-        if wanted > self.target:
-            self.target = wanted
+        if wanted > self.target and (load.queued > 0.0 or not self._may_be_chance(now, wanted)):
+            self.target, self._grown = wanted, now
             return str(load)
         return self._shrink(now, load, self._tuning.consumer_shrink, idle) if may_shrink else ""
+
+    def _may_be_chance(self, now: float, wanted: int) -> bool:
+        """Return whether the need may have grown by chance, soon after a change. The ceiling serves it meanwhile."""
+        changed = max(self._grown, self._shrunk)
+        return now - changed < self._wanted.span and wanted <= self._tuning.consumer_grid**2 * self.target + 1.0
 
     def _cap(self, load: TierLoad, loop_share: float) -> int:
         """Return the smallest of the limits set by max_consumers, the guard and a full loop."""
@@ -132,15 +137,16 @@ class WorkerSizing(TierSizing):
         super().__init__(limits.min_workers, tuning.worker_hold * patience, tuning.worker_pause * patience)
         self._limits = limits
         self._tuning = tuning
-        self._cpu_caps = RollingMaximum(tuning.cpu_hold)
+        self._cores = RollingMaximum(tuning.cpu_hold)
+        self._cores_before = 0.0  # the cores that the size was last cut to
 
     def resize(self, now: float, load: TierLoad, budget: Budget, startup: float, idle: bool, may_shrink: bool) -> str:
         """Set `target`. Return the reason of a change, or an empty string."""
         tuning, limits = self._tuning, self._limits
         hold = max(tuning.worker_hold, tuning.worker_hold_startups * startup)
         self._wanted.resize(limits.patience * min(tuning.worker_hold_longest, hold))
-        cpu = max(1, round(cpu_cap(budget.cores, load.cpu_share)))
-        self._cpu_caps.record(now, cpu)
+        cpu = _whole(cpu_cap(budget.cores, load.cpu_share))
+        self._cores.record(now, budget.cores)
         memory = max(1.0, budget.workers_in_memory(tuning.memory_margin))
         cap = int(min(limits.max_workers, cpu, memory))
         self._least = max(limits.min_workers, self._ahead(cap, startup, idle) if load.collectors else 0)
@@ -161,22 +167,41 @@ class WorkerSizing(TierSizing):
             self.target, self._shrunk = int(fitting), now
             return f"memory is short: {_megabytes(budget)}"
         gap = wanted - self.target
-        if gap > 0 and (load.queued > 0.0 or gap >= max(1.0, tuning.worker_step * self.target)):
+        # A worker more, soon after a reduction, would be started and stopped by chance again and again.
+        is_calm = now - self._shrunk >= 2.0 * self._pause
+        if gap > 0 and ((load.queued > 0.0 and is_calm) or gap >= max(1.0, tuning.worker_step * self.target)):
             self.target = wanted
             return f"{load} on {budget.cores:.3g} cores"
         if not may_shrink:
             return ""
-        affordable = max(floor, int(self._cpu_caps.value(now)))
-        if affordable < self.target and now - self._shrunk >= tuning.cpu_hold:
-            self.target, self._shrunk = affordable, now
+        affordable = max(floor, self._affordable(now, load))
+        if affordable < self.target:
+            self.target, self._shrunk = int(affordable), now
             return f"{budget.cores:.3g} cores are left; {load}"
         return self._shrink(now, load, tuning.worker_shrink, idle)
+
+    def _affordable(self, now: float, load: TierLoad) -> float:
+        """Return how many workers the cores allow if these have become fewer for some time; else infinity.
+
+        The cap itself also varies with the share of CPU time in the load, which is never the same for long.
+        """
+        cores = self._cores.value(now)
+        if cores > 0.9 * self._cores_before:
+            self._cores_before = max(cores, self._cores_before)
+            return math.inf
+        self._cores_before = cores
+        return _whole(cpu_cap(cores, load.cpu_share))
 
     def _ahead(self, cap: int, startup: float, idle: bool) -> int:
         """Return the number of workers kept ahead of need. An idle tier keeps them only if starting one is slow."""
         if idle and startup < self._tuning.slow_start:
             return 0
-        return int(cap * min(self._tuning.warm_share, startup / self._tuning.warm_startup))
+        return round(cap * min(self._tuning.warm_share, startup / self._tuning.warm_startup))
+
+
+def _whole(workers: float) -> int:
+    """Round up to at least one worker, unless a core too many is only an error of measurement."""
+    return max(1, math.ceil(workers - 0.01))
 
 
 def _megabytes(budget: Budget) -> str:

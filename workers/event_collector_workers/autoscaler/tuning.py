@@ -14,13 +14,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     came. Longer lets a stopped program forget the need."""
 
     # -- estimates
-    fast: float = 1.0
-    """Memory of the fast arrival rate. Shorter follows steps sooner and mistakes noise for steps."""
-    slow: float = 10.0
-    """Memory of the slow arrival rate. Longer is more stable and follows drifts later."""
-    doubt: float = 2.5
-    """Standard deviations between the two rates from which the fast one counts. Higher is more stable and reacts
-    later."""
+    arrival_memory: float = 10.0
+    """Memory of the arrival rate. Longer is more stable and follows drifts later."""
     express_window: float = 0.25
     """Span in which a burst is recognised before the averages show it."""
     express_events: int = 8
@@ -30,14 +25,16 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     service_memory: float = 50.0
     """Completed events over which the service time is averaged. Fewer follow a changed handler sooner."""
     assumed_service: float = 0.03
-    """Assumed service time before the first event has ended. Longer starts with more workers than needed, shorter with
-    fewer."""
+    """Assumed service time of the first events. Longer starts with more workers than needed, shorter with fewer."""
+    assumed_events: float = 10.0
+    """Number of events that are assumed to have taken that long, when the first ones end. More learn later what events
+    take, fewer believe the first ones."""
     recent_service_memory: float = 10.0
     """Completed events over which the service time is averaged for placement. Few, so that a changed handler moves at
     once."""
     loop_memory: float = 1.0
     """Memory of the loop's busy share as a part of the CPU in use. Longer is more stable and reacts later."""
-    recent_loop_memory: float = 0.25
+    recent_loop_memory: float = 0.15
     """Memory of the loop's busy share that decides whether a collector leaves the loop. Shorter moves one after a short
     peak, longer lets it delay the others."""
     present_loop_memory: float = 0.05
@@ -73,6 +70,10 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Assumed bytes of a worker before the first measurement. High, because too low a value ends in an out-of-memory
     kill."""
 
+    worker_memory_span: float = 600.0
+    """Seconds for which the largest memory of a worker is remembered. Shorter forgets what a rare job needs, longer
+    keeps workers out after a single large job."""
+
     # -- growing
     worker_step: float = 0.1
     """Minimum growth of the process tier, as a share of it, unless events are waiting."""
@@ -87,10 +88,10 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     slow_start: float = 1.0
     """Start-up time from which some workers are kept in an idle tier. Shorter keeps processes that could have been
     started in time."""
-    warm_share: float = 0.5
+    warm_share: float = 0.75
     """Maximum share of the CPU cap that is kept warm. More makes the first burst faster and costs memory all the
     time."""
-    warm_startup: float = 10.0
+    warm_startup: float = 6.0
     """Start-up time at which the whole cap would be kept warm without `warm_share`. Shorter keeps more warm."""
 
     # -- shrinking

@@ -39,13 +39,20 @@ class Machine:
 
     If a probe raises or returns an impossible value, its last value is kept, and the reading is not `trusted`.
     `own_cpu` returns the CPU seconds used so far by this process and its workers together; by default the process tree
-    is walked. A reading is reused for `refresh` seconds. `root` holds `proc` and `sys`.
+    is walked. `workers_memory` returns the bytes that the workers use; it is called together with the other probes of
+    memory. A reading is reused for `refresh` seconds. `root` holds `proc` and `sys`.
     """
 
     def __init__(
-        self, own_cpu: Callable[[], float] | None = None, *, refresh: float = 2.0, root: Path = Path("/")
+        self,
+        own_cpu: Callable[[], float] | None = None,
+        workers_memory: Callable[[], float] | None = None,
+        *,
+        refresh: float = 2.0,
+        root: Path = Path("/"),
     ) -> None:
         self._own_cpu = own_cpu or _process_tree_cpu
+        self._workers_memory = workers_memory or _nothing
         self._refresh = refresh
         self._root = root
         self._read_at = -math.inf
@@ -65,12 +72,14 @@ class Machine:
         others = _attempt(lambda: self._used_by_others(now, cpus))
         host = _attempt(_host_memory)
         limit, used = _tightest(limits, host)
+        workers_memory = _attempt(self._workers_memory)
         self._last = MachineReading(
             cpus=cpus,
             others=self._last.others if others is None else others,
             memory_limit=self._last.memory_limit if limit is None else limit,
             memory_used=self._last.memory_used if limit is None else used,
-            trusted=others is not None and host is not None,
+            memory_workers=self._last.memory_workers if workers_memory is None else workers_memory,
+            trusted=None not in (others, host, workers_memory),
         )
         return self._last
 
@@ -148,6 +157,10 @@ def _process_tree_cpu() -> float:
             continue
         seconds += times.user + times.system
     return seconds
+
+
+def _nothing() -> float:
+    return 0.0
 
 
 def _all_sane(values: Iterable[float]) -> bool:

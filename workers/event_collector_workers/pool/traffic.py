@@ -24,7 +24,7 @@ from event_collector_workers.pool.worker import Worker
 from event_collector_workers.pool_errors import JobCancelled, TaskError, WorkerCrashed
 from event_collector_workers.transport.frames import Outcome, Part, Record
 
-_BYTES_AHEAD: Final = 1024 * 1024  # bytes sent to one worker at once
+_BYTES_AHEAD: Final = 1024 * 1024  # sent to one worker at once
 _SMOOTHING: Final = 0.2  # weight of the newest batch of results in the mean service time
 _FIRST_GUESS: Final = 0.002  # seconds of service time before any is known: a depth of 4, or of 16
 _DONE: Final = Outcome.DONE.value
@@ -50,17 +50,10 @@ class Traffic:
         self.service_time = _FIRST_GUESS
         self.room = 0
         """Jobs that the workers accept now. A negative number counts jobs in the backlog."""
-        self._roster = Roster()
-        self._loop = loop
-        self._listener = listener
-        self._on_quiet = on_quiet
-        self._on_quota_used = on_quota_used
-        self._horizon = horizon
-        self._is_aborted = False
-        self._backlog: deque[Job] = deque()
-        self._withdrawn = 0
-        self._is_turn_due = False
-        self._is_looking = False
+        self._roster, self._loop, self._listener, self._horizon = Roster(), loop, listener, horizon
+        self._on_quiet, self._on_quota_used = on_quiet, on_quota_used
+        self._backlog, self._withdrawn = deque[Job](), 0
+        self._is_turn_due = self._is_looking = self._is_aborted = False
         self._visit = EarliestTimer(loop, self._on_visit)
         self._limits = TimeLimits(loop, self._roster, self._look_at_all, self._vacate)
 

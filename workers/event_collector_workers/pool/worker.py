@@ -50,9 +50,7 @@ class Worker:
     def __init__(
         self, birth: Birth, loop: asyncio.AbstractEventLoop, events: WorkerEvents[Worker], quota: int | None = None
     ) -> None:
-        self.number = birth.number
-        self._birth = birth
-        self.quota = quota
+        self.number, self.quota, self._birth = birth.number, quota, birth
         self.pid: int | None = None
         self.state = State.STARTING
         self.in_hand: dict[int, Job | None] = {}  # by sequence number; None: taken back, not yet confirmed
@@ -60,23 +58,19 @@ class Worker:
         """Remove an answered job and return it: None if it was taken back. Raises KeyError for an unknown number.
         This is the dict's own method, because it is called for every job."""
         self.suspended: dict[Job, int] = {}  # begun, with their numbers; the worker runs others until `go_on`
-        self.finished = 0
         self.startup = 0.0  # seconds from the creation of this object to READY
         self.is_leaving = False  # to be replaced; serves until its successor is ready
         self.complaint = ""  # the reason of its end: the text of a traceback, or what is wrong with its messages
         self.closing_error = ""  # the traceback of a task that could not be closed
         self.exitcode: int | None = None
-        self._has_parts = False  # whether a job has given parts: only then it asks the page for resumed jobs
+        self._has_parts = self._has_chunks = False  # whether a job has given parts; whether it was given chunks
         self._taken = 0  # values in in_hand that are None, without the one that was given up
         self._given_up: dict[int, Job] = {}  # the job during which it will be killed, by sequence number
-        self._has_chunks = False  # whether it was given any
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
-        self._created_at = monotonic()
-        self._loop, self._events = loop, events
+        self._loop, self._events, self._created_at = loop, events, monotonic()
         self._handle: Handle | None = None
-        self._is_killed = False
-        self._is_stopped = False  # it has closed its tasks
-        self._next, self._given_at = 1, 0.0
+        self._is_killed = self._is_stopped = False  # stopped: it has closed its tasks
+        self._next, self._given_at, self.finished = 1, 0.0, 0
         with ExitStack() as undo:  # if descriptors or memory run out, what was opened is closed
             self._page_fd = create_page_file()
             undo.callback(os.close, self._page_fd)

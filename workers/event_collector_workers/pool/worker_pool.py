@@ -23,16 +23,14 @@ from msgspec.structs import replace
 from event_collector_workers.child.open_descriptors import open_standard_descriptors
 from event_collector_workers.environment import WorkerEnvironment
 from event_collector_workers.launch.start_method import Launcher, check_start_method, is_importing_main, make_launcher
-from event_collector_workers.machine import cpu_seconds
-from event_collector_workers.pool.chunk_records import items_in
 from event_collector_workers.pool.credit import HORIZON
-from event_collector_workers.pool.crew import Crew, Lifetime, memory_of
+from event_collector_workers.pool.crew import Crew, Lifetime
 from event_collector_workers.pool.emission import Emission, program_levels
 from event_collector_workers.pool.listener import PoolListener, tell
+from event_collector_workers.pool.pool_view import progress_in, stacks_of, statistics_of
 from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker_state import State
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerStartError
-from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 from event_collector_workers.transport.frames import Part, Record, WorkerSetup
 
 if TYPE_CHECKING:
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
     from event_collector_workers.child.workplace import Initialize
     from event_collector_workers.job import Job, TaskSpec
     from event_collector_workers.pool.worker import Worker
+    from event_collector_workers.statistics import PoolStatistics
     from event_collector_workers.transport.progress_record import Progress
 
 _NO_GUARD = (
@@ -281,34 +280,11 @@ class WorkerPool:
 
     def statistics(self, *, memory: bool = False) -> PoolStatistics:
         """Return a snapshot. `memory`: read the memory of each worker too, which is slow."""
-        crew, traffic = self._crew, self._traffic
-        workers = tuple(_describe(worker, memory=memory) for worker in crew.workers)
-        return PoolStatistics(
-            target=crew.target,
-            ready=crew.count(State.READY),
-            starting=crew.count(State.STARTING),
-            busy=sum(worker.state is State.READY and worker.held > 0 for worker in crew.workers),
-            backlog=traffic.backlog,
-            submitted=traffic.submitted,
-            finished=traffic.finished,
-            failed=traffic.failed,
-            crashed=traffic.crashed,
-            restarts=crew.restarts,
-            service_seconds=traffic.service_time,
-            startup_seconds=crew.startup_seconds,
-            cpu_seconds=crew.past_cpu_seconds + sum(worker.cpu_seconds for worker in workers),
-            workers=workers,
-        )
+        return statistics_of(self._crew, self._traffic, memory=memory)
 
     def progress(self) -> list[tuple[Job, int, Progress]]:
         """Return the jobs that have reported progress, with the process id of their worker and the last report."""
-        found = []
-        for worker in self._crew.workers:
-            sequence, _ = worker.running()
-            job, progress = worker.in_hand.get(sequence), worker.page.progress(sequence)
-            if job is not None and progress is not None:
-                found.append((job, worker.pid or 0, progress))
-        return found
+        return progress_in(self._crew.workers)
 
     def stacks(self, pid: int | None = None) -> list[tuple[int, int, str]]:
         """Return number, process id and stacks of the worker with this process id, or of all workers.
@@ -316,9 +292,7 @@ class WorkerPool:
         A worker that is idle or does not answer has an empty text. Each takes a few milliseconds, and one that is
         stopped half a second. Call it in another thread than the loop's: that may be blocked.
         """
-        workers = [(worker, worker.pid) for worker in list(self._crew.workers)]
-        asked = [(worker, its) for worker, its in workers if its is not None and pid in (None, its)]
-        return [(worker.number, its, worker.probe.take_blocking(its).text) for worker, its in asked]
+        return stacks_of(list(self._crew.workers), pid)
 
     # --- WorkerEvents
 
@@ -413,17 +387,3 @@ class WorkerPool:
         waiter = self._loop.create_future()
         self._waiters.append(waiter)
         await waiter
-
-
-def _describe(worker: Worker, *, memory: bool) -> WorkerStatistics:
-    sequence, seconds = worker.running()
-    return WorkerStatistics(
-        number=worker.number,
-        pid=worker.pid,
-        state=worker.state.value,
-        in_hand=items_in(worker.in_hand) + len(worker.suspended),
-        job_seconds=seconds if sequence else 0.0,
-        finished=worker.finished,
-        cpu_seconds=0.0 if worker.pid is None else cpu_seconds(worker.pid) or worker.page.cpu_seconds,
-        memory=memory_of(worker) if memory else None,
-    )

@@ -27,7 +27,11 @@ class Owner:
         self.results: dict[int, ResultList] = {}
         self.went_on = self.slices = 0
         self.attempted: list[Course] = []
-        self.ending: Any = SimpleNamespace(ended=self._ended)
+        self.ending: Any = SimpleNamespace(
+            ended=self._ended, note_errors=self._note_errors, note_failed=self._note_failed
+        )
+        self.failed: list[int] = []
+        self.plan: Any = None
         self.retries: Any = SimpleNamespace(attempt=self._attempt)
         self.turns: Any = SimpleNamespace(end_slice=self._end_slice)
 
@@ -35,6 +39,14 @@ class Owner:
         assert event.id not in self.results, "an event ends once"
         event.move_to(None)
         self.results[event.id] = results
+
+    def _note_errors(self, event: CollectorEvent, results: ResultList) -> bool:
+        if self.plan.count_errors(results):
+            self._note_failed(event, results)
+        return event.id in self.failed
+
+    def _note_failed(self, event: CollectorEvent, _results: ResultList) -> None:
+        self.failed.append(event.id)
 
     async def _attempt(self, payload: Payload[Any], course: Course) -> ResultList:
         self.attempted.append(course)
@@ -54,7 +66,7 @@ class Case:
         by_key = {f"k{index}": Collector(f"k{index}", handler) for index, handler in enumerate(handlers)}
         self.collectors = list(by_key.values())
         self.owner = Owner()
-        plan = DeliveryPlan(router(by_key), by_key)
+        plan = self.owner.plan = DeliveryPlan(router(by_key), by_key)
         self.tier = CoroutineTier(self.owner, asyncio.get_running_loop(), plan, NestedWaits(), is_recorded=is_recorded)
         self._last = 0
 

@@ -63,7 +63,7 @@ async def test_a_record_is_emitted_before_its_result_is_there(keeper: Keeper, me
         (record,) = keeper.records
     assert (record.name, record.levelname, record.getMessage()) == ("sample.logging", "INFO", "hello world")
     assert (record.event_id, record.collector, record.attempt) == (event.id, "say", 1)
-    assert (record.process, record.worker_pid, record.worker) == (pid, pid, 1)
+    assert (record.process, record.worker_pid, record.worker) == (pid, pid, 0)
     assert (record.funcName, record.filename, record.module) == ("greet", "sample_logging.py", "sample_logging")
     assert (record.number, record.when) == (7, [1, 2])
     assert record.odd == "<Odd without a repr>"
@@ -164,7 +164,7 @@ async def test_structlog_records_pass_the_processors_of_the_program(method: str)
         "event_id": event.id,
         "collector": "say",
         "attempt": 1,
-        "worker": 1,
+        "worker": 0,
         "worker_pid": pid,
     }
 
