@@ -54,6 +54,11 @@ class _Run:
     def __init__(self, first: int, lines: list[bytes | None]) -> None:
         self.first, self.lines, self.left = first, lines, len(lines)
 
+    def remove(self, at: int, count: int) -> None:
+        """Note that lines have left."""
+        self.lines[at : at + count] = [None] * count
+        self.left -= count
+
 
 class BlockWindow:
     """The lines that were read and are not yet written. They leave in input order if `ordered`, else when ready.
@@ -156,8 +161,7 @@ class BlockWindow:
                 run = self._run_of(index)
                 at = index - run.first
                 count = min(left, len(run.lines) - at)
-                run.lines[at : at + count] = [None] * count
-                run.left -= count
+                run.remove(at, count)
                 if not run.left:
                     self._runs.remove(run)
                 index, left = index + count, left - count

@@ -46,7 +46,7 @@ class FinishedBlock(Protocol):
 F = TypeVar("F", bound=FinishedBlock)
 
 
-class Window(Protocol[F]):
+class OutputWindow(Protocol[F]):
     """The lines that were read and are not yet written, as the output sees them."""
 
     async def wait(self) -> bool:
@@ -71,7 +71,7 @@ class Window(Protocol[F]):
 class InputRun(ABC, Generic[F]):
     """A `QueueRun` over lines. With `fail_fast`, it stops at the first failed line, in the order of the output."""
 
-    def __init__(self, queue: CollectorQueue, output: RunOutput, window: "Window[F]", *, fail_fast: bool) -> None:
+    def __init__(self, queue: CollectorQueue, output: RunOutput, window: "OutputWindow[F]", *, fail_fast: bool) -> None:
         self.queue, self.output = queue, output
         self._window, self._tally, self._fail_fast = window, output.tally, fail_fast
         self._intake: asyncio.Task[None] | None = None
