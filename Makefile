@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help depend run test test-faults check format chaos bench bench-quick bench-compare bench-front-end \
-        bench-process-tier bench-streams bench-imports bench-autoscaler bench-autoscaler-real docs clean
+        bench-process-tier bench-streams bench-lines bench-imports bench-autoscaler bench-autoscaler-real docs clean
 
 help: ## print the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ bench-process-tier: $(VENV)/.developing ## a job on its way to a worker and back
 
 bench-streams: $(VENV)/.developing ## many values through a stream, against the ways to map a function over them
 	$(BIN)/python -m bench.streams
+
+bench-lines: $(VENV)/.developing ## the command over lines of a file, against a script with a pool and GNU parallel
+	$(BIN)/python -m bench.lines
 
 bench-imports: $(VENV)/.developing ## what it costs to import the package, and what a worker imports
 	$(BIN)/python -m bench.imports --check

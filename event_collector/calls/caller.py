@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict, Unpack, overload
 
 from event_collector.calls.chunk_stream import ChunkStream
+from event_collector.calls.line_feed import feed_lines
 from event_collector.calls.other_threads import submit_from_thread, wait_in_thread
 from event_collector.calls.pipeline import Pipeline
 from event_collector.calls.stream import AHEAD, Stream, check_ahead, check_chunk, check_values
@@ -20,8 +21,10 @@ from event_collector.values.results import Keyed, Result, T
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from event_collector.dispatch.chunk_feed import ChunkFeed, Sink
     from event_collector.dispatch.chunks import Chunks
     from event_collector.events.event import CollectorEvent
+    from event_collector.tiers.workers.line_codec import ReadLine
 
 Values: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 ChunkOption: TypeAlias = Literal["auto"] | int | None
@@ -239,6 +242,9 @@ class Caller:
         return ChunkStream(
             send, self._chunks, collector, values, ahead=ahead, ordered=ordered, priority=priority, chunk=size
         )
+
+    def _feed_lines(self, sink: "Sink", read_line: "ReadLine") -> "ChunkFeed | None":
+        return feed_lines(self._chunks, self._collectors.values(), sink, read_line)
 
     if TYPE_CHECKING:
 

@@ -5,10 +5,10 @@ values --> _take() --> ChunkFeed, or events where chunks cannot be used --> bloc
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Sized
 from contextlib import aclosing
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from event_collector.calls.stream import AHEAD, Signal
 from event_collector.dispatch.chunk_feed import ChunkFeed
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from event_collector.handlers.collector import Collector
 
 Block = list[Result[Any]]
+B = TypeVar("B", bound=Sized)
 
 _MOST_AT_ONCE: Final = 1024
 """Values that are taken from an iterator in one go."""
@@ -59,7 +60,8 @@ class ChunkStream:
         self._ahead, self._priority, self._chunk = ahead, priority, chunk
         self._news = Signal()  # for the consumer of the results
         self._room = Signal()  # for _take()
-        self._blocks: OrderedBlocks | UnorderedBlocks = (OrderedBlocks if ordered else UnorderedBlocks)(self._news)
+        self._blocks: OrderedBlocks[Block] | UnorderedBlocks[Block]
+        self._blocks = OrderedBlocks(self._news) if ordered else UnorderedBlocks(self._news)
         self._feed: ChunkFeed
         self._events: set[CollectorEvent] = set()
         self._taken = self._yielded = 0  # values
@@ -194,21 +196,25 @@ class ChunkStream:
             event.on_done(pass_on)
 
 
-class OrderedBlocks:
+class OrderedBlocks(Generic[B]):
     """Results that are not handed out yet, in the order of the values. `news` is set when `pop()` may return some."""
 
     def __init__(self, news: Signal) -> None:
         self._news = news
-        self._blocks: dict[int, Block] = {}
+        self._blocks: dict[int, B] = {}
         self._next = 0  # the place of the first value whose result was not handed out
 
-    def put(self, index: int, results: Block) -> None:
+    def put(self, index: int, results: B) -> None:
         """Add the results of consecutive values."""
         self._blocks[index] = results
         if index == self._next:
             self._news.set()
 
-    def pop(self) -> Block | None:
+    def has_next(self) -> bool:
+        """Return whether `pop()` returns results."""
+        return self._next in self._blocks
+
+    def pop(self) -> B | None:
         """Remove and return the next results; None if they are to be waited for."""
         block = self._blocks.pop(self._next, None)
         if block is not None:
@@ -216,18 +222,22 @@ class OrderedBlocks:
         return block
 
 
-class UnorderedBlocks:
+class UnorderedBlocks(Generic[B]):
     """Results that are not handed out yet, as they are there. `news` is set when `pop()` may return some."""
 
     def __init__(self, news: Signal) -> None:
         self._news = news
-        self._blocks: deque[Block] = deque()
+        self._blocks: deque[B] = deque()
 
-    def put(self, _index: int, results: Block) -> None:
+    def put(self, _index: int, results: B) -> None:
         """Add results."""
         self._blocks.append(results)
         self._news.set()
 
-    def pop(self) -> Block | None:
+    def has_next(self) -> bool:
+        """Return whether `pop()` returns results."""
+        return bool(self._blocks)
+
+    def pop(self) -> B | None:
         """Remove and return results; None if there are none."""
         return self._blocks.popleft() if self._blocks else None

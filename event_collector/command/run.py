@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from event_collector.command import logs
+from event_collector.command.lines.block_run import BlockRun
+from event_collector.command.lines.block_window import BlockWindow
 from event_collector.command.lines.files import InputFile, OutputFile
+from event_collector.command.lines.input_run import InputRun, end_tasks
 from event_collector.command.lines.line_journal import LineJournal
-from event_collector.command.lines.line_run import LineRun, end_tasks
+from event_collector.command.lines.line_run import LineRun
 from event_collector.command.lines.line_window import LineWindow
 from event_collector.command.lines.ndjson import LineDecoder, LineEncoder, LineSplitter
 from event_collector.command.options import UsageError, loop_factory
@@ -36,7 +39,7 @@ if TYPE_CHECKING:  # a run over lines does not import these
     from event_collector.sources.source import Source
 
 T = TypeVar("T")
-QueueRun: TypeAlias = "LineRun | MessageRun"
+QueueRun: TypeAlias = "InputRun[Any] | MessageRun"
 
 LINES_ONLY = {
     "input": ("FILE", "events come from one of them"),
@@ -218,9 +221,14 @@ def _make_run(
     progress = make_display(total, quiet=options.quiet, interval=options.progress_interval)
     output = RunOutput(file, encoder, Tally(), progress)
     if isinstance(source, InputFile):
-        return LineRun(
-            queue, source, output, splitter=partial(LineSplitter, options.max_line_bytes), decoder=decoder,
-            window=window, fail_fast=options.fail_fast, journal=journal,
+        splitter = partial(LineSplitter, options.max_line_bytes)
+        blocks = BlockWindow(_in_flight(options), MAX_BYTES, ordered=not options.unordered)
+        return BlockRun.open(
+            queue, source, output, splitter=splitter(), decoder=decoder, window=blocks, fail_fast=options.fail_fast,
+            is_fixed=options.in_flight is not None,
+        ) or LineRun(
+            queue, source, output, splitter=splitter, decoder=decoder, window=window, fail_fast=options.fail_fast,
+            journal=journal,
         )  # fmt: skip
     from event_collector.command.message_run import MessageRun
     from event_collector.sources.payloads import JsonPayloads

@@ -85,7 +85,12 @@ def _add_queue(group: argparse._ArgumentGroup) -> None:
     add("--workers", metavar="N", type=count, help="at most N worker processes (default: the CPUs granted)")
     add("--min-workers", metavar="N", type=count, help="at least N worker processes")
     add("--start-method", choices=("forkserver", "spawn", "fork"), help="how worker processes are started")
-    add("--queue-size", metavar="N", type=count, help="at most N events that wait for a handler (default: 1000)")
+    add(
+        "--queue-size",
+        metavar="N",
+        type=count,
+        help="at most N events that wait for a handler (default: 1000; none in worker processes)",
+    )
     add(
         "--journal", metavar="PATH",
         help="a file that keeps the lines that were read and are not yet written; the lines that an earlier run left "
@@ -117,7 +122,8 @@ def _add_streams(group: argparse._ArgumentGroup) -> None:
     add(
         "--in-flight", metavar="N", type=count,
         help="at most N lines that are read and not yet written, which bounds the memory "
-        f"(default: {LINES_IN_FLIGHT}, or --consumers plus --queue-size if that is more)",
+        f"(default: {LINES_IN_FLIGHT}, or --consumers plus --queue-size if that is more, or what keeps the workers "
+        "busy if lines travel in blocks)",
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from time import monotonic
+from typing import Any
 
 from event_collector.command.lines.files import OutputFile
 from event_collector.command.lines.ndjson import LineEncoder
@@ -12,6 +13,7 @@ from event_collector.command.progress import ProgressCounts, ProgressDisplay
 from event_collector.events.event import CollectorEvent
 from event_collector.handlers.collector import ADAPTIVE, PROCESS
 from event_collector.queue import CollectorQueue
+from event_collector.values.results import Result, ResultList
 from event_collector.watching.tables import plural
 
 NANOSECONDS = 1e9
@@ -35,10 +37,10 @@ class Tally:
     reader_gone: bool = False  # whether the run ended because the reader of the output has closed the pipe
     complaint: str | None = None  # the first failure of the input, the output or the queue, not that of an event
 
-    def count(self, *, failed: bool) -> None:
-        """Count an event that finished."""
+    def count(self, events: int = 1, *, failed: bool) -> None:
+        """Count events that finished: successes, or one that failed."""
         self.failed += failed
-        self.succeeded += not failed
+        self.succeeded += 0 if failed else events
 
     def note_read(self, number: int) -> None:
         """Note the number of the line that was taken in last."""
@@ -59,6 +61,10 @@ class Tally:
     def note_handled(self, event: CollectorEvent) -> None:
         """Add the time of an event in its handlers."""
         self.in_handlers += event.service_time() / NANOSECONDS
+
+    def note_in_handlers(self, seconds: float) -> None:
+        """Set the time of all events in their handlers."""
+        self.in_handlers = seconds
 
     def end(self) -> None:
         """Note that the run ends now."""
@@ -148,6 +154,10 @@ class RunOutput:
             return self._encoder.error(name, error or RuntimeError("no result"), replayed=replayed), True
         self.tally.note_handled(event)
         return self._encoder.results(name, results, replayed=replayed)
+
+    def encode_result(self, name: int, result: Result[Any]) -> tuple[bytes, bool]:
+        """Return the line of a result that is the only one of its event, and whether it failed."""
+        return self._encoder.results(name, ResultList([result]))
 
     async def write(self, data: bytes) -> None:
         """Write lines; raises OSError, or BrokenPipeError if the reader has closed the pipe."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from event_collector.command.options import UsageError
-from event_collector.handlers.collector import Collector
+from event_collector.handlers.collector import PROCESS, Collector
 from event_collector.queue import CollectorQueue
 from event_collector.values.errors import ConfigError
 
@@ -103,10 +103,15 @@ def _new_queue(collectors: list[Collector], options: Mapping[str, Any]) -> Colle
     }
     return CollectorQueue(
         collectors,
-        max_queue_size=options["queue_size"] or DEFAULT_QUEUE_SIZE,
+        max_queue_size=options["queue_size"] or _default_size(collectors),
         consumer_shutdown_timeout=options["drain_timeout"],
         **{name: value for name, value in parameters.items() if value is not None},
     )
+
+
+def _default_size(collectors: list[Collector]) -> int:
+    """Return the size of a queue without --queue-size: none for worker processes, which take many lines in one job."""
+    return 0 if all(collector.mode == PROCESS for collector in collectors) else DEFAULT_QUEUE_SIZE
 
 
 def _locate(place: str) -> tuple[str, Path]:

@@ -5,6 +5,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from event_collector.dispatch.chunk_size import JOBS_PER_WORKER, ValuePace, chunk_size, values_ahead
@@ -18,14 +19,18 @@ from event_collector.values.results import Error, Result
 if TYPE_CHECKING:
     from event_collector.dispatch.chunks import Chunks
     from event_collector.handlers.collector import Collector
+    from event_collector.tiers.workers.line_codec import ReadLine
     from event_collector.tiers.workers.value_chunks import ValueChunk
 
 
 class Sink(Protocol):
     """What gets the results of a stream."""
 
-    def put(self, index: int, results: list[Result[Any]], /) -> None:
-        """Take the results of consecutive values, the first one at this place in the stream."""
+    def put(self, index: int, results: Any, /) -> None:
+        """Take the results of consecutive values, the first one at this place in the stream.
+
+        They are a list of results; those of lines are a `LineResults` if no line failed.
+        """
 
 
 class Run(NamedTuple):
@@ -47,13 +52,22 @@ class ChunkFeed:
         priority: of the payloads.
         most: values in a chunk; None for a measured size.
         sink: gets the results.
+        read_line: if the values are lines of JSON, returns the payload of the line with a number, which is its place
+            plus 1, or raises ValueError or TypeError. Their results are `LineResults`, or lists with one Error.
     """
 
     def __init__(
-        self, chunks: "Chunks", collector: "Collector", priority: float | None, most: int | None, sink: Sink
+        self,
+        chunks: "Chunks",
+        collector: "Collector",
+        priority: float | None,
+        most: int | None,
+        sink: Sink,
+        read_line: "ReadLine | None" = None,
     ) -> None:
         self.collector = collector
         self._chunks, self._priority, self._most, self._sink = chunks, priority, most, sink
+        self._read_line = read_line
         self._fresh: deque[Run] = deque()
         self._returned: list[Run] = []
         self._waiting = 0  # values in both
@@ -140,7 +154,7 @@ class ChunkFeed:
         about = {"index": run.start, "priority": self._priority, "created": run.created}
         try:
             first_id = event_ids.take(len(values))
-            job = chunks.tier.make_chunk(self.collector, values, self, first_id=first_id, **about)
+            job = chunks.tier.make_chunk(self.collector, values, self, self._read_line, first_id=first_id, **about)
         except Exception:  # as events, those that can be encoded are; the others end with an error
             self._as_events(run)
             return
@@ -150,10 +164,18 @@ class ChunkFeed:
 
     def _as_events(self, run: Run) -> None:
         for index, value in enumerate(run.values, run.start):
-            event = self._event(
-                event_ids.next(), index, Payload(value, Delivery.KEY, (self.collector.key,)), run.created
-            )
-            self._chunks.release_as_event(event)
+            try:
+                payload = self._payload(index, value)
+            except (ValueError, TypeError) as exc:  # of a line
+                self._chunks.leave_places(1)
+                self._end_unstarted(index, 1, partial(_same, exc))
+                continue
+            self._chunks.release_as_event(self._event(event_ids.next(), index, payload, run.created))
+
+    def _payload(self, index: int, value: Any) -> Payload[Any]:
+        if self._read_line is not None:
+            return self._read_line(index + 1, value)
+        return Payload(value, Delivery.KEY, (self.collector.key,))
 
     def _event(self, event_id: int, index: int, payload: Payload[Any], created: float) -> CollectorEvent:
         def pass_on(event: CollectorEvent) -> None:
@@ -166,7 +188,7 @@ class ChunkFeed:
         self._events.add(event)
         return event
 
-    def _pass_on(self, index: int, results: list[Result[Any]]) -> None:
+    def _pass_on(self, index: int, results: Any) -> None:
         if not self._is_withdrawn:
             self._sink.put(index, results)
 
@@ -176,9 +198,7 @@ class ChunkFeed:
 
     # ChunkOwner
 
-    def ended(
-        self, chunk: "ValueChunk", place: int, results: list[Result[Any]], seconds: list[float], size: int
-    ) -> None:
+    def ended(self, chunk: "ValueChunk", place: int, results: Any, seconds: list[float], size: int) -> None:
         """Take results of a chunk."""
         self._chunks.finish(self.collector, seconds, clock.now() - chunk.created)
         self._pace = self._pace.measured(len(results), sum(seconds), size)
@@ -248,6 +268,10 @@ class ChunkFeed:
 
 def _cancelled() -> Exception:
     return EventCancelled("the event was cancelled before it was in a handler")
+
+
+def _same(error: Exception) -> Exception:
+    return error
 
 
 def _index_of(run: Run) -> int:

@@ -43,8 +43,10 @@ class ChunkTier(Protocol):
     def takes_chunks(self) -> bool:
         """Whether workers take values in lists."""
 
-    def make_chunk(self, collector: "Collector", values: list[Any], owner: "ChunkOwner", **about: Any) -> "ValueChunk":
-        """Encode values."""
+    def make_chunk(
+        self, collector: "Collector", values: list[Any], owner: "ChunkOwner", read_line: Any, **about: Any
+    ) -> "ValueChunk":
+        """Encode values; or lines of JSON, with what reads one."""
 
     def submit_chunk(self, chunk: "ValueChunk") -> None:
         """Hand values to a worker."""

@@ -31,7 +31,7 @@ from event_collector.remote.codec import (
     encode_value,
 )
 from event_collector.remote.fidelity import Fidelity
-from event_collector.remote.item_codec import SIMPLE, ItemsReader, UnfitValue, outcome_in
+from event_collector.remote.item_codec import LINES, SIMPLE, ItemsReader, UnfitValue, outcome_in
 from event_collector.remote.setup import Setup
 from event_collector.remote.trace_context import with_trace
 from event_collector.values.errors import HandlerTimeout
@@ -42,6 +42,7 @@ from event_collector_workers.limits import explain
 
 if TYPE_CHECKING:
     from event_collector.remote.host_loop import HostLoop
+    from event_collector.remote.line_items import LineItems
     from event_collector_workers.job import Items
 
 
@@ -79,6 +80,7 @@ class Host:
         self._loop: HostLoop | None = None
         self._manager: AbstractContextManager[Any] | None = None
         self._read_items: ItemsReader | None = None
+        self._lines: LineItems | None = None
         self._chunk: tuple[int, Items] | None = None  # the id of the first item of the chunk that runs, and its items
         _thread.hosts.add(self)
         try:
@@ -102,21 +104,62 @@ class Host:
 
     def run_items(self, body: bytes, items: "Items") -> None:
         """Process the values of a chunk one after the other, each as `run()` does; SystemExit is raised."""
+        if body[:1] == LINES:
+            self._run_lines(body, items)
+            return
         if self._read_items is None:
             self._read_items = ItemsReader(self._setup.payload_type)
         chunk = self._read_items(body)
         self._chunk = chunk.first_id, items
-        processor: Any = self._processor
-        is_bare = type(processor) is ValueHandler and not self._asynchronous and self._setup.lifecycle is None
+        bare = self._bare_handler()
         try:
-            if is_bare and not chunk.has_unfit:
-                self._run_bare(processor.handler, chunk.values, items)
+            if bare is not None and not chunk.has_unfit:
+                self._run_bare(bare, chunk.values, items)
             elif items.begin():
                 for value in chunk.values:
                     if not self._run_item(value, chunk.priority, items):
                         break
         finally:
             self._chunk = None
+
+    def _run_lines(self, body: bytes, items: "Items") -> None:
+        """Process lines of JSON. What that needs is imported only then."""
+        from event_collector.remote.line_items import LineItems, decode_lines
+
+        if self._lines is None:
+            self._lines = LineItems(self._setup, self._call_with(), self._failed)
+        first_id, number, lines = decode_lines(body)
+        self._chunk = first_id, items
+        try:
+            self._lines.run(number, lines, items)
+        finally:
+            self._chunk = None
+
+    def _call_with(self) -> Callable[[Any], Any]:
+        """Return what calls the handler with a value, as an event would."""
+        bare = self._bare_handler()
+        if bare is None:
+            return lambda value: self._call(Payload(value))
+
+        variables = ContextVars()
+
+        def call(value: Any) -> Any:
+            nonlocal variables
+            try:
+                outcome = variables.run(bare, value)
+                return outcome if type(outcome) in PLAIN else self._awaited(outcome, variables)
+            finally:
+                if len(variables):  # the next value must not see what the handler has set
+                    variables = ContextVars()
+
+        return call
+
+    def _bare_handler(self) -> Callable[[Any], Any] | None:
+        """Return a plain handler that takes the value and nothing else, and that has no lifecycle; None for others."""
+        processor: Any = self._processor
+        if type(processor) is not ValueHandler or self._asynchronous or self._setup.lifecycle is not None:
+            return None
+        return processor.handler
 
     def _run_bare(self, handler: Callable[[Any], Any], values: list[Any], items: "Items") -> None:
         """Process values with a plain handler that takes the value and nothing else: a call, and no more."""

@@ -21,6 +21,9 @@ T = TypeVar("T")
 SIMPLE: Final = frozenset((str, int, float, bool, type(None)))
 """The types of outcomes that arrive as what they are and are never large enough for a separate frame."""
 
+LINES: Final = b"\xc1"
+"""The first byte of a chunk of lines; see `line_items`. No value of msgpack begins with it."""
+
 _SUCCESS: Final = b"\x92\x00"
 """The first bytes of the reply of a handler that succeeded; the value follows."""
 

@@ -3,17 +3,20 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from event_collector import Collector, CollectorQueue, Context, Error, Payload, ResultList, Router, collector
+from event_collector import Collector, CollectorQueue, Context, Error, Ok, Payload, ResultList, Router, collector
 
 
 async def echo(payload: Payload[Any], ctx: Context) -> Any:
@@ -179,3 +182,66 @@ number = 42
 def wait_in_worker(_value: int) -> None:
     """Wait for longer than any test does."""
     time.sleep(600)
+
+
+RESULTS: dict[str, Any] = {
+    "tuple": (1, ("a", None)),
+    "set": {7},
+    "bytes": b"abc",
+    "many bytes": b"x" * 70_000,
+    "time": datetime(2024, 5, 17, 12, tzinfo=UTC),
+    "NaN": math.nan,
+    "NaN within": {"deep": [math.inf]},
+    "large integer": 2**64,
+    "largest integer": 2**64 - 1,
+    "negative integer": -(2**63),
+    "surrogate": "\ud800",
+    "object": object(),
+    "keys": {1: "a"},
+    "None": None,
+    "false": False,
+    "Ok": Ok({"a": 1}),
+    "Error": Error({"code": 7}),
+    "text": Error("just text"),
+}
+
+
+_kept: ContextVar[Any] = ContextVar("kept", default="nothing")
+
+
+def awkward(value: Any) -> Any:
+    """Do what the value says, for a comparison of the ways in which lines go to workers."""
+    match value:
+        case {"return": name}:
+            return RESULTS[name]
+        case {"raise": text}:
+            raise ValueError(text)
+        case {"sleep": seconds}:
+            time.sleep(seconds)
+        case {"exit": status}:
+            os._exit(status)
+        case {"quit": status}:
+            sys.exit(status)
+        case {"keep": kept}:
+            _kept.set(kept)
+            raise LookupError(_kept.get())
+        case "kept":
+            return _kept.get()
+    return value
+
+
+async def awkward_async(value: Any) -> Any:
+    return awkward(value)
+
+
+def awkward_payload(payload: Payload[Any], ctx: Context) -> Any:
+    return [awkward(payload.value), payload.delivery.name]
+
+
+def awkward_order(order: Order) -> Any:
+    return [type(order).__name__, order]
+
+
+def awkward_int(value: Any) -> float:
+    """Return what does not always fit the annotation."""
+    return awkward(value)  # type: ignore[no-any-return]

@@ -25,6 +25,21 @@ def split(chunks: list[bytes], max_bytes: int = 1000) -> list[InputLine]:
     return [*lines, *splitter.finish()]
 
 
+def split_into_blocks(chunks: list[bytes], max_bytes: int) -> list[InputLine]:
+    splitter = LineSplitter(max_bytes)
+    lines: list[InputLine] = []
+    for chunk in chunks:
+        for block in splitter.blocks(chunk):
+            if isinstance(block, InputLine):
+                lines.append(block)
+            else:
+                assert all(map(bytes.strip, block.lines))
+                lines += [
+                    InputLine(number, line, len(line) + 1) for number, line in enumerate(block.lines, block.number)
+                ]
+    return [*lines, *splitter.finish()]
+
+
 @settings(deadline=None)
 @given(TEXT, st.lists(st.integers(0, 60)), st.integers(1, 12))
 def test_lines_do_not_depend_on_how_the_input_is_cut_into_chunks(text: bytes, cuts: list[int], max_bytes: int) -> None:
@@ -38,6 +53,7 @@ def test_lines_do_not_depend_on_how_the_input_is_cut_into_chunks(text: bytes, cu
     assert [line.number for line in lines] == list(range(1, len(whole) + 1))
     assert [line.data for line in lines] == [data if len(data) <= max_bytes else None for data in whole]
     assert sum(line.size for line in lines) == len(text)
+    assert split_into_blocks(chunks, max_bytes) == lines
 
 
 def test_too_long_line_is_not_kept() -> None:

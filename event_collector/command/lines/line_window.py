@@ -9,14 +9,20 @@ output is written. All methods run in the thread of the event loop.
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from event_collector.events.event import CollectorEvent
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error
 
+if TYPE_CHECKING:
+    from event_collector.command.tally import RunOutput
+
 
 class PendingLine:
     """One line of input until its output is written."""
+
+    events = 1
 
     __slots__ = ("_window", "error", "event", "is_ready", "is_replayed", "number", "record", "size")
 
@@ -50,6 +56,10 @@ class PendingLine:
     def _be_ready(self, _event: CollectorEvent | None = None) -> None:
         self.is_ready = True
         self._window.let_leave(self)
+
+    def encode(self, output: "RunOutput") -> tuple[bytes, bool]:
+        """Return the line to write, and whether the event failed."""
+        return output.encode(self.number, self.event, self.error, replayed=self.is_replayed)
 
     def was_given_up(self) -> bool:
         """Return whether the queue ended before the line was processed."""

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,6 +25,13 @@ class InputLine(NamedTuple):
     size: int  # bytes of input, the newline included
 
 
+class LineBlock(NamedTuple):
+    """Consecutive lines of input that are not empty, perhaps none."""
+
+    number: int  # of the first one
+    lines: list[bytes]
+
+
 class LineSplitter:
     """Splits a stream of bytes into numbered lines. It keeps at most `max_bytes` bytes of a line."""
 
@@ -40,6 +48,34 @@ class LineSplitter:
             self._extend(part)
             yield self._end(newline=1)
         self._extend(begun)
+
+    def blocks(self, chunk: bytes) -> Iterator["InputLine | LineBlock"]:
+        """Yield the lines that end in this chunk: blocks of those that have content, and the others one by one."""
+        *ended, begun = chunk.split(b"\n")
+        if ended:
+            self._extend(ended.pop(0))
+            yield self._end(newline=1)
+            if len(chunk) <= self._max_bytes and all(map(bytes.strip, ended)):
+                yield self._block(ended)
+            else:
+                for has_content, lines in groupby(ended, self._has_content):
+                    if has_content:
+                        yield self._block(list(lines))
+                    else:
+                        yield from map(self._end_whole, lines)
+        self._extend(begun)
+
+    def _has_content(self, line: bytes) -> bool:
+        return len(line) <= self._max_bytes and bool(line.strip())
+
+    def _block(self, lines: list[bytes]) -> "LineBlock":
+        first = self._number + 1
+        self._number += len(lines)
+        return LineBlock(first, lines)
+
+    def _end_whole(self, line: bytes) -> InputLine:
+        self._extend(line)
+        return self._end(newline=1)
 
     def finish(self) -> Iterator[InputLine]:
         """Yield the last line, if the input does not end with a newline."""

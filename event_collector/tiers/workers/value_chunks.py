@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 class ChunkOwner(Protocol):
     """What has the values of a chunk, and gets their results in order."""
 
-    def ended(
-        self, chunk: "ValueChunk", place: int, results: list[Result[Any]], seconds: list[float], size: int, /
-    ) -> None:
+    def ended(self, chunk: "ValueChunk", place: int, results: Any, seconds: list[float], size: int, /) -> None:
         """Take the results of consecutive values, the first one at this place in the chunk.
 
         `size` is the number of bytes of these values, or of the results if they have more.
@@ -33,13 +31,54 @@ class ChunkOwner(Protocol):
         """End the values without a result with an error: the pool cannot run them."""
 
 
-class ValueCodec:
+class ChunkCodec(Protocol):
     """Encodes the values of chunks for one collector, and decodes their outcomes."""
+
+    def encode(self, values: list[Any], *, index: int, first_id: int, priority: float | None) -> bytes:
+        """Encode values; see `ValueChunk` for their attributes."""
+
+    def payload(self, value: Any, index: int, priority: float | None) -> Payload[Any]:
+        """Return the payload of one value. Raise ValueError or TypeError if it has none."""
+
+    def error(self, error: BaseException, value: Any, index: int, priority: float | None) -> Result[Any]:
+        """Return the Error of one value."""
+
+    def all(self, outcomes: bytes, count: int, known: int) -> Any:
+        """Return the results of handlers that succeeded but the first `known`; None if a value does not have the type.
+
+        They have the length of their number.
+        """
+
+    def each(self, outcomes: bytes, count: int) -> list[Result[Any] | BaseException]:
+        """Return these results, with an exception in place of each that does not have the type."""
+
+
+class ValueCodec:
+    """The codec of values."""
 
     def __init__(self, task: "CollectorTask") -> None:
         collector = task.collector
-        self.encode = ItemsEncoder(collector.payload_type)
-        self.outcomes = OutcomesDecoder(collector.result_type, collector.key, task.decode)
+        self._task = task
+        self._encode = ItemsEncoder(collector.payload_type)
+        outcomes = OutcomesDecoder(collector.result_type, collector.key, task.decode)
+        self._all, self.each = outcomes.all, outcomes.each
+
+    def encode(self, values: list[Any], *, index: int, first_id: int, priority: float | None) -> bytes:
+        """Encode values. Raise if one cannot be encoded."""
+        return self._encode(values, first_id, priority)
+
+    def payload(self, value: Any, index: int, priority: float | None) -> Payload[Any]:
+        """Return the payload of one value."""
+        return Payload(value, Delivery.KEY, (self._task.key,), priority=priority)
+
+    def error(self, error: BaseException, value: Any, index: int, priority: float | None) -> Result[Any]:
+        """Return the Error of one value."""
+        return self._task.failed(error, self.payload(value, index, priority))
+
+    def all(self, outcomes: bytes, count: int, known: int) -> list[Result[Any]] | None:
+        """Return the results; None if a value does not have the type."""
+        results = self._all(outcomes, count)
+        return results[known:] if known and results is not None else results
 
 
 class ValueChunk(ChunkJob):
@@ -56,7 +95,7 @@ class ValueChunk(ChunkJob):
     def __init__(
         self,
         task: "CollectorTask",
-        codec: ValueCodec,
+        codec: ChunkCodec,
         values: list[Any],
         owner: ChunkOwner,
         *,
@@ -65,7 +104,7 @@ class ValueChunk(ChunkJob):
         priority: float | None,
         created: float,
     ) -> None:
-        body = codec.encode(values, first_id, priority)
+        body = codec.encode(values, index=index, first_id=first_id, priority=priority)
         super().__init__(task.number, body, len(values))
         self.limit = task.limit
         self.of, self._codec, self.owner, self.values = task, codec, owner, values
@@ -74,29 +113,28 @@ class ValueChunk(ChunkJob):
 
     def payload_of(self, place: int) -> Payload[Any]:
         """Return the payload of one of the values."""
-        return Payload(self.values[place], Delivery.KEY, (self.of.key,), priority=self.priority)
+        return self._codec.payload(self.values[place], self.index + place, self.priority)
 
     def error_of(self, error: BaseException, place: int) -> Result[Any]:
         """Return the Error of one of the values."""
-        return self.of.failed(error, self.payload_of(place))
+        return self._codec.error(error, self.values[place], self.index + place, self.priority)
 
     def items_ended(self, outcomes: bytes, seconds: list[float], known: int) -> None:
         """Take the results of handlers that succeeded."""
-        count, decoder = len(seconds), self._codec.outcomes
+        count, codec = len(seconds), self._codec
         first = self.taken - count + known
-        results = decoder.all(outcomes, count)
+        results = codec.all(outcomes, count, known)
         if results is not None:
-            fresh, times = (results[known:], seconds[known:]) if known else (results, seconds)
-            self._ended(first, fresh, times, len(outcomes) * len(fresh) // count)
+            self._ended(first, results, seconds[known:] if known else seconds, len(outcomes) * len(results) // count)
             return
-        each = decoder.each(outcomes, count)[known:]
+        each = codec.each(outcomes, count)[known:]
         for place, (result, elapsed) in enumerate(zip(each, seconds[known:], strict=True), first):
             if isinstance(result, BaseException):
                 self.owner.failed(self, place, self.error_of(result, place), elapsed)
             else:
                 self._ended(place, [result], [elapsed], 0)
 
-    def _ended(self, place: int, results: list[Result[Any]], seconds: list[float], size: int) -> None:
+    def _ended(self, place: int, results: Any, seconds: list[float], size: int) -> None:
         self.owner.ended(self, place, results, seconds, max(size, int(self.value_size * len(results))))
 
     def item_answered(self, body: Buffer, blob: bytes | None, seconds: float) -> None:

@@ -13,16 +13,17 @@ from event_collector.handlers.collector import ADAPTIVE, Collector
 from event_collector.handlers.parts import open_sink
 from event_collector.handlers.progress_reports import RunningProgress
 from event_collector.handlers.running_event import running_id
-from event_collector.remote import host, host_loop
+from event_collector.remote import host, host_loop, line_items
 from event_collector.remote.codec import encode_payload
 from event_collector.remote.host import open_host
 from event_collector.remote.host_loop import HostLoop
 from event_collector.remote.parts_host import open_parts_host
 from event_collector.remote.setup import is_decorated, seal
 from event_collector.tiers.workers.event_jobs import BatchJob, CallJob, CollectorTask, EventJob, ResultSink
+from event_collector.tiers.workers.line_codec import LineCodec, ReadLine
 from event_collector.tiers.workers.parts_job import PartsJob
 from event_collector.tiers.workers.pool_events import PoolEvents, StructuredRecords
-from event_collector.tiers.workers.value_chunks import ChunkOwner, ValueChunk, ValueCodec
+from event_collector.tiers.workers.value_chunks import ChunkCodec, ChunkOwner, ValueChunk, ValueCodec
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
@@ -50,7 +51,12 @@ MAIN_GUARD: Final = (
 )
 
 
-hide_files(*(str(module.__file__) for module in (host, host_loop, value_handler, asyncio.base_events, asyncio.events)))
+hide_files(
+    *(
+        str(module.__file__)
+        for module in (host, host_loop, line_items, value_handler, asyncio.base_events, asyncio.events)
+    )
+)
 
 
 class WorkerReading(NamedTuple):
@@ -115,7 +121,7 @@ class WorkerTier:
             for number, collector in enumerate(collectors)
         }
         self._has_adaptive = any(collector.mode == ADAPTIVE for collector in collectors)
-        self._codecs: dict[Collector, ValueCodec] = {}
+        self._codecs: dict[tuple[Collector, ReadLine | None], ChunkCodec] = {}
         self._events = PoolEvents(events, self._tasks.values(), log, records)
         self._pool = pool_factory.make(
             [
@@ -193,12 +199,18 @@ class WorkerTier:
         """Whether workers take values in lists. A worker that is replaced after so many events counts them singly."""
         return self._takes_chunks
 
-    def make_chunk(self, collector: Collector, values: list[Any], owner: ChunkOwner, **about: Any) -> ValueChunk:
-        """Encode values for `submit_chunk()`. Raises EncodeError, or what a value raises, if one cannot be encoded."""
+    def make_chunk(
+        self, collector: Collector, values: list[Any], owner: ChunkOwner, read_line: ReadLine | None, **about: Any
+    ) -> ValueChunk:
+        """Encode values for `submit_chunk()`; with `read_line`, they are lines of JSON.
+
+        Raises EncodeError, or what a value raises, if one cannot be encoded.
+        """
         task = self._tasks[collector]
-        codec = self._codecs.get(collector)
+        codec = self._codecs.get((collector, read_line))
         if codec is None:
-            codec = self._codecs[collector] = ValueCodec(task)
+            codec = ValueCodec(task) if read_line is None else LineCodec(task, read_line)
+            self._codecs[collector, read_line] = codec
         return ValueChunk(task, codec, values, owner, **about)
 
     def submit_chunk(self, chunk: ValueChunk) -> None:
