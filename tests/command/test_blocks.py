@@ -60,7 +60,8 @@ def test_tracebacks_are_those_of_events() -> None:
     """
 
     def without_receiver(output: str) -> str:
-        return re.sub(r'(tiers/workers/)[^"]*", line \d+, in \w+\\n.*?\\n', r"\1", without_pids(output))
+        place = r'(tiers/workers/)[^"]*", line \d+, in \w+\\n.*?\\n(?: *[~^]+\\n)?'
+        return re.sub(place, r"\1", without_pids(output))
 
     stdin = b'1\nnope\n{"raise":"no good"}\n{"return":"object"}\n'
     blocks, single = both_ways("--traceback", target="awkward", stdin=stdin)

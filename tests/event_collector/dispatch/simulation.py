@@ -283,7 +283,7 @@ class Simulation:
 
     def turn(self) -> None:
         """Let everything happen that needs no time."""
-        self.run(turns(8))
+        self.run(turns(24))
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

@@ -163,7 +163,7 @@ async def test_the_last_events_of_a_turn_do_not_wait() -> None:
 
 async def test_a_batch_does_not_wait_for_events_that_cannot_come() -> None:
     """All permits are taken: more events than these are in no handler before one has ended."""
-    async with running(batched(handlers.act_async, size=100), max_consumers=3) as queue:
+    async with running(batched(handlers.act_async, size=100), max_consumers=3, autoscale=False) as queue:
         assert await outcomes(await send(queue, *range(6))) == [[3, number] for number in range(6)]
 
 
