@@ -58,7 +58,7 @@ async def test_a_blocked_program_shows_its_loop_and_its_workers(tmp_path: Path) 
         assert loop.startswith(f"pid {os.getpid()}, event loop, thread")
         assert "in block" in loop
         assert "in wait_in_worker" in others[-1]
-        assert others[-1].startswith(f"pid {pid}, worker 1\n")
+        assert others[-1].startswith(f"pid {pid}, worker 0\n")
 
 
 async def test_one_process_can_be_asked_for(tmp_path: Path) -> None:
