@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from event_collector_workers.child.line_streams import LONGEST, LineFile, _text_file
-from event_collector_workers.transport.outlet import Output
 
 
 class Sink:
@@ -16,7 +15,7 @@ class Sink:
     def __init__(self) -> None:
         self.sent: list[bytes] = []
 
-    def send(self, _kind: Output, body: bytes) -> None:
+    def send(self, body: bytes) -> None:
         self.sent.append(body)
 
 
@@ -26,7 +25,7 @@ def sink() -> Sink:
 
 
 def stream(sink: Any) -> tuple[Any, LineFile]:
-    file = LineFile(sink, Output.STDOUT, 1, "<stdout>")
+    file = LineFile(1, "<stdout>", sink.send)
     return _text_file(file), file
 
 

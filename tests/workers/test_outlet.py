@@ -147,5 +147,5 @@ def test_the_end_of_the_worker_is_seen(pipe: Pipe) -> None:
 def test_numbers_only_grow(pipe: Pipe) -> None:
     """The parent tells by a number that differs from the last one that there is something to read."""
     for _ in range(10):
-        pipe.outlet.send(Output.STDOUT, b"line\n")
+        pipe.outlet.send(Output.LOG, b"line\n")
     assert all(earlier < later for earlier, later in pairwise(pipe.sent))

@@ -1,8 +1,8 @@
-"""What a worker has to say: log records, printed lines, warnings, exceptions of threads. All of it goes to the program.
+"""What a worker has to say: log records, warnings, exceptions of threads. All of it goes to the program.
 
-    logging    --> log_handler  --+
-    print      --> line_streams --+--> Outlet --> the program, which emits it as its own
+    logging    --> log_handler  --+--> Outlet --> the program, which emits it as its own
     warnings, exceptions ---------+
+    print      --> line_streams -----> the standard streams that the worker has inherited, in whole lines
 
 Nothing here costs anything until something is said: `logging` is not imported for it.
 """
@@ -54,7 +54,7 @@ class Forwarding:
 
     def begin(self) -> None:
         """Send from now on what is said in this process."""
-        self._files = replace_streams(self.outlet)
+        self._files = replace_streams()
         warnings.showwarning = self._show_warning
         if threading.excepthook is threading.__excepthook__:
             threading.excepthook = _log_exception_of_thread

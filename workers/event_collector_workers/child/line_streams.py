@@ -1,13 +1,18 @@
-"""Standard output and error of a worker: what is printed goes to the program in whole lines."""
+"""Standard output and error of a worker: what is printed is written in whole lines.
+
+It goes to the descriptors that the worker has inherited. So a reader that does not read holds up
+the worker that prints, and not the program.
+"""
 
 import contextlib
 import io
 import os
+import select
 import sys
+from collections.abc import Callable
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
-
-from event_collector_workers.transport.outlet import Outlet, Output
 
 if TYPE_CHECKING:
     from collections.abc import Buffer
@@ -17,15 +22,15 @@ LONGEST: Final = 64 * 1024
 
 
 class LineFile(io.RawIOBase):
-    """Sends what is written as whole lines. Each thread has a line of its own until its newline comes.
+    """Passes what is written to `send` as whole lines. Each thread has a line of its own until its newline comes.
 
     Text that a carriage return would overwrite on a terminal is left out.
     """
 
-    def __init__(self, outlet: Outlet, kind: Output, fd: int, name: str) -> None:
+    def __init__(self, fd: int, name: str, send: Callable[[bytes], None]) -> None:
         super().__init__()
         self.name, self.mode = name, "w"
-        self._outlet, self._kind, self._fd = outlet, kind, fd
+        self._fd, self._send = fd, send
         self._begun: dict[int, bytes] = {}  # by thread
         self._is_ending = False
         os.register_at_fork(after_in_child=self._begun.clear)  # the parent sends them
@@ -45,15 +50,15 @@ class LineFile(io.RawIOBase):
         return False
 
     def write(self, data: "Buffer", /) -> int:
-        """Send the lines that are complete now. Raises nothing."""
+        """Send the lines that are complete now. Raises what `send` raises."""
         written, thread = bytes(data), get_ident()
         lines, newline, rest = (self._begun.pop(thread, b"") + written).rpartition(b"\n")
         if newline:
-            self._outlet.send(self._kind, lines + newline)
+            self._send(lines + newline)
         if rest:
             rest = rest[rest.rfind(b"\r", 0, -1) + 1 :]
             if self._is_ending or len(rest) > LONGEST:
-                self._outlet.send(self._kind, rest)
+                self._send(rest)
             else:
                 self._begun[thread] = rest
         return len(written)
@@ -63,15 +68,24 @@ class LineFile(io.RawIOBase):
         self._is_ending = True
         while self._begun:
             _, rest = self._begun.popitem()
-            self._outlet.send(self._kind, rest + b"\n")
+            self._send(rest + b"\n")
 
 
-def replace_streams(outlet: Outlet) -> tuple[LineFile, LineFile]:
-    """Have `sys.stdout` and `sys.stderr` send lines. Return the files to end when the process does."""
-    out = LineFile(outlet, Output.STDOUT, 1, "<stdout>")
-    err = LineFile(outlet, Output.STDERR, 2, "<stderr>")
+def replace_streams() -> tuple[LineFile, LineFile]:
+    """Have `sys.stdout` and `sys.stderr` write lines. Return the files to end when the process does."""
+    out = LineFile(1, "<stdout>", partial(_write_all, 1))
+    err = LineFile(2, "<stderr>", partial(_write_all, 2))
     sys.stdout, sys.stderr = _text_file(out), _text_file(err)
     return out, err
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    """Write to a descriptor. The kernel does not mix lines of up to 4096 bytes with those of others."""
+    while data:
+        try:
+            data = data[os.write(fd, data) :]
+        except BlockingIOError:  # another process has made it non-blocking
+            select.select([], [fd], [])
 
 
 def _text_file(file: LineFile) -> io.TextIOWrapper:

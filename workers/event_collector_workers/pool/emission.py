@@ -2,13 +2,11 @@
 
 import builtins
 import logging
-import sys
 import warnings
 from collections import Counter
-from contextlib import suppress
 from contextvars import Context
 from time import monotonic
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import msgspec
 
@@ -57,11 +55,7 @@ class Emission:
 
     def _emit(self, worker: int, pid: int, kind: int, body: bytes) -> None:
         try:
-            if kind == Output.STDOUT:
-                _write(sys.stdout, body)
-            elif kind == Output.STDERR:
-                _write(sys.stderr, body)
-            elif kind == Output.LOG:
+            if kind == Output.LOG:
                 _log(worker, pid, decode_log(body))
             elif kind == Output.WARNING:
                 self._warn(body)
@@ -122,16 +116,3 @@ def _log(worker: int, pid: int, line: LogLine) -> None:
         "stack_info": line.stack,
     }
     logger.handle(logging.makeLogRecord({"worker": worker, **line.extra, **fields}))
-
-
-def _write(stream: TextIO | None, lines: bytes) -> None:
-    if stream is None:
-        return
-    text = lines.decode(errors="replace")
-    with suppress(OSError, ValueError):  # a full disk, a closed stream: nobody can be told
-        try:
-            stream.write(text)
-        except UnicodeEncodeError:
-            encoding = stream.encoding or "ascii"
-            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        stream.flush()

@@ -34,11 +34,9 @@ class Output(IntEnum):
     """The kinds of records."""
 
     LOG = 1  # a LogLine
-    STDOUT = 2  # whole lines, as bytes
-    STDERR = 3
-    WARNING = 4  # a WarningLine
-    DROPPED = 5  # the number of records that were dropped before this one, in decimal
-    STRUCTURED = 6  # for the owner of the pool
+    WARNING = 2  # a WarningLine
+    DROPPED = 3  # the number of records that were dropped before this one, in decimal
+    STRUCTURED = 4  # for the owner of the pool
 
 
 _KINDS: Final = frozenset(Output)
