@@ -32,6 +32,7 @@ from event_collector import (
 from event_collector.testing import in_process_workers
 from event_collector.tiers.batch_calls import DirectCalls, call_on_loop
 from event_collector.tiers.batch_tier import BatchTier
+from event_collector.tiers.coroutines.coroutine_tier import IS_EAGER
 from tests.event_collector.modes import BOUND, ask, balanced, balanced_all_along, place, running, until
 from tests.event_collector.tiers import sample_batches as handlers
 
@@ -164,7 +165,10 @@ async def test_the_last_events_of_a_turn_do_not_wait() -> None:
 async def test_a_batch_does_not_wait_for_events_that_cannot_come() -> None:
     """All permits are taken: more events than these are in no handler before one has ended."""
     async with running(batched(handlers.act_async, size=100), max_consumers=3, autoscale=False) as queue:
-        assert await outcomes(await send(queue, *range(6))) == [[3, number] for number in range(6)]
+        answers = await outcomes(await send(queue, *range(6)))
+    assert [number for _, number in answers] == list(range(6))
+    # Where tasks are not eager, an event may have its permit and not yet be gathered.
+    assert {size for size, _ in answers} == {3} if IS_EAGER else max(size for size, _ in answers) <= 3
 
 
 async def test_the_shutdown_begins_what_is_gathered() -> None:

@@ -15,7 +15,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
+    from typing_extensions import Buffer
 
 LONGEST: Final = 64 * 1024
 """Bytes of an unfinished line, at most. A longer one is sent in pieces."""
