@@ -1,4 +1,4 @@
-"""Emission: what workers have logged and printed becomes records and lines of the program."""
+"""Emission: what workers have logged becomes records of the program."""
 
 import builtins
 import logging

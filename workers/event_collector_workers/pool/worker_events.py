@@ -27,7 +27,7 @@ class WorkerEvents(Protocol[W]):
         """The page holds records."""
 
     def on_output(self, worker: W, pid: int, kind: int, body: bytes) -> None:
-        """A process of the worker has logged or printed something."""
+        """A process of the worker has logged something."""
 
     def on_lost(self, worker: W) -> None:
         """The worker accepts no more jobs. Its process may still exist."""

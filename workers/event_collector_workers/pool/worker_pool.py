@@ -317,7 +317,7 @@ class WorkerPool:
         self._traffic.look((worker,))
 
     def on_output(self, worker: Worker, pid: int, kind: int, body: bytes) -> None:
-        """Emit what the worker has logged or printed."""
+        """Emit what the worker has logged."""
         if self._emission is not None:
             self._emission.emit(worker.number, pid, kind, body)
 
