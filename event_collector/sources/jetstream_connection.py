@@ -109,8 +109,9 @@ class NatsConnection:
 
     def _reason(self) -> str:
         told = [error for error in self._errors if not isinstance(error, ConnectionResetError)]
-        errors = told or self._errors
-        return describe_error(errors[-1]) if errors else "it was lost"
+        if self._errors and not told:
+            return "it resets each connection without a word, as a server does that refuses the credentials"
+        return describe_error(told[-1]) if told else "it was lost"
 
     async def _on_error(self, exc: Exception) -> None:
         connecting = self._failed is not None and not self._failed.done()

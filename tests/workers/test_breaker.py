@@ -33,6 +33,15 @@ def test_row_of_deaths_opens_the_breaker_once():
     assert breaker.wait(0.25) == 0.75
 
 
+def test_a_worker_older_than_the_opening_says_nothing_of_the_test():
+    """Its death may be seen when the pause is over; the next death of a younger worker opens the breaker again."""
+    breaker = Breaker()
+    crash(breaker, 32, now=5.0)
+    assert not breaker.crashed(6.5, made_at=4.9)
+    assert breaker.wait(6.5) == 0.0
+    assert breaker.crashed(6.5, made_at=6.1)
+
+
 def test_failed_starts_weigh_more_than_crashes():
     """A worker that cannot even start is no job's fault: four in a row are enough."""
     breaker = Breaker()

@@ -408,7 +408,7 @@ async def test_a_batch_handler_may_wait_for_events_of_its_own_queue() -> None:
         return number
 
     collectors = [batched(nested, size=3), Collector("inner", inner)]
-    async with running(*collectors, max_consumers=3) as queue:
+    async with running(*collectors, min_consumers=3, max_consumers=3) as queue:
         events = [await queue.get_publisher().send(Payload(n, Delivery.KEY, ["c"])) for n in range(3)]
         assert await outcomes(events) == [3, 3, 3]
 

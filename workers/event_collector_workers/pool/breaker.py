@@ -1,5 +1,6 @@
 """The circuit breaker: when dying workers may be replaced. Pure decisions over events and times."""
 
+from math import inf
 from typing import Final
 
 _LIMIT: Final = 32  # strikes in a row that open the breaker
@@ -22,6 +23,7 @@ class Breaker:
         self._strikes = 0
         self._pause = _FIRST_PAUSE
         self._not_before = 0.0
+        self._opened_at = 0.0
         self.is_open = False
         """True if the limit of deaths was reached and no job has finished since. Also while half open."""
 
@@ -42,22 +44,24 @@ class Breaker:
         self._strikes, self._pause, self._not_before, self.is_open = 0, _FIRST_PAUSE, 0.0, False
         return closed
 
-    def crashed(self, now: float) -> bool:
-        """Record the death of a worker. Return whether it opened the breaker."""
-        return self._strike(_CRASH, now)
+    def crashed(self, now: float, made_at: float = inf) -> bool:
+        """Record the death of a worker made at `made_at`. Return whether it opened the breaker."""
+        return self._strike(_CRASH, now, made_at)
 
-    def stillborn(self, now: float) -> bool:
+    def stillborn(self, now: float, made_at: float = inf) -> bool:
         """Record a worker that could not start. Return whether it opened the breaker."""
-        return self._strike(_STILLBORN, now)
+        return self._strike(_STILLBORN, now, made_at)
 
-    def _strike(self, weight: int, now: float) -> bool:
-        if self.is_refusing(now):
-            return False  # the worker died together with the one that opened the breaker
+    def _strike(self, weight: int, now: float, made_at: float) -> bool:
+        # A worker older than the opening belongs to the row that opened it. Its death may be seen after the pause, on a
+        # busy machine, and is no verdict on the one that was started as the test.
+        if self.is_refusing(now) or (self.is_open and made_at <= self._opened_at):
+            return False
         self._strikes = min(self._strikes + weight, _LIMIT)
         if self._strikes < _LIMIT:
             self._not_before = now + _STEP * max(0, self._strikes - _FREE)
             return False
-        self._not_before = now + self._pause
+        self._opened_at, self._not_before = now, now + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         self.is_open = True
         return True

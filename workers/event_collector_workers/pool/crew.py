@@ -204,7 +204,7 @@ class Crew:
         complaint = f": {worker.complaint}" if worker.complaint else ""
         self.last_failure = f"worker {worker.number} (pid {worker.pid}) {describe_exit(worker.exitcode)}{complaint}"
         strike = self.breaker.crashed if worker.startup else self.breaker.stillborn
-        if strike(monotonic()):
+        if strike(monotonic(), worker.made_at):
             self._events.on_breaker(opened=True)
 
     def _kill_after(self, worker: Worker, delay: float | None) -> None:

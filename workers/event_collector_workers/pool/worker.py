@@ -67,7 +67,7 @@ class Worker:
         self._taken = 0  # values in in_hand that are None, without the one that was given up
         self._given_up: dict[int, Job] = {}  # the job during which it will be killed, by sequence number
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
-        self._loop, self._events, self._created_at = loop, events, monotonic()
+        self._loop, self._events, self.made_at = loop, events, monotonic()
         self._handle: Handle | None = None
         self._is_killed = self._is_stopped = False  # stopped: it has closed its tasks
         self._next, self._given_at, self.finished = 1, 0.0, 0
@@ -359,7 +359,7 @@ class Worker:
             self._has_parts = True
             self._events.on_part(self, decoded(decode_part, head), blob)
         elif kind == Kind.READY:
-            self.startup = monotonic() - self._created_at
+            self.startup = monotonic() - self.made_at
             self._enter_service()
         elif kind == Kind.FAILED:
             self.complaint = head.decode(errors="replace")
