@@ -8,7 +8,10 @@ import msgspec
 
 Buffer = bytes | bytearray | memoryview
 
-Steps: TypeAlias = Generator[tuple[Buffer, Buffer | None], bool | None, tuple[Buffer, Buffer | None]]
+Blob = Buffer | list[Buffer]
+"""A large value: contiguous bytes, or several that are sent one after the other and arrive as one."""
+
+Steps: TypeAlias = Generator[tuple[Buffer, Blob | None], bool | None, tuple[Buffer, Blob | None]]
 """A job that gives parts: it yields the body and blob of each, and returns those of the reply. It is sent True to have
 it end, else None."""
 
@@ -27,8 +30,12 @@ class TaskSpec(msgspec.Struct, frozen=True):
 class Task(Protocol):
     """The result of a task factory. Runs jobs in the worker's main thread, one at a time."""
 
-    def run(self, body: bytes | memoryview, blob: bytes | None) -> tuple[Buffer, Buffer | None]:
-        """Run one job and return the body and blob of the reply. An exception fails the job with TaskError."""
+    def run(self, body: bytes | memoryview, blob: Buffer | None) -> tuple[Buffer, Blob | None]:
+        """Run one job and return the body and blob of the reply. An exception fails the job with TaskError.
+
+        A blob that was sent as bytes arrives as bytes. Any other may be a read-only view of shared memory, which stays
+        as it is for as long as anything refers to it.
+        """
 
     def close(self) -> None:
         """Release resources when the worker stops in an orderly way. Tasks close in reverse order of opening."""
@@ -43,7 +50,7 @@ class Items(Protocol):
     def keep(self, outcome: bytes) -> bool:
         """End the current item with this outcome, and begin the next one. Return False if none is to be run."""
 
-    def answer(self, body: Buffer, blob: Buffer | None) -> bool:
+    def answer(self, body: Buffer, blob: Blob | None) -> bool:
         """Do the same with an outcome that travels in a record of its own: a failure, or a large value."""
 
     @property
@@ -74,7 +81,7 @@ class TimeLimit(NamedTuple):
 class PartsTask(Task, Protocol):
     """A task whose jobs give parts. They are suspended while their parts wait to be read, and others run meanwhile."""
 
-    def produce(self, body: bytes | memoryview, blob: bytes | None) -> Steps:
+    def produce(self, body: bytes | memoryview, blob: Buffer | None) -> Steps:
         """Begin one job. An exception of the generator fails the job with TaskError."""
 
 
@@ -86,7 +93,7 @@ class Job:
     Args:
         task: Index of the task in the pool's sequence of tasks.
         body: Passed to `Task.run`.
-        blob: A large value, sent beside the body without a copy. It must not change until the job has ended.
+        blob: A large value, sent beside the body. It must not change until the job has ended.
         timeout: Seconds that the task may run, counted from its start in the worker; None for no limit.
 
     Attributes:
@@ -98,7 +105,7 @@ class Job:
     count: ClassVar[int] = 1
     """Sequence numbers that it needs."""
 
-    def __init__(self, task: int, body: bytes, blob: Buffer | None = None, timeout: float | None = None) -> None:
+    def __init__(self, task: int, body: bytes, blob: Blob | None = None, timeout: float | None = None) -> None:
         self.task = task
         self.body = body
         self.blob = blob
@@ -109,12 +116,16 @@ class Job:
         """Note which object of a pool has the job. For the pool only."""
         self._place = place
 
-    def produced(self, body: bytes | memoryview, blob: bytes | None) -> bool:
+    def produced(self, body: bytes | memoryview, blob: Buffer | None) -> bool:
         """Receive a part; return whether the job may go on. Else it is suspended, until the pool has it `go_on`."""
         return True
 
-    def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
-        """Receive the reply. `elapsed`: seconds in `Task.run`, measured in the worker."""
+    def succeeded(self, body: bytes | memoryview, blob: Buffer | None, elapsed: float) -> None:
+        """Receive the reply. `elapsed`: seconds in `Task.run`, measured in the worker.
+
+        A blob that was sent as bytes arrives as bytes. Any other is a writable view; it may be of shared memory, which
+        is not used again for as long as anything refers to it.
+        """
 
     def failed(self, error: BaseException, elapsed: float) -> None:
         """Receive the error. `elapsed`: seconds that the task ran, or 0.0."""
@@ -159,7 +170,7 @@ class ChunkJob(Job):
             self.taken = first + len(seconds)
             self.items_ended(outcomes, seconds, known)
 
-    def take_one(self, body: Buffer, blob: bytes | None, seconds: float) -> None:
+    def take_one(self, body: Buffer, blob: Buffer | None, seconds: float) -> None:
         """Note the outcome of one item."""
         self.taken += 1
         self.item_answered(body, blob, seconds)
@@ -180,7 +191,7 @@ class ChunkJob(Job):
     def items_ended(self, outcomes: bytes, seconds: list[float], known: int) -> None:
         """Receive outcomes of consecutive items, of which the first `known` were received before."""
 
-    def item_answered(self, body: Buffer, blob: bytes | None, seconds: float) -> None:
+    def item_answered(self, body: Buffer, blob: Buffer | None, seconds: float) -> None:
         """Receive the outcome of the next item, which the task has answered by itself."""
 
     def item_failed(self, error: BaseException, seconds: float) -> None:

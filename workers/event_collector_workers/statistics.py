@@ -23,6 +23,19 @@ class WorkerStatistics(msgspec.Struct, frozen=True):
     """Bytes of memory that only it uses (USS); None if not requested, or if the process is gone."""
 
 
+class SharedMemoryStatistics(msgspec.Struct, frozen=True):
+    """The memory that a pool shares with its workers for large values, at one moment. In bytes."""
+
+    limit: int = 0
+    """At most; 0 if there is none."""
+    size: int = 0
+    """All segments."""
+    in_use: int = 0
+    """Segments with a value that is on its way or that something refers to, or that await a result."""
+    segments: int = 0
+    """Number of segments."""
+
+
 class PoolStatistics(msgspec.Struct, frozen=True):
     """A pool at one moment. submitted = finished + failed + backlog + the sum of in_hand."""
 
@@ -49,3 +62,4 @@ class PoolStatistics(msgspec.Struct, frozen=True):
     cpu_seconds: float
     """Processor time of all workers, including past ones."""
     workers: tuple[WorkerStatistics, ...]
+    shared_memory: SharedMemoryStatistics = SharedMemoryStatistics()

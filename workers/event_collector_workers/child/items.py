@@ -15,7 +15,7 @@ from event_collector_workers.transport.frames import Outcome, encode
 from event_collector_workers.transport.sheet import LONG, Kept
 
 if TYPE_CHECKING:
-    from event_collector_workers.job import Buffer
+    from event_collector_workers.job import Blob, Buffer
     from event_collector_workers.transport.page import WorkerPage
 
 _A_WHILE: Final = 10_000_000
@@ -27,7 +27,7 @@ _LONG: Final = int(LONG * 1e9)
 class Desk(Protocol):
     """What sends records."""
 
-    def leave(self, record: bytes, blob: Buffer | None, *, aside: bool) -> bool:
+    def leave(self, record: bytes, blob: Blob | None, *, aside: bool) -> bool:
         """Leave a record where it survives this process; return whether that is the socket. `aside`: it must be."""
 
     def announce(self) -> None:
@@ -69,7 +69,7 @@ class ItemRun:
             self._flush(self._number + 1)
         return self._begin_next(now)
 
-    def answer(self, body: Buffer, blob: Buffer | None) -> bool:
+    def answer(self, body: Buffer, blob: Blob | None) -> bool:
         """End the current item with an outcome that travels in a record of its own, and begin the next one."""
         self._flush(self._number)
         now = monotonic_ns()
@@ -100,7 +100,7 @@ class ItemRun:
             self._leave(Outcome.ITEMS, 0.0, encode(kept), None)
             self._sheet.begin(following)
 
-    def _leave(self, outcome: Outcome, seconds: float, body: bytes, blob: Buffer | None) -> None:
+    def _leave(self, outcome: Outcome, seconds: float, body: bytes, blob: Blob | None) -> None:
         record = encode((self._first, outcome, seconds, body))
         self._is_aside = self._desk.leave(record, blob, aside=self._is_aside)
         self._has_news = True

@@ -20,13 +20,13 @@ from event_collector_workers.transport.frames import Kind, Outcome, decode_turn,
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from event_collector_workers.job import Buffer, PartsTask, Steps, Task
+    from event_collector_workers.job import Blob, Buffer, PartsTask, Steps, Task
     from event_collector_workers.transport.page import WorkerPage
 
     class Send(Protocol):
         """Sends a message, and its blob."""
 
-        def __call__(self, head: bytes, blob: Buffer | None, kind: Kind = ..., /) -> None:
+        def __call__(self, head: bytes, blob: Blob | None, kind: Kind = ..., /) -> None:
             """Send it."""
 
 
@@ -57,7 +57,7 @@ class SuspendedJobs:
         """Return a task that runs as others do; the task itself if its jobs give no parts."""
         return _AdaptedTask(cast("PartsTask", task), self) if hasattr(task, "produce") else task
 
-    def begin(self, steps: Steps) -> tuple[Buffer, Buffer | None]:
+    def begin(self, steps: Steps) -> tuple[Buffer, Blob | None]:
         """Run the job that was just started; return its reply, or LATER."""
         reply = self._advance(_Job(self._page.started, steps), PARTS_AHEAD)
         if reply is None:
@@ -89,7 +89,7 @@ class SuspendedJobs:
             outcome, body = Outcome.ERROR, traceback.format_exc().encode(errors="replace")
         self._send(encode((job.sequence, outcome, job.spent * 1e-9, body)), blob)
 
-    def _advance(self, job: _Job, credit: int) -> tuple[Buffer, Buffer | None] | None:
+    def _advance(self, job: _Job, credit: int) -> tuple[Buffer, Blob | None] | None:
         """Have a job give so many parts, or close it for 0. Return its reply; None if it is suspended."""
         begun, is_closed = monotonic_ns(), credit == 0 or None
         try:
@@ -98,7 +98,7 @@ class SuspendedJobs:
                 self._send(encode((job.sequence, body)), blob, Kind.PART)
                 credit = 0 if self._page.is_closed(job.sequence) else credit - 1
         except StopIteration as stop:
-            reply: tuple[Buffer, Buffer | None] = stop.value
+            reply: tuple[Buffer, Blob | None] = stop.value
             return reply
         finally:
             job.add(monotonic_ns() - begun)
@@ -126,6 +126,6 @@ class _AdaptedTask:
     def __init__(self, task: PartsTask, jobs: SuspendedJobs) -> None:
         self._jobs, self._produce, self.close = jobs, task.produce, task.close
 
-    def run(self, body: bytes | memoryview, blob: bytes | None) -> tuple[Buffer, Buffer | None]:
+    def run(self, body: bytes | memoryview, blob: Buffer | None) -> tuple[Buffer, Blob | None]:
         """Run one job."""
         return self._jobs.begin(self._produce(body, blob))

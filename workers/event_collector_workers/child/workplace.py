@@ -16,28 +16,35 @@ import threading
 import traceback
 from contextlib import suppress
 from importlib import import_module
-from io import BytesIO, FileIO
+from io import FileIO
 from time import monotonic_ns, process_time_ns
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from event_collector_workers.child.forwarding import current
+from event_collector_workers.child.inbox import Inbox, exit_orphaned
 from event_collector_workers.child.items import ItemRun
 from event_collector_workers.child.job_progress import report_by
 from event_collector_workers.child.open_descriptors import open_standard_streams
-from event_collector_workers.child.signals import handle_signals_in_forks, kill_group, leave_signals_to_program
+from event_collector_workers.child.signals import handle_signals_in_forks, leave_signals_to_program
 from event_collector_workers.child.stack_writer import write_stacks
 from event_collector_workers.child.suspended_jobs import LATER, SuspendedJobs
+from event_collector_workers.segments.sizes import SHARED_FROM
+from event_collector_workers.segments.worker_segments import WorkerSegments
 from event_collector_workers.transport.frames import (
-    HEADER,
     NO_BLOB,
+    PLACE,
+    VIEW,
     Kind,
     Outcome,
     WorkerSetup,
     decode_batch,
     decode_chunk,
-    decode_setup,
+    decode_segment,
+    decode_slot,
     encode,
     message,
+    message_in_segment,
+    parts_of,
 )
 from event_collector_workers.transport.lifeline import follow
 from event_collector_workers.transport.outlet import Outlet
@@ -46,24 +53,17 @@ from event_collector_workers.transport.page import WorkerPage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from event_collector_workers.job import Buffer, ItemsTask, Task
+    from event_collector_workers.job import Blob, Buffer, ItemsTask, Task
 
     Initialize = tuple[Callable[..., object], tuple[object, ...]]
-
-ORPHANED: Final = 113
-"""Exit code of a worker whose parent is gone."""
 
 FORKED: Final = 114
 """Exit code of a process that a handler forked and that then returned from the handler as if it were the worker."""
 
 _LOOK: Final = message(Kind.LOOK)
+_PARTS: Final = 64  # of a value, in one system call
 _DONE: Final = Outcome.DONE.value  # a plain int encodes faster than the enum member
 _IN_RING: Final = 16 * 1024  # bytes; a larger record would displace many small ones from the ring
-_POLLING: Final = 100_000  # nanoseconds that an otherwise idle parent takes from a result to the next job
-_BRISK: Final = 150_000  # nanoseconds: the same, and the wake-up of the processor
-
-_yield: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: None)  # Windows has none
-
 
 def main(connection: socket.socket, enter: Callable[[], Initialize | None]) -> None:
     """Serve the pool at the other end of `connection` until it sends STOP or is gone.
@@ -74,7 +74,7 @@ def main(connection: socket.socket, enter: Callable[[], Initialize | None]) -> N
     open_standard_streams()
     connection.setblocking(True)
     inbox = Inbox(connection)
-    setup, page_fd, lifeline_fd, outlet_fd = inbox.receive_setup()
+    setup, (page_fd, lifeline_fd, outlet_fd, *inlet_fd) = inbox.receive_setup()
     threading.Thread(target=_end_with_program, args=(follow(lifeline_fd),), name="parent-watch", daemon=True).start()
     try:
         page = WorkerPage(page_fd)
@@ -87,6 +87,8 @@ def main(connection: socket.socket, enter: Callable[[], Initialize | None]) -> N
         if setup.levels is not None:
             current.begin(Outlet(outlet_fd, page.note_output), setup.levels)
         workplace = Workplace(connection, inbox, page)
+        if inlet_fd:
+            workplace.use_segments(inlet_fd[0])
         initialize = enter()
         if initialize is not None:
             initialize[0](*initialize[1])
@@ -97,7 +99,7 @@ def main(connection: socket.socket, enter: Callable[[], Initialize | None]) -> N
         try:
             connection.sendall(message(Kind.FAILED, traceback.format_exc().encode(errors="replace")))
         except OSError:  # the program is gone
-            _exit_orphaned()
+            exit_orphaned()
         raise SystemExit(1) from None
     try:
         workplace.serve()
@@ -119,90 +121,7 @@ def _end_with_program(lifeline: FileIO) -> None:
         lifeline.read(1)
     except OSError:  # a handler has closed all descriptors
         return
-    _exit_orphaned()
-
-
-class Inbox:
-    """Reads messages from the socket: blocking, into one buffer that is reused."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
-        self._buffer = memoryview(bytearray(256 * 1024))
-        self._start = 0
-        self._end = 0
-        self._is_brisk = False  # whether the last wait was so short that polling would have ended it
-
-    def __repr__(self) -> str:
-        return f"<Inbox unread={self._end - self._start} brisk={self._is_brisk}>"
-
-    def receive_setup(self) -> tuple[WorkerSetup, int, int, int]:
-        """Receive the first message, and the descriptors of page, lifeline and outlet that are attached to it."""
-        data, fds, _, _ = socket.recv_fds(self._socket, HEADER.size, 3)
-        while len(data) < HEADER.size:
-            data += self._socket.recv(HEADER.size - len(data)) or bytes(_exit_orphaned())
-        _, size, _ = HEADER.unpack(data)
-        return decode_setup(self.read(size)), fds[0], fds[1], fds[2]
-
-    def next(self, on_idle: Callable[[], None]) -> tuple[int, bytes, int]:
-        """Return kind, head and blob size of the next message. Call `on_idle` before waiting for it."""
-        if self._end - self._start < HEADER.size:
-            self._fill(HEADER.size, on_idle)
-        kind, size, blob_size = HEADER.unpack_from(self._buffer, self._start)
-        self._start += HEADER.size
-        return kind, self.read(size), blob_size
-
-    def read(self, size: int) -> bytes:
-        """Return exactly `size` bytes."""
-        have = self._end - self._start
-        if size <= have:
-            start = self._start
-            self._start = start + size
-            return bytes(self._buffer[start : start + size])
-        # getvalue() of a BytesIO over fresh memory returns that memory: a large value is copied only once.
-        value = BytesIO(bytes(size))
-        with value.getbuffer() as view:
-            view[:have] = self._buffer[self._start : self._end]
-            self._start = self._end = 0
-            while have < size:
-                have += self._socket.recv_into(view[have:]) or _exit_orphaned()
-        return value.getvalue()
-
-    def _fill(self, least: int, on_idle: Callable[[], None]) -> None:
-        have = self._end - self._start
-        self._buffer[:have] = self._buffer[self._start : self._end]
-        self._start, self._end = 0, have
-        if not self._poll():
-            on_idle()
-            self._wait()
-        while self._end < least:
-            self._receive()
-
-    def _receive(self, flags: int = 0) -> None:
-        self._end += self._socket.recv_into(self._buffer[self._end :], 0, flags) or _exit_orphaned()
-
-    def _poll(self) -> bool:
-        """Receive without waiting. Return whether there was anything."""
-        try:
-            self._receive(socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _wait(self) -> None:
-        """Wait for bytes and receive them. If the last wait was short, poll for a while before blocking."""
-        begun = monotonic_ns()
-        if self._is_brisk:
-            while monotonic_ns() - begun < _POLLING:
-                if self._poll():
-                    return
-                _yield()  # the parent may be waiting for this very processor
-        self._receive()
-        self._is_brisk = monotonic_ns() - begun < _BRISK
-
-
-def _exit_orphaned() -> NoReturn:
-    kill_group(os.getpid())
-    os._exit(ORPHANED)
+    exit_orphaned()
 
 
 class Workplace:
@@ -213,6 +132,8 @@ class Workplace:
         self._inbox = inbox
         self._page = page
         self._tasks: list[Task] = []
+        self._segments: WorkerSegments | None = None
+        self._before_wait = self._on_idle
         self._suspended = SuspendedJobs(page, self._send)
         self._announced_at = -1  # the parent's visits at the last announcement: one for each visit is enough
         self._is_unannounced = False  # whether the ring holds records that were not announced
@@ -241,27 +162,33 @@ class Workplace:
         """Run jobs until the parent sends STOP."""
         receive, run, tasks = self._inbox.next, self.run, self._tasks
         while True:
-            kind, head, blob_size = receive(self._on_idle)
+            kind, head, blob_size = receive(self._before_wait)
             if kind != Kind.JOBS and kind != Kind.CHUNK:
-                if self._suspended.is_end(kind, head):
+                if self._is_end(kind, head):
                     return
                 continue
-            blob = None if blob_size == NO_BLOB else self._inbox.read(blob_size)
             if kind == Kind.CHUNK:
-                self.run_chunk(*decode_chunk(head), blob or b"")
+                self.run_chunk(*decode_chunk(head), self._inbox.read(max(0, blob_size)))
+            elif blob_size != NO_BLOB:
+                self._run_with_blob(head, blob_size)
             else:
                 sequence, jobs = decode_batch(head)
                 for number, body in jobs:
-                    run(sequence, tasks[number], body, blob)
+                    run(sequence, tasks[number], body, None)
                     sequence += 1
             if self._is_unannounced:  # here too: the next message may be long in coming, or STOP
                 self._page.settle()
                 self._announce()
 
-    def run(self, sequence: int, task: Task, body: bytes, blob: bytes | None) -> None:
+    def use_segments(self, inlet: int) -> None:
+        """Get the descriptors of segments from this socket."""
+        self._segments = WorkerSegments(self._page, inlet)
+        self._before_wait = self._on_idle_with_segments
+
+    def run(self, sequence: int, task: Task, body: bytes, blob: Buffer | None) -> None:
         """Run one job, unless it was taken back, and leave its result where it survives this process."""
         reply: Buffer
-        reply_blob: Buffer | None = None
+        reply_blob: Blob | None = None
         begun = monotonic_ns()
         is_ours = self._page.begin(sequence, begun)
         if self._is_unannounced:
@@ -301,7 +228,7 @@ class Workplace:
         else:
             items.end()
 
-    def leave(self, record: bytes, blob: Buffer | None, *, aside: bool) -> bool:
+    def leave(self, record: bytes, blob: Blob | None, *, aside: bool) -> bool:
         """Leave a record in the ring, or send it through the socket, if it must be or the ring has no room for it.
 
         Return whether it was sent.
@@ -340,22 +267,63 @@ class Workplace:
         self._socket.sendall(_LOOK)
         self._is_unannounced = False
 
+    def _is_end(self, kind: int, head: bytes) -> bool:
+        """Process a message that brings no jobs; return whether the worker is to end."""
+        segments = self._segments
+        if segments is not None and kind == Kind.SEGMENT:
+            slot, size, lease, is_for_results = decode_segment(head)
+            segments.add(slot, size, lease, is_for_results=is_for_results)
+            return False
+        if segments is not None and kind == Kind.NO_SEGMENT:
+            segments.remove(decode_slot(head))
+            return False
+        return self._suspended.is_end(kind, head)
+
+    def _run_with_blob(self, head: bytes, blob_size: int) -> None:
+        """Run a job with a large value. Skip it if that is in a segment which could not be mapped."""
+        if blob_size >= 0:
+            sequence, [(number, body)] = decode_batch(head)
+            self.run(sequence, self._tasks[number], body, self._inbox.read(blob_size))
+            return
+        sequence, [(number, body)] = decode_batch(head[PLACE.size :])
+        lease, size, is_bytes = PLACE.unpack_from(head)
+        segments = self._segments
+        view = None if segments is None else segments.open(NO_BLOB - 1 - blob_size, lease, size)
+        if segments is None or view is None:
+            self._send(encode((sequence, Outcome.SKIPPED, 0.0, b"")), None)
+            return
+        blob = bytes(view) if is_bytes else view
+        del view
+        self.run(sequence, self._tasks[number], body, blob)
+        del blob
+        segments.end_unseen()
+
+    def _on_idle_with_segments(self) -> None:
+        if self._segments is not None:
+            self._segments.end_unseen()
+        self._on_idle()
+
     def _on_idle(self) -> None:
         if self._is_unannounced:
             self._send_look()
         self._page.report_cpu(process_time_ns())
 
-    def _send(self, record: bytes, blob: Buffer | None, kind: Kind = Kind.RESULT) -> None:
+    def _send(self, record: bytes, blob: Blob | None, kind: Kind = Kind.RESULT) -> None:
         if blob is None:
             self._socket.sendall(message(kind, record))
             return
         if blob is LATER:
             return
-        with memoryview(blob) as view, view.cast("B") as raw:
-            head = message(kind, record, raw.nbytes)
-            sent = self._socket.sendmsg([head, raw])
-            self._socket.sendall(head[sent:])
-            self._socket.sendall(raw[max(0, sent - len(head)) :])
+        parts, is_bytes = parts_of(blob), isinstance(blob, bytes)
+        size = sum(part.nbytes for part in parts)
+        if self._segments is not None and size >= SHARED_FROM and (place := self._segments.put(parts, size)):
+            self._socket.sendall(message_in_segment(kind, record, *place, size, is_bytes=is_bytes))
+            return
+        head = message(kind, record, size if is_bytes else size | VIEW)
+        sent = self._socket.sendmsg([head, *parts[:_PARTS]])
+        for part in [memoryview(head), *parts]:
+            self._socket.sendall(part[min(sent, part.nbytes) :])
+            sent -= min(sent, part.nbytes)
 
 
 def resolve(reference: str) -> Callable[[bytes], Task]:

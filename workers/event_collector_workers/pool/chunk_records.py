@@ -9,12 +9,12 @@ from msgspec import DecodeError
 from event_collector_workers.job import ChunkJob
 from event_collector_workers.pool.listener import tell
 from event_collector_workers.pool_errors import WorkerCrashed
-from event_collector_workers.transport.frames import Kind, Outcome, decode_item, decode_kept, encode, message
+from event_collector_workers.transport.frames import Kind, Outcome, decode_item, decode_kept, encode, message, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from event_collector_workers.job import Job
+    from event_collector_workers.job import Buffer, Job
     from event_collector_workers.transport.frames import Record
     from event_collector_workers.transport.sheet import Kept, ParentSheet
 
@@ -66,8 +66,7 @@ def take_kept(first: int, job: ChunkJob, kept: Kept) -> float:
 
 def head_of(first: int, job: ChunkJob) -> bytes:
     """Return the message that precedes the items of a chunk, whose first item gets that number."""
-    with memoryview(job.blob or b"") as blob:
-        return message(Kind.CHUNK, encode((first, job.task, job.count)), blob.nbytes)
+    return message(Kind.CHUNK, encode((first, job.task, job.count)), size_of(job.blob or b""))
 
 
 def put_first(in_hand: dict[int, Job | None], first: int, job: ChunkJob) -> None:
@@ -98,7 +97,7 @@ def take_from_sheet(in_hand: Mapping[int, Job | None], sheet: ParentSheet) -> No
         take_kept(*found, kept)
 
 
-def take_record(worker: Holder, job: ChunkJob, record: Record, blob: bytes | None) -> tuple[float, bool]:
+def take_record(worker: Holder, job: ChunkJob, record: Record, blob: Buffer | None) -> tuple[float, bool]:
     """Hand the outcomes in a record to a chunk. Return their seconds in total, and whether the chunk is over."""
     first, outcome, seconds, body = record
     is_over = outcome == Outcome.ENDED

@@ -23,6 +23,7 @@ from event_collector_workers.pool.worker import Worker
 from event_collector_workers.pool.worker_events import WorkerEvents
 from event_collector_workers.pool.worker_state import State
 from event_collector_workers.pool_errors import describe_exit
+from event_collector_workers.segments.shared_memory import SharedMemory
 from event_collector_workers.transport.frames import WorkerSetup
 
 _SMOOTHING: Final = 0.3  # weight of the newest start in the mean of start-up times
@@ -50,6 +51,7 @@ class Crew:
         make_setup: Callable[[], WorkerSetup],
         events: WorkerEvents[Worker],
         lifetime: Lifetime,
+        memory: SharedMemory,
     ) -> None:
         self.workers: list[Worker] = []
         self.target = 0
@@ -58,7 +60,7 @@ class Crew:
         self.past_cpu_seconds = 0.0
         self.breaker = Breaker()
         self.last_failure = ""
-        self._lifetime = lifetime
+        self._lifetime, self._shared_memory = lifetime, memory
         self._loop = loop
         self._launcher = launcher
         self._make_setup = make_setup
@@ -176,7 +178,7 @@ class Crew:
         number = self._free_number()
         start = self._starts.get(number, 0)
         try:
-            worker = Worker(Birth(number, start), self._loop, self._events, self._lifetime.jobs)
+            worker = Worker(Birth(number, start), self._loop, self._events, self._shared_memory, self._lifetime.jobs)
         except OSError as error:
             self.last_failure = f"{type(error).__name__}: {error}"
             if self.breaker.stillborn(monotonic()):

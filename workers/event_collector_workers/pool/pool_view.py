@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from event_collector_workers.pool.crew import Crew
     from event_collector_workers.pool.traffic import Traffic
     from event_collector_workers.pool.worker import Worker
+    from event_collector_workers.segments.shared_memory import SharedMemory
     from event_collector_workers.transport.progress_record import Progress
 
 
-def statistics_of(crew: Crew, traffic: Traffic, *, memory: bool) -> PoolStatistics:
+def statistics_of(crew: Crew, traffic: Traffic, shared: SharedMemory, *, memory: bool) -> PoolStatistics:
     """Return a snapshot. `memory`: read the memory of each worker too, which is slow."""
     workers = tuple(_describe(worker, memory=memory) for worker in crew.workers)
     return PoolStatistics(
@@ -37,6 +38,7 @@ def statistics_of(crew: Crew, traffic: Traffic, *, memory: bool) -> PoolStatisti
         service_seconds=traffic.service_time,
         startup_seconds=crew.startup_seconds,
         cpu_seconds=crew.past_cpu_seconds + sum(worker.cpu_seconds for worker in workers),
+        shared_memory=shared.statistics(),
         workers=workers,
     )
 

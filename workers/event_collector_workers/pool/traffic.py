@@ -13,7 +13,7 @@ from functools import partial
 from time import monotonic
 from typing import Final, NoReturn
 
-from event_collector_workers.job import ChunkJob, Job
+from event_collector_workers.job import Buffer, ChunkJob, Job
 from event_collector_workers.pool.chunk_records import settle_dead, take_record
 from event_collector_workers.pool.credit import SHORTEST_VISIT, credit_for, depth_for
 from event_collector_workers.pool.listener import PoolListener, report, tell
@@ -22,7 +22,7 @@ from event_collector_workers.pool.time_limits import TimeLimits
 from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import Worker
 from event_collector_workers.pool_errors import JobCancelled, TaskError, WorkerCrashed
-from event_collector_workers.transport.frames import Outcome, Part, Record
+from event_collector_workers.transport.frames import Outcome, Part, Record, size_of
 
 _BYTES_AHEAD: Final = 1024 * 1024  # sent to one worker at once
 _SMOOTHING: Final = 0.2  # weight of the newest batch of results in the mean service time
@@ -229,7 +229,7 @@ class Traffic:
         self._is_looking = self._is_turn_due = False
         self._hand_out()
 
-    def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
+    def on_records(self, worker: Worker, records: list[Record], blob: Buffer | None) -> None:
         """Hand each result to its job."""
         remove_job, seconds, done = worker.remove_job, 0.0, 0
         for sequence, outcome, elapsed, body in records:
@@ -274,7 +274,7 @@ class Traffic:
         if not self.outstanding:
             self._on_quiet()
 
-    def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
+    def on_part(self, worker: Worker, part: Part, blob: Buffer | None) -> None:
         """Hand a part to its job."""
         job = worker.in_hand.get(part[0])
         if job is None:
@@ -351,7 +351,7 @@ class Traffic:
                 append(job)
                 size -= len(job.body)
                 if job.blob is not None:
-                    size -= len(job.blob)
+                    size -= size_of(job.blob)
                 if size <= 0:
                     break
             else:

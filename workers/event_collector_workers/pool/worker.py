@@ -15,6 +15,7 @@ import msgspec
 from event_collector_workers.job import ChunkJob
 from event_collector_workers.pool import chunk_records as chunks
 from event_collector_workers.pool.stack_probe import StackProbe
+from event_collector_workers.pool.value_exchange import ValueExchange, has_enough
 from event_collector_workers.pool.worker_output import WorkerOutput
 from event_collector_workers.pool.worker_state import SILENT, State
 from event_collector_workers.pool_errors import PoolClosed, crash_error
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from event_collector_workers.child.birth import Birth
-    from event_collector_workers.job import Job
+    from event_collector_workers.job import Buffer, Job
     from event_collector_workers.launch.start_method import Handle, Launcher
     from event_collector_workers.pool.worker_events import WorkerEvents
+    from event_collector_workers.segments.shared_memory import SharedMemory
 
 
 class Worker:
@@ -48,7 +50,12 @@ class Worker:
     """
 
     def __init__(
-        self, birth: Birth, loop: asyncio.AbstractEventLoop, events: WorkerEvents[Worker], quota: int | None = None
+        self,
+        birth: Birth,
+        loop: asyncio.AbstractEventLoop,
+        events: WorkerEvents[Worker],
+        memory: SharedMemory,
+        quota: int | None = None,
     ) -> None:
         self.number, self.quota, self._birth = birth.number, quota, birth
         self.pid: int | None = None
@@ -63,7 +70,7 @@ class Worker:
         self.complaint = ""  # the reason of its end: the text of a traceback, or what is wrong with its messages
         self.closing_error = ""  # the traceback of a task that could not be closed
         self.exitcode: int | None = None
-        self._has_parts = self._has_chunks = False  # whether a job has given parts; whether it was given chunks
+        self._has_parts = self._has_chunks = self._has_values = False  # of its jobs: given parts, are chunks, have blobs
         self._taken = 0  # values in in_hand that are None, without the one that was given up
         self._given_up: dict[int, Job] = {}  # the job during which it will be killed, by sequence number
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
@@ -83,7 +90,10 @@ class Worker:
             undo.callback(self._theirs.close)
             self._output = WorkerOutput(loop, self.page, partial(events.on_output, self))
             undo.callback(self._output.close)
-            self._channel = Channel(loop, ours, self._on_message, self._on_announced, self._on_lost)
+            self._values = ValueExchange(memory, self.page)
+            undo.callback(self._values.close)
+            self._channel = Channel(loop, ours, self._on_message, self._on_announced, self._values.open, self._on_lost)
+            self._values.use(self._channel)
             undo.pop_all()
 
     def __repr__(self) -> str:
@@ -93,7 +103,7 @@ class Worker:
     def launch(self, launcher: Launcher, setup: WorkerSetup) -> None:
         """Start the process. Either on_ready or on_gone follows."""
         try:
-            fds = self._page_fd, launcher.lifeline.fileno(), self._output.writer
+            fds = self._page_fd, launcher.lifeline.fileno(), self._output.writer, *self._values.inlet
             self._channel.send_with_descriptors(message(Kind.SETUP, encode(setup)), fds)
         except OSError as error:
             self._loop.call_soon(self._on_launched, error)
@@ -101,6 +111,7 @@ class Worker:
         finally:
             os.close(self._page_fd)
             self._output.close_writer()
+            self._values.close_inlet()
         launcher.launch(self._theirs, self._birth, self._on_launched)
 
     def give(self, jobs: Sequence[Job]) -> None:
@@ -119,12 +130,10 @@ class Worker:
                 self.give(jobs[sequence - first + 1 :])
                 return
             else:
-                self._next = sequence + 1  # before sending, which may find the worker lost
+                self._next, self._has_values = sequence + 1, True  # before sending, which may find the worker lost
                 self._send_batch(sequence, plain)
                 plain = []
-                head = encode((sequence, [(job.task, job.body)]))
-                with memoryview(job.blob) as blob:
-                    self._channel.send(message(Kind.JOBS, head, blob.nbytes), job.blob)
+                self._values.send(Kind.JOBS, encode((sequence, [(job.task, job.body)])), job.blob)
         self._next = first + len(jobs)
         self._send_batch(self._next, plain)
 
@@ -139,8 +148,8 @@ class Worker:
 
     @property
     def is_congested(self) -> bool:
-        """True if the worker has yet to read some of its input."""
-        return self._channel.has_unsent
+        """True if the worker has yet to read some of its input, or holds enough of it."""
+        return self._channel.has_unsent or (self._has_values and has_enough(self.in_hand.values()))
 
     @property
     def has_jobs(self) -> bool:
@@ -309,6 +318,7 @@ class Worker:
     def dispose(self) -> None:
         """Release the socket and the page. Idempotent."""
         self._channel.close()
+        self._values.close()
         self._output.close()
         self.probe.close()
         self.page.close()
@@ -344,7 +354,7 @@ class Worker:
             self.state = State.READY
             self._events.on_ready(self)
 
-    def _on_message(self, kind: int, head: bytes, blob: bytes | None) -> None:
+    def _on_message(self, kind: int, head: bytes, blob: Buffer | None) -> None:
         if kind == Kind.LOOK:
             self._events.on_look(self)
             return
@@ -365,6 +375,8 @@ class Worker:
             self.complaint = head.decode(errors="replace")
         elif kind == Kind.STOPPED:
             self._is_stopped, self.closing_error = True, head.decode(errors="replace")
+        if blob is not None:
+            self._values.note_result(blob)
 
     def _on_announced(self, kind: int, head: bytes) -> None:
         decode: Callable[[bytes], Any] = decode_part if kind == Kind.PART else decode_record

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from event_collector_workers.job import Buffer
     from event_collector_workers.transport.frames import Part, Record
 
 
@@ -17,10 +18,10 @@ class WorkerEvents(Protocol[W]):
     def on_ready(self, worker: W) -> None:
         """The worker accepts jobs."""
 
-    def on_records(self, worker: W, records: list[Record], blob: bytes | None) -> None:
+    def on_records(self, worker: W, records: list[Record], blob: Buffer | None) -> None:
         """Jobs have ended. A blob belongs to the only record."""
 
-    def on_part(self, worker: W, part: Part, blob: bytes | None) -> None:
+    def on_part(self, worker: W, part: Part, blob: Buffer | None) -> None:
         """A job has given a part, and goes on."""
 
     def on_look(self, worker: W) -> None:

@@ -31,6 +31,7 @@ from event_collector_workers.pool.pool_view import progress_in, stacks_of, stati
 from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker_state import State
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerStartError
+from event_collector_workers.segments.shared_memory import SharedMemory, shared_memory_limit
 from event_collector_workers.transport.frames import Part, Record, WorkerSetup
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
     from event_collector_workers.child.workplace import Initialize
-    from event_collector_workers.job import Job, TaskSpec
+    from event_collector_workers.job import Buffer, Job, TaskSpec
     from event_collector_workers.pool.worker import Worker
     from event_collector_workers.statistics import PoolStatistics
     from event_collector_workers.transport.progress_record import Progress
@@ -70,6 +71,8 @@ class WorkerPool:
         initialize: A callable and its arguments. Each worker calls it before it opens its tasks.
         environment: What workers find when they import modules. None for that of the program.
         horizon: Seconds of work that a worker may hold. Later jobs cannot overtake the jobs that a worker holds.
+        max_shared_memory: Bytes of memory that the pool shares with its workers for large values, at most; 0 for none:
+            they travel through sockets. None for an eighth of the memory that this process may use.
         forward_output: Emit what workers log and print as records and lines of this program; see `emission`. Otherwise
             they write it themselves.
 
@@ -95,6 +98,7 @@ class WorkerPool:
         initialize: Initialize | None = None,
         environment: WorkerEnvironment | None = None,
         horizon: float = HORIZON,
+        max_shared_memory: int | None = None,
         forward_output: bool = True,
     ) -> None:
         if max_workers < 1 or not 0 <= min_workers <= max_workers:
@@ -116,6 +120,7 @@ class WorkerPool:
             events=self,
             lifetime=Lifetime(max_jobs_per_worker, max_worker_age, max_worker_memory, startup_timeout, stop_timeout),
         )
+        self._max_shared_memory = max_shared_memory
         self._max_workers = max_workers
         self._min_workers = min_workers
         self._horizon = horizon
@@ -128,6 +133,7 @@ class WorkerPool:
         self._loop: asyncio.AbstractEventLoop  # this and the following: from start()
         self._launcher: Launcher
         self._traffic: Traffic
+        self._shared_memory: SharedMemory
         self._crew: Crew
 
     def __repr__(self) -> str:
@@ -156,7 +162,8 @@ class WorkerPool:
             )
         except (OSError, ValueError) as error:
             raise WorkerStartError(f"a worker could not be started: {error}") from error
-        self._crew = self._make_crew(self._loop, self._launcher)
+        self._shared_memory = SharedMemory(shared_memory_limit(self._max_shared_memory))
+        self._crew = self._make_crew(self._loop, self._launcher, memory=self._shared_memory)
         self._traffic = Traffic(self._loop, self._listener, self._wake, self._crew.on_quota_used, self._horizon)
         self._is_started = True
         self._crew.resize(self._clamp(workers))
@@ -221,6 +228,7 @@ class WorkerPool:
             await self._change()
         self._traffic.fail_backlog(lambda: PoolClosed("the pool was stopped before this job had ended"))
         self._traffic.close()
+        self._shared_memory.close()
         self._launcher.close()
         self._is_closed = True
 
@@ -280,7 +288,7 @@ class WorkerPool:
 
     def statistics(self, *, memory: bool = False) -> PoolStatistics:
         """Return a snapshot. `memory`: read the memory of each worker too, which is slow."""
-        return statistics_of(self._crew, self._traffic, memory=memory)
+        return statistics_of(self._crew, self._traffic, self._shared_memory, memory=memory)
 
     def progress(self) -> list[tuple[Job, int, Progress]]:
         """Return the jobs that have reported progress, with the process id of their worker and the last report."""
@@ -303,12 +311,12 @@ class WorkerPool:
         tell(self._listener.worker_started, worker.pid or 0, worker.startup)
         self._wake()
 
-    def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
+    def on_records(self, worker: Worker, records: list[Record], blob: Buffer | None) -> None:
         """Hand the results to their jobs."""
         self._traffic.on_records(worker, records, blob)
         self._crew.on_answers(worker)
 
-    def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
+    def on_part(self, worker: Worker, part: Part, blob: Buffer | None) -> None:
         """Hand a part to its job."""
         self._traffic.on_part(worker, part, blob)
 

@@ -12,11 +12,22 @@ from typing import Any, Final
 
 from msgspec import DecodeError
 
-from event_collector_workers.job import Buffer
-from event_collector_workers.transport.frames import BLOB_FROM, HEADER, NO_BLOB, Kind, message
+from event_collector_workers.job import Blob, Buffer
+from event_collector_workers.transport.filling import Filling
+from event_collector_workers.transport.frames import (
+    BLOB_FROM,
+    HEADER,
+    NO_BLOB,
+    PLACE,
+    VIEW,
+    Kind,
+    message,
+    parts_of,
+)
 
 _SCRATCH: Final = 128 * 1024  # bytes; a value of 100 KB arrives in one piece
 _TURN: Final = 2 * 1024 * 1024  # bytes moved for one worker in each direction before control returns to the loop
+_COPIED: Final = 2  # bytes of shared memory that are copied in the time of one through a socket
 _SOCKET_BUFFER: Final = 1024 * 1024  # requested bytes; the kernel grants at most net.core.wmem_max
 _HEAD_LIMIT: Final = 1 << 30
 _BLOB_LIMIT: Final = 1 << 40
@@ -33,15 +44,22 @@ class Reader:
 
     While `target` is not None, receive the next bytes of the stream into it and call `filled`. Otherwise receive into
     any buffer and call `feed`. `on_announced` gets the kind and the head of a message with a blob before any of the
-    blob is received, and may raise ProtocolError.
+    blob is received, and may raise ProtocolError. `open_segment` gets slot, lease and size of a blob in a segment.
+
+    A large value is copied out of its segment in several turns. `on_copying` is called when that begins. Then call
+    `go_on`, and nothing else, until it returns False.
     """
 
     def __init__(
         self,
-        on_message: Callable[[int, bytes, bytes | None], None],
+        on_message: Callable[[int, bytes, Buffer | None], None],
         on_announced: Callable[[int, bytes], None] = lambda _kind, _head: None,
+        open_segment: Callable[[int, int, int], memoryview] = lambda _slot, _lease, _size: memoryview(b""),
+        on_copying: Callable[[], None] = lambda: None,
     ) -> None:
         self.target: memoryview | None = None
+        self._open_segment, self._on_copying = open_segment, on_copying
+        self._is_copying = False
         self._on_message = on_message
         self._on_announced = on_announced
         self._chunk = memoryview(b"")
@@ -64,8 +82,14 @@ class Reader:
         if self.target is None:
             next(self._parser)
 
+    def go_on(self, _: None = None) -> bool:
+        """Copy some more of a value. Return whether there is still more to copy."""
+        next(self._parser)
+        return self._is_copying
+
     def close(self) -> None:
         """Drop a partly received value."""
+        self._is_copying = False
         self.target = None
         self._parser.close()
 
@@ -77,14 +101,52 @@ class Reader:
                 self._is_between = False
             header = self._cut(HEADER.size) or (yield from self._gather(HEADER.size))
             kind, size, blob_size = HEADER.unpack(header)
-            if kind not in _KINDS or size > _HEAD_LIMIT or not NO_BLOB <= blob_size <= _BLOB_LIMIT:
+            if kind not in _KINDS or size > _HEAD_LIMIT:
                 raise ProtocolError(f"not a message: {kind:#x}, {size} and {blob_size} bytes")
-            head = self._cut(size) or (yield from self._gather(size))
-            blob = None
-            if blob_size != NO_BLOB:
-                self._on_announced(kind, head)
-                blob = self._cut(blob_size) or (yield from self._gather(blob_size))
-            self._on_message(kind, head, blob)
+            head = self._cut(size) or bytes((yield from self._gather(size)))
+            if blob_size == NO_BLOB:
+                self._on_message(kind, head, None)
+            elif blob_size < NO_BLOB:
+                yield from self._take_out(kind, head, NO_BLOB - 1 - blob_size)
+            else:
+                yield from self._take_in(kind, head, blob_size & ~VIEW, is_view=bool(blob_size & VIEW))
+
+    # These forget the value when it is delivered: a segment is in use for as long as anything refers to it.
+
+    def _take_in(self, kind: int, head: bytes, size: int, *, is_view: bool) -> Generator[None, None, None]:
+        """Receive the value of a message."""
+        if size > _BLOB_LIMIT:
+            raise ProtocolError(f"not a message: a value of {size} bytes")
+        self._on_announced(kind, head)
+        blob = b"" if is_view else self._cut(size)
+        self._on_message(kind, head, blob or (yield from self._gather(size, is_view=is_view)))
+
+    def _take_out(self, kind: int, head: bytes, slot: int) -> Generator[None, None, None]:
+        """Take the value of a message out of a segment."""
+        if len(head) < PLACE.size:
+            raise ProtocolError(f"not a message: a head of {len(head)} bytes for a value in a segment")
+        lease, size, is_bytes = PLACE.unpack_from(head)
+        head = head[PLACE.size :]
+        self._on_announced(kind, head)
+        try:
+            view = self._open_segment(slot, lease, size)
+        except ValueError as error:
+            raise ProtocolError(str(error)) from error
+        self._on_message(kind, head, (yield from self._copy(view)) if is_bytes else view)
+
+    def _copy(self, view: memoryview) -> Generator[None, None, bytes]:
+        """Return a value as bytes. New memory costs more than the copy."""
+        value = BytesIO(_new(len(view)))
+        with value.getbuffer() as target:
+            for at in range(0, len(view), _TURN):
+                if at:
+                    if not self._is_copying:
+                        self._is_copying = True
+                        self._on_copying()
+                    yield
+                target[at : at + _TURN] = view[at : at + _TURN]
+        self._is_copying = False
+        return value.getvalue()
 
     def _cut(self, size: int) -> bytes:
         """Return the next `size` bytes, or none unless the chunk holds all of them."""
@@ -93,13 +155,8 @@ class Reader:
         taken, self._chunk = self._chunk[:size], self._chunk[size:]
         return bytes(taken)
 
-    def _gather(self, size: int) -> Generator[None, None, bytes]:
-        try:
-            # getvalue() of a BytesIO over fresh zeroed memory returns that memory without a copy. The pages are
-            # touched only as they are filled, so no single turn of the loop pays for all of them.
-            value = BytesIO(bytes(size))
-        except MemoryError as error:
-            raise ProtocolError(f"no memory for {size} bytes") from error
+    def _gather(self, size: int, *, is_view: bool = False) -> Generator[None, None, Buffer]:
+        value = BytesIO(_new(size))
         with value.getbuffer() as view:
             have = 0
             while True:
@@ -112,7 +169,18 @@ class Reader:
                     self.target = view[have:]
                     have = size
                 yield
-        return value.getvalue()
+        return value.getbuffer() if is_view else value.getvalue()
+
+
+def _new(size: int) -> bytes:
+    """Return fresh memory for a BytesIO, whose getvalue() returns that memory without a copy.
+
+    The pages are touched only as they are filled, so no single turn of the loop pays for all of them.
+    """
+    try:
+        return bytes(size)
+    except MemoryError as error:
+        raise ProtocolError(f"no memory for {size} bytes") from error
 
 
 def decoded(decode: Callable[[bytes], Any], head: bytes) -> Any:
@@ -126,8 +194,8 @@ def decoded(decode: Callable[[bytes], Any], head: bytes) -> Any:
 class Channel:
     """One connected socket in an event loop.
 
-    `on_message` is called with kind, head and blob of each message, `on_announced` before a blob is received (see
-    Reader), `on_lost` when nothing more can be received. After a ProtocolError the channel still sends, and discards
+    `on_message` is called with kind, head and blob of each message, `on_announced` and `open_segment` before a blob is
+    received (see Reader), `on_lost` when nothing more can be received. After a ProtocolError the channel still sends, and discards
     its input, so that the other side does not block.
     """
 
@@ -135,8 +203,9 @@ class Channel:
         self,
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
-        on_message: Callable[[int, bytes, bytes | None], None],
+        on_message: Callable[[int, bytes, Buffer | None], None],
         on_announced: Callable[[int, bytes], None],
+        open_segment: Callable[[int, int, int], memoryview],
         on_lost: Callable[[Exception | None], None],
     ) -> None:
         sock.setblocking(False)
@@ -145,13 +214,14 @@ class Channel:
         self._socket = sock
         self._fd = sock.fileno()
         self._on_lost = on_lost
-        self._outgoing: deque[memoryview] = deque()
+        self._outgoing: deque[memoryview | Filling] = deque()
         # Separate pages return to the system with the worker. On the heap, thousands of workers would leave holes.
         self._scratch = memoryview(mmap.mmap(-1, _SCRATCH))
-        self._reader = Reader(on_message, on_announced)
+        self._reader = Reader(on_message, on_announced, open_segment, self._pause)
         self._received = 0
         self._is_garbled = False
         self._is_lost = False
+        self._is_deaf = False  # nothing is received: the channel is lost, or a value is being copied
         self._is_mute = False  # nothing can be sent; what the other side has sent before is still received
         self.progress = 0.0
         """Monotonic seconds of the last partial write of queued output."""
@@ -162,7 +232,7 @@ class Channel:
         unsent = sum(map(len, self._outgoing))
         return f"<Channel {state} fd={self._fd} received={self._received} unsent={unsent}>"
 
-    def send(self, head: bytes, blob: Buffer | None = None) -> None:
+    def send(self, head: bytes, blob: Blob | None = None) -> None:
         """Send as much as the socket accepts now, and the rest later."""
         if self._is_lost or self._is_mute:
             return
@@ -179,11 +249,22 @@ class Channel:
                 return
         self._outgoing.append(memoryview(head))
         if blob is not None:
-            self._outgoing.append(memoryview(blob).cast("B"))
+            self._outgoing.extend(parts_of(blob))
         if is_first:
-            self._write()
-            if self._outgoing:
-                self._loop.add_writer(self._fd, self._flush)
+            self._begin()
+
+    def send_filled(self, filling: Filling) -> None:
+        """Copy a value into its segment, then send the message. The next messages wait for it."""
+        if self._is_lost or self._is_mute:
+            return
+        self._outgoing.append(filling)
+        if len(self._outgoing) == 1:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._write()
+        if self._outgoing:
+            self._loop.add_writer(self._fd, self._flush)
 
     def send_with_descriptors(self, head: bytes, fds: Sequence[int]) -> None:
         """Send the first message, which carries descriptors. Raises OSError if the socket does not accept it."""
@@ -198,7 +279,7 @@ class Channel:
     def receive(self) -> None:
         """Read the available bytes, up to one turn's limit, and dispatch the messages in them."""
         budget = _TURN
-        while budget > 0 and not self._is_lost:
+        while budget > 0 and not self._is_deaf:
             direct = self._reader.target
             # One call reads for as long as the worker keeps writing; only the size limits its duration.
             target = self._scratch if direct is None else direct[:budget]
@@ -230,8 +311,26 @@ class Channel:
         while not self._is_lost:
             before = self._received
             self.receive()
-            if self._received == before:
+            if self._is_deaf and not self._is_lost:
+                self._go_on_copying()
+            elif self._received == before:
                 return
+
+    def _pause(self) -> None:
+        """Receive nothing while a value is being copied."""
+        self._is_deaf = True
+        self._loop.remove_reader(self._fd)
+        self._loop.call_soon(self._go_on_copying)
+
+    def _go_on_copying(self) -> None:
+        if self._is_lost or not self._is_deaf:
+            return
+        if self._advance(self._reader.go_on, None):
+            self._loop.call_soon(self._go_on_copying)
+            return
+        self._is_deaf = False
+        self._loop.add_reader(self._fd, self.receive)
+        self.receive()
 
     def close(self) -> None:
         """Close the socket. No callback is called afterwards. Idempotent."""
@@ -240,15 +339,16 @@ class Channel:
         self._reader.close()
         self._socket.close()
 
-    def _advance(self, step: Callable[[Any], None], argument: int | memoryview) -> None:
+    def _advance(self, step: Callable[[Any], Any], argument: int | memoryview | None) -> Any:
         if self._is_garbled:
-            return
+            return None
         try:
-            step(argument)
+            return step(argument)
         except ProtocolError as error:
             self._is_garbled = True
             self._reader.close()
             self._on_lost(error)
+            return None
 
     def _flush(self) -> None:
         self._write()
@@ -260,7 +360,10 @@ class Channel:
         outgoing, budget = self._outgoing, _TURN
         while outgoing and budget > 0:
             # At most the budget in one call, for the same reason as in receive.
-            parts = [part[:budget] for part in islice(outgoing, 2)]
+            parts = [part[:budget] for part in islice(outgoing, 2) if not isinstance(part, Filling)]
+            if isinstance(outgoing[0], Filling):
+                budget -= self._fill(outgoing[0], budget * _COPIED) // _COPIED
+                continue
             try:
                 sent = self._socket.sendmsg(parts)
             except BlockingIOError:
@@ -276,6 +379,19 @@ class Channel:
             if sent:
                 outgoing[0] = outgoing[0][sent:]
 
+    def _fill(self, filling: Filling, budget: int) -> int:
+        """Copy some of a value into its segment. Once it is there, its message takes its place."""
+        try:
+            count = filling.go_on(budget)
+        except OSError:
+            self._outgoing.popleft()
+            self._outgoing.extendleft(reversed(filling.give_up()))
+            return 0
+        self.progress = monotonic()
+        if filling.is_over:
+            self._outgoing[0] = memoryview(filling.message)
+        return count
+
     def _lose(self, error: Exception | None) -> None:
         self._detach()
         self._outgoing.clear()
@@ -283,6 +399,6 @@ class Channel:
 
     def _detach(self) -> None:
         if not self._is_lost:
-            self._is_lost = True
+            self._is_lost = self._is_deaf = True
             self._loop.remove_reader(self._fd)
             self._loop.remove_writer(self._fd)

@@ -1,7 +1,8 @@
 """The messages between the pool and one worker: a fixed header, a msgpack head, perhaps a raw blob.
 
 A message is `HEADER`, then `head` bytes of msgpack, then `blob` bytes, unencoded. A blob length of -1 means no blob,
-as opposed to an empty one. Decoding executes nothing: everything from a worker is data.
+as opposed to an empty one. A lower one means that the blob is in the segment with the slot -2 - length; the head then
+begins with a `PLACE`. Decoding executes nothing: everything from a worker is data.
 """
 
 import struct
@@ -11,11 +12,15 @@ from typing import Final
 
 import msgspec
 
+from event_collector_workers.job import Blob
 from event_collector_workers.transport.records import LogLevels
 from event_collector_workers.transport.sheet import Kept
 
 HEADER: Final = struct.Struct("<IIq")  # kind, bytes of head, bytes of blob
 NO_BLOB: Final = -1
+PLACE: Final = struct.Struct("<QQ?")  # lease of the segment, bytes of the value in it, whether it was bytes
+VIEW: Final = 1 << 62
+"""Added to the length of a blob that was no bytes object: the receiver gets a view."""
 BLOB_FROM: Final = 64 * 1024
 """Bytes from which a value is sent raw beside its head instead of inside it. Measured in bench; page faults decide."""
 
@@ -31,6 +36,8 @@ class Kind(IntEnum):
     STOP = _MARK + 3  # finish earlier jobs, close the tasks, exit
     CHUNK = _MARK + 9  # a ChunkHead; the items are the blob
     GO_ON = _MARK + 10  # a Turn: how far a suspended job may go on
+    SEGMENT = _MARK + 11  # a NewSegment; its descriptor is in another socket
+    NO_SEGMENT = _MARK + 12  # the slot of a segment that the worker is to unmap
     # from the worker
     READY = _MARK + 4  # once: the tasks are open
     FAILED = _MARK + 5  # the worker cannot start; the head is the text of a traceback
@@ -54,6 +61,9 @@ class Outcome(IntEnum):
 
 Batch = tuple[int, list[tuple[int, bytes]]]
 """Sequence number of the first job, then (task, body) of each job. A job with a blob is alone in its batch."""
+
+NewSegment = tuple[int, int, int, bool]
+"""Slot of a segment, its size, the last lease that is over, whether it is for results."""
 
 ChunkHead = tuple[int, int, int]
 """Sequence number of the first item, task, number of items. The items have consecutive numbers."""
@@ -83,6 +93,8 @@ decode_batch: Final = msgspec.msgpack.Decoder(Batch).decode
 decode_chunk: Final = msgspec.msgpack.Decoder(ChunkHead).decode
 decode_kept: Final = msgspec.msgpack.Decoder(Kept).decode
 decode_item: Final = msgspec.msgpack.Decoder(tuple[int, bytes]).decode
+decode_segment: Final = msgspec.msgpack.Decoder(NewSegment).decode
+decode_slot: Final = msgspec.msgpack.Decoder(int).decode
 decode_turn: Final = msgspec.msgpack.Decoder(Turn).decode
 decode_part: Final[Callable[[bytes], Part]] = msgspec.msgpack.Decoder(Part).decode
 decode_setup: Final = msgspec.msgpack.Decoder(WorkerSetup).decode
@@ -98,3 +110,18 @@ def decode_records(count: int, records: bytes) -> list[Record]:
 def message(kind: Kind, head: bytes = b"", blob_size: int = NO_BLOB) -> bytes:
     """Return a message without its blob, which follows unencoded."""
     return HEADER.pack(kind, len(head), blob_size) + head
+
+
+def message_in_segment(kind: Kind, head: bytes, slot: int, lease: int, nbytes: int, *, is_bytes: bool) -> bytes:
+    """Return a message whose blob is in a segment."""
+    return HEADER.pack(kind, PLACE.size + len(head), NO_BLOB - 1 - slot) + PLACE.pack(lease, nbytes, is_bytes) + head
+
+
+def parts_of(blob: Blob) -> list[memoryview]:
+    """Return the bytes of a blob, one view after the other."""
+    return [memoryview(part).cast("B") for part in (blob if type(blob) is list else [blob])]
+
+
+def size_of(blob: Blob) -> int:
+    """Return the bytes of a blob."""
+    return len(blob) if type(blob) is bytes else sum(part.nbytes for part in parts_of(blob))

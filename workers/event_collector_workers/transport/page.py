@@ -11,6 +11,7 @@ the worker ended.
     CPU       worker       nanoseconds of processor time, as of the last time the worker was idle
     OPENING   worker       1 after the worker has begun to open its tasks
     OUTPUT    worker       a new number after each record that the worker has sent through its outlet
+    REFUSES   worker       1 after the worker could not map a segment
     RESUMED   worker       sequence number of a job that goes on after it was suspended, or 0 (upper half), and STARTED
                            at that time (lower half), modulo 2**32: until STARTED changes, the worker is in that job
     KEPT...   worker       see `sheet`
@@ -19,6 +20,8 @@ the worker ended.
     REVOKED   parent       first (upper half) and end (lower half) of the jobs taken back, modulo 2**32
     DISMISSED parent       1 after the parent has forbidden the worker to open its tasks
     CLOSED    parent       sequence number of the last job that is to end although it has parts to give; a hint
+    GRANTED.. parent       of each segment for results: its last lease
+    ENDED...  worker       of each segment: the lease that has ended last (see `segments`)
 
 Between the words and the ring is the progress of the current job, written by the worker (see `progress_record`).
 
@@ -40,6 +43,8 @@ import threading
 from time import monotonic_ns
 from typing import Final
 
+from event_collector_workers.segments.nameless_file import create_nameless_file
+from event_collector_workers.segments.sizes import SLOTS
 from event_collector_workers.transport.progress_record import (
     PROGRESS_AT,
     PROGRESS_SIZE,
@@ -64,12 +69,15 @@ _WRITTEN: Final = 2
 _CPU: Final = 3
 _OPENING: Final = 4
 _OUTPUT: Final = 12
+_REFUSES: Final = 13
 _RESUMED: Final = 5
 _READ: Final = 16
 _VISITS: Final = 17
 _REVOKED: Final = 18
 _DISMISSED: Final = 19
 _CLOSED: Final = 20
+_GRANTED: Final = 128
+_ENDED: Final = _GRANTED + SLOTS
 
 
 def create_page_file() -> int:
@@ -77,13 +85,7 @@ def create_page_file() -> int:
 
     The stacks that a worker leaves follow the words and the ring (see `stack_file`).
     """
-    try:
-        fd = os.memfd_create("event_collector_workers", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    except (AttributeError, OSError):  # another platform, a Python built for an old one, a sandbox
-        import tempfile  # takes a worker longer to import than this whole module
-
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
+    fd = create_nameless_file(getattr(os, "MFD_ALLOW_SEALING", 0))
     try:
         os.ftruncate(fd, STACK_AT + STACK_SIZE)
     except OSError:
@@ -245,6 +247,22 @@ class WorkerPage(_Page):
         """Announce a record in the outlet: the parent reads it before the results that follow."""
         self._words[_OUTPUT] = number
 
+    def granted(self, slot: int) -> int:
+        """Return the last lease of a segment for results."""
+        return self._words[_GRANTED + slot]
+
+    def end_lease(self, slot: int, lease: int) -> None:
+        """Note that the lease of a segment has ended, after all that was done in it. Any thread may call it."""
+        fence = threading.Lock()
+        with fence:
+            pass
+        with fence:  # released and acquired, as in _fence()
+            self._words[_ENDED + slot] = lease
+
+    def refuse_segments(self) -> None:
+        """Have the program send everything through the socket."""
+        self._words[_REFUSES] = 1
+
     def report_cpu(self, nanoseconds: int) -> None:
         """Publish the processor time that this process has used."""
         self._words[_CPU] = nanoseconds
@@ -321,6 +339,22 @@ class ParentPage(_Page):
                 if resumed and resumed & _MASK == sequence & _MASK:
                     sequence = resumed >> 32 and sequence - ((sequence - (resumed >> 32)) & _MASK)
                 return sequence, since
+
+    @property
+    def refuses_segments(self) -> bool:
+        """Whether the worker could not map a segment."""
+        return bool(self._words[_REFUSES])
+
+    def returned(self, slot: int) -> int:
+        """Return the lease of a segment that has ended last."""
+        lease = self._words[_ENDED + slot]
+        self._fence()
+        return lease
+
+    def grant(self, slot: int, lease: int) -> None:
+        """Let the worker put a result into a segment."""
+        self._fence()
+        self._words[_GRANTED + slot] = lease
 
     def close_job(self, sequence: int) -> None:
         """Have a job give no more parts; the message that ends it waits behind other jobs."""

@@ -1,0 +1,232 @@
+"""The segments that the program shares with one worker: which are free, and who may use the others.
+
+    for payloads   free --lend()--> lent --the worker has noted its return--> free
+    for results    free --grant()--> granted --a result arrives: accept()--> held --nothing looks into it--> free
+
+Each use has a number of its own, its *lease*. The worker notes in the shared page which leases have ended, so that the
+program learns it without a message. It notes with the bit RETIRED that the memory must not be used again: a fork of the
+worker sees it. A worker that ends takes its segments along, so what it leaves half written is never read, and what
+its forks still see is never overwritten.
+"""
+
+from __future__ import annotations
+
+import socket
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Protocol
+
+from event_collector_workers.segments.sizes import RETIRED, SLOTS, size_for, suits
+
+if TYPE_CHECKING:
+    from event_collector_workers.segments.segment import Segment
+    from event_collector_workers.segments.shared_memory import SharedMemory
+
+_SPARE: Final = 2
+"""Segments for results of the usual size that the worker has in advance: it fills one while the other is on its way."""
+_MOST_SPARE: Final = 6
+"""Segments for results of any size that the worker has in advance."""
+
+
+class Page(Protocol):
+    """The shared page, as it is used here."""
+
+    @property
+    def refuses_segments(self) -> bool:
+        """Whether the worker cannot have any, or no more."""
+
+    def returned(self, slot: int) -> int:
+        """Return the lease that has ended last."""
+
+    def grant(self, slot: int, lease: int) -> None:
+        """Let the worker put a result into a segment."""
+
+
+class Announce(Protocol):
+    """Tells the worker of segments, in order with the messages that use them."""
+
+    def added(self, slot: int, size: int, lease: int, *, is_for_results: bool) -> None:
+        """Tell it of a segment, whose descriptor was sent. Earlier leases of its slot, up to this one, are over."""
+
+    def removed(self, slot: int) -> None:
+        """Have it unmap a segment, and return a grant that it has not used."""
+
+
+class Exchange:
+    """Holds the segments of one worker. Only this class writes its fields, in the loop's thread.
+
+    Raises OSError if descriptors have run out.
+    """
+
+    def __init__(self, memory: SharedMemory, page: Page, announce: Announce) -> None:
+        self._memory, self._page, self._announce = memory, page, announce
+        self._segments: dict[int, Segment] = {}  # by slot
+        self._free: dict[Segment, float] = {}  # since when, in monotonic seconds; the last one is the warmest
+        self._lent: dict[Segment, int] = {}  # with their leases
+        self._granted: dict[Segment, tuple[int, float]] = {}  # with their leases, and since when
+        self._recalled: dict[Segment, int] = {}  # granted before; the worker may still be using them
+        self._held: set[Segment] = set()
+        self._spoilt: set[Segment] = set()  # held, and not to be used again: the worker or a fork has other plans
+        self._leases = 0
+        self._outlet, self._inlet = socket.socketpair() if memory.limit else (None, None)
+        if self._outlet is not None:
+            self._outlet.setblocking(False)
+        memory.add(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Exchange free={len(self._free)} lent={len(self._lent)} granted={len(self._granted)} "
+            f"held={len(self._held)}>"
+        )
+
+    def take_inlet(self) -> list[int]:
+        """Return the descriptor of the socket through which the worker gets descriptors, if there is one."""
+        return [] if self._inlet is None else [self._inlet.fileno()]
+
+    def close_inlet(self) -> None:
+        """Close the worker's end in this process. Idempotent."""
+        if self._inlet is not None:
+            self._inlet.close()
+
+    def lend(self, nbytes: int) -> tuple[Segment, int] | None:
+        """Return a segment for a payload, and its lease; None if there is none."""
+        if self._outlet is None or self._page.refuses_segments:
+            return None
+        self._collect()
+        segment = self._find(nbytes, is_for_results=False)
+        if segment is None:
+            return None
+        self._leases += 1
+        self._lent[segment] = self._leases
+        return segment, self._leases
+
+    def accept(self, slot: int, lease: int, nbytes: int) -> memoryview:
+        """Return the result that the worker has put into a segment. Raises ValueError if it was not to use that."""
+        segment = self._segments.get(slot)
+        if segment is None or nbytes > segment.size:
+            raise ValueError(f"a result in segment {slot}, which has no room for it")
+        if self._recalled.pop(segment, 0) == lease:
+            self._spoilt.add(segment)  # the worker unmaps it
+        elif self._granted.pop(segment, (0,))[0] != lease:
+            raise ValueError(f"a result in segment {slot}, which was not granted")
+        self._held.add(segment)
+        return segment.mapping.view(nbytes)
+
+    def grant(self, nbytes: int) -> None:
+        """Let the worker have segments in advance for results like the last one."""
+        if self._outlet is None or self._page.refuses_segments:
+            return
+        self._collect()
+        missing = _SPARE - sum(suits(segment.size, nbytes) for segment in self._granted)
+        for _ in range(missing):
+            segment = self._find(nbytes, is_for_results=True)
+            if segment is None:
+                return
+            self._leases += 1
+            self._granted[segment] = self._leases, monotonic()
+            self._page.grant(segment.slot, self._leases)
+        while len(self._granted) > _MOST_SPARE:
+            self._recall(next(iter(self._granted)))
+
+    def discard(self, segment: Segment) -> None:
+        """Give up a segment that was lent, and whose lease the worker does not know."""
+        del self._lent[segment]
+        self._remove(segment)
+
+    def shrink(self, before: float) -> None:
+        """Give up segments that are free since before this time, in monotonic seconds."""
+        self._collect()
+        for segment, since in list(self._free.items()):
+            if since <= before:
+                self._remove(segment)
+
+    def recall(self, before: float) -> None:
+        """Ask the worker for the segments back that it has not used since before this time."""
+        for segment, (_, since) in list(self._granted.items()):
+            if since <= before:
+                self._recall(segment)
+
+    def in_use(self) -> int:
+        """Return the bytes of the segments that have a value in them, or may get one."""
+        self._collect()
+        return sum(segment.size for segment in self._segments.values() if segment not in self._free)
+
+    def prepare_fork(self) -> None:
+        """Never use again what a fork of the program can see."""
+        self._spoilt |= {segment for segment in self._held if segment.mapping.is_seen}
+
+    def forget(self) -> None:
+        """Let go of all segments, in a fork of the program, which has no worker."""
+        for segment in self._segments.values():
+            segment.close_file()
+        for segments in (self._segments, self._free, self._lent, self._granted, self._recalled):
+            segments.clear()
+        self._held.clear()
+        self._spoilt.clear()
+
+    def close(self) -> None:
+        """Give up all segments, after the process of the worker has ended. Idempotent."""
+        for segment in self._segments.values():
+            self._memory.discard(segment)
+        self.forget()
+        self._memory.remove(self)
+        for end in (self._outlet, self._inlet):
+            if end is not None:
+                end.close()
+
+    def _collect(self) -> None:
+        """Note which segments are free again."""
+        for segment, lease in list(self._lent.items()):
+            returned = self._page.returned(segment.slot)
+            if returned & ~RETIRED == lease:
+                del self._lent[segment]
+                self._release(segment, is_spoilt=returned != lease)
+        for segment, lease in list(self._recalled.items()):
+            if self._page.returned(segment.slot) == lease:
+                del self._recalled[segment]
+                self._release(segment, is_spoilt=True)
+        for segment in [segment for segment in self._held if not segment.mapping.is_seen]:
+            self._held.remove(segment)
+            self._release(segment, is_spoilt=segment in self._spoilt)
+            self._spoilt.discard(segment)
+
+    def _release(self, segment: Segment, *, is_spoilt: bool) -> None:
+        if is_spoilt:
+            self._remove(segment)
+        else:
+            self._free[segment] = monotonic()
+
+    def _find(self, nbytes: int, *, is_for_results: bool) -> Segment | None:
+        """Take a free segment, the one that was used last; else make one."""
+        for segment in reversed(self._free):
+            if segment.is_for_results == is_for_results and suits(segment.size, nbytes):
+                del self._free[segment]
+                return segment
+        slot = next((slot for slot in range(SLOTS) if slot not in self._segments), None)
+        segment = None if slot is None else self._memory.make(slot, size_for(nbytes), is_for_results=is_for_results)
+        if segment is None or self._send_descriptor(segment):
+            return segment
+        self._memory.discard(segment)
+        return None
+
+    def _send_descriptor(self, segment: Segment) -> bool:
+        if self._outlet is None:
+            return False
+        try:
+            socket.send_fds(self._outlet, [b"\0"], [segment.fileno()])
+        except OSError:  # the worker does not read, or is gone
+            return False
+        self._segments[segment.slot] = segment
+        self._announce.added(segment.slot, segment.size, self._leases, is_for_results=segment.is_for_results)
+        if segment.is_for_results:
+            segment.close_file()
+        return True
+
+    def _recall(self, segment: Segment) -> None:
+        self._recalled[segment] = self._granted.pop(segment)[0]
+        self._announce.removed(segment.slot)
+
+    def _remove(self, segment: Segment) -> None:
+        del self._segments[segment.slot]
+        self._free.pop(segment, None)
+        self._memory.discard(segment)
+        self._announce.removed(segment.slot)

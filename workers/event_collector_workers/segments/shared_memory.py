@@ -1,0 +1,175 @@
+"""The memory that a pool shares with all its workers: how much there is, and how much there may be."""
+
+import asyncio
+import os
+import weakref
+from contextlib import suppress
+from time import monotonic
+from typing import Final, Protocol
+
+from event_collector_workers.machine import memory_limit
+from event_collector_workers.segments.segment import Segment
+from event_collector_workers.statistics import SharedMemoryStatistics
+
+_MOST: Final = 128  # segments; before Python 3.13 each has a descriptor in the program
+_SHARE: Final = 8  # of the descriptors that the program may have, one of so many is for segments
+_MEMORY_SHARE: Final = 8
+_IDLE: Final = 5.0
+"""Seconds for which a segment that nobody uses is kept. Making another one costs more than ten values of its size."""
+
+
+class Holder(Protocol):
+    """What has the segments of one worker."""
+
+    def shrink(self, before: float) -> None:
+        """Give up segments that are free since before this time, in monotonic seconds."""
+
+    def recall(self, before: float) -> None:
+        """Ask the worker for the segments back that it has not used since before this time."""
+
+    def in_use(self) -> int:
+        """Return the bytes of the segments that have a value in them, or may get one."""
+
+    def prepare_fork(self) -> None:
+        """Note that a copy of this process sees what can be seen now."""
+
+    def forget(self) -> None:
+        """Let go of everything, in a copy of the process."""
+
+
+class SharedMemory:
+    """Bounds the segments of a pool. Only this class writes its fields, in the loop's thread.
+
+    Args:
+        limit: Bytes of all segments together, at most; 0 for none.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit: Final = limit
+        self.size = 0
+        """Bytes of all segments."""
+        self.count = 0
+        self._most = min(_MOST, _descriptors() // _SHARE)
+        self._holders: list[Holder] = []
+        self._kept: list[Segment] = []  # of workers that are gone; the program still sees their values
+        self._timer: asyncio.TimerHandle | None = None
+        _all.add(self)
+
+    def __repr__(self) -> str:
+        return f"<SharedMemory {self.count} segments, {self.size} of {self.limit} bytes>"
+
+    def add(self, holder: Holder) -> None:
+        """Add the holder of a worker that starts."""
+        self._holders.append(holder)
+
+    def remove(self, holder: Holder) -> None:
+        """Remove the holder of a worker that is gone."""
+        with suppress(ValueError):
+            self._holders.remove(holder)
+
+    def make(self, slot: int, size: int, *, is_for_results: bool) -> Segment | None:
+        """Make a segment; return None if there may be no more, or memory or descriptors have run out."""
+        if not self._has_room(size):
+            self._shrink(monotonic())
+            if not self._has_room(size):
+                return None
+        try:
+            segment = Segment(slot, size, is_for_results=is_for_results)
+        except OSError:
+            return None
+        self.size += size
+        self.count += 1
+        self._plan_shrinking()
+        return segment
+
+    def discard(self, segment: Segment) -> None:
+        """Give a segment up. Its memory is freed when nothing looks into it any more."""
+        segment.close_file()
+        if segment.mapping.is_seen:
+            self._kept.append(segment)
+        else:
+            self._count_off(segment)
+
+    def statistics(self) -> SharedMemoryStatistics:
+        """Return a snapshot."""
+        self._drop_unseen()
+        in_use = sum(holder.in_use() for holder in self._holders) + sum(segment.size for segment in self._kept)
+        return SharedMemoryStatistics(self.limit, self.size, in_use, self.count)
+
+    def close(self) -> None:
+        """Cancel the timer. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def prepare_fork(self) -> None:
+        """Note that a copy of this process sees what can be seen now."""
+        for holder in self._holders:
+            holder.prepare_fork()
+
+    def forget(self) -> None:
+        """Let go of everything, in a copy of the process: it would keep the memory."""
+        for holder in self._holders:
+            holder.forget()
+        self._holders, self._kept = [], []
+
+    def _has_room(self, size: int) -> bool:
+        return self.size + size <= self.limit and self.count < self._most
+
+    def _count_off(self, segment: Segment) -> None:
+        self.size -= segment.size
+        self.count -= 1
+
+    def _drop_unseen(self) -> None:
+        kept, self._kept = self._kept, []
+        for segment in kept:
+            self.discard(segment)
+
+    def _shrink(self, before: float) -> None:
+        self._drop_unseen()
+        for holder in self._holders:
+            holder.shrink(before)
+
+    def _plan_shrinking(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_IDLE / 2, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        before = monotonic() - _IDLE
+        self._shrink(before)
+        for holder in self._holders:
+            holder.recall(before)
+        if self.count:
+            self._plan_shrinking()
+
+
+def shared_memory_limit(asked: int | None) -> int:
+    """Return the bytes that a pool may share: what was asked for, else a share of the memory that may be used."""
+    return (memory_limit() or 0) // _MEMORY_SHARE if asked is None else asked
+
+
+_all: weakref.WeakSet[SharedMemory] = weakref.WeakSet()
+
+
+def _prepare_fork() -> None:
+    for memory in list(_all):
+        memory.prepare_fork()
+
+
+def _forget() -> None:
+    for memory in list(_all):
+        memory.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_prepare_fork, after_in_child=_forget)
+
+
+def _descriptors() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 1 << 20 if soft == resource.RLIM_INFINITY else soft
