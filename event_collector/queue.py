@@ -144,6 +144,9 @@ class CollectorQueue(Caller):
             0.
         max_worker_memory: Replace a worker process whose own memory (USS) is larger than this after an event. Checked
             once a second at most. None for no limit. In bytes, a whole number, at least 1.
+        max_shared_memory: Upper bound of the memory that is shared with the worker processes for large values. What
+            does not fit travels through sockets, as does everything with 0. None for an eighth of the memory that the
+            program may use. In bytes, a whole number, at least 0.
         worker_startup_timeout: Time in which a worker process starts and opens its collectors. A slower one is killed.
             In seconds, more than 0.
         max_queue_size: Number of events that may wait for a handler or for another attempt. `send()` waits while there
@@ -212,6 +215,7 @@ class CollectorQueue(Caller):
         max_events_per_worker: int | None = None,
         max_worker_age: float | None = None,
         max_worker_memory: int | None = None,
+        max_shared_memory: int | None = None,
         worker_startup_timeout: float = WORKER_STARTUP_TIMEOUT,
         max_queue_size: int = 0,
         law: ScalingLaw | None = None,

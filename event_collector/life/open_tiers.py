@@ -88,6 +88,7 @@ class Tiers:
             max_jobs_per_worker=settings.max_events_per_worker,
             max_worker_age=settings.max_worker_age,
             max_worker_memory=settings.max_worker_memory,
+            max_shared_memory=settings.max_shared_memory,
             startup_timeout=settings.worker_startup_timeout,
         )
         self._attach(by_mode.get(PROCESS, []), workers)

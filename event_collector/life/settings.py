@@ -142,6 +142,13 @@ class Settings:
         "at most. None for no limit.",
         Number(Range.LEAST, least=1, unit="bytes", whole=True),
     )
+    max_shared_memory: int | None = option(
+        None,
+        "Upper bound of the memory that is shared with the worker processes for large values. What does not fit "
+        "travels through sockets, as does everything with 0. None for an eighth of the memory that the program may "
+        "use.",
+        Number(Range.LEAST, unit="bytes", whole=True),
+    )
     worker_startup_timeout: float = option(
         WORKER_STARTUP_TIMEOUT,
         "Time in which a worker process starts and opens its collectors. A slower one is killed.",

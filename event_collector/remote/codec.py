@@ -141,7 +141,7 @@ class PayloadDecoder:
                 value = envelope.value
             else:
                 envelope = self._decode_beside(body)
-                value = msgspec.convert(blob, self._type)
+                value = msgspec.convert(blob if type(blob) is bytes else bytes(blob), self._type)
             self.envelope, address = envelope, envelope.address
             if address is None:
                 return Payload(value)
@@ -241,7 +241,7 @@ class ReplyDecoder:
         try:
             if blob is not None:
                 self._decode_beside(body)
-                return Ok(msgspec.convert(blob, self._type), key=self._key)
+                return Ok(msgspec.convert(blob if type(blob) is bytes else bytes(blob), self._type), key=self._key)
             reply = self._decode(body)
             if isinstance(reply, _Success):
                 return Ok(reply.value, key=self._key)

@@ -89,7 +89,7 @@ class Host:
             self.close()
             raise
 
-    def run(self, body: Buffer, blob: bytes | None, *, inline: bool = False) -> Parts:
+    def run(self, body: Buffer, blob: Buffer | None, *, inline: bool = False) -> Parts:
         """Process one encoded payload and return the encoded result or exception; SystemExit is raised."""
         try:
             payload = self._decode(body, blob)
@@ -305,7 +305,7 @@ class BatchHandlerHost(Host):
         self._is_busy = False
         super().__init__(setup)
 
-    def run(self, body: Buffer, blob: bytes | None, *, inline: bool = False) -> Parts:
+    def run(self, body: Buffer, blob: Buffer | None, *, inline: bool = False) -> Parts:
         """Call the handler for several events. The reply is the exception of the call, or an answer for each event.
 
         A payload that does not fit the type, and a result that cannot be encoded, fail their event alone.

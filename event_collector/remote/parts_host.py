@@ -33,7 +33,7 @@ class PartsHost(Host):
         self._part_fidelity = Fidelity(setup.part_type)
         super().__init__(setup)
 
-    def produce(self, body: Buffer, blob: bytes | None) -> "Steps":
+    def produce(self, body: Buffer, blob: Buffer | None) -> "Steps":
         """Process one encoded payload: yield the encoded parts, return the encoded result or exception.
 
         SystemExit is raised. Sent True, the handler is closed at its `yield`, and the result is None.

@@ -24,7 +24,8 @@ from event_collector.values.errors import ConfigError
 from event_collector_workers import pool_errors as errors
 from event_collector_workers.job import Job, TaskSpec, TimeLimit
 from event_collector_workers.pool.listener import PoolListener, tell
-from event_collector_workers.statistics import PoolStatistics
+from event_collector_workers.statistics import PoolStatistics, SharedMemoryStatistics
+from event_collector_workers.transport.frames import parts_of
 from event_collector_workers.transport.progress_record import Progress
 
 
@@ -159,6 +160,7 @@ class InProcessPool:
             **self._counts, target=1, ready=int(self._is_ready),
             starting=int(self._worker is not None and not self._is_ready), busy=int(self._running is not None),
             backlog=len(self._backlog), service_seconds=0.0, startup_seconds=0.0, cpu_seconds=0.0, workers=(),
+            shared_memory=SharedMemoryStatistics(),
         )  # fmt: skip
 
     def progress(self) -> list[tuple[Job, int, Progress]]:
@@ -285,7 +287,7 @@ class InProcessPool:
             self._counts["finished"] += 1
             self._let_go(job)
             body, blob = reply
-            tell(job.succeeded, bytes(body), None if blob is None else bytes(blob), elapsed)
+            tell(job.succeeded, bytes(body), None if blob is None else b"".join(parts_of(blob)), elapsed)
         tell(self._listener.answers)
         self._take_next()
 

@@ -12,10 +12,11 @@ from event_collector.values.clock import clock
 from event_collector_workers import pool_errors as errors
 from event_collector_workers.child.birth import standing_in
 from event_collector_workers.child.workplace import resolve
-from event_collector_workers.job import Buffer, Job, Task, TaskSpec
+from event_collector_workers.job import Blob, Buffer, Job, Task, TaskSpec
+from event_collector_workers.transport.frames import parts_of
 from event_collector_workers.transport.progress_record import Progress
 
-Reply = tuple[Buffer, Buffer | None]
+Reply = tuple[Buffer, Blob | None]
 
 
 class StandIn:
@@ -77,7 +78,7 @@ class StandIn:
         reply: Reply | errors.WorkerPoolError
         begun = perf_counter()
         try:
-            reply = task.run(job.body, None if job.blob is None else bytes(job.blob))
+            reply = task.run(job.body, None if job.blob is None else b"".join(parts_of(job.blob)))
         except SystemExit as exc:
             code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
             reply = errors.WorkerCrashed(f"the handler ended its worker ({exc!r})", exitcode=code)

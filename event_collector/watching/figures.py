@@ -100,6 +100,9 @@ FIGURES: Final = (
         "worker_restarts", "worker.restarts",
     ),
     _queue("workers_memory", "gauge", "By", "Memory that only worker processes use (USS).", "workers_memory_bytes"),
+    _queue("shared_memory", "gauge", "By", "Memory shared with worker processes.", "shared_memory_bytes"),
+    _queue("shared_memory_in_use", "gauge", "By", "Shared memory with a value in use, or awaiting a result."),
+    _queue("max_shared_memory", "gauge", "By", "Upper bound of the shared memory."),
     _queue(
         "workers_cpu_seconds", "counter", "s", "CPU time of all worker processes, past ones included.",
         "workers_cpu_seconds",

@@ -115,6 +115,9 @@ class Observer:
             workers=[self._worker(figures) for figures in pool.workers],
             decisions=[Decision(one.subject, str(one.before), str(one.after), one.reason) for one in engine.changes],
             progress=self._progress(),
+            shared_memory=pool.shared_memory.size,
+            shared_memory_in_use=pool.shared_memory.in_use,
+            max_shared_memory=pool.shared_memory.limit,
         )
 
     def _progress(self) -> list[ProgressSnapshot]:

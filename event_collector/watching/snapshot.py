@@ -142,6 +142,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The last ones, oldest first."""
     progress: list[ProgressSnapshot] = []
     """Of the events in handlers that report it, at most 100 of them, the oldest first."""
+    shared_memory: int = 0
+    """Bytes that are shared with the worker processes for large values."""
+    shared_memory_in_use: int = 0
+    """Those with a value that something refers to, or that await a result."""
+    max_shared_memory: int = 0
 
     @property
     def is_healthy(self) -> bool:

@@ -5,7 +5,8 @@ import socket
 import threading
 import time
 
-from event_collector_workers.child.workplace import Inbox, Workplace
+from event_collector_workers.child.inbox import Inbox
+from event_collector_workers.child.workplace import Workplace
 from event_collector_workers.transport.frames import Kind, Outcome, decode_records, message
 from event_collector_workers.transport.page import ParentPage, WorkerPage, create_page_file
 

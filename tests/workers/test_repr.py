@@ -11,13 +11,15 @@ from event_collector_workers.autoscaler.guard import SaturationGuard
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum
 from event_collector_workers.child.birth import Birth
-from event_collector_workers.child.workplace import Inbox, Workplace
+from event_collector_workers.child.inbox import Inbox
+from event_collector_workers.child.workplace import Workplace
 from event_collector_workers.environment import WorkerEnvironment
 from event_collector_workers.launch.preload import Preload
 from event_collector_workers.launch.zygote import Zygote
 from event_collector_workers.pool.breaker import Breaker
 from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import Worker
+from event_collector_workers.segments.shared_memory import SharedMemory
 from event_collector_workers.transport.page import ParentPage, WorkerPage, create_page_file
 from tests.workers import pools
 
@@ -70,7 +72,7 @@ def test_an_executor_shows_its_limit_and_its_thread() -> None:
 async def test_a_worker_that_leaves_says_so() -> None:
     """A worker without a process has no pid."""
     events: Any = Mock()
-    worker = Worker(Birth(3, 0), asyncio.get_running_loop(), events)
+    worker = Worker(Birth(3, 0), asyncio.get_running_loop(), events, SharedMemory(0))
     worker.give([Job(0, b"")])
     worker.leave()
     assert repr(worker) == "<Worker 3 pid=None starting leaving in_hand=1>"

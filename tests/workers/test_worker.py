@@ -12,6 +12,7 @@ from event_collector_workers.child.birth import Birth
 from event_collector_workers.job import Job
 from event_collector_workers.pool.worker import Worker
 from event_collector_workers.pool.worker_state import State
+from event_collector_workers.segments.shared_memory import SharedMemory
 from event_collector_workers.transport.frames import Kind, message
 from tests.workers import pools
 
@@ -24,7 +25,7 @@ async def test_a_large_value_on_its_way_does_not_make_a_worker_look_held_up() ->
     Else a value that takes long to send is taken back on its way, sent to another worker, and so on without end.
     """
     events: Any = Mock()
-    worker = Worker(Birth(1, 0), asyncio.get_running_loop(), events)
+    worker = Worker(Birth(1, 0), asyncio.get_running_loop(), events, SharedMemory(0))
     worker.give([Job(0, b"", bytes(16 * MIB))])
     given = monotonic()
     assert worker.is_congested
@@ -46,7 +47,7 @@ async def test_a_large_value_on_its_way_does_not_make_a_worker_look_held_up() ->
 async def test_a_worker_is_in_service_when_its_process_id_is_known() -> None:
     """It may say that it is ready before its launcher tells who it is: what is reported of it has its process id."""
     events: Any = Mock()
-    worker = Worker(Birth(1, 0), asyncio.get_running_loop(), events)
+    worker = Worker(Birth(1, 0), asyncio.get_running_loop(), events, SharedMemory(0))
     worker._theirs.sendall(message(Kind.READY))
     await pools.until(lambda: worker.startup)
     assert worker.state is State.STARTING

@@ -10,7 +10,7 @@ from event_collector.values.errors import EventCancelled
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Result, failure
-from event_collector_workers.job import Job, TimeLimit
+from event_collector_workers.job import Buffer, Job, TimeLimit
 from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.pool_errors import JobCancelled, JobSilent, JobTimeout, PoolClosed, WorkerPoolError
 
@@ -129,7 +129,7 @@ class EventJob(Job):
     def note_waiter(self) -> None:
         """Do nothing: the queue runs, so no reminder is due."""
 
-    def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
+    def succeeded(self, body: bytes | memoryview, blob: Buffer | None, elapsed: float) -> None:
         """Take the outcome of the handler, which may be an exception."""
         task, event = self.of, self.event
         try:
@@ -155,7 +155,7 @@ class CallJob(Job):
     event_id: int
     """The event whose handler makes the call; 0 if it is not known."""
 
-    def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
+    def succeeded(self, body: bytes | memoryview, blob: Buffer | None, elapsed: float) -> None:
         """Take the outcome of the handler, which may be an exception."""
         self.of.ended_call(elapsed)
         if self.outcome.done():
@@ -183,7 +183,7 @@ class BatchJob(Job):
         super().__init__(task.number, body)
         self.of, self.reply, self.limit = task, reply, task.limit
 
-    def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
+    def succeeded(self, body: bytes | memoryview, blob: Buffer | None, elapsed: float) -> None:
         """Take the answers to its events, or the exception of the call."""
         if not self.reply.done():
             self.reply.set_result((bytes(body), elapsed))

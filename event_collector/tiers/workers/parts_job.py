@@ -6,7 +6,7 @@ from typing import Any
 from event_collector.handlers.parts import REFILL, PartSink, as_part
 from event_collector.remote.codec import ReplyDecoder
 from event_collector.tiers.workers.event_jobs import CallJob, CollectorTask
-from event_collector_workers.job import PARTS_AHEAD
+from event_collector_workers.job import PARTS_AHEAD, Buffer
 
 
 class PartsJob(CallJob):
@@ -28,7 +28,7 @@ class PartsJob(CallJob):
         self._decode = ReplyDecoder(task.collector.part_type, task.key)
         self._error: BaseException | None = None  # of a part that does not fit its type
 
-    def produced(self, body: bytes | memoryview, blob: bytes | None) -> bool:
+    def produced(self, body: bytes | memoryview, blob: Buffer | None) -> bool:
         """Take a part."""
         self._credit -= 1
         try:
@@ -53,7 +53,7 @@ class PartsJob(CallJob):
             self._credit += free
             self.of.jobs.go_on(self, free)
 
-    def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
+    def succeeded(self, body: bytes | memoryview, blob: Buffer | None, elapsed: float) -> None:
         """Take the outcome of the handler, which may be an exception."""
         if self._error is None:
             super().succeeded(body, blob or None, elapsed)  # an empty blob only shows the way that the reply took

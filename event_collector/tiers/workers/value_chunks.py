@@ -137,7 +137,7 @@ class ValueChunk(ChunkJob):
     def _ended(self, place: int, results: Any, seconds: list[float], size: int) -> None:
         self.owner.ended(self, place, results, seconds, max(size, int(self.value_size * len(results))))
 
-    def item_answered(self, body: Buffer, blob: bytes | None, seconds: float) -> None:
+    def item_answered(self, body: Buffer, blob: Buffer | None, seconds: float) -> None:
         """Take the outcome of one handler, which may be an exception."""
         place = self.taken - 1
         try:

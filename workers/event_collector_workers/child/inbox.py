@@ -37,7 +37,7 @@ class Inbox:
         return f"<Inbox unread={self._end - self._start} brisk={self._is_brisk}>"
 
     def receive_setup(self) -> tuple[WorkerSetup, list[int]]:
-        """Receive the first message, and the descriptors of page, lifeline, outlet and inlet that are attached to it."""
+        """Receive the first message, and the descriptors of page, lifeline, outlet and inlet with it."""
         data, fds, _, _ = socket.recv_fds(self._socket, HEADER.size, 4)
         while len(data) < HEADER.size:
             data += self._socket.recv(HEADER.size - len(data)) or bytes(exit_orphaned())

@@ -11,14 +11,12 @@ own in every worker.
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import traceback
 from contextlib import suppress
 from importlib import import_module
-from io import FileIO
 from time import monotonic_ns, process_time_ns
-from typing import TYPE_CHECKING, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from event_collector_workers.child.forwarding import current
 from event_collector_workers.child.inbox import Inbox, exit_orphaned
@@ -51,7 +49,9 @@ from event_collector_workers.transport.outlet import Outlet
 from event_collector_workers.transport.page import WorkerPage
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
+    from io import FileIO
 
     from event_collector_workers.job import Blob, Buffer, ItemsTask, Task
 
@@ -64,6 +64,7 @@ _LOOK: Final = message(Kind.LOOK)
 _PARTS: Final = 64  # of a value, in one system call
 _DONE: Final = Outcome.DONE.value  # a plain int encodes faster than the enum member
 _IN_RING: Final = 16 * 1024  # bytes; a larger record would displace many small ones from the ring
+
 
 def main(connection: socket.socket, enter: Callable[[], Initialize | None]) -> None:
     """Serve the pool at the other end of `connection` until it sends STOP or is gone.

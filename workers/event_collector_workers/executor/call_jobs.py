@@ -56,7 +56,7 @@ class CallTask:
     def __init__(self, _argument: bytes) -> None:
         pass
 
-    def run(self, body: bytes | memoryview, blob: bytes | None) -> Parts:
+    def run(self, body: bytes | memoryview, blob: Buffer | None) -> Parts:
         """Run one call. Any exception is its outcome, SystemExit and KeyboardInterrupt too, as in the stdlib."""
         try:
             function, arguments, keywords = load(body, blob)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from event_collector_workers.executor import call_jobs
 from event_collector_workers.executor.call_jobs import REFERENCE, load
-from event_collector_workers.job import Job, TaskSpec
+from event_collector_workers.job import Buffer, Job, TaskSpec
 from event_collector_workers.pool.listener import PoolListener
 from event_collector_workers.pool.worker_pool import WorkerPool
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerPoolError
@@ -59,7 +59,7 @@ class Call(Job):
         super().__init__(0, body, blob, timeout)
         self.future = future
 
-    def succeeded(self, body: bytes | memoryview, blob: bytes | None, elapsed: float) -> None:
+    def succeeded(self, body: bytes | memoryview, blob: Buffer | None, elapsed: float) -> None:
         """Set the future's result or exception."""
         try:
             returned, value, text = load(body, blob)

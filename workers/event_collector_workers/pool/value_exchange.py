@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from event_collector_workers.segments.exchange import Exchange
 from event_collector_workers.segments.sizes import SHARED_FROM
+from event_collector_workers.transport.channel import ProtocolError, decoded
 from event_collector_workers.transport.filling import Filling
-from event_collector_workers.transport.frames import Kind, encode, message, message_in_segment, parts_of, size_of
+from event_collector_workers.transport.frames import (
+    Kind,
+    decode_part,
+    decode_record,
+    encode,
+    message,
+    message_in_segment,
+    parts_of,
+    size_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from event_collector_workers.job import Blob, Buffer, Job
     from event_collector_workers.segments.shared_memory import SharedMemory
@@ -25,9 +35,11 @@ other. More would hide no more, and take memory and cache."""
 class ValueExchange:
     """Sends the large values of one worker, and lets it send its own. Raises OSError if descriptors have run out."""
 
-    def __init__(self, memory: SharedMemory, page: ParentPage) -> None:
+    def __init__(self, memory: SharedMemory, page: ParentPage, in_hand: Mapping[int, Job | None]) -> None:
+        self._in_hand = in_hand
         self._exchange = Exchange(memory, page, self)
-        self.open, self.close, self.close_inlet = self._exchange.accept, self._exchange.close, self._exchange.close_inlet
+        self.open, self.close = self._exchange.accept, self._exchange.close
+        self.close_inlet = self._exchange.close_inlet
         self.inlet = self._exchange.take_inlet()
         """The descriptor of the socket for descriptors, if there is one."""
         self._channel: Channel
@@ -61,6 +73,12 @@ class ValueExchange:
         """Note that the worker has sent a value: it may send the next one in a segment."""
         if len(blob) >= SHARED_FROM:
             self._exchange.grant(len(blob))
+
+    def announced(self, kind: int, head: bytes) -> None:
+        """Check that a value belongs to a job that the worker has, before it is received. Raises ProtocolError."""
+        decode: Callable[[bytes], Any] = decode_part if kind == Kind.PART else decode_record
+        if kind not in (Kind.RESULT, Kind.PART) or decoded(decode, head)[0] not in self._in_hand:
+            raise ProtocolError("a value for no job that it has")
 
     # Announce
 

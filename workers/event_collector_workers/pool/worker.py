@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -32,7 +32,7 @@ from event_collector_workers.transport.frames import (
 from event_collector_workers.transport.page import ParentPage, create_page_file
 
 if TYPE_CHECKING:
-    import asyncio
+    from asyncio import AbstractEventLoop as Loop
     from collections.abc import Callable, Sequence
 
     from event_collector_workers.child.birth import Birth
@@ -50,12 +50,7 @@ class Worker:
     """
 
     def __init__(
-        self,
-        birth: Birth,
-        loop: asyncio.AbstractEventLoop,
-        events: WorkerEvents[Worker],
-        memory: SharedMemory,
-        quota: int | None = None,
+        self, birth: Birth, loop: Loop, events: WorkerEvents[Worker], memory: SharedMemory, quota: int | None = None
     ) -> None:
         self.number, self.quota, self._birth = birth.number, quota, birth
         self.pid: int | None = None
@@ -70,7 +65,7 @@ class Worker:
         self.complaint = ""  # the reason of its end: the text of a traceback, or what is wrong with its messages
         self.closing_error = ""  # the traceback of a task that could not be closed
         self.exitcode: int | None = None
-        self._has_parts = self._has_chunks = self._has_values = False  # of its jobs: given parts, are chunks, have blobs
+        self._has_parts = self._has_chunks = self._has_values = False  # of its jobs: gave parts, are chunks, are large
         self._taken = 0  # values in in_hand that are None, without the one that was given up
         self._given_up: dict[int, Job] = {}  # the job during which it will be killed, by sequence number
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
@@ -78,7 +73,7 @@ class Worker:
         self._handle: Handle | None = None
         self._is_killed = self._is_stopped = False  # stopped: it has closed its tasks
         self._next, self._given_at, self.finished = 1, 0.0, 0
-        with ExitStack() as undo:  # if descriptors or memory run out, what was opened is closed
+        with ExitStack() as undo:  # if descriptors run out
             self._page_fd = create_page_file()
             undo.callback(os.close, self._page_fd)
             self.page = ParentPage(self._page_fd)
@@ -90,9 +85,10 @@ class Worker:
             undo.callback(self._theirs.close)
             self._output = WorkerOutput(loop, self.page, partial(events.on_output, self))
             undo.callback(self._output.close)
-            self._values = ValueExchange(memory, self.page)
+            self._values = ValueExchange(memory, self.page, self.in_hand)
             undo.callback(self._values.close)
-            self._channel = Channel(loop, ours, self._on_message, self._on_announced, self._values.open, self._on_lost)
+            values = self._values
+            self._channel = Channel(loop, ours, self._on_message, values.announced, values.open, self._on_lost)
             self._values.use(self._channel)
             undo.pop_all()
 
@@ -377,11 +373,6 @@ class Worker:
             self._is_stopped, self.closing_error = True, head.decode(errors="replace")
         if blob is not None:
             self._values.note_result(blob)
-
-    def _on_announced(self, kind: int, head: bytes) -> None:
-        decode: Callable[[bytes], Any] = decode_part if kind == Kind.PART else decode_record
-        if kind not in (Kind.RESULT, Kind.PART) or decoded(decode, head)[0] not in self.in_hand:
-            raise ProtocolError("a value for no job that it has")
 
     def _on_lost(self, error: Exception | None) -> None:
         if self._handle is not None:

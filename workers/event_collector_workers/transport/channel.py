@@ -14,16 +14,7 @@ from msgspec import DecodeError
 
 from event_collector_workers.job import Blob, Buffer
 from event_collector_workers.transport.filling import Filling
-from event_collector_workers.transport.frames import (
-    BLOB_FROM,
-    HEADER,
-    NO_BLOB,
-    PLACE,
-    VIEW,
-    Kind,
-    message,
-    parts_of,
-)
+from event_collector_workers.transport.frames import BLOB_FROM, HEADER, NO_BLOB, PLACE, VIEW, Kind, message, parts_of
 
 _SCRATCH: Final = 128 * 1024  # bytes; a value of 100 KB arrives in one piece
 _TURN: Final = 2 * 1024 * 1024  # bytes moved for one worker in each direction before control returns to the loop
@@ -195,8 +186,8 @@ class Channel:
     """One connected socket in an event loop.
 
     `on_message` is called with kind, head and blob of each message, `on_announced` and `open_segment` before a blob is
-    received (see Reader), `on_lost` when nothing more can be received. After a ProtocolError the channel still sends, and discards
-    its input, so that the other side does not block.
+    received (see Reader), `on_lost` when nothing more can be received. After a ProtocolError the channel still sends,
+    and discards its input, so that the other side does not block.
     """
 
     def __init__(
