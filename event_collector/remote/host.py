@@ -20,7 +20,6 @@ from event_collector.handlers.signature import describe_timeout
 from event_collector.handlers.stack_frames import hide_modules
 from event_collector.handlers.value_handler import ValueHandler, results_of
 from event_collector.remote.codec import (
-    PLAIN,
     Buffer,
     Parts,
     PayloadDecoder,
@@ -30,7 +29,7 @@ from event_collector.remote.codec import (
     encode_result,
     encode_value,
 )
-from event_collector.remote.fidelity import Fidelity
+from event_collector.remote.fidelity import PLAIN, Fidelity
 from event_collector.remote.item_codec import LINES, SIMPLE, ItemsReader, UnfitValue, outcome_in
 from event_collector.remote.setup import Setup
 from event_collector.remote.trace_context import with_trace
