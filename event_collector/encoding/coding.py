@@ -10,6 +10,9 @@ from event_collector.encoding.tagged import Kind, Restorer, Tagger, kinds
 
 _BYTES: Final = frozenset((bytes, bytearray, memoryview))
 
+_AS_SENT: Final = frozenset((bytearray, memoryview))
+"""Types that msgspec encodes as bytes."""
+
 Frame: TypeAlias = Callable[[msgspec.Raw, list[str]], tuple[Any, ...]]
 """Takes an encoded value, and the modules with its classes; returns the message."""
 
@@ -31,6 +34,10 @@ class Coding(NamedTuple):
     wrap: Kind | None = None
     """The kind that every value as a whole is encoded as, if there is one."""
 
+    def has_special(self, values: list[Any]) -> bool:
+        """Return whether a list has values of a special class, with no annotation."""
+        return self.wrap is not None or not _AS_SENT.isdisjoint(map(type, values))
+
     def is_fast(self, value: Any, *, inline: bool, as_sent: bool) -> bool:
         """Return whether a value of a special class can be encoded without a tag.
 
@@ -46,15 +53,36 @@ class Coding(NamedTuple):
         `keep` takes the value and its encoding, and returns the value, or one that comes back as it.
         """
         tagger = Tagger(inline=inline, hook=self.enc_hook)
-        kind = self.wrap or (_kind_of_bytes(value, inline=inline, as_sent=as_sent) if type(value) in _BYTES else None)
-        if kind is not None:
-            encoded = tagger.encode(tagger.tagged(kind, value))
-        else:
-            encoded = tagger.encode(value)
-            if (kept := keep(value, encoded)) is not value:
-                tagger = Tagger(inline=inline, hook=self.enc_hook)
-                encoded = tagger.encode(kept)
+        whole = self._as_whole(value, tagger, as_sent=as_sent)
+        encoded = tagger.encode(whole)
+        if whole is value and (kept := keep(value, encoded)) is not value:
+            tagger = Tagger(inline=inline, hook=self.enc_hook)
+            encoded = tagger.encode(kept)
         return join(tagger.encode(frame(msgspec.Raw(encoded), sorted(tagger.modules))), tagger.buffers)
+
+    def encode_all(
+        self, values: list[Any], frame: Frame, keep: Callable[[Any, bytes], Any], *, as_sent: bool
+    ) -> bytes:
+        """Return a list of values in its frame, with their buffers in it."""
+        tagger = Tagger(inline=True, hook=self.enc_hook)
+        wholes = [self._as_whole(value, tagger, as_sent=as_sent) for value in values]
+        encoded = tagger.encode(wholes)
+        if self.wrap is None and (kept := keep(wholes, encoded)) is not wholes:
+            encoded = tagger.encode(kept)
+        return tagger.encode(frame(msgspec.Raw(encoded), sorted(tagger.modules)))
+
+    def _as_whole(self, value: Any, tagger: Tagger, *, as_sent: bool) -> Any:
+        """Return a value with the tag that it has because it is no part of another one; else the value itself."""
+        if self.wrap is not None:
+            return tagger.tagged(self.wrap, value)
+        if type(value) not in _BYTES:
+            return value
+        kind = _kind_of_bytes(value, inline=tagger.inline, as_sent=as_sent)
+        return value if kind is None else tagger.tagged(kind, value)
+
+    def type_of(self, annotated: Any) -> Any:
+        """Return the type that values are decoded into; Any if they come as they are."""
+        return annotated if self.wrap is None else Any
 
     def restorer(self, buffers: Any = (), *, writable: bool, plain_scalars: bool = False) -> Restorer:
         """Return what restores the tagged values of a message."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from event_collector.encoding.buffers import Buffer
-from event_collector.encoding.tagged import Kind, Restorer, Tagger, kinds
+from event_collector.encoding.tagged import CannotTravel, Kind, Restorer, Tagger, kinds
 
 _STRINGS = getattr(np.dtypes, "StringDType", None)  # NumPy 2
 
@@ -17,10 +17,10 @@ PYTHON_NUMBERS = (bool, int, float, complex, str, bytes)
 def _layout_of(dtype: "np.dtype[Any]") -> str:
     """Return what the .npy format writes of a type. Raise TypeError if that does not give the type back."""
     if dtype.hasobject:
-        raise TypeError("an array of Python objects has no bytes to send: use .tolist(), or a dtype of its own")
+        raise CannotTravel("an array of objects has no bytes to send: use .tolist(), or a dtype other than object")
     layout = repr(npy.dtype_to_descr(dtype))
     if _dtype_of(layout) != dtype:
-        raise TypeError(f"arrays of {dtype!r} do not come back as what they are")
+        raise CannotTravel(f"arrays of {dtype!r} would come back as another type: use .astype() or .tolist()")
     return layout
 
 
@@ -39,7 +39,7 @@ def _raw(array: "np.ndarray[Any, Any]") -> Buffer:
 def _encode_array(array: "np.ndarray[Any, Any]", tagger: Tagger) -> Any:
     if _STRINGS is not None and isinstance(array.dtype, _STRINGS):
         if array.dtype != _STRINGS():
-            raise TypeError(f"arrays of {array.dtype!r} do not come back as what they are: use .tolist()")
+            raise CannotTravel(f"arrays of {array.dtype!r} would come back as another type: use .tolist()")
         return None, array.shape, "C", array.reshape(-1).tolist()
     layout = _layout_of(array.dtype)
     if array.flags.f_contiguous and not array.flags.c_contiguous:

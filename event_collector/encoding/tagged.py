@@ -17,6 +17,7 @@ import msgspec
 from msgspec.msgpack import Ext
 
 from event_collector.encoding.buffers import LARGE, Buffer
+from event_collector.encoding.classes import name_of
 from event_collector.encoding.plain import to_plain
 
 TAGGED: Final = 0x45
@@ -29,9 +30,18 @@ _MOST: Final = 2**64 - 1
 STANDARD: Final = "standard"
 _LIBRARIES: Final = {
     "numpy": "numpy_arrays",
+    "pandas": "pandas_frames",
+    "PIL": "pillow_images",
+    "polars": "polars_frames",
+    "pyarrow": "arrow_tables",
+    "pydantic": "pydantic_models",
 }
 """Libraries with kinds of their own, and the modules here that have these. A module is imported when the program has
 imported the library, and a value needs it."""
+
+
+class CannotTravel(TypeError):
+    """A value cannot travel as what it is. The text says what to do."""
 
 
 class Kind(NamedTuple):
@@ -40,7 +50,7 @@ class Kind(NamedTuple):
     name: str
     """Unique. That of a library's kind begins with the library and a dot."""
     encode: Callable[[Any, "Tagger"], Any]
-    """Returns the content of a value. Raises TypeError or ValueError if it would not come back as what it is."""
+    """Returns the content of a value. Raises CannotTravel if it would not come back as what it is."""
     decode: Callable[[Any, "Restorer"], Any]
     """Returns the value of a content."""
     convert: Callable[[Any, Any], Any] | None = None
@@ -129,7 +139,7 @@ class Tagger:
     """
 
     def __init__(self, *, inline: bool, hook: Callable[[Any], Any] | None = None) -> None:
-        self._inline, self._hook = inline, hook
+        self.inline, self._hook = inline, hook
         self.buffers: list[Buffer] = []
         self.modules: set[str] = set()
 
@@ -158,9 +168,15 @@ class Tagger:
         """Return a value with the tag of a kind."""
         return Ext(TAGGED, self.encode((kind.name, kind.encode(value, self))))
 
+    def name(self, cls: type) -> str:
+        """Return the name of a class, which the decoder then can find. Raise TypeError if nobody can."""
+        name = name_of(cls)
+        self.modules.add(name.partition(":")[0])
+        return name
+
     def buffer(self, data: Buffer) -> Any:
         """Return what stands in a content for a contiguous buffer with items of one byte."""
-        if self._inline or len(data) < LARGE:
+        if self.inline or len(data) < LARGE:
             return data
         self.buffers.append(data)
         return Ext(BESIDE, (len(self.buffers) - 1).to_bytes(4))

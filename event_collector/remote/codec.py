@@ -12,9 +12,10 @@ import msgspec
 from event_collector.encoding.buffers import Buffer, split
 from event_collector.encoding.classes import import_modules
 from event_collector.encoding.coding import PLAIN_CODING, Coding, NothingTagged
+from event_collector.encoding.type_support import stranger_in
 from event_collector.handlers.signature import type_name
 from event_collector.handlers.stack_frames import strip_frames
-from event_collector.remote.encode_advice import advice
+from event_collector.remote.encode_advice import advice, type_remedy
 from event_collector.remote.fidelity import UNTYPED, Fidelity
 from event_collector.remote.remote_exceptions import ExceptionParts, bare_parts, presentable, put_together, take_apart
 from event_collector.remote.trace_context import CARRIER
@@ -126,6 +127,7 @@ class PayloadDecoder:
     """
 
     def __init__(self, payload_type: Any, key: str, coding: Coding = PLAIN_CODING) -> None:
+        payload_type = coding.type_of(payload_type)
         self._type, self._key, self._coding = payload_type, key, coding
         self.envelope: _Envelope[Any] | None = None
         """The last decoded envelope; `Host` resets it to None when the event has ended."""
@@ -250,6 +252,7 @@ class ReplyDecoder:
     """
 
     def __init__(self, result_type: Any, key: str, coding: Coding = PLAIN_CODING) -> None:
+        result_type = coding.type_of(result_type)
         self._type, self._key, self._coding = result_type, key, coding
         self._decode: Callable[[Buffer], _Success[Any] | _Failure] = _decoder(
             "result", _Success, result_type, key, coding, _Failure, writable=True
@@ -303,19 +306,27 @@ def _decoder(
         for other in others:
             frames |= other
         extension = coding.restorer(writable=writable).extension
-        return msgspec.msgpack.Decoder(frames, ext_hook=extension, dec_hook=coding.convert).decode
+        decode = msgspec.msgpack.Decoder(frames, ext_hook=extension, dec_hook=coding.convert).decode
+        stranger = None if value_type is Any else stranger_in(value_type, coding)
     except Exception as exc:
         raise ConfigError(
             f"collector {key!r}: {type_name(value_type)} cannot be the type of a {what} that crosses the process "
             f"boundary: {exc}. Annotate the handler otherwise, or give the collector {what}_type=Any"
         ) from exc
+    if stranger is not None:
+        raise ConfigError(
+            f"collector {key!r}: {type_name(value_type)} cannot be the type of a {what} that crosses the process "
+            f"boundary: {type_remedy(stranger)}, or codec='pickle', or mode='thread'"
+        )
+    return decode
 
 
 def _cannot_encode(what: str, value: Any, owner: "Owner | str", exc: Exception) -> EncodeError:
     key, mode = (owner, "thread") if isinstance(owner, str) else (owner.key, _mode_here(owner))
+    remedy = advice(value, exc)
     return EncodeError(
         f"collector {key!r}: the {what} of type {type(value).__name__} cannot cross the process boundary: "
-        f"{text_of(exc)}. {advice(value, exc)}, or give the collector mode={mode!r}"
+        f"{text_of(exc)}{remedy and '. '}{remedy}, or give the collector mode={mode!r}"
     )
 
 

@@ -95,7 +95,8 @@ class Fidelity:
     """
 
     def __init__(self, value_type: Any, coding: Coding = PLAIN_CODING) -> None:
-        self._type, self._coding = value_type, coding
+        self._coding = coding
+        value_type = self._type = coding.type_of(value_type)
         self._by_class: dict[type, _Part] = {}
         try:
             part = _Part() if value_type is Any else self._part(inspect.type_info(value_type))

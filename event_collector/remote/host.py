@@ -74,8 +74,9 @@ class Host:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._processor, self._ctx, self._asynchronous = setup.processor, setup.ctx, setup.asynchronous
-        self._decode = PayloadDecoder(setup.payload_type, setup.key)
-        self._fidelity = Fidelity(setup.result_type)
+        self._coding = setup.coding
+        self._decode = PayloadDecoder(setup.payload_type, setup.key, self._coding)
+        self._fidelity = Fidelity(setup.result_type, self._coding)
         self._loop: HostLoop | None = None
         self._manager: AbstractContextManager[Any] | None = None
         self._read_items: ItemsReader | None = None
@@ -107,7 +108,7 @@ class Host:
             self._run_lines(body, items)
             return
         if self._read_items is None:
-            self._read_items = ItemsReader(self._setup.payload_type)
+            self._read_items = ItemsReader(self._setup.payload_type, self._coding)
         chunk = self._read_items(body)
         self._chunk = chunk.first_id, items
         bare = self._bare_handler()
