@@ -16,6 +16,8 @@ if TYPE_CHECKING:
         Processor,
         collector,
     )
+    from event_collector.encoding.codec_options import Codec
+    from event_collector.encoding.registered import register_type
     from event_collector.events.dead_letters import DeadLetter, DeadLetters
     from event_collector.events.event import CollectorEvent, QueueType
     from event_collector.handlers.batch import Batch
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from event_collector_workers import ScaledProcessPoolExecutor, WorkerCrashed, WorkerLimits, worker_number
 
 _HOMES = {
+    "encoding.codec_options": "Codec",
+    "encoding.registered": "register_type",
     "events.dead_letters": "DeadLetter DeadLetters",
     "events.event": "CollectorEvent QueueType",
     "publisher": "EventPublisher",
@@ -84,6 +88,7 @@ _HOME_OF |= dict.fromkeys(
 __all__ = [
     "Batch",
     "CallTimeout",
+    "Codec",
     "Collector",
     "CollectorDict",
     "CollectorEvent",
@@ -135,6 +140,7 @@ __all__ = [
     "drain_on_signal",
     "event_context",
     "progress",
+    "register_type",
     "worker_number",
 ]
 

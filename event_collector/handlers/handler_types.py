@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Required, TypeAlias, TypedDict, TypeVar
 
+from event_collector.encoding.codec_options import CodecOption
 from event_collector.handlers.batch import Batch
 from event_collector.handlers.lifecycle import LifecycleManager
 from event_collector.handlers.retry import Retry
@@ -34,6 +35,7 @@ class CollectorOptions(TypedDict, total=False):
     heartbeat: float | None
     retry: Retry | None
     on_error: str
+    codec: CodecOption
 
 
 class BatchOptions(CollectorOptions):

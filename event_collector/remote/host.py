@@ -20,7 +20,6 @@ from event_collector.handlers.signature import describe_timeout
 from event_collector.handlers.stack_frames import hide_modules
 from event_collector.handlers.value_handler import ValueHandler, results_of
 from event_collector.remote.codec import (
-    PLAIN,
     Buffer,
     Parts,
     PayloadDecoder,
@@ -30,7 +29,7 @@ from event_collector.remote.codec import (
     encode_result,
     encode_value,
 )
-from event_collector.remote.fidelity import Fidelity
+from event_collector.remote.fidelity import PLAIN, Fidelity
 from event_collector.remote.item_codec import LINES, SIMPLE, ItemsReader, UnfitValue, outcome_in
 from event_collector.remote.setup import Setup
 from event_collector.remote.trace_context import with_trace
@@ -75,8 +74,9 @@ class Host:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._processor, self._ctx, self._asynchronous = setup.processor, setup.ctx, setup.asynchronous
-        self._decode = PayloadDecoder(setup.payload_type, setup.key)
-        self._fidelity = Fidelity(setup.result_type)
+        self._coding = setup.coding
+        self._decode = PayloadDecoder(setup.payload_type, setup.key, self._coding)
+        self._fidelity = Fidelity(setup.result_type, self._coding)
         self._loop: HostLoop | None = None
         self._manager: AbstractContextManager[Any] | None = None
         self._read_items: ItemsReader | None = None
@@ -108,7 +108,7 @@ class Host:
             self._run_lines(body, items)
             return
         if self._read_items is None:
-            self._read_items = ItemsReader(self._setup.payload_type)
+            self._read_items = ItemsReader(self._setup.payload_type, self._coding)
         chunk = self._read_items(body)
         self._chunk = chunk.first_id, items
         bare = self._bare_handler()

@@ -30,7 +30,7 @@ class PartsHost(Host):
     """An open collector whose handler yields. Other events may be processed while the handler of one is suspended."""
 
     def __init__(self, setup: Setup) -> None:
-        self._part_fidelity = Fidelity(setup.part_type)
+        self._part_fidelity = Fidelity(setup.part_type, setup.coding)
         super().__init__(setup)
 
     def produce(self, body: Buffer, blob: Buffer | None) -> "Steps":
