@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, get_origin
 
 import msgspec
 
-from event_collector.encoding.buffers import LARGE, Buffer, join, split
+from event_collector.encoding.buffers import LARGE, Blob, Buffer, join, split
 from event_collector.encoding.tagged import Kind, Restorer, Tagger, kinds
 
 _BYTES: Final = frozenset((bytes, bytearray, memoryview))
@@ -47,7 +47,7 @@ class Coding(NamedTuple):
 
     def encode(
         self, value: Any, frame: Frame, keep: Callable[[Any, bytes], Any], *, inline: bool, as_sent: bool
-    ) -> tuple[bytes, Buffer | None]:
+    ) -> tuple[bytes, Blob | None]:
         """Return body and blob of a value in its frame.
 
         `keep` takes the value and its encoding, and returns the value, or one that comes back as it.
@@ -103,7 +103,7 @@ class Coding(NamedTuple):
         known = kinds.of(cls)
         return value if known is None or known.convert is None else known.convert(kind, value)
 
-    def decode(self, body: Buffer, blob: Buffer | None, frame: Any, value_type: Any, *, writable: bool) -> Any:
+    def decode(self, body: Buffer, blob: Blob | None, frame: Any, value_type: Any, *, writable: bool) -> Any:
         """Return a message with a tagged value, converted into a type. Raise NothingTagged if it has none.
 
         Unlike a decoder of the type, this supports integers of any size, and large bytes, wherever the type has them.

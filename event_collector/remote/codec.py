@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from event_collector.encoding.buffers import Buffer, split
+from event_collector.encoding.buffers import Blob, Buffer, split
 from event_collector.encoding.classes import import_modules
 from event_collector.encoding.coding import PLAIN_CODING, Coding, NothingTagged
 from event_collector.encoding.type_support import stranger_in
@@ -26,7 +26,7 @@ from event_collector_workers.error_texts import exception_text, text_of
 
 T = TypeVar("T")
 
-Parts: TypeAlias = tuple[bytes, Buffer | None]
+Parts: TypeAlias = tuple[bytes, Blob | None]
 """An encoded value, and its large buffers, which `buffers.join()` has put together."""
 
 _BROADCAST = Delivery.BROADCAST
@@ -137,7 +137,7 @@ class PayloadDecoder:
             "payload", _Envelope, payload_type, key, coding, writable=False
         )
 
-    def __call__(self, body: Buffer, blob: Buffer | None) -> Payload[Any]:
+    def __call__(self, body: Buffer, blob: Blob | None) -> Payload[Any]:
         """Return the payload, or raise PayloadTypeError with the field that does not have the type."""
         try:
             envelope = self._decode(body) if blob is None else self._decode_tagged(body, blob)
@@ -151,11 +151,11 @@ class PayloadDecoder:
         payload._headers = address.headers  # Payload._update_headers()
         return payload
 
-    def _decode_tagged(self, body: Buffer, blob: Buffer | None) -> _Envelope[Any]:
+    def _decode_tagged(self, body: Buffer, blob: Blob | None) -> _Envelope[Any]:
         found: _Envelope[Any] = self._coding.decode(body, blob, _Envelope[Any], self._type, writable=False)
         return found
 
-    def _decode_again(self, body: Buffer, blob: Buffer | None, error: Exception) -> _Envelope[Any]:
+    def _decode_again(self, body: Buffer, blob: Blob | None, error: Exception) -> _Envelope[Any]:
         """Return the envelope if it only has parts that the decoder of the type does not support."""
         try:
             import_modules(msgspec.msgpack.decode(split(body, blob)[0], type=_Envelope[msgspec.Raw]).modules)
@@ -258,7 +258,7 @@ class ReplyDecoder:
             "result", _Success, result_type, key, coding, _Failure, writable=True
         )
 
-    def __call__(self, body: Buffer, blob: Buffer | None) -> Result[Any]:
+    def __call__(self, body: Buffer, blob: Blob | None) -> Result[Any]:
         """Return the Ok or Error of the handler, with the collector's key.
 
         Raises:
@@ -278,11 +278,11 @@ class ReplyDecoder:
             raise presentable(err)
         raise EncodeError(f"collector {self._key!r}: its worker sent an exception that is none")
 
-    def _decode_tagged(self, body: Buffer, blob: Buffer | None) -> _Success[Any]:
+    def _decode_tagged(self, body: Buffer, blob: Blob | None) -> _Success[Any]:
         found: _Success[Any] = self._coding.decode(body, blob, _Success[Any], self._type, writable=True)
         return found
 
-    def _decode_again(self, body: Buffer, blob: Buffer | None, error: BaseException) -> Result[Any]:
+    def _decode_again(self, body: Buffer, blob: Blob | None, error: BaseException) -> Result[Any]:
         """Return the result if it only has parts that the decoder of the type does not support."""
         try:
             return Ok(self._decode_tagged(body, blob).value, key=self._key)

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec import inspect
 
-from event_collector.encoding.buffers import Buffer
+from event_collector.encoding.buffers import Blob
 from event_collector.encoding.coding import PLAIN_CODING, Coding, Frame
 from event_collector.encoding.plain import to_plain
 from event_collector.encoding.tagged import kinds
@@ -111,7 +111,7 @@ class Fidelity:
         """Return whether a value of a special class can be encoded as plain msgpack."""
         return self._coding.is_fast(value, inline=inline, as_sent=self._type is Any)
 
-    def encode(self, value: Any, frame: Frame, *, inline: bool) -> tuple[bytes, Buffer | None]:
+    def encode(self, value: Any, frame: Frame, *, inline: bool) -> tuple[bytes, Blob | None]:
         """Return body and blob of a value, with tags, in its frame. Raise if it cannot travel as what it is."""
         return self._coding.encode(value, frame, self.faithful, inline=inline, as_sent=self._type is Any)
 
