@@ -8,7 +8,8 @@ from event_collector.encoding.codec_options import CodecOption
 from event_collector.handlers.batch import Batch, BatchSignature
 from event_collector.handlers.collector_checks import (
     LOG,
-    check_heartbeat,
+    add_to_context,
+    check_place,
     check_policies,
     check_processor,
     check_surroundings,
@@ -118,6 +119,8 @@ class Collector(Keyed[R], Generic[P, R]):
             one event.
         on_error: "log": an event that fails is logged if nobody has looked at its results by the time it is garbage, or
             the queue ends. "ignore": it is not.
+        shared: data that handlers find in `ctx`, such as `ctx.model`. It must be picklable for worker processes, where
+            its arrays are read-only views of memory that all of them share. Bytes are views in each mode.
         codec: how values travel between processes: a `Codec` with hooks of this collector, "pickle" or "cloudpickle".
 
     Raises:
@@ -179,6 +182,7 @@ class Collector(Keyed[R], Generic[P, R]):
         batch: Batch | None = None,
         on_error: str = LOG,
         codec: CodecOption = None,
+        shared: Mapping[str, Any] | None = None,
     ) -> None:
         check_processor(key, processor)
         if isinstance(processor, Collector):
@@ -197,10 +201,10 @@ class Collector(Keyed[R], Generic[P, R]):
         check_surroundings(f"collector {key!r}", ctx, lifecycle, payload_type, result_type)
         self.topics = to_strings(f"collector {key!r}: topics", topics)
         self.ctx = ctx if ctx is not None else Context()
+        self.shared = add_to_context(f"collector {key!r}: shared", shared, self.ctx)
         self.lifecycle = lifecycle
         self.timeout, self.heartbeat = timeout, heartbeat
         self.is_limited = timeout is not None or heartbeat is not None
-        """Whether the time of the handler is limited."""
         self.retry, self.on_error, self.codec = retry, on_error, codec
         self.asynchronous = is_asynchronous(self.handler)
         self.is_generator = yields_parts(self.handler)
@@ -209,13 +213,10 @@ class Collector(Keyed[R], Generic[P, R]):
         self.mode = self._resolve(mode)
         self.automatic = mode == "auto"
         self.home = self.mode if self.mode != ADAPTIVE else COROUTINE if self.asynchronous else THREAD
-        """The mode in which it runs, or starts if it is adaptive."""
         self.place = self.home
         """The mode in which the next event runs; only `move_to()` changes it, for adaptive collectors."""
         self.is_in_processes = self.executor is not None and not _runs_in_threads(self.executor)
-        """Whether it runs in the processes of an executor, where a task may have several events."""
-        if heartbeat is not None:
-            check_heartbeat(f"collector {key!r}", self)
+        check_place(f"collector {key!r}", self)
         remote = self.mode in (PROCESS, ADAPTIVE) or self.is_in_processes
         self.payload_type = payload_type or (payload_type_of(self._of_one) if remote else Any)
         self.result_type = result_type or (result_type_of(self._of_one) if remote and not self.is_generator else Any)
@@ -230,8 +231,7 @@ class Collector(Keyed[R], Generic[P, R]):
         self.remote_usage = self.usage if self.mode == PROCESS else Usage() if self.mode == ADAPTIVE else None
         """The part of the usage that worker processes have; None if it never runs there."""
         self._tier: HandlerTier | None = None
-        self.expire: Callable[[int], None] = _nothing
-        """Takes the id of an event whose deadline passes, and ends it if it is gathered for a batch handler."""
+        self.expire: Callable[[int], None] = _nothing  # takes the id of an event whose deadline passes
 
     def _adapt(self, owner: str) -> Any:
         """Return what is called with payload and context, and note the function whose signature is for one event."""

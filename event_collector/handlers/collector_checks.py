@@ -1,5 +1,6 @@
 """Checks of what a Collector is made of. Each raises ConfigError."""
 
+from collections.abc import Mapping
 from typing import Any, Final, Protocol, get_origin
 
 from event_collector.encoding.codec_options import check_codec
@@ -15,11 +16,13 @@ ON_ERROR: Final = (LOG, IGNORE)
 
 
 class Kinds(Protocol):
-    """A collector, as `check_heartbeat()` sees it."""
+    """A collector, as `check_place()` sees it."""
 
     batch: Batch | None
     is_generator: bool
     is_in_processes: bool
+    heartbeat: float | None
+    shared: dict[str, Any]
 
 
 def check_processor(key: Any, processor: Any) -> None:
@@ -59,8 +62,30 @@ def check_surroundings(owner: str, ctx: Any, lifecycle: Any, payload_type: Any, 
             raise ConfigError(f"{owner}: {name} takes a type such as Order or list[int], not {kind!r}")
 
 
-def check_heartbeat(owner: str, collector: Kinds) -> None:
-    """Check that reports of progress come from where the handler runs."""
+def add_to_context(owner: str, shared: Any, ctx: Context) -> dict[str, Any]:
+    """Put shared data into the context. Return it: bytes as a read-only view, as workers have them."""
+    if shared is not None and not isinstance(shared, Mapping):
+        raise ConfigError(f"{owner} takes a dict of names and values, not {shared!r}")
+    found: dict[str, Any] = {}
+    for name, value in (shared or {}).items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ConfigError(f"{owner}: {name!r} is no name that a context can have")
+        if name in ctx and ctx[name] is not value:
+            raise ConfigError(f"{owner}: the context has a value {name!r} of its own: give one of them another name")
+        found[name] = memoryview(value).toreadonly() if isinstance(value, (bytes, bytearray, memoryview)) else value
+        ctx[name] = found[name]
+    return found
+
+
+def check_place(owner: str, collector: Kinds) -> None:
+    """Check that the handler runs where progress can be reported, and shared data be read, if it needs that."""
+    if collector.shared and collector.is_in_processes:
+        raise ConfigError(
+            f"{owner}: the processes of an executor cannot read shared data: use mode='process', or load the data in "
+            f"the handler's module"
+        )
+    if collector.heartbeat is None:
+        return
     if collector.is_in_processes:
         raise ConfigError(
             f"{owner}: heartbeat= needs reports of progress, which do not come from the processes of an executor: use "

@@ -1,6 +1,6 @@
 """The types of handlers, for type checkers. Not imported at run time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Required, TypeAlias, TypedDict, TypeVar
 
@@ -36,6 +36,7 @@ class CollectorOptions(TypedDict, total=False):
     retry: Retry | None
     on_error: str
     codec: CodecOption
+    shared: Mapping[str, Any] | None
 
 
 class BatchOptions(CollectorOptions):

@@ -6,7 +6,7 @@ The program pickles a *setup*, which contains the handler, once per worker. Payl
 import os
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from contextvars import Context as ContextVars
 from functools import partial
@@ -32,6 +32,7 @@ from event_collector.remote.codec import (
 from event_collector.remote.fidelity import PLAIN, Fidelity
 from event_collector.remote.item_codec import LINES, SIMPLE, ItemsReader, UnfitValue, outcome_in
 from event_collector.remote.setup import Setup
+from event_collector.remote.shared_data import add_shared
 from event_collector.remote.trace_context import with_trace
 from event_collector.values.errors import HandlerTimeout
 from event_collector.values.payload import Delivery, Payload
@@ -45,10 +46,11 @@ if TYPE_CHECKING:
     from event_collector_workers.job import Items
 
 
-def open_host(setup: bytes) -> "Host":
-    """Open the collector of a pickled setup in this process."""
+def open_host(setup: bytes, shared: Sequence[memoryview] = ()) -> "Host":
+    """Open the collector of a pickled setup, with its shared data, in this process."""
     with _records_forwarded():
         opened: Setup = pickle.loads(setup)  # noqa: S301 - written by seal() in the program that started this worker
+        add_shared(opened.ctx, shared)
     return BatchHandlerHost(opened) if opened.takes_batches else Host(opened)
 
 

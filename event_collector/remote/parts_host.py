@@ -2,7 +2,7 @@
 
 import asyncio
 import pickle
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextvars import Context as ContextVars
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from event_collector.remote.codec import Buffer, encode_raised, encode_result
 from event_collector.remote.fidelity import Fidelity
 from event_collector.remote.host import Host
 from event_collector.remote.setup import Setup
+from event_collector.remote.shared_data import add_shared
 from event_collector.remote.trace_context import with_trace
 from event_collector.values.payload import Payload
 from event_collector_workers.limits import explain
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from event_collector_workers.job import Steps
 
 
-def open_parts_host(setup: bytes) -> "PartsHost":
-    """Open the collector of a pickled setup in this process."""
-    return PartsHost(pickle.loads(setup))  # noqa: S301 - written by seal() in the program that started this worker
+def open_parts_host(setup: bytes, shared: Sequence[memoryview] = ()) -> "PartsHost":
+    """Open the collector of a pickled setup, with its shared data, in this process."""
+    opened: Setup = pickle.loads(setup)  # noqa: S301 - written by seal() in the program that started this worker
+    add_shared(opened.ctx, shared)
+    return PartsHost(opened)
 
 
 class PartsHost(Host):

@@ -65,11 +65,13 @@ def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
     coding = coding_of(collector.codec)
     payload_type = coding.type_of(collector.payload_type)
     check("payload_type", payload_type)
-    for name in collector.ctx:
-        check(f"context value {name!r}", collector.ctx[name], "open it in the collector's lifecycle")
+    ctx = Context({name: collector.ctx[name] for name in collector.ctx if name not in collector.shared})
+    for name in ctx:
+        check(f"context value {name!r}", ctx[name], "open it in the collector's lifecycle")
     PayloadDecoder(payload_type, key, coding)  # raises here what it would raise in each worker
     setup = Setup(*(getattr(collector, field) for field in Setup._fields))
     setup = setup._replace(
+        ctx=ctx,
         payload_type=payload_type,
         result_type=_or_any(check, "result_type", coding.type_of(collector.result_type)),
         part_type=_or_any(check, "part_type", coding.type_of(collector.part_type)),

@@ -63,7 +63,7 @@ class StandIn:
         try:
             try:
                 for spec in self._specs:
-                    tasks.append(resolve(spec.reference)(spec.argument))  # noqa: PERF401 - one may fail
+                    tasks.append(resolve(spec.reference)(*_arguments(spec)))  # noqa: PERF401 - one may fail
             except BaseException:
                 self._post("opened", self, traceback.format_exc())
                 return
@@ -104,6 +104,12 @@ def _report(done: float, total: float | None, note: str) -> bool:
 
 
 register_report(_report)
+
+
+def _arguments(spec: TaskSpec) -> tuple[bytes] | tuple[bytes, list[memoryview]]:
+    """Return what a worker opens the task with."""
+    views = [memoryview(buffer).toreadonly() for buffer in spec.data]
+    return (spec.argument, views) if views else (spec.argument,)
 
 
 def _close(tasks: list[Task]) -> str:

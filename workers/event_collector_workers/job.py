@@ -1,7 +1,7 @@
 """A job, and the task that runs it in a worker."""
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import ClassVar, NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -25,6 +25,9 @@ class TaskSpec(msgspec.Struct, frozen=True):
     reference: str
     """"module:qualname" of a callable that takes `argument` and returns a `Task`."""
     argument: bytes
+    data: Sequence[Buffer] = ()
+    """Buffers that all workers read, without a copy in each. If there are any, the callable gets a second argument: a
+    list of read-only views of them."""
 
 
 class Task(Protocol):

@@ -19,6 +19,7 @@ from event_collector.remote.host import open_host
 from event_collector.remote.host_loop import HostLoop
 from event_collector.remote.parts_host import open_parts_host
 from event_collector.remote.setup import is_decorated, seal
+from event_collector.remote.shared_data import pack_shared
 from event_collector.tiers.workers.event_jobs import BatchJob, CallJob, CollectorTask, EventJob, ResultSink
 from event_collector.tiers.workers.line_codec import LineCodec, ReadLine
 from event_collector.tiers.workers.parts_job import PartsJob
@@ -125,7 +126,11 @@ class WorkerTier:
         self._events = PoolEvents(events, self._tasks.values(), log, records)
         self._pool = pool_factory.make(
             [
-                TaskSpec(PARTS_HOST if collector.is_generator else HOST, collector.setup or seal(collector))
+                TaskSpec(
+                    PARTS_HOST if collector.is_generator else HOST,
+                    collector.setup or seal(collector),
+                    pack_shared(collector),
+                )
                 for collector in collectors
             ],
             horizon=HORIZON if may_overtake else LONG_HORIZON,

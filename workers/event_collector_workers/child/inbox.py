@@ -37,8 +37,8 @@ class Inbox:
         return f"<Inbox unread={self._end - self._start} brisk={self._is_brisk}>"
 
     def receive_setup(self) -> tuple[WorkerSetup, list[int]]:
-        """Receive the first message, and the descriptors of page, lifeline, outlet and inlet with it."""
-        data, fds, _, _ = socket.recv_fds(self._socket, HEADER.size, 4)
+        """Receive the first message, and the descriptors that come with it: page, lifeline, outlet, data, inlet."""
+        data, fds, _, _ = socket.recv_fds(self._socket, HEADER.size, 5)
         while len(data) < HEADER.size:
             data += self._socket.recv(HEADER.size - len(data)) or bytes(exit_orphaned())
         _, size, _ = HEADER.unpack(data)

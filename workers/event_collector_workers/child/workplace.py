@@ -26,6 +26,7 @@ from event_collector_workers.child.open_descriptors import open_standard_streams
 from event_collector_workers.child.signals import handle_signals_in_forks, leave_signals_to_program
 from event_collector_workers.child.stack_writer import write_stacks
 from event_collector_workers.child.suspended_jobs import LATER, SuspendedJobs
+from event_collector_workers.segments.shared_file import read_shared
 from event_collector_workers.segments.sizes import SHARED_FROM
 from event_collector_workers.segments.worker_segments import WorkerSegments
 from event_collector_workers.transport.frames import (
@@ -75,7 +76,7 @@ def main(connection: socket.socket, enter: Callable[[], Initialize | None]) -> N
     open_standard_streams()
     connection.setblocking(True)
     inbox = Inbox(connection)
-    setup, (page_fd, lifeline_fd, outlet_fd, *inlet_fd) = inbox.receive_setup()
+    setup, (page_fd, lifeline_fd, outlet_fd, *others) = inbox.receive_setup()
     threading.Thread(target=_end_with_program, args=(follow(lifeline_fd),), name="parent-watch", daemon=True).start()
     try:
         page = WorkerPage(page_fd)
@@ -88,12 +89,13 @@ def main(connection: socket.socket, enter: Callable[[], Initialize | None]) -> N
         if setup.levels is not None:
             current.begin(Outlet(outlet_fd, page.note_output), setup.levels)
         workplace = Workplace(connection, inbox, page)
-        if inlet_fd:
-            workplace.use_segments(inlet_fd[0])
+        data = read_shared(others.pop(0), setup.layout) if setup.layout else [[]] * len(setup.tasks)
+        if others:
+            workplace.use_segments(others[0])
         initialize = enter()
         if initialize is not None:
             initialize[0](*initialize[1])
-        if not workplace.open(setup):
+        if not workplace.open(setup, data):
             return
     except BaseException:
         current.end()
@@ -142,17 +144,20 @@ class Workplace:
     def __repr__(self) -> str:
         return f"<Workplace pid={os.getpid()} tasks={len(self._tasks)} unannounced={self._is_unannounced}>"
 
-    def open(self, setup: WorkerSetup) -> bool:
-        """Open the tasks in order and send READY. If one fails to open, close those before it.
+    def open(self, setup: WorkerSetup, data: list[list[memoryview]]) -> bool:
+        """Open the tasks in order, each with its data, and send READY. If one fails to open, close those before it.
 
         Return False, with no task opened, if the parent has dismissed this worker.
         """
-        tasks = [(resolve(reference), argument) for reference, argument in setup.tasks]
+        tasks = [
+            (resolve(reference), (argument, views) if views else (argument,))
+            for (reference, argument), views in zip(setup.tasks, data, strict=True)
+        ]
         if not self._page.begin_opening():
             return False
         try:
-            for task, argument in tasks:
-                self._tasks.append(self._suspended.adapted(task(argument)))
+            for task, arguments in tasks:
+                self._tasks.append(self._suspended.adapted(task(*arguments)))
         except BaseException:
             self.close()
             raise
@@ -327,7 +332,7 @@ class Workplace:
             sent -= min(sent, part.nbytes)
 
 
-def resolve(reference: str) -> Callable[[bytes], Task]:
+def resolve(reference: str) -> Callable[..., Task]:
     """Return the object that "module:qualname" refers to. Raises ImportError or AttributeError if there is none."""
     module_name, _, qualname = reference.partition(":")
     found: object = import_module(module_name)

@@ -8,7 +8,7 @@ launch --> STARTING --> READY --> RETIRING --> GONE       surplus, recycled or c
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -48,7 +48,7 @@ class Crew:
         self,
         loop: asyncio.AbstractEventLoop,
         launcher: Launcher,
-        make_setup: Callable[[], WorkerSetup],
+        make_setup: Callable[[], tuple[WorkerSetup, Sequence[int]]],
         events: WorkerEvents[Worker],
         lifetime: Lifetime,
         memory: SharedMemory,
@@ -189,7 +189,7 @@ class Crew:
         self.workers.append(worker)
         complaint = f"it was not ready within {self._lifetime.startup:g} s"
         self._timers[worker] = self._loop.call_later(self._lifetime.startup, self._give_up, worker, complaint)
-        worker.launch(self._launcher, self._make_setup())
+        worker.launch(self._launcher, *self._make_setup())
 
     def _free_number(self) -> int:
         """Return the lowest number that no worker has. Those that leave or have left are as good as gone."""

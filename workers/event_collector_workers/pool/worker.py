@@ -74,9 +74,8 @@ class Worker:
         self._is_killed = self._is_stopped = False  # stopped: it has closed its tasks
         self._next, self._given_at, self.finished = 1, 0.0, 0
         with ExitStack() as undo:  # if descriptors run out
-            self._page_fd = create_page_file()
-            undo.callback(os.close, self._page_fd)
-            self.page = ParentPage(self._page_fd)
+            undo.callback(os.close, page_fd := create_page_file())
+            self._page_fd, self.page = page_fd, ParentPage(page_fd)
             undo.callback(self.page.close)
             self.probe = StackProbe(loop, os.dup(self._page_fd))
             undo.callback(self.probe.close)
@@ -85,21 +84,20 @@ class Worker:
             undo.callback(self._theirs.close)
             self._output = WorkerOutput(loop, self.page, partial(events.on_output, self))
             undo.callback(self._output.close)
-            self._values = ValueExchange(memory, self.page, self.in_hand)
-            undo.callback(self._values.close)
-            values = self._values
+            values = self._values = ValueExchange(memory, self.page, self.in_hand)
+            undo.callback(values.close)
             self._channel = Channel(loop, ours, self._on_message, values.announced, values.open, self._on_lost)
-            self._values.use(self._channel)
+            values.use(self._channel)
             undo.pop_all()
 
     def __repr__(self) -> str:
         leaving = " leaving" if self.is_leaving else ""
         return f"<Worker {self.number} pid={self.pid} {self.state.value}{leaving} in_hand={len(self.in_hand)}>"
 
-    def launch(self, launcher: Launcher, setup: WorkerSetup) -> None:
-        """Start the process. Either on_ready or on_gone follows."""
+    def launch(self, launcher: Launcher, setup: WorkerSetup, data: Sequence[int]) -> None:
+        """Start the process, with the descriptor of shared data. Either on_ready or on_gone follows."""
         try:
-            fds = self._page_fd, launcher.lifeline.fileno(), self._output.writer, *self._values.inlet
+            fds = self._page_fd, launcher.lifeline.fileno(), self._output.writer, *data, *self._values.inlet
             self._channel.send_with_descriptors(message(Kind.SETUP, encode(setup)), fds)
         except OSError as error:
             self._loop.call_soon(self._on_launched, error)

@@ -31,6 +31,7 @@ from event_collector_workers.pool.pool_view import progress_in, stacks_of, stati
 from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker_state import State
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerStartError
+from event_collector_workers.segments.shared_file import SharedFile
 from event_collector_workers.segments.shared_memory import SharedMemory, shared_memory_limit
 from event_collector_workers.transport.frames import Part, Record, WorkerSetup
 
@@ -116,25 +117,22 @@ class WorkerPool:
         self._environment = environment or WorkerEnvironment()
         self._make_crew = partial(
             Crew,
-            make_setup=partial(self._make_setup, [(task.reference, task.argument) for task in tasks]),
+            make_setup=self._make_setup,
             events=self,
             lifetime=Lifetime(max_jobs_per_worker, max_worker_age, max_worker_memory, startup_timeout, stop_timeout),
         )
-        self._max_shared_memory = max_shared_memory
-        self._max_workers = max_workers
-        self._min_workers = min_workers
-        self._horizon = horizon
+        self._tasks, self._max_shared_memory = tasks, max_shared_memory
+        self._min_workers, self._max_workers, self._horizon = min_workers, max_workers, horizon
         self._listener = listener or PoolListener()
         self._emission = Emission(self._listener) if forward_output else None
-        self._is_started = False
-        self._is_closing = False
-        self._is_closed = False
+        self._is_started = self._is_closing = self._is_closed = False
         self._waiters: list[asyncio.Future[None]] = []
         self._loop: asyncio.AbstractEventLoop  # this and the following: from start()
         self._launcher: Launcher
         self._traffic: Traffic
-        self._shared_memory: SharedMemory
         self._crew: Crew
+        self._memory: SharedMemory
+        self._data: SharedFile
 
     def __repr__(self) -> str:
         if not self._is_started:
@@ -157,17 +155,20 @@ class WorkerPool:
         self._loop = asyncio.get_running_loop()
         try:
             open_standard_descriptors()
+            self._data = SharedFile([task.data for task in self._tasks])
             self._launcher = self._make_launcher(
                 self._loop, environment=self._seeded(), on_apart=partial(tell, self._listener.imported_apart)
             )
         except (OSError, ValueError) as error:
             raise WorkerStartError(f"a worker could not be started: {error}") from error
-        self._shared_memory = SharedMemory(shared_memory_limit(self._max_shared_memory))
-        self._crew = self._make_crew(self._loop, self._launcher, memory=self._shared_memory)
+        self._memory = SharedMemory(shared_memory_limit(self._max_shared_memory))
+        self._crew = self._make_crew(self._loop, self._launcher, memory=self._memory)
         self._traffic = Traffic(self._loop, self._listener, self._wake, self._crew.on_quota_used, self._horizon)
         self._is_started = True
-        self._crew.resize(self._clamp(workers))
         try:
+            for _ in self._data.write():
+                await asyncio.sleep(0)
+            self._crew.resize(self._clamp(workers))
             while self._crew.count(State.READY) < self._crew.target:
                 if self._crew.last_failure:
                     raise WorkerStartError(f"a worker could not be started: {self._crew.last_failure}")
@@ -228,7 +229,8 @@ class WorkerPool:
             await self._change()
         self._traffic.fail_backlog(lambda: PoolClosed("the pool was stopped before this job had ended"))
         self._traffic.close()
-        self._shared_memory.close()
+        self._memory.close()
+        self._data.close()
         self._launcher.close()
         self._is_closed = True
 
@@ -288,7 +290,7 @@ class WorkerPool:
 
     def statistics(self, *, memory: bool = False) -> PoolStatistics:
         """Return a snapshot. `memory`: read the memory of each worker too, which is slow."""
-        return statistics_of(self._crew, self._traffic, self._shared_memory, memory=memory)
+        return statistics_of(self._crew, self._traffic, self._memory, memory=memory)
 
     def progress(self) -> list[tuple[Job, int, Progress]]:
         """Return the jobs that have reported progress, with the process id of their worker and the last report."""
@@ -355,10 +357,11 @@ class WorkerPool:
         tell(self._listener.breaker_opened, self._broken_error())
         self._fail_if_refusing()
 
-    def _make_setup(self, tasks: list[tuple[str, bytes]]) -> WorkerSetup:
-        if self._emission is None:
-            return WorkerSetup(tasks)
-        return WorkerSetup(tasks, program_levels(self._listener.structured_level()))
+    def _make_setup(self) -> tuple[WorkerSetup, list[int]]:
+        levels = None if self._emission is None else program_levels(self._listener.structured_level())
+        tasks = [(task.reference, task.argument) for task in self._tasks]
+        data = self._data.descriptors
+        return WorkerSetup(tasks, self._data.layout if data else [], levels), data
 
     def _broken_error(self) -> PoolBroken:
         retry_in = self._crew.breaker.wait(monotonic())

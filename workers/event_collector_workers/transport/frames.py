@@ -84,6 +84,8 @@ class WorkerSetup(msgspec.Struct, frozen=True, array_like=True):
 
     tasks: list[tuple[str, bytes]]
     """Reference and argument of each task factory, in the order of the task numbers."""
+    layout: list[list[tuple[int, int]]] = []
+    """Of each task: place and size of its data in the file that all workers share; empty if there is none."""
     levels: LogLevels | None = None
     """Levels of log records that the program does not drop; None for workers that write themselves what they log."""
 
