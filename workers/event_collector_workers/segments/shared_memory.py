@@ -14,8 +14,7 @@ from event_collector_workers.statistics import SharedMemoryStatistics
 _MOST: Final = 128  # segments; before Python 3.13 each has a descriptor in the program
 _SHARE: Final = 8  # of the descriptors that the program may have, one of so many is for segments
 _MEMORY_SHARE: Final = 8
-_IDLE: Final = 5.0
-"""Seconds for which a segment that nobody uses is kept. Making another one costs more than ten values of its size."""
+IDLE: Final = 5.0
 
 
 class Holder(Protocol):
@@ -42,10 +41,13 @@ class SharedMemory:
 
     Args:
         limit: Bytes of all segments together, at most; 0 for none.
+        idle: Seconds for which a segment that nobody uses is kept. Making another one costs more than ten values of its
+            size.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, idle: float = IDLE) -> None:
         self.limit: Final = limit
+        self._idle = idle
         self.size = 0
         """Bytes of all segments."""
         self.count = 0
@@ -132,11 +134,11 @@ class SharedMemory:
 
     def _plan_shrinking(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_IDLE / 2, self._on_timer)
+            self._timer = asyncio.get_running_loop().call_later(self._idle / 2, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
-        before = monotonic() - _IDLE
+        before = monotonic() - self._idle
         self._shrink(before)
         for holder in self._holders:
             holder.recall(before)

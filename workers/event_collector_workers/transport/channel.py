@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 from io import BytesIO
 from itertools import islice
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from msgspec import DecodeError
 
@@ -94,7 +94,7 @@ class Reader:
             kind, size, blob_size = HEADER.unpack(header)
             if kind not in _KINDS or size > _HEAD_LIMIT:
                 raise ProtocolError(f"not a message: {kind:#x}, {size} and {blob_size} bytes")
-            head = self._cut(size) or bytes((yield from self._gather(size)))
+            head = self._cut(size) or (yield from self._gather(size))
             if blob_size == NO_BLOB:
                 self._on_message(kind, head, None)
             elif blob_size < NO_BLOB:
@@ -109,8 +109,12 @@ class Reader:
         if size > _BLOB_LIMIT:
             raise ProtocolError(f"not a message: a value of {size} bytes")
         self._on_announced(kind, head)
-        blob = b"" if is_view else self._cut(size)
-        self._on_message(kind, head, blob or (yield from self._gather(size, is_view=is_view)))
+        if is_view:
+            view = _new(_pages, size)
+            yield from self._fill(view)
+            self._on_message(kind, head, view)
+            return
+        self._on_message(kind, head, self._cut(size) or (yield from self._gather(size)))
 
     def _take_out(self, kind: int, head: bytes, slot: int) -> Generator[None, None, None]:
         """Take the value of a message out of a segment."""
@@ -127,7 +131,7 @@ class Reader:
 
     def _copy(self, view: memoryview) -> Generator[None, None, bytes]:
         """Return a value as bytes. New memory costs more than the copy."""
-        value = BytesIO(_new(len(view)))
+        value = BytesIO(_new(bytes, len(view)))
         with value.getbuffer() as target:
             for at in range(0, len(view), _TURN):
                 if at:
@@ -146,32 +150,42 @@ class Reader:
         taken, self._chunk = self._chunk[:size], self._chunk[size:]
         return bytes(taken)
 
-    def _gather(self, size: int, *, is_view: bool = False) -> Generator[None, None, Buffer]:
-        value = BytesIO(_new(size))
+    def _gather(self, size: int) -> Generator[None, None, bytes]:
+        value = BytesIO(_new(bytes, size))
         with value.getbuffer() as view:
-            have = 0
-            while True:
-                part, self._chunk = self._chunk[: size - have], self._chunk[size - have :]
-                view[have : have + len(part)] = part
-                have += len(part)
-                if have == size:
-                    break
-                if size - have >= BLOB_FROM:
-                    self.target = view[have:]
-                    have = size
-                yield
-        return value.getbuffer() if is_view else value.getvalue()
+            yield from self._fill(view)
+        return value.getvalue()
+
+    def _fill(self, view: memoryview) -> Generator[None, None, None]:
+        size, have = len(view), 0
+        while True:
+            part, self._chunk = self._chunk[: size - have], self._chunk[size - have :]
+            view[have : have + len(part)] = part
+            have += len(part)
+            if have == size:
+                return
+            if size - have >= BLOB_FROM:
+                self.target = view[have:]
+                have = size
+            yield
 
 
-def _new(size: int) -> bytes:
-    """Return fresh memory for a BytesIO, whose getvalue() returns that memory without a copy.
+_T = TypeVar("_T")
 
-    The pages are touched only as they are filled, so no single turn of the loop pays for all of them.
+
+def _new(make: Callable[[int], _T], size: int) -> _T:
+    """Return new memory: bytes for a BytesIO, whose getvalue() returns the same memory without a copy, or pages.
+
+    It is touched only as it is filled, so no single turn of the loop pays for all of it.
     """
     try:
-        return bytes(size)
-    except MemoryError as error:
+        return make(size)
+    except (MemoryError, OSError) as error:
         raise ProtocolError(f"no memory for {size} bytes") from error
+
+
+def _pages(size: int) -> memoryview:
+    return memoryview(mmap.mmap(-1, max(1, size), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))[:size]
 
 
 def decoded(decode: Callable[[bytes], Any], head: bytes) -> Any:
