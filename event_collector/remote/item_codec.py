@@ -15,6 +15,7 @@ from event_collector.encoding.coding import Coding
 from event_collector.remote.codec import ReplyDecoder, encode_value
 from event_collector.remote.fidelity import Fidelity
 from event_collector.values.results import Ok, Result
+from event_collector_workers.segments.sizes import SHARED_FROM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +59,13 @@ class ItemsEncoder:
         self._fidelity = Fidelity(list if payload_type is Any else list[payload_type], coding)
 
     def __call__(self, values: list[Any], first_id: int, priority: float | None) -> bytes:
-        """Encode values whose events would have the ids from `first_id` on. Raise if one cannot be encoded."""
+        """Encode values whose events would have the ids from `first_id` on. Raise if one cannot be encoded.
+
+        Large values are refused: as events, they travel in shared memory.
+        """
+        first = values[0]
+        if (len(first) if type(first) is bytes else getattr(first, "nbytes", 0)) >= SHARED_FROM:
+            raise ValueError("the values are large")
         coding, fidelity = self._coding, self._fidelity
         try:
             if not (self._is_untyped and coding.has_special(values)):

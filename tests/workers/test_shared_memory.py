@@ -145,18 +145,6 @@ async def test_memory_is_bounded_and_what_does_not_fit_goes_through_the_socket()
         assert shared(pool).size <= 5 * MIB
 
 
-async def test_idle_memory_is_given_back() -> None:
-    """Segments that nobody has used for some seconds are unmapped by both sides; a value that is kept stays."""
-    async with sharing() as pool:
-        kept = await given(pool, f"make {MIB} a", value("b"))
-        kept = await given(pool, f"make {MIB} a", value("b"))
-        await until(lambda: shared(pool).segments == 1)
-        assert digest(kept) == seen("a")
-        del kept
-        await until(lambda: shared(pool) == SharedMemoryStatistics(limit=256 * MIB))
-        assert digest(await given(pool, f"make {MIB} c", value("b"))) == seen("c")
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="counts mappings in /proc")
 async def test_a_worker_that_is_killed_leaves_nothing() -> None:
     """Killed while it reads a value: the event fails, others arrive, and the program keeps none of its memory."""

@@ -1,0 +1,1 @@
+"""Arrays to worker processes and back, against other ways to send them."""
