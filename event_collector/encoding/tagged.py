@@ -10,6 +10,7 @@ plain msgpack, which costs nothing of this.
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
@@ -54,8 +55,8 @@ class Kind(NamedTuple):
     decode: Callable[[Any, "Restorer"], Any]
     """Returns the value of a content."""
     convert: Callable[[Any, Any], Any] | None = None
-    """Takes the annotated class, or generic alias, and what came in its place; returns an object of the class, or raises
-    TypeError or ValueError. None: nothing else fits."""
+    """Takes the annotated class, or generic alias, and what came in its place; returns an object of the class. None:
+    nothing else fits."""
 
 
 class Kinds:
@@ -155,10 +156,8 @@ class Tagger:
     def tag(self, value: Any) -> Any:
         """Return an object that msgspec does not know as one that it does."""
         if self._hook is not None:
-            try:
+            with suppress(NotImplementedError):
                 return self._hook(value)
-            except NotImplementedError:
-                pass
         kind = kinds.of(type(value))
         if kind is None:
             raise TypeError(f"Encoding objects of type {type(value).__qualname__} is unsupported")
@@ -180,6 +179,7 @@ class Tagger:
             return data
         self.buffers.append(data)
         return Ext(BESIDE, (len(self.buffers) - 1).to_bytes(4))
+
 
 class Restorer:
     """Restores the tagged values of a message.

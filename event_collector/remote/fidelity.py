@@ -117,7 +117,8 @@ class Fidelity:
 
     def encode_part(self, value: Any) -> msgspec.Raw:
         """Return a part of a message, with tags and its buffers in it. Raise if it cannot travel as what it is."""
-        return msgspec.Raw(self._coding.encode(value, lambda raw, _: raw, UNTYPED.faithful, inline=True, as_sent=True)[0])
+        body, _ = self._coding.encode(value, lambda raw, _: raw, self.faithful, inline=True, as_sent=self._type is Any)
+        return msgspec.Raw(body)
 
     def faithful(self, value: Any, encoded: bytes) -> Any:
         """Return a value that was encoded, or a form of it that keeps the offsets of datetimes, which are not in UTC.
