@@ -123,8 +123,13 @@ class BigInteger:
         self.value = value
 
 
-def _with_big_integer(part: Any) -> Any:
-    return part if type(part) is not int or _LEAST <= part <= _MOST else BigInteger(part)
+def _encodable(part: Any) -> Any:
+    """Return what takes the place of a part that msgspec refuses, though it knows its class."""
+    if type(part) is int and not _LEAST <= part <= _MOST:
+        return BigInteger(part)
+    if type(part) is memoryview and not part.c_contiguous:
+        return part.tobytes()
+    return part
 
 
 class Tagger:
@@ -149,9 +154,9 @@ class Tagger:
         before = len(self.buffers)
         try:
             return msgspec.msgpack.encode(value, enc_hook=self.tag)
-        except OverflowError:
+        except (OverflowError, BufferError):
             del self.buffers[before:]
-            return msgspec.msgpack.encode(to_plain(value, _with_big_integer), enc_hook=self.tag)
+            return msgspec.msgpack.encode(to_plain(value, _encodable), enc_hook=self.tag)
 
     def tag(self, value: Any) -> Any:
         """Return an object that msgspec does not know as one that it does."""
