@@ -76,7 +76,9 @@ def _encode(dumps: Callable[..., bytes], value: Any, tagger: Tagger) -> Any:
     try:
         data = dumps(value, protocol=5, buffer_callback=buffers.append)
     except Exception as exc:
-        raise CannotTravel(f"it cannot be pickled: {exc}: open it in the handler, or in the collector's lifecycle") from exc
+        raise CannotTravel(
+            f"it cannot be pickled: {exc}: open it in the handler, or in the collector's lifecycle"
+        ) from exc
     return tagger.buffer(data), [tagger.buffer(buffer.raw()) for buffer in buffers]
 
 

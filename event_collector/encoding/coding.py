@@ -1,6 +1,7 @@
 """How the values of one collector are encoded: as data, with hooks of its own, or as pickle."""
 
 from collections.abc import Callable, Container
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeAlias, get_origin
 
 import msgspec
@@ -60,9 +61,7 @@ class Coding(NamedTuple):
             encoded = tagger.encode(kept)
         return join(tagger.encode(frame(msgspec.Raw(encoded), sorted(tagger.modules))), tagger.buffers)
 
-    def encode_all(
-        self, values: list[Any], frame: Frame, keep: Callable[[Any, bytes], Any], *, as_sent: bool
-    ) -> bytes:
+    def encode_all(self, values: list[Any], frame: Frame, keep: Callable[[Any, bytes], Any], *, as_sent: bool) -> bytes:
         """Return a list of values in its frame, with their buffers in it."""
         tagger = Tagger(inline=True, hook=self.enc_hook)
         wholes = [self._as_whole(value, tagger, as_sent=as_sent) for value in values]
@@ -93,15 +92,16 @@ class Coding(NamedTuple):
         """Return an object of an annotated type that msgspec does not know: the `dec_hook` of msgspec."""
         cls = get_origin(kind) or kind
         is_instance = isinstance(value, cls)
-        if self.dec_hook is not None and not is_instance:
-            try:
-                return self.dec_hook(kind, value)
-            except NotImplementedError:
-                pass
-        if is_instance and cls is kind:
-            return value
-        known = kinds.of(cls)
-        return value if known is None or known.convert is None else known.convert(kind, value)
+        try:
+            if self.dec_hook is not None and not is_instance:
+                with suppress(NotImplementedError):
+                    return self.dec_hook(kind, value)
+            known = None if is_instance and cls is kind else kinds.of(cls)
+            return value if known is None or known.convert is None else known.convert(kind, value)
+        except (TypeError, ValueError):
+            raise
+        except Exception as exc:  # msgspec adds the place to a ValueError
+            raise ValueError(f"{type(exc).__name__}: {exc}") from exc
 
     def decode(self, body: Buffer, blob: Blob | None, frame: Any, value_type: Any, *, writable: bool) -> Any:
         """Return a message with a tagged value, converted into a type. Raise NothingTagged if it has none.
@@ -116,9 +116,7 @@ class Coding(NamedTuple):
                 raise NothingTagged
             try:
                 if value_type is not Any:
-                    found.value = msgspec.convert(
-                        found.value, value_type, dec_hook=self.convert, builtin_types=_KEPT
-                    )
+                    found.value = msgspec.convert(found.value, value_type, dec_hook=self.convert, builtin_types=_KEPT)
                 return found
             except Exception:
                 if plain_scalars:

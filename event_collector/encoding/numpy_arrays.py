@@ -1,4 +1,4 @@
-"""Kinds of tagged values from NumPy: arrays of every type but object, and scalars. Imported if the program has NumPy."""
+"""Kinds of tagged values from NumPy: arrays of every type but object, and scalars. Imported if the program has it."""
 
 import ast
 from typing import Any, get_args
@@ -63,9 +63,9 @@ def _decode_array(content: Any, restorer: Restorer) -> "np.ndarray[Any, Any]":
 
 def _as_array(kind: Any, value: Any) -> Any:
     """Check the element type of `NDArray[np.float64]`."""
-    if isinstance(value, np.ndarray) and (wanted := _element_type(kind)) is not None:
-        if not issubclass(value.dtype.type, wanted):
-            raise TypeError(f"expected an array of {wanted.__name__}, got one of {value.dtype}")
+    wanted = _element_type(kind) if isinstance(value, np.ndarray) else None
+    if wanted is not None and not issubclass(value.dtype.type, wanted):
+        raise TypeError(f"expected an array of {wanted.__name__}, got one of {value.dtype}")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from event_collector.encoding.exact import exact
@@ -46,7 +47,7 @@ def _check_types(frame: "pd.DataFrame", table: Any) -> None:
         held = table.schema.field(place).type
         if isinstance(before, pd.CategoricalDtype) and isinstance(after, pd.CategoricalDtype):
             continue  # the categories are in the columns, and the empty table has none
-        if before != after or (before == object and not _keeps_objects(held)):
+        if before != after or (before == np.dtype(object) and not _keeps_objects(held)):
             raise CannotTravel(
                 f"the column {frame.columns[place]!r} of type {before} would come back as {held}: convert it, "
                 f"for example by .convert_dtypes()"

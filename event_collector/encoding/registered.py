@@ -74,5 +74,3 @@ def _decode(content: Any, _: Restorer) -> Any:
     if type(found) is not cls:
         raise TypeError(f"decode= of {name} returned {type(found).__qualname__}")
     return found
-
-

@@ -10,6 +10,7 @@ plain msgpack, which costs nothing of this.
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
@@ -54,8 +55,8 @@ class Kind(NamedTuple):
     decode: Callable[[Any, "Restorer"], Any]
     """Returns the value of a content."""
     convert: Callable[[Any, Any], Any] | None = None
-    """Takes the annotated class, or generic alias, and what came in its place; returns an object of the class, or raises
-    TypeError or ValueError. None: nothing else fits."""
+    """Takes the annotated class, or generic alias, and what came in its place; returns an object of the class. None:
+    nothing else fits."""
 
 
 class Kinds:
@@ -122,8 +123,13 @@ class BigInteger:
         self.value = value
 
 
-def _with_big_integer(part: Any) -> Any:
-    return part if type(part) is not int or _LEAST <= part <= _MOST else BigInteger(part)
+def _encodable(part: Any) -> Any:
+    """Return what takes the place of a part that msgspec refuses, though it knows its class."""
+    if type(part) is int and not _LEAST <= part <= _MOST:
+        return BigInteger(part)
+    if type(part) is memoryview and not part.c_contiguous:
+        return part.tobytes()
+    return part
 
 
 class Tagger:
@@ -148,17 +154,15 @@ class Tagger:
         before = len(self.buffers)
         try:
             return msgspec.msgpack.encode(value, enc_hook=self.tag)
-        except OverflowError:
+        except (OverflowError, BufferError):
             del self.buffers[before:]
-            return msgspec.msgpack.encode(to_plain(value, _with_big_integer), enc_hook=self.tag)
+            return msgspec.msgpack.encode(to_plain(value, _encodable), enc_hook=self.tag)
 
     def tag(self, value: Any) -> Any:
         """Return an object that msgspec does not know as one that it does."""
         if self._hook is not None:
-            try:
+            with suppress(NotImplementedError):
                 return self._hook(value)
-            except NotImplementedError:
-                pass
         kind = kinds.of(type(value))
         if kind is None:
             raise TypeError(f"Encoding objects of type {type(value).__qualname__} is unsupported")
@@ -180,6 +184,7 @@ class Tagger:
             return data
         self.buffers.append(data)
         return Ext(BESIDE, (len(self.buffers) - 1).to_bytes(4))
+
 
 class Restorer:
     """Restores the tagged values of a message.

@@ -33,9 +33,7 @@ def check_processor(key: Any, processor: Any) -> None:
         raise ConfigError(f"collector {key!r}: the processor must be callable, not {processor!r}")
 
 
-def check_policies(
-    owner: str, timeout: Any, heartbeat: Any, retry: Any, batch: Any, on_error: Any, codec: Any
-) -> None:
+def check_policies(owner: str, timeout: Any, heartbeat: Any, retry: Any, batch: Any, on_error: Any, codec: Any) -> None:
     """Check what says how events are handled, and how their values travel."""
     if timeout is not None:
         check_seconds(f"{owner}: timeout takes", timeout)

@@ -30,8 +30,11 @@ _ATOMS: Final = frozenset((str, int, float, bool, bytes, type(None)))
 PLAIN: Final = frozenset((dict, list, tuple, str, int, float, bool, type(None)))
 """The most frequent result types. None of them is a Result, is awaitable, or needs a separate frame."""
 
-_may_hold_datetimes: Final = re.compile(rb"[\xd6\xd7]\xff|\xc7\x0c\xff").search
-"""Searches msgpack for timestamps, which are always in UTC. What it finds may be something else."""
+_may_hold_datetimes: Final = re.compile(rb"\xff(?:(?<=[\xd6\xd7].)|(?<=\xc7\x0c.))", re.DOTALL).search
+"""Searches msgpack for timestamps, which are always in UTC. What it finds may be something else.
+
+It begins with one byte that text never has, so it passes over large values as fast as a search for that byte.
+"""
 
 
 class _Part(NamedTuple):
@@ -117,7 +120,8 @@ class Fidelity:
 
     def encode_part(self, value: Any) -> msgspec.Raw:
         """Return a part of a message, with tags and its buffers in it. Raise if it cannot travel as what it is."""
-        return msgspec.Raw(self._coding.encode(value, lambda raw, _: raw, UNTYPED.faithful, inline=True, as_sent=True)[0])
+        body, _ = self._coding.encode(value, lambda raw, _: raw, self.faithful, inline=True, as_sent=self._type is Any)
+        return msgspec.Raw(body)
 
     def faithful(self, value: Any, encoded: bytes) -> Any:
         """Return a value that was encoded, or a form of it that keeps the offsets of datetimes, which are not in UTC.

@@ -76,10 +76,7 @@ class ItemsEncoder:
         except Exception:  # noqa: S110 - some may have tags, or it fails again
             pass
         return coding.encode_all(
-            values,
-            lambda raw, modules: (raw, first_id, priority, modules),
-            fidelity.faithful,
-            as_sent=self._is_untyped,
+            values, lambda raw, modules: (raw, first_id, priority, modules), fidelity.faithful, as_sent=self._is_untyped
         )
 
 
@@ -102,7 +99,9 @@ class ItemsReader:
         except Exception:  # the type may have a `__post_init__` that raises anything
             raw = self._decode_raw(body)
             import_modules(raw.modules)
-            return _Items([self._fit(value) for value in raw.values], raw.first_id, raw.priority, raw.modules, has_unfit=True)
+            return _Items(
+                [self._fit(value) for value in raw.values], raw.first_id, raw.priority, raw.modules, has_unfit=True
+            )
 
     def _fit(self, value: msgspec.Raw) -> Any:
         try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from event_collector.encoding.coding import PLAIN_CODING
 from event_collector.handlers.stack_frames import hide_modules
 from event_collector.remote.codec import Parts, PayloadDecoder, ReplyDecoder, encode_payload, encode_result
 from event_collector.remote.fidelity import Fidelity
@@ -57,7 +58,7 @@ class LineItems:
     ) -> None:
         self._setup, self._call, self._failed = setup, call, failed
         coding = setup.coding
-        self._decode_json = msgspec.json.Decoder(setup.payload_type, dec_hook=coding.convert).decode
+        self._decode_json = msgspec.json.Decoder(setup.payload_type, dec_hook=PLAIN_CODING.convert).decode
         self._decode_payload = PayloadDecoder(setup.payload_type, setup.key, coding)
         self._decode_reply = ReplyDecoder(setup.result_type, setup.key, coding)
         self._of_payload = Fidelity(setup.payload_type, coding)
