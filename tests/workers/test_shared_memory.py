@@ -106,6 +106,14 @@ async def test_a_view_in_a_cycle_stays_as_it_is_for_its_finalizer() -> None:
         await until(lambda: not shared(pool).in_use)
 
 
+async def test_cycles_of_a_handler_do_not_pile_up() -> None:
+    """Values in cycles that nobody collects hold little memory: many of them make the worker collect garbage."""
+    async with sharing() as pool:
+        for letter in "abcdefghijklmnopqrstuvwxyz":
+            assert await ask(pool, "keep_in_cycle", value(letter)) == seen(letter)
+        assert shared(pool).size <= 12 * MIB
+
+
 async def test_results_that_the_program_keeps_stay_as_they_are() -> None:
     """A result, a slice of it, and one in a cycle keep their memory; then the memory is used again."""
     async with sharing() as pool:

@@ -189,7 +189,6 @@ class Workplace:
     def use_segments(self, inlet: int) -> None:
         """Get the descriptors of segments from this socket."""
         self._segments = WorkerSegments(self._page, inlet)
-        self._before_wait = self._on_idle_with_segments
 
     def run(self, sequence: int, task: Task, body: bytes, blob: Buffer | None) -> None:
         """Run one job, unless it was taken back, and leave its result where it survives this process."""
@@ -279,6 +278,7 @@ class Workplace:
         if segments is not None and kind == Kind.SEGMENT:
             slot, size, lease, is_for_results = decode_segment(head)
             segments.add(slot, size, lease, is_for_results=is_for_results)
+            self._before_wait = self._on_idle_with_segments
             return False
         if segments is not None and kind == Kind.NO_SEGMENT:
             segments.remove(decode_slot(head))

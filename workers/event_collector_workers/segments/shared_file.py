@@ -16,7 +16,7 @@ Layout = list[list[tuple[int, int]]]
 
 
 class SharedFile:
-    """The program's side. `data`: the buffers of each task. Raises OSError if descriptors have run out."""
+    """The program's side. `data`: the buffers of each task."""
 
     def __init__(self, data: Sequence[Sequence[Buffer]]) -> None:
         self.layout: Layout = []
@@ -30,8 +30,7 @@ class SharedFile:
                 self._parts.append((size, part))
                 size += -(-part.nbytes // _ALIGNMENT) * _ALIGNMENT
             self.layout.append(places)
-        self._fd = create_nameless_file() if size else -1
-        self._size = size
+        self._fd, self._size = -1, size
 
     def __repr__(self) -> str:
         return f"<SharedFile of {self._size} bytes>"
@@ -42,8 +41,9 @@ class SharedFile:
         return [] if self._fd < 0 else [self._fd]
 
     def write(self) -> Iterator[None]:
-        """Write the data, some of it in each step. Raises OSError if memory runs out."""
-        if self._fd >= 0:
+        """Write the data, some of it in each step. Raises OSError if descriptors or memory run out."""
+        if self._parts:
+            self._fd = create_nameless_file()
             os.ftruncate(self._fd, self._size)
         for place, part in self._parts:
             done = 0

@@ -6,6 +6,7 @@ So whatever a handler keeps is safe, wherever it is.
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import socket
@@ -19,6 +20,9 @@ from event_collector_workers.segments.sizes import RETIRED, suits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_MANY: Final = 8
+"""Payloads in use at which garbage is collected; the next time when they are twice as many as are left."""
 
 _SHARE: Final = 8
 """Of the descriptors and the address space that this process may have, one of so many is for segments."""
@@ -70,11 +74,13 @@ class WorkerSegments:
     """
 
     def __init__(self, page: Page, inlet: int) -> None:
+        os.set_inheritable(inlet, False)
         self._page, self._inlet = page, socket.socket(fileno=inlet)
         self._payloads: dict[int, Mapping] = {}  # by slot
         self._leases: dict[int, int] = {}  # of the payloads that are in use
         self._rooms: dict[int, _Room] = {}  # by slot
         self._mapped = 0
+        self._many = _MANY
         os.register_at_fork(before=self._retire, after_in_child=self._forget)
 
     def __repr__(self) -> str:
@@ -119,7 +125,17 @@ class WorkerSegments:
         return view
 
     def end_unseen(self) -> None:
-        """End the leases of payloads that nothing looks into any more."""
+        """End the leases of payloads that nothing looks into any more.
+
+        Garbage in cycles would hold ever more memory, which the collector does not see.
+        """
+        self._end_unseen()
+        if len(self._leases) >= self._many:
+            gc.collect()
+            self._end_unseen()
+            self._many = max(_MANY, 2 * len(self._leases))
+
+    def _end_unseen(self) -> None:
         for slot, lease in list(self._leases.items()):
             payload = self._payloads.get(slot)
             if payload is None or not payload.is_seen:
