@@ -161,6 +161,28 @@ async def test_death_in_the_middle_of_a_large_result(rounds: int) -> None:
         assert psutil.Process().memory_info().rss < before + 150 * MIB
 
 
+@pytest.mark.parametrize("count", often(300, 10_000))
+async def test_large_values_add_nothing_up(count: int) -> None:
+    """Large values there and back in shared memory: their number does not matter, only how many are in use at once."""
+    value = memoryview(bytes(range(256)) * 2048)
+    async with pools.running(2, reference="tests.workers.value_tasks:Values") as pool:
+
+        async def send(number: int) -> None:
+            job = pools.call(pool, "give", blob=value[number % 200 :])
+            await job.result()
+            assert job.blob_back == value[number % 200 + 10 :]
+
+        us, before = psutil.Process(), (0, 0)
+        for start in range(0, count, 10):
+            await asyncio.gather(*(send(number) for number in range(start, start + 10)))
+            if start == 100:
+                before = us.num_fds(), us.memory_full_info().uss
+        gc.collect()
+        assert 0 < pool.statistics().shared_memory.segments <= 40
+        assert us.num_fds() <= before[0] + 40
+        assert us.memory_full_info().uss <= before[1] * 1.05 + 2 * MIB
+
+
 async def receiving(pool: Any, job: pools.Call, least: int) -> Any:
     """Wait until that much of a job's value has come from a worker."""
     seen = {worker: worker._channel._received for worker in pool._crew.workers}
