@@ -1,6 +1,7 @@
 """Kinds of tagged values from NumPy: arrays of every type but object, and scalars. Imported if the program has it."""
 
 import ast
+from functools import lru_cache
 from typing import Any, get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ _STRINGS = getattr(np.dtypes, "StringDType", None)  # NumPy 2
 PYTHON_NUMBERS = (bool, int, float, complex, str, bytes)
 
 
+@lru_cache(maxsize=256)  # both take longer than the copy of a small array
 def _layout_of(dtype: "np.dtype[Any]") -> str:
     """Return what the .npy format writes of a type. Raise TypeError if that does not give the type back."""
     if dtype.hasobject:
@@ -24,6 +26,7 @@ def _layout_of(dtype: "np.dtype[Any]") -> str:
     return layout
 
 
+@lru_cache(maxsize=256)
 def _dtype_of(layout: str) -> "np.dtype[Any]":
     found: np.dtype[Any] = npy.descr_to_dtype(ast.literal_eval(layout))
     return found
