@@ -112,6 +112,38 @@ FAULTS: dict[str, list[Fault]] = {
             ONLY_THE_POOL,
         ),
         Fault(
+            "values that are kept",
+            "Handlers, the program or their forks keep large values, or parts of them",
+            "What they see never changes; the memory is used again when nothing refers to it.",
+            {
+                PROCESS: [
+                    "workers/shared_memory::a_view_that_a_handler_keeps_stays_as_it_is",
+                    "workers/shared_memory::a_view_in_a_cycle_stays_as_it_is_for_its_finalizer",
+                    "workers/shared_memory::results_that_the_program_keeps_stay_as_they_are",
+                    "workers/shared_memory::a_fork_of_a_handler_sees_its_own_value",
+                    "workers/shared_memory::a_fork_of_the_program_sees_the_results_that_it_had",
+                    "faults/endurance::large_values_add_nothing_up",
+                ]
+            },
+            ONLY_THE_POOL,
+        ),
+        Fault(
+            "shared memory",
+            "There is no shared memory, or too little; a worker or the program is killed while it is in use",
+            "Large values go through sockets. No event sees the bytes of another one, and nothing is left behind.",
+            {
+                PROCESS: [
+                    "workers/shared_memory::memory_is_bounded_and_what_does_not_fit_goes_through_the_socket",
+                    "workers/shared_memory::workers_with_limits_get_what_they_can_take",
+                    "workers/shared_memory::without_room_for_segments_values_go_through_the_socket",
+                    "workers/shared_memory::a_worker_killed_while_values_are_on_their_way_harms_no_other_event",
+                    "workers/shared_memory::a_worker_that_is_killed_leaves_nothing",
+                    "workers/shared_memory::a_program_that_is_killed_leaves_nothing",
+                ]
+            },
+            ONLY_THE_POOL,
+        ),
+        Fault(
             "6",
             "A busy worker is stopped with SIGSTOP",
             "It is killed at the collector's timeout and replaced.",

@@ -237,9 +237,13 @@ async def test_memory_error_is_an_error_of_the_job():
         assert await call(pool, "pid").result() == pid
 
 
-async def test_death_in_the_middle_of_a_large_result():
+IN_SEGMENTS_AND_SOCKETS = pytest.mark.parametrize("shared", [None, 0])
+
+
+@IN_SEGMENTS_AND_SOCKETS
+async def test_death_in_the_middle_of_a_large_result(shared: int | None):
     """A result that only half arrived is a crash; the pool neither hangs nor misreads what follows."""
-    async with running(1) as pool:
+    async with running(1, max_shared_memory=shared) as pool:
         for _ in range(5):
             job = call(pool, "echo", blob=os.urandom(32 * 1024 * 1024))
             await until(lambda: pool.statistics().workers[0].job_seconds > 0 or job.outcomes)
@@ -249,9 +253,10 @@ async def test_death_in_the_middle_of_a_large_result():
         await prove_alive(pool)
 
 
-async def test_death_while_a_large_job_is_being_sent():
+@IN_SEGMENTS_AND_SOCKETS
+async def test_death_while_a_large_job_is_being_sent(shared: int | None):
     """A worker killed while it receives costs the job nothing: it had not started."""
-    async with running(1) as pool:
+    async with running(1, max_shared_memory=shared) as pool:
         blob = os.urandom(32 * 1024 * 1024)
         os.kill(pids_of(pool)[0], signal.SIGSTOP)
         job = call(pool, "echo", blob=blob)
