@@ -17,7 +17,7 @@ from event_collector_workers import TaskSpec, WorkerPool
 from event_collector_workers.limits import WorkerLimits, apply
 from event_collector_workers.pool_errors import WorkerCrashed
 from event_collector_workers.statistics import SharedMemoryStatistics
-from tests.workers.pools import BOUND, Call, call, until
+from tests.workers.pools import BOUND, call, until
 from tests.workers.value_tasks import digest
 
 MIB = 1024 * 1024
