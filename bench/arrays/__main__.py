@@ -3,8 +3,8 @@
     python -m bench.arrays                     MB per second of each, and how many times as fast shared memory is
     python -m bench.arrays --check             status 1 if shared memory misses a bound
 
-Within a round every contestant has its turn, and the ratios are those of one round. A bound is missed when even the best
-round is below it: a busy machine only takes away. The workers are kept from one round to the next.
+Within a round every contestant has its turn, and the ratios are those of one round. A bound is missed when even the
+best round is below it: a busy machine only takes away. The workers are kept from one round to the next.
 """
 
 import argparse

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from event_collector_workers.transport.channel import ProtocolError, Reader
 from event_collector_workers.transport.frames import Kind, message
+from event_collector_workers.transport.reader import ProtocolError, Reader
 
 messages = st.tuples(
     st.sampled_from(Kind), st.binary(max_size=200), st.none() | st.sampled_from([b"", b"x", bytes(100_000)])

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from event_collector_workers.segments.exchange import Exchange
 from event_collector_workers.segments.sizes import SHARED_FROM
-from event_collector_workers.transport.channel import ProtocolError, decoded
 from event_collector_workers.transport.filling import Filling
 from event_collector_workers.transport.frames import (
     Kind,
@@ -18,6 +17,7 @@ from event_collector_workers.transport.frames import (
     parts_of,
     size_of,
 )
+from event_collector_workers.transport.reader import ProtocolError, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -19,7 +19,7 @@ from event_collector_workers.pool.value_exchange import ValueExchange, has_enoug
 from event_collector_workers.pool.worker_output import WorkerOutput
 from event_collector_workers.pool.worker_state import SILENT, State
 from event_collector_workers.pool_errors import PoolClosed, crash_error
-from event_collector_workers.transport.channel import Channel, ProtocolError, decoded
+from event_collector_workers.transport.channel import Channel
 from event_collector_workers.transport.frames import (
     Kind,
     WorkerSetup,
@@ -30,6 +30,7 @@ from event_collector_workers.transport.frames import (
     message,
 )
 from event_collector_workers.transport.page import ParentPage, create_page_file
+from event_collector_workers.transport.reader import ProtocolError, decoded
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop as Loop
