@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         WorkerPoolError,
         WorkerStartError,
     )
-    from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
+    from event_collector_workers.statistics import PoolStatistics, SharedMemoryStatistics, WorkerStatistics
 
 __all__ = [
     "Job",
@@ -34,6 +34,7 @@ __all__ = [
     "PoolListener",
     "PoolStatistics",
     "ScaledProcessPoolExecutor",
+    "SharedMemoryStatistics",
     "Task",
     "TaskError",
     "TaskSpec",
@@ -55,7 +56,7 @@ _MODULES = {
     "limits": "WorkerLimits",
     "pool.listener": "PoolListener",
     "pool.worker_pool": "WorkerPool",
-    "statistics": "PoolStatistics WorkerStatistics",
+    "statistics": "PoolStatistics SharedMemoryStatistics WorkerStatistics",
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
