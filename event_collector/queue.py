@@ -144,9 +144,8 @@ class CollectorQueue(Caller):
             0.
         max_worker_memory: Replace a worker process whose own memory (USS) is larger than this after an event. Checked
             once a second at most. None for no limit. In bytes, a whole number, at least 1.
-        max_shared_memory: Upper bound of the memory that is shared with the worker processes for large values. What
-            does not fit travels through sockets, as does everything with 0. None for an eighth of the memory that the
-            program may use. In bytes, a whole number, at least 0.
+        max_shared_memory: Upper bound of the memory for large values that is shared with workers; those that do not fit
+            use sockets. None for an eighth of the granted memory. In bytes, a whole number, at least 0.
         worker_startup_timeout: Time in which a worker process starts and opens its collectors. A slower one is killed.
             In seconds, more than 0.
         max_queue_size: Number of events that may wait for a handler or for another attempt. `send()` waits while there
@@ -238,8 +237,7 @@ class CollectorQueue(Caller):
         self.collectors, self.autoscale = by_key(collectors), settings.autoscale
         self.min_consumers, self.max_consumers = settings.min_consumers, settings.max_consumers
         self.queue_type, self.default_priority = settings.queue_type, settings.default_priority
-        self._log = make_logger(self.id, log, enabled=logging)
-        self._meter = make_meter(settings)
+        self._log, self._meter = make_logger(self.id, log, enabled=logging), make_meter(settings)
         self.dead_letters = DeadLetters(
             settings.max_dead_letters,
             send=lambda letter: self._publisher.resend(letter),  # noqa: PLW0108 - it is made later
@@ -247,10 +245,9 @@ class CollectorQueue(Caller):
             log=self._log,
         )
         self._dispatcher = make_dispatcher(settings, self._meter, self.dead_letters)
-        self._reminder = StartReminder(self._log)
+        self._reminder, self._publisher = StartReminder(self._log), EventPublisher(self._dispatcher)
         self._dispatcher.remind(self._reminder)
         self._bus, recorder = MessageBus(log=self._log), make_recorder(journal, self.collectors, self._log)
-        self._publisher = EventPublisher(self._dispatcher)
         super().__init__(
             self._publisher, self.collectors, lambda: self._engine.loop, self.max_consumers, self._dispatcher.chunks
         )

@@ -11,6 +11,8 @@ from typing import Final
 
 from event_collector_workers.job import Blob, Buffer
 
+__all__ = ["LARGE", "Blob", "Buffer", "join", "split"]
+
 LARGE: Final = 65_536
 """Minimum size in bytes of a buffer that travels beside its message. For smaller ones the separate frame costs more
 than the copy."""

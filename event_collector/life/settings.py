@@ -144,9 +144,8 @@ class Settings:
     )
     max_shared_memory: int | None = option(
         None,
-        "Upper bound of the memory that is shared with the worker processes for large values. What does not fit "
-        "travels through sockets, as does everything with 0. None for an eighth of the memory that the program may "
-        "use.",
+        "Upper bound of the memory for large values that is shared with workers; those that do not fit use sockets. "
+        "None for an eighth of the granted memory.",
         Number(Range.LEAST, unit="bytes", whole=True),
     )
     worker_startup_timeout: float = option(

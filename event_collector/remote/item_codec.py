@@ -15,7 +15,7 @@ from event_collector.encoding.coding import Coding
 from event_collector.remote.codec import ReplyDecoder, encode_value
 from event_collector.remote.fidelity import Fidelity
 from event_collector.values.results import Ok, Result
-from event_collector_workers.segments.sizes import SHARED_FROM
+from event_collector_workers.segments.segment_sizes import SHARED_FROM
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from event_collector_workers.segments.exchange import Exchange
 from event_collector_workers.segments.segment import Segment
+from event_collector_workers.segments.segment_sizes import RETIRED, SHARED_FROM, size_for, suits
 from event_collector_workers.segments.shared_memory import SharedMemory
-from event_collector_workers.segments.sizes import RETIRED, SHARED_FROM, size_for, suits
 from event_collector_workers.segments.worker_segments import WorkerSegments
 from event_collector_workers.transport.filling import Filling
 from event_collector_workers.transport.page import ParentPage, WorkerPage, create_page_file

@@ -26,8 +26,8 @@ from event_collector_workers.child.open_descriptors import open_standard_streams
 from event_collector_workers.child.signals import handle_signals_in_forks, leave_signals_to_program
 from event_collector_workers.child.stack_writer import write_stacks
 from event_collector_workers.child.suspended_jobs import LATER, SuspendedJobs
+from event_collector_workers.segments.segment_sizes import SHARED_FROM
 from event_collector_workers.segments.shared_file import read_shared
-from event_collector_workers.segments.sizes import SHARED_FROM
 from event_collector_workers.segments.worker_segments import WorkerSegments
 from event_collector_workers.transport.frames import (
     NO_BLOB,

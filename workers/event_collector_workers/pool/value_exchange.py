@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector_workers.segments.exchange import Exchange
-from event_collector_workers.segments.sizes import SHARED_FROM
+from event_collector_workers.segments.segment_sizes import SHARED_FROM
 from event_collector_workers.transport.filling import Filling
 from event_collector_workers.transport.frames import (
     Kind,

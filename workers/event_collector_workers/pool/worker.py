@@ -46,8 +46,7 @@ if TYPE_CHECKING:
 class Worker:
     """A worker process and the jobs that it holds. Only this class writes its fields, in the loop's thread.
 
-    At most `quota` jobs may be handed to it; None for no limit. Raises OSError if the program is out of descriptors, or
-    the machine is out of memory.
+    At most `quota` jobs may be handed to it; None for no limit. Raises OSError if descriptors or memory have run out.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ import socket
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
-from event_collector_workers.segments.sizes import RETIRED, SLOTS, size_for, suits
+from event_collector_workers.segments.segment_sizes import RETIRED, SLOTS, size_for, suits
 
 if TYPE_CHECKING:
     from event_collector_workers.segments.segment import Segment
@@ -67,8 +67,10 @@ class Exchange:
         self._held: set[Segment] = set()
         self._spoilt: set[Segment] = set()  # held, and not to be used again: the worker or a fork has other plans
         self._leases = 0
-        self._outlet, self._inlet = socket.socketpair() if memory.limit else (None, None)
-        if self._outlet is not None:
+        self._outlet: socket.socket | None = None
+        self._inlet: socket.socket | None = None
+        if memory.limit:
+            self._outlet, self._inlet = socket.socketpair()
             self._outlet.setblocking(False)
         memory.add(self)
 
@@ -202,10 +204,10 @@ class Exchange:
                 del self._free[segment]
                 return segment
         slot = next((slot for slot in range(SLOTS) if slot not in self._segments), None)
-        segment = None if slot is None else self._memory.make(slot, size_for(nbytes), is_for_results=is_for_results)
-        if segment is None or self._send_descriptor(segment):
-            return segment
-        self._memory.discard(segment)
+        made = None if slot is None else self._memory.make(slot, size_for(nbytes), is_for_results=is_for_results)
+        if made is None or self._send_descriptor(made):
+            return made
+        self._memory.discard(made)
         return None
 
     def _send_descriptor(self, segment: Segment) -> bool:

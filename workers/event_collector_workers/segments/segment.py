@@ -5,7 +5,7 @@ from typing import Final
 
 from event_collector_workers.segments.mapping import Mapping
 from event_collector_workers.segments.nameless_file import allocate, create_nameless_file
-from event_collector_workers.segments.sizes import PAGE
+from event_collector_workers.segments.segment_sizes import PAGE
 
 
 class Segment:

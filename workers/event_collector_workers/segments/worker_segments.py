@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from event_collector_workers.segments.mapping import Mapping
 from event_collector_workers.segments.nameless_file import allocate
-from event_collector_workers.segments.sizes import RETIRED, suits
+from event_collector_workers.segments.segment_sizes import RETIRED, suits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -121,7 +121,7 @@ def message_in_segment(kind: Kind, head: bytes, slot: int, lease: int, nbytes: i
 
 def parts_of(blob: Blob) -> list[memoryview]:
     """Return the bytes of a blob, one view after the other."""
-    return [memoryview(part).cast("B") for part in (blob if type(blob) is list else [blob])]
+    return [memoryview(part).cast("B") for part in (blob if isinstance(blob, list) else [blob])]
 
 
 def size_of(blob: Blob) -> int:

@@ -44,7 +44,7 @@ from time import monotonic_ns
 from typing import Final
 
 from event_collector_workers.segments.nameless_file import create_nameless_file
-from event_collector_workers.segments.sizes import SLOTS
+from event_collector_workers.segments.segment_sizes import SLOTS
 from event_collector_workers.transport.progress_record import (
     PROGRESS_AT,
     PROGRESS_SIZE,
