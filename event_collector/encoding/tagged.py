@@ -162,7 +162,7 @@ class Tagger:
         """Return an object that msgspec does not know as one that it does."""
         if self._hook is not None:
             with suppress(NotImplementedError):
-                return self._hook(value)
+                return msgspec.Raw(self.encode(self._hook(value)))
         kind = kinds.of(type(value))
         if kind is None:
             raise TypeError(f"Encoding objects of type {type(value).__qualname__} is unsupported")
