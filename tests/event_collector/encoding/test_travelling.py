@@ -8,6 +8,7 @@ import pytest
 
 from event_collector import Batch, Collector, CollectorQueue, ConfigError, Delivery, EncodeError, Journal, Payload
 from event_collector.queue import CollectorQueue as Queue
+from tests.event_collector import sample_handlers
 from tests.event_collector.encoding import sample_travellers as travellers
 from tests.event_collector.encoding.sample_travellers import POINTS, VALUES, Money, Point, Trip, same
 from tests.event_collector.encoding.test_kinds import available
@@ -60,6 +61,18 @@ async def test_typed_handlers_get_their_types() -> None:
             assert await returned(queue, value) == found
             results = [result.unwrap() async for result in queue.stream(collector, [value] * 3)]
             assert results == [found] * 3
+
+
+async def test_a_worker_imports_the_modules_of_what_it_gets() -> None:
+    """The module of a handler need not import the classes of the values; singly, in chunks and in batches."""
+    money = Money(Decimal(1), "EUR")
+    single = Collector("single", sample_handlers.echo, mode="process")
+    batch = Collector("batch", sample_handlers.echo, mode="process", batch=Batch(max_size=2))
+    for collector in (single, batch):
+        async with running(collector) as queue:
+            assert [result.unwrap() async for result in queue.stream(collector, [money, money])] == [money, money]
+    async with running(single) as queue:
+        assert await returned(queue, {"a": [money]}) == {"a": [money]}
 
 
 async def test_a_collector_has_a_codec_of_its_own() -> None:
