@@ -9,7 +9,7 @@ import pydantic
 
 from event_collector.encoding.classes import class_named
 from event_collector.encoding.exact import exact
-from event_collector.encoding.tagged import Kind, Restorer, Tagger, kinds
+from event_collector.encoding.tagged import Restorer, Tagger, ValueKind, kinds
 
 
 def _encode(model: "pydantic.BaseModel", tagger: Tagger) -> Any:
@@ -42,9 +42,9 @@ def _known(name: str, base: type) -> Any:
     return cls
 
 
-kinds.add(Kind("pydantic.model", _encode, _decode, _as_model), family=pydantic.BaseModel)
+kinds.add(ValueKind("pydantic.model", _encode, _decode, _as_model), family=pydantic.BaseModel)
 kinds.add(
-    Kind(
+    ValueKind(
         "pydantic.url",
         lambda url, tagger: (tagger.name(type(url)), str(url)),
         lambda content, _: _known(content[0], pydantic.AnyUrl)(content[1]),
@@ -53,7 +53,7 @@ kinds.add(
 )
 for _secret in (pydantic.SecretStr, pydantic.SecretBytes):
     kinds.add(
-        Kind(
+        ValueKind(
             f"pydantic.{_secret.__name__}",
             lambda secret, _: secret.get_secret_value(),
             lambda value, _, cls=_secret: cls(value),
