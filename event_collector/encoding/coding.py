@@ -14,7 +14,7 @@ _BYTES: Final = frozenset((bytes, bytearray, memoryview))
 _AS_SENT: Final = frozenset((bytearray, memoryview))
 """Types that msgspec encodes as bytes."""
 
-Frame: TypeAlias = Callable[[msgspec.Raw, list[str]], tuple[Any, ...]]
+Frame: TypeAlias = Callable[[msgspec.Raw, list[str]], Any]
 """Takes an encoded value, and the modules with its classes; returns the message."""
 
 _KEPT: Final = (bytes, bytearray, memoryview)

@@ -28,7 +28,7 @@ def _decode_frame(content: Any, _: Restorer) -> "pd.DataFrame":
     frame: pd.DataFrame = _arrow()[2](stream).to_pandas()
     if frequency is None:
         return frame
-    return frame.set_axis(type(frame.index)(frame.index, freq=frequency))  # type: ignore[call-arg]  # an index of times
+    return frame.set_axis(type(frame.index)(frame.index, freq=frequency))
 
 
 def _encode_series(series: "pd.Series[Any]", tagger: Tagger) -> Any:

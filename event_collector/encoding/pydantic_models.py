@@ -19,7 +19,7 @@ def _encode(model: "pydantic.BaseModel", tagger: Tagger) -> Any:
     return tagger.name(type(model)), fields, extra, sorted(model.model_fields_set)
 
 
-def _decode(content: Any, _: Restorer) -> "pydantic.BaseModel":
+def _decode(content: Any, _: Restorer) -> Any:
     name, fields, extra, named = content
     cls = _known(name, pydantic.BaseModel)
     if issubclass(cls, pydantic.RootModel):
@@ -42,6 +42,10 @@ def _known(name: str, base: type) -> Any:
     return cls
 
 
+def _secrets(name: str, cls: Any) -> ValueKind:
+    return ValueKind(name, lambda secret, _: secret.get_secret_value(), lambda value, _: cls(value))
+
+
 kinds.add(ValueKind("pydantic.model", _encode, _decode, _as_model), family=pydantic.BaseModel)
 kinds.add(
     ValueKind(
@@ -51,12 +55,5 @@ kinds.add(
     ),
     family=pydantic.AnyUrl,
 )
-for _secret in (pydantic.SecretStr, pydantic.SecretBytes):
-    kinds.add(
-        ValueKind(
-            f"pydantic.{_secret.__name__}",
-            lambda secret, _: secret.get_secret_value(),
-            lambda value, _, cls=_secret: cls(value),
-        ),
-        _secret,
-    )
+kinds.add(_secrets("pydantic.text", pydantic.SecretStr), pydantic.SecretStr)
+kinds.add(_secrets("pydantic.bytes", pydantic.SecretBytes), pydantic.SecretBytes)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from event_collector.encoding.buffers import Buffer
 from event_collector.handlers.lifecycle import make_manager
 from event_collector.handlers.progress_reports import register_report
 from event_collector.handlers.running_event import RunningEvent, event_context, register_finder
@@ -20,7 +21,6 @@ from event_collector.handlers.signature import describe_timeout
 from event_collector.handlers.stack_frames import hide_modules
 from event_collector.handlers.value_handler import ValueHandler, results_of
 from event_collector.remote.codec import (
-    Buffer,
     Parts,
     PayloadDecoder,
     decode_bodies,
