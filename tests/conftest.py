@@ -1,11 +1,13 @@
-"""What every test shares: both event loops, Ctrl-C as programs have it, and no context variables but its own."""
+"""What every test shares: event loops, Ctrl-C as programs have it, and no context variables but its own."""
 
 import contextvars
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
+from zlib import crc32
 
 import pytest
 from _pytest import runner
@@ -30,6 +32,44 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """
     contextvars.Context().run(runner.pytest_runtest_protocol, item, nextitem)
     return True
+
+
+HERE: Final = Path(__file__).parent
+
+ON_BOTH_LOOPS: Final = (
+    "event_collector/dispatch",
+    "event_collector/life",
+    "event_collector/tiers/coroutines",
+    "faults",  # its conftest.py chooses
+    "workers",
+)
+"""The rooms of what deals with the event loop itself. Every asynchronous test in them runs on both."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave each asynchronous test of the other rooms to one event loop: half of them to each, by their names.
+
+    With LOOPS=both in the environment, all of them run on both.
+    """
+    if os.environ.get("LOOPS") == "both":
+        return
+    twice = {item for item in items if _is_on_the_other_loop(item)}
+    if twice:
+        config.hook.pytest_deselected(items=list(twice))
+        items[:] = [item for item in items if item not in twice]
+
+
+def _is_on_the_other_loop(item: pytest.Item) -> bool:
+    parameters = getattr(item, "callspec", None)
+    on_uvloop = None if parameters is None else parameters.params.get("anyio_backend")
+    if not isinstance(on_uvloop, bool) or not item.path.is_relative_to(HERE):
+        return False
+    room = item.path.relative_to(HERE)
+    if any(room.is_relative_to(both) for both in ON_BOTH_LOOPS):
+        return False
+    name = item.name.replace("asyncio", "", 1).replace("uvloop", "", 1)
+    return crc32(f"{room}::{name}".encode()) % 2 != on_uvloop
 
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
