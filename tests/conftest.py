@@ -11,6 +11,7 @@ from zlib import crc32
 
 import pytest
 from _pytest import runner
+from hypothesis import settings
 
 from tests.event_collector.modes import hurry
 
@@ -34,21 +35,28 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     return True
 
 
+settings.register_profile("suite", max_examples=30)
+settings.register_profile("thorough", max_examples=200)
+settings.load_profile(os.environ.get("EXAMPLES", "suite"))
+
 HERE: Final = Path(__file__).parent
 
 ON_BOTH_LOOPS: Final = (
-    "event_collector/dispatch",
-    "event_collector/life",
+    "event_collector/dispatch/test_cancel",
+    "event_collector/dispatch/test_load",
+    "event_collector/dispatch/test_races",
+    "event_collector/life/test_interruption",
+    "event_collector/life/test_st",
     "event_collector/tiers/coroutines",
     "faults",  # its conftest.py chooses
     "workers",
 )
-"""The rooms of what deals with the event loop itself. Every asynchronous test in them runs on both."""
+"""What deals with the event loop itself. Every asynchronous test of these runs on both."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave each asynchronous test of the other rooms to one event loop: half of them to each, by their names.
+    """Leave each other asynchronous test to one event loop: half of them to each, by their names.
 
     With LOOPS=both in the environment, all of them run on both.
     """
@@ -66,7 +74,7 @@ def _is_on_the_other_loop(item: pytest.Item) -> bool:
     if not isinstance(on_uvloop, bool) or not item.path.is_relative_to(HERE):
         return False
     room = item.path.relative_to(HERE)
-    if any(room.is_relative_to(both) for both in ON_BOTH_LOOPS):
+    if str(room).startswith(ON_BOTH_LOOPS):
         return False
     name = item.name.replace("asyncio", "", 1).replace("uvloop", "", 1)
     return crc32(f"{room}::{name}".encode()) % 2 != on_uvloop
