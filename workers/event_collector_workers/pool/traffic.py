@@ -344,19 +344,17 @@ class Traffic:
     def _next_jobs(self, count: int, size: int = _BYTES_AHEAD) -> list[Job]:
         """Remove the next `count` jobs from the backlog; fewer as soon as they have `size` bytes."""
         jobs: list[Job] = []
-        backlog, append = self._backlog, jobs.append
-        while backlog and len(jobs) < count:
-            job = backlog.popleft()
-            if job._place is self:
-                append(job)
-                size -= len(job.body)
-                if job.blob is not None:
-                    size -= len(job.blob)
-                if size <= 0:
-                    break
-            else:
+        take, append = self._backlog.popleft, jobs.append
+        for _ in range(min(count, self.backlog)):
+            while (job := take())._place is not self:  # a gap
                 job.move_to(None)
                 self._withdrawn -= 1
+            append(job)
+            size -= len(job.body)
+            if job.blob is not None:
+                size -= len(job.blob)
+            if size <= 0:
+                break
         return jobs
 
     def _requeue(self, jobs: list[Job]) -> None:
