@@ -66,8 +66,9 @@ class Gauges:
         sole = self._collectors[0] if len(self._collectors) == 1 else None
         if sole is not None and sole.mode == COROUTINE and sole.batch is None:  # the queue has counted its events
             sole.usage.set_totals(figures.attempts, figures.service_total)
-        self.accounts.look(elapsed, lag, workers.cpu, workers.delay)
         remote = self.accounts.remote_running()
+        in_workers = min(pool.ready, remote) * pool.service_seconds
+        self.accounts.look(elapsed, lag, workers.cpu, workers.delay, in_workers)
         # Workers hold events in advance, and those of a pool without workers wait for the first one.
         self._begun = min(1.0, pool.ready / remote) if remote else 1.0
         outside, busy = self._count_places()

@@ -166,11 +166,14 @@ class TimeAccounts:
         # Times not yet attributed to events: many events take longer than the interval between two looks.
         self._pending_cpu = self._pending_delay = 0.0
 
-    def look(self, elapsed: float, lag: float, workers_cpu: float, workers_delay: float) -> None:
+    def look(
+        self, elapsed: float, lag: float, workers_cpu: float, workers_delay: float, in_workers: float = 0.0
+    ) -> None:
         """Update all accounts. All arguments are in seconds.
 
         `elapsed` is the time since the last look, and `lag` the time that a callback of the event loop waits for its
-        turn. All workers together have spent `workers_cpu` on a CPU, and `workers_delay` waiting for one.
+        turn. All workers together have spent `workers_cpu` on a CPU, and `workers_delay` waiting for one. The events
+        that they run now will take about `in_workers`.
         """
         cpu = self._instruments.loop_time()
         spent, self._loop_cpu = max(0.0, cpu - self._loop_cpu), cpu
@@ -183,7 +186,7 @@ class TimeAccounts:
         self._pending_cpu += max(0.0, workers_cpu - self._workers_cpu)
         self._pending_delay += max(0.0, workers_delay - self._workers_delay)
         self._workers_cpu, self._workers_delay = workers_cpu, workers_delay
-        self._share_workers()
+        self._share_workers(in_workers)
 
     def _observe(self, *, worthwhile: bool) -> None:
         """Observe the accounts in which anything has happened. Most of many collectors are quiet."""
@@ -240,12 +243,17 @@ class TimeAccounts:
                 total += account.sampled.cpu
         return total
 
-    def _share_workers(self) -> None:
-        """Attribute the time of the workers in proportion to the handler time of the events that ended there."""
+    def _share_workers(self, in_workers: float) -> None:
+        """Attribute the time of the workers in proportion to the handler time of the events that ended there.
+
+        A part is kept for the events that still run. Otherwise the first events of a batch would be given all of it,
+        and the last ones nothing.
+        """
         there = [account for account in self.fresh if account.remote_wall > 0.0]
         wall = sum(account.remote_wall for account in there)
-        cpu = min(self._pending_cpu, wall)
-        delay = min(self._pending_delay, wall - cpu)
+        ended = wall / (wall + in_workers) if wall else 0.0
+        cpu = min(ended * self._pending_cpu, wall)
+        delay = min(ended * self._pending_delay, wall - cpu)
         for account in there:
             part = account.remote_wall / wall
             account.add_remote(cpu * part, delay * part)
