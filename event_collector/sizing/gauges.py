@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Final
 
 from event_collector.handlers.collector import ADAPTIVE, COROUTINE, EXECUTOR, PROCESS, Collector
-from event_collector.sizing.handler_time import Account, TimeAccounts
+from event_collector.sizing.handler_time import Account, TimeAccounts, WorkersTime
 from event_collector.sizing.instruments import Instruments
 from event_collector.sizing.measured import MeasuredQueue, MeasuredWorkers
 from event_collector.tiers.adaptive import AdaptiveTier
@@ -67,8 +67,8 @@ class Gauges:
         if sole is not None and sole.mode == COROUTINE and sole.batch is None:  # the queue has counted its events
             sole.usage.set_totals(figures.attempts, figures.service_total)
         remote = self.accounts.remote_running()
-        in_workers = min(pool.ready, remote) * pool.service_seconds
-        self.accounts.look(elapsed, lag, workers.cpu, workers.delay, in_workers)
+        running = min(pool.ready, remote)
+        self.accounts.look(elapsed, lag, WorkersTime(workers.cpu, workers.delay, running, pool.service_seconds))
         # Workers hold events in advance, and those of a pool without workers wait for the first one.
         self._begun = min(1.0, pool.ready / remote) if remote else 1.0
         outside, busy = self._count_places()
