@@ -98,10 +98,14 @@ class Account:
 
     def _count(self) -> bool:
         """Divide the events that have ended between this process and the workers. Return whether it runs in workers."""
-        (seen, seen_wall), (seen_there, seen_there_wall) = self._seen, self._seen_remote
-        self._seen, self._seen_remote = _totals(self.collector.usage), _totals(self.collector.remote_usage)
-        there = max(0, self._seen_remote[0] - seen_there)
-        self.remote_wall = max(0.0, self._seen_remote[1] - seen_there_wall)
+        there = 0
+        if self.collector.remote_usage is not None:
+            seen_there, seen_there_wall = self._seen_remote
+            self._seen_remote = _totals(self.collector.remote_usage)
+            there = max(0, self._seen_remote[0] - seen_there)
+            self.remote_wall = max(0.0, self._seen_remote[1] - seen_there_wall)
+        seen, seen_wall = self._seen
+        self._seen = _totals(self.collector.usage)
         # The counters decrease when another queue, which starts at zero, continues with the collector.
         self.fresh = max(0, self._seen[0] - seen - there)
         self.fresh_wall = max(0.0, self._seen[1] - seen_wall - self.remote_wall)
