@@ -151,8 +151,13 @@ class Account:
 
 
 class WorkersTime(NamedTuple):
-    """The workers of a queue: CPU time and time without a CPU of all of them so far, the number of events in their
-    handlers now, and the mean time of an event there. Times are in seconds."""
+    """The workers of a queue, with times in seconds.
+
+    Attributes:
+        cpu, delay: CPU time of all of them so far, and the time for which they were ready to run but had no CPU.
+        running: events in their handlers now.
+        service: mean time of an event there.
+    """
 
     cpu: float = 0.0
     delay: float = 0.0
