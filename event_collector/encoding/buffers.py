@@ -49,3 +49,10 @@ def split(body: Buffer, blob: Buffer | None) -> tuple[Buffer, Sequence[Buffer]]:
     if start != view.nbytes:
         raise ValueError(f"{view.nbytes} bytes came beside the message, and it needs {start}")
     return body[_COUNT.size + sizes.size :], buffers
+
+
+def unchanging(blob: Buffer) -> Buffer:
+    """Return a blob, or a copy of it if it can change while it waits for a worker."""
+    if type(blob) is bytes or (type(blob) is memoryview and type(blob.obj) is bytes):
+        return blob
+    return bytes(blob)

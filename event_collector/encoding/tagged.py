@@ -217,3 +217,16 @@ class Restorer:
             return Ext(code, bytes(data))
         name, content = msgspec.msgpack.decode(data, ext_hook=self.extension)
         return (self._allowed.get(name) or kinds.named(name)).decode(content, self)
+
+
+def with_buffers(encoded: bytes, buffers: Sequence[Buffer]) -> bytes:
+    """Return an encoded value with the buffers in it that came beside it."""
+
+    def moved(code: int, data: memoryview) -> Any:
+        if code == BESIDE:
+            return buffers[int.from_bytes(data)]
+        if code == TAGGED:
+            return Ext(TAGGED, with_buffers(bytes(data), buffers))
+        return Ext(code, bytes(data))
+
+    return msgspec.msgpack.encode(msgspec.msgpack.decode(encoded, ext_hook=moved))
