@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from event_collector.encoding.tagged import Kind, Restorer, Tagger, kinds
+from event_collector.encoding.tagged import Restorer, Tagger, ValueKind, kinds
 
 
 def to_stream(table: Any, tagger: Tagger) -> Any:
@@ -26,5 +26,5 @@ def _batch(stream: Any, _: Restorer) -> Any:
         return reader.read_next_batch()
 
 
-kinds.add(Kind("pyarrow.table", to_stream, lambda stream, _: from_stream(stream)), pa.Table)
-kinds.add(Kind("pyarrow.batch", to_stream, _batch), pa.RecordBatch)
+kinds.add(ValueKind("pyarrow.table", to_stream, lambda stream, _: from_stream(stream)), pa.Table)
+kinds.add(ValueKind("pyarrow.batch", to_stream, _batch), pa.RecordBatch)

@@ -10,8 +10,9 @@ from struct import Struct
 from typing import Final
 
 from event_collector_workers.job import Blob, Buffer
+from event_collector_workers.segments.segment_sizes import SHARED_FROM
 
-__all__ = ["LARGE", "Blob", "Buffer", "join", "split"]
+__all__ = ["LARGE", "Blob", "Buffer", "join", "split", "unchanging"]
 
 LARGE: Final = 65_536
 """Minimum size in bytes of a buffer that travels beside its message. For smaller ones the separate frame costs more
@@ -40,12 +41,12 @@ def split(body: Buffer, blob: Blob | None) -> tuple[Buffer, Sequence[Buffer]]:
     """Return the encoded bytes and the buffers of a message. Raises ValueError or struct.error if it is damaged."""
     if blob is None:
         return body, ()
-    if isinstance(blob, list):  # it was not sent
-        blob = b"".join(blob)
     if body[:1] != _SEVERAL:
-        return body, (blob,)
+        return body, (b"".join(blob) if isinstance(blob, list) else blob,)
     _, count = _COUNT.unpack_from(body)
     sizes = Struct(f"<{count}Q")
+    if isinstance(blob, list):  # as join() has made it
+        return body[_COUNT.size + sizes.size :], blob[::2]
     buffers, start, view = [], 0, memoryview(blob)
     for size in sizes.unpack_from(body, _COUNT.size):
         buffers.append(view[start : start + size])
@@ -53,3 +54,15 @@ def split(body: Buffer, blob: Blob | None) -> tuple[Buffer, Sequence[Buffer]]:
     if start != view.nbytes:
         raise ValueError(f"{view.nbytes} bytes came beside the message, and it needs {start}")
     return body[_COUNT.size + sizes.size :], buffers
+
+
+def unchanging(blob: Blob) -> Blob:
+    """Return a blob, or a copy of it if it can change while it waits for a worker.
+
+    One that travels in shared memory is copied there and nowhere else: a copy of 50 MB would hold up the event loop.
+    """
+    if isinstance(blob, list):
+        return blob if sum(map(len, blob)) >= SHARED_FROM else [bytes(part) for part in blob]
+    if type(blob) is bytes or (type(blob) is memoryview and type(blob.obj) is bytes) or len(blob) >= SHARED_FROM:
+        return blob
+    return bytes(blob)

@@ -10,18 +10,18 @@ from importlib import import_module
 from typing import Final
 
 _MAIN_OF_WORKERS: Final = "__mp_main__"
+"""What multiprocessing calls the main module of the program where it is imported. It is `__main__` there, too."""
 
 
 def name_of(cls: type) -> str:
     """Return the name of a class as `module:qualname`. Raise TypeError if it cannot be found by that."""
-    module = "__main__" if cls.__module__ == _MAIN_OF_WORKERS else cls.__module__
-    name = cls.__qualname__
+    module, name = cls.__module__, cls.__qualname__
     if find_imported(module, name) is not cls:
         where = "is defined inside a function" if "<locals>" in name else f"is not what {module} has by that name"
         raise TypeError(
             f"the class {name} {where}, so that another process cannot find it: define it at the top level of a module"
         )
-    return f"{module}:{name}"
+    return f"{'__main__' if module == _MAIN_OF_WORKERS else module}:{name}"
 
 
 def class_named(name: str) -> type:

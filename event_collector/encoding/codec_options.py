@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from event_collector.encoding.coding import PLAIN_CODING, Coding
-from event_collector.encoding.tagged import CannotTravel, Kind, Restorer, Tagger
+from event_collector.encoding.tagged import CannotTravel, Restorer, Tagger, ValueKind
 from event_collector.values.checks import check_callable
 from event_collector.values.errors import ConfigError
 from event_collector.values.extras import import_extra
@@ -98,5 +98,5 @@ def _encode_by_cloudpickle(value: Any, tagger: Tagger) -> Any:
 
 
 # Not among the kinds that every decoder knows: data must not lead to pickle where nobody asked for it.
-_PICKLED: Final = Kind(PICKLE, lambda value, tagger: _encode(pickle.dumps, value, tagger), _decode)
-_CLOUDPICKLED: Final = Kind(CLOUDPICKLE, _encode_by_cloudpickle, _decode)
+_PICKLED: Final = ValueKind(PICKLE, lambda value, tagger: _encode(pickle.dumps, value, tagger), _decode)
+_CLOUDPICKLED: Final = ValueKind(CLOUDPICKLE, _encode_by_cloudpickle, _decode)

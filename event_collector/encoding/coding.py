@@ -7,14 +7,14 @@ from typing import Any, Final, NamedTuple, TypeAlias, get_origin
 import msgspec
 
 from event_collector.encoding.buffers import LARGE, Blob, Buffer, join, split
-from event_collector.encoding.tagged import Kind, Restorer, Tagger, kinds
+from event_collector.encoding.tagged import Restorer, Tagger, ValueKind, kinds
 
 _BYTES: Final = frozenset((bytes, bytearray, memoryview))
 
 _AS_SENT: Final = frozenset((bytearray, memoryview))
 """Types that msgspec encodes as bytes."""
 
-Frame: TypeAlias = Callable[[msgspec.Raw, list[str]], tuple[Any, ...]]
+Frame: TypeAlias = Callable[[msgspec.Raw, list[str]], Any]
 """Takes an encoded value, and the modules with its classes; returns the message."""
 
 _KEPT: Final = (bytes, bytearray, memoryview)
@@ -32,7 +32,7 @@ class Coding(NamedTuple):
     """Classes of values that do not go the fast way: msgspec may not know them, or their bytes may travel beside."""
     enc_hook: Callable[[Any], Any] | None = None
     dec_hook: Callable[[Any, Any], Any] | None = None
-    wrap: Kind | None = None
+    wrap: ValueKind | None = None
     """The kind that every value as a whole is encoded as, if there is one."""
 
     def has_special(self, values: list[Any]) -> bool:
@@ -115,9 +115,10 @@ class Coding(NamedTuple):
             if not restorer.has_met_tags:
                 raise NothingTagged
             try:
-                if value_type is not Any:
-                    found.value = msgspec.convert(found.value, value_type, dec_hook=self.convert, builtin_types=_KEPT)
-                return found
+                if value_type is Any:
+                    return found
+                value = msgspec.convert(found.value, value_type, dec_hook=self.convert, builtin_types=_KEPT)
+                return msgspec.structs.replace(found, value=value)
             except Exception:
                 if plain_scalars:
                     raise
@@ -127,7 +128,13 @@ class Coding(NamedTuple):
 PLAIN_CODING: Final = Coding()
 
 
-def _kind_of_bytes(value: Any, *, inline: bool, as_sent: bool) -> Kind | None:
+class BareValue(msgspec.Struct, array_like=True):
+    """A message that is a value and nothing else."""
+
+    value: Any
+
+
+def _kind_of_bytes(value: Any, *, inline: bool, as_sent: bool) -> ValueKind | None:
     """Return the kind of a value that is bytes; None if it can be encoded without a tag."""
     is_large = not inline and memoryview(value).nbytes >= LARGE
     if type(value) is bytes:

@@ -12,7 +12,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from event_collector.encoding.classes import class_named
-from event_collector.encoding.tagged import Kind, Restorer, Tagger, kinds
+from event_collector.encoding.tagged import Restorer, Tagger, ValueKind, kinds
 
 
 class Exact:
@@ -102,4 +102,4 @@ def _decode(content: Any, _: Restorer) -> Any:
     return cls(data)
 
 
-kinds.add(Kind("exact", _encode, _decode), Exact)
+kinds.add(ValueKind("exact", _encode, _decode), Exact)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from event_collector.encoding.buffers import Buffer
-from event_collector.encoding.tagged import CannotTravel, Kind, Restorer, Tagger, kinds
+from event_collector.encoding.tagged import CannotTravel, Restorer, Tagger, ValueKind, kinds
 
 _STRINGS = getattr(np.dtypes, "StringDType", None)  # NumPy 2
 
@@ -60,7 +60,7 @@ def _decode_array(content: Any, restorer: Restorer) -> "np.ndarray[Any, Any]":
         array = np.ndarray(tuple(shape), _dtype_of(layout), buffer=data if len(data) else None, order=order)
     if restorer.writable:
         return array if array.flags.writeable else array.copy(order="K")
-    array.flags.writeable = False
+    array.setflags(write=False)
     return array
 
 
@@ -100,5 +100,5 @@ def _as_scalar(kind: Any, value: Any) -> Any:
     return kind(value) if isinstance(value, PYTHON_NUMBERS) and kind is not np.generic else value
 
 
-kinds.add(Kind("numpy.array", _encode_array, _decode_array, _as_array), np.ndarray)
-kinds.add(Kind("numpy.scalar", _encode_scalar, _decode_scalar, _as_scalar), family=np.generic)
+kinds.add(ValueKind("numpy.array", _encode_array, _decode_array, _as_array), np.ndarray)
+kinds.add(ValueKind("numpy.scalar", _encode_scalar, _decode_scalar, _as_scalar), family=np.generic)

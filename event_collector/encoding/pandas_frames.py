@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from event_collector.encoding.exact import exact
-from event_collector.encoding.tagged import CannotTravel, Kind, Restorer, Tagger, kinds
+from event_collector.encoding.tagged import CannotTravel, Restorer, Tagger, ValueKind, kinds
 
 _ANONYMOUS = "0"
 """The column of a series. Its name may be anything, and travels beside it."""
@@ -26,9 +26,9 @@ def _encode_frame(frame: "pd.DataFrame", tagger: Tagger) -> Any:
 def _decode_frame(content: Any, _: Restorer) -> "pd.DataFrame":
     stream, frequency = content
     frame: pd.DataFrame = _arrow()[2](stream).to_pandas()
-    if frequency is not None:
-        frame.index.freq = frequency  # type: ignore[attr-defined]  # it is an index of times
-    return frame
+    if frequency is None:
+        return frame
+    return frame.set_axis(type(frame.index)(frame.index, freq=frequency))
 
 
 def _encode_series(series: "pd.Series[Any]", tagger: Tagger) -> Any:
@@ -89,5 +89,5 @@ def _arrow() -> Any:
     return pa, to_stream, from_stream
 
 
-kinds.add(Kind("pandas.frame", _encode_frame, _decode_frame), pd.DataFrame)
-kinds.add(Kind("pandas.series", _encode_series, _decode_series), pd.Series)
+kinds.add(ValueKind("pandas.frame", _encode_frame, _decode_frame), pd.DataFrame)
+kinds.add(ValueKind("pandas.series", _encode_series, _decode_series), pd.Series)

@@ -7,7 +7,7 @@ from PIL import Image
 from event_collector.encoding.buffers import LARGE
 from event_collector.encoding.exact import exact
 from event_collector.encoding.standard import own_bytes
-from event_collector.encoding.tagged import Kind, Restorer, Tagger, kinds
+from event_collector.encoding.tagged import Restorer, Tagger, ValueKind, kinds
 
 
 def _encode(image: "Image.Image", tagger: Tagger) -> Any:
@@ -38,4 +38,4 @@ def _decode(content: Any, _: Restorer) -> "Image.Image":
     return image
 
 
-kinds.add(Kind("PIL.image", _encode, _decode), family=Image.Image)
+kinds.add(ValueKind("PIL.image", _encode, _decode), family=Image.Image)

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from event_collector.encoding.tagged import CannotTravel, Kind, Restorer, Tagger, kinds
+from event_collector.encoding.tagged import CannotTravel, Restorer, Tagger, ValueKind, kinds
 
 
 def _encode_frame(frame: "pl.DataFrame", tagger: Tagger) -> Any:
@@ -28,5 +28,5 @@ def _decode_series(stream: Any, restorer: Restorer) -> "pl.Series":
     return _decode_frame(stream, restorer).to_series()
 
 
-kinds.add(Kind("polars.frame", _encode_frame, _decode_frame), pl.DataFrame)
-kinds.add(Kind("polars.series", _encode_series, _decode_series), pl.Series)
+kinds.add(ValueKind("polars.frame", _encode_frame, _decode_frame), pl.DataFrame)
+kinds.add(ValueKind("polars.series", _encode_series, _decode_series), pl.Series)

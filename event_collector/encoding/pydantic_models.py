@@ -9,7 +9,7 @@ import pydantic
 
 from event_collector.encoding.classes import class_named
 from event_collector.encoding.exact import exact
-from event_collector.encoding.tagged import Kind, Restorer, Tagger, kinds
+from event_collector.encoding.tagged import Restorer, Tagger, ValueKind, kinds
 
 
 def _encode(model: "pydantic.BaseModel", tagger: Tagger) -> Any:
@@ -19,7 +19,7 @@ def _encode(model: "pydantic.BaseModel", tagger: Tagger) -> Any:
     return tagger.name(type(model)), fields, extra, sorted(model.model_fields_set)
 
 
-def _decode(content: Any, _: Restorer) -> "pydantic.BaseModel":
+def _decode(content: Any, _: Restorer) -> Any:
     name, fields, extra, named = content
     cls = _known(name, pydantic.BaseModel)
     if issubclass(cls, pydantic.RootModel):
@@ -42,21 +42,18 @@ def _known(name: str, base: type) -> Any:
     return cls
 
 
-kinds.add(Kind("pydantic.model", _encode, _decode, _as_model), family=pydantic.BaseModel)
+def _secrets(name: str, cls: Any) -> ValueKind:
+    return ValueKind(name, lambda secret, _: secret.get_secret_value(), lambda value, _: cls(value))
+
+
+kinds.add(ValueKind("pydantic.model", _encode, _decode, _as_model), family=pydantic.BaseModel)
 kinds.add(
-    Kind(
+    ValueKind(
         "pydantic.url",
         lambda url, tagger: (tagger.name(type(url)), str(url)),
         lambda content, _: _known(content[0], pydantic.AnyUrl)(content[1]),
     ),
     family=pydantic.AnyUrl,
 )
-for _secret in (pydantic.SecretStr, pydantic.SecretBytes):
-    kinds.add(
-        Kind(
-            f"pydantic.{_secret.__name__}",
-            lambda secret, _: secret.get_secret_value(),
-            lambda value, _, cls=_secret: cls(value),
-        ),
-        _secret,
-    )
+kinds.add(_secrets("pydantic.text", pydantic.SecretStr), pydantic.SecretStr)
+kinds.add(_secrets("pydantic.bytes", pydantic.SecretBytes), pydantic.SecretBytes)

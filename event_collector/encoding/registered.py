@@ -7,7 +7,7 @@ import msgspec
 
 from event_collector.encoding.classes import class_named, name_of
 from event_collector.encoding.exact import exact
-from event_collector.encoding.tagged import Kind, Restorer, Tagger, kinds
+from event_collector.encoding.tagged import Restorer, Tagger, ValueKind, kinds
 from event_collector.values.checks import check_callable
 from event_collector.values.errors import ConfigError
 
@@ -42,7 +42,7 @@ def register_type(cls: type[T], *, encode: Callable[[T], Any], decode: Callable[
     def content(value: Any, tagger: Tagger) -> Any:
         return tagger.name(cls), exact(encode(value))
 
-    kinds.add(Kind(_NAME, content, _decode), cls)
+    kinds.add(ValueKind(_NAME, content, _decode), cls)
     _decoders[cls] = decode
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath, W
 from typing import Any, Final
 
 from event_collector.encoding.buffers import Buffer
-from event_collector.encoding.tagged import BigInteger, Kind, Restorer, Tagger, kinds
+from event_collector.encoding.tagged import BigInteger, Restorer, Tagger, ValueKind, kinds
 
 _PATHS: Final[dict[str, type[PurePath]]] = {
     cls.__name__: cls for cls in (PosixPath, WindowsPath, PurePosixPath, PureWindowsPath)
@@ -70,7 +70,7 @@ def _decode_array(content: Any, _: Restorer) -> "array.array[Any]":
 
 def _simple(name: str, cls: type, encode: Callable[[Any], Any], convert: Callable[[Any, Any], Any] | None) -> None:
     """Add the kind of a class whose objects are made of a few arguments."""
-    kinds.add(Kind(name, lambda value, _: encode(value), lambda content, _: cls(*content), convert), cls)
+    kinds.add(ValueKind(name, lambda value, _: encode(value), lambda content, _: cls(*content), convert), cls)
 
 
 def _as_number(kind: Any, value: Any) -> Any:
@@ -82,10 +82,10 @@ _simple("fraction", Fraction, lambda value: (value.numerator, value.denominator)
 _simple("range", range, lambda value: (value.start, value.stop, value.step), None)
 _simple("slice", slice, lambda value: (value.start, value.stop, value.step), None)
 
-kinds.add(Kind("int", _encode_integer, lambda content, _: int.from_bytes(content, signed=True)), BigInteger)
+kinds.add(ValueKind("int", _encode_integer, lambda content, _: int.from_bytes(content, signed=True)), BigInteger)
 # msgspec knows bytes and bytearray, so these kinds are only asked for by name.
-kinds.add(Kind("bytes", lambda value, tagger: tagger.buffer(value), lambda content, _: own_bytes(content)))
-kinds.add(Kind("bytearray", lambda value, tagger: tagger.buffer(value), lambda content, _: bytearray(content)))
-kinds.add(Kind("memoryview", _encode_view, _decode_view), memoryview)
-kinds.add(Kind("array", _encode_array, _decode_array), array.array)
-kinds.add(Kind("path", _encode_path, _decode_path, _as_path), PurePath, Path, *_PATHS.values())
+kinds.add(ValueKind("bytes", lambda value, tagger: tagger.buffer(value), lambda content, _: own_bytes(content)))
+kinds.add(ValueKind("bytearray", lambda value, tagger: tagger.buffer(value), lambda content, _: bytearray(content)))
+kinds.add(ValueKind("memoryview", _encode_view, _decode_view), memoryview)
+kinds.add(ValueKind("array", _encode_array, _decode_array), array.array)
+kinds.add(ValueKind("path", _encode_path, _decode_path, _as_path), PurePath, Path, *_PATHS.values())

@@ -45,7 +45,7 @@ class CannotTravel(TypeError):
     """A value cannot travel as what it is. The text says what to do."""
 
 
-class Kind(NamedTuple):
+class ValueKind(NamedTuple):
     """A kind of tagged values."""
 
     name: str
@@ -59,23 +59,23 @@ class Kind(NamedTuple):
     nothing else fits."""
 
 
-class Kinds:
+class ValueKinds:
     """The kinds that this process knows. Each is added by the module that has it."""
 
     def __init__(self) -> None:
-        self._by_name: dict[str, Kind] = {}
-        self._by_class: dict[type, Kind] = {}
-        self._families: dict[type, Kind] = {}
+        self._by_name: dict[str, ValueKind] = {}
+        self._by_class: dict[type, ValueKind] = {}
+        self._families: dict[type, ValueKind] = {}
         self._loaded: set[str] = set()
 
-    def add(self, kind: Kind, *classes: type, family: type | None = None) -> None:
+    def add(self, kind: ValueKind, *classes: type, family: type | None = None) -> None:
         """Add a kind for objects of these classes, and of subclasses of `family`."""
         self._by_name[kind.name] = kind
         self._by_class.update(dict.fromkeys(classes, kind))
         if family is not None:
             self._families[family] = kind
 
-    def of(self, cls: type) -> Kind | None:
+    def of(self, cls: type) -> ValueKind | None:
         """Return the kind of objects of a class; None if there is none."""
         found = self._by_class.get(cls)
         if found is None:
@@ -83,7 +83,7 @@ class Kinds:
             found = self._by_class.get(cls) or self._family_of(cls)
         return found
 
-    def named(self, name: str) -> Kind:
+    def named(self, name: str) -> ValueKind:
         """Return the kind with a name. Raises ValueError if there is none, ImportError if its library is missing."""
         if name not in self._by_name:
             self._load(_LIBRARIES.get(name.partition(".")[0], STANDARD))
@@ -98,7 +98,7 @@ class Kinds:
             return True
         return any(issubclass(one, cls) for one in (*self._by_class, *self._families))
 
-    def _family_of(self, cls: type) -> Kind | None:
+    def _family_of(self, cls: type) -> ValueKind | None:
         return next((self._families[base] for base in cls.__mro__ if base in self._families), None)
 
     def _load_all(self) -> None:
@@ -113,7 +113,7 @@ class Kinds:
             self._loaded.add(module)
 
 
-kinds: Final = Kinds()
+kinds: Final = ValueKinds()
 
 
 class BigInteger:
@@ -162,13 +162,13 @@ class Tagger:
         """Return an object that msgspec does not know as one that it does."""
         if self._hook is not None:
             with suppress(NotImplementedError):
-                return self._hook(value)
+                return msgspec.Raw(self.encode(self._hook(value)))
         kind = kinds.of(type(value))
         if kind is None:
             raise TypeError(f"Encoding objects of type {type(value).__qualname__} is unsupported")
         return self.tagged(kind, value)
 
-    def tagged(self, kind: Kind, value: Any) -> Ext:
+    def tagged(self, kind: ValueKind, value: Any) -> Ext:
         """Return a value with the tag of a kind."""
         return Ext(TAGGED, self.encode((kind.name, kind.encode(value, self))))
 
@@ -201,7 +201,7 @@ class Restorer:
         buffers: Sequence[Buffer] = (),
         *,
         writable: bool,
-        allowed: dict[str, Kind] | None = None,
+        allowed: dict[str, ValueKind] | None = None,
         plain_scalars: bool = False,
     ) -> None:
         self._buffers, self.writable, self._allowed = buffers, writable, allowed or {}
@@ -217,3 +217,16 @@ class Restorer:
             return Ext(code, bytes(data))
         name, content = msgspec.msgpack.decode(data, ext_hook=self.extension)
         return (self._allowed.get(name) or kinds.named(name)).decode(content, self)
+
+
+def with_buffers(encoded: bytes, buffers: Sequence[Buffer]) -> bytes:
+    """Return an encoded value with the buffers in it that came beside it."""
+
+    def moved(code: int, data: memoryview) -> Any:
+        if code == BESIDE:
+            return buffers[int.from_bytes(data)]
+        if code == TAGGED:
+            return Ext(TAGGED, with_buffers(bytes(data), buffers))
+        return Ext(code, bytes(data))
+
+    return msgspec.msgpack.encode(msgspec.msgpack.decode(encoded, ext_hook=moved))

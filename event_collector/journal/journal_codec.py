@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from event_collector.encoding.coding import PLAIN_CODING, NothingTagged
+from event_collector.encoding.coding import PLAIN_CODING, BareValue, NothingTagged
 from event_collector.encoding.tagged import kinds
 from event_collector.encoding.type_support import stranger_in
 from event_collector.journal.stored_event import StoredEvent
@@ -194,13 +194,9 @@ class ValueDecoder:
             return self._decode(raw)
         except Exception as exc:
             try:
-                return PLAIN_CODING.decode(b"\x91" + bytes(raw), None, _Single, self._type, writable=True).value
+                return PLAIN_CODING.decode(b"\x91" + bytes(raw), None, BareValue, self._type, writable=True).value
             except NothingTagged:
                 raise exc from None
-
-
-class _Single(msgspec.Struct, array_like=True):
-    value: Any
 
 
 def _decode_first(decoders: list[Callable[[Any], Any]], raw: msgspec.Raw) -> Any:

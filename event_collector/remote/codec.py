@@ -4,14 +4,15 @@ What msgspec does not know goes on to `encoding`. Decoding executes no code from
 pickle. `remote_exceptions` encodes exceptions.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from event_collector.encoding.buffers import Blob, Buffer, split
+from event_collector.encoding.buffers import Blob, Buffer, join, split, unchanging
 from event_collector.encoding.classes import import_modules
 from event_collector.encoding.coding import PLAIN_CODING, Coding, NothingTagged
+from event_collector.encoding.tagged import with_buffers
 from event_collector.encoding.type_support import stranger_in
 from event_collector.handlers.signature import type_name
 from event_collector.handlers.stack_frames import strip_frames
@@ -28,6 +29,15 @@ T = TypeVar("T")
 
 Parts: TypeAlias = tuple[bytes, Blob | None]
 """An encoded value, and its large buffers, which `buffers.join()` has put together."""
+
+
+class Form(NamedTuple):
+    """The value of a payload as it travels."""
+
+    value: bytes
+    modules: Sequence[str]
+    buffers: Sequence[Buffer]
+
 
 _BROADCAST = Delivery.BROADCAST
 
@@ -100,11 +110,9 @@ def encode_payload(
     carrier of the calling context, if there is one.
     """
     value = payload._value
-    carrier = CARRIER.get() if traced else None
-    if payload._headers is NO_HEADERS and payload._delivery is _BROADCAST and carrier is None:
-        address = None
-    else:
-        address = _Address(payload._delivery.value, payload._headers, carrier)
+    address = None
+    if traced or payload._headers is not NO_HEADERS or payload._delivery is not _BROADCAST:
+        address = _address_of(payload, traced=traced)
     try:
         if type(value) not in fidelity.special or fidelity.is_fast(value, inline=inline):
             # A tuple is encoded like an _Envelope, but is created faster.
@@ -115,9 +123,42 @@ def encode_payload(
     except Exception:  # noqa: S110 - it may have tags, or it fails again
         pass
     try:
-        return fidelity.encode(value, lambda raw, modules: (raw, address, number, modules), inline=inline)
+        body, blob = fidelity.encode(value, lambda raw, modules: (raw, address, number, modules), inline=inline)
+        return body, None if blob is None else unchanging(blob)
     except Exception as exc:
         raise _cannot_encode("payload", value, owner, exc) from exc
+
+
+def encode_form(value: Any, owner: "Owner | str", fidelity: Fidelity) -> Form:
+    """Encode the value of a payload alone. Raise EncodeError as `encode_payload()` does."""
+    return form_in(encode_payload(Payload(value), owner, traced=False, fidelity=fidelity))
+
+
+def encode_around(
+    form: Form, payload: Payload[Any], number: int, *, inline: bool = False, traced: bool = True
+) -> Parts:
+    """Do what `encode_payload()` does, with a value that is encoded already."""
+    value, modules, buffers = form
+    if inline and buffers:
+        value, buffers = with_buffers(value, buffers), ()
+    return join(_encode((msgspec.Raw(value), _address_of(payload, traced=traced), number, modules)), buffers)
+
+
+def form_in(parts: Parts) -> Form:
+    """Return the form of the value in an encoded payload."""
+    body, buffers = split(*parts)
+    envelope = _decode_form(body)
+    return Form(bytes(envelope.value), envelope.modules, buffers)
+
+
+def _address_of(payload: Payload[Any], *, traced: bool) -> _Address | None:
+    carrier = CARRIER.get() if traced else None
+    if payload._headers is NO_HEADERS and payload._delivery is _BROADCAST and carrier is None:
+        return None
+    return _Address(payload._delivery.value, payload._headers, carrier)
+
+
+_decode_form = msgspec.msgpack.Decoder(_Envelope[msgspec.Raw]).decode
 
 
 class PayloadDecoder:
@@ -158,7 +199,7 @@ class PayloadDecoder:
     def _decode_again(self, body: Buffer, blob: Blob | None, error: Exception) -> _Envelope[Any]:
         """Return the envelope if it only has parts that the decoder of the type does not support."""
         try:
-            import_modules(msgspec.msgpack.decode(split(body, blob)[0], type=_Envelope[msgspec.Raw]).modules)
+            import_modules(_decode_form(split(body, blob)[0]).modules)
             return self._decode_tagged(body, blob)
         except NothingTagged:
             pass

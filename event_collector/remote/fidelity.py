@@ -14,7 +14,7 @@ import msgspec
 from msgspec import inspect
 
 from event_collector.encoding.buffers import Blob
-from event_collector.encoding.coding import PLAIN_CODING, Coding, Frame
+from event_collector.encoding.coding import PLAIN_CODING, BareValue, Coding, Frame
 from event_collector.encoding.plain import to_plain
 from event_collector.encoding.tagged import kinds
 
@@ -84,10 +84,6 @@ _SIMPLE: Final[dict[type[inspect.Type], _Part]] = {
 }
 
 
-class _Single(msgspec.Struct, array_like=True):
-    value: Any
-
-
 class Fidelity:
     """Checks the values of one type, which are annotated with it, or of any type, and encodes those that need tags.
 
@@ -152,7 +148,7 @@ class Fidelity:
             body, blob = self._coding.encode(
                 plain, lambda raw, _: (raw,), lambda value, _: value, inline=False, as_sent=False
             )
-            return self._coding.decode(body, blob, _Single, self._type, writable=False).value
+            return self._coding.decode(body, blob, BareValue, self._type, writable=False).value
 
     def _part(self, info: inspect.Type) -> _Part:
         if isinstance(info, inspect.Metadata):

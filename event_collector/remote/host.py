@@ -194,9 +194,10 @@ class Host:
 
     def _run_item(self, value: Any, priority: float | None, items: "Items") -> bool:
         def process() -> Any:
-            if type(value) is UnfitValue:  # the decoder of events says what is wrong
-                return self._decode(b"\x91" + bytes(value.value), None)
-            return self._call(Payload(value, Delivery.KEY, (self._setup.key,), priority=priority))
+            fit = value
+            if type(value) is UnfitValue:  # the decoder of events says what is wrong, or supports it
+                fit = self._decode(b"\x91" + bytes(value.value), None)._value
+            return self._call(Payload(fit, Delivery.KEY, (self._setup.key,), priority=priority))
 
         return self._answer(self._reply(process), items)
 

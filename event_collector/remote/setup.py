@@ -117,7 +117,7 @@ def _check(
         if not pickler.is_main_another:
             raise ConfigError(
                 f"collector {key!r} runs in worker processes, but its {what} cannot be loaded there: "
-                f"{_reason(value, exc)}: {remedy}, or {instead}"
+                f"{_reason(value, exc)}: {remedy}, {_by_value(value)}or {instead}"
             ) from exc
         main = _program_of_a_runner()
     if pickler.needs_main and main is not None:
@@ -198,6 +198,10 @@ def _program_of_a_runner() -> str:
         f"`python -m {words[words.index('-m') + 1]}`" if "-m" in words else getattr(main, "__file__", "another one")
     )
     return f"a program that {runner} runs"
+
+
+def _by_value(value: Any) -> str:
+    return "give it codec='cloudpickle', " if isinstance(value, FunctionType) else ""
 
 
 def _reason(value: Any, exc: Exception) -> str:

@@ -10,7 +10,15 @@ import msgspec
 import pytest
 
 from event_collector import EncodeError, Payload, PayloadTypeError
-from event_collector.remote.codec import PayloadDecoder, ReplyDecoder, encode_payload, encode_result
+from event_collector.remote.codec import (
+    PayloadDecoder,
+    ReplyDecoder,
+    encode_around,
+    encode_form,
+    encode_payload,
+    encode_result,
+    form_in,
+)
 from event_collector.remote.fidelity import Fidelity
 from tests.event_collector.encoding import sample_travellers as travellers
 from tests.event_collector.encoding.sample_travellers import LARGE, VALUES, Cheque, Money, Trip, same
@@ -44,6 +52,22 @@ def test_values_come_back_as_what_was_sent(library: str) -> None:
         assert same(value, returned(value)), value
         if type(value) not in (bytearray, memoryview):  # within others these are bytes
             assert same([value, 1], sent([value, 1])), value
+
+
+def test_a_value_that_waits_keeps_its_tags() -> None:
+    """Encoded when it was sent, it goes to a worker or into a batch, with the buffers as they were."""
+    np = pytest.importorskip("numpy")
+    array = np.zeros(LARGE)
+    values = [array, Money(Decimal(1), "EUR"), {"two": [array, np.zeros(LARGE)], "n": 2**70}, 1j]
+    expected = [array.copy(), *values[1:2], {"two": [array.copy(), np.zeros(LARGE)], "n": 2**70}, 1j]
+    forms = [encode_form(value, "c", Fidelity(Any)) for value in values]
+    array[0] = 1
+    for form, value in zip(forms, expected, strict=True):
+        for inline in (False, True):
+            around = encode_around(form, Payload(None), 1, inline=inline)
+            assert same(PayloadDecoder(Any, "c")(*around).value, value)
+            assert form_in(around).value
+            assert not (inline and around[1])
 
 
 @pytest.mark.parametrize("library", ["numpy", "pandas", "PIL"])

@@ -36,7 +36,7 @@ def test_a_registered_type_is_annotated_by_itself_or_its_base() -> None:
     """A handler may name a base class; for a value of another type its event has a PayloadTypeError."""
     register_type(Better, encode=lambda _: None, decode=lambda _: Better())
     assert type(sent(Better(), Better)) is type(sent(Better(), Plain)) is type(sent([Better()])[0]) is Better
-    with pytest.raises(PayloadTypeError, match=r"Expected `Money`, got `tests\..*Better`"):
+    with pytest.raises(PayloadTypeError, match="Expected `Money`, got `Better`"):
         sent(Better(), Money)
 
 
@@ -59,7 +59,7 @@ def local() -> type:
     [
         (5, {}, "takes a class, not 5"),
         (Plain, {"encode": None}, "for Plain needs encode="),
-        (Plain, {"decode": "no"}, "decode takes a callable"),
+        (Plain, {"decode": "no"}, "decode takes a function, not 'no'"),
         (local(), {}, "is defined inside a function"),
         (Money, {}, "Money is registered"),
         (Path, {}, "Path is registered, or travels without it"),

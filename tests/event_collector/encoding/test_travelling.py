@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from event_collector import Batch, Collector, CollectorQueue, ConfigError, EncodeError, Journal, Payload
+from event_collector import Batch, Collector, CollectorQueue, ConfigError, Delivery, EncodeError, Journal, Payload
 from event_collector.queue import CollectorQueue as Queue
+from tests.event_collector import sample_handlers
 from tests.event_collector.encoding import sample_travellers as travellers
 from tests.event_collector.encoding.sample_travellers import POINTS, VALUES, Money, Point, Trip, same
 from tests.event_collector.encoding.test_kinds import available
@@ -31,8 +32,9 @@ async def test_workers_get_and_return_what_was_sent(library: str) -> None:
         for collector in (single, batch):
             found = [result.unwrap() async for result in queue.stream(collector, values)]
             assert same(found, values)
-        event = await queue.send(values, to=parts)
-        assert same([part async for part in event.parts()], values)
+        within = [value for value in values if type(value) not in (bytearray, memoryview)]
+        event = await queue.send(Payload(within, Delivery.KEY, ["parts"]))
+        assert same([part async for part in event.parts()], within)
 
 
 async def test_executors_get_and_return_what_was_sent() -> None:
@@ -61,6 +63,18 @@ async def test_typed_handlers_get_their_types() -> None:
             assert results == [found] * 3
 
 
+async def test_a_worker_imports_the_modules_of_what_it_gets() -> None:
+    """The module of a handler need not import the classes of the values; singly, in chunks and in batches."""
+    money = Money(Decimal(1), "EUR")
+    single = Collector("single", sample_handlers.echo, mode="process")
+    batch = Collector("batch", sample_handlers.echo, mode="process", batch=Batch(max_size=2))
+    for collector in (single, batch):
+        async with running(collector) as queue:
+            assert [result.unwrap() async for result in queue.stream(collector, [money, money])] == [money, money]
+    async with running(single) as queue:
+        assert await returned(queue, {"a": [money]}) == {"a": [money]}
+
+
 async def test_a_collector_has_a_codec_of_its_own() -> None:
     """Its hooks go to the workers; what they leave to others travels as ever."""
     collector = Collector("c", travellers.mirror, mode="process", codec=POINTS)
@@ -85,9 +99,7 @@ async def test_a_collector_may_have_pickle() -> None:
         assert "cannot be pickled" in str(error)
         np = pytest.importorskip("numpy")
         for array in (np.zeros(3), np.zeros(travellers.LARGE), [np.zeros(travellers.LARGE)] * 2):
-            found = await returned(queue, array)
-            assert same(found, array)
-        assert found[0].flags.writeable
+            assert same(await returned(queue, array), array)
 
 
 async def test_cloudpickle_has_handlers_without_a_name() -> None:

@@ -245,7 +245,7 @@ def test_a_type_that_msgspec_does_not_know_is_refused_at_the_start() -> None:
     class Odd:
         def __init__(self, x: int) -> None: ...
 
-    with pytest.raises(ConfigError, match="annotate .*Odd as what msgspec encodes"):
+    with pytest.raises(ConfigError, match=r"annotate .*Odd as what msgspec encodes"):
         JournalCodec([Odd], LIMIT)
     with pytest.raises(ConfigError, match="the journal cannot store payloads of type"):
         JournalCodec(

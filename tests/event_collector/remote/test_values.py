@@ -206,7 +206,7 @@ MISFITS: list[tuple[Any, Any, str]] = [
     (Order, None, "Expected `object`"),
     (Checked, {"number": -1}, "numbers below 0 are not kept"),
     (Annotated[int, msgspec.Meta(ge=0)], -1, "Expected `int` >= 0"),
-    (Fraction, {"a": 1}, "Expected `fractions.Fraction`"),
+    (Fraction, {"a": 1}, "Expected `Fraction`"),
 ]
 
 
