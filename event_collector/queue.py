@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from event_collector.calls.caller import Caller
@@ -310,9 +309,7 @@ class CollectorQueue(Caller):
         await self.init_queue()
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.shut_down_queue()
 
     def get_publisher(self) -> EventPublisher:
@@ -337,8 +334,8 @@ class CollectorQueue(Caller):
     def snapshot(self) -> "Snapshot":
         """Return the data of `event-collector top`: the queue, its collectors and workers, and the last decisions.
 
-        Rates refer to the time since the previous call. They are None at the first call, and after more than 10 s. Call
-        this in the thread of the event loop. It costs as much as `collector_metrics()`, and reads each worker process.
+        Rates refer to the time since the previous call: None at the first, and after more than 10 s. Call this in the
+        thread of the event loop. It costs as much as `collector_metrics()`, and reads each worker process.
         """
         return self._observer.look()
 

@@ -27,7 +27,7 @@ _MOST_SPARE: Final = 6
 """Segments for results of any size that the worker has in advance."""
 
 
-class Page(Protocol):
+class GrantPage(Protocol):
     """The shared page, as it is used here."""
 
     @property
@@ -57,7 +57,7 @@ class Exchange:
     Raises OSError if descriptors have run out.
     """
 
-    def __init__(self, memory: SharedMemory, page: Page, announce: Announce) -> None:
+    def __init__(self, memory: SharedMemory, page: GrantPage, announce: Announce) -> None:
         self._memory, self._page, self._announce = memory, page, announce
         self._segments: dict[int, Segment] = {}  # by slot
         self._free: dict[Segment, float] = {}  # since when, in monotonic seconds; the last one is the warmest

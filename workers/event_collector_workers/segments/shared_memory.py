@@ -17,7 +17,7 @@ _MEMORY_SHARE: Final = 8
 IDLE: Final = 5.0
 
 
-class Holder(Protocol):
+class SegmentHolder(Protocol):
     """What has the segments of one worker."""
 
     def shrink(self, before: float) -> None:
@@ -52,7 +52,7 @@ class SharedMemory:
         """Bytes of all segments."""
         self.count = 0
         self._most = min(_MOST, _descriptors() // _SHARE)
-        self._holders: list[Holder] = []
+        self._holders: list[SegmentHolder] = []
         self._kept: list[Segment] = []  # of workers that are gone; the program still sees their values
         self._timer: asyncio.TimerHandle | None = None
         _all.add(self)
@@ -60,11 +60,11 @@ class SharedMemory:
     def __repr__(self) -> str:
         return f"<SharedMemory {self.count} segments, {self.size} of {self.limit} bytes>"
 
-    def add(self, holder: Holder) -> None:
+    def add(self, holder: SegmentHolder) -> None:
         """Add the holder of a worker that starts."""
         self._holders.append(holder)
 
-    def remove(self, holder: Holder) -> None:
+    def remove(self, holder: SegmentHolder) -> None:
         """Remove the holder of a worker that is gone."""
         with suppress(ValueError):
             self._holders.remove(holder)

@@ -28,7 +28,7 @@ _SHARE: Final = 8
 """Of the descriptors and the address space that this process may have, one of so many is for segments."""
 
 
-class Page(Protocol):
+class LeasePage(Protocol):
     """The shared page, as it is used here."""
 
     def granted(self, slot: int) -> int:
@@ -73,7 +73,7 @@ class WorkerSegments:
     `inlet`: the descriptor of the socket through which those of segments arrive.
     """
 
-    def __init__(self, page: Page, inlet: int) -> None:
+    def __init__(self, page: LeasePage, inlet: int) -> None:
         os.set_inheritable(inlet, False)
         self._page, self._inlet = page, socket.socket(fileno=inlet)
         self._payloads: dict[int, Mapping] = {}  # by slot
