@@ -153,8 +153,8 @@ class Exchange:
         return sum(segment.size for segment in self._segments.values() if segment not in self._free)
 
     def prepare_fork(self) -> None:
-        """Never use again what a fork of the program can see."""
-        self._spoilt |= {segment for segment in self._held if segment.mapping.is_seen}
+        """Never use again what a fork of the program can see. Any thread may call it."""
+        self._spoilt.update(segment for segment in list(self._held) if segment.mapping.is_seen)
 
     def forget(self) -> None:
         """Let go of all segments, in a fork of the program, which has no worker."""

@@ -106,7 +106,7 @@ class SharedMemory:
 
     def prepare_fork(self) -> None:
         """Note that a copy of this process sees what can be seen now."""
-        for holder in self._holders:
+        for holder in list(self._holders):
             holder.prepare_fork()
 
     def forget(self) -> None:
@@ -165,7 +165,8 @@ def _forget() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_prepare_fork, after_in_child=_forget)
+    # Twice: other threads run between the first time and the fork.
+    os.register_at_fork(before=_prepare_fork, after_in_parent=_prepare_fork, after_in_child=_forget)
 
 
 def _descriptors() -> int:

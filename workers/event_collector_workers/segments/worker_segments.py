@@ -81,7 +81,8 @@ class WorkerSegments:
         self._rooms: dict[int, _Room] = {}  # by slot
         self._mapped = 0
         self._many = _MANY
-        os.register_at_fork(before=self._retire, after_in_child=self._forget)
+        # Twice: other threads run between the first time and the fork.
+        os.register_at_fork(before=self._retire, after_in_parent=self._retire, after_in_child=self._forget)
 
     def __repr__(self) -> str:
         return f"<WorkerSegments payloads={len(self._payloads)} in use={len(self._leases)} rooms={len(self._rooms)}>"
