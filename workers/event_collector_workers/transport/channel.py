@@ -15,7 +15,7 @@ from event_collector_workers.transport.frames import HEADER, parts_of
 from event_collector_workers.transport.reader import TURN, ProtocolError, Reader
 
 _SCRATCH: Final = 128 * 1024  # bytes; a value of 100 KB arrives in one piece
-_COPIED: Final = 2  # bytes of shared memory that are copied in the time of one through a socket
+_COPIED: Final = 4  # bytes of shared memory that are copied in the time of one through a socket
 _SOCKET_BUFFER: Final = 1024 * 1024  # requested bytes; the kernel grants at most net.core.wmem_max
 
 
