@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from event_collector.encoding.codec_options import coding_of
-from event_collector.remote.codec import UNTYPED, encode_payload
-from event_collector.remote.fidelity import Fidelity
+from event_collector.remote.codec import encode_payload
+from event_collector.remote.fidelity import UNTYPED, Fidelity
 from event_collector.remote.sent_value import CONSTANT, SentValue
 from event_collector.values.errors import EncodeError
 from event_collector.values.payload import Delivery, Payload

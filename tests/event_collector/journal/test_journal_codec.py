@@ -87,7 +87,7 @@ def test_plain_data_comes_back_as_it_was(value: Any) -> None:
         (Money(Decimal(1), "EUR"), [Money]),
         (Fraction(1, 3), [Fraction]),
     ],
-    ids=repr,
+    ids=["integer", "list", "dict", "path", "registered", "fraction"],
 )
 def test_values_with_tags_come_back_as_they_were(value: Any, types: list[Any]) -> None:
     """Alone, if they are listed, and within plain data."""
