@@ -60,14 +60,12 @@ class SaturationGuard:
         self._tuning = tuning
         self._collectors: dict[str, _Waiting] = {}
         self._throughputs = RollingMaximum(tuning.guard_memory)
-        self._tolerance = tuning.guard_tolerance
         self._suspicion = 0.0
         self._suspected_at: float | None = None
         self._is_settled = False
         self._before = 0.0
         self._was_lowered = False
         self._tried_from: tuple[float, float] | None = None
-        self._next_trial = 0.0
         self._bound_at = 0.0
         self._span = self._arrived = 0.0
         self.cap: float | None = None
@@ -156,13 +154,9 @@ class SaturationGuard:
         Events that suddenly take much longer pile up for the duration of one event, whatever the cause. Only after
         that it is known whether as many end as arrive.
         """
-        calm = window.waiting <= self._tolerance * window.best or window.busy < 0.5 * size
+        calm = window.waiting <= self._tuning.guard_tolerance * window.best or window.busy < 0.5 * size
         if calm or loop_full:
             self._suspicion, self._suspected_at = 0.0, None
-            if loop_full:
-                return
-            # The tolerance of a back end that has recovered returns to its initial value.
-            self._tolerance = max(self._tuning.guard_tolerance, 0.98 * self._tolerance)
             return
         if self._suspected_at is None:
             self._suspected_at = now
@@ -179,11 +173,11 @@ class SaturationGuard:
     def _adjust(self, now: float, window: _Measurement, cap: float) -> None:
         """Keep a cap that shortens waiting, raise one with short waiting, drop one that is not needed."""
         if self._tried_from is not None:
-            self._end_trial(now, window, cap, self._tried_from)
-        elif window.waiting > self._tolerance * window.best:
+            self._end_trial(window, cap, self._tried_from)
+        elif window.waiting > self._tuning.guard_tolerance * window.best:
             if not self._was_lowered or window.waiting <= self._tuning.guard_effect * self._before:
                 self._set(self._knee(now, window), window)
-            elif now >= self._next_trial:
+            else:
                 self._try_more(window, cap)
         elif now - self._bound_at > self._tuning.guard_unbound:
             self.cap, self._suspicion = None, 0.0
@@ -206,14 +200,12 @@ class SaturationGuard:
         self._tried_from = (cap, window.throughput)
         self._set(2.0 * cap, window)
 
-    def _end_trial(self, now: float, window: _Measurement, cap: float, tried_from: tuple[float, float]) -> None:
+    def _end_trial(self, window: _Measurement, cap: float, tried_from: tuple[float, float]) -> None:
         """Continue if doubling the cap raised throughput by `guard_gain`: then the back end has become slower."""
         self._tried_from = None
         if window.throughput < self._tuning.guard_gain * tried_from[1]:
-            self._next_trial = now + self._tuning.guard_retry
             self._set(tried_from[0], window)
             return
-        self._tolerance = min(self._tuning.guard_patience, 1.5 * self._tolerance)
         self._collectors.clear()
         self._throughputs.clear()
         if window.busy >= 0.8 * cap:
