@@ -56,13 +56,18 @@ class ArrivalRate:
         self._tuning = tuning
         self._average = Smoothed(tuning.arrival_memory)
         self._recent: deque[tuple[float, float]] = deque()
-        self._count = self._span = self._time = 0.0
+        self._count = self._span = self._pending = self._time = 0.0
 
     def add(self, dt: float, arrivals: float) -> None:
-        """Record `arrivals` within the last `dt` seconds."""
+        """Record `arrivals` within the last `dt` seconds.
+
+        Fewer than 0 are a correction of earlier ones, and are subtracted from the next ones.
+        """
+        self._pending += arrivals
         if dt <= 0.0:
             return
-        arrivals = max(0.0, arrivals)
+        arrivals = max(0.0, self._pending)
+        self._pending -= arrivals
         self._average.add(dt, arrivals / dt)
         self._time += dt
         self._recent.append((dt, arrivals))

@@ -66,6 +66,7 @@ class SaturationGuard:
         self._before = 0.0
         self._was_lowered = False
         self._tried_from: tuple[float, float] | None = None
+        self._next_trial = 0.0
         self._bound_at = 0.0
         self._span = self._arrived = 0.0
         self.cap: float | None = None
@@ -173,11 +174,11 @@ class SaturationGuard:
     def _adjust(self, now: float, window: _Measurement, cap: float) -> None:
         """Keep a cap that shortens waiting, raise one with short waiting, drop one that is not needed."""
         if self._tried_from is not None:
-            self._end_trial(window, cap, self._tried_from)
+            self._end_trial(now, window, cap, self._tried_from)
         elif window.waiting > self._tuning.guard_tolerance * window.best:
             if not self._was_lowered or window.waiting <= self._tuning.guard_effect * self._before:
                 self._set(self._knee(now, window), window)
-            else:
+            elif now >= self._next_trial:
                 self._try_more(window, cap)
         elif now - self._bound_at > self._tuning.guard_unbound:
             self.cap, self._suspicion = None, 0.0
@@ -200,10 +201,11 @@ class SaturationGuard:
         self._tried_from = (cap, window.throughput)
         self._set(2.0 * cap, window)
 
-    def _end_trial(self, window: _Measurement, cap: float, tried_from: tuple[float, float]) -> None:
+    def _end_trial(self, now: float, window: _Measurement, cap: float, tried_from: tuple[float, float]) -> None:
         """Continue if doubling the cap raised throughput by `guard_gain`: then the back end has become slower."""
         self._tried_from = None
         if window.throughput < self._tuning.guard_gain * tried_from[1]:
+            self._next_trial = now + self._tuning.guard_retry
             self._set(tried_from[0], window)
             return
         self._collectors.clear()

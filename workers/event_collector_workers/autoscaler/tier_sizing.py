@@ -59,8 +59,8 @@ class ConsumerSizing(TierSizing):
     def resize(self, now: float, load: TierLoad, busy: int, idle: bool, may_shrink: bool) -> str:
         """Set `target` and `ceiling`. Return the reason of a changed target, or an empty string."""
         self._watch_progress(now, load)
-        spare = max(self._tuning.consumer_safety * math.sqrt(load.mean), self._limits.margin * load.mean)
-        need = 0.0 if idle else staffing(load, busy, spare, self._tuning.consumer_horizon)
+        spare = max(self._tuning.safety * math.sqrt(load.mean), self._limits.margin * load.mean)
+        need = 0.0 if idle else staffing(load, busy, spare, self._tuning.horizon)
         cap = max(self._limits.min_consumers, int(min(self._limits.max_consumers, self._guarded())))
         self.ceiling = self._reachable(now, need, busy, cap)
         wanted = max(self._limits.min_consumers, min(ladder(need, self._tuning.consumer_grid), self.ceiling))
@@ -141,8 +141,8 @@ class WorkerSizing(TierSizing):
         self._least = max(limits.min_workers, self._ahead(cap, startup, idle) if load.collectors else 0)
         need = 0.0
         if not idle:
-            spare = tuning.worker_safety * math.sqrt(load.mean)
-            need = staffing(load, 0.0, spare, max(tuning.worker_horizon, startup))
+            spare = tuning.safety * math.sqrt(load.mean)
+            need = staffing(load, 0.0, spare, max(tuning.horizon, startup))
         wanted = max(self._least, min(cap, ladder(need, tuning.worker_grid)))
         self._wanted.record(now, wanted)
         return self._step(now, load, budget, wanted, idle, may_shrink)

@@ -33,21 +33,17 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Completed events over which the service time is averaged for placement. Few, so that a changed handler moves at
     once."""
     loop_memory: float = 0.15
-    """Memory of the loop's busy share. Shorter moves a collector after a short peak, longer lets it delay the others."""
+    """Memory of the loop's busy share. Shorter moves a collector after a short peak, longer lets it delay the
+    others."""
     others_memory: float = 2.0
     """Memory of the CPU use of other programs. Shorter follows their short peaks, longer yields to them later."""
 
     # -- need
-    worker_safety: float = 1.0
-    """Spare workers in square roots of the need. More shortens the tail and costs processes."""
-    consumer_safety: float = 2.0
-    """Spare consumers in square roots of the need. They cost little."""
-    worker_horizon: float = 0.25
-    """Seconds in which a backlog of process events should be cleared; at least the start-up time of a worker. Shorter
-    starts workers that are ready too late to help."""
-    consumer_horizon: float = 0.25
-    """Seconds in which a backlog of coroutine events should be cleared. Shorter opens more consumers at once against a
-    back end."""
+    safety: float = 1.0
+    """Spare workers or consumers in square roots of the need. More shortens the tail and costs processes."""
+    horizon: float = 0.25
+    """Seconds in which a backlog should be cleared; for workers, at least their start-up time. Shorter starts workers
+    that are ready too late to help, and opens more consumers at once against a back end."""
 
     # -- caps
     loop_full: float = 0.8
@@ -146,6 +142,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     guard_gain: float = 1.4
     """Ratio of throughput with a doubled cap to that before it, from which the doubled cap is kept. The maximum is 2.
     Higher keeps a cap on a back end that has only become slower."""
+    guard_retry: float = 10.0
+    """Minimum time between two doublings on trial. Shorter costs throughput in a saturated back end."""
     guard_near: float = 1.15
     """Ratio of waiting time to the best one up to which the cap is raised. Higher climbs faster, and beyond the
     knee."""
