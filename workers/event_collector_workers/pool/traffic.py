@@ -218,7 +218,7 @@ class Traffic:
         """Collect the available results, then hand out jobs as far as there is room."""
         self._is_looking = True
         for worker in workers:
-            if worker.in_hand and worker.collect() and worker.held > 1:
+            if worker.in_hand and worker.collect() and len(worker.in_hand) > 1:
                 # At once, or each job that ends during the rest of the look would be announced.
                 self._roster.promise_visit(worker)
         if not self.outstanding and self.room > 0:
