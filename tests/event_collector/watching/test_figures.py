@@ -108,7 +108,8 @@ def test_the_names_of_exported_metrics_stay() -> None:
     """Dashboards depend on them."""
     assert {one.prometheus for one in FIGURES if one.prometheus} == {
         "healthy", "events_accepted", "events_finished", "events_dropped", "events", "consumers", "consumers_wanted",
-        "workers", "workers_wanted", "workers_memory_bytes", "workers_cpu_seconds", "worker_restarts",
+        "workers", "workers_wanted", "workers_memory_bytes", "shared_memory_bytes", "workers_cpu_seconds",
+        "worker_restarts",
         "handled", "busy", "service_time_seconds", "wait_time_seconds",
     }  # fmt: skip
     assert {one.opentelemetry for one in FIGURES if one.opentelemetry} == {
