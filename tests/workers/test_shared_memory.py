@@ -196,7 +196,7 @@ async def test_a_worker_killed_while_values_are_on_their_way_harms_no_other_even
         for _ in range(4):
             await asyncio.sleep(0.01)
             for worker in pool.statistics().workers:
-                if worker.pid is not None:
+                if worker.pid is not None and worker.state == "ready":
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(worker.pid, signal.SIGKILL)
         for letter, job in zip(letters, jobs, strict=True):
