@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from event_collector.encoding.codec_options import coding_of
-from event_collector.remote.codec import encode_payload
+from event_collector.remote.codec import encode_payload, owned
 from event_collector.remote.fidelity import UNTYPED, Fidelity
 from event_collector.remote.sent_value import CONSTANT, SentValue
 from event_collector.values.errors import EncodeError
@@ -57,7 +57,7 @@ class SentValues:
         payload, only = event.payload, self._only
         if only is not None and payload._delivery is _BROADCAST:
             try:
-                sent = encode_payload(payload, only, event.id, traced=False, fidelity=self._fidelity)
+                sent = owned(encode_payload(payload, only, event.id, traced=False, fidelity=self._fidelity))
                 event.sent = sent  # CollectorEvent.keep_sent()
                 return
             except EncodeError:
