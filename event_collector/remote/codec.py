@@ -139,7 +139,8 @@ def owned(parts: Parts) -> Parts:
     body, blob = parts
     if blob is None or type(blob) is bytes:
         return parts
-    return body, b"".join(blob if isinstance(blob, list) else [blob])
+    buffers: Any = blob  # a transport may have several as a list
+    return body, b"".join(buffers if isinstance(buffers, list) else [buffers])
 
 
 def encode_around(
