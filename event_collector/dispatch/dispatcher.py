@@ -12,7 +12,7 @@ accepted = finished + in handlers + queued + scheduled + dead. All of it happens
 """
 
 import asyncio
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Collection, Sized
 from contextvars import Context as ContextVars
 from contextvars import copy_context
 from functools import partial
@@ -27,7 +27,7 @@ from event_collector.dispatch.lending import Lending
 from event_collector.dispatch.permits import ConsumerLimits, Permits
 from event_collector.dispatch.queue_figures import Figures
 from event_collector.dispatch.retries import Retries
-from event_collector.dispatch.supply import JobTier, Supply
+from event_collector.dispatch.supply import Supply
 from event_collector.dispatch.totals import Totals
 from event_collector.dispatch.turns import Turns
 from event_collector.events.backlog import Backlogs
@@ -41,8 +41,10 @@ from event_collector.values.guarded import guarded
 from event_collector.values.payload import Payload, holds_payloads
 from event_collector.values.refusals import QueueShutDown, fresh_copy, several_payloads, wrong_thread
 from event_collector.values.results import Error, Result, ResultList
+from event_collector_workers.environment import DEFAULT_GROUP
 
 if TYPE_CHECKING:
+    from event_collector.dispatch.worker_line import JobTiers, WorkerLine
     from event_collector.events.dead_letters import DeadLetters
     from event_collector.events.recorder import Recorder
     from event_collector.events.start_reminder import StartReminder
@@ -54,14 +56,14 @@ SLOW_LANE: Final = ("closed",)
 
 
 def _nothing(*_: object) -> None:
-    """Nobody watches a queue that does not run, and most keep no record."""
+    """Nobody watches a queue that does not run, and it has no workers."""
 
 
 class Dispatcher:
     """Owns the events of one queue.
 
     Args:
-        queue_type, default_priority, max_queue_size, overflow: as for CollectorQueue.
+        queue_type, default_priority, max_queue_size, overflow: as for CollectorQueue; worker_groups: the names.
         letters: where events go that have failed for good.
         limits: of the number of consumers.
         meter: keeps the times of finished events.
@@ -86,7 +88,7 @@ class Dispatcher:
 
     # fmt: off
     __slots__ = (
-        "_ahead", "_default_priority", "_in_order", "_is_recorded", "_loop", "_on_activity", "_thread",
+        "_ahead", "_default_priority", "_in_order", "_is_recorded", "_line_of", "_loop", "_on_activity", "_thread",
         "admission", "backlogs", "chunks", "ending", "figures", "gate", "handlers", "is_idle", "lending", "permits",
         "plan", "retries", "supply", "totals", "turns",
     )
@@ -104,6 +106,7 @@ class Dispatcher:
         letters: "DeadLetters",
         limits: ConsumerLimits,
         meter: "Meter",
+        worker_groups: Collection[str] = (DEFAULT_GROUP,),
         **retries_options: Any,
     ) -> None:
         self.permits = Permits(limits)
@@ -111,7 +114,7 @@ class Dispatcher:
         self.gate = Gate(max_queue_size, overflow)
         self.totals = Totals(meter)
         self.ending = ending = Ending(self.totals, self.permits, self.gate)
-        self.backlogs = Backlogs(queue_type, ending.cancel_waiting)
+        self.backlogs = Backlogs(queue_type, ending.cancel_waiting, worker_groups)
         self.retries = Retries(letters, self._requeue, ending, **retries_options)
         ending.connect(self.backlogs, self.retries)
         self.lending = Lending(self.permits, self.turns, self.gate, self.backlogs)
@@ -120,14 +123,14 @@ class Dispatcher:
         self.figures = Figures(self.totals, self.permits, self.backlogs, self.retries, self.chunks)
         self.handlers: CoroutineTier | None = None
         self.supply: Supply | None = None
-        self.is_idle = True
+        self.is_idle, self._is_recorded = True, False
         self._default_priority = default_priority if queue_type is QueueType.PRIORITY else None
         self._in_order = queue_type is QueueType.FIFO
         self._ahead: Sized = SLOW_LANE  # what stands before an event; empty, it takes the fast lane
-        self._is_recorded = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0  # the one that the loop runs in
         self._on_activity: Callable[[], None] = _nothing
+        self._line_of: Callable[[Payload[Any]], WorkerLine | None] = _nothing
 
     # Before the start
 
@@ -147,7 +150,7 @@ class Dispatcher:
     # Start and stop
 
     def open(
-        self, loop: asyncio.AbstractEventLoop, plan: "DeliveryPlan", workers: JobTier | None, wake: Callable[[], None]
+        self, loop: asyncio.AbstractEventLoop, plan: "DeliveryPlan", workers: "JobTiers", wake: Callable[[], None]
     ) -> None:
         """Begin to process events, those already accepted first; `wake` is called after each rest."""
         self._loop, self._thread = loop, get_ident()
@@ -159,10 +162,11 @@ class Dispatcher:
         self.retries.open(loop, plan.collectors, plan.router)
         self.handlers = CoroutineTier(self, loop, plan, self.gate.waits, is_recorded=self._is_recorded)
         self.chunks.allow(self._in_order and not self._is_recorded)
-        if workers is not None:
+        if workers:
             self.supply = Supply(workers, plan, self.backlogs, self.permits, self.gate, self.chunks)
+            self._line_of = self.supply.line_of
         self.ending.follow(plan)
-        if self._in_order and workers is None and not self.gate.is_bounded and not self._is_recorded:
+        if self._in_order and not workers and not self.gate.is_bounded and not self._is_recorded:
             self._ahead = self.backlogs.here.order
         if self.backlogs:
             self._wake()
@@ -194,7 +198,7 @@ class Dispatcher:
         for part in (self.turns, self.retries, self.chunks):
             part.close()
         self._loop = self.handlers = self.supply = None
-        self._on_activity = _nothing
+        self._line_of = self._on_activity = _nothing
 
     # Acceptance
 
@@ -220,15 +224,15 @@ class Dispatcher:
             self.check_thread()
         if self.gate.refusal is not None or not isinstance(payload, Payload):
             payload = self.check(payload)
-        if self.supply is not None and self.plan.is_remote(payload):
-            return self._take_in_remote(payload, copy_context(), None)
+        if (line := self._line_of(payload)) is not None:
+            return self._take_in_remote(payload, copy_context(), None, line)
         return self._take_in(payload, copy_context(), None)
 
     def accept_with(self, course: Course | None, payload: Any) -> CollectorEvent:
         """Do what `accept()` does, for an event that has a course."""
         payload = self.check(payload)
-        if self.supply is not None and self.plan.is_remote(payload):
-            return self._take_in_remote(payload, copy_context(), course)
+        if (line := self._line_of(payload)) is not None:
+            return self._take_in_remote(payload, copy_context(), course, line)
         return self._take_in(payload, copy_context(), course)
 
     def check(self, payload: Any) -> Payload[Any]:
@@ -263,9 +267,11 @@ class Dispatcher:
         self.turns.schedule()
         return event
 
-    def _take_in_remote(self, payload: Payload[Any], variables: ContextVars, course: Course | None) -> CollectorEvent:
+    def _take_in_remote(
+        self, payload: Payload[Any], variables: ContextVars, course: Course | None, line: "WorkerLine"
+    ) -> CollectorEvent:
         """Accept an event for worker processes. Give it to an idle one now if possible, else queue it."""
-        backlog = self.backlogs.remote
+        backlog = line.backlog
         event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, clock.now(), 0.0, backlog)
         self.totals.accepted += 1  # Totals.accept()
         if self.is_idle:
@@ -274,7 +280,7 @@ class Dispatcher:
             return event
         self.keep(event, variables)
         order = backlog.order
-        if not order and self.supply.hand_over(event):  # type: ignore[union-attr]  # accept() has looked
+        if not order and line.hand_over(event):
             return event
         order.push(event)  # Backlog.push(); the event was made there
         turns = self.turns
@@ -308,7 +314,7 @@ class Dispatcher:
         self.totals.accept()
         self._wake()
         if not self.admission.turns_away(event, may_drop=is_new):
-            self._queue(event, is_remote=self.supply is not None and self.plan.is_remote(event.payload))
+            self._requeue(event, None if self.supply is None else self.plan.line_of(event.payload))
 
     # Dispatch
 
@@ -348,10 +354,6 @@ class Dispatcher:
         if was_full and self.backlogs:
             self.turns.schedule()
 
-    def _queue(self, event: CollectorEvent, *, is_remote: bool) -> None:
-        (self.backlogs.remote if is_remote else self.backlogs.here).push(event)
-        self.turns.schedule()
-
     def _turn(self) -> None:
         """Begin a turn of the loop."""
         if self.gate.turn():
@@ -363,10 +365,11 @@ class Dispatcher:
         if self._in_order:
             self.gate.crowd()
 
-    def _requeue(self, event: CollectorEvent, is_remote: bool) -> None:
-        """Queue an event whose next attempt is due, or a value of a stream, behind those that wait already."""
+    def _requeue(self, event: CollectorEvent, line: str | None) -> None:
+        """Queue an event, or a value of a stream, behind those that wait already."""
         self._wake()
-        self._queue(event, is_remote=is_remote and self.supply is not None)
+        self.backlogs.at(None if self.supply is None else line).push(event)
+        self.turns.schedule()
 
     def redirect(self, plan: "DeliveryPlan") -> None:
         """Deliver by another plan: collectors have moved. Events that wait go to the backlog that is theirs now."""
@@ -374,10 +377,8 @@ class Dispatcher:
         for part in (self.supply, self.handlers, self.ending):
             if part is not None:
                 part.follow(plan)
-        self.backlogs.redirect(lambda event: plan.is_remote(event.payload))
+        self.backlogs.redirect(lambda event: plan.line_of(event.payload))
         self.turns.schedule()
-
-    # Size
 
     def resize(self, size: int) -> None:
         """Set the number of consumers; events that are in handlers beyond it finish first."""

@@ -1,6 +1,6 @@
 """CPU time and waiting time of each collector's handler."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import compress
 from operator import attrgetter, ne
 from typing import TYPE_CHECKING, Final
@@ -157,20 +157,21 @@ class TimeAccounts:
         self._usages = [one.usage for one in collectors]
         self._completions = list(map(_COMPLETIONS, self._usages))
         self._adaptive = [self.by_key[one.key] for one in collectors if one.mode == ADAPTIVE]
-        self._remote_usages = [one.remote_usage for one in collectors if one.remote_usage is not None]
+        self._remote_usages: dict[str, list[Usage]] = {}  # of each worker group
+        for one in collectors:
+            if one.remote_usage is not None:
+                self._remote_usages.setdefault(one.worker_group, []).append(one.remote_usage)
         self.loop_busy = 0.0
         """Seconds for which the event loop, or adaptive handlers in threads, were on a CPU or ready to be."""
         self._instruments = instruments
         self._loop_cpu, self._loop_delay = instruments.loop_time(), instruments.loop_delay()
-        self._workers_cpu = self._workers_delay = 0.0
-        # Times not yet attributed to events: many events take longer than the interval between two looks.
-        self._pending_cpu = self._pending_delay = 0.0
+        self._groups = {name: _GroupTimes() for name in self._remote_usages}
 
-    def look(self, elapsed: float, lag: float, workers_cpu: float, workers_delay: float) -> None:
+    def look(self, elapsed: float, lag: float, workers: Mapping[str, tuple[float, float]]) -> None:
         """Update all accounts. All arguments are in seconds.
 
         `elapsed` is the time since the last look, and `lag` the time that a callback of the event loop waits for its
-        turn. All workers together have spent `workers_cpu` on a CPU, and `workers_delay` waiting for one.
+        turn. `workers` has the time that the workers of each group have spent on a CPU, and waiting for one.
         """
         cpu = self._instruments.loop_time()
         spent, self._loop_cpu = max(0.0, cpu - self._loop_cpu), cpu
@@ -180,10 +181,13 @@ class TimeAccounts:
         preempted, self._loop_delay = max(0.0, delay - self._loop_delay), delay
         self.loop_busy += spent + preempted + self._share_threads()
         self._share_loop(spent, preempted, lag)
-        self._pending_cpu += max(0.0, workers_cpu - self._workers_cpu)
-        self._pending_delay += max(0.0, workers_delay - self._workers_delay)
-        self._workers_cpu, self._workers_delay = workers_cpu, workers_delay
-        self._share_workers()
+        there: dict[str, list[Account]] = {}
+        for account in self.fresh:
+            if account.remote_wall > 0.0:
+                there.setdefault(account.collector.worker_group, []).append(account)
+        for name, times in self._groups.items():
+            if name in workers:
+                times.share(*workers[name], there.get(name, ()), is_busy=self.remote_running(name) > 0)
 
     def _observe(self, *, worthwhile: bool) -> None:
         """Observe the accounts in which anything has happened. Most of many collectors are quiet."""
@@ -197,9 +201,9 @@ class TimeAccounts:
         for account in self.fresh:
             account.observe(worthwhile=worthwhile)
 
-    def remote_running(self) -> int:
-        """Return the number of events that workers have."""
-        return sum(map(_RUNNING, self._remote_usages))
+    def remote_running(self, group: str) -> int:
+        """Return the number of events that the workers of a group have."""
+        return sum(map(_RUNNING, self._remote_usages.get(group, ())))
 
     def stop(self) -> None:
         """Stop sampling."""
@@ -240,20 +244,27 @@ class TimeAccounts:
                 total += account.sampled.cpu
         return total
 
-    def _share_workers(self) -> None:
+
+class _GroupTimes:
+    """The times of one group of workers that belong to no event yet: many take longer than from look to look."""
+
+    def __init__(self) -> None:
+        self._cpu = self._delay = 0.0  # at the last look
+        self._pending_cpu = self._pending_delay = 0.0
+
+    def share(self, cpu: float, delay: float, there: Collection[Account], *, is_busy: bool) -> None:
         """Attribute the time of the workers in proportion to the handler time of the events that ended there."""
-        there = [account for account in self.fresh if account.remote_wall > 0.0]
+        self._pending_cpu += max(0.0, cpu - self._cpu)
+        self._pending_delay += max(0.0, delay - self._delay)
+        self._cpu, self._delay = cpu, delay
         wall = sum(account.remote_wall for account in there)
         cpu = min(self._pending_cpu, wall)
         delay = min(self._pending_delay, wall - cpu)
         for account in there:
             part = account.remote_wall / wall
             account.add_remote(cpu * part, delay * part)
-        if self.remote_running():
-            self._pending_cpu -= cpu
-            self._pending_delay -= delay
-        else:
-            self._pending_cpu = self._pending_delay = 0.0
+        self._pending_cpu = self._pending_cpu - cpu if is_busy else 0.0
+        self._pending_delay = self._pending_delay - delay if is_busy else 0.0
 
 
 def _totals(usage: Usage | None) -> tuple[int, float]:

@@ -27,13 +27,14 @@ from event_collector.tiers.workers.value_chunks import ChunkCodec, ChunkOwner, V
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
+from event_collector_workers.environment import DEFAULT_GROUP, WorkerEnvironment
 from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.limits import apply as apply_limits
 from event_collector_workers.machine import run_delay
 from event_collector_workers.pool.credit import HORIZON, LONG_HORIZON
 from event_collector_workers.pool.worker_pool import WorkerPool
-from event_collector_workers.pool_errors import PoolClosed, WorkerPoolError
+from event_collector_workers.pool_errors import PoolClosed, WorkerPoolError, WorkerStartError
 from event_collector_workers.stack_dumps import hide_files
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
@@ -122,7 +123,8 @@ class WorkerTier:
         }
         self._has_adaptive = any(collector.mode == ADAPTIVE for collector in collectors)
         self._codecs: dict[tuple[Collector, ReadLine | None], ChunkCodec] = {}
-        self._events = PoolEvents(events, self._tasks.values(), log, records)
+        self._group = options.get("environment", WorkerEnvironment()).group
+        self._events = PoolEvents(events, self._tasks.values(), log, records, self._group)
         self._pool = pool_factory.make(
             [
                 TaskSpec(PARTS_HOST if collector.is_generator else HOST, collector.setup or seal(collector))
@@ -142,7 +144,12 @@ class WorkerTier:
 
         WorkerStartError contains the traceback of a worker that cannot.
         """
-        await self._pool.start(max(1, workers))
+        try:
+            await self._pool.start(max(1, workers))
+        except WorkerStartError as exc:
+            if self._group != DEFAULT_GROUP:
+                exc.args = (f"worker group {self._group!r}: {exc.args[0]}", *exc.args[1:])
+            raise
 
     async def close(self, timeout: float | None) -> None:
         """Leave the lifecycles of the workers and end them. After `timeout` seconds they are killed."""
@@ -327,7 +334,8 @@ class WorkerTier:
 
     def stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
-        return [(pid, f"worker {number}", text) for number, pid, text in self._pool.stacks(pid)]
+        group = "" if self._group == DEFAULT_GROUP else f" of {self._group}"
+        return [(pid, f"worker {number}{group}", text) for number, pid, text in self._pool.stacks(pid)]
 
     @property
     def problem(self) -> str | None:

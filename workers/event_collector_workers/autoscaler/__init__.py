@@ -8,8 +8,15 @@
 
 from event_collector_workers.autoscaler.demand import burst_size
 from event_collector_workers.autoscaler.law import Autoscaler
-from event_collector_workers.autoscaler.plan import Change, FixedSize, Plan, ScalingLaw, ScalingLimits
-from event_collector_workers.autoscaler.readings import CollectorReading, MachineReading, Readings, Tier, TierReading
+from event_collector_workers.autoscaler.plan import Change, FixedSize, GroupLimits, Plan, ScalingLaw, ScalingLimits
+from event_collector_workers.autoscaler.readings import (
+    CollectorReading,
+    GroupReading,
+    MachineReading,
+    Readings,
+    Tier,
+    TierReading,
+)
 from event_collector_workers.autoscaler.tuning import Tuning
 
 Limits = ScalingLimits
@@ -20,6 +27,8 @@ __all__ = [
     "Change",
     "CollectorReading",
     "FixedSize",
+    "GroupLimits",
+    "GroupReading",
     "MachineReading",
     "Plan",
     "Readings",

@@ -15,13 +15,14 @@ from __future__ import annotations
 import asyncio
 import os
 from functools import partial
+from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from event_collector_workers.child.open_descriptors import open_standard_descriptors
-from event_collector_workers.environment import WorkerEnvironment
+from event_collector_workers.environment import DEFAULT_GROUP, WorkerEnvironment
 from event_collector_workers.launch.start_method import Launcher, check_start_method, is_importing_main, make_launcher
 from event_collector_workers.pool.credit import HORIZON
 from event_collector_workers.pool.crew import Crew, Lifetime
@@ -120,7 +121,7 @@ class WorkerPool:
         self._min_workers = min_workers
         self._horizon = horizon
         self._listener = listener or PoolListener()
-        self._emission = Emission(self._listener) if forward_output else None
+        self._emission = Emission(self._listener, self._environment.group) if forward_output else None
         self._is_started = False
         self._is_closing = False
         self._is_closed = False
@@ -372,7 +373,11 @@ class WorkerPool:
 
     def _seeded(self) -> WorkerEnvironment:
         seed = self._environment.seed
-        return replace(self._environment, seed=int.from_bytes(os.urandom(16), "little") if seed is None else seed)
+        if seed is None:
+            seed = int.from_bytes(os.urandom(16), "little")
+        elif self._environment.group != DEFAULT_GROUP:  # the workers of each group count from 0
+            seed = Random(f"{seed} {self._environment.group}").getrandbits(128)
+        return replace(self._environment, seed=seed)
 
     def _clamp(self, workers: int) -> int:
         return max(self._min_workers, min(workers, self._max_workers))
