@@ -82,9 +82,9 @@ class WorkerLine:
         self._others = tuple(others)
 
     @property
-    def is_wanted(self) -> bool:
-        """Whether an event waits, and the workers have room."""
-        return bool(self.backlog.order) and self.workers.room > 0
+    def need(self) -> int:
+        """How many permits its events could use now."""
+        return min(len(self.backlog.order), max(0, self.workers.room))
 
     def hand_out(self) -> bool:
         """Give the workers as many events as they have room for; return whether they got any."""
@@ -120,11 +120,10 @@ class WorkerLine:
         if here.order and left <= len(here.order) and self._backlogs.precedes(here, self.backlog):
             return 0
         is_scarce = bool(here.order)
-        for other in self._others:
-            if other.is_wanted and left <= len(other.backlog.order):
-                is_scarce = True
-                if self._backlogs.precedes(other.backlog, self.backlog):
-                    return 0
+        if self._others and left < self.need + sum(other.need for other in self._others):
+            is_scarce = True
+            if any(other.need and self._backlogs.precedes(other.backlog, self.backlog) for other in self._others):
+                return 0
         free = permits.free()
         return min(1, free) if is_scarce else free
 

@@ -153,7 +153,7 @@ class Gauges:
         running: float = everywhere - account.remote_running
         arrivals = usage.completions + everywhere + queued
         if tier is Tier.PROCESS:
-            running = self._begun.get(collector.worker_group, 1.0) * account.remote_running
+            running = self._begun.get(collector.worker_group, 0.0) * account.remote_running
             queued = queued + account.remote_running - running
         return CollectorReading(
             key=collector.key,
@@ -181,7 +181,7 @@ class _Crowd:
         """Return the sums of all members. `begun` has the share of the events in workers that a handler has."""
         completions, wall, cpu, delay = (sum(map(of, self._accounts)) for of in _TOTALS)
         running = sum(map(_RUNNING, self._usages))
-        waiting = (1.0 - begun.get(self._group, 1.0)) * running if self._tier is Tier.PROCESS else 0.0
+        waiting = (1.0 - begun.get(self._group, 0.0)) * running if self._tier is Tier.PROCESS else 0.0
         return CollectorReading(
             key=self._key,
             tier=self._tier,

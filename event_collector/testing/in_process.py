@@ -170,6 +170,9 @@ class InProcessPool:
             backlog=len(self._backlog), service_seconds=0.0, startup_seconds=0.0, cpu_seconds=0.0, workers=(),
         )  # fmt: skip
 
+    def tell_levels(self) -> None:
+        """Do nothing: handlers use the loggers of the program."""
+
     def progress(self) -> list[tuple[Job, int, Progress]]:
         """Return the job that has reported progress, with the process id and the last report."""
         worker, job = self._worker, self._running

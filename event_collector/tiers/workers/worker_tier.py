@@ -46,6 +46,9 @@ handlers along that are suspended in it."""
 MEMORY_INTERVAL: Final = 5.0
 """Age in seconds from which the workers' memory is read again for a snapshot."""
 
+LEVELS_INTERVAL: Final = 1.0
+"""Seconds between two looks at the levels of the program's loggers, which workers follow."""
+
 MAIN_GUARD: Final = (
     "workers import the program's main module: what starts the queue there must stand under "
     "`if __name__ == '__main__':`"
@@ -114,7 +117,7 @@ class WorkerTier:
     ) -> None:
         _refuse_import_of_main(collectors)
         self._memory: dict[int | None, int | None] = {}  # of each worker, at the last reading
-        self._memory_read_at = -MEMORY_INTERVAL
+        self._memory_read_at = self._levels_told_at = -MEMORY_INTERVAL
         self._times: dict[int, tuple[float, float]] = {}  # CPU time and delay of each worker, at the last reading
         self._cpu = self._delay = 0.0
         self._tasks = {
@@ -310,6 +313,9 @@ class WorkerTier:
 
     def gauge(self) -> WorkerReading:
         """Return the current figures. The memory is that of the last `measure_memory()`."""
+        if clock.now() - self._levels_told_at >= LEVELS_INTERVAL:
+            self._levels_told_at = clock.now()
+            self._pool.tell_levels()
         figures = self._pool.statistics()
         self._count_times(figures.workers)
         memory = max((bytes_ for bytes_ in self._memory.values() if bytes_ is not None), default=None)

@@ -15,7 +15,8 @@ from event_collector_workers.pool.listener import PoolListener, tell
 from event_collector_workers.transport.outlet import Output
 from event_collector_workers.transport.records import LogLevels, LogLine, decode_log, decode_warning
 
-_LOGGER: Final = logging.getLogger("event_collector.worker")
+_LOGGER: Final = "event_collector.worker"
+"""A logger that is made when it is used: `logging.config` disables those that exist before."""
 _EVERY: Final = 60.0  # seconds between two reports of dropped records of one worker
 _SHOWN: Final = 10_000  # different warnings that are known as shown, at most
 
@@ -39,9 +40,21 @@ class Emission:
         self._shown: dict[Any, Any] = {}  # the warnings that were shown, as `warnings` keeps them for each module
         self._dropped: Counter[int] = Counter()  # by number of the worker, since its last report
         self._reported_at: dict[int, float] = {}
+        self._levels: LogLevels | None = None  # as all workers know them
 
     def __repr__(self) -> str:
         return f"<Emission dropped={self._dropped.total()}>"
+
+    def levels(self) -> LogLevels:
+        """Return the levels of the program's loggers at this moment, for a worker that starts."""
+        now = program_levels(self._listener.structured_level())
+        self._levels = self._levels or now
+        return now
+
+    def changed_levels(self) -> LogLevels | None:
+        """Return the levels of this moment, for all workers; None if all know them."""
+        before, self._levels = self._levels, program_levels(self._listener.structured_level())
+        return None if self._levels == before else self._levels
 
     def emit(self, worker: int, pid: int, kind: int, body: bytes) -> None:
         """Emit a record. What it raises is reported to the loop."""
@@ -66,7 +79,7 @@ class Emission:
                 self._note_dropped(worker, int(body))
         except (msgspec.MsgspecError, ValueError) as error:
             extra = {"worker": worker, "worker_group": self._group}
-            _LOGGER.warning("a record of worker %d cannot be read: %s", worker, error, extra=extra)
+            logging.getLogger(_LOGGER).warning("a record of worker %d cannot be read: %s", worker, error, extra=extra)
 
     def _warn(self, body: bytes) -> None:
         line = decode_warning(body)
@@ -89,7 +102,7 @@ class Emission:
         count, self._dropped[worker] = self._dropped[worker], 0
         self._reported_at[worker] = monotonic()
         text = "%d records and lines of worker %d were dropped: the event loop did not read them in time"
-        _LOGGER.warning(text, count, worker, extra={"worker": worker, "worker_group": self._group})
+        logging.getLogger(_LOGGER).warning(text, count, worker, extra={"worker": worker, "worker_group": self._group})
 
 
 def _log(group: str, worker: int, pid: int, line: LogLine) -> None:

@@ -26,7 +26,7 @@ from event_collector_workers.environment import DEFAULT_GROUP, WorkerEnvironment
 from event_collector_workers.launch.start_method import Launcher, check_start_method, is_importing_main, make_launcher
 from event_collector_workers.pool.credit import HORIZON
 from event_collector_workers.pool.crew import Crew, Lifetime
-from event_collector_workers.pool.emission import Emission, program_levels
+from event_collector_workers.pool.emission import Emission
 from event_collector_workers.pool.listener import PoolListener, tell
 from event_collector_workers.pool.pool_view import progress_in, stacks_of, statistics_of
 from event_collector_workers.pool.traffic import Traffic
@@ -279,6 +279,12 @@ class WorkerPool:
         """Jobs that were submitted and have no outcome yet."""
         return self._traffic.outstanding
 
+    def tell_levels(self) -> None:
+        """Tell the workers which records the program does not drop, if that has changed."""
+        levels = None if self._emission is None else self._emission.changed_levels()
+        for worker in self._crew.workers if levels is not None else ():
+            worker.tell_levels(levels)
+
     def statistics(self, *, memory: bool = False) -> PoolStatistics:
         """Return a snapshot. `memory`: read the memory of each worker too, which is slow."""
         return statistics_of(self._crew, self._traffic, memory=memory)
@@ -349,9 +355,7 @@ class WorkerPool:
         self._fail_if_refusing()
 
     def _make_setup(self, tasks: list[tuple[str, bytes]]) -> WorkerSetup:
-        if self._emission is None:
-            return WorkerSetup(tasks)
-        return WorkerSetup(tasks, program_levels(self._listener.structured_level()))
+        return WorkerSetup(tasks, None if self._emission is None else self._emission.levels())
 
     def _broken_error(self) -> PoolBroken:
         retry_in = self._crew.breaker.wait(monotonic())
