@@ -1,6 +1,7 @@
 """The process tier of a queue: runs collectors in worker processes, with events as jobs."""
 
 import asyncio
+import selectors
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import current_process
@@ -58,7 +59,7 @@ MAIN_GUARD: Final = (
 hide_files(
     *(
         str(module.__file__)
-        for module in (host, host_loop, line_items, value_handler, asyncio.base_events, asyncio.events)
+        for module in (host, host_loop, line_items, value_handler, asyncio.base_events, asyncio.events, selectors)
     )
 )
 

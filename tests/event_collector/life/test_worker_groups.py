@@ -34,6 +34,12 @@ pytestmark = pytest.mark.anyio
 dice = Random()
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run on one event loop only: groups do not depend on it, and processes start slowly."""
+    return "asyncio"
+
+
 def describe(value: int) -> dict[str, Any]:
     logging.getLogger("handler").warning("value %d", value)
     return {

@@ -8,16 +8,19 @@ from collections.abc import Callable
 from time import monotonic, sleep
 from typing import Final
 
-from event_collector_workers.child import workplace
-from event_collector_workers.stack_dumps import StackDump, crash_in, hide_files, is_complete, read_dump
+from event_collector_workers.child import stack_writer, workplace
+from event_collector_workers.stack_dumps import StackDump, crash_in, hide_files, is_complete, read_dump, skip_files
 from event_collector_workers.transport.stack_file import StackFile
 
 PATIENCE: Final = 0.5
 """Seconds that a worker may take to write its stacks. It takes less than a millisecond of a CPU, in native code too; a
 stopped process never does."""
+CALM: Final = 0.05
+"""Seconds in which a worker that runs Python code answers. One that does not is in native code, or stopped."""
 _POLL: Final = 0.002  # seconds between two looks at the file
 
 hide_files(workplace.__file__)
+skip_files(stack_writer.__file__)
 
 
 class StackProbe:
@@ -32,7 +35,8 @@ class StackProbe:
         self._file = StackFile(fd)
         self._waiters: list[Callable[[StackDump], None]] = []
         self._seen = b""
-        self._deadline = 0.0
+        self._pid = 0
+        self._urgent_at = self._deadline = 0.0
 
     def __repr__(self) -> str:
         return f"<StackProbe asked={bool(self._waiters)} {self._file!r}>"
@@ -48,18 +52,22 @@ class StackProbe:
         if pid is None or not self._file.ask(pid):
             self._answer(b"")
             return
-        self._seen, self._deadline = b"", monotonic() + PATIENCE
+        self._seen, self._pid = b"", pid
+        self._urgent_at, self._deadline = monotonic() + CALM, monotonic() + PATIENCE
         self._loop.call_later(_POLL, self._poll)
 
     def take_blocking(self, pid: int | None) -> StackDump:
         """Return the stacks of the process, in another thread than the loop's; none if it does not answer."""
-        deadline, seen = monotonic() + PATIENCE, b""
+        urgent_at, deadline, seen = monotonic() + CALM, monotonic() + PATIENCE, b""
         if pid is not None and self._file.ask(pid):
             while monotonic() < deadline:
                 sleep(_POLL)
                 before, seen = seen, self._file.read()
                 if seen == before and is_complete(seen):
                     break
+                if not seen and monotonic() >= urgent_at:
+                    urgent_at = deadline
+                    self._file.ask(pid, at_once=True)
             self._file.forget()
         return read_dump(seen)
 
@@ -74,9 +82,13 @@ class StackProbe:
                 os.write(2, dump)
         return read_dump(dump).text
 
+    def end(self) -> None:
+        """Answer those who wait: the process has ended."""
+        self._answer(self._file.read())
+
     def close(self) -> None:
         """Answer those who wait, and close the file. Idempotent."""
-        self._answer(self._file.read())
+        self.end()
         self._file.close()
 
     def _poll(self) -> None:
@@ -87,8 +99,11 @@ class StackProbe:
         if is_written or monotonic() >= self._deadline:
             self._file.forget()
             self._answer(self._seen)
-        else:
-            self._loop.call_later(_POLL, self._poll)
+            return
+        if not self._seen and monotonic() >= self._urgent_at:
+            self._urgent_at = self._deadline
+            self._file.ask(self._pid, at_once=True)
+        self._loop.call_later(_POLL, self._poll)
 
     def _answer(self, data: bytes) -> None:
         waiters, self._waiters = self._waiters, []

@@ -395,6 +395,6 @@ class Worker:
         self._output.receive_all()
         self._channel.receive_all()
         self.collect()
-        self.state = State.GONE
-        self.exitcode = exitcode
+        self.probe.end()  # the signal that asks for a stack may have ended it: then a limit was exceeded all the same
+        self.state, self.exitcode = State.GONE, exitcode
         self._events.on_gone(self)
