@@ -6,7 +6,7 @@ from threading import get_native_id
 from typing import Final
 
 from event_collector.life.settings import Settings
-from event_collector_workers.autoscaler import Autoscaler, FixedSize, GroupLimits, ScalingLaw, ScalingLimits
+from event_collector_workers.autoscaler import Autoscaler, FixedSize, ScalingLaw, ScalingLimits, WorkerGroupLimits
 from event_collector_workers.machine import granted_cpus, run_delay
 
 PATIENCE: Final = 60.0
@@ -56,6 +56,6 @@ def make_law(settings: Settings, groups: Collection[str], *, adaptive: bool) -> 
     )
 
 
-def _bounds(settings: Settings, *, fixed: bool) -> GroupLimits:
+def _bounds(settings: Settings, *, fixed: bool) -> WorkerGroupLimits:
     most = most_workers(settings)
-    return GroupLimits(most if fixed else min(settings.min_workers, most), most)
+    return WorkerGroupLimits(most if fixed else min(settings.min_workers, most), most)

@@ -11,12 +11,12 @@ from event_collector.sizing.measured import MeasuredQueue, MeasuredWorkers
 from event_collector.tiers.adaptive import AdaptiveTier
 from event_collector.tiers.executors.executor_tier import ExecutorTier
 from event_collector.tiers.workers.worker_tier import WorkerReading
-from event_collector_workers.autoscaler import CollectorReading, GroupReading, Readings, Tier, TierReading
+from event_collector_workers.autoscaler import CollectorReading, Readings, Tier, TierReading, WorkerGroupReading
 
 _TOTALS = tuple(map(attrgetter, ("completions", "wall", "cpu", "delay")))
 _RUNNING = attrgetter("running")
 
-NO_GROUP: Final = GroupReading()
+NO_GROUP: Final = WorkerGroupReading()
 
 MANY: Final = 16
 """Collectors up to which the built-in law gets a reading of each. It takes about 20 microseconds for one. The readings
@@ -88,7 +88,7 @@ class Gauges:
             draining=self._queue.gate.refusal is not None,
         )
 
-    def _read_groups(self, groups: dict[str, WorkerReading]) -> tuple[GroupReading, ...]:
+    def _read_groups(self, groups: dict[str, WorkerReading]) -> tuple[WorkerGroupReading, ...]:
         """Return a reading for each worker group, and note which of them need a worker."""
         self.needed.clear()
         readings, is_only = [], len(groups) == 1
@@ -100,7 +100,9 @@ class Gauges:
             if queued or pool.submitted > pool.finished + pool.failed:
                 self.needed.add(name)
             startup = pool.startup_seconds or None
-            readings.append(GroupReading(name=name, size=pool.ready, startup=startup, memory=memory, unrouted=queued))
+            readings.append(
+                WorkerGroupReading(name=name, size=pool.ready, startup=startup, memory=memory, unrouted=queued)
+            )
         return tuple(readings)
 
     def _divide(self, *, in_groups: bool) -> tuple[Sequence[Collector], list["_Crowd"]]:

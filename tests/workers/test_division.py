@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from event_collector_workers.autoscaler import (
     Autoscaler,
     CollectorReading,
-    GroupLimits,
-    GroupReading,
     MachineReading,
     Readings,
     ScalingLimits,
     Tier,
     TierReading,
+    WorkerGroupLimits,
+    WorkerGroupReading,
 )
 from event_collector_workers.autoscaler.division import Demand, divide, fair_shares
 
@@ -54,7 +54,7 @@ class Machine:
     """A law for several groups, and a flood of events for some of them."""
 
     def __init__(self, memory_limit: float | None = None, **bounds: tuple[int, int]) -> None:
-        groups = {name: GroupLimits(*each) for name, each in bounds.items()}
+        groups = {name: WorkerGroupLimits(*each) for name, each in bounds.items()}
         self.law = Autoscaler(ScalingLimits(max_workers=0, groups=groups))
         self.limit, self.now = memory_limit, 0.0
         self.sizes = dict.fromkeys(bounds, 0)
@@ -84,7 +84,7 @@ class Machine:
                 for name, ended in self.ended.items()
             ),
             workers=TierReading(size=sum(self.sizes.values())),
-            groups=tuple(GroupReading(name=name, size=size, memory=memory) for name, size in self.sizes.items()),
+            groups=tuple(WorkerGroupReading(name=name, size=size, memory=memory) for name, size in self.sizes.items()),
             machine=MachineReading(
                 cpus=8.0, memory_limit=self.limit, memory_used=100 * MIB + used, memory_workers=used
             ),

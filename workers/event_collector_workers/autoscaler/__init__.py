@@ -8,14 +8,21 @@
 
 from event_collector_workers.autoscaler.demand import burst_size
 from event_collector_workers.autoscaler.law import Autoscaler
-from event_collector_workers.autoscaler.plan import Change, FixedSize, GroupLimits, Plan, ScalingLaw, ScalingLimits
+from event_collector_workers.autoscaler.plan import (
+    Change,
+    FixedSize,
+    Plan,
+    ScalingLaw,
+    ScalingLimits,
+    WorkerGroupLimits,
+)
 from event_collector_workers.autoscaler.readings import (
     CollectorReading,
-    GroupReading,
     MachineReading,
     Readings,
     Tier,
     TierReading,
+    WorkerGroupReading,
 )
 from event_collector_workers.autoscaler.tuning import Tuning
 
@@ -27,8 +34,6 @@ __all__ = [
     "Change",
     "CollectorReading",
     "FixedSize",
-    "GroupLimits",
-    "GroupReading",
     "MachineReading",
     "Plan",
     "Readings",
@@ -37,5 +42,7 @@ __all__ = [
     "Tier",
     "TierReading",
     "Tuning",
+    "WorkerGroupLimits",
+    "WorkerGroupReading",
     "burst_size",
 ]

@@ -9,7 +9,7 @@ from event_collector_workers.autoscaler.readings import Readings, Tier
 from event_collector_workers.environment import DEFAULT_GROUP
 
 
-class GroupLimits(msgspec.Struct, frozen=True, gc=False):
+class WorkerGroupLimits(msgspec.Struct, frozen=True, gc=False):
     """The bounds of one worker group.
 
     Raises:
@@ -45,7 +45,7 @@ class ScalingLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     max_consumers: int = 100_000
     min_workers: int = 0
     max_workers: int = 256
-    groups: dict[str, GroupLimits] = {}
+    groups: dict[str, WorkerGroupLimits] = {}
     margin: float = 0.15
     patience: float = 1.0
     polite: bool = False
@@ -60,9 +60,9 @@ class ScalingLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             raise ValueError(f"patience must be above 0 and at most 1000, not {self.patience!r}")
 
     @property
-    def groups_of_workers(self) -> dict[str, GroupLimits]:
+    def groups_of_workers(self) -> dict[str, WorkerGroupLimits]:
         """The bounds of each worker group by name, also if there is only one."""
-        return self.groups or {DEFAULT_GROUP: GroupLimits(self.min_workers, self.max_workers)}
+        return self.groups or {DEFAULT_GROUP: WorkerGroupLimits(self.min_workers, self.max_workers)}
 
 
 def _check_bounds(name: str, low: int, high: int) -> None:

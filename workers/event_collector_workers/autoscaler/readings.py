@@ -57,7 +57,7 @@ class TierReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     starting: int = 0
 
 
-class GroupReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class WorkerGroupReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One group of workers, whose processes are its own.
 
     Args:
@@ -118,7 +118,7 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     collectors: tuple[CollectorReading, ...] = ()
     consumers: TierReading = TierReading()
     workers: TierReading = TierReading()
-    groups: tuple[GroupReading, ...] = ()
+    groups: tuple[WorkerGroupReading, ...] = ()
     machine: MachineReading = MachineReading()
     loop_busy: float | None = 0.0
     worker_startup: float | None = None
@@ -127,7 +127,7 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unrouted_remote: int = 0
     draining: bool = False
 
-    def every_group(self) -> tuple[GroupReading, ...]:
+    def every_group(self) -> tuple[WorkerGroupReading, ...]:
         """Return the readings of all worker groups, also if there is only one."""
-        one = GroupReading(size=self.workers.size, startup=self.worker_startup, memory=self.worker_memory)
+        one = WorkerGroupReading(size=self.workers.size, startup=self.worker_startup, memory=self.worker_memory)
         return self.groups or (one,)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from event_collector_workers.autoscaler.division import Demand, divide
 from event_collector_workers.autoscaler.estimates import Counter, Smoothed, is_known
-from event_collector_workers.autoscaler.readings import GroupReading, MachineReading, Readings
+from event_collector_workers.autoscaler.readings import MachineReading, Readings, WorkerGroupReading
 from event_collector_workers.autoscaler.tier_sizing import Budget
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum
@@ -69,7 +69,7 @@ class Surroundings:
         known = cpus_known and others_known and all(groups_known) and not self._loop_busy.is_doubtful
         return self._update_memory(readings.machine) and known and machine.trusted
 
-    def _update_group(self, group: GroupReading) -> bool:
+    def _update_group(self, group: WorkerGroupReading) -> bool:
         """Remember the most that a worker has needed: one that is idle now will need it again."""
         name, memory = group.name, group.memory
         self._sizes[name] = group.size

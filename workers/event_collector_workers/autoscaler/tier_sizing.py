@@ -6,7 +6,7 @@ import msgspec
 
 from event_collector_workers.autoscaler.demand import TierLoad, cpu_cap, ladder, staffing
 from event_collector_workers.autoscaler.guard import SaturationGuard
-from event_collector_workers.autoscaler.plan import GroupLimits, ScalingLimits
+from event_collector_workers.autoscaler.plan import ScalingLimits, WorkerGroupLimits
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum
 
@@ -137,7 +137,7 @@ def kept_free(memory_limit: float, worker_memory: float, margin: float) -> float
 class WorkerSizing(TierSizing):
     """Computes the target of one worker group, and remembers its recent needs."""
 
-    def __init__(self, limits: GroupLimits, patience: float, tuning: Tuning) -> None:
+    def __init__(self, limits: WorkerGroupLimits, patience: float, tuning: Tuning) -> None:
         super().__init__(limits.min_workers, tuning.worker_hold * patience, tuning.worker_pause * patience)
         self._limits, self._patience = limits, patience
         self._tuning = tuning

@@ -282,8 +282,9 @@ class WorkerPool:
     def tell_levels(self) -> None:
         """Tell the workers which records the program does not drop, if that has changed."""
         levels = None if self._emission is None else self._emission.changed_levels()
-        for worker in self._crew.workers if levels is not None else ():
-            worker.tell_levels(levels)
+        if levels is not None:
+            for worker in self._crew.workers:
+                worker.tell_levels(levels)
 
     def statistics(self, *, memory: bool = False) -> PoolStatistics:
         """Return a snapshot. `memory`: read the memory of each worker too, which is slow."""
