@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from event_collector.dispatch.permits import Permits
+from event_collector.dispatch.sent_values import SentValues
 from event_collector.dispatch.worker_line import JobTier, JobTiers, SeveralGroups, WorkerLine
 from event_collector.events.backlog import Backlog, Backlogs
 from event_collector.events.gate import Gate
@@ -28,9 +29,13 @@ class Supply:
         permits: one is taken for each event that is handed out.
         gate: gets the places of events back.
         chunks: values of streams, which share the workers with events.
+        sent_values: encodes what more than one attempt may need.
+
+    Attributes:
+        line: the line of broadcasts; None if the event loop delivers them.
     """
 
-    __slots__ = ("_backlogs", "_chunks", "_every_line", "_groups", "_is_settled", "_line", "_lines", "_plan")
+    __slots__ = ("_backlogs", "_chunks", "_every_line", "_groups", "_is_settled", "_lines", "_plan", "line")
 
     _plan: "DeliveryPlan"
 
@@ -42,6 +47,7 @@ class Supply:
         permits: Permits,
         gate: Gate,
         chunks: "Chunks",
+        sent_values: SentValues,
     ) -> None:
         self._chunks, self._backlogs = chunks, backlogs
         chunks.open(workers, plan)
@@ -49,20 +55,21 @@ class Supply:
         if len(tiers) > 1:
             tiers[SEVERAL] = SeveralGroups(tuple(workers.values()))
         self._lines = {
-            name: WorkerLine(tier, backlogs.of_groups[name], backlogs, permits, gate) for name, tier in tiers.items()
+            name: WorkerLine(tier, backlogs.of_groups[name], backlogs, permits, gate, sent_values)
+            for name, tier in tiers.items()
         }
         self._every_line = tuple(self._lines.values())
         self._groups = self._every_line[: len(workers)]
         for line in self._groups:
             line.share_with([other for other in self._every_line if other is not line])
-        self._line: WorkerLine | None = None  # of all events, if they have the same; of a broadcast in any case
+        self.line: WorkerLine | None = None
         self._is_settled = False
         self.follow(plan)
 
     def follow(self, plan: "DeliveryPlan") -> None:
         """Deliver by another plan from now on."""
         self._plan, self._is_settled = plan, plan.is_settled
-        self._line = None if plan.line is None else self._lines[plan.line]
+        self.line = None if plan.line is None else self._lines[plan.line]
         for line in self._every_line:
             line.follow(plan)
         self._chunks.follow(plan)
@@ -70,18 +77,25 @@ class Supply:
     def line_of(self, payload: "Payload[Any]") -> WorkerLine | None:
         """Return the line of a payload that goes to workers, or may go there; None if it does not."""
         if payload._delivery is _BROADCAST or self._is_settled:
-            return self._line
+            return self.line
         name = self._plan.line_of(payload)
         return None if name is None else self._lines[name]
 
-    def hand_out(self) -> None:
-        """Give the workers as many events, and values of streams, as they have room for."""
+    def hand_out(self) -> bool:
+        """Give the workers as many events, and values of streams, as they have room for.
+
+        Return whether they have room, and an event waits that the event loop must deliver to them.
+        """
         if self._chunks.feeds:
             self._chunks.hand_out(before_events=True)
             self._hand_out_events()
             self._chunks.hand_out(before_events=False)
         else:
             self._hand_out_events()
+        for line in self._every_line:  # noqa: SIM110 - a generator costs more than the loop, and this is a hot path
+            if line.backlog.order and line.workers.room > 0:
+                return True
+        return False
 
     def _hand_out_events(self) -> None:
         groups = self._groups
@@ -102,22 +116,15 @@ class Supply:
 
     def next_backlog(self) -> Backlog:
         """Return the backlog whose head the event loop should take, after the workers have got what is theirs."""
-        self.hand_out()
         first = self._backlogs.here
+        if not self.hand_out():
+            return first
         for line in self._every_line:
             backlog = line.backlog
             is_open = backlog.order and line.workers.room > 0
             if is_open and (not first.order or self._backlogs.precedes(backlog, first)):
                 first = backlog
         return first
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether workers have room, and an event waits that the event loop must deliver to them."""
-        for line in self._every_line:  # noqa: SIM110 - a generator costs more than the loop, and this is a hot path
-            if line.backlog.order and line.workers.room > 0:
-                return True
-        return False
 
     def __repr__(self) -> str:
         return f"<Supply {self._lines}>"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from event_collector.dispatch.permits import Permits
+from event_collector.dispatch.sent_values import SentValues
 from event_collector.events.backlog import Backlog, Backlogs
 from event_collector.events.gate import Gate
 
@@ -62,15 +63,24 @@ class WorkerLine:
         backlogs: all of them, among which this one has its turn.
         permits: one is taken for each event that is handed out.
         gate: gets the places of events back.
+        sent_values: encodes what more than one attempt may need.
     """
 
-    __slots__ = ("_backlogs", "_gate", "_others", "_permits", "_plan", "backlog", "workers")
+    __slots__ = ("_backlogs", "_gate", "_others", "_permits", "_plan", "_sent_values", "backlog", "workers")
 
     _plan: "DeliveryPlan"
 
-    def __init__(self, workers: JobTier, backlog: Backlog, backlogs: Backlogs, permits: Permits, gate: Gate) -> None:
+    def __init__(
+        self,
+        workers: JobTier,
+        backlog: Backlog,
+        backlogs: Backlogs,
+        permits: Permits,
+        gate: Gate,
+        sent_values: SentValues,
+    ) -> None:
         self.workers, self.backlog, self._backlogs = workers, backlog, backlogs
-        self._permits, self._gate = permits, gate
+        self._permits, self._gate, self._sent_values = permits, gate, sent_values
         self._others: tuple[WorkerLine, ...] = ()
 
     def follow(self, plan: "DeliveryPlan") -> None:
@@ -108,6 +118,8 @@ class WorkerLine:
         collector = self._plan.sole_remote(event.payload)
         if collector is None:
             return False
+        if collector.retry is not None:
+            self._sent_values.keep(event)
         permits.take_many(1)
         self._gate.release()
         self.workers.submit([(event, collector)])

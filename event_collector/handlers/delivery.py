@@ -33,6 +33,11 @@ class DeliveryPlan:
         """The backlog of a broadcast: None for that of the event loop, or the name of a worker group, or SEVERAL."""
         self.is_settled = self._select is None or not remote or (len(remote) == len(everyone) and self.line != SEVERAL)
         """Whether all events have that backlog."""
+        self._foreign = [collector for collector in everyone if _is_foreign(collector)]
+        self.has_foreign = bool(self._foreign)
+        """Whether a collector runs in other processes now."""
+        self.has_executors = any(collector.is_in_processes for collector in everyone)
+        """Whether a collector runs in the processes of an executor."""
         only = everyone[0] if self._select is not None and len(everyone) == 1 else None
         self.direct = only if only is not None and _is_direct(only) else None
         """The only collector, if its events need nothing but a call of the handler."""
@@ -49,6 +54,12 @@ class DeliveryPlan:
         if payload._delivery is _BROADCAST or self.is_settled or self._select is None:
             return self.line
         return line_of(self._select(payload))
+
+    def foreign(self, payload: Payload[Any]) -> list[Collector]:
+        """Return the collectors that run in other processes now and that this payload reaches, or may reach."""
+        if not self._foreign or payload._delivery is _BROADCAST or self._select is None:
+            return self._foreign
+        return [collector for collector in self._select(payload) if _is_foreign(collector)]
 
     def count_errors(self, results: ResultList) -> bool:
         """Count the failed attempts of the collectors that these results come from; return whether there are any."""
@@ -99,6 +110,10 @@ def _is_job(collector: Collector) -> bool:
     """Return whether the collector's events run in worker processes without a call of its process() here."""
     is_plain = collector.batch is None and not collector.is_generator
     return collector.place == PROCESS and is_plain and _is_unmodified(collector)
+
+
+def _is_foreign(collector: Collector) -> bool:
+    return collector.place == PROCESS or collector.is_in_processes
 
 
 def _is_unmodified(collector: Collector) -> bool:

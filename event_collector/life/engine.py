@@ -103,6 +103,7 @@ class Engine:
         self._errors: list[Exception] = []
         self._failures = Failures(log)
         dispatcher.ending.watch_failures(self._failures)
+        dispatcher.sent_values.follow(DeliveryPlan(router, collectors), is_open=False)
         self._last = NOTHING
         self._socket: MonitorSocket | None = None
         self.running = False

@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Final
 
 from event_collector.handlers.collector import ADAPTIVE, COROUTINE, EXECUTOR, PROCESS, Collector
-from event_collector.sizing.handler_time import Account, TimeAccounts
+from event_collector.sizing.handler_time import Account, TimeAccounts, WorkersTime
 from event_collector.sizing.instruments import Instruments
 from event_collector.sizing.measured import MeasuredQueue, MeasuredWorkers
 from event_collector.tiers.adaptive import AdaptiveTier
@@ -13,7 +13,7 @@ from event_collector.tiers.executors.executor_tier import ExecutorTier
 from event_collector.tiers.workers.worker_tier import WorkerReading
 from event_collector_workers.autoscaler import CollectorReading, Readings, Tier, TierReading, WorkerGroupReading
 
-_TOTALS = tuple(map(attrgetter, ("completions", "wall", "cpu", "delay")))
+_TOTALS = attrgetter("completions", "wall", "cpu", "delay")
 _RUNNING = attrgetter("running")
 
 NO_GROUP: Final = WorkerGroupReading()
@@ -60,11 +60,12 @@ class Gauges:
         figures = self._figures
         machine = self._instruments.machine(now, self._instruments.process_time() + self._workers_cpu)
         groups = {} if self._workers is None else {one: group.gauge() for one, group in self._workers.groups.items()}
-        self._workers_cpu = max(self._workers_cpu, sum(one.pool.cpu_seconds for one in groups.values()))
+        pools = [group.pool for group in groups.values()]
+        self._workers_cpu = max(self._workers_cpu, sum(pool.cpu_seconds for pool in pools))
         sole = self._collectors[0] if len(self._collectors) == 1 else None
         if sole is not None and sole.mode == COROUTINE and sole.batch is None:  # the queue has counted its events
             sole.usage.set_totals(figures.attempts, figures.service_total)
-        self.accounts.look(elapsed, lag, {name: (one.cpu, one.delay) for name, one in groups.items()})
+        self.accounts.look(elapsed, lag, {name: self._time_of(name, group) for name, group in groups.items()})
         outside, busy = self._count_places()
         queued = figures.qsize
         workers = self._read_groups(groups)
@@ -74,9 +75,9 @@ class Gauges:
             collectors=self._readings(queued if sole is not None else 0),
             consumers=TierReading(size=figures.size, busy=max(0, busy - self.remote - outside)),
             workers=TierReading(
-                size=sum(one.pool.ready for one in groups.values()),
-                busy=sum(one.pool.busy for one in groups.values()),
-                starting=sum(one.pool.starting for one in groups.values()),
+                size=sum(pool.ready for pool in pools),
+                busy=sum(pool.busy for pool in pools),
+                starting=sum(pool.starting for pool in pools),
             ),
             groups=workers if len(workers) > 1 else (),
             machine=machine,
@@ -87,6 +88,10 @@ class Gauges:
             unrouted_remote=0 if sole is not None else figures.remote_queued,
             draining=self._queue.gate.refusal is not None,
         )
+
+    def _time_of(self, name: str, group: WorkerReading) -> WorkersTime:
+        running = min(group.pool.ready, self.accounts.remote_running(name))
+        return WorkersTime(group.cpu, group.delay, running, group.pool.service_seconds)
 
     def _read_groups(self, groups: dict[str, WorkerReading]) -> tuple[WorkerGroupReading, ...]:
         """Return a reading for each worker group, and note which of them need a worker."""
@@ -144,7 +149,10 @@ class Gauges:
         """Return a reading for each collector that the law sizes pools for: not those of executors of known size."""
         executors = self._executors
         sized = self._alone if executors is None else [c for c in self._alone if not executors.bounds(c)]
-        return (*(self._reading(one, queued) for one in sized), *(crowd.read(self._begun) for crowd in self._crowds))
+        return (
+            *(self._reading(one, queued) for one in sized),
+            *(crowd.read(self.accounts.fresh, self._begun) for crowd in self._crowds),
+        )
 
     def _reading(self, collector: Collector, queued: float) -> CollectorReading:
         usage, account = collector.usage, self.accounts.by_key[collector.key]
@@ -177,11 +185,26 @@ class _Crowd:
 
     def __init__(self, tier: Tier, group: str, accounts: list[Account]) -> None:
         self._key, self._tier, self._group = f"{len(accounts)} collectors of tier {tier}, {group}", tier, group
-        self._accounts, self._usages = accounts, [account.collector.usage for account in accounts]
+        self._usages = [account.collector.usage for account in accounts]
+        self._seen = dict.fromkeys(accounts, (0, 0.0, 0.0, 0.0))
+        self._sums = (0, 0.0, 0.0, 0.0)
 
-    def read(self, begun: Mapping[str, float]) -> CollectorReading:
-        """Return the sums of all members. `begun` has the share of the events in workers that a handler has."""
-        completions, wall, cpu, delay = (sum(map(of, self._accounts)) for of in _TOTALS)
+    def read(self, fresh: list[Account], begun: Mapping[str, float]) -> CollectorReading:
+        """Return the sums of all members, of which only `fresh` ones may have changed.
+
+        `begun` has the share of the events in the workers of each group that a handler has.
+        """
+        seen = self._seen
+        completions, wall, cpu, delay = self._sums
+        for account in fresh:
+            if account in seen:
+                before, after = seen[account], _TOTALS(account)
+                seen[account] = after
+                completions += after[0] - before[0]
+                wall += after[1] - before[1]
+                cpu += after[2] - before[2]
+                delay += after[3] - before[3]
+        self._sums = completions, wall, cpu, delay
         running = sum(map(_RUNNING, self._usages))
         waiting = (1.0 - begun.get(self._group, 0.0)) * running if self._tier is Tier.PROCESS else 0.0
         return CollectorReading(

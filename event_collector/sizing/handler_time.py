@@ -1,9 +1,9 @@
 """CPU time and waiting time of each collector's handler."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import compress
 from operator import attrgetter, ne
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from event_collector.handlers.collector import ADAPTIVE, COROUTINE, PROCESS, Collector
 from event_collector.handlers.usage import Usage
@@ -29,6 +29,9 @@ LATE: Final = 0.002
 OVERHEAD: Final = 0.0001
 """Maximum overhead of the queue per sampled event, in seconds. The rest of the loop's time is the program's."""
 
+
+MOST_AT_ONCE: Final = 2.0
+"""Maximum CPU time that is attributed to events in workers at once, as a multiple of their time in the handler."""
 
 _COMPLETIONS, _RUNNING = attrgetter("completions"), attrgetter("running")
 
@@ -95,10 +98,14 @@ class Account:
 
     def _count(self) -> bool:
         """Divide the events that have ended between this process and the workers. Return whether it runs in workers."""
-        (seen, seen_wall), (seen_there, seen_there_wall) = self._seen, self._seen_remote
-        self._seen, self._seen_remote = _totals(self.collector.usage), _totals(self.collector.remote_usage)
-        there = max(0, self._seen_remote[0] - seen_there)
-        self.remote_wall = max(0.0, self._seen_remote[1] - seen_there_wall)
+        there = 0
+        if self.collector.remote_usage is not None:
+            seen_there, seen_there_wall = self._seen_remote
+            self._seen_remote = _totals(self.collector.remote_usage)
+            there = max(0, self._seen_remote[0] - seen_there)
+            self.remote_wall = max(0.0, self._seen_remote[1] - seen_there_wall)
+        seen, seen_wall = self._seen
+        self._seen = _totals(self.collector.usage)
         # The counters decrease when another queue, which starts at zero, continues with the collector.
         self.fresh = max(0, self._seen[0] - seen - there)
         self.fresh_wall = max(0.0, self._seen[1] - seen_wall - self.remote_wall)
@@ -110,17 +117,15 @@ class Account:
     def add(self, cpu: float, delay: float) -> None:
         """Add times of the events that ended in this process, up to their time in the handler."""
         if self.collector.place != PROCESS:
-            self._add(cpu, delay, self.fresh_wall)
+            cpu = min(max(0.0, cpu), self.fresh_wall)
+            self.cpu += cpu
+            self.delay += min(max(0.0, delay), self.fresh_wall - cpu)
 
     def add_remote(self, cpu: float, delay: float) -> None:
-        """Add times of the events that ended in workers, up to their time in the handler."""
+        """Add times of the events that ended in workers."""
         if self.collector.place == PROCESS:
-            self._add(cpu, delay, self.remote_wall)
-
-    def _add(self, cpu: float, delay: float, wall: float) -> None:
-        cpu = min(max(0.0, cpu), wall)
-        self.cpu += cpu
-        self.delay += min(max(0.0, delay), wall - cpu)
+            self.cpu += cpu
+            self.delay += delay
 
     def note_preempted(self, seconds: float) -> None:
         """Note for how long the thread of the loop had no CPU in steps of the fresh events."""
@@ -145,6 +150,21 @@ class Account:
         return total.plus(self._mean, self.fresh - len(measured))
 
 
+class WorkersTime(NamedTuple):
+    """The workers of one group, with times in seconds.
+
+    Attributes:
+        cpu, delay: CPU time of all of them so far, and the time for which they were ready to run but had no CPU.
+        running: events in their handlers now.
+        service: mean time of an event there.
+    """
+
+    cpu: float = 0.0
+    delay: float = 0.0
+    running: int = 0
+    service: float = 0.0
+
+
 class TimeAccounts:
     """The accounts of a queue's collectors. The monitor updates them with `look()`."""
 
@@ -167,11 +187,11 @@ class TimeAccounts:
         self._loop_cpu, self._loop_delay = instruments.loop_time(), instruments.loop_delay()
         self._groups = {name: _GroupTimes() for name in self._remote_usages}
 
-    def look(self, elapsed: float, lag: float, workers: Mapping[str, tuple[float, float]]) -> None:
-        """Update all accounts. All arguments are in seconds.
+    def look(self, elapsed: float, lag: float, workers: Mapping[str, WorkersTime]) -> None:
+        """Update all accounts.
 
         `elapsed` is the time since the last look, and `lag` the time that a callback of the event loop waits for its
-        turn. `workers` has the time that the workers of each group have spent on a CPU, and waiting for one.
+        turn, both in seconds. `workers` has the worker groups by name.
         """
         cpu = self._instruments.loop_time()
         spent, self._loop_cpu = max(0.0, cpu - self._loop_cpu), cpu
@@ -185,9 +205,9 @@ class TimeAccounts:
         for account in self.fresh:
             if account.remote_wall > 0.0:
                 there.setdefault(account.collector.worker_group, []).append(account)
-        for name, times in self._groups.items():
-            if name in workers:
-                times.share(*workers[name], there.get(name, ()), is_busy=self.remote_running(name) > 0)
+        for name, group in workers.items():
+            if name in self._groups:
+                self._groups[name].share(elapsed, group, there.get(name, []))
 
     def _observe(self, *, worthwhile: bool) -> None:
         """Observe the accounts in which anything has happened. Most of many collectors are quiet."""
@@ -246,25 +266,39 @@ class TimeAccounts:
 
 
 class _GroupTimes:
-    """The times of one group of workers that belong to no event yet: many take longer than from look to look."""
+    """The times of one worker group that belong to no event yet: many take longer than from one look to the next."""
 
     def __init__(self) -> None:
-        self._cpu = self._delay = 0.0  # at the last look
-        self._pending_cpu = self._pending_delay = 0.0
+        self._workers = WorkersTime()
+        self._pending_cpu = self._pending_delay = self._pending_wall = 0.0
 
-    def share(self, cpu: float, delay: float, there: Collection[Account], *, is_busy: bool) -> None:
-        """Attribute the time of the workers in proportion to the handler time of the events that ended there."""
-        self._pending_cpu += max(0.0, cpu - self._cpu)
-        self._pending_delay += max(0.0, delay - self._delay)
-        self._cpu, self._delay = cpu, delay
+    def share(self, elapsed: float, workers: WorkersTime, there: list[Account]) -> None:
+        """Attribute the time of the workers in proportion to the handler time of the events that ended there.
+
+        A part is kept for the events that still run. Otherwise the first events of a batch would be given all of it,
+        and the last ones nothing.
+        """
+        before, self._workers = self._workers, workers
+        self._pending_cpu += max(0.0, workers.cpu - before.cpu)
+        self._pending_delay += max(0.0, workers.delay - before.delay)
+        self._pending_wall += 0.5 * (before.running + workers.running) * elapsed
         wall = sum(account.remote_wall for account in there)
-        cpu = min(self._pending_cpu, wall)
-        delay = min(self._pending_delay, wall - cpu)
+        # The number of running events is a sample, so their time is limited to what such events may have taken.
+        running = min(max(0.0, self._pending_wall - wall), 2.0 * workers.running * workers.service)
+        ended = wall / (wall + running) if wall else 0.0
+        # More than the time in the handler may be due to an earlier look: only the average must be right. Much more
+        # is due to something else that the workers did.
+        cpu = min(ended * self._pending_cpu, MOST_AT_ONCE * wall)
+        delay = min(ended * self._pending_delay, MOST_AT_ONCE * wall)
         for account in there:
             part = account.remote_wall / wall
             account.add_remote(cpu * part, delay * part)
-        self._pending_cpu = self._pending_cpu - cpu if is_busy else 0.0
-        self._pending_delay = self._pending_delay - delay if is_busy else 0.0
+        if workers.running:
+            self._pending_cpu -= cpu
+            self._pending_delay -= delay
+            self._pending_wall = running
+        else:
+            self._pending_cpu = self._pending_delay = self._pending_wall = 0.0
 
 
 def _totals(usage: Usage | None) -> tuple[int, float]:

@@ -19,6 +19,7 @@ from event_collector.remote.codec import encode_payload
 from event_collector.remote.host import open_host
 from event_collector.remote.host_loop import HostLoop
 from event_collector.remote.parts_host import open_parts_host
+from event_collector.remote.sent_value import encode_sent
 from event_collector.remote.setup import is_decorated, seal
 from event_collector.tiers.workers.event_jobs import BatchJob, CallJob, CollectorTask, EventJob, ResultSink
 from event_collector.tiers.workers.line_codec import LineCodec, ReadLine
@@ -183,10 +184,18 @@ class WorkerTier:
                 if (part := self._tasks[collector].part) is not None:
                     part.began()
         for event, collector in batch:
-            task, payload = self._tasks[collector], event.payload
+            task, sent = self._tasks[collector], event.sent
             collector.usage.running += 1  # Usage.began()
             try:
-                body, blob = encode_payload(payload, collector, event.id, traced=False, fidelity=task.fidelity)
+                if sent is None:
+                    body, blob = encode_payload(
+                        event.payload, collector, event.id, traced=False, fidelity=task.fidelity
+                    )
+                elif type(sent) is tuple:
+                    body, blob = sent
+                    event.sent = None  # CollectorEvent.keep_sent(): the job has it now
+                else:
+                    body, blob = sent.parts(event.payload, collector.key, event.id)
             except Exception as exc:
                 task.fail(event, exc, 0.0)
                 continue
@@ -238,7 +247,7 @@ class WorkerTier:
         """
         task = self._tasks[collector]
         event_id = running_id()
-        body, blob = encode_payload(payload, collector, event_id, fidelity=task.fidelity)
+        body, blob = encode_sent(payload, collector, event_id, fidelity=task.fidelity)
         job = CallJob(task.number, body, blob)
         job.event_id = event_id
         job.limit, job.of, job.outcome = task.limit, task, asyncio.get_running_loop().create_future()
@@ -275,7 +284,7 @@ class WorkerTier:
         Cancellation closes the handler at its `yield`, and kills its worker if that takes longer than CLOSING.
         """
         task, sink = self._tasks[collector], open_sink(collector.key)
-        body, blob = encode_payload(payload, collector, running_id(), fidelity=task.fidelity)
+        body, blob = encode_sent(payload, collector, running_id(), fidelity=task.fidelity)
         job = PartsJob(task, body, blob, sink)
         task.began_call()
         try:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from event_collector import Collector, CollectorEvent, Delivery, Payload, QueueType, SimpleRouter
+from event_collector.dispatch.sent_values import SentValues
 from event_collector.dispatch.supply import Supply
 from event_collector.dispatch.worker_line import WorkerLine
 from event_collector.events.backlog import Backlogs
@@ -44,6 +45,7 @@ class Case:
             parts.permits,
             parts.gate,
             parts.chunks,
+            SentValues(),
         )
 
     def event(self, number: int, topic: str = "far") -> CollectorEvent:
@@ -65,11 +67,10 @@ def test_workers_get_as_many_as_they_have_room_for() -> None:
     """In the order of the backlog; each takes a permit, and leaves its place in the queue."""
     case = Case(3)
     case.queue(1, 2, 3, 4)
-    case.supply.hand_out()
+    assert not case.supply.hand_out()
     assert case.workers.taken == [[1, 2, 3]]
     assert case.parts.permits.busy == 3
     assert case.parts.gate.room() == 8
-    assert not case.supply.is_wanted
     assert repr(case.supply) == "<Supply {'default': <WorkerLine room=0 waiting=1>}>"
 
 
@@ -88,9 +89,8 @@ def test_an_event_of_several_collectors_is_left_to_the_event_loop() -> None:
     case.queue(1)
     case.queue(2, topic="both")
     case.queue(3)
-    case.supply.hand_out()
+    assert case.supply.hand_out()
     assert case.workers.taken == [[1]]
-    assert case.supply.is_wanted
     assert case.supply.next_backlog() is case.parts.backlogs.of_groups[DEFAULT_GROUP]
     assert case.parts.backlogs.of_groups[DEFAULT_GROUP].take().id == 2
     case.supply.hand_out()
@@ -162,6 +162,7 @@ class Groups(Case):
             parts.permits,
             parts.gate,
             parts.chunks,
+            SentValues(),
         )
 
     def put(self, number: int, topic: str) -> None:
@@ -196,10 +197,10 @@ def test_an_event_of_several_groups_waits_until_all_have_room() -> None:
     """The event loop delivers it then, in its turn among the other events."""
     case = Groups(9, 0)
     case.put(1, "all")
-    assert not case.supply.is_wanted
+    assert not case.supply.hand_out()
     assert case.supply.next_backlog() is case.parts.backlogs.here
     case.gpu.room = 1
-    assert case.supply.is_wanted
+    assert case.supply.hand_out()
     assert case.supply.next_backlog().take().id == 1
     assert (case.workers.taken, case.gpu.taken) == ([], [])
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from event_collector import Collector, CollectorQueue, Context, Delivery, Error, Payload
-from event_collector.sizing.handler_time import TimeAccounts
+from event_collector.sizing.handler_time import TimeAccounts, WorkersTime
 from event_collector.sizing.instruments import RealInstruments
 from event_collector.sizing.step_samples import StepSampler
 from event_collector_workers.environment import DEFAULT_GROUP
@@ -176,8 +176,8 @@ async def test_the_time_of_workers_is_shared_by_the_time_in_them() -> None:
     accounts = TimeAccounts(collectors, None, RealInstruments(None))
     collectors[0].usage.took(3.0)
     collectors[1].usage.took(1.0)
-    accounts.look(1.0, 0.0, {DEFAULT_GROUP: (2.0, 1.0)})
-    accounts.look(1.0, 0.0, {DEFAULT_GROUP: (2.0, 1.0)})
+    accounts.look(1.0, 0.0, {DEFAULT_GROUP: WorkersTime(2.0, 1.0)})
+    accounts.look(1.0, 0.0, {DEFAULT_GROUP: WorkersTime(2.0, 1.0)})
     times = {key: (account.cpu, account.delay) for key, account in accounts.by_key.items()}
     assert times == {"a": (1.5, 0.75), "b": (0.5, 0.25)}
 
@@ -187,13 +187,13 @@ async def test_the_time_of_an_event_that_is_longer_than_a_look_is_not_lost() -> 
     collector = Collector("a", mixed, mode="process")
     accounts = TimeAccounts([collector], None, RealInstruments(None))
     account = accounts.by_key["a"]
-    accounts.look(0.05, 0.0, {DEFAULT_GROUP: (5.0, 5.0)})
+    accounts.look(0.05, 0.0, {DEFAULT_GROUP: WorkersTime(5.0, 5.0)})
     assert (account.cpu, account.delay) == (0.0, 0.0)
     collector.usage.began()
     for look in range(1, 5):
-        accounts.look(0.05, 0.0, {DEFAULT_GROUP: (5.0 + 0.03 * look, 5.0 + 0.02 * look)})
+        accounts.look(0.05, 0.0, {DEFAULT_GROUP: WorkersTime(5.0 + 0.03 * look, 5.0 + 0.02 * look, running=1)})
     collector.usage.ended(0.2)
-    accounts.look(0.05, 0.0, {DEFAULT_GROUP: (5.12, 5.08)})
+    accounts.look(0.05, 0.0, {DEFAULT_GROUP: WorkersTime(5.12, 5.08)})
     assert (account.cpu, account.delay) == (pytest.approx(0.12), pytest.approx(0.08))
 
 
