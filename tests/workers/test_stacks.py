@@ -92,7 +92,7 @@ async def test_a_worker_that_runs_python_code_survives_each_request() -> None:
         pid = pool.statistics().workers[0].pid
         await until(lambda: pool.statistics().workers[0].job_seconds > 0)
         texts = [(await asyncio.to_thread(pool.stacks, pid))[0][2] for _ in range(300)]
-        assert sum("in evaluate" in text for text in texts) > 200  # a busy machine may be late
+        assert sum("in evaluate" in text for text in texts) > 100  # a busy machine may be late
         assert not job.outcomes
         await pool.abort()
 
