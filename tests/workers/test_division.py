@@ -100,7 +100,7 @@ def test_two_groups_at_work_share_the_cores() -> None:
     """The one that came first makes room."""
     machine = Machine(a=(0, 256), b=(0, 256))
     assert machine.pass_time(3.0, "a")["a"] == 8
-    assert machine.pass_time(10.0, "a", "b") == {"a": 4, "b": 4}
+    assert machine.pass_time(40.0, "a", "b") == {"a": 4, "b": 4}
 
 
 def test_a_small_group_leaves_the_rest_to_the_other() -> None:
