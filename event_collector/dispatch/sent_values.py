@@ -71,10 +71,10 @@ class SentValues:
         sole = None if self._plan is None else self._plan.sole_remote(payload)
         return None if sole is None or sole.retry is not None else sole
 
-    def redirect(self, event: "CollectorEvent") -> bool:
-        """Keep the value of an event that waits when collectors have moved; return whether it goes to a worker now."""
+    def redirect(self, event: "CollectorEvent") -> str | None:
+        """Keep the value of an event that waits when collectors have moved; return its line, see `DeliveryPlan`."""
         self.keep(event)
-        return self._plan is not None and self._plan.is_remote(event.payload)
+        return None if self._plan is None else self._plan.line_of(event.payload)
 
     def _fidelity_of(self, collector: "Collector") -> Fidelity:
         fidelity = self._fidelities.get(collector)
