@@ -29,7 +29,7 @@ class Lending:
 
     def lend(self, handlers: "CoroutineTier | None", supply: "Supply | None") -> None:
         """Begin an event that a handler waits for, or admit a sender, if nothing else can go on."""
-        permits, backlogs = self._permits, self._backlogs.both
+        permits, backlogs = self._permits, self._backlogs.every
         if handlers is None or handlers.stepping is not None:
             return
         while permits.busy >= permits.size and (waits := self._gate.waits.of_all(permits.busy, handlers.running_ids)):

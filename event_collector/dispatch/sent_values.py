@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from event_collector.encoding.codec_options import coding_of
-from event_collector.remote.codec import encode_payload
+from event_collector.remote.codec import encode_payload, owned
 from event_collector.remote.fidelity import UNTYPED, Fidelity
 from event_collector.remote.sent_value import CONSTANT, SentValue
 from event_collector.values.errors import EncodeError
@@ -57,7 +57,7 @@ class SentValues:
             fidelity = UNTYPED if only is None else self._fidelity_of(only)
         if only is not None:
             try:
-                sent = encode_payload(payload, only, event.id, traced=False, fidelity=fidelity)
+                sent = owned(encode_payload(payload, only, event.id, traced=False, fidelity=fidelity))
                 event.sent = sent  # CollectorEvent.keep_sent()
                 return
             except EncodeError:
@@ -71,10 +71,10 @@ class SentValues:
         sole = None if self._plan is None else self._plan.sole_remote(payload)
         return None if sole is None or sole.retry is not None else sole
 
-    def redirect(self, event: "CollectorEvent") -> bool:
-        """Keep the value of an event that waits when collectors have moved; return whether it goes to a worker now."""
+    def redirect(self, event: "CollectorEvent") -> str | None:
+        """Keep the value of an event that waits when collectors have moved; return its line, see `DeliveryPlan`."""
         self.keep(event)
-        return self._plan is not None and self._plan.is_remote(event.payload)
+        return None if self._plan is None else self._plan.line_of(event.payload)
 
     def _fidelity_of(self, collector: "Collector") -> Fidelity:
         fidelity = self._fidelities.get(collector)

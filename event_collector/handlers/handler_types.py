@@ -35,6 +35,7 @@ class CollectorOptions(TypedDict, total=False):
     heartbeat: float | None
     retry: Retry | None
     on_error: str
+    workers: str | None
     codec: CodecOption
     shared: Mapping[str, Any] | None
 

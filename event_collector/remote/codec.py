@@ -131,7 +131,16 @@ def encode_payload(
 
 def encode_form(value: Any, owner: "Owner | str", fidelity: Fidelity) -> Form:
     """Encode the value of a payload alone. Raise EncodeError as `encode_payload()` does."""
-    return form_in(encode_payload(Payload(value), owner, traced=False, fidelity=fidelity))
+    return form_in(owned(encode_payload(Payload(value), owner, traced=False, fidelity=fidelity)))
+
+
+def owned(parts: Parts) -> Parts:
+    """Return an encoded payload that nobody can change, however large it is and however long it waits."""
+    body, blob = parts
+    if blob is None or type(blob) is bytes:
+        return parts
+    buffers: Any = blob  # a transport may have several as a list
+    return body, b"".join(buffers if isinstance(buffers, list) else [buffers])
 
 
 def encode_around(

@@ -38,6 +38,7 @@ from event_collector_workers.transport.frames import (
     WorkerSetup,
     decode_batch,
     decode_chunk,
+    decode_levels,
     decode_segment,
     decode_slot,
     encode,
@@ -282,6 +283,9 @@ class Workplace:
             return False
         if segments is not None and kind == Kind.NO_SEGMENT:
             segments.remove(decode_slot(head))
+            return False
+        if kind == Kind.LEVELS:
+            current.take_levels(decode_levels(head))
             return False
         return self._suspended.is_end(kind, head)
 

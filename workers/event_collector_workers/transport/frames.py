@@ -36,8 +36,9 @@ class Kind(IntEnum):
     STOP = _MARK + 3  # finish earlier jobs, close the tasks, exit
     CHUNK = _MARK + 9  # a ChunkHead; the items are the blob
     GO_ON = _MARK + 10  # a Turn: how far a suspended job may go on
-    SEGMENT = _MARK + 11  # a NewSegment; its descriptor is in another socket
-    NO_SEGMENT = _MARK + 12  # the slot of a segment that the worker is to unmap
+    LEVELS = _MARK + 11  # LogLevels, which have changed in the program
+    SEGMENT = _MARK + 12  # a NewSegment; its descriptor is in another socket
+    NO_SEGMENT = _MARK + 13  # the slot of a segment that the worker is to unmap
     # from the worker
     READY = _MARK + 4  # once: the tasks are open
     FAILED = _MARK + 5  # the worker cannot start; the head is the text of a traceback
@@ -99,6 +100,7 @@ decode_segment: Final = msgspec.msgpack.Decoder(NewSegment).decode
 decode_slot: Final = msgspec.msgpack.Decoder(int).decode
 decode_turn: Final = msgspec.msgpack.Decoder(Turn).decode
 decode_part: Final[Callable[[bytes], Part]] = msgspec.msgpack.Decoder(Part).decode
+decode_levels: Final = msgspec.msgpack.Decoder(LogLevels).decode
 decode_setup: Final = msgspec.msgpack.Decoder(WorkerSetup).decode
 _decode_records: Final = msgspec.msgpack.Decoder(list[Record]).decode
 decode_record: Final[Callable[[bytes], Record]] = msgspec.msgpack.Decoder(Record).decode
