@@ -216,7 +216,6 @@ class Collector(Keyed[R], Generic[P, R]):
         self.home = self.mode if self.mode != ADAPTIVE else COROUTINE if self.asynchronous else THREAD
         """The mode in which it runs, or starts if it is adaptive."""
         self.worker_group = check_workers(f"collector {key!r}", workers, self.mode in (PROCESS, ADAPTIVE), self.mode)
-        """The group of its worker processes."""
         self.place = self.home
         """The mode in which the next event runs; only `move_to()` changes it, for adaptive collectors."""
         self.is_in_processes = self.executor is not None and not runs_in_threads(self.executor)

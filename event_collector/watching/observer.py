@@ -116,9 +116,9 @@ class Observer:
             workers=[self._worker(figures, name) for name, pool in groups.items() for figures in pool.workers],
             decisions=[Decision(one.subject, str(one.before), str(one.after), one.reason) for one in engine.changes],
             progress=self._progress(),
-            shared_memory=pool.shared_memory.size,
-            shared_memory_in_use=pool.shared_memory.in_use,
-            max_shared_memory=pool.shared_memory.limit,
+            shared_memory=sum(pool.shared_memory.size for pool in pools),
+            shared_memory_in_use=sum(pool.shared_memory.in_use for pool in pools),
+            max_shared_memory=sum(pool.shared_memory.limit for pool in pools),
         )
 
     def _progress(self) -> list[ProgressSnapshot]:

@@ -1,5 +1,6 @@
 """Segments of shared memory without workers: who may use them, and when they are given up."""
 
+import os
 import socket
 from typing import Any
 
@@ -40,7 +41,7 @@ class Pair:
         self.page, self.theirs = ParentPage(fd), WorkerPage(fd)
         self.memory, self.announced = SharedMemory(limit, idle), Announcements()
         self.exchange = Exchange(self.memory, self.page, self.announced)
-        self.worker = WorkerSegments(self.theirs, socket.socket(fileno=self.exchange.take_inlet()[0]).detach())
+        self.worker = WorkerSegments(self.theirs, os.dup(self.exchange.take_inlet()[0]))
 
     def tell(self) -> None:
         """Have the worker learn what was announced."""

@@ -4,9 +4,7 @@
 submit, cancel |  ^ succeeded, failed
                v  |
             Traffic  <-- ready workers --  Crew  -- launches, retires, replaces
-               |  ^                          |
-           jobs|  |records                   |
-               v  |                          v
+               |  ^ jobs, records            v
              Worker (one per process: socket, shared page)
 """
 
