@@ -1,10 +1,10 @@
-"""Details of a queue: what a viewer gets beside the snapshot while it asks for it, as plain values and as a line of JSON.
+"""Details of a queue: what a viewer gets beside snapshots while it asks for it, as plain values and as a line of JSON.
 
 A viewer that sends `REQUEST` to the monitor socket gets a line of details after each snapshot from then on. The queue
 records them only while such a viewer is connected, so the first line has little to tell.
 
-Times are in seconds. Instants are seconds since 1970, UTC. Lists are bounded; `most` numbers are in `inspection`. What
-is a list of a period covers the time since the line before; `number` shows whether a line was missed. Texts are those
+Times are in seconds. Instants are seconds since 1970, UTC. Lists are bounded. `spans`, `rows` and
+`times` cover the time since the line before; `number` shows whether a line was missed. Texts are those
 of the application: a page must treat keys, errors, notes and payloads as text.
 
 Readers skip unknown fields. `DETAILS_VERSION` changes only when a field disappears or changes its meaning.
@@ -140,7 +140,7 @@ class TimeSplit(msgspec.Struct, frozen=True, kw_only=True):
     samples: int
     """Attempts in the sample."""
     queued: float
-    """Seconds from sending, or the due time of a retry, to the begin of the handler, or of the encoding for a worker."""
+    """Seconds from sending, or the due time of a retry, to the handler, or to the encoding for a worker."""
     handler: float
     """Seconds in the handler. In a worker, decoding the payload and encoding the result are part of it."""
     handed: int = 0
@@ -323,7 +323,7 @@ def encode_details(details: Details) -> bytes:
 
 
 def decode_details(line: bytes) -> Details | None:
-    """Return the details of a line; None if it has a snapshot. A ValueError says that it is none, or of what version."""
+    """Return the details of a line; None if it is a snapshot. A ValueError says that it is neither, or which version."""
     try:
         version = _decode_header(line).details
         if version == 0:
