@@ -22,7 +22,7 @@ DETAILS_VERSION: Final = 1
 HERE: Final = -1
 """The number of no worker: the handler runs in the program itself."""
 
-Outcome = Literal["ok", "error", "killed"]
+AttemptOutcome = Literal["ok", "error", "killed"]
 """killed: its worker process ended during it: it crashed, was out of time, or was cancelled."""
 
 
@@ -38,7 +38,7 @@ class TaskSpan(msgspec.Struct, frozen=True, array_like=True):
     begin: float
     """An instant. For workers it is accurate to about a millisecond."""
     end: float
-    outcome: Outcome
+    outcome: AttemptOutcome
     event: int
     """The id of the event; 0 if it is not known, as for values of streams and for batches."""
     events: int
@@ -59,7 +59,7 @@ class RowUse(msgspec.Struct, frozen=True, array_like=True):
     """That have ended."""
 
 
-class RunningEvent(msgspec.Struct, frozen=True, kw_only=True):
+class EventInHandler(msgspec.Struct, frozen=True, kw_only=True):
     """An event in a handler now."""
 
     event: int
@@ -67,7 +67,7 @@ class RunningEvent(msgspec.Struct, frozen=True, kw_only=True):
     collector: str | None
     """None if it goes to several collectors."""
     place: str
-    """coroutine, thread, process or executor; the first two and executors are "here" where it is not known."""
+    """coroutine, thread, process or executor; "here" for an event that goes to several collectors."""
     worker: int = HERE
     pid: int
     """The process id of the worker, or of the program."""
@@ -91,7 +91,7 @@ class EventTimeline(msgspec.Struct, frozen=True, kw_only=True):
 
     event: int
     collector: str
-    outcome: Outcome
+    outcome: AttemptOutcome
     worker: int = HERE
     pid: int
     attempt: int = 1
@@ -104,8 +104,6 @@ class EventTimeline(msgspec.Struct, frozen=True, kw_only=True):
     ended: float
     error: str = ""
     """Class and first line of the error."""
-    is_retried: bool = False
-    """Whether another attempt follows."""
     payload: str | None = None
 
 
@@ -138,9 +136,9 @@ class TimeSplit(msgspec.Struct, frozen=True, kw_only=True):
 
     collector: str
     samples: int
-    """Attempts in the sample."""
+    """Attempts in the sample; first attempts only."""
     queued: float
-    """Seconds from sending, or the due time of a retry, to the handler, or to the encoding for a worker."""
+    """Seconds from sending to the handler, or to the encoding for a worker."""
     handler: float
     """Seconds in the handler. In a worker, decoding the payload and encoding the result are part of it."""
     handed: int = 0
@@ -226,9 +224,7 @@ class MachineUse(msgspec.Struct, frozen=True, kw_only=True):
     """CPUs and memory against what the machine or container grants; None where it is not known."""
 
     cpus: float | None = None
-    """CPUs that the program may use."""
-    cpus_used: float | None = None
-    """By the program and its workers, since the line before."""
+    """CPUs that the program may use. What it uses is in the snapshot: `cpu`, and `cpu` of each worker."""
     cpus_of_others: float | None = None
     """Of the granted CPUs, those that other programs use."""
     memory: float | None = None
@@ -285,7 +281,7 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
     spans_lost: int = 0
     """Spans that were left out since the line before, beside the sampling: there were too many."""
     rows: list[RowUse] = []
-    running: list[RunningEvent] = []
+    running: list[EventInHandler] = []
     """The oldest ones first."""
     running_more: int = 0
     """Events in handlers that are not in `running`."""
@@ -323,7 +319,7 @@ def encode_details(details: Details) -> bytes:
 
 
 def decode_details(line: bytes) -> Details | None:
-    """Return the details of a line; None if it is a snapshot. A ValueError says that it is neither, or which version."""
+    """Return the details of a line; None if it is a snapshot. A ValueError says that it is neither, or the version."""
     try:
         version = _decode_header(line).details
         if version == 0:
