@@ -268,9 +268,9 @@ class CollectorQueue(Caller):
         )
         self._observer = self.make_observer()
         if monitor is not None:
-            from event_collector.watching.monitor_socket import MonitorSocket
+            from event_collector.life.monitoring import make_monitor_socket
 
-            self._engine.serve(MonitorSocket(monitor, self.make_observer().look, self._engine.worker_stacks, self._log))
+            self._engine.serve(make_monitor_socket(monitor, self._engine, self.make_observer(), self._log))
 
     def _attach_recorder(self, recorder: "Recorder") -> Recording:
         recording = Recording(self._dispatcher, recorder)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from event_collector.events.event import CollectorEvent
-    from event_collector.events.failures import Failures
+    from event_collector.events.failures import FailureWatch
     from event_collector.handlers.delivery import DeliveryPlan
 
 
@@ -65,7 +65,7 @@ class Ending:
     def __init__(self, totals: Totals, permits: Permits, gate: Gate) -> None:
         self._totals, self._permits, self._gate = totals, permits, gate
         self._on_finished: Callable[[CollectorEvent], None] = _nothing
-        self._failures: Failures | None = None
+        self._failures: FailureWatch | None = None
         self.is_plain = False
 
     def connect(self, backlogs: Backlogs, retries: Retries) -> None:
@@ -76,7 +76,7 @@ class Ending:
         """Have `on_finished` called with each event that ends on record."""
         self._on_finished = on_finished
 
-    def watch_failures(self, failures: "Failures") -> None:
+    def watch_failures(self, failures: "FailureWatch") -> None:
         """Have `failures` watch the events that fail."""
         self._failures = failures
 

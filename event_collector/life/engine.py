@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.events.dead_letters import DeadLetters
 from event_collector.events.failures import Failures
-from event_collector.handlers.collector import COROUTINE, THREAD, Collector
+from event_collector.handlers.collector import Collector
 from event_collector.handlers.delivery import DeliveryPlan
 from event_collector.handlers.lifecycle import Lifecycles, raise_all
 from event_collector.handlers.router import Router, is_handler_task
-from event_collector.life.open_tiers import Tiers, insist
+from event_collector.inspection.queue_parts import QueueParts
+from event_collector.life.open_tiers import Tiers, insist, is_here
 from event_collector.life.reports import CANCEL_GRACE, Reports
 from event_collector.life.scaling import make_law
 from event_collector.life.settings import Settings
@@ -36,6 +37,7 @@ from event_collector.values.clock import clock
 from event_collector.values.errors import EventCollectorException
 from event_collector.values.refusals import QueueShutDown
 from event_collector.watching.collector_times import collector_metrics, keep_times
+from event_collector.watching.details import SizeDecision, decided
 from event_collector.watching.metrics import NOTHING, CollectorMetrics, Counts, Meter, Metrics
 from event_collector_workers.autoscaler import Autoscaler, Change, ScalingLaw
 from event_collector_workers.statistics import PoolStatistics
@@ -86,30 +88,28 @@ class Engine:
         on_ended: Callable[[], Awaitable[None]],
         on_report: Callable[[Metrics], Coroutine[Any, Any, None]],
     ) -> None:
-        self._dispatcher, self._meter, self._settings = dispatcher, meter, settings
+        self._dispatcher, self._meter, self.settings = dispatcher, meter, settings
         self._collectors, self._router = collectors, router
         self._journal, self._letters = journal, letters
         self._law, self._log = law, log
         self._on_started, self._on_ended = on_started, on_ended
         self._keeper: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
-        self._starters = 0
+        self._starters, self._hurried = 0, False
         self._stop_asked = asyncio.Event()
         self._deadline: asyncio.Timeout | None = None
-        self._hurried = False
         self._monitor: Monitor | None = None
         self._tiers = Tiers(settings, dispatcher, self._redirect, log)
         self.reports = Reports(settings.report_interval, self.metrics, on_report, log)
         self._errors: list[Exception] = []
-        self._failures = Failures(log)
-        dispatcher.ending.watch_failures(self._failures)
-        self._last = NOTHING
+        self.failures = Failures(log)
+        dispatcher.ending.watch_failures(self.failures)
         self._socket: MonitorSocket | None = None
-        self.running = False
-        self.state = STOPPED
+        self._last, self.running, self.state = NOTHING, False, STOPPED
         self.loop: asyncio.AbstractEventLoop | None = None
         """The current or last event loop."""
         self.changes: deque[Change] = deque(maxlen=HISTORY)
+        self.decisions: deque[SizeDecision] = deque(maxlen=HISTORY)  # the same, with time and numbers
 
     # For the queue
 
@@ -175,6 +175,12 @@ class Engine:
         handlers, workers = self._dispatcher.handlers, self._tiers.workers
         here = [] if handlers is None else handlers.progress()
         return here if workers is None else here + workers.progress()
+
+    def parts(self) -> QueueParts:
+        """Return what an inspector looks at."""
+        return QueueParts(
+            self._dispatcher, self._collectors, self._letters, self._journal, self._tiers.workers, self._monitor
+        )
 
     def worker_stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
@@ -272,20 +278,20 @@ class Engine:
         everyone = list(self._collectors.values())
         self._errors = []
         self._lifecycles = Lifecycles()
-        self._tiers = tiers = Tiers(self._settings, self._dispatcher, self._redirect, self._log)
+        self._tiers = tiers = Tiers(self.settings, self._dispatcher, self._redirect, self._log)
         seal_adaptive(everyone)
         self.state = STARTING
         if self._socket is not None:
             self._socket.open()
         recovered = None if self._journal is None else await self._journal.open()
         for collector in everyone:
-            if collector.lifecycle is not None and _is_here(collector):
+            if collector.lifecycle is not None and is_here(collector):
                 await self._lifecycles.enter(collector.lifecycle, collector.ctx)
         await tiers.open(everyone)
-        self._dispatcher.totals.keep_waits(keep_times(everyone, self._settings.event_service_data_window_size))
+        self._dispatcher.totals.keep_waits(keep_times(everyone, self.settings.event_service_data_window_size))
         law = self._law
         if law is None:
-            law = make_law(self._settings, process_tier=tiers.workers is not None, adaptive=tiers.adaptive is not None)
+            law = make_law(self.settings, process_tier=tiers.workers is not None, adaptive=tiers.adaptive is not None)
         self._dispatcher.totals.forget_times()
         self._meter.start(clock.now(), self._dispatcher.figures.counts())
         self._monitor = self._make_monitor(law, everyone, tiers)
@@ -313,7 +319,7 @@ class Engine:
             Sizes(dispatcher, workers, tiers.adaptive, self._note_change, log),
             instruments,
             Watchdog(self._key_in, log),
-            max(LEAST_INTERVAL, clock.source.least_pause, self._settings.monitor_interval),
+            max(LEAST_INTERVAL, clock.source.least_pause, self.settings.monitor_interval),
             log,
         )
 
@@ -323,6 +329,8 @@ class Engine:
 
     def _note_change(self, change: Change) -> None:
         self.changes.append(change)
+        if self._monitor is not None:
+            self.decisions.append(decided(change, self._dispatcher.permits.size, self._monitor.sizes()))
 
     def _redirect(self) -> None:
         """Plan the delivery anew after moves of adaptive collectors."""
@@ -339,12 +347,12 @@ class Engine:
             self._tiers.hurry()
             if self.running and not await self._drain():
                 await self._give_up()
-            bound = self._settings.consumer_shutdown_timeout
+            bound = self.settings.consumer_shutdown_timeout
             await self._close(None if bound <= 0 else max(CANCEL_GRACE, bound - (clock.now() - began)))
 
     async def _drain(self) -> bool:
         """Wait for all events, up to the timeout of the shutdown; return whether they are finished."""
-        bound = self._settings.consumer_shutdown_timeout
+        bound = self.settings.consumer_shutdown_timeout
         try:
             async with asyncio.timeout(bound if bound > 0 else None) as self._deadline:
                 if self._hurried:
@@ -376,7 +384,7 @@ class Engine:
         if self.running:
             self._dispatcher.close()
         await self._tiers.close(timeout)
-        self._failures.finish()
+        self.failures.finish()
         try:
             self._errors += await self._lifecycles.leave()
             await insist(partial(self.reports.finish, timeout))
@@ -390,9 +398,3 @@ class Engine:
             self.running, self.state = False, STOPPED
             if self._socket is not None:
                 self._socket.close()
-
-
-def _is_here(collector: Collector) -> bool:
-    """Return whether the collector's lifecycle is entered in this process."""
-    in_threads = collector.executor is not None and not collector.is_in_processes
-    return collector.home in (COROUTINE, THREAD) or in_threads

@@ -14,6 +14,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from event_collector.values.clock import clock
+from event_collector_workers.autoscaler import Change
+
 REQUEST: Final = b"details\n"
 """What a viewer sends to get details. Anything else ends its connection."""
 
@@ -129,25 +132,24 @@ class ErrorGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimeSplit(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the time of a collector's events went since the line before: sums over a sample of its attempts.
+    """Where the time of a collector's attempts went since the line before: means over a sample, in seconds.
 
-    Divide each by its `samples` or `handed` for the mean. The parts of an event that runs here are queued and handler.
+    None where no attempt in the sample went that way: those that run here are not encoded.
     """
 
     collector: str
     samples: int
-    """Attempts in the sample; first attempts only."""
-    queued: float
-    """Seconds from sending to the handler, or to the encoding for a worker."""
-    handler: float
-    """Seconds in the handler. In a worker, decoding the payload and encoding the result are part of it."""
-    handed: int = 0
-    """Attempts in a second sample, of those that went to worker processes; the following are sums over it."""
-    encode: float = 0.0
-    transit: float = 0.0
-    """Seconds on the way to the worker and back, with the wait behind other jobs of this worker."""
-    decode: float = 0.0
-    """Seconds to decode the replies."""
+    """Attempts in the sample of `handler`: the weight of these means when several lines are averaged."""
+    queued: float | None
+    """From sending to the handler, or to the encoding for a worker; of first attempts."""
+    encode: float | None
+    """Encoding the payload for a worker."""
+    transit: float | None
+    """On the way to the worker and back, with the wait behind other jobs of this worker."""
+    handler: float | None
+    """In the handler. In a worker, decoding the payload and encoding the result are part of it."""
+    decode: float | None
+    """Decoding the reply of the worker."""
 
 
 class SizeDecision(msgspec.Struct, frozen=True, kw_only=True):
@@ -257,10 +259,8 @@ class QueueState(msgspec.Struct, frozen=True, kw_only=True):
     """The path of its file; None without a journal."""
     journal_trouble: str | None = None
     """Why the journal cannot be written now; None if it can."""
-    worker_failure: str | None = None
-    """Why a worker process could not start last; None if the last start has succeeded."""
     watch_share: float | None = None
-    """Share of the loop's time that these lines have cost, without what each event costs."""
+    """Share of the loop's time that the line before and its snapshot have cost, without what each event costs."""
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True):
@@ -302,6 +302,25 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
     settings: list[CollectorSettings] | None = None
     """None if it is the same as in an earlier line; it comes with the first line of each viewer."""
     shows_payloads: bool = False
+
+
+def decided(change: Change, consumers: int, sizes: tuple[int, int, int]) -> SizeDecision:
+    """Return a change of size as a decision of this instant.
+
+    `sizes` are the numbers of wanted consumers, of ready workers, and of wanted workers.
+    """
+    wanted_consumers, workers, wanted_workers = sizes
+    return SizeDecision(
+        time=clock.wall(),
+        subject=change.subject,
+        before=str(change.before),
+        after=str(change.after),
+        reason=change.reason,
+        consumers=consumers,
+        wanted_consumers=wanted_consumers,
+        workers=workers,
+        wanted_workers=wanted_workers,
+    )
 
 
 class _DetailsHeader(msgspec.Struct):

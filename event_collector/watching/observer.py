@@ -114,6 +114,7 @@ class Observer:
             collectors=[self._collector(figures, queued) for figures in collectors.values()],
             workers=[self._worker(figures) for figures in pool.workers],
             decisions=[Decision(one.subject, str(one.before), str(one.after), one.reason) for one in engine.changes],
+            worker_failure=pool.last_failure,
             progress=self._progress(),
         )
 

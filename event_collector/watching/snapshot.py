@@ -140,6 +140,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     workers: list[WorkerSnapshot]
     decisions: list[Decision]
     """The last ones, oldest first."""
+    worker_failure: str = ""
+    """How the last worker ended that ended unexpectedly, or could not start; empty if none did."""
     progress: list[ProgressSnapshot] = []
     """Of the events in handlers that report it, at most 100 of them, the oldest first."""
 

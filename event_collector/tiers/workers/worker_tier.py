@@ -14,7 +14,7 @@ from event_collector.handlers.parts import open_sink
 from event_collector.handlers.progress_reports import RunningProgress
 from event_collector.handlers.running_event import running_id
 from event_collector.remote import host, host_loop, line_items
-from event_collector.remote.codec import encode_payload
+from event_collector.remote.codec import Parts, encode_payload
 from event_collector.remote.host import open_host
 from event_collector.remote.host_loop import HostLoop
 from event_collector.remote.parts_host import open_parts_host
@@ -24,6 +24,7 @@ from event_collector.tiers.workers.line_codec import LineCodec, ReadLine
 from event_collector.tiers.workers.parts_job import PartsJob
 from event_collector.tiers.workers.pool_events import PoolEvents, StructuredRecords
 from event_collector.tiers.workers.value_chunks import ChunkCodec, ChunkOwner, ValueChunk, ValueCodec
+from event_collector.tiers.workers.worker_watcher import WorkerWatcher
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
@@ -116,6 +117,7 @@ class WorkerTier:
         self._memory_read_at = -MEMORY_INTERVAL
         self._times: dict[int, tuple[float, float]] = {}  # CPU time and delay of each worker, at the last reading
         self._cpu = self._delay = 0.0
+        self._encode: Callable[..., Parts] = encode_payload  # or a watcher's
         self._tasks = {
             collector: CollectorTask(number, collector, limits, events, self)
             for number, collector in enumerate(collectors)
@@ -171,11 +173,12 @@ class WorkerTier:
             for _, collector in batch:
                 if (part := self._tasks[collector].part) is not None:
                     part.began()
+        tasks, encode = self._tasks, self._encode
         for event, collector in batch:
-            task, payload = self._tasks[collector], event.payload
+            task, payload = tasks[collector], event.payload
             collector.usage.running += 1  # Usage.began()
             try:
-                body, blob = encode_payload(payload, collector, event.id, traced=False, fidelity=task.fidelity)
+                body, blob = encode(payload, collector, event.id, traced=False, fidelity=task.fidelity)
             except Exception as exc:
                 task.fail(event, exc, 0.0)
                 continue
@@ -227,7 +230,7 @@ class WorkerTier:
         """
         task = self._tasks[collector]
         event_id = running_id()
-        body, blob = encode_payload(payload, collector, event_id, fidelity=task.fidelity)
+        body, blob = self._encode(payload, collector, event_id, fidelity=task.fidelity)
         job = CallJob(task.number, body, blob)
         job.event_id = event_id
         job.limit, job.of, job.outcome = task.limit, task, asyncio.get_running_loop().create_future()
@@ -324,6 +327,17 @@ class WorkerTier:
                 event_id = job.event.id if isinstance(job, EventJob) else job.event_id
                 found.append(RunningProgress(event_id, job.of.key, pid, done, total, note, at))
         return found
+
+    def running(self) -> list[tuple[Job, int, int, float]]:
+        """Return the jobs that workers are in, with the number and process id of the worker, and their seconds."""
+        return self._pool.running()
+
+    def watch(self, watcher: WorkerWatcher | None) -> None:
+        """Tell a watcher of all jobs that end from now on, and have it encode and decode events; None: nobody."""
+        self._encode = encode_payload if watcher is None else watcher.encode
+        for task in self._tasks.values():
+            task.watch(watcher)
+        self._pool.watch(watcher)
 
     def stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
