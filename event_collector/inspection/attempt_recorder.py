@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.handlers.collector import PROCESS, Collector
-from event_collector.inspection.ended_attempt import EndedAttempt, Row
+from event_collector.inspection.ended_attempt import EndedAttempt, KeptSpan, TaskRow
 from event_collector.inspection.error_groups import ErrorGroups, name_of
 from event_collector.inspection.slowest import Slowest
 from event_collector.inspection.time_splits import TimeSplits
@@ -61,6 +61,14 @@ class AttemptRecorder:
         failed: the last attempts that failed, the newest last.
     """
 
+    # fmt: off
+    __slots__ = (
+        "_bar", "_chosen", "_collectors", "_current", "_end", "_ended", "_failures", "_has_failed", "_here",
+        "_here_attempts", "_here_seconds", "_is_killed", "_lost", "_sampled", "_shows_payloads", "_spans", "_to_next",
+        "_until", "_uses", "decoder_of", "encode", "errors", "failed", "slowest", "splits", "stride",
+    )
+    # fmt: on
+
     def __init__(
         self,
         collectors: Mapping[str, Collector],
@@ -71,18 +79,20 @@ class AttemptRecorder:
     ) -> None:
         self._collectors, self._end, self._failures, self._shows_payloads = collectors, end, failures, shows_payloads
         self.errors, self.splits, self.slowest = ErrorGroups(), TimeSplits(), Slowest()
+        self._bar = self.slowest.bar  # seconds from which an attempt is slow
         self.encode, self.decoder_of = self.splits.encode, self.splits.decoder_of
         self.failed: deque[EndedAttempt] = deque(maxlen=MOST_FAILED)
         self.stride, self._to_next = 1, 1  # attempts until the next one in the sample
-        self._spans: list[EndedAttempt] = []
+        self._spans: list[KeptSpan] = []
         self._lost = self._sampled = 0
-        self._here = Row(HERE, os.getpid())
+        self._here: TaskRow = (HERE, os.getpid())
         self._here_attempts, self._here_seconds = 0, 0.0
-        self._uses: dict[Row, tuple[int, float]] = {}  # of workers
+        self._uses: dict[TaskRow, tuple[int, float]] = {}  # of workers
         # Of the worker whose jobs are about to receive their outcomes:
-        self._current: Row | None = None
+        self._current: TaskRow | None = None
         self._is_killed = False
         self._ended: list[EndedJob] = []
+        self._until = 0.0  # when the last one of them ended
         self._chosen: list[tuple[EndedJob, float, int]] = []  # with the time of its end, and what it stands for
         self._has_failed: set[int] = set()  # ids of events
 
@@ -93,41 +103,41 @@ class AttemptRecorder:
 
     def ended(self, event: "CollectorEvent", results: ResultList) -> None:
         """End an event, as `Ending.ended()` does."""
-        seconds = clock.now() - event.started
+        started = event.started
+        self._end(event, results)
+        seconds = (event.finished or clock.now()) - started  # it is 0 again if another attempt follows
         self._here_seconds += seconds
         self._here_attempts += 1
         self._to_next -= 1
-        if self._to_next <= 0 or seconds > self.slowest.bar:
-            guarded("the record of an attempt", self._note_here, event, results, seconds)
-        self._end(event, results)
+        if seconds > self._bar or self._to_next <= 0:
+            guarded("the record of an attempt", self._note_here, event, results, started, seconds)
 
-    def _note_here(self, event: "CollectorEvent", results: ResultList, seconds: float) -> None:
+    def _note_here(self, event: "CollectorEvent", results: ResultList, started: float, seconds: float) -> None:
         stands_for = self._draw()
-        attempt = event.payload.attempt
         for result in results:
             key = result.key or ""
             collector = self._collectors.get(key)
-            if attempt == 1:
-                self.splits.waited(key, event.started - event.created)
+            if _number(event, key) == 1:
+                self.splits.waited(key, started - event.created)
             if isinstance(result, Error) or (collector is not None and collector.place == PROCESS):
                 continue  # note() has it, or the pool tells of it
             self.splits.ran(key, seconds)
-            self._keep_ok(event, self._here, key, event.started, event.started + seconds, stands_for)
+            self._keep(event, self._here, key, started, started + seconds, stands_for)
 
     # Ends in workers
 
     def entered(self, worker: int, pid: int, ended: list[EndedJob], until: float, *, killed: bool) -> None:
         """Take jobs of one worker before they receive their outcomes; see `JobWatcher`."""
-        self._current, self._is_killed, self._ended = Row(worker, pid), killed, ended
+        self._current, self._is_killed, self._ended, self._until = (worker, pid), killed, ended, until
         seconds = [one[1] for one in ended]
         attempts, total = self._uses.get(self._current, (0, 0.0))
         self._uses[self._current] = attempts + sum([one[2] for one in ended]), total + sum(seconds)
-        if self._to_next > len(ended) and max(seconds) <= self.slowest.bar and not killed:
+        if self._to_next > len(ended) and max(seconds) <= self._bar and not killed:
             self._to_next -= len(ended)
             return
         for job in reversed(ended):
             self._to_next -= 1
-            if self._to_next <= 0 or job[1] > self.slowest.bar or killed:
+            if self._to_next <= 0 or job[1] > self._bar or killed:
                 self._chosen.append((job, until, self._draw()))
             until -= job[1]
 
@@ -144,26 +154,22 @@ class AttemptRecorder:
             for one, seconds, _ in self._ended:
                 if type(one) is EventJob:
                     at = self.splits.answered(one.of.key, one.event.id, seconds, now)
-                    if at is not None and one.event.payload.attempt == 1:
+                    if at is not None and _number(one.event, one.of.key) == 1:
                         self.splits.waited(one.of.key, at - one.event.created)
                 elif type(one) is CallJob:
                     self.splits.answered(one.of.key, one.event_id, seconds, now)
         self._ended = []
 
-    def _note_there(self, row: Row, ended: EndedJob, until: float, stands_for: int) -> None:
+    def _note_there(self, row: TaskRow, ended: EndedJob, until: float, stands_for: int) -> None:
         job: Any = ended[0]
         began = until - ended[1]
         if isinstance(job, EventJob):
             if job.event.id not in self._has_failed:  # else note() has it
-                self._keep_ok(job.event, row, job.of.key, began, until, stands_for)
+                self._keep(job.event, row, job.of.key, began, until, stands_for)
             return
         outcome: AttemptOutcome = "killed" if self._is_killed else "error" if _has_failed(job) else "ok"
         event = job.event_id if isinstance(job, CallJob) else job.first_id if isinstance(job, ValueChunk) else 0
-        self._keep(
-            EndedAttempt(
-                row, job.of.key, outcome, began, until, event=event, events=max(1, ended[2]), stands_for=stands_for
-            )
-        )
+        self._keep_span((row, job.of.key, began, until, outcome, event, max(1, ended[2]), stands_for))
 
     # Failures
 
@@ -182,58 +188,62 @@ class AttemptRecorder:
                 self._note_error(event, result)
 
     def _note_error(self, event: "CollectorEvent", result: Error[Any]) -> None:
-        now, key, row = clock.now(), result.key or "", self._current
+        now, key, row = clock.now(), result.key or "", self._current or self._here
+        is_looked_at = not issubclass(type(result.err), _ASKED_FOR) and self.errors.admits()
+        if not is_looked_at and len(self._spans) >= MOST_SPANS:
+            self._lost += 1
+            return
         collector = self._collectors.get(key)
-        is_known = row is not None or collector is None or collector.place != PROCESS
+        began, ended = self._times_of(event, now)
         outcome: AttemptOutcome = "killed" if self._is_killed else "error"
-        is_failure = not issubclass(type(result.err), _ASKED_FOR)
-        if not (is_failure and self.errors.admits()):
-            if event.started and is_known:
-                self._keep_span(EndedAttempt(row or self._here, key, outcome, event.started, now, event=event.id))
+        is_known = self._current is not None or collector is None or collector.place != PROCESS
+        if event.started and is_known:  # else it was in no handler, or the pool tells of it
+            self._keep_span((row, key, began, ended, outcome, event.id, 1, 1))
+        if not is_looked_at:
             return
         name = name_of(result.err)
-        began = event.started or now
-        attempt = self._attempt(event, row or self._here, key, outcome, began, now, error=str(name))
-        attempt = attempt._replace(payload=self.payload_of(event))
+        attempt = self._attempt(event, row, key, outcome, began, ended)._replace(error=str(name))
         trace = result.details.get("trace", "") if isinstance(result.details, dict) else ""
         self.errors.add(key, name, now, event=event.id, trace=trace, payload=attempt.payload)
         self.failed.append(attempt)
-        if event.started and is_known:  # else it was in no handler, or the pool has told of it
-            self._keep(attempt)
+        if attempt.seconds > self._bar:
+            self._keep_slow(attempt)
+
+    def _times_of(self, event: "CollectorEvent", now: float) -> tuple[float, float]:
+        """Return when an event that ends now began and ended in its handler; in a worker it ended before."""
+        until = self._until
+        for job, seconds, _ in reversed(self._ended):
+            if isinstance(job, EventJob) and job.event is event:
+                return until - seconds, until
+            until -= seconds
+        return event.started or now, now
 
     # What is kept
 
-    def _attempt(
-        self,
-        event: "CollectorEvent",
-        row: Row,
-        key: str,
-        outcome: AttemptOutcome,
-        began: float,
-        ended: float,
-        **more: Any,
-    ) -> EndedAttempt:
-        handed = self.splits.pending.get((event.id, key))
-        return EndedAttempt(
-            row,
-            key,
-            outcome,
-            began,
-            ended,
-            event=event.id,
-            sent=event.created,
-            handed_out=None if handed is None else handed[0],
-            attempt=event.payload.attempt,
-            **more,
-        )
-
-    def _keep_ok(
-        self, event: "CollectorEvent", row: Row, key: str, began: float, ended: float, stands_for: int
+    def _keep(
+        self, event: "CollectorEvent", row: TaskRow, key: str, began: float, ended: float, stands_for: int
     ) -> None:
-        attempt = self._attempt(event, row, key, "ok", began, ended, stands_for=stands_for)
-        if ended - began > self.slowest.bar:
-            self.slowest.add(attempt._replace(payload=self.payload_of(event)))
-        self._keep_span(attempt)
+        """Keep an attempt that has succeeded."""
+        self._keep_span((row, key, began, ended, "ok", event.id, 1, stands_for))
+        if ended - began > self._bar:
+            self._keep_slow(self._attempt(event, row, key, "ok", began, ended))
+
+    def _keep_span(self, span: KeptSpan) -> None:
+        if len(self._spans) < MOST_SPANS:
+            self._spans.append(span)
+        else:
+            self._lost += 1
+
+    def _keep_slow(self, attempt: EndedAttempt) -> None:
+        self.slowest.add(attempt)
+        self._bar = self.slowest.bar
+
+    def _attempt(
+        self, event: "CollectorEvent", row: TaskRow, key: str, outcome: AttemptOutcome, began: float, ended: float
+    ) -> EndedAttempt:
+        at, _ = self.splits.pending.get((event.id, key), (None, 0.0))
+        payload, attempt = self.payload_of(event), _number(event, key)
+        return EndedAttempt(row, key, outcome, began, ended, event.id, event.created, at, attempt, payload=payload)
 
     def payload_of(self, event: "CollectorEvent") -> str | None:
         """Return the text of a payload, if that may be shown."""
@@ -255,23 +265,15 @@ class AttemptRecorder:
         self.stride = stride
         self.splits.sample_one_of(stride)
 
-    def _keep(self, attempt: EndedAttempt) -> None:
-        self.slowest.add(attempt)
-        self._keep_span(attempt)
-
-    def _keep_span(self, attempt: EndedAttempt) -> None:
-        if len(self._spans) < MOST_SPANS:
-            self._spans.append(attempt)
-        else:
-            self._lost += 1
-
     # For a line of details
 
-    def take(self, elapsed: float) -> tuple[list[EndedAttempt], int, list[RowUse]]:
+    def take(self, now: float, elapsed: float) -> tuple[list[KeptSpan], int, list[RowUse]]:
         """Return the spans since the last call, the number of those that were left out, and the use of each row.
 
         `elapsed`: seconds since the last call. The stride follows from the number of attempts.
         """
+        self.slowest.forget(now)
+        self._bar = self.slowest.bar
         uses = {self._here: (self._here_attempts, self._here_seconds), **self._uses}
         rows = [RowUse(*row, seconds, attempts) for row, (attempts, seconds) in uses.items() if attempts]
         spans, lost = self._spans, self._lost
@@ -281,6 +283,13 @@ class AttemptRecorder:
         self._take_stride(max(1, -int(-rate // SPANS_WANTED)))
         self._to_next = min(self._to_next, self.stride)
         return spans, lost, rows
+
+
+def _number(event: "CollectorEvent", key: str) -> int:
+    """Return the number of the last attempt of a collector, from 1, before its failure is judged."""
+    course = event.course
+    failed = None if course is None else course.attempts.get(key)
+    return 1 if failed is None else failed.made + 1
 
 
 def payload_text(value: Any) -> str:

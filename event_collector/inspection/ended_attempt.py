@@ -1,33 +1,34 @@
 """An attempt that has ended, as it is kept until the next line of details. Times are those of the queue's clock."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from event_collector.watching.details import AttemptOutcome, EventTimeline, TaskSpan
 
+TaskRow: TypeAlias = tuple[int, int]
+"""A row of the task stream: worker and pid, as in `TaskSpan`."""
 
-class Row(NamedTuple):
-    """A row of the task stream."""
+KeptSpan: TypeAlias = tuple[TaskRow, str, float, float, AttemptOutcome, int, int, int]
+"""Row, collector, begin, end, outcome, event, events, and what it stands for: a tuple costs least."""
 
-    worker: int
-    """As in `TaskSpan`."""
-    pid: int
+
+def span_of(kept: KeptSpan, offset: float) -> TaskSpan:
+    """Return a span for the task stream; `offset` makes an instant of a time."""
+    (worker, pid), key, began, ended, outcome, event, events, stands_for = kept
+    return TaskSpan(worker, pid, key, began + offset, ended + offset, outcome, event, events, stands_for)
 
 
 class EndedAttempt(NamedTuple):
-    """One attempt, or several values of a stream that a worker has processed in a row."""
+    """An attempt that is kept for longer, since it was slow or has failed."""
 
-    row: Row
+    row: TaskRow
     collector: str
     outcome: AttemptOutcome
     began: float
     ended: float
-    event: int = 0
-    """The id; 0 if it is not known."""
-    events: int = 1
-    stands_for: int = 1
-    sent: float | None = None
-    handed_out: float | None = None
-    attempt: int = 1
+    event: int
+    sent: float | None
+    handed_out: float | None
+    attempt: int
     error: str = ""
     payload: str | None = None
 
@@ -36,27 +37,14 @@ class EndedAttempt(NamedTuple):
         """The time in the handler."""
         return self.ended - self.began
 
-    def span(self, offset: float) -> TaskSpan:
-        """Return it for the task stream; `offset` makes an instant of a time."""
-        return TaskSpan(
-            *self.row,
-            self.collector,
-            self.began + offset,
-            self.ended + offset,
-            self.outcome,
-            self.event,
-            self.events,
-            self.stands_for,
-        )
-
     def timeline(self, offset: float) -> EventTimeline:
         """Return it with its instants."""
         return EventTimeline(
             event=self.event,
             collector=self.collector,
             outcome=self.outcome,
-            worker=self.row.worker,
-            pid=self.row.pid,
+            worker=self.row[0],
+            pid=self.row[1],
             attempt=self.attempt,
             sent=None if self.sent is None else self.sent + offset,
             handed_out=None if self.handed_out is None else self.handed_out + offset,

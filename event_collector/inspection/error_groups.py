@@ -36,7 +36,7 @@ def last_part(trace: object) -> str:
     return text if len(text) <= LONGEST_TRACE else "..." + text[3 - LONGEST_TRACE :]
 
 
-class _Group:
+class _ErrorCount:
     """The errors of one group."""
 
     def __init__(self, first: float) -> None:
@@ -55,7 +55,7 @@ class ErrorGroups:
     """
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[str, ErrorName], _Group] = {}  # that of the newest error is the last
+        self._groups: dict[tuple[str, ErrorName], _ErrorCount] = {}  # that of the newest error is the last
         self.ungrouped = 0
         self._room = AT_ONCE
 
@@ -74,7 +74,7 @@ class ErrorGroups:
     ) -> None:
         """Add an error of a collector, which an attempt for this event ended with."""
         key = collector, name
-        group = self._groups.pop(key, None) or _Group(now)
+        group = self._groups.pop(key, None) or _ErrorCount(now)
         group.add(now, event, trace, payload)
         self._groups[key] = group
         if len(self._groups) > MOST:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec.structs import replace
 
 from event_collector.inspection.attempt_recorder import AttemptRecorder, payload_text
+from event_collector.inspection.ended_attempt import span_of
 from event_collector.inspection.letter_sheet import LetterSheet
 from event_collector.inspection.queue_parts import QueueParts
 from event_collector.inspection.running_events import RunningEvents
@@ -124,12 +125,11 @@ class Inspector:
         if recorder is None:
             return {}
         offset, stride = clock.wall() - now, recorder.stride
-        spans, lost, rows = recorder.take(elapsed)
-        recorder.slowest.forget(now)
+        spans, lost, rows = recorder.take(now, elapsed)
         running = self._running.look(self._handlers, self._workers)
         return {
             "stride": stride,
-            "spans": [one.span(offset) for one in spans],
+            "spans": [span_of(one, offset) for one in spans],
             "spans_lost": lost,
             "rows": rows,
             "running": running,

@@ -86,6 +86,7 @@ class Viewers:
             self._timer.cancel()
         if self._viewers:
             self._renew()
+            self._renew_details()
             self._send()
         for viewer in self._viewers:
             viewer.close()
@@ -128,19 +129,29 @@ class Viewers:
         if self._viewers:
             self._timer = self._loop.call_later(self._interval, self._tick)
             self._renew()
+            self._renew_details()
             self._send()
         else:
             self._end_details()
 
     def _renew(self) -> None:
+        """Make a new line for all."""
         self._made_at = monotonic()
-        self._line = self._details_line = b""
-        try:
-            self._line = self._make_line()
-            self._details_line = self._make_details()
-        except Exception as exc:  # a failed snapshot must not harm the queue
-            self._log.error("no snapshot could be made for those who watch the queue", exc_info=exc)
+        self._line = self._made("no snapshot could be made for those who watch the queue", self._make_line)
         self._cost = monotonic() - self._made_at
+
+    def _renew_details(self) -> None:
+        """Make a new line for those who have asked for details: all of them get it, since each covers its time only."""
+        began = monotonic()
+        self._details_line = self._made("no details could be made for those who watch the queue", self._make_details)
+        self._cost += monotonic() - began
+
+    def _made(self, trouble: str, make: Callable[[], bytes]) -> bytes:
+        try:
+            return make()
+        except Exception as exc:  # it must not harm the queue
+            self._log.error(trouble, exc_info=exc)
+            return b""
 
     def _make_details(self) -> bytes:
         asking = [viewer for viewer in self._viewers if viewer.wants_details]
