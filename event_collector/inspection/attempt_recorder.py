@@ -256,8 +256,8 @@ class AttemptRecorder:
         stands_for = self.stride
         self._sampled += 1
         if self._sampled > SPANS_WANTED:  # a burst that the stride is not made for
-            self._sampled = 0
-            self._take_stride(2 * stands_for)
+            self._sampled //= 2
+            self._take_stride(4 * stands_for)
         self._to_next = self.stride
         return stands_for
 

@@ -218,7 +218,7 @@ async def test_values_of_streams_are_spans_of_several_events() -> None:
     """A chunk in a worker is one span for as many events as it has values."""
     queue = make_queue(Collector("there", handlers.work, mode="process"), max_workers=1)
     async with inspected(queue) as inspector:
-        results = [value async for value in queue.stream("there", range(2000))]
+        results = [result.value async for result in queue.stream("there", range(2000))]
         details = look(inspector)
     assert results == list(range(2000))
     chunks = [span for span in details.spans if span.events > 1]
