@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from event_collector.watching.monitor import as_monitor
 from event_collector.watching.snapshot import Snapshot, encode_snapshot
-from event_collector.watching.socket_file import SocketFile, check_path
+from event_collector.watching.socket_file import SocketFile
 from event_collector.watching.stack_socket import StackSocket, WorkerStacks, open_stack_socket
 from event_collector.watching.viewers import Viewers
 
@@ -14,11 +15,11 @@ class MonitorSocket:
 
     The socket for stacks is beside it. `worker_stacks` is called in the thread of that one.
 
-    Raises ConfigError if a socket cannot have this path.
+    Raises ConfigError if `monitor` is neither a Monitor nor a path that a socket can have.
     """
 
-    def __init__(self, path: Any, look: Callable[[], Snapshot], worker_stacks: WorkerStacks, log: Any) -> None:
-        self._path = check_path(path)
+    def __init__(self, monitor: Any, look: Callable[[], Snapshot], worker_stacks: WorkerStacks, log: Any) -> None:
+        self._path = as_monitor(monitor).path
         self._look, self._worker_stacks, self._log = look, worker_stacks, log
         self._open: tuple[SocketFile, Viewers, StackSocket | None] | None = None
 
