@@ -142,12 +142,12 @@ class Inspector:
         }
 
     def _state(self, loop_busy: float | None, share: float | None) -> QueueState:
-        monitor, journal = self._engine.parts().monitor, self._journal
+        loop, journal = self._engine.parts().control_loop, self._journal
         return replace(
             self._about,
             senders_waiting=self._dispatcher.gate.senders,
-            lag=0.0 if monitor is None else monitor.lag,
-            blocked_by=[] if monitor is None else monitor.blockers,
+            lag=0.0 if loop is None else loop.lag,
+            blocked_by=[] if loop is None else loop.blockers,
             loop_busy=loop_busy,
             journal=None if journal is None else journal.path,
             journal_trouble=None if journal is None else journal.trouble,
@@ -155,10 +155,10 @@ class Inspector:
         )
 
     def _machine(self) -> MachineUse:
-        monitor = self._engine.parts().monitor
-        if monitor is None:
+        loop = self._engine.parts().control_loop
+        if loop is None:
             return MachineUse()
-        reading = monitor.machine
+        reading = loop.machine
         return MachineUse(
             cpus=reading.cpus,
             cpus_of_others=reading.others,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from event_collector.events.dead_letters import DeadLetters
     from event_collector.handlers.collector import Collector
     from event_collector.journal.journal_recorder import JournalRecorder
-    from event_collector.sizing.monitor import Monitor
+    from event_collector.sizing.control_loop import ControlLoop
     from event_collector.tiers.workers.worker_tier import WorkerTier
 
 
@@ -21,4 +21,4 @@ class QueueParts(NamedTuple):
     letters: "DeadLetters"
     journal: "JournalRecorder | None"
     workers: "WorkerTier | None"
-    monitor: "Monitor | None"
+    control_loop: "ControlLoop | None"

@@ -2,10 +2,10 @@
 
 A single task, the *keeper*, does both, so that the task that entered a lifecycle also leaves it:
 
-    starting   journal -> lifecycles entered -> threads, executors, workers -> dispatcher -> monitor
+    starting   journal -> lifecycles entered -> threads, executors, workers -> dispatcher -> control loop
     running
     draining   no event is accepted; accepted events are finished, or given up when the time is over
-    closing    monitor -> consumers -> workers, threads -> lifecycles, the last entered first -> journal
+    closing    control loop -> consumers -> workers, threads -> lifecycles, the last entered first -> journal
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from event_collector.life.open_tiers import Tiers, insist, is_here
 from event_collector.life.reports import CANCEL_GRACE, Reports
 from event_collector.life.scaling import make_law
 from event_collector.life.settings import Settings
+from event_collector.sizing.control_loop import HISTORY, ControlLoop
 from event_collector.sizing.gauges import Gauges
 from event_collector.sizing.instruments import RealInstruments
-from event_collector.sizing.monitor import HISTORY, Monitor
 from event_collector.sizing.sizes import Sizes
 from event_collector.sizing.watchdog import Watchdog
 from event_collector.tiers.workers.worker_tier import seal_adaptive
@@ -98,7 +98,7 @@ class Engine:
         self._starters, self._hurried = 0, False
         self._stop_asked = asyncio.Event()
         self._deadline: asyncio.Timeout | None = None
-        self._monitor: Monitor | None = None
+        self._control_loop: ControlLoop | None = None
         self._tiers = Tiers(settings, dispatcher, self._redirect, log)
         self.reports = Reports(settings.report_interval, self.metrics, on_report, log)
         self._errors: list[Exception] = []
@@ -157,9 +157,9 @@ class Engine:
 
     def metrics(self) -> Metrics:
         """Return the current metrics, or those at the end."""
-        if not self.running or self._monitor is None:
+        if not self.running or self._control_loop is None:
             return self._last
-        return self._snapshot(self._monitor, self._dispatcher.figures.counts())
+        return self._snapshot(self._control_loop, self._dispatcher.figures.counts())
 
     def collector_metrics(self) -> dict[str, CollectorMetrics]:
         """Return the current metrics of each collector, or those at the end."""
@@ -179,7 +179,7 @@ class Engine:
     def parts(self) -> QueueParts:
         """Return what an inspector looks at."""
         return QueueParts(
-            self._dispatcher, self._collectors, self._letters, self._journal, self._tiers.workers, self._monitor
+            self._dispatcher, self._collectors, self._letters, self._journal, self._tiers.workers, self._control_loop
         )
 
     def worker_stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
@@ -196,9 +196,9 @@ class Engine:
     def __repr__(self) -> str:
         return f"<Engine {self.state}, {self._dispatcher!r}, {self._tiers!r}>"
 
-    def _snapshot(self, monitor: Monitor, counts: Counts) -> Metrics:
+    def _snapshot(self, loop: ControlLoop, counts: Counts) -> Metrics:
         metrics = self._meter.snapshot(clock.now(), counts)
-        consumers, workers, wanted = monitor.sizes() if counts.consumers else (0, 0, 0)
+        consumers, workers, wanted = loop.sizes() if counts.consumers else (0, 0, 0)
         shown = tuple(self.changes)[-SHOWN:]
         return replace(metrics, target_consumers=consumers, workers=workers, target_workers=wanted, changes=shown)
 
@@ -294,24 +294,24 @@ class Engine:
             law = make_law(self.settings, process_tier=tiers.workers is not None, adaptive=tiers.adaptive is not None)
         self._dispatcher.totals.forget_times()
         self._meter.start(clock.now(), self._dispatcher.figures.counts())
-        self._monitor = self._make_monitor(law, everyone, tiers)
+        self._control_loop = self._make_control_loop(law, everyone, tiers)
         loop = asyncio.get_running_loop()
         plan = DeliveryPlan(self._router, self._collectors)
-        self._dispatcher.open(loop, plan, tiers.workers, self._monitor.wake)
+        self._dispatcher.open(loop, plan, tiers.workers, self._control_loop.wake)
         self.running, self.state = True, RUNNING
         if self._journal is not None and recovered is not None:
             self._journal.restore(recovered, self._letters)
         self.reports.start(loop)
 
-    def _make_monitor(self, law: ScalingLaw, everyone: list[Collector], tiers: Tiers) -> Monitor:
-        """Return the monitor of this run, which begins to measure."""
+    def _make_control_loop(self, law: ScalingLaw, everyone: list[Collector], tiers: Tiers) -> ControlLoop:
+        """Return the control loop of this run, which begins to measure."""
         dispatcher, workers, log = self._dispatcher, tiers.workers, self._log
         instruments = RealInstruments(workers)
         gauges = Gauges(
             dispatcher, everyone, workers, tiers.adaptive, tiers.executors, instruments,
             in_groups=isinstance(law, Autoscaler),
         )  # fmt: skip
-        return Monitor(
+        return ControlLoop(
             dispatcher,
             self._meter,
             law,
@@ -329,8 +329,8 @@ class Engine:
 
     def _note_change(self, change: Change) -> None:
         self.changes.append(change)
-        if self._monitor is not None:
-            self.decisions.append(decided(change, self._dispatcher.permits.size, self._monitor.sizes()))
+        if self._control_loop is not None:
+            self.decisions.append(decided(change, self._dispatcher.permits.size, self._control_loop.sizes()))
 
     def _redirect(self) -> None:
         """Plan the delivery anew after moves of adaptive collectors."""
@@ -379,8 +379,8 @@ class Engine:
 
     async def _close(self, timeout: float | None) -> None:
         self.reports.stop()
-        if self._monitor is not None:
-            self._monitor.stop()
+        if self._control_loop is not None:
+            self._control_loop.stop()
         if self.running:
             self._dispatcher.close()
         await self._tiers.close(timeout)
@@ -391,10 +391,10 @@ class Engine:
         finally:
             if self._journal is not None:
                 await insist(self._journal.close)
-            if self.running and self._monitor is not None:
+            if self.running and self._control_loop is not None:
                 counts = self._dispatcher.figures.counts()._replace(consumers=0)
-                self._last = self._snapshot(self._monitor, counts)
-            self._monitor = None
+                self._last = self._snapshot(self._control_loop, counts)
+            self._control_loop = None
             self.running, self.state = False, STOPPED
             if self._socket is not None:
                 self._socket.close()

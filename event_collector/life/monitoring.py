@@ -6,6 +6,7 @@ from event_collector.inspection.inspector import Inspector
 from event_collector.inspection.queue_parts import QueueParts
 from event_collector.life.scaling import most_workers
 from event_collector.watching.details import QueueState
+from event_collector.watching.monitor import as_monitor
 from event_collector.watching.monitor_socket import MonitorSocket
 
 if TYPE_CHECKING:
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
     from event_collector.watching.observer import Observer
 
 
-def make_monitor_socket(path: Any, engine: "Engine", observer: "Observer", log: Any) -> MonitorSocket:
-    """Return the socket of a queue. Raises ConfigError if a socket cannot have this path."""
-    inspector = Inspector(engine, _about(engine.settings, engine.parts()), shows_payloads=False)
-    return MonitorSocket(path, observer.look, engine.worker_stacks, log, inspector)
+def make_monitor_socket(monitor: Any, engine: "Engine", observer: "Observer", log: Any) -> MonitorSocket:
+    """Return the socket of a queue; see MonitorSocket."""
+    shows_payloads = as_monitor(monitor).payloads
+    inspector = Inspector(engine, _about(engine.settings, engine.parts()), shows_payloads=shows_payloads)
+    return MonitorSocket(monitor, observer.look, engine.worker_stacks, log, inspector)
 
 
 def _about(settings: "Settings", parts: QueueParts) -> QueueState:

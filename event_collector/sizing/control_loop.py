@@ -1,4 +1,4 @@
-"""The monitor: measures a running queue, asks the control law for the sizes of its pools, and applies them.
+"""The control loop: measures a running queue, asks the control law for the sizes of its pools, and applies them.
 
 It runs only while the queue is active. An idle queue at its minimum size has no timer.
 
@@ -42,7 +42,7 @@ TIMER_GRAIN: Final = 0.002
 """Seconds that a timer may be late on an idle loop: event loops round to milliseconds."""
 
 
-class Monitor:
+class ControlLoop:
     """Measures and sizes one queue, in the thread of the event loop.
 
     While the queue is active, it looks every `interval` seconds, more than 0, or less often where looks are expensive.
@@ -106,7 +106,9 @@ class Monitor:
     def __repr__(self) -> str:
         state = "stopped" if self._is_stopped else "resting" if self._timer is None else "looking"
         consumers, ready, wanted = self.sizes()
-        return f"<Monitor {state}, wants {consumers} consumers, {wanted} workers ({ready} ready), lag={self._lag:.3f}>"
+        return (
+            f"<ControlLoop {state}, wants {consumers} consumers, {wanted} workers ({ready} ready), lag={self._lag:.3f}>"
+        )
 
     def _schedule(self, delay: float) -> None:
         if self._timer is not None:
