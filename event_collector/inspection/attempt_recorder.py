@@ -209,6 +209,12 @@ class AttemptRecorder:
         if attempt.seconds > self._bar:
             self._keep_slow(attempt)
 
+    def note_value(self, event_id: int, result: Result[Any]) -> None:
+        """Take a value of a stream that fails; its chunk has the span."""
+        if isinstance(result, Error) and not issubclass(type(result.err), _ASKED_FOR) and self.errors.admits():
+            trace = result.details.get("trace", "") if isinstance(result.details, dict) else ""
+            self.errors.add(result.key or "", name_of(result.err), clock.now(), event=event_id, trace=trace)
+
     def _times_of(self, event: "CollectorEvent", now: float) -> tuple[float, float]:
         """Return when an event that ends now began and ended in its handler; in a worker it ended before."""
         until = self._until

@@ -74,6 +74,7 @@ class Inspector:
         self._recorder = recorder
         self._looked, self._loop_time = clock.now(), thread_time()
         ending.watch_failures(recorder)
+        ending.watch_values(recorder.note_value)
         self._tap()
 
     def end(self) -> None:
@@ -82,6 +83,7 @@ class Inspector:
             return
         self._recorder = None
         self._dispatcher.ending.watch_failures(self._engine.failures)
+        self._dispatcher.ending.watch_values(None)
         if self._handlers is not None:
             self._handlers.end_with(None)
         if self._workers is not None:

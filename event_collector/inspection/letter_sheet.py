@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from event_collector.events.letter_groups import grouped
+from event_collector.events.letter_groups import LettersAlike, grouped
 from event_collector.inspection.error_groups import last_part
 from event_collector.watching.details import DeadLetterGroup, DeadLetterSheet
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MOST_LETTERS: Final = 5000
 """Letters that are grouped: the newest ones."""
 MOST_GROUPS: Final = 50
+LONGEST_ERROR: Final = 4096
+"""Characters of the first line of an error."""
 MOST_EVENTS: Final = 50
 """Ids in a group."""
 
@@ -48,12 +50,13 @@ class LetterSheet:
             ungrouped=len(letters) - sum(group.count for group in shown),
         )
 
-    def _group(self, group: Any, letters: "list[DeadLetter]") -> DeadLetterGroup:
+    def _group(self, group: LettersAlike, letters: "list[DeadLetter]") -> DeadLetterGroup:
         newest = letters[0]
         return DeadLetterGroup(
             group=group.id,
             collector=group.collector,
             reason=group.reason,
+            error=group.error[:LONGEST_ERROR],
             kind=group.kind,
             line=group.line,
             count=len(letters),

@@ -178,8 +178,12 @@ class DeadLetterGroup(msgspec.Struct, frozen=True, kw_only=True):
     collector: str
     reason: str
     """As in `DeadLetter`: exhausted, rejected, not retried, quarantined, deadline or undeliverable."""
+    error: str = ""
+    """The first line of the errors, the whole of it, with the class: with collector and reason it selects the group."""
     kind: str
+    """The class; empty if the error is no exception."""
     line: str
+    """The first line of the message, shortened."""
     count: int
     first: float
     last: float

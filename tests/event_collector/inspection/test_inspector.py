@@ -166,6 +166,7 @@ async def test_failures_are_grouped_by_collector_class_and_first_line() -> None:
     group = details.dead_letters.groups[0]
     assert (details.dead_letters.count, group.count, group.reason) == (1, 1, "exhausted")
     assert (group.kind, group.line, group.events) == ("ValueError", "no picture", [details.failed[0].event])
+    assert (group.error, len(group.group)) == ("ValueError: no picture", 16)
 
 
 async def test_running_events_come_with_progress_the_oldest_first() -> None:
@@ -218,9 +219,10 @@ async def test_values_of_streams_are_spans_of_several_events() -> None:
     """A chunk in a worker is one span for as many events as it has values."""
     queue = make_queue(Collector("there", handlers.work, mode="process"), max_workers=1)
     async with inspected(queue) as inspector:
-        results = [result.value async for result in queue.stream("there", range(2000))]
+        results = [result async for result in queue.stream("there", [*range(1999), "fail"])]
         details = look(inspector)
-    assert results == list(range(2000))
+    assert [result.value for result in results[:-1]] == list(range(1999))
+    assert [(one.collector, one.line, one.count) for one in details.errors] == [("there", "no picture", 1)]
     chunks = [span for span in details.spans if span.events > 1]
     assert chunks
     assert all(span.collector == "there" and span.worker == 0 for span in chunks)
