@@ -36,7 +36,7 @@ from event_collector.tiers.workers.worker_tier import seal_adaptive
 from event_collector.values.clock import clock
 from event_collector.values.errors import EventCollectorException
 from event_collector.values.refusals import QueueShutDown
-from event_collector.watching.collector_times import collector_metrics, keep_times
+from event_collector.watching.collector_times import PercentileMemo, collector_metrics, keep_times
 from event_collector.watching.details import SizeDecision, decided
 from event_collector.watching.metrics import NOTHING, CollectorMetrics, Counts, Meter, Metrics
 from event_collector_workers.autoscaler import Autoscaler, Change, ScalingLaw
@@ -161,9 +161,9 @@ class Engine:
             return self._last
         return self._snapshot(self._control_loop, self._dispatcher.figures.counts())
 
-    def collector_metrics(self) -> dict[str, CollectorMetrics]:
+    def collector_metrics(self, memo: PercentileMemo | None = None) -> dict[str, CollectorMetrics]:
         """Return the current metrics of each collector, or those at the end."""
-        return collector_metrics(self._collectors, self._dispatcher.figures, self._meter)
+        return collector_metrics(self._collectors, self._dispatcher.figures, self._meter, memo)
 
     def worker_statistics(self) -> PoolStatistics | None:
         """Return the statistics of the worker processes; None while there are none."""
