@@ -27,7 +27,7 @@ from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error, Result, ResultList
 from event_collector.watching.details import HERE, AttemptOutcome, RowUse
 from event_collector_workers.error_texts import line_of
-from event_collector_workers.pool.job_watch import EndedJob
+from event_collector_workers.pool.job_watch import EndedJobs
 
 if TYPE_CHECKING:
     from event_collector.events.event import CollectorEvent
@@ -37,6 +37,8 @@ MOST_SPANS: Final = 2000
 """Spans between two lines of details."""
 SPANS_WANTED: Final = 500
 """Spans that the stride aims at. The rest of the room is for slow and failed attempts."""
+LESS_OFTEN: Final = 5
+"""Strides between two events whose time on the way to a worker and back is taken, which costs more than a span."""
 MOST_ITEMS: Final = 50
 """Items of a container whose text is shown: that of a large one would take time."""
 MOST_FAILED: Final = 50
@@ -64,8 +66,8 @@ class AttemptRecorder:
     # fmt: off
     __slots__ = (
         "_bar", "_chosen", "_collectors", "_current", "_end", "_ended", "_failures", "_has_failed", "_here",
-        "_here_attempts", "_here_seconds", "_is_killed", "_lost", "_sampled", "_shows_payloads", "_spans", "_to_next",
-        "_until", "_uses", "decoder_of", "encode", "errors", "failed", "slowest", "splits", "stride",
+        "_here_attempts", "_here_seconds", "_lost", "_sampled", "_shows_payloads", "_spans", "_to_next",
+        "_uses", "errors", "failed", "slowest", "splits", "stride",
     )
     # fmt: on
 
@@ -80,7 +82,6 @@ class AttemptRecorder:
         self._collectors, self._end, self._failures, self._shows_payloads = collectors, end, failures, shows_payloads
         self.errors, self.splits, self.slowest = ErrorGroups(), TimeSplits(), Slowest()
         self._bar = self.slowest.bar  # seconds from which an attempt is slow
-        self.encode, self.decoder_of = self.splits.encode, self.splits.decoder_of
         self.failed: deque[EndedAttempt] = deque(maxlen=MOST_FAILED)
         self.stride, self._to_next = 1, 1  # attempts until the next one in the sample
         self._spans: list[KeptSpan] = []
@@ -90,10 +91,8 @@ class AttemptRecorder:
         self._uses: dict[TaskRow, tuple[int, float]] = {}  # of workers
         # Of the worker whose jobs are about to receive their outcomes:
         self._current: TaskRow | None = None
-        self._is_killed = False
-        self._ended: list[EndedJob] = []
-        self._until = 0.0  # when the last one of them ended
-        self._chosen: list[tuple[EndedJob, float, int]] = []  # with the time of its end, and what it stands for
+        self._ended: EndedJobs | None = None
+        self._chosen: list[tuple[int, float, int]] = []  # place of a job, time of its end, what it stands for
         self._has_failed: set[int] = set()  # ids of events
 
     def __repr__(self) -> str:
@@ -126,50 +125,64 @@ class AttemptRecorder:
 
     # Ends in workers
 
-    def entered(self, worker: int, pid: int, ended: list[EndedJob], until: float, *, killed: bool) -> None:
-        """Take jobs of one worker before they receive their outcomes; see `JobWatcher`."""
-        self._current, self._is_killed, self._ended, self._until = (worker, pid), killed, ended, until
-        seconds = [one[1] for one in ended]
-        attempts, total = self._uses.get(self._current, (0, 0.0))
-        self._uses[self._current] = attempts + sum([one[2] for one in ended]), total + sum(seconds)
-        if self._to_next > len(ended) and max(seconds) <= self._bar and not killed:
-            self._to_next -= len(ended)
-            return
-        for job in reversed(ended):
+    def entered(self, ended: EndedJobs) -> None:
+        """Take jobs of one worker before they receive their outcomes."""
+        jobs, seconds, row = ended.jobs, ended.seconds, (ended.worker, ended.pid)
+        self._current, self._ended = row, ended
+        attempts, total = self._uses.get(row, (0, 0.0))
+        self._uses[row] = attempts + (sum(ended.items) or len(jobs)), total + sum(seconds)
+        self.splits.entered(jobs)
+        if self._to_next > len(jobs) and max(seconds) <= self._bar and not ended.is_killed:
+            self._to_next -= len(jobs)
+        else:
+            self._choose(ended)
+
+    def _choose(self, ended: EndedJobs) -> None:
+        """Choose the jobs that are kept: those in the sample, and slow ones."""
+        until = ended.until
+        for place in range(len(ended.jobs) - 1, -1, -1):
             self._to_next -= 1
-            if self._to_next <= 0 or job[1] > self._bar or killed:
-                self._chosen.append((job, until, self._draw()))
-            until -= job[1]
+            if self._to_next <= 0 or ended.seconds[place] > self._bar or ended.is_killed:
+                self._chosen.append((place, until, self._draw()))
+            until -= ended.seconds[place]
 
     def left(self) -> None:
         """Take the outcomes of the jobs."""
-        row, chosen = self._current, self._chosen
-        self._current, self._chosen = None, []
-        for job, until, stands_for in reversed(chosen):
-            self._note_there(row or self._here, job, until, stands_for)
-        self._is_killed = False
+        ended, chosen = self._ended, self._chosen
+        if ended is None:
+            return
+        self._current, self._ended, self._chosen = None, None, []
+        for place, until, stands_for in reversed(chosen):
+            self._note_there(ended, place, until, stands_for)
         self._has_failed.clear()
+        self.splits.left()
         if self.splits.pending:
-            now = clock.now()
-            for one, seconds, _ in self._ended:
-                if type(one) is EventJob:
-                    at = self.splits.answered(one.of.key, one.event.id, seconds, now)
-                    if at is not None and _number(one.event, one.of.key) == 1:
-                        self.splits.waited(one.of.key, at - one.event.created)
-                elif type(one) is CallJob:
-                    self.splits.answered(one.of.key, one.event_id, seconds, now)
-        self._ended = []
+            self._note_times(ended, clock.now())
 
-    def _note_there(self, row: TaskRow, ended: EndedJob, until: float, stands_for: int) -> None:
-        job: Any = ended[0]
-        began = until - ended[1]
+    def _note_times(self, ended: EndedJobs, now: float) -> None:
+        pending, answered = self.splits.pending, self.splits.answered
+        jobs: list[Any] = ended.jobs
+        for job, seconds in zip(jobs, ended.seconds, strict=True):
+            if type(job) is EventJob:
+                event, key = job.event, job.of.key
+                if (event.id, key) in pending:
+                    at = answered(key, event.id, seconds, now)
+                    if at is not None and _number(event, key) == 1:
+                        self.splits.waited(key, at - event.created)
+            elif type(job) is CallJob:
+                answered(job.of.key, job.event_id, seconds, now)
+
+    def _note_there(self, ended: EndedJobs, place: int, until: float, stands_for: int) -> None:
+        job: Any = ended.jobs[place]
+        began, row, key = until - ended.seconds[place], (ended.worker, ended.pid), job.of.key
         if isinstance(job, EventJob):
             if job.event.id not in self._has_failed:  # else note() has it
-                self._keep(job.event, row, job.of.key, began, until, stands_for)
+                self._keep(job.event, row, key, began, until, stands_for)
             return
-        outcome: AttemptOutcome = "killed" if self._is_killed else "error" if _has_failed(job) else "ok"
+        outcome: AttemptOutcome = "killed" if ended.is_killed else "error" if _has_failed(job) else "ok"
         event = job.event_id if isinstance(job, CallJob) else job.first_id if isinstance(job, ValueChunk) else 0
-        self._keep_span((row, job.of.key, began, until, outcome, event, max(1, ended[2]), stands_for))
+        events = max(1, ended.items[place]) if ended.items else 1
+        self._keep_span((row, key, began, until, outcome, event, events, stands_for))
 
     # Failures
 
@@ -195,7 +208,7 @@ class AttemptRecorder:
             return
         collector = self._collectors.get(key)
         began, ended = self._times_of(event, now)
-        outcome: AttemptOutcome = "killed" if self._is_killed else "error"
+        outcome: AttemptOutcome = "killed" if self._ended is not None and self._ended.is_killed else "error"
         is_known = self._current is not None or collector is None or collector.place != PROCESS
         if event.started and is_known:  # else it was in no handler, or the pool tells of it
             self._keep_span((row, key, began, ended, outcome, event.id, 1, 1))
@@ -217,11 +230,12 @@ class AttemptRecorder:
 
     def _times_of(self, event: "CollectorEvent", now: float) -> tuple[float, float]:
         """Return when an event that ends now began and ended in its handler; in a worker it ended before."""
-        until = self._until
-        for job, seconds, _ in reversed(self._ended):
-            if isinstance(job, EventJob) and job.event is event:
-                return until - seconds, until
-            until -= seconds
+        if self._ended is not None:
+            until = self._ended.until
+            for job, seconds in zip(reversed(self._ended.jobs), reversed(self._ended.seconds), strict=True):
+                if isinstance(job, EventJob) and job.event is event:
+                    return until - seconds, until
+                until -= seconds
         return event.started or now, now
 
     # What is kept
@@ -269,7 +283,7 @@ class AttemptRecorder:
 
     def _take_stride(self, stride: int) -> None:
         self.stride = stride
-        self.splits.sample_one_of(stride)
+        self.splits.sample_one_of(stride if stride == 1 else LESS_OFTEN * stride)
 
     # For a line of details
 

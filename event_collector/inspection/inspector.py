@@ -81,6 +81,7 @@ class Inspector:
         """Record nothing any more. A no-op if nothing is recorded."""
         if self._recorder is None:
             return
+        self._recorder.splits.follow(None)
         self._recorder = None
         self._dispatcher.ending.watch_failures(self._engine.failures)
         self._dispatcher.ending.watch_values(None)
@@ -99,6 +100,7 @@ class Inspector:
             handlers.end_with(recorder.ended)
         if workers is not self._workers and workers is not None:
             workers.watch(recorder)
+            recorder.splits.follow(workers)
         self._handlers, self._workers = handlers, workers
 
     def look(self, *, with_settings: bool, cost: float) -> Details:

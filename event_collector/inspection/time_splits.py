@@ -1,14 +1,17 @@
 """Where the time of a sample of events goes: in the queue, in the codec, on the way to a worker, in the handler."""
 
-from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
 from event_collector.handlers.stack_frames import hide_modules
 from event_collector.remote.codec import Parts, encode_payload
+from event_collector.tiers.workers.event_jobs import CollectorTask
+from event_collector.tiers.workers.worker_watcher import TimedTier
 from event_collector.values.clock import clock
 from event_collector.values.results import Result
 from event_collector.watching.details import TimeSplit
+from event_collector_workers.job import Job
 
 MOST_PENDING: Final = 10_000
 """Events in the sample that are with workers. One that is cancelled there never leaves, so the oldest makes room."""
@@ -49,7 +52,10 @@ class _Parts:
 
 
 class TimeSplits:
-    """Adds the parts up, by collector. It samples one of `stride` events on their way to a worker, and of replies.
+    """Takes the time of a sample of events, by collector.
+
+    An event on its way to a worker is timed in passing: once enough events have been answered, the function that
+    encodes the next one is exchanged for `encode()`, which exchanges it back; so is that which decodes the next reply.
 
     Attributes:
         pending: when the encoding of an event began, and its seconds, by id and collector: of events in the sample.
@@ -58,15 +64,42 @@ class TimeSplits:
     def __init__(self) -> None:
         self._parts: dict[str, _Parts] = {}
         self.pending: dict[tuple[int, str], tuple[float, float]] = {}
-        self._stride = 1
-        self._to_encode = self._to_decode = 1  # events until the next one in the sample
+        self._stride = self._to_next = 1  # events until the next one in the sample
+        self._tier: TimedTier | None = None
+        self._decoding: CollectorTask | None = None  # whose decoder is exchanged
 
     def __repr__(self) -> str:
         return f"<TimeSplits of {len(self._parts)} collectors, {len(self.pending)} events pending>"
 
+    def follow(self, tier: TimedTier | None) -> None:
+        """Take the time of events on their way to this tier."""
+        if self._tier is not None:
+            self._tier.encode_with(None)
+        self._tier = tier
+        if tier is not None:
+            tier.encode_with(self.encode)
+
     def sample_one_of(self, stride: int) -> None:
-        """Set the stride."""
+        """Set the stride. A stride of 1 takes the time of every event."""
         self._stride = stride
+        self._to_next = min(self._to_next, stride)
+
+    def entered(self, jobs: list[Job]) -> None:
+        """Note that these jobs are about to receive their outcomes."""
+        self._to_next -= len(jobs)
+        if self._to_next <= 0 and self._tier is not None:
+            self._to_next = self._stride
+            self._tier.encode_with(self.encode)
+            task = getattr(jobs[0], "of", None)
+            if isinstance(task, CollectorTask):
+                self._decoding = task
+                task.decode_with(partial(self.decode, task))
+
+    def left(self) -> None:
+        """Note that they have received them."""
+        if self._decoding is not None:
+            self._decoding.decode_with(None)
+            self._decoding = None
 
     def look(self) -> list[TimeSplit]:
         """Return the means since the last look, of collectors that have any."""
@@ -96,12 +129,10 @@ class TimeSplits:
         parts.transit.add(max(0.0, now - at - encoding - seconds))
         return at
 
-    def encode(self, payload: Any, owner: Any, number: int, /, **options: Any) -> Parts:
-        """Do what `encode_payload()` does."""
-        self._to_encode -= 1
-        if self._to_encode:
-            return encode_payload(payload, owner, number, **options)
-        self._to_encode = self._stride
+    def encode(self, payload: Any, owner: Any, number: int, **options: Any) -> Parts:
+        """Do what `encode_payload()` does, and take the time."""
+        if self._stride > 1 and self._tier is not None:
+            self._tier.encode_with(None)
         at, began = clock.now(), perf_counter()
         parts = encode_payload(payload, owner, number, **options)
         self.pending[number, owner.key] = at, perf_counter() - began
@@ -109,20 +140,15 @@ class TimeSplits:
             del self.pending[next(iter(self.pending))]
         return parts
 
-    def decoder_of(self, key: str, decode: Callable[[Any, Any], Result[Any]]) -> Callable[[Any, Any], Result[Any]]:
-        """Return what does the same as `decode`, which decodes the replies of the collector with this key."""
-
-        def decode_timed(body: Any, blob: Any) -> Result[Any]:
-            self._to_decode -= 1
-            if self._to_decode:
-                return decode(body, blob)
-            self._to_decode, began = self._stride, perf_counter()
-            try:
-                return decode(body, blob)
-            finally:
-                self._of(key).decode.add(perf_counter() - began)
-
-        return decode_timed
+    def decode(self, task: CollectorTask, body: Any, blob: Any) -> Result[Any]:
+        """Do what the decoder of a collector does, and take the time."""
+        if self._stride > 1:
+            task.decode_with(None)
+        began = perf_counter()
+        try:
+            return task.decoder(body, blob)
+        finally:
+            self._of(task.key).decode.add(perf_counter() - began)
 
     def _of(self, key: str) -> _Parts:
         parts = self._parts.get(key)

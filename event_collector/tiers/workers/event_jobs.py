@@ -15,10 +15,8 @@ from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.pool_errors import JobCancelled, JobSilent, JobTimeout, PoolClosed, WorkerPoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from event_collector.events.event import CollectorEvent
-    from event_collector.tiers.workers.worker_watcher import WorkerWatcher
+    from event_collector.tiers.workers.worker_watcher import Decode
 
 
 class ResultSink(Protocol):
@@ -58,13 +56,13 @@ class CollectorTask:
         self._limits, self._events = limits, events
         self.fidelity = Fidelity(collector.payload_type)
         self.decoder = ReplyDecoder(collector.result_type, collector.key)
-        self.decode: Callable[[Any, Any], Result[Any]] = self.decoder
+        self.decode: Decode = self.decoder
         self.ended: list[tuple[Any, Result[Any], float]] = []
         """Events with their results and seconds in the handler, until `settle()`."""
 
-    def watch(self, watcher: "WorkerWatcher | None") -> None:
-        """Have a watcher decode the replies; None: nobody."""
-        self.decode = self.decoder if watcher is None else watcher.decoder_of(self.key, self.decoder)
+    def decode_with(self, decode: "Decode | None") -> None:
+        """Have replies decoded by another function; None: by its own decoder."""
+        self.decode = decode or self.decoder
 
     def settle(self) -> None:
         """Pass the events that have ended on to the dispatcher."""

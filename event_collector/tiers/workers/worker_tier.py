@@ -14,7 +14,7 @@ from event_collector.handlers.parts import open_sink
 from event_collector.handlers.progress_reports import RunningProgress
 from event_collector.handlers.running_event import running_id
 from event_collector.remote import host, host_loop, line_items
-from event_collector.remote.codec import Parts, encode_payload
+from event_collector.remote.codec import encode_payload
 from event_collector.remote.host import open_host
 from event_collector.remote.host_loop import HostLoop
 from event_collector.remote.parts_host import open_parts_host
@@ -24,7 +24,7 @@ from event_collector.tiers.workers.line_codec import LineCodec, ReadLine
 from event_collector.tiers.workers.parts_job import PartsJob
 from event_collector.tiers.workers.pool_events import PoolEvents, StructuredRecords
 from event_collector.tiers.workers.value_chunks import ChunkCodec, ChunkOwner, ValueChunk, ValueCodec
-from event_collector.tiers.workers.worker_watcher import WorkerWatcher
+from event_collector.tiers.workers.worker_watcher import Encode
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
@@ -33,6 +33,7 @@ from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.limits import apply as apply_limits
 from event_collector_workers.machine import run_delay
 from event_collector_workers.pool.credit import HORIZON, LONG_HORIZON
+from event_collector_workers.pool.job_watch import JobWatcher
 from event_collector_workers.pool.worker_pool import WorkerPool
 from event_collector_workers.pool_errors import PoolClosed, WorkerPoolError
 from event_collector_workers.stack_dumps import hide_files
@@ -117,7 +118,7 @@ class WorkerTier:
         self._memory_read_at = -MEMORY_INTERVAL
         self._times: dict[int, tuple[float, float]] = {}  # CPU time and delay of each worker, at the last reading
         self._cpu = self._delay = 0.0
-        self._encode: Callable[..., Parts] = encode_payload  # or a watcher's
+        self._encode: Encode = encode_payload  # or a watcher's
         self._tasks = {
             collector: CollectorTask(number, collector, limits, events, self)
             for number, collector in enumerate(collectors)
@@ -332,12 +333,13 @@ class WorkerTier:
         """Return the jobs that workers are in, with the number and process id of the worker, and their seconds."""
         return self._pool.running()
 
-    def watch(self, watcher: WorkerWatcher | None) -> None:
-        """Tell a watcher of all jobs that end from now on, and have it encode and decode events; None: nobody."""
-        self._encode = encode_payload if watcher is None else watcher.encode
-        for task in self._tasks.values():
-            task.watch(watcher)
+    def watch(self, watcher: JobWatcher | None) -> None:
+        """Tell a watcher of all jobs that end from now on; None: nobody."""
         self._pool.watch(watcher)
+
+    def encode_with(self, encode: Encode | None) -> None:
+        """Have events encoded by another function; None: by `encode_payload()`."""
+        self._encode = encode or encode_payload
 
     def stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""

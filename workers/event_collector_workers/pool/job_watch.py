@@ -10,7 +10,7 @@ without one does nothing for it.
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from event_collector_workers.job import ChunkJob
 from event_collector_workers.pool.chunk_records import times_in
@@ -22,22 +22,32 @@ if TYPE_CHECKING:
     from event_collector_workers.pool.worker import Worker
     from event_collector_workers.transport.frames import Record
 
-_DONE: Final = Outcome.DONE.value
+_DONE: Final = Outcome.DONE.value  # 0
 _SKIPPED: Final = Outcome.SKIPPED.value
 
 
-EndedJob: TypeAlias = "tuple[Job, float, int]"
-"""A job that has ended, its seconds in the worker, and the number of its items that have ended: 1 if it is no chunk."""
+class EndedJobs(NamedTuple):
+    """Jobs that one worker has ended, in their order, before they receive their outcomes."""
+
+    worker: int
+    """Its number."""
+    pid: int
+    jobs: list[Job]
+    seconds: list[float]
+    """Of each job, in the worker."""
+    items: list[int]
+    """Of each job that is a chunk, the number of its items that have ended, else 1. Empty if there is no chunk."""
+    until: float
+    """When the last one ended, in monotonic seconds."""
+    is_killed: bool = False
+    """Whether the worker has ended during it."""
 
 
 class JobWatcher(Protocol):
     """Is told of the jobs that end, in the thread of the loop."""
 
-    def entered(self, worker: int, pid: int, ended: list[EndedJob], until: float, *, killed: bool) -> None:
-        """Take jobs of one worker, in their order, before they receive their outcomes.
-
-        The last one ended at `until`, in monotonic seconds. `killed`: the worker has ended during it.
-        """
+    def entered(self, ended: EndedJobs, /) -> None:
+        """Take jobs before they receive their outcomes."""
 
     def left(self) -> None:
         """Note that they have received them."""
@@ -71,32 +81,43 @@ class JobWatch:
     def settle(self, worker: Worker) -> None:
         """End the job during which a worker has ended."""
         now, (sequence, since) = monotonic(), worker.page.running()
-        ended: list[EndedJob] = [
-            (job, max(0.0, now - since), 1)
+        jobs = [
+            job
             for first, job in (*worker.in_hand.items(), *worker.given_up.items())
             if job is not None and first <= sequence < first + job.count
         ]
-        if ended:
-            tell(lambda: self._watcher.entered(worker.number, worker.pid or 0, ended[:1], now, killed=True))
+        if jobs:
+            pid, seconds = worker.pid or 0, max(0.0, now - since)
+            tell(self._watcher.entered, EndedJobs(worker.number, pid, jobs[:1], [seconds], [], now, is_killed=True))
         self._traffic.settle(worker)
-        if ended:
+        if jobs:
             tell(self._watcher.left)
 
     def _enter(self, worker: Worker, records: list[Record]) -> None:
-        ended: list[EndedJob] = []
-        held = worker.in_hand.get
-        for record in records:
-            job = held(record[0])
-            if job is None or record[1] == _SKIPPED:
-                continue
-            if record[1] != _DONE and isinstance(job, ChunkJob):
-                times = times_in(record)
-                ended.append((job, sum(times), len(times)))
-            else:
-                ended.append((job, record[2], 1))
-        if ended:
+        held, items = worker.in_hand.get, list[int]()
+        jobs = [job for record in records if not record[1] and (job := held(record[0])) is not None]
+        seconds = [record[2] for record in records]
+        if len(jobs) < len(records):  # not all of them are DONE, or still here
+            jobs, seconds, items = _read_all([held(record[0]) for record in records], records)
+        if jobs:
             until = _end_of(worker, records[-1][0])
-            self._watcher.entered(worker.number, worker.pid or 0, ended, until, killed=False)
+            self._watcher.entered(EndedJobs(worker.number, worker.pid or 0, jobs, seconds, items, until))
+
+
+def _read_all(held: list[Job | None], records: list[Record]) -> tuple[list[Job], list[float], list[int]]:
+    """Return the jobs that have ended, their seconds and numbers of items."""
+    jobs: list[Job] = []
+    seconds: list[float] = []
+    items: list[int] = []
+    for job, record in zip(held, records, strict=True):
+        if job is None or record[1] == _SKIPPED:
+            continue
+        is_chunk = record[1] != _DONE and isinstance(job, ChunkJob)
+        times = times_in(record) if is_chunk else [record[2]]
+        jobs.append(job)
+        seconds.append(sum(times))
+        items.append(len(times))
+    return jobs, seconds, items
 
 
 def _end_of(worker: Worker, sequence: int) -> float:
