@@ -27,6 +27,7 @@ from event_collector.dispatch.lending import Lending
 from event_collector.dispatch.permits import ConsumerLimits, Permits
 from event_collector.dispatch.queue_figures import Figures
 from event_collector.dispatch.retries import Retries
+from event_collector.dispatch.sent_values import SentValues
 from event_collector.dispatch.supply import JobTier, Supply
 from event_collector.dispatch.totals import Totals
 from event_collector.dispatch.turns import Turns
@@ -35,11 +36,12 @@ from event_collector.events.course import Course
 from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent, QueueType
 from event_collector.events.event_ids import event_ids
 from event_collector.events.gate import Gate
+from event_collector.remote.sent_value import CONSTANT
 from event_collector.tiers.coroutines.coroutine_tier import CoroutineTier
 from event_collector.values.clock import clock
 from event_collector.values.guarded import guarded
-from event_collector.values.payload import Payload, holds_payloads
-from event_collector.values.refusals import QueueShutDown, fresh_copy, several_payloads, wrong_thread
+from event_collector.values.payload import Delivery, Payload
+from event_collector.values.refusals import QueueShutDown, fresh_copy, wrong_thread
 from event_collector.values.results import Error, Result, ResultList
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from event_collector.handlers.delivery import DeliveryPlan
     from event_collector.watching.metrics import Meter
 
+_BROADCAST: Final = Delivery.BROADCAST
 SLOW_LANE: Final = ("closed",)
 """Stands ahead of each event while none may take the fast lane."""
 
@@ -79,6 +82,7 @@ class Dispatcher:
         retries: events that wait for another attempt.
         handlers: coroutine handlers; None while the queue does not run.
         lending: lends the places of handlers that wait.
+        sent_values: encodes values that can change before other processes have them.
         supply: gives events to worker processes; None where no collector needs any.
         chunks: values of streams that travel to workers many in one job.
         is_idle: whether the monitor rests, to be woken by the next event.
@@ -88,7 +92,7 @@ class Dispatcher:
     __slots__ = (
         "_ahead", "_default_priority", "_in_order", "_is_recorded", "_loop", "_on_activity", "_thread",
         "admission", "backlogs", "chunks", "ending", "figures", "gate", "handlers", "is_idle", "lending", "permits",
-        "plan", "retries", "supply", "totals", "turns",
+        "plan", "retries", "sent_values", "supply", "totals", "turns",
     )
     # fmt: on
 
@@ -107,8 +111,9 @@ class Dispatcher:
         **retries_options: Any,
     ) -> None:
         self.permits = Permits(limits)
-        self.turns = Turns(self._turn, self._used_up)
+        self._in_order = queue_type is QueueType.FIFO
         self.gate = Gate(max_queue_size, overflow)
+        self.turns = Turns(self._turn, self.gate.crowd if self._in_order else _nothing)
         self.totals = Totals(meter)
         self.ending = ending = Ending(self.totals, self.permits, self.gate)
         self.backlogs = Backlogs(queue_type, ending.cancel_waiting)
@@ -118,11 +123,11 @@ class Dispatcher:
         self.admission = Admission(self.gate, self.backlogs, self.retries, self.totals, ending)
         self.chunks = Chunks(self.totals, self.permits, self.gate, ending, self.backlogs, self._requeue, self._wake)
         self.figures = Figures(self.totals, self.permits, self.backlogs, self.retries, self.chunks)
+        self.sent_values = SentValues()
         self.handlers: CoroutineTier | None = None
         self.supply: Supply | None = None
         self.is_idle = True
         self._default_priority = default_priority if queue_type is QueueType.PRIORITY else None
-        self._in_order = queue_type is QueueType.FIFO
         self._ahead: Sized = SLOW_LANE  # what stands before an event; empty, it takes the fast lane
         self._is_recorded = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -152,6 +157,7 @@ class Dispatcher:
         """Begin to process events, those already accepted first; `wake` is called after each rest."""
         self._loop, self._thread = loop, get_ident()
         self.plan, self._on_activity = plan, wake
+        self.sent_values.follow(plan, is_open=True)
         self.gate.open()
         self.remind(None)
         self.permits.reset()
@@ -160,9 +166,9 @@ class Dispatcher:
         self.handlers = CoroutineTier(self, loop, plan, self.gate.waits, is_recorded=self._is_recorded)
         self.chunks.allow(self._in_order and not self._is_recorded)
         if workers is not None:
-            self.supply = Supply(workers, plan, self.backlogs, self.permits, self.gate, self.chunks)
+            self.supply = Supply(workers, plan, self.backlogs, self.permits, self.gate, self.chunks, self.sent_values)
         self.ending.follow(plan)
-        if self._in_order and workers is None and not self.gate.is_bounded and not self._is_recorded:
+        if self._in_order and not (workers or self.sent_values.is_needed or self.gate.is_bounded or self._is_recorded):
             self._ahead = self.backlogs.here.order
         if self.backlogs:
             self._wake()
@@ -219,25 +225,19 @@ class Dispatcher:
         if get_ident() != self._thread:
             self.check_thread()
         if self.gate.refusal is not None or not isinstance(payload, Payload):
-            payload = self.check(payload)
-        if self.supply is not None and self.plan.is_remote(payload):
+            payload = self.gate.checked(payload)
+        if self.supply is not None and (
+            self.plan.is_any_remote if payload._delivery is _BROADCAST else self.plan.is_remote(payload)
+        ):
             return self._take_in_remote(payload, copy_context(), None)
         return self._take_in(payload, copy_context(), None)
 
     def accept_with(self, course: Course | None, payload: Any) -> CollectorEvent:
         """Do what `accept()` does, for an event that has a course."""
-        payload = self.check(payload)
+        payload = self.gate.checked(payload)
         if self.supply is not None and self.plan.is_remote(payload):
             return self._take_in_remote(payload, copy_context(), course)
         return self._take_in(payload, copy_context(), course)
-
-    def check(self, payload: Any) -> Payload[Any]:
-        """Return what was sent as a Payload. Raise if no event is accepted; its place is given back then."""
-        if self.gate.refusal is not None or holds_payloads(payload):
-            self.gate.release()
-            self.gate.check()
-            raise several_payloads()
-        return payload if isinstance(payload, Payload) else Payload(payload)
 
     def check_thread(self) -> None:
         """Raise ConfigError in another thread than that of the event loop of a running queue."""
@@ -250,6 +250,8 @@ class Dispatcher:
         self.totals.accept()
         if self.is_idle:
             self._wake()
+        if self.sent_values.is_needed:
+            self.sent_values.keep(event)
         if (course is not None or self.gate.drops) and self._is_turned_away(event, variables, course):
             return event
         if self._may_begin(event):
@@ -272,10 +274,13 @@ class Dispatcher:
             self._wake()
         if (course is not None or self.gate.drops) and self._is_turned_away(event, variables, course):
             return event
-        self.keep(event, variables)
+        if variables or self._default_priority is not None:
+            self.keep(event, variables)
         order = backlog.order
         if not order and self.supply.hand_over(event):  # type: ignore[union-attr]  # accept() has looked
             return event
+        if type(payload._value) not in CONSTANT:  # SentValues.keep()
+            self.sent_values.encode(event)
         order.push(event)  # Backlog.push(); the event was made there
         turns = self.turns
         if event.created >= turns.ends or not turns.is_due:
@@ -336,10 +341,8 @@ class Dispatcher:
 
     def hand_out(self) -> None:
         """Workers have room: give them what waits."""
-        if self.supply is not None:
-            self.supply.hand_out()
-            if self.supply.is_wanted:
-                self.turns.schedule()  # for events that the event loop delivers, too
+        if self.supply is not None and self.supply.hand_out():
+            self.turns.schedule()  # for events that the event loop delivers, too
 
     def ended_many(self, ended: "list[tuple[CollectorEvent, Result[Any], float]]") -> None:
         """Take the results of events of workers, after so many seconds in the handler each."""
@@ -359,22 +362,20 @@ class Dispatcher:
         self.go_on()
         self.lending.lend(self.handlers, self.supply)
 
-    def _used_up(self) -> None:
-        if self._in_order:
-            self.gate.crowd()
-
     def _requeue(self, event: CollectorEvent, is_remote: bool) -> None:
         """Queue an event whose next attempt is due, or a value of a stream, behind those that wait already."""
         self._wake()
+        self.sent_values.keep(event)  # if it was a value of a stream; another attempt has it already
         self._queue(event, is_remote=is_remote and self.supply is not None)
 
     def redirect(self, plan: "DeliveryPlan") -> None:
         """Deliver by another plan: collectors have moved. Events that wait go to the backlog that is theirs now."""
         self.plan = plan
+        self.sent_values.follow(plan, is_open=True)
         for part in (self.supply, self.handlers, self.ending):
             if part is not None:
                 part.follow(plan)
-        self.backlogs.redirect(lambda event: plan.is_remote(event.payload))
+        self.backlogs.redirect(self.sent_values.redirect)
         self.turns.schedule()
 
     # Size

@@ -169,8 +169,6 @@ class AttemptRecorder:
                     at = answered(key, event.id, seconds, now)
                     if at is not None and _number(event, key) == 1:
                         self.splits.waited(key, at - event.created)
-            elif type(job) is CallJob:
-                answered(job.of.key, job.event_id, seconds, now)
 
     def _note_there(self, ended: EndedJobs, place: int, until: float, stands_for: int) -> None:
         job: Any = ended.jobs[place]
@@ -261,7 +259,7 @@ class AttemptRecorder:
     def _attempt(
         self, event: "CollectorEvent", row: TaskRow, key: str, outcome: AttemptOutcome, began: float, ended: float
     ) -> EndedAttempt:
-        at, _ = self.splits.pending.get((event.id, key), (None, 0.0))
+        at = self.splits.pending.get((event.id, key))
         payload, attempt = self.payload_of(event), _number(event, key)
         return EndedAttempt(row, key, outcome, began, ended, event.id, event.created, at, attempt, payload=payload)
 

@@ -81,14 +81,14 @@ class Inspector:
         """Record nothing any more. A no-op if nothing is recorded."""
         if self._recorder is None:
             return
-        self._recorder.splits.follow(None)
+        self._recorder.splits.follow(self._dispatcher, None)
         self._recorder = None
         self._dispatcher.ending.watch_failures(self._engine.failures)
         self._dispatcher.ending.watch_values(None)
         if self._handlers is not None:
             self._handlers.end_with(None)
         if self._workers is not None:
-            self._workers.watch(None)
+            self._workers.pool.watch(None)
         self._handlers = self._workers = None
 
     def _tap(self) -> None:
@@ -99,8 +99,8 @@ class Inspector:
         if handlers is not self._handlers and handlers is not None:
             handlers.end_with(recorder.ended)
         if workers is not self._workers and workers is not None:
-            workers.watch(recorder)
-            recorder.splits.follow(workers)
+            workers.pool.watch(recorder)
+            recorder.splits.follow(self._dispatcher, workers)
         self._handlers, self._workers = handlers, workers
 
     def look(self, *, with_settings: bool, cost: float) -> Details:

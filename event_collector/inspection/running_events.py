@@ -70,7 +70,7 @@ class RunningEvents:
 
     def _in_workers(self, workers: "WorkerTier", reports: "dict[int, RunningProgress]") -> Iterable[EventInHandler]:
         now = clock.now()
-        for number, (one, worker, pid, age) in enumerate(workers.running()):
+        for number, (one, worker, pid, age) in enumerate(workers.pool.running()):
             job: Any = one
             event = job.event if isinstance(job, EventJob) else None
             event_id = event.id if event is not None else job.event_id if isinstance(job, CallJob) else 0

@@ -2,16 +2,24 @@
 
 from functools import partial
 from time import perf_counter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.handlers.stack_frames import hide_modules
 from event_collector.remote.codec import Parts, encode_payload
 from event_collector.tiers.workers.event_jobs import CollectorTask
-from event_collector.tiers.workers.worker_watcher import TimedTier
+from event_collector.tiers.workers.exchangeable import Encode
 from event_collector.values.clock import clock
 from event_collector.values.results import Result
 from event_collector.watching.details import TimeSplit
 from event_collector_workers.job import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from event_collector.dispatch.dispatcher import Dispatcher
+    from event_collector.events.event import CollectorEvent
+    from event_collector.handlers.collector import Collector
+    from event_collector.tiers.workers.worker_tier import WorkerTier
 
 MOST_PENDING: Final = 10_000
 """Events in the sample that are with workers. One that is cancelled there never leaves, so the oldest makes room."""
@@ -51,33 +59,83 @@ class _Parts:
         )
 
 
+class TimedSupply:
+    """Stands before the workers, and notes which events they are given."""
+
+    def __init__(self, workers: "WorkerTier", note: "Callable[[list[tuple[CollectorEvent, Collector]]], None]") -> None:
+        self._workers, self._note = workers, note
+
+    @property
+    def room(self) -> int:
+        """How many more events the workers can take now."""
+        return self._workers.room
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a worker would begin with an event at once."""
+        return self._workers.is_idle
+
+    def submit(self, batch: "list[tuple[CollectorEvent, Collector]]") -> None:
+        """Give events to the workers."""
+        self._note(batch)
+        self._workers.submit(batch)
+
+
 class TimeSplits:
     """Takes the time of a sample of events, by collector.
 
-    An event on its way to a worker is timed in passing: once enough events have been answered, the function that
-    encodes the next one is exchanged for `encode()`, which exchanges it back; so is that which decodes the next reply.
+    An event on its way to a worker is timed in passing: once enough events have been answered, what encodes the next
+    one, hands it out or decodes its reply is exchanged for what takes the time too, and exchanged back by that.
 
     Attributes:
-        pending: when the encoding of an event began, and its seconds, by id and collector: of events in the sample.
+        pending: when an event was handed to the workers, by id and collector: of events in the sample.
     """
 
     def __init__(self) -> None:
         self._parts: dict[str, _Parts] = {}
-        self.pending: dict[tuple[int, str], tuple[float, float]] = {}
+        self.pending: dict[tuple[int, str], float] = {}
         self._stride = self._to_next = 1  # events until the next one in the sample
-        self._tier: TimedTier | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._workers: WorkerTier | None = None
         self._decoding: CollectorTask | None = None  # whose decoder is exchanged
 
     def __repr__(self) -> str:
         return f"<TimeSplits of {len(self._parts)} collectors, {len(self.pending)} events pending>"
 
-    def follow(self, tier: TimedTier | None) -> None:
-        """Take the time of events on their way to this tier."""
-        if self._tier is not None:
-            self._tier.encode_with(None)
-        self._tier = tier
-        if tier is not None:
-            tier.encode_with(self.encode)
+    def follow(self, dispatcher: "Dispatcher", workers: "WorkerTier | None") -> None:
+        """Take the time of events on their way to these workers; None: no longer."""
+        if workers is None:
+            self._encode_with(None)
+            self._end_supply()
+        self._dispatcher, self._workers = dispatcher, workers
+        self._begin()
+
+    def _begin(self) -> None:
+        """Take the time of the next event that is encoded, and of the next that is handed out."""
+        dispatcher, workers = self._dispatcher, self._workers
+        if dispatcher is not None and workers is not None:
+            self._encode_with(self.encode)
+            if dispatcher.supply is not None:
+                dispatcher.supply.give_to(TimedSupply(workers, self._handed_out))
+
+    def _encode_with(self, encode: Encode | None) -> None:
+        if self._dispatcher is not None and self._workers is not None:
+            self._dispatcher.sent_values.encode_with(encode)
+            self._workers.encode_with(encode)
+
+    def _end_supply(self) -> None:
+        if self._dispatcher is not None and self._workers is not None and self._dispatcher.supply is not None:
+            self._dispatcher.supply.give_to(self._workers)
+
+    def _handed_out(self, batch: "list[tuple[CollectorEvent, Collector]]") -> None:
+        now = clock.now()
+        if self._stride > 1:
+            self._end_supply()
+            batch = batch[:1]
+        for event, collector in batch:
+            self.pending[event.id, collector.key] = now
+        while len(self.pending) > MOST_PENDING:
+            del self.pending[next(iter(self.pending))]
 
     def sample_one_of(self, stride: int) -> None:
         """Set the stride. A stride of 1 takes the time of every event."""
@@ -87,9 +145,9 @@ class TimeSplits:
     def entered(self, jobs: list[Job]) -> None:
         """Note that these jobs are about to receive their outcomes."""
         self._to_next -= len(jobs)
-        if self._to_next <= 0 and self._tier is not None:
+        if self._to_next <= 0:
             self._to_next = self._stride
-            self._tier.encode_with(self.encode)
+            self._begin()
             task = getattr(jobs[0], "of", None)
             if isinstance(task, CollectorTask):
                 self._decoding = task
@@ -117,27 +175,22 @@ class TimeSplits:
     def answered(self, key: str, event: int, seconds: float, now: float) -> float | None:
         """Add an event that was in the handler of a worker for so many seconds, if it is in the sample.
 
-        Return when it was encoded; None if it is not in the sample.
+        Return when it was handed out; None if it is not in the sample.
         """
-        handed = self.pending.pop((event, key), None)
-        if handed is None:
-            return None
-        at, encoding = handed
-        parts = self._of(key)
-        parts.handler.add(seconds)
-        parts.encode.add(encoding)
-        parts.transit.add(max(0.0, now - at - encoding - seconds))
+        at = self.pending.pop((event, key), None)
+        if at is not None:
+            parts = self._of(key)
+            parts.handler.add(seconds)
+            parts.transit.add(max(0.0, now - at - seconds))
         return at
 
     def encode(self, payload: Any, owner: Any, number: int, **options: Any) -> Parts:
         """Do what `encode_payload()` does, and take the time."""
-        if self._stride > 1 and self._tier is not None:
-            self._tier.encode_with(None)
-        at, began = clock.now(), perf_counter()
+        if self._stride > 1:
+            self._encode_with(None)
+        began = perf_counter()
         parts = encode_payload(payload, owner, number, **options)
-        self.pending[number, owner.key] = at, perf_counter() - began
-        if len(self.pending) > MOST_PENDING:
-            del self.pending[next(iter(self.pending))]
+        self._of(owner.key).encode.add(perf_counter() - began)
         return parts
 
     def decode(self, task: CollectorTask, body: Any, blob: Any) -> Result[Any]:

@@ -90,8 +90,7 @@ class Engine:
     ) -> None:
         self._dispatcher, self._meter, self.settings = dispatcher, meter, settings
         self._collectors, self._router = collectors, router
-        self._journal, self._letters = journal, letters
-        self._law, self._log = law, log
+        self._journal, self._letters, self._law, self._log = journal, letters, law, log
         self._on_started, self._on_ended = on_started, on_ended
         self._keeper: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
@@ -104,6 +103,7 @@ class Engine:
         self._errors: list[Exception] = []
         self.failures = Failures(log)
         dispatcher.ending.watch_failures(self.failures)
+        dispatcher.sent_values.follow(DeliveryPlan(router, collectors), is_open=False)
         self._socket: MonitorSocket | None = None
         self._last, self.running, self.state = NOTHING, False, STOPPED
         self.loop: asyncio.AbstractEventLoop | None = None

@@ -16,7 +16,7 @@ from event_collector_workers.pool_errors import JobCancelled, JobSilent, JobTime
 
 if TYPE_CHECKING:
     from event_collector.events.event import CollectorEvent
-    from event_collector.tiers.workers.worker_watcher import Decode
+    from event_collector.tiers.workers.exchangeable import Decode
 
 
 class ResultSink(Protocol):
@@ -120,7 +120,8 @@ class EventJob(Job):
     __slots__ = ("event", "of")
 
     def __init__(self, task: CollectorTask, body: bytes, blob: Any, event: Any) -> None:
-        self.task, self.body, self.blob, self.limit = task.number, body, blob, task.limit
+        self.task, self.limit = task.number, task.limit
+        self.body, self.blob = body, blob
         self._place = None
         self.event, self.of = event, task
         event.place = self  # CollectorEvent.move_to()

@@ -18,13 +18,14 @@ from event_collector.remote.codec import encode_payload
 from event_collector.remote.host import open_host
 from event_collector.remote.host_loop import HostLoop
 from event_collector.remote.parts_host import open_parts_host
+from event_collector.remote.sent_value import encode_sent
 from event_collector.remote.setup import is_decorated, seal
 from event_collector.tiers.workers.event_jobs import BatchJob, CallJob, CollectorTask, EventJob, ResultSink
+from event_collector.tiers.workers.exchangeable import Encode
 from event_collector.tiers.workers.line_codec import LineCodec, ReadLine
 from event_collector.tiers.workers.parts_job import PartsJob
 from event_collector.tiers.workers.pool_events import PoolEvents, StructuredRecords
 from event_collector.tiers.workers.value_chunks import ChunkCodec, ChunkOwner, ValueChunk, ValueCodec
-from event_collector.tiers.workers.worker_watcher import Encode
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
@@ -33,7 +34,6 @@ from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.limits import apply as apply_limits
 from event_collector_workers.machine import run_delay
 from event_collector_workers.pool.credit import HORIZON, LONG_HORIZON
-from event_collector_workers.pool.job_watch import JobWatcher
 from event_collector_workers.pool.worker_pool import WorkerPool
 from event_collector_workers.pool_errors import PoolClosed, WorkerPoolError
 from event_collector_workers.stack_dumps import hide_files
@@ -126,7 +126,7 @@ class WorkerTier:
         self._has_adaptive = any(collector.mode == ADAPTIVE for collector in collectors)
         self._codecs: dict[tuple[Collector, ReadLine | None], ChunkCodec] = {}
         self._events = PoolEvents(events, self._tasks.values(), log, records)
-        self._pool = pool_factory.make(
+        self.pool = pool_factory.make(
             [
                 TaskSpec(PARTS_HOST if collector.is_generator else HOST, collector.setup or seal(collector))
                 for collector in collectors
@@ -137,7 +137,7 @@ class WorkerTier:
             initialize=None if limits is None else (apply_limits, (limits,)),
             **options,
         )
-        pool: object = self._pool  # the testing kit has another one
+        pool: object = self.pool  # the testing kit has another one
         self._takes_chunks = isinstance(pool, WorkerPool) and options.get("max_jobs_per_worker") is None
 
     async def start(self, workers: int) -> None:
@@ -145,27 +145,27 @@ class WorkerTier:
 
         WorkerStartError contains the traceback of a worker that cannot.
         """
-        await self._pool.start(max(1, workers))
+        await self.pool.start(max(1, workers))
 
     async def close(self, timeout: float | None) -> None:
         """Leave the lifecycles of the workers and end them. After `timeout` seconds they are killed."""
-        await self._pool.close(timeout)
+        await self.pool.close(timeout)
 
     async def abort(self) -> None:
         """Kill the workers. Their events end with QueueShutDown."""
-        await self._pool.abort()
+        await self.pool.abort()
 
     # For the dispatcher and the collectors
 
     @property
     def room(self) -> int:
         """Number of events that workers can take now; 1 if there is no worker, since an event starts one."""
-        return self._pool.room or int(not self._events.workers and not self._pool.backlog)
+        return self.pool.room or int(not self._events.workers and not self.pool.backlog)
 
     @property
     def is_idle(self) -> bool:
         """Whether a worker is idle, so that it would begin an event at once."""
-        return self._pool.is_idle
+        return self.pool.is_idle
 
     def submit(self, batch: list[tuple[Any, Collector]]) -> None:
         """Hand events to workers. Results may reach the dispatcher within this call."""
@@ -176,27 +176,33 @@ class WorkerTier:
                     part.began()
         tasks, encode = self._tasks, self._encode
         for event, collector in batch:
-            task, payload = tasks[collector], event.payload
+            task, sent = tasks[collector], event.sent
             collector.usage.running += 1  # Usage.began()
             try:
-                body, blob = encode(payload, collector, event.id, traced=False, fidelity=task.fidelity)
+                if sent is None:
+                    body, blob = encode(event.payload, collector, event.id, traced=False, fidelity=task.fidelity)
+                elif type(sent) is tuple:
+                    body, blob = sent
+                    event.sent = None  # CollectorEvent.keep_sent(): the job has it now
+                else:
+                    body, blob = sent.parts(event.payload, collector.key, event.id)
             except Exception as exc:
                 task.fail(event, exc, 0.0)
                 continue
             jobs.append(EventJob(task, body, blob, event))
         try:
-            self._pool.submit_all(jobs)
+            self.pool.submit_all(jobs)
         except PoolClosed as exc:
             for job in jobs:
                 job.failed(PoolClosed(*exc.args), 0.0)
 
     def recall(self, job: Job) -> bool:
         """Take a job back from its worker unless it has begun there; return whether it waits here now."""
-        return self._pool.recall(job)
+        return self.pool.recall(job)
 
     def cancel(self, job: Job) -> bool:
         """Withdraw a job, or kill the worker that runs it; return False if it has just ended."""
-        return self._pool.cancel(job)
+        return self.pool.cancel(job)
 
     @property
     def takes_chunks(self) -> bool:
@@ -220,7 +226,7 @@ class WorkerTier:
     def submit_chunk(self, chunk: ValueChunk) -> None:
         """Hand values to a worker."""
         try:
-            self._pool.submit(chunk)
+            self.pool.submit(chunk)
         except PoolClosed as exc:
             chunk.failed(PoolClosed(*exc.args), 0.0)
 
@@ -231,19 +237,19 @@ class WorkerTier:
         """
         task = self._tasks[collector]
         event_id = running_id()
-        body, blob = self._encode(payload, collector, event_id, fidelity=task.fidelity)
+        body, blob = encode_sent(payload, collector, event_id, fidelity=task.fidelity)
         job = CallJob(task.number, body, blob)
         job.event_id = event_id
         job.limit, job.of, job.outcome = task.limit, task, asyncio.get_running_loop().create_future()
         task.began_call()
         try:
-            self._pool.submit(job)
+            self.pool.submit(job)
         except WorkerPoolError as exc:
             job.failed(exc, 0.0)
         try:
             return await job.outcome
         except asyncio.CancelledError:
-            self._pool.cancel(job)
+            self.pool.cancel(job)
             raise
 
     async def exchange(self, collector: Collector, body: bytes) -> tuple[bytes, float]:
@@ -253,13 +259,13 @@ class WorkerTier:
         """
         job = BatchJob(self._tasks[collector], body, asyncio.get_running_loop().create_future())
         try:
-            self._pool.submit(job)
+            self.pool.submit(job)
         except WorkerPoolError as exc:
             job.failed(exc, 0.0)
         try:
             return await job.reply
         except asyncio.CancelledError:
-            self._pool.cancel(job)
+            self.pool.cancel(job)
             raise
 
     async def run_parts(self, collector: Collector, payload: Payload[Any]) -> Any:
@@ -268,29 +274,29 @@ class WorkerTier:
         Cancellation closes the handler at its `yield`, and kills its worker if that takes longer than CLOSING.
         """
         task, sink = self._tasks[collector], open_sink(collector.key)
-        body, blob = encode_payload(payload, collector, running_id(), fidelity=task.fidelity)
+        body, blob = encode_sent(payload, collector, running_id(), fidelity=task.fidelity)
         job = PartsJob(task, body, blob, sink)
         task.began_call()
         try:
-            self._pool.submit(job)
+            self.pool.submit(job)
         except WorkerPoolError as exc:
             job.failed(exc, 0.0)
         sink.on_change(job.refill)
         try:
             return await job.outcome
         except asyncio.CancelledError:
-            if self._pool.recall(job):
-                self._pool.cancel(job)
+            if self.pool.recall(job):
+                self.pool.cancel(job)
             else:
-                self._pool.go_on(job, 0)
-                asyncio.get_running_loop().call_later(CLOSING, self._pool.cancel, job)
+                self.pool.go_on(job, 0)
+                asyncio.get_running_loop().call_later(CLOSING, self.pool.cancel, job)
             raise
         finally:
             sink.on_change(None)
 
     def go_on(self, job: Job, credit: int) -> None:
         """Have a job give so many parts more; 0: have it end."""
-        self._pool.go_on(job, credit)
+        self.pool.go_on(job, credit)
 
     # For the monitor
 
@@ -302,12 +308,12 @@ class WorkerTier:
     def measure_memory(self) -> int:
         """Read the memory of all workers, starting ones included, and return its sum in bytes. This is slow."""
         self._memory_read_at = clock.now()
-        self._memory = {one.pid: one.memory for one in self._pool.statistics(memory=True).workers}
+        self._memory = {one.pid: one.memory for one in self.pool.statistics(memory=True).workers}
         return sum(filter(None, self._memory.values()))
 
     def gauge(self) -> WorkerReading:
         """Return the current figures. The memory is that of the last `measure_memory()`."""
-        figures = self._pool.statistics()
+        figures = self.pool.statistics()
         self._count_times(figures.workers)
         memory = max((bytes_ for bytes_ in self._memory.values() if bytes_ is not None), default=None)
         return WorkerReading(figures, self._cpu, self._delay, memory)
@@ -316,26 +322,18 @@ class WorkerTier:
         """Return the current figures, with the memory of each worker, which is up to 5 s old."""
         if clock.now() - self._memory_read_at >= MEMORY_INTERVAL:
             self.measure_memory()
-        figures = self._pool.statistics()
+        figures = self.pool.statistics()
         workers = tuple(replace(worker, memory=self._memory.get(worker.pid)) for worker in figures.workers)
         return replace(figures, workers=workers)
 
     def progress(self) -> list[RunningProgress]:
         """Return what the handlers in workers have reported."""
         found = []
-        for job, pid, (done, total, note, at) in self._pool.progress():
+        for job, pid, (done, total, note, at) in self.pool.progress():
             if isinstance(job, (EventJob, CallJob)):
                 event_id = job.event.id if isinstance(job, EventJob) else job.event_id
                 found.append(RunningProgress(event_id, job.of.key, pid, done, total, note, at))
         return found
-
-    def running(self) -> list[tuple[Job, int, int, float]]:
-        """Return the jobs that workers are in, with the number and process id of the worker, and their seconds."""
-        return self._pool.running()
-
-    def watch(self, watcher: JobWatcher | None) -> None:
-        """Tell a watcher of all jobs that end from now on; None: nobody."""
-        self._pool.watch(watcher)
 
     def encode_with(self, encode: Encode | None) -> None:
         """Have events encoded by another function; None: by `encode_payload()`."""
@@ -343,7 +341,7 @@ class WorkerTier:
 
     def stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
-        return [(pid, f"worker {number}", text) for number, pid, text in self._pool.stacks(pid)]
+        return [(pid, f"worker {number}", text) for number, pid, text in self.pool.stacks(pid)]
 
     @property
     def problem(self) -> str | None:
@@ -352,7 +350,7 @@ class WorkerTier:
 
     def resize(self, workers: int) -> None:
         """Set the number of workers, without waiting for them to start or end."""
-        self._pool.resize(workers)
+        self.pool.resize(workers)
 
     def __repr__(self) -> str:
         collectors = [task.key for task in self._tasks.values()]
