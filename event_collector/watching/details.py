@@ -141,11 +141,12 @@ class TimeSplit(msgspec.Struct, frozen=True, kw_only=True):
     samples: int
     """Attempts in the sample of `handler`: the weight of these means when several lines are averaged."""
     queued: float | None
-    """From sending to the handler, or to the encoding for a worker; of first attempts."""
+    """From sending to the handler, or to being handed to the workers; of first attempts."""
     encode: float | None
-    """Encoding the payload for a worker."""
+    """Encoding the payload for a worker, which is a part of the two around it."""
     transit: float | None
-    """On the way to the worker and back, with the wait behind other jobs of this worker."""
+    """On the way to the worker and back, with the wait behind other jobs of this worker. Not of events that go to several
+    collectors."""
     handler: float | None
     """In the handler. In a worker, decoding the payload and encoding the result are part of it."""
     decode: float | None
