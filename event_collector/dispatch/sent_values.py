@@ -63,8 +63,9 @@ class SentValues:
         payload, only = event.payload, self._only
         if only is not None and payload._delivery is _BROADCAST:
             try:
-                sent = self._encode(payload, only, event.id, traced=False, fidelity=self._fidelity)
-                event.sent = sent  # CollectorEvent.keep_sent()
+                event.sent = self._encode(  # CollectorEvent.keep_sent()
+                    payload, only, event.id, traced=False, fidelity=self._fidelity
+                )
                 return
             except EncodeError:
                 pass  # it is kept below, for its collector

@@ -145,8 +145,7 @@ class TimeSplit(msgspec.Struct, frozen=True, kw_only=True):
     encode: float | None
     """Encoding the payload for a worker, which is a part of the two around it."""
     transit: float | None
-    """On the way to the worker and back, with the wait behind other jobs of this worker. Not of events that go to several
-    collectors."""
+    """On the way to the worker and back, with the wait behind other jobs; of events that go to one collector."""
     handler: float | None
     """In the handler. In a worker, decoding the payload and encoding the result are part of it."""
     decode: float | None
