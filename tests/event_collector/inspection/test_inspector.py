@@ -182,7 +182,7 @@ async def test_running_events_come_with_progress_the_oldest_first() -> None:
         there = await publisher.send(Payload("wait", Delivery.KEY, ("there",)))
         await until(lambda: any(one.done == 1 for one in look(inspector).running))
         here = await publisher.send(Payload("wait", Delivery.KEY, ("here",)))
-        await until(lambda: len(look(inspector).running) == 2)
+        await until(lambda: [one.done for one in look(inspector).running] == [1, 2])
         first, second = look(inspector).running
     assert (first.event, first.collector, first.place, first.worker) == (there.id, "there", "process", 0)
     assert (first.done, first.total, first.note, first.limit) == (1, 3, "rows", None)
