@@ -185,6 +185,8 @@ class WorkerTier:
                     body, blob = sent
                     event.sent = None  # CollectorEvent.keep_sent(): the job has it now
                 else:
+                    if collector.retry is None:
+                        event.keep_sent(None)
                     body, blob = sent.parts(event.payload, collector.key, event.id)
             except Exception as exc:
                 task.fail(event, exc, 0.0)
