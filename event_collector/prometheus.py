@@ -69,7 +69,7 @@ def _metric(figure: Figure, snapshots: Mapping[str, Snapshot]) -> Metric:
     name = f"{metric.name}_total" if figure.kind == "counter" else metric.name
     for queue, snapshot in snapshots.items():
         for key, part, value in figure.samples(snapshot):
-            labels = {"queue": queue} if key is None else {"queue": queue, "collector": key}
+            labels = {"queue": queue} if key is None else {"queue": queue, str(figure.subject): key}
             if part in figure.totals:
                 metric.add_sample(f"{name}_{part}", labels, value)
             else:

@@ -31,7 +31,11 @@ class Figures:
     @property
     def remote_queued(self) -> int:
         """Events that wait for a worker process."""
-        return len(self._backlogs.remote) + self._chunks.waiting
+        return sum(map(len, self._backlogs.of_groups.values())) + self._chunks.waiting
+
+    def group_queued(self, group: str) -> int:
+        """Return how many events wait for a worker process of one of several groups."""
+        return len(self._backlogs.of_groups[group]) + self._chunks.waiting_for(group)
 
     @property
     def busy(self) -> int:

@@ -4,9 +4,11 @@ from heapq import merge
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from event_collector.events.orders import Order, make_order
+from event_collector.handlers.delivery import SEVERAL
+from event_collector_workers.environment import DEFAULT_GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from event_collector.events.event import CollectorEvent, QueueType
     from event_collector.events.start_reminder import StartReminder
@@ -134,64 +136,73 @@ class Backlog:
 
 
 class Backlogs:
-    """The two backlogs of a queue.
+    """The backlogs of a queue.
 
-    Events for worker processes wait for room there; the others must not wait with them.
+    Events for worker processes wait for room there; the others must not wait with them, nor those of one worker group
+    for another.
 
     Args:
-        queue_type: the order of both.
+        queue_type: the order of each.
         on_cancel: called with an event that is to be cancelled.
+        groups: the names of the worker groups.
 
     Attributes:
         here: events for the event loop, threads and executors.
-        remote: events that need a worker process.
+        of_groups: events that need a worker process, by its group; if there are several groups, also for SEVERAL.
+        every: all of them.
     """
 
-    __slots__ = ("_newest_first", "here", "remote")
+    __slots__ = ("_newest_first", "every", "here", "of_groups")
 
-    def __init__(self, queue_type: "QueueType", on_cancel: "Callable[[CollectorEvent], None]") -> None:
+    def __init__(
+        self,
+        queue_type: "QueueType",
+        on_cancel: "Callable[[CollectorEvent], None]",
+        groups: "Collection[str]" = (DEFAULT_GROUP,),
+    ) -> None:
+        names = (*groups, SEVERAL) if len(groups) > 1 else groups
         self.here = Backlog(make_order(queue_type), on_cancel)
-        self.remote = Backlog(make_order(queue_type), on_cancel)
+        self.of_groups = {name: Backlog(make_order(queue_type), on_cancel) for name in names}
+        self.every = (self.here, *self.of_groups.values())
         self._newest_first = queue_type.name == "LIFO"
 
-    @property
-    def both(self) -> tuple[Backlog, Backlog]:
-        """Both backlogs."""
-        return self.here, self.remote
-
-    def is_remote_first(self) -> bool:
-        """Return whether the head of `remote` is to be taken before that of `here`; neither is empty."""
-        here, there = self.here.peek(), self.remote.peek()
-        return here < there if self._newest_first else there < here
+    def precedes(self, one: Backlog, other: Backlog) -> bool:
+        """Return whether the head of one backlog is to be taken before that of another; neither is empty."""
+        first, second = one.peek(), other.peek()
+        return second < first if self._newest_first else first < second
 
     def least_urgent(self) -> "CollectorEvent | None":
         """Return the event that is dropped first; None when none waits."""
-        candidates = [backlog.oldest_of_least_urgent() for backlog in self.both if backlog]
+        candidates = [backlog.oldest_of_least_urgent() for backlog in self.every if backlog]
         return max(candidates, key=lambda event: (event.priority, -event.id), default=None)
 
-    def redirect(self, is_remote: "Callable[[CollectorEvent], bool]") -> None:
+    def at(self, name: str | None) -> Backlog:
+        """Return the backlog of a worker group, or of SEVERAL; `here` for None."""
+        return self.here if name is None else self.of_groups[name]
+
+    def redirect(self, line_of: "Callable[[CollectorEvent], str | None]") -> None:
         """Move each event to the backlog that is its own now.
 
-        Events of one backlog keep their order. Of two backlogs the more urgent event comes first, then the older one.
+        Events of one backlog keep their order. Of several, the more urgent event comes first, then the older one.
         """
-        for event in list(merge(self.here.take_all(), self.remote.take_all())):
-            (self.remote if is_remote(event) else self.here).push(event)
+        for event in list(merge(*(backlog.take_all() for backlog in self.every))):
+            self.at(line_of(event)).push(event)
 
     def remind(self, reminder: "StartReminder | None") -> None:
         """Set who reminds those that wait; None once the queue has started."""
-        for backlog in self.both:
+        for backlog in self.every:
             backlog.remind(reminder)
 
     def tell_of_taken(self, on_taken: "Callable[[CollectorEvent], None]") -> None:
         """Have `on_taken` called with each event that is taken."""
-        for backlog in self.both:
+        for backlog in self.every:
             backlog.tell_of_taken(on_taken)
 
     def __iter__(self) -> "Iterator[Backlog]":
-        return iter(self.both)
+        return iter(self.every)
 
     def __len__(self) -> int:
-        return len(self.here) + len(self.remote)
+        return sum(map(len, self.every))
 
     def __repr__(self) -> str:
-        return f"<Backlogs here={self.here!r} remote={self.remote!r}>"
+        return f"<Backlogs here={self.here!r} {self.of_groups}>"

@@ -166,27 +166,22 @@ class Engine:
         """Return the current metrics of each collector, or those at the end."""
         return collector_metrics(self._collectors, self._dispatcher.figures, self._meter)
 
-    def worker_statistics(self) -> PoolStatistics | None:
-        """Return the statistics of the worker processes; None while there are none."""
-        workers = self._tiers.workers
-        return None if workers is None else workers.statistics()
+    def worker_statistics(self) -> dict[str, PoolStatistics]:
+        """Return the statistics of each group of worker processes, by its name."""
+        return self._tiers.workers.statistics()
 
     def progress(self) -> "list[RunningProgress]":
         """Return what the handlers that run now have reported."""
-        handlers, workers = self._dispatcher.handlers, self._tiers.workers
-        here = [] if handlers is None else handlers.progress()
-        return here if workers is None else here + workers.progress()
+        handlers = self._dispatcher.handlers
+        return ([] if handlers is None else handlers.progress()) + self._tiers.workers.progress()
 
     def worker_stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
-        workers = self._tiers.workers
-        return [] if workers is None else workers.stacks(pid)
+        return self._tiers.workers.stacks(pid)
 
-    @property
-    def problem(self) -> str | None:
-        """Description of what keeps a running queue from working."""
-        workers = self._tiers.workers
-        return None if workers is None else workers.problem
+    def problems(self) -> dict[str, str]:
+        """Return what keeps groups of worker processes from working, by their names."""
+        return self._tiers.workers.problems()
 
     def __repr__(self) -> str:
         return f"<Engine {self.state}, {self._dispatcher!r}, {self._tiers!r}>"
@@ -286,13 +281,13 @@ class Engine:
         self._dispatcher.totals.keep_waits(keep_times(everyone, self._settings.event_service_data_window_size))
         law = self._law
         if law is None:
-            law = make_law(self._settings, process_tier=tiers.workers is not None, adaptive=tiers.adaptive is not None)
+            law = make_law(self._settings, tiers.workers.groups, adaptive=tiers.adaptive is not None)
         self._dispatcher.totals.forget_times()
         self._meter.start(clock.now(), self._dispatcher.figures.counts())
         self._monitor = self._make_monitor(law, everyone, tiers)
         loop = asyncio.get_running_loop()
         plan = DeliveryPlan(self._router, self._collectors)
-        self._dispatcher.open(loop, plan, tiers.workers, self._monitor.wake)
+        self._dispatcher.open(loop, plan, tiers.workers.groups, self._monitor.wake)
         self.running, self.state = True, RUNNING
         if self._journal is not None and recovered is not None:
             self._journal.restore(recovered, self._letters)
@@ -361,8 +356,7 @@ class Engine:
         error = QueueShutDown("the queue was shut down before this event was finished")
         self._log.warning("events given up", unfinished=self._dispatcher.totals.unfinished)
         self._dispatcher.give_up(error)
-        if (workers := self._tiers.workers) is not None:
-            await insist(workers.abort)
+        await insist(self._tiers.workers.abort)
         try:
             async with asyncio.timeout(CANCEL_GRACE):
                 await self._dispatcher.totals.join()

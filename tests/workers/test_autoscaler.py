@@ -412,11 +412,11 @@ def test_events_of_unknown_destination_count() -> None:
 
 def test_events_of_unknown_destination_have_arrived() -> None:
     """Events that wait count as arrivals of their tier, once, also when they go to their collector at last."""
-    unrouted = Unrouted()
+    unrouted, waiting = Unrouted(), {"unrouted": 100, "unrouted_remote": 100}
     estimates = [CollectorEstimate(key, Tier.PROCESS, Tuning()) for key in "ab"]
-    assert unrouted.growth({Tier.PROCESS: 100, Tier.COROUTINE: 0}, estimates) == {"a": 50.0, "b": 50.0}
-    assert unrouted.growth({Tier.PROCESS: 100, Tier.COROUTINE: 0}, estimates) == {}
-    assert unrouted.growth({Tier.PROCESS: 0, Tier.COROUTINE: 0}, estimates) == {"a": -50.0, "b": -50.0}
+    assert unrouted.growth(Readings(now=0.0, **waiting), estimates) == {"a": 50.0, "b": 50.0}
+    assert unrouted.growth(Readings(now=0.0, **waiting), estimates) == {}
+    assert unrouted.growth(Readings(now=0.0), estimates) == {"a": -50.0, "b": -50.0}
 
 
 def test_the_first_events_do_not_start_a_crowd() -> None:

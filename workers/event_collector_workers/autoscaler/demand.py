@@ -30,12 +30,17 @@ class TierLoad(msgspec.Struct, frozen=True, gc=False):
         return f"{text}, {self.queued:.0f} waiting" if self.queued else text
 
 
-def tier_load(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mapping[str, float]) -> TierLoad:
-    """Return the load of the collectors in a tier. `unrouted` holds the additional queued events of each."""
+def tier_load(
+    estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mapping[str, float], group: str | None = None
+) -> TierLoad:
+    """Return the load of the collectors in a tier, or in one worker group of it.
+
+    `unrouted` holds the additional queued events of each.
+    """
     collectors = 0
     rates = mean = backlog = queued = completed = on_cpu = 0.0
     for estimate in estimates:
-        if estimate.tier is not tier:
+        if estimate.tier is not tier or group not in (None, estimate.group):
             continue
         collectors += 1
         cpu, waiting = estimate.split()

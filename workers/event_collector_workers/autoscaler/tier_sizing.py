@@ -6,7 +6,7 @@ import msgspec
 
 from event_collector_workers.autoscaler.demand import TierLoad, cpu_cap, ladder, staffing
 from event_collector_workers.autoscaler.guard import SaturationGuard
-from event_collector_workers.autoscaler.plan import ScalingLimits
+from event_collector_workers.autoscaler.plan import ScalingLimits, WorkerGroupLimits
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum
 
@@ -106,44 +106,54 @@ class ConsumerSizing(TierSizing):
 
 
 class Budget(msgspec.Struct, frozen=True, gc=False):
-    """The share of the machine that the process tier may use."""
+    """The share of the machine that one worker group may use."""
 
     cores: float  # left for workers
     memory_limit: float | None  # bytes that this program may use; None without a limit
-    memory_others: float  # bytes of that in use outside of workers
+    memory_others: float  # bytes of that in use outside of its workers, or for others
     worker_memory: float  # bytes of one worker
 
     def workers_in_memory(self, margin: float) -> float:
         """Return how many workers fit. The share `margin` of the limit, at least half a worker, stays free."""
         if self.memory_limit is None:
             return math.inf
-        kept = max(margin * self.memory_limit, 0.5 * self.worker_memory)
+        kept = kept_free(self.memory_limit, self.worker_memory, margin)
         return max(0.0, (self.memory_limit - self.memory_others - kept) // max(1.0, self.worker_memory))
 
 
-class WorkerSizing(TierSizing):
-    """Computes the target of the process tier, and remembers its recent needs."""
+def kept_free(memory_limit: float, worker_memory: float, margin: float) -> float:
+    """Return the bytes that stay free of a limit: the share `margin` of it, at least half a worker."""
+    return max(margin * memory_limit, 0.5 * worker_memory)
 
-    def __init__(self, limits: ScalingLimits, tuning: Tuning) -> None:
-        patience = limits.patience
+
+class WorkerSizing(TierSizing):
+    """Computes the target of one worker group, and remembers its recent needs."""
+
+    def __init__(self, limits: WorkerGroupLimits, patience: float, tuning: Tuning) -> None:
         super().__init__(limits.min_workers, tuning.worker_hold * patience, tuning.worker_pause * patience)
-        self._limits = limits
+        self._limits, self._patience = limits, patience
         self._tuning = tuning
 
-    def resize(self, now: float, load: TierLoad, budget: Budget, startup: float, idle: bool, may_shrink: bool) -> str:
-        """Set `target`. Return the reason of a change, or an empty string."""
+    def need(self, load: TierLoad, startup: float, idle: bool) -> int:
+        """Return how many workers the load needs, whatever the machine grants."""
+        if idle:
+            return 0
+        spare = self._tuning.safety * math.sqrt(load.mean)
+        need = staffing(load, 0.0, spare, max(self._tuning.horizon, startup))
+        return min(self._limits.max_workers, ladder(need, self._tuning.worker_grid))
+
+    def resize(
+        self, now: float, load: TierLoad, need: int, budget: Budget, startup: float, idle: bool, may_shrink: bool
+    ) -> str:
+        """Set `target`. Return the reason of a change, or an empty string. `need` is that of this load."""
         tuning, limits = self._tuning, self._limits
         hold = max(tuning.worker_hold, tuning.worker_hold_startups * startup)
-        self._wanted.resize(limits.patience * min(tuning.worker_hold_longest, hold))
+        self._wanted.resize(self._patience * min(tuning.worker_hold_longest, hold))
         cpu = _whole(cpu_cap(budget.cores, load.cpu_share))
         memory = max(1.0, budget.workers_in_memory(tuning.memory_margin))
         cap = int(min(limits.max_workers, cpu, memory))
         self._least = max(limits.min_workers, self._ahead(cap, startup, idle) if load.collectors else 0)
-        need = 0.0
-        if not idle:
-            spare = tuning.safety * math.sqrt(load.mean)
-            need = staffing(load, 0.0, spare, max(tuning.horizon, startup))
-        wanted = max(self._least, min(cap, ladder(need, tuning.worker_grid)))
+        wanted = max(self._least, min(cap, need))
         self._wanted.record(now, wanted)
         return self._step(now, load, budget, wanted, idle, may_shrink)
 
