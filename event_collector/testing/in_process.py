@@ -18,7 +18,8 @@ from functools import partial
 from typing import Any
 
 from event_collector.testing.stand_in import Reply, StandIn
-from event_collector.tiers.workers.worker_tier import PARTS_HOST, pool_factory
+from event_collector.tiers.workers.pool_factory import pool_factory
+from event_collector.tiers.workers.worker_tier import PARTS_HOST
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector_workers import pool_errors as errors

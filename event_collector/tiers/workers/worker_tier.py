@@ -2,8 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
@@ -24,6 +23,7 @@ from event_collector.tiers.workers.exchangeable import Encode
 from event_collector.tiers.workers.line_codec import LineCodec, ReadLine
 from event_collector.tiers.workers.parts_job import PartsJob
 from event_collector.tiers.workers.pool_events import PoolEvents, StructuredRecords
+from event_collector.tiers.workers.pool_factory import pool_factory
 from event_collector.tiers.workers.sealing import modules_of, refuse_import_of_main
 from event_collector.tiers.workers.value_chunks import ChunkCodec, ChunkOwner, ValueChunk, ValueCodec
 from event_collector.values.clock import clock
@@ -68,25 +68,6 @@ class WorkerReading(NamedTuple):
     """Total seconds in which workers were ready to run, but had no CPU."""
     memory: int | None = None
     """Bytes of the largest worker."""
-
-
-class PoolFactory:
-    """Makes the pools of queues that start. The testing kit substitutes its own kind of pool."""
-
-    def __init__(self) -> None:
-        self.make: Callable[..., WorkerPool] = WorkerPool
-
-    @contextmanager
-    def making(self, make: Callable[..., Any]) -> Iterator[None]:
-        """Make pools with `make`, which takes the arguments of WorkerPool, within this context."""
-        before, self.make = self.make, make
-        try:
-            yield
-        finally:
-            self.make = before
-
-
-pool_factory: Final = PoolFactory()
 
 
 class WorkerTier:
