@@ -16,6 +16,8 @@ if TYPE_CHECKING:
         Processor,
         collector,
     )
+    from event_collector.encoding.codec_options import Codec
+    from event_collector.encoding.registered import register_type
     from event_collector.events.dead_letters import DeadLetter, DeadLetters
     from event_collector.events.event import CollectorEvent, QueueType
     from event_collector.handlers.batch import Batch
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "encoding.codec_options": "Codec",
+    "encoding.registered": "register_type",
     "events.dead_letters": "DeadLetter DeadLetters",
     "events.event": "CollectorEvent QueueType",
     "publisher": "EventPublisher",
@@ -95,6 +99,7 @@ _HOME_OF |= dict.fromkeys(
 __all__ = [
     "Batch",
     "CallTimeout",
+    "Codec",
     "Collector",
     "CollectorDict",
     "CollectorEvent",
@@ -148,6 +153,7 @@ __all__ = [
     "drain_on_signal",
     "event_context",
     "progress",
+    "register_type",
     "worker_group",
     "worker_number",
 ]

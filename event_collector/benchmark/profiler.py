@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 from event_collector.benchmark.gauge import NANOSECONDS
 from event_collector.benchmark.trial_figures import HandlerProfile, TransferCost
+from event_collector.encoding.codec_options import coding_of
 from event_collector.handlers.collector import Collector, Processor
 from event_collector.remote.codec import PayloadDecoder, ReplyDecoder, encode_payload, encode_result
+from event_collector.remote.fidelity import Fidelity
 from event_collector.values.context import Context
 from event_collector.values.payload import Payload
 from event_collector.values.results import Error, Result
@@ -136,16 +138,17 @@ class _RunQueue:
 
 def measure_transfer(collector: Collector, pairs: Sequence[tuple[Any, Result[Any]]]) -> TransferCost | None:
     """Return the median cost over values and their results; None if no result is a success."""
-    decode_payload = PayloadDecoder(collector.payload_type, collector.key)
-    decode_reply = ReplyDecoder(collector.result_type, collector.key)
+    coding = coding_of(collector.codec)
+    decode_payload = PayloadDecoder(collector.payload_type, collector.key, coding)
+    decode_reply = ReplyDecoder(collector.result_type, collector.key, coding)
     seconds, sizes = [], []
     for value, result in pairs:
         if isinstance(result, Error):
             continue
         begun = perf_counter()
-        request = encode_payload(Payload(value), collector.key)
+        request = encode_payload(Payload(value), collector.key, fidelity=Fidelity(collector.payload_type, coding))
         decode_payload(*request)
-        reply = encode_result(result.value, collector.key)
+        reply = encode_result(result.value, collector.key, fidelity=Fidelity(collector.result_type, coding))
         decode_reply(*reply)
         seconds.append(perf_counter() - begun)
         sizes.append(sum(len(part) for part in (*request, *reply) if part is not None))

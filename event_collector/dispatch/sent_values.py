@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from event_collector.remote.codec import UNTYPED, Parts, encode_payload
-from event_collector.remote.fidelity import Fidelity
+from event_collector.encoding.codec_options import coding_of
+from event_collector.remote.codec import Parts, encode_payload, owned
+from event_collector.remote.fidelity import UNTYPED, Fidelity
 from event_collector.remote.sent_value import CONSTANT, SentValue
 from event_collector.values.errors import EncodeError
 from event_collector.values.payload import Delivery, Payload
@@ -63,9 +64,8 @@ class SentValues:
             fidelity = UNTYPED if only is None else self._fidelity_of(only)
         if only is not None:
             try:
-                event.sent = self._encode(  # CollectorEvent.keep_sent()
-                    payload, only, event.id, traced=False, fidelity=fidelity
-                )
+                sent = owned(self._encode(payload, only, event.id, traced=False, fidelity=fidelity))
+                event.sent = sent  # CollectorEvent.keep_sent()
                 return
             except EncodeError:
                 pass  # it is kept below, for its collector
@@ -86,7 +86,7 @@ class SentValues:
     def _fidelity_of(self, collector: "Collector") -> Fidelity:
         fidelity = self._fidelities.get(collector)
         if fidelity is None:
-            fidelity = self._fidelities[collector] = Fidelity(collector.payload_type)
+            fidelity = self._fidelities[collector] = Fidelity(collector.payload_type, coding_of(collector.codec))
         return fidelity
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpack, overload
 
+from event_collector.encoding.codec_options import CodecOption
 from event_collector.handlers.batch import Batch, BatchSignature
 from event_collector.handlers.collector_checks import (
     LOG,
@@ -117,6 +118,7 @@ class Collector(Keyed[R], Generic[P, R]):
             the queue ends. "ignore": it is not.
         workers: the group of worker processes that it runs in, one of the `worker_groups=` of the queue; None for the
             workers that have no group.
+        codec: how values travel between processes: a `Codec` with hooks of this collector, "pickle" or "cloudpickle".
 
     Raises:
         ConfigError: the key is empty; the processor is not callable, does not have one of the two forms, or it is
@@ -177,6 +179,7 @@ class Collector(Keyed[R], Generic[P, R]):
         batch: Batch | None = None,
         on_error: str = LOG,
         workers: str | None = None,
+        codec: CodecOption = None,
     ) -> None:
         check_processor(key, processor)
         if isinstance(processor, Collector):
@@ -184,7 +187,7 @@ class Collector(Keyed[R], Generic[P, R]):
                 f"collector {key!r}: its processor is already a Collector, {processor!r}: pass that one to the queue, "
                 f"or make a new Collector of its .handler"
             )
-        check_policies(f"collector {key!r}", timeout, heartbeat, retry, batch, on_error)
+        check_policies(f"collector {key!r}", timeout, heartbeat, retry, batch, on_error, codec)
         self.key, self.batch = key, batch
         self.handler: Callable[..., Any] = (
             processor.handler if isinstance(processor, (ValueHandler, ValuesHandler)) else processor
@@ -196,12 +199,10 @@ class Collector(Keyed[R], Generic[P, R]):
         self.topics = to_strings(f"collector {key!r}: topics", topics)
         self.ctx = ctx if ctx is not None else Context()
         self.lifecycle = lifecycle
-        self.timeout = timeout
-        self.heartbeat = heartbeat
+        self.timeout, self.heartbeat = timeout, heartbeat
         self.is_limited = timeout is not None or heartbeat is not None
         """Whether the time of the handler is limited."""
-        self.retry = retry
-        self.on_error = on_error
+        self.retry, self.on_error, self.codec = retry, on_error, codec
         self.asynchronous = is_asynchronous(self.handler)
         self.is_generator = yields_parts(self.handler)
         """Whether its handler is a generator function, so that its events have parts."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Final, Protocol, get_origin
 
+from event_collector.encoding.codec_options import check_codec
 from event_collector.handlers.batch import Batch
 from event_collector.handlers.retry import Retry
 from event_collector.values.checks import check_callable, check_seconds
@@ -32,8 +33,8 @@ def check_processor(key: Any, processor: Any) -> None:
         raise ConfigError(f"collector {key!r}: the processor must be callable, not {processor!r}")
 
 
-def check_policies(owner: str, timeout: Any, heartbeat: Any, retry: Any, batch: Any, on_error: Any) -> None:
-    """Check what says how events are handled."""
+def check_policies(owner: str, timeout: Any, heartbeat: Any, retry: Any, batch: Any, on_error: Any, codec: Any) -> None:
+    """Check what says how events are handled, and how their values travel."""
     if timeout is not None:
         check_seconds(f"{owner}: timeout takes", timeout)
     if heartbeat is not None:
@@ -44,6 +45,8 @@ def check_policies(owner: str, timeout: Any, heartbeat: Any, retry: Any, batch: 
         raise ConfigError(f"{owner}: batch takes a Batch, such as Batch(max_size=64), not {batch!r}")
     if on_error not in ON_ERROR:
         raise ConfigError(f"{owner}: on_error is one of {ON_ERROR}, not {on_error!r}")
+    if codec is not None:
+        check_codec(owner, codec)
 
 
 def check_surroundings(owner: str, ctx: Any, lifecycle: Any, payload_type: Any, result_type: Any) -> None:

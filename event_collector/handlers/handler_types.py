@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Required, TypeAlias, TypedDict, TypeVar
 
+from event_collector.encoding.codec_options import CodecOption
 from event_collector.handlers.batch import Batch
 from event_collector.handlers.lifecycle import LifecycleManager
 from event_collector.handlers.retry import Retry
@@ -35,6 +36,7 @@ class CollectorOptions(TypedDict, total=False):
     retry: Retry | None
     on_error: str
     workers: str | None
+    codec: CodecOption
 
 
 class BatchOptions(CollectorOptions):

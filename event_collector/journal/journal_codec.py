@@ -6,6 +6,7 @@ The collectors decide which types values are decoded into. A name in the file ne
 import types
 import typing
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
@@ -14,8 +15,11 @@ from uuid import UUID
 
 import msgspec
 
+from event_collector.encoding.coding import PLAIN_CODING, BareValue, NothingTagged
+from event_collector.encoding.tagged import kinds
+from event_collector.encoding.type_support import stranger_in
 from event_collector.journal.stored_event import StoredEvent
-from event_collector.remote.encode_advice import advice
+from event_collector.remote.encode_advice import advice, type_remedy
 from event_collector.remote.fidelity import Fidelity
 from event_collector.values.errors import ConfigError, EncodeError, PayloadTypeError
 from event_collector.values.payload import Delivery, Payload
@@ -88,9 +92,12 @@ class JournalCodec:
         if value_class is None:
             return
         try:
-            decode = msgspec.msgpack.Decoder(kind).decode
+            decode = ValueDecoder(kind)
+            stranger = stranger_in(kind, PLAIN_CODING)
         except Exception as exc:
             raise ConfigError(f"the journal cannot store payloads of type {kind!r}: {exc}") from exc
+        if stranger is not None:
+            raise ConfigError(f"the journal cannot store payloads of type {kind!r}: {type_remedy(stranger)}")
         schema = self._schemas[value_class] = f"{value_class.__module__}.{value_class.__qualname__}"
         self._decoders.setdefault(schema, []).append(decode)
         self._fidelities.setdefault(value_class, []).append(Fidelity(kind))
@@ -101,15 +108,15 @@ class JournalCodec:
         Raises EncodeError if the value cannot be encoded, could not be decoded again, or is too long.
         """
         value = payload.value
-        schema = self._schemas.get(type(value))
-        if schema is None:
+        known = self._class_of(value)
+        if known is None:
             raise EncodeError(
                 f"the journal could not give back a payload of type {type(value).__qualname__}: no collector names "
                 f"that type. Annotate a handler with it (payload: Payload[{type(value).__name__}]), or list it in "
                 f"Journal(types=[...])"
             )
         try:
-            raw, origin = msgspec.Raw(self._encode_value(value)), payload._headers.origin
+            raw, origin = msgspec.Raw(self._encode_value(value, self._fidelities[known])), payload._headers.origin
             keys, topics = tuple(payload.keys), tuple(payload.topics)
             body = _encode(_Body(raw, payload._delivery.value, keys, topics, payload.priority, origin))
         except Exception as exc:
@@ -122,12 +129,24 @@ class JournalCodec:
                 f"the payload takes {len(body):,} bytes, and the limit of the journal is {self._max_bytes:,}: "
                 f"Journal(max_payload_bytes=...)"
             )
-        return schema, body
+        return self._schemas[known], body
 
-    def _encode_value(self, value: Any) -> bytes:
+    def _class_of(self, value: Any) -> type | None:
+        """Return the class that has a schema for a value; None if there is none."""
+        cls = type(value)
+        if cls in self._schemas or kinds.of(cls) is None:
+            return cls if cls in self._schemas else None
+        # What has a tag comes back as its own class where a base is annotated, such as Path.
+        return next((base for base in cls.__mro__ if base in self._schemas), None)
+
+    def _encode_value(self, value: Any, fidelities: list[Fidelity]) -> bytes:
         """Encode a value so that it comes back as what it is. Raise TypeError if none of its types can do that."""
-        encoded, error = _encode(value), TypeError("it has no type")
-        for fidelity in self._fidelities[type(value)]:
+        error = TypeError("it has no type")
+        try:
+            encoded = _encode(value)
+        except Exception:  # it may have tags, or it fails again
+            return _first_encoding(fidelities, value)
+        for fidelity in fidelities:
             if fidelity.suspects(encoded) is None:
                 return encoded
             try:
@@ -151,6 +170,33 @@ class JournalCodec:
         except Exception as exc:  # validation code of the type may raise anything
             text = f"event {event.id} does not decode as {event.schema} any more: {text_of(exc)}"
             raise PayloadTypeError(text) from exc
+
+
+def _first_encoding(fidelities: list[Fidelity], value: Any) -> bytes:
+    """Return the encoding of a value with tags, by the first of its types that keeps it as what it is."""
+    for fidelity in fidelities[:-1]:
+        with suppress(TypeError):
+            return bytes(fidelity.encode_part(value))
+    return bytes(fidelities[-1].encode_part(value))
+
+
+class ValueDecoder:
+    """Decodes values of one type."""
+
+    def __init__(self, kind: Any) -> None:
+        self._type = kind
+        extension = PLAIN_CODING.restorer(writable=True).extension
+        self._decode = msgspec.msgpack.Decoder(kind, ext_hook=extension, dec_hook=PLAIN_CODING.convert).decode
+
+    def __call__(self, raw: msgspec.Raw) -> Any:
+        """Return the value, or raise what is wrong with it."""
+        try:
+            return self._decode(raw)
+        except Exception as exc:
+            try:
+                return PLAIN_CODING.decode(b"\x91" + bytes(raw), None, BareValue, self._type, writable=True).value
+            except NothingTagged:
+                raise exc from None
 
 
 def _decode_first(decoders: list[Callable[[Any], Any]], raw: msgspec.Raw) -> Any:

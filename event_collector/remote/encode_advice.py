@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from event_collector.encoding.tagged import CannotTravel, kinds
+
 SUPPORTED = "dict, list, str, bytes, numbers, dataclass, msgspec.Struct, attrs"
 
 _CONVERSIONS = (
@@ -18,9 +20,9 @@ _CONVERSIONS = (
 
 
 def advice(value: Any, error: Exception) -> str:
-    """Return what to do about a value that msgspec cannot encode because of `error`. Never raises."""
-    if isinstance(error, OverflowError):
-        return "Use str() for integers of more than 64 bits"
+    """Return what to do about a value that cannot be encoded because of `error`; "" if that says it. Never raises."""
+    if isinstance(error, CannotTravel):
+        return ""
     if isinstance(error, UnicodeEncodeError):
         return "Use .encode(errors='surrogateescape') for text that is not valid Unicode"
     try:
@@ -32,10 +34,12 @@ def advice(value: Any, error: Exception) -> str:
 
 
 def _culprit(value: Any) -> Any:
-    """Return the object within the value that msgspec does not support; the value itself if there is no such part."""
+    """Return the object within the value that cannot travel; the value itself if there is no such part."""
     found: list[Any] = []
 
     def note(part: Any) -> Any:
+        if kinds.of(type(part)) is not None:
+            return None
         found.append(part)
         raise TypeError
 
@@ -53,14 +57,28 @@ def _instead_of(part: Any) -> str:
     for method, call in _CONVERSIONS:
         if callable(getattr(kind, method, None)):
             return call
-    if isinstance(part, memoryview):
+    if kind.__module__ in _BUFFERS:
         return "bytes()"
     if isinstance(part, Iterable) and not isinstance(part, (str, dict, list, tuple)) and kind.__module__ == "builtins":
         return "list()"  # generators, ranges, views of dicts
-    if isinstance(part, (os.PathLike, BaseException, complex)) or kind.__module__ in _TEXTUAL:
+    if isinstance(part, (os.PathLike, BaseException)) or kind.__module__ in _TEXTUAL:
         return "str()"
-    return f"what msgspec encodes ({SUPPORTED})"
+    return f"what msgspec encodes ({SUPPORTED}){_or_registration(kind)}"
 
 
-_TEXTUAL = ("fractions", "ipaddress", "pathlib", "zoneinfo", "datetime", "re", "urllib.parse")
+def _or_registration(kind: type) -> str:
+    if kind.__module__ == "builtins" or "<locals>" in kind.__qualname__:
+        return ""
+    return f" or register_type({kind.__qualname__}, encode=..., decode=...)"
+
+
+def type_remedy(kind: type) -> str:
+    """Return what to do about a class, in an annotation, none of whose objects can travel."""
+    return f"annotate {kind.__qualname__} as what msgspec encodes ({SUPPORTED}){_or_registration(kind)}"
+
+
+_BUFFERS = ("mmap", "ctypes")
+"""Modules of the standard library whose objects have bytes."""
+
+_TEXTUAL = ("ipaddress", "zoneinfo", "datetime", "re", "urllib.parse")
 """Modules of the standard library whose objects are best sent as text."""

@@ -13,6 +13,11 @@ from uuid import UUID
 import msgspec
 from msgspec import inspect
 
+from event_collector.encoding.buffers import Buffer
+from event_collector.encoding.coding import PLAIN_CODING, BareValue, Coding, Frame
+from event_collector.encoding.plain import to_plain
+from event_collector.encoding.tagged import kinds
+
 _COLLECTIONS: Final[dict[type[inspect.Type], type]] = {
     inspect.ListType: list,
     inspect.VarTupleType: tuple,
@@ -22,7 +27,8 @@ _COLLECTIONS: Final[dict[type[inspect.Type], type]] = {
 _ATOMS: Final = frozenset((str, int, float, bool, bytes, type(None)))
 """Types whose values arrive as what they are."""
 
-_KEPT: Final = (bytes, bytearray, memoryview, datetime)
+PLAIN: Final = frozenset((dict, list, tuple, str, int, float, bool, type(None)))
+"""The most frequent result types. None of them is a Result, is awaitable, or needs a separate frame."""
 
 _may_hold_datetimes: Final = re.compile(rb"\xff(?:(?<=[\xd6\xd7].)|(?<=\xc7\x0c.))", re.DOTALL).search
 """Searches msgpack for timestamps, which are always in UTC. What it finds may be something else.
@@ -39,7 +45,7 @@ class _Part(NamedTuple):
 
     def check(self, value: Any) -> None:
         if self.base is not None and type(value) is not self.base:
-            if isinstance(value, self.base):
+            if isinstance(value, self.base) and kinds.of(type(value)) is None:
                 name, base = type(value).__name__, self.base.__name__
                 raise TypeError(f"{name} would arrive as {base}, as annotated: convert it, or annotate {name}")
             if self.base is float and type(value) is int and float(value) != value:
@@ -79,14 +85,17 @@ _SIMPLE: Final[dict[type[inspect.Type], _Part]] = {
 
 
 class Fidelity:
-    """Checks the values of one type, which are annotated with it, or of any type.
+    """Checks the values of one type, which are annotated with it, or of any type, and encodes those that need tags.
 
     Attributes:
         suspects: takes an encoded value, and returns None if it arrives as what it is. Otherwise `faithful()` decides.
+        special: classes of values that are not encoded as plain msgpack, unless `is_fast()`.
+        plain: classes of results that are neither special nor a Result.
     """
 
-    def __init__(self, value_type: Any) -> None:
-        self._type = value_type
+    def __init__(self, value_type: Any, coding: Coding = PLAIN_CODING) -> None:
+        self._coding = coding
+        value_type = self._type = coding.type_of(value_type)
         self._by_class: dict[type, _Part] = {}
         try:
             part = _Part() if value_type is Any else self._part(inspect.type_info(value_type))
@@ -94,6 +103,21 @@ class Fidelity:
             part = _Part()
         self._part_of_all = part
         self.suspects: Callable[[bytes], object] = _may_hold_datetimes if part == _Part() else bool
+        self.special = coding.special
+        self.plain = PLAIN if coding.wrap is None else frozenset[type]()
+
+    def is_fast(self, value: Any, *, inline: bool) -> bool:
+        """Return whether a value of a special class can be encoded as plain msgpack."""
+        return self._coding.is_fast(value, inline=inline, as_sent=self._type is Any)
+
+    def encode(self, value: Any, frame: Frame, *, inline: bool) -> tuple[bytes, Buffer | None]:
+        """Return body and blob of a value, with tags, in its frame. Raise if it cannot travel as what it is."""
+        return self._coding.encode(value, frame, self.faithful, inline=inline, as_sent=self._type is Any)
+
+    def encode_part(self, value: Any) -> msgspec.Raw:
+        """Return a part of a message, with tags and its buffers in it. Raise if it cannot travel as what it is."""
+        body, _ = self._coding.encode(value, lambda raw, _: raw, self.faithful, inline=True, as_sent=self._type is Any)
+        return msgspec.Raw(body)
 
     def faithful(self, value: Any, encoded: bytes) -> Any:
         """Return a value that was encoded, or a form of it that keeps the offsets of datetimes, which are not in UTC.
@@ -106,17 +130,25 @@ class Fidelity:
         self._part_of_all.check(value)
         if _may_hold_datetimes(encoded) is None:
             return value
-        plain, offsets = _with_text(msgspec.to_builtins(value, builtin_types=_KEPT))
+        plain, offsets = _with_text(value)
         if not offsets:
             return value
-        if self._type is not Any:
-            decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(plain), type=self._type)
-            if sorted(_with_text(msgspec.to_builtins(decoded, builtin_types=_KEPT))[1]) == sorted(offsets):
-                return plain
+        if self._type is not Any and sorted(_with_text(self._round_trip(plain))[1]) == sorted(offsets):
+            return plain
         raise TypeError(
             f"the datetime {offsets[0]} would lose its offset: annotate it as datetime, or send it in UTC, "
             f"value.astimezone(timezone.utc)"
         )
+
+    def _round_trip(self, plain: Any) -> Any:
+        """Return what plain data becomes on its way into the type."""
+        try:
+            return msgspec.msgpack.decode(msgspec.msgpack.encode(plain), type=self._type)
+        except Exception:
+            body, blob = self._coding.encode(
+                plain, lambda raw, _: (raw,), lambda value, _: value, inline=False, as_sent=False
+            )
+            return self._coding.decode(body, blob, BareValue, self._type, writable=False).value
 
     def _part(self, info: inspect.Type) -> _Part:
         if isinstance(info, inspect.Metadata):
@@ -182,23 +214,22 @@ def _check_each(parts: Iterable[tuple[_Part, Any]]) -> None:
         part.check(value)
 
 
-def _with_text(plain: Any) -> tuple[Any, list[str]]:
-    """Return builtins with datetimes of other offsets than UTC as text, and these texts."""
+def _with_text(value: Any) -> tuple[Any, list[str]]:
+    """Return plain data of a value, with datetimes of other offsets than UTC as text, and these texts."""
     texts: list[str] = []
 
-    def converted(value: Any) -> Any:
-        if type(value) is dict:
-            return {converted(key): converted(one) for key, one in value.items()}
-        if type(value) is list:
-            return [converted(one) for one in value]
-        if type(value) is datetime and value.tzinfo is not None and not _is_utc(value):
-            texts.append(value.isoformat())
+    def change(part: Any) -> Any:
+        if type(part) is datetime and part.tzinfo is not None and not _is_utc(part):
+            texts.append(part.isoformat())
             return texts[-1]
-        return value
+        return part
 
-    return converted(plain), texts
+    return to_plain(value, change), texts
 
 
 def _is_utc(value: datetime) -> bool:
     zone = value.tzinfo
     return zone is UTC or (zone is not None and zone.utcoffset(None) == timedelta(0))
+
+
+UNTYPED: Final = Fidelity(Any)

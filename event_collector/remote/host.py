@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from event_collector.encoding.buffers import Buffer
 from event_collector.handlers.lifecycle import make_manager
 from event_collector.handlers.progress_reports import register_report
 from event_collector.handlers.running_event import RunningEvent, event_context, register_finder
@@ -20,8 +21,6 @@ from event_collector.handlers.signature import describe_timeout
 from event_collector.handlers.stack_frames import hide_modules
 from event_collector.handlers.value_handler import ValueHandler, results_of
 from event_collector.remote.codec import (
-    PLAIN,
-    Buffer,
     Parts,
     PayloadDecoder,
     decode_bodies,
@@ -30,7 +29,7 @@ from event_collector.remote.codec import (
     encode_result,
     encode_value,
 )
-from event_collector.remote.fidelity import Fidelity
+from event_collector.remote.fidelity import PLAIN, Fidelity
 from event_collector.remote.item_codec import LINES, SIMPLE, ItemsReader, UnfitValue, outcome_in
 from event_collector.remote.setup import Setup
 from event_collector.remote.trace_context import with_trace
@@ -75,8 +74,9 @@ class Host:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._processor, self._ctx, self._asynchronous = setup.processor, setup.ctx, setup.asynchronous
-        self._decode = PayloadDecoder(setup.payload_type, setup.key)
-        self._fidelity = Fidelity(setup.result_type)
+        self._coding = setup.coding
+        self._decode = PayloadDecoder(setup.payload_type, setup.key, self._coding)
+        self._fidelity = Fidelity(setup.result_type, self._coding)
         self._loop: HostLoop | None = None
         self._manager: AbstractContextManager[Any] | None = None
         self._read_items: ItemsReader | None = None
@@ -108,7 +108,7 @@ class Host:
             self._run_lines(body, items)
             return
         if self._read_items is None:
-            self._read_items = ItemsReader(self._setup.payload_type)
+            self._read_items = ItemsReader(self._setup.payload_type, self._coding)
         chunk = self._read_items(body)
         self._chunk = chunk.first_id, items
         bare = self._bare_handler()
@@ -192,9 +192,10 @@ class Host:
 
     def _run_item(self, value: Any, priority: float | None, items: "Items") -> bool:
         def process() -> Any:
-            if type(value) is UnfitValue:  # the decoder of events says what is wrong
-                return self._decode(b"\x91" + bytes(value.value), None)
-            return self._call(Payload(value, Delivery.KEY, (self._setup.key,), priority=priority))
+            fit = value
+            if type(value) is UnfitValue:  # the decoder of events says what is wrong, or supports it
+                fit = self._decode(b"\x91" + bytes(value.value), None)._value
+            return self._call(Payload(fit, Delivery.KEY, (self._setup.key,), priority=priority))
 
         return self._answer(self._reply(process), items)
 

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from event_collector.remote.codec import Buffer, ReplyDecoder, encode_value
+from event_collector.encoding.buffers import Buffer
+from event_collector.encoding.classes import import_modules
+from event_collector.encoding.coding import Coding
+from event_collector.remote.codec import ReplyDecoder, encode_value
 from event_collector.remote.fidelity import Fidelity
 from event_collector.values.results import Ok, Result
 
@@ -34,6 +37,8 @@ class _Items(msgspec.Struct, Generic[T], array_like=True):
     values: list[T]
     first_id: int
     priority: int | float | None = None
+    modules: tuple[str, ...] = ()
+    """Modules with classes of the values, to be imported if they are not there."""
     has_unfit: bool = False
     """Whether some values could not be decoded. Set by the reader."""
 
@@ -47,26 +52,38 @@ class UnfitValue(NamedTuple):
 class ItemsEncoder:
     """Encodes the values of chunks for a collector in a worker."""
 
-    def __init__(self, payload_type: Any) -> None:
-        self._fidelity = Fidelity(list if payload_type is Any else list[payload_type])
+    def __init__(self, payload_type: Any, coding: Coding) -> None:
+        payload_type = coding.type_of(payload_type)
+        self._coding, self._is_untyped = coding, payload_type is Any
+        self._fidelity = Fidelity(list if payload_type is Any else list[payload_type], coding)
 
     def __call__(self, values: list[Any], first_id: int, priority: float | None) -> bytes:
         """Encode values whose events would have the ids from `first_id` on. Raise if one cannot be encoded."""
-        body = encode_value((values, first_id, priority))
-        if self._fidelity.suspects(body) is not None and (kept := self._fidelity.faithful(values, body)) is not values:
-            body = encode_value((kept, first_id, priority))
-        return body
+        coding, fidelity = self._coding, self._fidelity
+        try:
+            if not (self._is_untyped and coding.has_special(values)):
+                body = encode_value((values, first_id, priority))
+                if fidelity.suspects(body) is not None and (kept := fidelity.faithful(values, body)) is not values:
+                    body = encode_value((kept, first_id, priority))
+                return body
+        except Exception:  # noqa: S110 - some may have tags, or it fails again
+            pass
+        return coding.encode_all(
+            values, lambda raw, modules: (raw, first_id, priority, modules), fidelity.faithful, as_sent=self._is_untyped
+        )
 
 
 class ItemsReader:
     """Decodes chunks in a worker."""
 
-    def __init__(self, payload_type: Any) -> None:
+    def __init__(self, payload_type: Any, coding: Coding) -> None:
+        payload_type = coding.type_of(payload_type)
         # Generic subscription with a run-time type is beyond static typing.
         frame: Any = _Items if payload_type is Any else _Items[payload_type]
-        self._decode: Callable[[Buffer], _Items[Any]] = msgspec.msgpack.Decoder(frame).decode
+        hooks: Any = {"ext_hook": coding.restorer(writable=False).extension, "dec_hook": coding.convert}
+        self._decode: Callable[[Buffer], _Items[Any]] = msgspec.msgpack.Decoder(frame, **hooks).decode
         self._decode_raw = msgspec.msgpack.Decoder(_Items[msgspec.Raw]).decode
-        self._decode_one = msgspec.msgpack.Decoder(payload_type).decode
+        self._decode_one = msgspec.msgpack.Decoder(payload_type, **hooks).decode
 
     def __call__(self, body: Buffer) -> _Items[Any]:
         """Return the chunk, with an `UnfitValue` in place of each value that does not have the type."""
@@ -74,7 +91,10 @@ class ItemsReader:
             return self._decode(body)
         except Exception:  # the type may have a `__post_init__` that raises anything
             raw = self._decode_raw(body)
-            return _Items([self._fit(value) for value in raw.values], raw.first_id, raw.priority, has_unfit=True)
+            import_modules(raw.modules)
+            return _Items(
+                [self._fit(value) for value in raw.values], raw.first_id, raw.priority, raw.modules, has_unfit=True
+            )
 
     def _fit(self, value: msgspec.Raw) -> Any:
         try:
@@ -91,10 +111,13 @@ def outcome_in(reply: Buffer) -> bytes | None:
 class OutcomesDecoder:
     """Decodes the outcomes of a chunk in the program."""
 
-    def __init__(self, result_type: Any, key: str, decode_reply: ReplyDecoder) -> None:
+    def __init__(self, result_type: Any, key: str, decode_reply: ReplyDecoder, coding: Coding) -> None:
         self._key, self._decode_reply = key, decode_reply
+        result_type = coding.type_of(result_type)
         kind: Any = list if result_type is Any else list[result_type]
-        self._decode: Callable[[bytes], list[Any]] = msgspec.msgpack.Decoder(kind).decode
+        self._decode: Callable[[bytes], list[Any]] = msgspec.msgpack.Decoder(
+            kind, ext_hook=coding.restorer(writable=True).extension, dec_hook=coding.convert
+        ).decode
         self._decode_raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 
     def all(self, outcomes: bytes, count: int) -> list[Result[Any]] | None:

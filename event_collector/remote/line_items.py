@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from event_collector.encoding.coding import PLAIN_CODING
 from event_collector.handlers.stack_frames import hide_modules
 from event_collector.remote.codec import Parts, PayloadDecoder, ReplyDecoder, encode_payload, encode_result
 from event_collector.remote.fidelity import Fidelity
@@ -56,10 +57,12 @@ class LineItems:
         self, setup: "Setup", call: "Callable[[Any], Any]", failed: "Callable[[BaseException], Parts]"
     ) -> None:
         self._setup, self._call, self._failed = setup, call, failed
-        self._decode_json = msgspec.json.Decoder(setup.payload_type).decode
-        self._decode_payload = PayloadDecoder(setup.payload_type, setup.key)
-        self._decode_reply = ReplyDecoder(setup.result_type, setup.key)
-        self._of_payload, self._of_result = Fidelity(setup.payload_type), Fidelity(setup.result_type)
+        coding = setup.coding
+        self._decode_json = msgspec.json.Decoder(setup.payload_type, dec_hook=PLAIN_CODING.convert).decode
+        self._decode_payload = PayloadDecoder(setup.payload_type, setup.key, coding)
+        self._decode_reply = ReplyDecoder(setup.result_type, setup.key, coding)
+        self._of_payload = Fidelity(setup.payload_type, coding)
+        self._of_result = Fidelity(setup.result_type, coding)
         self._simple = SIMPLE if setup.result_type is Any else SIMPLE & {setup.result_type}
 
     def run(self, number: int, lines: list[bytes], items: "Items") -> None:

@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import Context as ContextVars
 from typing import TYPE_CHECKING, Any
 
+from event_collector.encoding.buffers import Buffer
 from event_collector.handlers.parts import as_part
 from event_collector.handlers.stack_frames import hide_modules
-from event_collector.remote.codec import Buffer, encode_raised, encode_result
+from event_collector.remote.codec import encode_raised, encode_result
 from event_collector.remote.fidelity import Fidelity
 from event_collector.remote.host import Host
 from event_collector.remote.setup import Setup
@@ -30,7 +31,7 @@ class PartsHost(Host):
     """An open collector whose handler yields. Other events may be processed while the handler of one is suspended."""
 
     def __init__(self, setup: Setup) -> None:
-        self._part_fidelity = Fidelity(setup.part_type)
+        self._part_fidelity = Fidelity(setup.part_type, setup.coding)
         super().__init__(setup)
 
     def produce(self, body: Buffer, blob: bytes | None) -> "Steps":

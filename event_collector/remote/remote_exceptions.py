@@ -7,7 +7,6 @@ class is an `Exception`, and the text is the same; otherwise it is replaced by a
 Exceptions may refer to each other in any way, and be of any size. What is sent of them is bounded.
 """
 
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
@@ -18,6 +17,7 @@ from uuid import UUID
 
 import msgspec
 
+from event_collector.encoding.classes import find_imported
 from event_collector.values.errors import RemoteError, RemoteTraceback
 from event_collector_workers.error_texts import LONGEST_TEXT, class_names, encodable, full_name, text_of
 
@@ -232,13 +232,8 @@ def _is_same(text: str, before: str) -> bool:
 
 
 def _known_class(parts: ExceptionParts) -> type[BaseException] | None:
-    """Return the exception class, if this program has imported it and may instantiate it.
-
-    Imports nothing and computes no attribute: that would run code by a name that comes from a worker.
-    """
-    found: Any = sys.modules.get(parts.module)
-    for name in parts.qualname.split("."):
-        found = getattr(found, "__dict__", {}).get(name)
+    """Return the exception class, if this program has imported it and may instantiate it."""
+    found = find_imported(parts.module, parts.qualname)
     if not isinstance(found, type) or not issubclass(found, BaseException):
         return None
     allowed = issubclass(found, Exception) or (parts.module, parts.qualname) in _NOT_EXCEPTIONS

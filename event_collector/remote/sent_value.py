@@ -10,17 +10,8 @@ from decimal import Decimal
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from event_collector.remote.codec import (
-    UNTYPED,
-    Form,
-    Owner,
-    Parts,
-    encode_around,
-    encode_form,
-    encode_payload,
-    form_in,
-)
-from event_collector.remote.fidelity import Fidelity
+from event_collector.remote.codec import Form, Owner, Parts, encode_around, encode_form, encode_payload, form_in
+from event_collector.remote.fidelity import UNTYPED, Fidelity
 from event_collector.values.errors import EncodeError
 from event_collector.values.payload import Payload
 
@@ -44,7 +35,7 @@ class SentValue:
         for owner, fidelity in owners:
             form = _form(value, owner, fidelity)
             if not isinstance(form, EncodeError):  # most collectors share one
-                last = form = form if last is None or memoryview(form) != memoryview(last) else last
+                last = form = form if last is None or form != last else last
             self._forms[owner.key] = form
 
     def parts(

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from event_collector.encoding.codec_options import CLOUDPICKLE, CodecOption, coding_of
+from event_collector.encoding.coding import Coding
 from event_collector.handlers.lifecycle import LifecycleManager
 from event_collector.remote.codec import PayloadDecoder
 from event_collector.values.context import Context
 from event_collector.values.errors import ConfigError
+from event_collector.values.extras import import_extra
 
 if TYPE_CHECKING:
     from event_collector.handlers.collector import Collector
@@ -36,6 +39,12 @@ class Setup(NamedTuple):
     result_type: Any
     takes_batches: bool
     part_type: Any
+    codec: CodecOption
+
+    @property
+    def coding(self) -> Coding:
+        """How the values travel."""
+        return coding_of(self.codec)
 
 
 def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
@@ -47,18 +56,27 @@ def seal(collector: "Collector", *, shares_main: bool = True) -> bytes:
     key = collector.key
     instead = f"give the collector mode={'coroutine' if collector.asynchronous else 'thread'!r}"
     main = _unimportable_main() if shares_main else "this program's main module"
-    check = partial(_check, key, main, instead)
-    for part in ("handler", "lifecycle", "payload_type"):
+    dumps: Callable[[Any], bytes] | None = None
+    if collector.codec == CLOUDPICKLE:
+        dumps = import_extra(CLOUDPICKLE, CLOUDPICKLE).dumps
+    check = partial(_check, key, main, instead, dumps)
+    for part in ("handler", "lifecycle", "codec"):
         check(part, getattr(collector, part))
+    coding = coding_of(collector.codec)
+    payload_type = coding.type_of(collector.payload_type)
+    check("payload_type", payload_type)
     for name in collector.ctx:
         check(f"context value {name!r}", collector.ctx[name], "open it in the collector's lifecycle")
-    PayloadDecoder(collector.payload_type, key)  # raises here what it would raise in each worker
-    pickler = _SetupPickler()
+    PayloadDecoder(payload_type, key, coding)  # raises here what it would raise in each worker
     setup = Setup(*(getattr(collector, field) for field in Setup._fields))
     setup = setup._replace(
-        result_type=_or_any(check, "result_type", collector.result_type),
-        part_type=_or_any(check, "part_type", collector.part_type),
+        payload_type=payload_type,
+        result_type=_or_any(check, "result_type", coding.type_of(collector.result_type)),
+        part_type=_or_any(check, "part_type", coding.type_of(collector.part_type)),
     )
+    if dumps is not None:
+        return dumps(setup)
+    pickler = _SetupPickler()
     pickler.dump(setup)
     return pickler.file.getvalue()
 
@@ -72,18 +90,32 @@ def _or_any(check: Callable[..., None], what: str, kind: Any) -> Any:
     return kind
 
 
-def _check(key: str, main: str | None, instead: str, what: str, value: Any, remedy: str = REMEDY) -> None:
-    """Raise ConfigError if a worker process cannot load `value`; `main` describes a main module it cannot import."""
+def _check(
+    key: str,
+    main: str | None,
+    instead: str,
+    dumps: Callable[[Any], bytes] | None,
+    what: str,
+    value: Any,
+    remedy: str = REMEDY,
+) -> None:
+    """Raise ConfigError if a worker process cannot load `value`; `main` describes a main module it cannot import.
+
+    `dumps` pickles functions and classes by value, those of the main module too; None: by their names.
+    """
     if value is None:
         return
     pickler = _SetupPickler()
     try:
+        if dumps is not None:
+            dumps(value)
+            return
         pickler.dump(value)
     except Exception as exc:
         if not pickler.is_main_another:
             raise ConfigError(
                 f"collector {key!r} runs in worker processes, but its {what} cannot be loaded there: "
-                f"{_reason(value, exc)}: {remedy}, or {instead}"
+                f"{_reason(value, exc)}: {remedy}, {_by_value(value)}or {instead}"
             ) from exc
         main = _program_of_a_runner()
     if pickler.needs_main and main is not None:
@@ -164,6 +196,10 @@ def _program_of_a_runner() -> str:
         f"`python -m {words[words.index('-m') + 1]}`" if "-m" in words else getattr(main, "__file__", "another one")
     )
     return f"a program that {runner} runs"
+
+
+def _by_value(value: Any) -> str:
+    return "give it codec='cloudpickle', " if isinstance(value, FunctionType) else ""
 
 
 def _reason(value: Any, exc: Exception) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Any
 
+from event_collector.encoding.coding import PLAIN_CODING
 from event_collector.handlers.collector import Collector, common_payload_type
 from event_collector.sources.source import BrokerMessage
 from event_collector.values.json_values import JsonDecoder
@@ -18,7 +19,7 @@ class JsonPayloads:
     """Decodes JSON of at most `max_bytes` into the collectors' payload type. Raises UnknownType if msgspec cannot."""
 
     def __init__(self, collectors: Iterable[Collector], max_bytes: int) -> None:
-        self._decode = JsonDecoder(common_payload_type(collectors), "message")
+        self._decode = JsonDecoder(common_payload_type(collectors), "message", PLAIN_CODING.convert)
         self._max_bytes = max_bytes
 
     def __call__(self, message: BrokerMessage) -> Payload[Any]:

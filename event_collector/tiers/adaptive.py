@@ -7,6 +7,7 @@ that have begun. Queued events go to the place that the collector has when their
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from event_collector.encoding.codec_options import coding_of
 from event_collector.handlers.collector import PROCESS, Collector, HandlerTier
 from event_collector.remote.codec import encode_payload, encode_result
 from event_collector.remote.fidelity import Fidelity
@@ -60,8 +61,9 @@ class AdaptiveTier:
         if key in self._travelling or key in self._staying:
             return
         try:
-            encode_payload(payload, collector, fidelity=Fidelity(collector.payload_type))
-            encode_result(outcome, collector, fidelity=Fidelity(collector.result_type))
+            coding = coding_of(collector.codec)
+            encode_payload(payload, collector, fidelity=Fidelity(collector.payload_type, coding))
+            encode_result(outcome, collector, fidelity=Fidelity(collector.result_type, coding))
         except EncodeError as exc:
             self._staying.add(key)
             self._log.warning("adaptive collector cannot move", collector=key, reason=str(exc))

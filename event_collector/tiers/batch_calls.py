@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from event_collector.encoding.codec_options import coding_of
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.running_event import running_id
 from event_collector.handlers.value_handler import results_of
@@ -76,9 +77,10 @@ class EncodedCalls:
         self, collector: Collector, exchange: Callable[[Collector, bytes], Awaitable[tuple[bytes, float]]]
     ) -> None:
         self._collector, self._exchange = collector, exchange
-        self._fidelity = Fidelity(collector.payload_type)
+        coding = coding_of(collector.codec)
+        self._fidelity = Fidelity(collector.payload_type, coding)
         self._decode_call = ReplyDecoder(list[bytes], collector.key)
-        self._decode = ReplyDecoder(collector.result_type, collector.key)
+        self._decode = ReplyDecoder(collector.result_type, collector.key, coding)
 
     def item(self, payload: Payload[Any]) -> bytes:
         """Return the encoded payload. Raises EncodeError."""

@@ -1,6 +1,7 @@
 """JSON: input of files and brokers, decoded into a type, and values that are written."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -23,12 +24,13 @@ class UnknownType(TypeError):
 class JsonDecoder:
     """Decodes JSON into a type; raises UnknownType if msgspec does not support it.
 
-    `noun` is the kind of input in error messages, singular, such as "line".
+    `noun` is the kind of input in error messages, singular, such as "line". `convert` makes objects of classes that
+    msgspec leaves to its `dec_hook`.
     """
 
-    def __init__(self, payload_type: Any, noun: str) -> None:
+    def __init__(self, payload_type: Any, noun: str, convert: Callable[[Any, Any], Any] | None = None) -> None:
         try:
-            self._decode = msgspec.json.Decoder(payload_type).decode
+            self._decode = msgspec.json.Decoder(payload_type, dec_hook=convert).decode
         except TypeError as exc:
             raise UnknownType(f"{noun}s cannot be decoded into {payload_type!r}: {exc}") from None
         self._noun = noun

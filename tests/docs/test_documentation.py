@@ -21,9 +21,11 @@ import event_collector.exceptions
 import event_collector_workers
 from event_collector.data import Payload
 from event_collector.remote.codec import PayloadDecoder, encode_payload
+from event_collector.remote.fidelity import Fidelity
 from event_collector_workers.autoscaler import Tuning
 from tests.docs.options import reference_table
 from tests.docs.pages import PAGES, ROOT, Block, anchor, blocks, commands, headings, links, matches, prose, table
+from tests.event_collector.encoding.sample_travellers import same
 
 LIMIT = 60.0
 """Seconds that one program of a page may take: far more than it ever should."""
@@ -55,6 +57,8 @@ def test_every_program_runs_and_prints_what_the_page_says(
     page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All blocks of a page, one after the other, do what the page shows."""
+    if page.name == "arrays.md":
+        import_libraries()
     module = ModuleType(f"page_{page.stem.lower()}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     printed = ""
@@ -263,12 +267,37 @@ def test_the_table_of_values_is_what_happens() -> None:
 
 
 def received(value: object, asked: object) -> object:
-    body, blob = encode_payload(Payload(value), "values")
-    return PayloadDecoder(Any if asked is None else asked, "values")(body, blob).value
+    kind = Any if asked is None else asked
+    body, blob = encode_payload(Payload(value), "values", fidelity=Fidelity(kind))
+    return PayloadDecoder(kind, "values")(body, blob).value
 
 
 def show(value: object) -> str:
-    return f"{type(value).__name__} {value!r}"
+    return f"{type(value).__name__} {value.tolist() if isinstance(value, memoryview) else value!r}"
+
+
+def import_libraries() -> None:
+    """Skip the test if a library of docs/arrays.md is missing."""
+    for library in ("numpy", "pandas", "polars", "pyarrow", "PIL", "pydantic"):
+        pytest.importorskip(library)
+
+
+def test_the_table_of_arrays_is_what_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each row of docs/arrays.md arrives as it was sent, in a handler with and without an annotation."""
+    import_libraries()
+    page = ROOT / "docs/arrays.md"
+    module = ModuleType("page_of_arrays")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for block in blocks(page):
+        if block.language == "python" and not block.marker:
+            exec(block.text, vars(module))
+    rows = table(page, "sent")
+    assert len(rows) > 15
+    for sent, annotation in rows:
+        value = eval(sent.strip("`"), vars(module))
+        assert same(received(value, None), value), sent
+        if annotation:
+            assert same(received(value, eval(annotation.strip("`"), vars(module))), value), sent
 
 
 # -- layout --

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Callable
-from fractions import Fraction
+from ipaddress import IPv4Address
 from typing import Any
 from unittest.mock import Mock, create_autospec
 
@@ -85,12 +85,12 @@ class Desk:
         return len(value)
 
 
-def fraction(value: int) -> Any:
-    return Fraction(value, 3)
+def address(value: int) -> Any:
+    return IPv4Address(value)
 
 
-def fraction_as_text(value: int) -> str:
-    return str(Fraction(value, 3))
+def address_as_text(value: int) -> str:
+    return str(IPv4Address(value))
 
 
 def bill(order: Order) -> Receipt:
@@ -170,8 +170,8 @@ async def test_a_refused_collector_works_as_its_message_says(mistake: str) -> No
     ("failing", "value", "ways_out"),
     [
         (of(handle), object(), [(of(handle, mode="thread"), object()), (of(handle), {"number": 1})]),
-        (of(handle), {"f": Fraction(1, 3)}, [(of(handle), {"f": str(Fraction(1, 3))})]),
-        (of(fraction), 2, [(of(fraction_as_text), 2), (of(fraction, mode="thread"), 2)]),
+        (of(handle), {"ip": IPv4Address(1)}, [(of(handle), {"ip": str(IPv4Address(1))})]),
+        (of(address), 2, [(of(address_as_text), 2), (of(address, mode="thread"), 2)]),
         (of(bill), Order(1), [(of(bill, result_type=dict), Order(1))]),
     ],
     ids=["payload", "part of a payload", "result", "another type"],

@@ -9,6 +9,7 @@ from signal import Signals
 from typing import Any, assert_never, assert_type
 
 from event_collector import (
+    Codec,
     Collector,
     CollectorDict,
     CollectorEvent,
@@ -34,6 +35,7 @@ from event_collector import (
     WorkerLimits,
     abind,
     drain_on_signal,
+    register_type,
 )
 from event_collector.exceptions import ConfigError, EventCollectorException
 from event_collector.messagebus import Command, Message, MessageBus
@@ -206,7 +208,11 @@ def collectors() -> CollectorList:
         Collector("c", with_nothing, topics=None, ctx=None, lifecycle=None),
         Collector("d", service),
         Collector("e", service.method),
+        Collector("p", with_value, codec="pickle"),
+        Collector("q", with_value, codec=Codec(enc_hook=str, dec_hook=lambda kind, value: kind(value))),
     ]
+    register_type(Service, encode=lambda service: [service.method is None], decode=lambda _data: Service())
+    Collector("c", with_value, codec="json")  # type: ignore[call-overload]
     assert_type(made[0].key, str)
     assert_type(made[0].ctx, Context)
     Collector("f", 3)  # type: ignore[call-overload]

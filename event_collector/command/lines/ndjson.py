@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from event_collector.encoding.coding import PLAIN_CODING
 from event_collector.values.errors import EncodeError
 from event_collector.values.json_values import BOM, JsonDecoder, encode_json
 from event_collector.values.results import Error, Result, ResultList
@@ -107,7 +108,7 @@ class LineDecoder:
     """
 
     def __init__(self, line_type: Any, max_bytes: int) -> None:
-        self._decode = JsonDecoder(line_type, "line")
+        self._decode = JsonDecoder(line_type, "line", PLAIN_CODING.convert)
         self._max_bytes = max_bytes
 
     def __call__(self, line: InputLine) -> Any:

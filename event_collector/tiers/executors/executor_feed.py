@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from event_collector.encoding.codec_options import coding_of
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.running_event import running_id
 from event_collector.remote.batch_host import BatchReply, decode_reply
@@ -58,8 +59,9 @@ class BatchQueue:
         self.name = f"{collector.key}-{sha256(self.setup).hexdigest()[:16]}{feed.adapter.tag}"
         self.limit = 1
         self.waiting: deque[_QueuedEvent] = deque()
-        self._fidelity = Fidelity(collector.payload_type)
-        self._decode = ReplyDecoder(collector.result_type, collector.key)
+        coding = coding_of(collector.codec)
+        self._fidelity = Fidelity(collector.payload_type, coding)
+        self._decode = ReplyDecoder(collector.result_type, collector.key, coding)
 
     async def run(self, payload: Payload[Any]) -> Any:
         """Process a payload and return the outcome of its handler."""

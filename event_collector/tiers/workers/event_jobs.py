@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
+from event_collector.encoding.codec_options import coding_of
 from event_collector.handlers.collector import ADAPTIVE, Collector
 from event_collector.remote.codec import ReplyDecoder
 from event_collector.remote.fidelity import Fidelity
@@ -54,8 +55,9 @@ class CollectorTask:
         self.part = collector.remote_usage if collector.mode == ADAPTIVE else None
         """The part of the usage that workers have, if there is another one."""
         self._limits, self._events = limits, events
-        self.fidelity = Fidelity(collector.payload_type)
-        self.decoder = ReplyDecoder(collector.result_type, collector.key)
+        self.coding = coding_of(collector.codec)
+        self.fidelity = Fidelity(collector.payload_type, self.coding)
+        self.decoder = ReplyDecoder(collector.result_type, collector.key, self.coding)
         self.decode: Decode = self.decoder
         self.ended: list[tuple[Any, Result[Any], float]] = []
         """Events with their results and seconds in the handler, until `settle()`."""

@@ -25,7 +25,7 @@ class PartsJob(CallJob):
         self.limit = task.limit
         self.of, self.outcome = task, asyncio.get_running_loop().create_future()
         self._sink, self._credit = sink, PARTS_AHEAD  # parts that the worker may send now
-        self._decode = ReplyDecoder(task.collector.part_type, task.key)
+        self._decode = ReplyDecoder(task.collector.part_type, task.key, task.coding)
         self._error: BaseException | None = None  # of a part that does not fit its type
 
     def produced(self, body: bytes | memoryview, blob: bytes | None) -> bool:

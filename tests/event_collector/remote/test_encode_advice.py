@@ -1,10 +1,9 @@
 """Advice about values that cannot be encoded: it names the part, and what it names can be encoded."""
 
 import ipaddress
+import mmap
 import re
 from collections.abc import Callable
-from fractions import Fraction
-from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
@@ -47,22 +46,15 @@ def told(value: Any) -> str:
 
 
 FOLLOWED: list[tuple[Callable[[], Any], str, Callable[[Any], Any]]] = [
-    (lambda: np.int64(5), ".item()", lambda value: value.item()),
-    (lambda: np.float32(0.5), ".item()", lambda value: value.item()),
-    (lambda: np.array([1, 2]), ".tolist()", lambda value: value.tolist()),
+    (lambda: np.ma.masked_array([1, 2]), ".tolist()", lambda value: value.tolist()),
     (Model, ".model_dump()", lambda value: value.model_dump()),
     (Row, "._asdict()", lambda value: value._asdict()),
-    (lambda: PurePosixPath("a/b"), "str()", str),
-    (lambda: Fraction(1, 3), "str()", str),
     (lambda: ipaddress.ip_address("::1"), "str()", str),
     (lambda: re.compile("a"), "str()", str),
     (lambda: ValueError("no"), "str()", str),
-    (lambda: 1j, "str()", str),
-    (lambda: range(3), "list()", list),
     (lambda: (number for number in range(3)), "list()", list),
     (lambda: {1: 2}.items(), "list()", list),
-    (lambda: memoryview(b"abcd")[::2], "bytes()", bytes),
-    (lambda: 2**70, "str() for integers", str),
+    (lambda: mmap.mmap(-1, 4), "bytes()", bytes),
     (lambda: "\ud800", ".encode(errors='surrogateescape')", lambda text: "a\udc80".encode(errors="surrogateescape")),
 ]
 
@@ -80,7 +72,7 @@ def test_the_advice_names_a_conversion_that_helps(
 
 def test_the_part_that_cannot_be_encoded_is_named() -> None:
     """However deep it is."""
-    assert told({"rows": [{"n": 1}, {"n": np.int64(2)}]}).startswith("Use .item() for the int64 in it")
+    assert told({"rows": [{"n": np.int64(2)}, {"n": Row()}]}).startswith("Use ._asdict() for the Row in it")
     assert told([Model()]).startswith("Use .model_dump() for the Model in it")
 
 

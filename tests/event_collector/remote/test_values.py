@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -58,10 +59,9 @@ UNTYPED: list[tuple[Any, Any]] = [
     (math.nan, math.nan),
     ("täxt \U0001f600\0", "täxt \U0001f600\0"),
     (b"bytes", b"bytes"),
-    (bytearray(b"array"), b"array"),
-    (memoryview(b"view"), b"view"),
-    (memoryview(b"v" * 70_000), b"v" * 70_000),
-    (bytearray(b"a" * 70_000), b"a" * 70_000),
+    (bytearray(b"array"), bytearray(b"array")),
+    (bytearray(b"a" * 70_000), bytearray(b"a" * 70_000)),
+    ([bytearray(b"array")], [b"array"]),
     (b"b" * 70_000, b"b" * 70_000),
     ([], []),
     ((1, (2, 3)), [1, [2, 3]]),
@@ -167,12 +167,9 @@ async def test_annotations_of_a_handler_are_its_types(where: str, places: dict[s
 UNENCODABLE: list[tuple[Any, str]] = [
     (Unknown(), "Unknown"),
     ({"deep": [Unknown()]}, "dict"),
-    (2**64, "int"),
     ("\ud800", "str"),
-    (1j, "complex"),
     (nested(100_000), "list"),
     (lambda: None, "function"),
-    (memoryview(b"x" * 200_000)[::2], "memoryview"),
     (iter(range(3)), "range_iterator"),
 ]
 
@@ -209,7 +206,7 @@ MISFITS: list[tuple[Any, Any, str]] = [
     (Order, None, "Expected `object`"),
     (Checked, {"number": -1}, "numbers below 0 are not kept"),
     (Annotated[int, msgspec.Meta(ge=0)], -1, "Expected `int` >= 0"),
-    (Unknown, {"a": 1}, "Expected `Unknown`"),
+    (Fraction, {"a": 1}, "Expected `Fraction`"),
 ]
 
 
@@ -245,6 +242,10 @@ async def test_types_that_cannot_travel_are_refused_at_the_start() -> None:
         Collector("c", handlers.untyped, mode="process", payload_type=Order | Receipt),
     ):
         with pytest.raises(ConfigError, match=r"collector 'c': .*Order.*_type=Any"):
+            await CollectorQueue([collector], logging=False).init_queue()
+    for types in ({"payload_type": dict[str, Unknown]}, {"result_type": Unknown | None}):
+        collector = Collector("c", handlers.untyped, mode="process", **types)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=r"collector 'c': .*Unknown.* register_type\(Unknown, encode=.*'pickle'"):
             await CollectorQueue([collector], logging=False).init_queue()
     async with running(Collector("c", handlers.gives_union, mode="process", result_type=Any)) as queue:
         assert (await ask(queue, 0)).unwrap() == {"total": 1}

@@ -12,7 +12,8 @@ from event_collector import Batch, Collector, CollectorQueue, Delivery, EncodeEr
 from event_collector.dispatch.sent_values import SentValues
 from event_collector.events.event import CollectorEvent
 from event_collector.handlers.delivery import DeliveryPlan
-from event_collector.remote.codec import UNTYPED, PayloadDecoder
+from event_collector.remote.codec import PayloadDecoder
+from event_collector.remote.fidelity import UNTYPED
 from event_collector.remote.sent_value import SentValue, encode_sent
 from tests.event_collector.modes import BOUND
 from tests.event_collector.sample_types import Order
