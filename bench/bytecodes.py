@@ -177,7 +177,7 @@ def count_ours(figures: list[str], events: int) -> dict[str, float]:
     }
     with ExitStack() as stack:
         # The monitor looks by the clock, which all of this makes meaningless.
-        stack.enter_context(mock.patch("event_collector.sizing.monitor.Monitor._look", return_value=None))
+        stack.enter_context(mock.patch("event_collector.sizing.control_loop.ControlLoop._look", return_value=None))
         for name, seconds in patient.items():
             stack.enter_context(mock.patch(name, seconds))
         return count(figures, events)

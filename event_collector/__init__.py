@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from event_collector.values.payload import Delivery, Payload
     from event_collector.values.refusals import QueueFull, QueueShutDown
     from event_collector.values.results import Error, Ok, Result, ResultList, abind
+    from event_collector.watching.monitor import Monitor
     from event_collector_workers import (
         ScaledProcessPoolExecutor,
         WorkerCrashed,
@@ -87,6 +88,7 @@ _HOMES = {
     "values.context": "Context Record",
     "values.payload": "Delivery Payload",
     "values.results": "Error Ok Result ResultList abind",
+    "watching.monitor": "Monitor",
 }
 _HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names.split()}
 _HOME_OF |= dict.fromkeys(
@@ -121,6 +123,7 @@ __all__ = [
     "Journal",
     "JournalError",
     "LifecycleManager",
+    "Monitor",
     "MonitorError",
     "Ok",
     "Payload",

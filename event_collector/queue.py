@@ -47,28 +47,15 @@ if TYPE_CHECKING:
 
     from event_collector.events.recorder import Recorder
     from event_collector.journal.journal_options import Journal
+    from event_collector.watching.monitor import Monitor
     from event_collector.watching.snapshot import Snapshot
 
 __all__ = [
-    "AVG_LOAD_INTERVAL",
-    "CONSUMER_SHUTDOWN_TIMEOUT",
-    "DEFAULT_MAX_CONSUMERS",
-    "DEFAULT_MIN_CONSUMERS",
-    "EVENT_SERVICE_DATA_WINDOW_SIZE",
-    "METRICS_COLLECTOR_WINDOW_SIZE",
-    "METRICS_HISTORY_SIZE",
-    "METRICS_WARMUP_INTERVAL",
-    "MONITOR_INTERVAL",
-    "REPORT_INTERVAL",
-    "WIP_MARGIN",
-    "CollectorQueue",
-    "DeadLettered",
-    "InitializedQueue",
-    "Load",
-    "Metrics",
-    "ReportedMetrics",
-    "ShutDownQueue",
-]
+    "AVG_LOAD_INTERVAL", "CONSUMER_SHUTDOWN_TIMEOUT", "DEFAULT_MAX_CONSUMERS", "DEFAULT_MIN_CONSUMERS",
+    "EVENT_SERVICE_DATA_WINDOW_SIZE", "METRICS_COLLECTOR_WINDOW_SIZE", "METRICS_HISTORY_SIZE",
+    "METRICS_WARMUP_INTERVAL", "MONITOR_INTERVAL", "REPORT_INTERVAL", "WIP_MARGIN", "CollectorQueue", "DeadLettered",
+    "InitializedQueue", "Load", "Metrics", "ReportedMetrics", "ShutDownQueue",
+]  # fmt: skip
 
 _numbers = itertools.count(1)
 
@@ -149,8 +136,8 @@ class CollectorQueue(Caller):
         journal: A Journal, or the path of its file. It holds accepted events until they are finished, so that they
             survive the program: the next start runs unfinished events again, with the same `event.id`.
         worker_limits: Resources that each worker process may use. None for no limits.
-        monitor: Path of a Unix socket for watching the queue while it runs, open to this user only. None for no socket.
-            The socket of a dead program is replaced. The socket is removed at the end.
+        monitor: A Monitor, or the path of its Unix socket: for watching the queue while it runs, open to this user
+            only. None for no socket.
         seed: Seed of the random generators of worker processes, which makes what they draw reproducible: each worker
             has streams of its own, by its number. None for another one at each start. A whole number, at least 0, of
             any size.
@@ -212,7 +199,7 @@ class CollectorQueue(Caller):
         max_dead_letters: int = MAX_DEAD_LETTERS,
         journal: "Journal | str | os.PathLike[str] | None" = None,
         worker_limits: WorkerLimits | None = None,
-        monitor: "str | os.PathLike[str] | None" = None,
+        monitor: "Monitor | str | os.PathLike[str] | None" = None,
         seed: int | None = None,
         worker_threads: int | None = None,
         worker_env: Mapping[str, str] | None = None,
@@ -259,9 +246,9 @@ class CollectorQueue(Caller):
         )
         self._observer = self.make_observer()
         if monitor is not None:
-            from event_collector.watching.monitor_socket import MonitorSocket
+            from event_collector.life.monitoring import make_monitor_socket
 
-            self._engine.serve(MonitorSocket(monitor, self.make_observer().look, self._engine.worker_stacks, self._log))
+            self._engine.serve(make_monitor_socket(monitor, self._engine, self.make_observer(), self._log))
 
     def _attach_recorder(self, recorder: "Recorder") -> Recording:
         recording = Recording(self._dispatcher, recorder)

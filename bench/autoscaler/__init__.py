@@ -9,7 +9,7 @@ What is assumed, so that its figures can be judged:
 - The event loop is one thread that runs one step at a time, first come, first served. Each event costs it 20 us
   besides its handler's own CPU. Laws are asked on the loop too, every 50 ms: a decision takes 100 us of it and 1 us for
   each collector, and waits its turn behind the handlers.
-- Laws are asked by the `Monitor` of real queues, and its plans are followed by the same code, with real permits and
+- Laws are asked by the `ControlLoop` of real queues, and its plans are followed by the same code, with real permits and
   counters. Simulated are the instruments: the loop, the machine, samples of steps, workers. Workers hold events in
   advance, and events that wait in a queue with several collectors have none yet.
 - A queue with worker processes has one that is ready when the first event comes, as real queues have.

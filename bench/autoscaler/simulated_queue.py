@@ -17,7 +17,7 @@ MOST_CONSUMERS = 10_000
 
 
 class SimulatedQueue:
-    """One queue. The attributes and methods after `accept()` are those that a `Monitor` knows of a `Dispatcher`.
+    """One queue. The attributes and methods after `accept()` are those that a `ControlLoop` knows of a `Dispatcher`.
 
     `awake` is called when an event comes while the monitor rests, `waits` when one has to wait.
     """

@@ -9,8 +9,8 @@ from bench.autoscaler.records import Outcome, Samples
 from bench.autoscaler.simulated_queue import SimulatedQueue
 from bench.autoscaler.workloads import Workload
 from event_collector.handlers.collector import ADAPTIVE, COROUTINE, PROCESS, Collector
+from event_collector.sizing.control_loop import ControlLoop
 from event_collector.sizing.gauges import Gauges
-from event_collector.sizing.monitor import Monitor
 from event_collector.sizing.sizes import Sizes
 from event_collector.tiers.adaptive import AdaptiveTier
 from event_collector.values.clock import TimeSource, clock
@@ -70,7 +70,7 @@ class Simulation:
 
 
 class Monitored:
-    """A simulation whose pools a law sizes, asked by a `Monitor`."""
+    """A simulation whose pools a law sizes, asked by a `ControlLoop`."""
 
     def __init__(self, workload: Workload, law: ScalingLaw, seed: int) -> None:
         self._simulation = simulation = Simulation(workload, seed)
@@ -86,7 +86,7 @@ class Monitored:
             gauges = Gauges(
                 queue, queue.collectors, workers, adaptive, None, instruments, in_groups=isinstance(law, Autoscaler)
             )
-            monitor = Monitor(queue, NOBODY, law, gauges, self._sizes, instruments, NOBODY, INTERVAL, SILENT)
+            monitor = ControlLoop(queue, NOBODY, law, gauges, self._sizes, instruments, NOBODY, INTERVAL, SILENT)
         queue.awake = monitor.wake
         simulation.consumers = lambda: self._sizes.wanted()[0]
 

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
-from event_collector.command.monitor_client import MonitorClient, Unreachable, add_path, path_of
+from event_collector.command.monitor_client import MonitorClient, add_path, path_of
 from event_collector.command.options import add_command, duration
 from event_collector.watching.snapshot import EventCounts, Snapshot
+from event_collector.watching.socket_lines import Unreachable
 
 TIMEOUT: Final = 1.0  # seconds; the default of a Kubernetes probe
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from event_collector.command.monitor_client import MonitorClient, Unreachable, add_path, path_of
+from event_collector.command.monitor_client import MonitorClient, add_path, path_of
 from event_collector.command.options import add_command
+from event_collector.watching.socket_lines import Unreachable
 from event_collector.watching.stack_socket import SUFFIX, ProcessStack, decode_stacks
 from event_collector.watching.tables import printable
 

@@ -16,11 +16,12 @@ from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 import msgspec
 
-from event_collector.command.monitor_client import MonitorClient, Unreachable, add_path, path_of
+from event_collector.command.monitor_client import MonitorClient, add_path, path_of
 from event_collector.command.options import add_command
 from event_collector.values.extras import install_line
 from event_collector.watching.figures import FIGURES, Subject
 from event_collector.watching.snapshot import ProgressSnapshot, Snapshot
+from event_collector.watching.socket_lines import Unreachable
 from event_collector.watching.tables import UNKNOWN, columns, plural, printable, text_of
 
 CONNECT_TIMEOUT: Final = 5.0

@@ -3,13 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 from event_collector.encoding.codec_options import coding_of
-from event_collector.remote.codec import encode_payload, owned
+from event_collector.remote.codec import Parts, encode_payload, owned
 from event_collector.remote.fidelity import UNTYPED, Fidelity
 from event_collector.remote.sent_value import CONSTANT, SentValue
 from event_collector.values.errors import EncodeError
 from event_collector.values.payload import Delivery, Payload
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from event_collector.events.event import CollectorEvent
     from event_collector.handlers.collector import Collector
     from event_collector.handlers.delivery import DeliveryPlan
@@ -25,7 +27,7 @@ class SentValues:
         is_needed: whether events that the event loop delivers may go to other processes.
     """
 
-    __slots__ = ("_fidelities", "_fidelity", "_only", "_plan", "is_needed")
+    __slots__ = ("_encode", "_fidelities", "_fidelity", "_only", "_plan", "is_needed")
 
     def __init__(self) -> None:
         self.is_needed = False
@@ -33,6 +35,11 @@ class SentValues:
         self._fidelities: dict[Collector, Fidelity] = {}
         self._only: Collector | None = None  # gets every broadcast, and calls its handler once
         self._fidelity = UNTYPED  # of this collector
+        self._encode: Callable[..., Parts] = encode_payload
+
+    def encode_with(self, encode: "Callable[..., Parts] | None") -> None:
+        """Have values encoded by another function that does the same; None: by `encode_payload()`."""
+        self._encode = encode or encode_payload
 
     def follow(self, plan: "DeliveryPlan", *, is_open: bool) -> None:
         """Encode for the collectors of this plan. Until the queue `is_open`, the event loop delivers all events."""
@@ -57,7 +64,7 @@ class SentValues:
             fidelity = UNTYPED if only is None else self._fidelity_of(only)
         if only is not None:
             try:
-                sent = owned(encode_payload(payload, only, event.id, traced=False, fidelity=fidelity))
+                sent = owned(self._encode(payload, only, event.id, traced=False, fidelity=fidelity))
                 event.sent = sent  # CollectorEvent.keep_sent()
                 return
             except EncodeError:

@@ -11,6 +11,8 @@ from event_collector.handlers.delivery import SEVERAL
 from event_collector.values.payload import Delivery
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from event_collector.dispatch.chunks import Chunks
     from event_collector.events.event import CollectorEvent
     from event_collector.handlers.delivery import DeliveryPlan
@@ -80,6 +82,11 @@ class Supply:
             return self.line
         name = self._plan.line_of(payload)
         return None if name is None else self._lines[name]
+
+    def give_through(self, made: "Callable[[JobTier], JobTier] | None") -> None:
+        """Give events to what is made of the workers of each group from now on; None: to the workers themselves."""
+        for line in self._groups:
+            line.give_through(made)
 
     def hand_out(self) -> bool:
         """Give the workers as many events, and values of streams, as they have room for.

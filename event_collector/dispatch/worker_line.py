@@ -1,6 +1,6 @@
 """The line of one worker group: the events that wait for its workers, and the way to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from event_collector.dispatch.permits import Permits
@@ -66,7 +66,7 @@ class WorkerLine:
         sent_values: encodes what more than one attempt may need.
     """
 
-    __slots__ = ("_backlogs", "_gate", "_others", "_permits", "_plan", "_sent_values", "backlog", "workers")
+    __slots__ = ("_backlogs", "_gate", "_others", "_permits", "_plan", "_sent_values", "_tier", "backlog", "workers")
 
     _plan: "DeliveryPlan"
 
@@ -79,13 +79,18 @@ class WorkerLine:
         gate: Gate,
         sent_values: SentValues,
     ) -> None:
-        self.workers, self.backlog, self._backlogs = workers, backlog, backlogs
+        self.workers = self._tier = workers
+        self.backlog, self._backlogs = backlog, backlogs
         self._permits, self._gate, self._sent_values = permits, gate, sent_values
         self._others: tuple[WorkerLine, ...] = ()
 
     def follow(self, plan: "DeliveryPlan") -> None:
         """Deliver by this plan from now on."""
         self._plan = plan
+
+    def give_through(self, made: "Callable[[JobTier], JobTier] | None") -> None:
+        """Give events to what is made of the workers from now on; None: to the workers themselves."""
+        self.workers = self._tier if made is None else made(self._tier)
 
     def share_with(self, others: "Sequence[WorkerLine]") -> None:
         """Leave permits to these lines when it is the turn of their events."""

@@ -2,10 +2,10 @@
 
 A single task, the *keeper*, does both, so that the task that entered a lifecycle also leaves it:
 
-    starting   journal -> lifecycles entered -> threads, executors, workers -> dispatcher -> monitor
+    starting   journal -> lifecycles entered -> threads, executors, workers -> dispatcher -> control loop
     running
     draining   no event is accepted; accepted events are finished, or given up when the time is over
-    closing    monitor -> consumers -> workers, threads -> lifecycles, the last entered first -> journal
+    closing    control loop -> consumers -> workers, threads -> lifecycles, the last entered first -> journal
 """
 
 import asyncio
@@ -18,24 +18,26 @@ from typing import TYPE_CHECKING, Any, Final
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.events.dead_letters import DeadLetters
 from event_collector.events.failures import Failures
-from event_collector.handlers.collector import COROUTINE, THREAD, Collector
+from event_collector.handlers.collector import Collector
 from event_collector.handlers.delivery import DeliveryPlan
 from event_collector.handlers.lifecycle import Lifecycles, raise_all
 from event_collector.handlers.router import Router, is_handler_task
-from event_collector.life.open_tiers import Tiers, insist
+from event_collector.inspection.queue_parts import QueueParts
+from event_collector.life.open_tiers import Tiers, insist, is_here
 from event_collector.life.reports import CANCEL_GRACE, Reports
 from event_collector.life.scaling import make_law
 from event_collector.life.settings import Settings
+from event_collector.sizing.control_loop import HISTORY, ControlLoop
 from event_collector.sizing.gauges import Gauges
 from event_collector.sizing.instruments import RealInstruments
-from event_collector.sizing.monitor import HISTORY, Monitor
 from event_collector.sizing.sizes import Sizes
 from event_collector.sizing.watchdog import Watchdog
-from event_collector.tiers.workers.worker_tier import seal_adaptive
+from event_collector.tiers.workers.sealing import seal_adaptive
 from event_collector.values.clock import clock
 from event_collector.values.errors import EventCollectorException
 from event_collector.values.refusals import QueueShutDown
-from event_collector.watching.collector_times import collector_metrics, keep_times
+from event_collector.watching.collector_times import PercentileMemo, collector_metrics, keep_times
+from event_collector.watching.details import SizeDecision, decided
 from event_collector.watching.metrics import NOTHING, CollectorMetrics, Counts, Meter, Metrics
 from event_collector_workers.autoscaler import Autoscaler, Change, ScalingLaw
 from event_collector_workers.statistics import PoolStatistics
@@ -86,31 +88,28 @@ class Engine:
         on_ended: Callable[[], Awaitable[None]],
         on_report: Callable[[Metrics], Coroutine[Any, Any, None]],
     ) -> None:
-        self._dispatcher, self._meter, self._settings = dispatcher, meter, settings
+        self._dispatcher, self._meter, self.settings = dispatcher, meter, settings
         self._collectors, self._router = collectors, router
-        self._journal, self._letters = journal, letters
-        self._law, self._log = law, log
+        self._journal, self._letters, self._law, self._log = journal, letters, law, log
         self._on_started, self._on_ended = on_started, on_ended
         self._keeper: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
-        self._starters = 0
+        self._starters, self._hurried = 0, False
         self._stop_asked = asyncio.Event()
         self._deadline: asyncio.Timeout | None = None
-        self._hurried = False
-        self._monitor: Monitor | None = None
+        self._control_loop: ControlLoop | None = None
         self._tiers = Tiers(settings, dispatcher, self._redirect, log)
         self.reports = Reports(settings.report_interval, self.metrics, on_report, log)
         self._errors: list[Exception] = []
-        self._failures = Failures(log)
-        dispatcher.ending.watch_failures(self._failures)
+        self.failures = Failures(log)
+        dispatcher.ending.watch_failures(self.failures)
         dispatcher.sent_values.follow(DeliveryPlan(router, collectors), is_open=False)
-        self._last = NOTHING
         self._socket: MonitorSocket | None = None
-        self.running = False
-        self.state = STOPPED
+        self._last, self.running, self.state = NOTHING, False, STOPPED
         self.loop: asyncio.AbstractEventLoop | None = None
         """The current or last event loop."""
         self.changes: deque[Change] = deque(maxlen=HISTORY)
+        self.decisions: deque[SizeDecision] = deque(maxlen=HISTORY)  # the same, with time and numbers
 
     # For the queue
 
@@ -158,13 +157,13 @@ class Engine:
 
     def metrics(self) -> Metrics:
         """Return the current metrics, or those at the end."""
-        if not self.running or self._monitor is None:
+        if not self.running or self._control_loop is None:
             return self._last
-        return self._snapshot(self._monitor, self._dispatcher.figures.counts())
+        return self._snapshot(self._control_loop, self._dispatcher.figures.counts())
 
-    def collector_metrics(self) -> dict[str, CollectorMetrics]:
+    def collector_metrics(self, memo: PercentileMemo | None = None) -> dict[str, CollectorMetrics]:
         """Return the current metrics of each collector, or those at the end."""
-        return collector_metrics(self._collectors, self._dispatcher.figures, self._meter)
+        return collector_metrics(self._collectors, self._dispatcher.figures, self._meter, memo)
 
     def worker_statistics(self) -> dict[str, PoolStatistics]:
         """Return the statistics of each group of worker processes, by its name."""
@@ -174,6 +173,17 @@ class Engine:
         """Return what the handlers that run now have reported."""
         handlers = self._dispatcher.handlers
         return ([] if handlers is None else handlers.progress()) + self._tiers.workers.progress()
+
+    def parts(self) -> QueueParts:
+        """Return what an inspector looks at."""
+        return QueueParts(
+            self._dispatcher,
+            self._collectors,
+            self._letters,
+            self._journal,
+            self._tiers.workers.groups,
+            self._control_loop,
+        )
 
     def worker_stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
@@ -186,9 +196,9 @@ class Engine:
     def __repr__(self) -> str:
         return f"<Engine {self.state}, {self._dispatcher!r}, {self._tiers!r}>"
 
-    def _snapshot(self, monitor: Monitor, counts: Counts) -> Metrics:
+    def _snapshot(self, loop: ControlLoop, counts: Counts) -> Metrics:
         metrics = self._meter.snapshot(clock.now(), counts)
-        consumers, workers, wanted = monitor.sizes() if counts.consumers else (0, 0, 0)
+        consumers, workers, wanted = loop.sizes() if counts.consumers else (0, 0, 0)
         shown = tuple(self.changes)[-SHOWN:]
         return replace(metrics, target_consumers=consumers, workers=workers, target_workers=wanted, changes=shown)
 
@@ -268,40 +278,40 @@ class Engine:
         everyone = list(self._collectors.values())
         self._errors = []
         self._lifecycles = Lifecycles()
-        self._tiers = tiers = Tiers(self._settings, self._dispatcher, self._redirect, self._log)
+        self._tiers = tiers = Tiers(self.settings, self._dispatcher, self._redirect, self._log)
         seal_adaptive(everyone)
         self.state = STARTING
         if self._socket is not None:
             self._socket.open()
         recovered = None if self._journal is None else await self._journal.open()
         for collector in everyone:
-            if collector.lifecycle is not None and _is_here(collector):
+            if collector.lifecycle is not None and is_here(collector):
                 await self._lifecycles.enter(collector.lifecycle, collector.ctx)
         await tiers.open(everyone)
-        self._dispatcher.totals.keep_waits(keep_times(everyone, self._settings.event_service_data_window_size))
+        self._dispatcher.totals.keep_waits(keep_times(everyone, self.settings.event_service_data_window_size))
         law = self._law
         if law is None:
-            law = make_law(self._settings, tiers.workers.groups, adaptive=tiers.adaptive is not None)
+            law = make_law(self.settings, tiers.workers.groups, adaptive=tiers.adaptive is not None)
         self._dispatcher.totals.forget_times()
         self._meter.start(clock.now(), self._dispatcher.figures.counts())
-        self._monitor = self._make_monitor(law, everyone, tiers)
+        self._control_loop = self._make_control_loop(law, everyone, tiers)
         loop = asyncio.get_running_loop()
         plan = DeliveryPlan(self._router, self._collectors)
-        self._dispatcher.open(loop, plan, tiers.workers.groups, self._monitor.wake)
+        self._dispatcher.open(loop, plan, tiers.workers.groups, self._control_loop.wake)
         self.running, self.state = True, RUNNING
         if self._journal is not None and recovered is not None:
             self._journal.restore(recovered, self._letters)
         self.reports.start(loop)
 
-    def _make_monitor(self, law: ScalingLaw, everyone: list[Collector], tiers: Tiers) -> Monitor:
-        """Return the monitor of this run, which begins to measure."""
+    def _make_control_loop(self, law: ScalingLaw, everyone: list[Collector], tiers: Tiers) -> ControlLoop:
+        """Return the control loop of this run, which begins to measure."""
         dispatcher, workers, log = self._dispatcher, tiers.workers, self._log
         instruments = RealInstruments(workers)
         gauges = Gauges(
             dispatcher, everyone, workers, tiers.adaptive, tiers.executors, instruments,
             in_groups=isinstance(law, Autoscaler),
         )  # fmt: skip
-        return Monitor(
+        return ControlLoop(
             dispatcher,
             self._meter,
             law,
@@ -309,7 +319,7 @@ class Engine:
             Sizes(dispatcher, workers, tiers.adaptive, self._note_change, log),
             instruments,
             Watchdog(self._key_in, log),
-            max(LEAST_INTERVAL, clock.source.least_pause, self._settings.monitor_interval),
+            max(LEAST_INTERVAL, clock.source.least_pause, self.settings.monitor_interval),
             log,
         )
 
@@ -319,6 +329,8 @@ class Engine:
 
     def _note_change(self, change: Change) -> None:
         self.changes.append(change)
+        if self._control_loop is not None:
+            self.decisions.append(decided(change, self._dispatcher.permits.size, self._control_loop.sizes()))
 
     def _redirect(self) -> None:
         """Plan the delivery anew after moves of adaptive collectors."""
@@ -335,12 +347,12 @@ class Engine:
             self._tiers.hurry()
             if self.running and not await self._drain():
                 await self._give_up()
-            bound = self._settings.consumer_shutdown_timeout
+            bound = self.settings.consumer_shutdown_timeout
             await self._close(None if bound <= 0 else max(CANCEL_GRACE, bound - (clock.now() - began)))
 
     async def _drain(self) -> bool:
         """Wait for all events, up to the timeout of the shutdown; return whether they are finished."""
-        bound = self._settings.consumer_shutdown_timeout
+        bound = self.settings.consumer_shutdown_timeout
         try:
             async with asyncio.timeout(bound if bound > 0 else None) as self._deadline:
                 if self._hurried:
@@ -366,28 +378,22 @@ class Engine:
 
     async def _close(self, timeout: float | None) -> None:
         self.reports.stop()
-        if self._monitor is not None:
-            self._monitor.stop()
+        if self._control_loop is not None:
+            self._control_loop.stop()
         if self.running:
             self._dispatcher.close()
         await self._tiers.close(timeout)
-        self._failures.finish()
+        self.failures.finish()
         try:
             self._errors += await self._lifecycles.leave()
             await insist(partial(self.reports.finish, timeout))
         finally:
             if self._journal is not None:
                 await insist(self._journal.close)
-            if self.running and self._monitor is not None:
+            if self.running and self._control_loop is not None:
                 counts = self._dispatcher.figures.counts()._replace(consumers=0)
-                self._last = self._snapshot(self._monitor, counts)
-            self._monitor = None
+                self._last = self._snapshot(self._control_loop, counts)
+            self._control_loop = None
             self.running, self.state = False, STOPPED
             if self._socket is not None:
                 self._socket.close()
-
-
-def _is_here(collector: Collector) -> bool:
-    """Return whether the collector's lifecycle is entered in this process."""
-    in_threads = collector.executor is not None and not collector.is_in_processes
-    return collector.home in (COROUTINE, THREAD) or in_threads

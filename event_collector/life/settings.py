@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import os
 
     from event_collector.journal.journal_options import Journal
+    from event_collector.watching.monitor import Monitor
 
 DEFAULT_MIN_CONSUMERS: Final = 1
 DEFAULT_MAX_CONSUMERS: Final = 100_000
@@ -205,10 +206,10 @@ class Settings:
     worker_limits: WorkerLimits | None = option(
         None, "Resources that each worker process may use. None for no limits.", example="WorkerLimits(open_files=100)"
     )
-    monitor: "str | os.PathLike[str] | None" = option(
+    monitor: "Monitor | str | os.PathLike[str] | None" = option(
         None,
-        "Path of a Unix socket for watching the queue while it runs, open to this user only. None for no socket. "
-        "The socket of a dead program is replaced. The socket is removed at the end.",
+        "A Monitor, or the path of its Unix socket: for watching the queue while it runs, open to this user only. None "
+        "for no socket.",
     )
     seed: int | None = option(
         None,

@@ -4,13 +4,13 @@ The events of a single collector are those of the queue, which counts and times 
 and batch handlers, which divide their time among the events of a call, keep counts and times of their own.
 """
 
-from collections import deque
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import inf
+from typing import NamedTuple, Protocol
 
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.usage import Usage
-from event_collector.watching.metrics import CollectorMetrics, Meter, percentiles
+from event_collector.watching.metrics import CollectorMetrics, Meter, Percentiles, percentiles
 
 
 class _QueueTotals(Protocol):
@@ -41,27 +41,76 @@ def keep_times(collectors: Sequence[Collector], events: int) -> dict[str | None,
     return {collector.key: collector.usage for collector in collectors}
 
 
+class TimeWindow(NamedTuple):
+    """The times of the last events of one collector, and the number of all."""
+
+    key: str
+    events: int
+    times: Collection[float]
+    waits: Collection[float]
+
+
+class PercentileMemo:
+    """Percentiles of the times of each collector, computed anew where events have ended since.
+
+    Sorting is what a look costs if there are many busy collectors, so only so many times are sorted in a look: those of
+    collectors whose percentiles are oldest come first. Those of a new collector are always computed.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[int, int, Percentiles, Percentiles]] = {}  # events, number of the look
+        self._looks, self._most = 0, inf
+
+    def __repr__(self) -> str:
+        return f"<PercentileMemo of {len(self._known)} collectors>"
+
+    def allow(self, most: float) -> None:
+        """Sort at most about so many times in the next look."""
+        self._most = most
+
+    def renew(self, windows: Iterable[TimeWindow]) -> None:
+        """Compute percentiles anew."""
+        self._looks += 1
+        known, most = self._known, self._most
+        stale = [one for one in windows if one.key not in known or known[one.key][0] != one.events]
+        stale.sort(key=lambda one: known[one.key][1] if one.key in known else -1)
+        for one in stale:
+            if most > 0 or one.key not in known:
+                most -= len(one.times) + len(one.waits)
+                known[one.key] = one.events, self._looks, percentiles(one.times), percentiles(one.waits)
+
+    def of(self, key: str) -> tuple[Percentiles, Percentiles]:
+        """Return the percentiles of the times in the handler, and of those from sending to the end."""
+        return self._known[key][2:]
+
+
 def collector_metrics(
-    collectors: Mapping[str, Collector], totals: _QueueTotals, meter: Meter
+    collectors: Mapping[str, Collector], totals: _QueueTotals, meter: Meter, memo: PercentileMemo | None = None
 ) -> dict[str, CollectorMetrics]:
-    """Return the metrics of each collector, by key."""
+    """Return the metrics of each collector, by key. With a memo, some percentiles may be older."""
+    if counts_apart(collectors.values()):
+        counts = {key: (one.usage.completions, one.usage.running, one.usage.wall) for key, one in collectors.items()}
+        windows = [
+            TimeWindow(key, one.usage.completions, one.usage.times or (), one.usage.waits or ())
+            for key, one in collectors.items()
+        ]
+    else:
+        counts = dict.fromkeys(collectors, (totals.attempts, totals.busy, totals.service_total))
+        windows = [TimeWindow(key, totals.attempts, meter.service_times, meter.wait_times) for key in collectors]
+    memo = memo or PercentileMemo()
+    memo.renew(windows)
     found = {}
     for key, collector in collectors.items():
-        usage = collector.usage
-        if not counts_apart(collectors.values()):
-            events, running, seconds = totals.attempts, totals.busy, totals.service_total
-            times, waits = meter.service_times, meter.wait_times
-        else:
-            events, running, seconds = usage.completions, usage.running, usage.wall
-            times, waits = usage.times or deque(), usage.waits or deque()
+        events, running, seconds = counts[key]
+        service_time, wait_time = memo.of(key)
         found[key] = CollectorMetrics(
             key=key,
             place=collector.place,
             event_count=events,
             running=running,
-            service_time=percentiles(times),
-            wait_time=percentiles(waits),
-            error_count=usage.errors,
+            service_time=service_time,
+            wait_time=wait_time,
+            error_count=collector.usage.errors,
             service_seconds=seconds,
         )
     return found

@@ -3,23 +3,32 @@
 from collections.abc import Callable
 from typing import Any
 
+from event_collector.watching.monitor import as_monitor
 from event_collector.watching.snapshot import Snapshot, encode_snapshot
-from event_collector.watching.socket_file import SocketFile, check_path
+from event_collector.watching.socket_file import SocketFile
 from event_collector.watching.stack_socket import StackSocket, WorkerStacks, open_stack_socket
-from event_collector.watching.viewers import Viewers
+from event_collector.watching.viewers import DetailSource, Viewers
 
 
 class MonitorSocket:
     """The socket of one queue. `look` takes a snapshot; it is called only while a viewer is connected.
 
-    The socket for stacks is beside it. `worker_stacks` is called in the thread of that one.
+    `details` makes what viewers get beside if they ask for it. The socket for stacks is beside it. `worker_stacks` is
+    called in the thread of that one.
 
-    Raises ConfigError if a socket cannot have this path.
+    Raises ConfigError if `monitor` is neither a Monitor nor a path that a socket can have.
     """
 
-    def __init__(self, path: Any, look: Callable[[], Snapshot], worker_stacks: WorkerStacks, log: Any) -> None:
-        self._path = check_path(path)
-        self._look, self._worker_stacks, self._log = look, worker_stacks, log
+    def __init__(
+        self,
+        monitor: Any,
+        look: Callable[[], Snapshot],
+        worker_stacks: WorkerStacks,
+        log: Any,
+        details: DetailSource | None = None,
+    ) -> None:
+        self._path = as_monitor(monitor).path
+        self._look, self._worker_stacks, self._log, self._details = look, worker_stacks, log, details
         self._open: tuple[SocketFile, Viewers, StackSocket | None] | None = None
 
     def __repr__(self) -> str:
@@ -31,7 +40,7 @@ class MonitorSocket:
         file = SocketFile(self._path)
         try:
             stacks = open_stack_socket(self._path, self._worker_stacks)
-            viewers = Viewers(file.socket, lambda: encode_snapshot(self._look()), self._log)
+            viewers = Viewers(file.socket, lambda: encode_snapshot(self._look()), self._log, self._details)
         except BaseException:
             file.close()
             raise

@@ -169,6 +169,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The last ones, oldest first."""
     groups: list[WorkerGroupSnapshot] = []
     """The groups of worker processes; none if no collector runs in any."""
+    worker_failure: str = ""
+    """How the last worker ended that ended unexpectedly, or could not start; empty if none did."""
     progress: list[ProgressSnapshot] = []
     """Of the events in handlers that report it, at most 100 of them, the oldest first."""
     shared_memory: int = 0

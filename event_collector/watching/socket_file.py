@@ -29,7 +29,9 @@ PATIENCE: Final = 1.0
 def check_path(path: Any) -> str:
     """Return the absolute path of a socket to make, or raise ConfigError if a socket cannot have this path."""
     if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str) or not os.fspath(path):
-        raise ConfigError(f"monitor takes the path of a socket to make, such as '/run/app/queue.sock', not {path!r}")
+        raise ConfigError(
+            f"monitor takes a Monitor, or the path of a socket to make, such as '/run/app/queue.sock', not {path!r}"
+        )
     if not hasattr(socket, "AF_UNIX") or sys.platform == "win32":
         raise ConfigError("monitor needs Unix sockets, which this platform does not have")
     full = os.path.abspath(path)

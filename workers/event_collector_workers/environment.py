@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from random import Random
 from typing import Any, Final, TypedDict
 
 import msgspec
@@ -53,6 +54,15 @@ class WorkerEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     def precedes_imports(self) -> bool:
         """Whether it has variables that must be set before anything is imported."""
         return bool(self.variables or self.devices)
+
+    def seeded(self) -> "WorkerEnvironment":
+        """Return this environment with a seed: of its group, since the workers of each group count from 0."""
+        seed = self.seed
+        if seed is None:
+            seed = int.from_bytes(os.urandom(16), "little")
+        elif self.group != DEFAULT_GROUP:
+            seed = Random(f"{seed} {self.group}").getrandbits(128)
+        return msgspec.structs.replace(self, seed=seed)
 
     def variables_of(self, number: int) -> dict[str, str]:
         """Return the variables of the worker with this number."""

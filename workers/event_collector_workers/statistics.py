@@ -63,3 +63,5 @@ class PoolStatistics(msgspec.Struct, frozen=True):
     """Processor time of all workers, including past ones."""
     workers: tuple[WorkerStatistics, ...]
     shared_memory: SharedMemoryStatistics = SharedMemoryStatistics()
+    last_failure: str = ""
+    """How the last worker ended that ended unexpectedly, or could not start; empty if none did."""

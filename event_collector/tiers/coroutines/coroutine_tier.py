@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from contextvars import Context as ContextVars
 from contextvars import copy_context
+from itertools import islice
 from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -311,6 +312,14 @@ class CoroutineTier:
     def progress(self) -> "list[RunningProgress]":
         """Return what the handlers have reported that wait for something, or run in threads."""
         return self._waits.board.of_running(self.running_ids)
+
+    def oldest(self, most: int) -> "list[CollectorEvent]":
+        """Return events whose handlers wait for something: those that began first, at most so many of them."""
+        return [running.event for running in islice(self._running.values(), most)]
+
+    def end_with(self, ended: "Callable[[CollectorEvent, ResultList], None] | None") -> None:
+        """Have another function end events, which calls `Ending.ended()`; None: that itself."""
+        self._ended = self._events.ending.ended if ended is None else ended
 
     def running_ids(self) -> set[int]:
         """Return the ids of the events whose handlers wait for something."""

@@ -2,14 +2,12 @@
 
 import asyncio
 import selectors
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from multiprocessing import current_process
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from event_collector.handlers import decorator, value_handler
+from event_collector.handlers import value_handler
 from event_collector.handlers.collector import ADAPTIVE, Collector
 from event_collector.handlers.parts import open_sink
 from event_collector.handlers.progress_reports import RunningProgress
@@ -17,18 +15,19 @@ from event_collector.handlers.running_event import running_id
 from event_collector.remote import host, host_loop, line_items
 from event_collector.remote.codec import encode_payload
 from event_collector.remote.host import open_host
-from event_collector.remote.host_loop import HostLoop
 from event_collector.remote.parts_host import open_parts_host
 from event_collector.remote.sent_value import encode_sent
-from event_collector.remote.setup import is_decorated, seal
+from event_collector.remote.setup import seal
 from event_collector.remote.shared_data import pack_shared
 from event_collector.tiers.workers.event_jobs import BatchJob, CallJob, CollectorTask, EventJob, ResultSink
+from event_collector.tiers.workers.exchangeable import Encode
 from event_collector.tiers.workers.line_codec import LineCodec, ReadLine
 from event_collector.tiers.workers.parts_job import PartsJob
 from event_collector.tiers.workers.pool_events import PoolEvents, StructuredRecords
+from event_collector.tiers.workers.pool_factory import pool_factory
+from event_collector.tiers.workers.sealing import modules_of, refuse_import_of_main
 from event_collector.tiers.workers.value_chunks import ChunkCodec, ChunkOwner, ValueChunk, ValueCodec
 from event_collector.values.clock import clock
-from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
 from event_collector_workers.environment import DEFAULT_GROUP, WorkerEnvironment
 from event_collector_workers.job import Job, TaskSpec
@@ -52,12 +51,6 @@ MEMORY_INTERVAL: Final = 5.0
 LEVELS_INTERVAL: Final = 1.0
 """Seconds between two looks at the levels of the program's loggers, which workers follow."""
 
-MAIN_GUARD: Final = (
-    "workers import the program's main module: what starts the queue there must stand under "
-    "`if __name__ == '__main__':`"
-)
-
-
 hide_files(
     *(
         str(module.__file__)
@@ -76,25 +69,6 @@ class WorkerReading(NamedTuple):
     """Total seconds in which workers were ready to run, but had no CPU."""
     memory: int | None = None
     """Bytes of the largest worker."""
-
-
-class PoolFactory:
-    """Makes the pools of queues that start. The testing kit substitutes its own kind of pool."""
-
-    def __init__(self) -> None:
-        self.make: Callable[..., WorkerPool] = WorkerPool
-
-    @contextmanager
-    def making(self, make: Callable[..., Any]) -> Iterator[None]:
-        """Make pools with `make`, which takes the arguments of WorkerPool, within this context."""
-        before, self.make = self.make, make
-        try:
-            yield
-        finally:
-            self.make = before
-
-
-pool_factory: Final = PoolFactory()
 
 
 class WorkerTier:
@@ -118,11 +92,12 @@ class WorkerTier:
         records: StructuredRecords | None = None,
         **options: Any,
     ) -> None:
-        _refuse_import_of_main(collectors)
+        refuse_import_of_main(collectors)
         self._memory: dict[int | None, int | None] = {}  # of each worker, at the last reading
         self._memory_read_at = self._levels_told_at = -MEMORY_INTERVAL
         self._times: dict[int, tuple[float, float]] = {}  # CPU time and delay of each worker, at the last reading
         self._cpu = self._delay = 0.0
+        self._encode: Encode = encode_payload  # or a watcher's
         self._tasks = {
             collector: CollectorTask(number, collector, limits, events, self)
             for number, collector in enumerate(collectors)
@@ -131,7 +106,7 @@ class WorkerTier:
         self._codecs: dict[tuple[Collector, ReadLine | None], ChunkCodec] = {}
         self._group = options.get("environment", WorkerEnvironment()).group
         self._events = PoolEvents(events, self._tasks.values(), log, records, self._group)
-        self._pool = pool_factory.make(
+        self.pool = pool_factory.make(
             [
                 TaskSpec(
                     PARTS_HOST if collector.is_generator else HOST,
@@ -141,12 +116,12 @@ class WorkerTier:
                 for collector in collectors
             ],
             horizon=HORIZON if may_overtake else LONG_HORIZON,
-            preload=_modules_of(collectors),
+            preload=modules_of(collectors),
             listener=self._events,
             initialize=None if limits is None else (apply_limits, (limits,)),
             **options,
         )
-        pool: object = self._pool  # the testing kit has another one
+        pool: object = self.pool  # the testing kit has another one
         self._takes_chunks = isinstance(pool, WorkerPool) and options.get("max_jobs_per_worker") is None
 
     async def start(self, workers: int) -> None:
@@ -155,7 +130,7 @@ class WorkerTier:
         WorkerStartError contains the traceback of a worker that cannot.
         """
         try:
-            await self._pool.start(max(1, workers))
+            await self.pool.start(max(1, workers))
         except WorkerStartError as exc:
             if self._group != DEFAULT_GROUP:
                 exc.args = (f"worker group {self._group!r}: {exc.args[0]}", *exc.args[1:])
@@ -163,23 +138,23 @@ class WorkerTier:
 
     async def close(self, timeout: float | None) -> None:
         """Leave the lifecycles of the workers and end them. After `timeout` seconds they are killed."""
-        await self._pool.close(timeout)
+        await self.pool.close(timeout)
 
     async def abort(self) -> None:
         """Kill the workers. Their events end with QueueShutDown."""
-        await self._pool.abort()
+        await self.pool.abort()
 
     # For the dispatcher and the collectors
 
     @property
     def room(self) -> int:
         """Number of events that workers can take now; 1 if there is no worker, since an event starts one."""
-        return self._pool.room or int(not self._events.workers and not self._pool.backlog)
+        return self.pool.room or int(not self._events.workers and not self.pool.backlog)
 
     @property
     def is_idle(self) -> bool:
         """Whether a worker is idle, so that it would begin an event at once."""
-        return self._pool.is_idle
+        return self.pool.is_idle
 
     def submit(self, batch: list[tuple[Any, Collector]]) -> None:
         """Hand events to workers. Results may reach the dispatcher within this call."""
@@ -188,14 +163,13 @@ class WorkerTier:
             for _, collector in batch:
                 if (part := self._tasks[collector].part) is not None:
                     part.began()
+        tasks, encode = self._tasks, self._encode
         for event, collector in batch:
-            task, sent = self._tasks[collector], event.sent
+            task, sent = tasks[collector], event.sent
             collector.usage.running += 1  # Usage.began()
             try:
                 if sent is None:
-                    body, blob = encode_payload(
-                        event.payload, collector, event.id, traced=False, fidelity=task.fidelity
-                    )
+                    body, blob = encode(event.payload, collector, event.id, traced=False, fidelity=task.fidelity)
                 elif type(sent) is tuple:
                     body, blob = sent
                     event.sent = None  # CollectorEvent.keep_sent(): the job has it now
@@ -208,18 +182,18 @@ class WorkerTier:
                 continue
             jobs.append(EventJob(task, body, blob, event))
         try:
-            self._pool.submit_all(jobs)
+            self.pool.submit_all(jobs)
         except PoolClosed as exc:
             for job in jobs:
                 job.failed(PoolClosed(*exc.args), 0.0)
 
     def recall(self, job: Job) -> bool:
         """Take a job back from its worker unless it has begun there; return whether it waits here now."""
-        return self._pool.recall(job)
+        return self.pool.recall(job)
 
     def cancel(self, job: Job) -> bool:
         """Withdraw a job, or kill the worker that runs it; return False if it has just ended."""
-        return self._pool.cancel(job)
+        return self.pool.cancel(job)
 
     @property
     def takes_chunks(self) -> bool:
@@ -243,7 +217,7 @@ class WorkerTier:
     def submit_chunk(self, chunk: ValueChunk) -> None:
         """Hand values to a worker."""
         try:
-            self._pool.submit(chunk)
+            self.pool.submit(chunk)
         except PoolClosed as exc:
             chunk.failed(PoolClosed(*exc.args), 0.0)
 
@@ -260,13 +234,13 @@ class WorkerTier:
         job.limit, job.of, job.outcome = task.limit, task, asyncio.get_running_loop().create_future()
         task.began_call()
         try:
-            self._pool.submit(job)
+            self.pool.submit(job)
         except WorkerPoolError as exc:
             job.failed(exc, 0.0)
         try:
             return await job.outcome
         except asyncio.CancelledError:
-            self._pool.cancel(job)
+            self.pool.cancel(job)
             raise
 
     async def exchange(self, collector: Collector, body: bytes) -> tuple[bytes, float]:
@@ -276,13 +250,13 @@ class WorkerTier:
         """
         job = BatchJob(self._tasks[collector], body, asyncio.get_running_loop().create_future())
         try:
-            self._pool.submit(job)
+            self.pool.submit(job)
         except WorkerPoolError as exc:
             job.failed(exc, 0.0)
         try:
             return await job.reply
         except asyncio.CancelledError:
-            self._pool.cancel(job)
+            self.pool.cancel(job)
             raise
 
     async def run_parts(self, collector: Collector, payload: Payload[Any]) -> Any:
@@ -295,25 +269,25 @@ class WorkerTier:
         job = PartsJob(task, body, blob, sink)
         task.began_call()
         try:
-            self._pool.submit(job)
+            self.pool.submit(job)
         except WorkerPoolError as exc:
             job.failed(exc, 0.0)
         sink.on_change(job.refill)
         try:
             return await job.outcome
         except asyncio.CancelledError:
-            if self._pool.recall(job):
-                self._pool.cancel(job)
+            if self.pool.recall(job):
+                self.pool.cancel(job)
             else:
-                self._pool.go_on(job, 0)
-                asyncio.get_running_loop().call_later(CLOSING, self._pool.cancel, job)
+                self.pool.go_on(job, 0)
+                asyncio.get_running_loop().call_later(CLOSING, self.pool.cancel, job)
             raise
         finally:
             sink.on_change(None)
 
     def go_on(self, job: Job, credit: int) -> None:
         """Have a job give so many parts more; 0: have it end."""
-        self._pool.go_on(job, credit)
+        self.pool.go_on(job, credit)
 
     # For the monitor
 
@@ -325,15 +299,15 @@ class WorkerTier:
     def measure_memory(self) -> int:
         """Read the memory of all workers, starting ones included, and return its sum in bytes. This is slow."""
         self._memory_read_at = clock.now()
-        self._memory = {one.pid: one.memory for one in self._pool.statistics(memory=True).workers}
+        self._memory = {one.pid: one.memory for one in self.pool.statistics(memory=True).workers}
         return sum(filter(None, self._memory.values()))
 
     def gauge(self) -> WorkerReading:
         """Return the current figures. The memory is that of the last `measure_memory()`."""
         if clock.now() - self._levels_told_at >= LEVELS_INTERVAL:
             self._levels_told_at = clock.now()
-            self._pool.tell_levels()
-        figures = self._pool.statistics()
+            self.pool.tell_levels()
+        figures = self.pool.statistics()
         self._count_times(figures.workers)
         memory = max((bytes_ for bytes_ in self._memory.values() if bytes_ is not None), default=None)
         return WorkerReading(figures, self._cpu, self._delay, memory)
@@ -342,23 +316,27 @@ class WorkerTier:
         """Return the current figures, with the memory of each worker, which is up to 5 s old."""
         if clock.now() - self._memory_read_at >= MEMORY_INTERVAL:
             self.measure_memory()
-        figures = self._pool.statistics()
+        figures = self.pool.statistics()
         workers = tuple(replace(worker, memory=self._memory.get(worker.pid)) for worker in figures.workers)
         return replace(figures, workers=workers)
 
     def progress(self) -> list[RunningProgress]:
         """Return what the handlers in workers have reported."""
         found = []
-        for job, pid, (done, total, note, at) in self._pool.progress():
+        for job, pid, (done, total, note, at) in self.pool.progress():
             if isinstance(job, (EventJob, CallJob)):
                 event_id = job.event.id if isinstance(job, EventJob) else job.event_id
                 found.append(RunningProgress(event_id, job.of.key, pid, done, total, note, at))
         return found
 
+    def encode_with(self, encode: Encode | None) -> None:
+        """Have events encoded by another function; None: by `encode_payload()`."""
+        self._encode = encode or encode_payload
+
     def stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
         group = "" if self._group == DEFAULT_GROUP else f" of {self._group}"
-        return [(pid, f"worker {number}{group}", text) for number, pid, text in self._pool.stacks(pid)]
+        return [(pid, f"worker {number}{group}", text) for number, pid, text in self.pool.stacks(pid)]
 
     @property
     def problem(self) -> str | None:
@@ -367,7 +345,7 @@ class WorkerTier:
 
     def resize(self, workers: int) -> None:
         """Set the number of workers, without waiting for them to start or end."""
-        self._pool.resize(workers)
+        self.pool.resize(workers)
 
     def __repr__(self) -> str:
         collectors = [task.key for task in self._tasks.values()]
@@ -389,27 +367,3 @@ class WorkerTier:
                 self._cpu += max(0.0, cpu - last_cpu)
                 self._delay += max(0.0, delay - last_delay)
         self._times = times
-
-
-def seal_adaptive(collectors: Iterable[Collector]) -> None:
-    """Seal adaptive collectors, before lifecycles put unpicklable objects in their contexts. Raises ConfigError."""
-    for collector in collectors:
-        if collector.mode == ADAPTIVE and collector.setup is None:
-            collector.keep_setup(seal(collector))
-
-
-def _refuse_import_of_main(collectors: list[Collector]) -> None:
-    if getattr(current_process(), "_inheriting", False):  # multiprocessing has no public name for this
-        raise ConfigError(f"collector {collectors[0].key!r} would start workers within a worker: {MAIN_GUARD}")
-
-
-def _modules_of(collectors: list[Collector]) -> list[str]:
-    modules = {open_host.__module__}
-    for collector in collectors:
-        handler = collector.handler
-        modules.add(getattr(handler, "__module__", None) or type(handler).__module__)
-        if is_decorated(handler):
-            modules.add(decorator.__name__)  # imported by the module of the handler
-        if collector.asynchronous:
-            modules.add(HostLoop.__module__)
-    return sorted(modules - {"__main__"})

@@ -197,6 +197,19 @@ async def test_the_time_of_an_event_that_is_longer_than_a_look_is_not_lost() -> 
     assert (account.cpu, account.delay) == (pytest.approx(0.12), pytest.approx(0.08))
 
 
+async def test_the_first_of_a_batch_do_not_get_the_time_of_those_that_still_run() -> None:
+    """Ten events compute half of their time, and one that ended says so, whatever the others have used meanwhile."""
+    collector = Collector("a", mixed, mode="process")
+    accounts = TimeAccounts([collector], None, RealInstruments(None))
+    account = accounts.by_key["a"]
+    for _ in range(10):
+        collector.usage.began()
+    accounts.look(0.05, 0.0, {DEFAULT_GROUP: WorkersTime(running=10)})
+    collector.usage.ended(0.05)
+    accounts.look(0.05, 0.0, {DEFAULT_GROUP: WorkersTime(0.25, running=9, service=0.05)})
+    assert account.cpu == pytest.approx(0.025, rel=0.5)
+
+
 async def test_the_programs_own_work_is_not_the_handlers() -> None:
     """CPU time that the loop spends on anything else stays out of a sampled collector's account."""
 

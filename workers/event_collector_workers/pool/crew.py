@@ -22,7 +22,7 @@ from event_collector_workers.pool.timer import EarliestTimer
 from event_collector_workers.pool.worker import Worker
 from event_collector_workers.pool.worker_events import WorkerEvents
 from event_collector_workers.pool.worker_state import State
-from event_collector_workers.pool_errors import describe_exit
+from event_collector_workers.pool_errors import PoolBroken, describe_exit
 from event_collector_workers.segments.shared_memory import SharedMemory
 from event_collector_workers.transport.frames import WorkerSetup
 
@@ -200,6 +200,12 @@ class Crew:
         worker.kill(complaint)
         if worker.pid is None:
             self._launcher.reset()
+
+    def broken_error(self) -> PoolBroken:
+        """Return the error of jobs while the breaker is open."""
+        retry_in = self.breaker.wait(monotonic())
+        text = f"workers die again and again; the pool tries another one in {retry_in:.1f} s"
+        return PoolBroken(f"{text}. The last: {self.last_failure}", retry_in=retry_in)
 
     def _count_death(self, worker: Worker) -> None:
         self.restarts += 1

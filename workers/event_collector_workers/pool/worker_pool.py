@@ -11,25 +11,22 @@ submit, cancel |  ^ succeeded, failed
 from __future__ import annotations
 
 import asyncio
-import os
 from functools import partial
-from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from event_collector_workers.child.open_descriptors import open_standard_descriptors
-from event_collector_workers.environment import DEFAULT_GROUP, WorkerEnvironment
+from event_collector_workers.environment import WorkerEnvironment
 from event_collector_workers.launch.start_method import Launcher, check_start_method, is_importing_main, make_launcher
 from event_collector_workers.pool.credit import HORIZON
 from event_collector_workers.pool.crew import Crew, Lifetime
 from event_collector_workers.pool.emission import Emission
+from event_collector_workers.pool.job_watch import JobTraffic, JobWatch, JobWatcher
 from event_collector_workers.pool.listener import PoolListener, tell
-from event_collector_workers.pool.pool_view import progress_in, stacks_of, statistics_of
+from event_collector_workers.pool.pool_view import progress_in, running_in, stacks_of, statistics_of
 from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker_state import State
-from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerStartError
+from event_collector_workers.pool_errors import PoolClosed, WorkerStartError
 from event_collector_workers.segments.shared_file import SharedFile
 from event_collector_workers.segments.shared_memory import SharedMemory, shared_memory_limit
 from event_collector_workers.transport.frames import Part, Record, WorkerSetup
@@ -129,6 +126,7 @@ class WorkerPool:
         self._loop: asyncio.AbstractEventLoop  # this and the following: from start()
         self._launcher: Launcher
         self._traffic: Traffic
+        self._intake: JobTraffic  # what takes results: the traffic, or a watch before it
         self._crew: Crew
         self._memory: SharedMemory
         self._data: SharedFile
@@ -156,13 +154,16 @@ class WorkerPool:
             open_standard_descriptors()
             self._data = SharedFile([task.data for task in self._tasks])
             self._launcher = self._make_launcher(
-                self._loop, environment=self._seeded(), on_apart=partial(tell, self._listener.imported_apart)
+                self._loop,
+                environment=self._environment.seeded(),
+                on_apart=partial(tell, self._listener.imported_apart),
             )
         except (OSError, ValueError) as error:
             raise WorkerStartError(f"a worker could not be started: {error}") from error
         self._memory = SharedMemory(shared_memory_limit(self._max_shared_memory))
         self._crew = self._make_crew(self._loop, self._launcher, memory=self._memory)
         self._traffic = Traffic(self._loop, self._listener, self._wake, self._crew.on_quota_used, self._horizon)
+        self._intake = self._traffic
         self._is_started = True
         try:
             for _ in self._data.write():
@@ -302,6 +303,14 @@ class WorkerPool:
         """Return the jobs that have reported progress, with the process id of their worker and the last report."""
         return progress_in(self._crew.workers)
 
+    def running(self) -> list[tuple[Job, int, int, float]]:
+        """Return the jobs that workers are in, with the number and process id of the worker, and their seconds."""
+        return running_in(self._crew.workers)
+
+    def watch(self, watcher: JobWatcher | None) -> None:
+        """Tell a watcher of all jobs that end from now on; None: nobody. The pool has started."""
+        self._intake = self._traffic if watcher is None else JobWatch(self._traffic, watcher)
+
     def stacks(self, pid: int | None = None) -> list[tuple[int, int, str]]:
         """Return number, process id and stacks of the worker with this process id, or of all workers.
 
@@ -321,7 +330,7 @@ class WorkerPool:
 
     def on_records(self, worker: Worker, records: list[Record], blob: Buffer | None) -> None:
         """Hand the results to their jobs."""
-        self._traffic.on_records(worker, records, blob)
+        self._intake.on_records(worker, records, blob)
         self._crew.on_answers(worker)
 
     def on_part(self, worker: Worker, part: Part, blob: Buffer | None) -> None:
@@ -347,7 +356,7 @@ class WorkerPool:
         if self._emission is not None:
             self._emission.forget(worker.number)
         reason = "stopped" if worker.ended_as_meant else "crashed" if worker.startup else "not started"
-        self._traffic.settle(worker)
+        self._intake.settle(worker)
         self._crew.on_gone(worker)
         self._fail_if_refusing()
         if worker.closing_error:
@@ -360,7 +369,7 @@ class WorkerPool:
         if not opened:
             tell(self._listener.breaker_closed)
             return
-        tell(self._listener.breaker_opened, self._broken_error())
+        tell(self._listener.breaker_opened, self._crew.broken_error())
         self._fail_if_refusing()
 
     def _make_setup(self) -> tuple[WorkerSetup, list[int]]:
@@ -369,15 +378,10 @@ class WorkerPool:
         data = self._data.descriptors
         return WorkerSetup(tasks, self._data.layout if data else [], levels), data
 
-    def _broken_error(self) -> PoolBroken:
-        retry_in = self._crew.breaker.wait(monotonic())
-        text = f"workers die again and again; the pool tries another one in {retry_in:.1f} s"
-        return PoolBroken(f"{text}. The last: {self._crew.last_failure}", retry_in=retry_in)
-
     def _fail_if_refusing(self) -> None:
         # Called at each death too: the last worker may end after the breaker has opened.
         if self._crew.breaker.is_refusing(monotonic()) and not self._traffic.has_workers:
-            self._traffic.fail_backlog(self._broken_error)
+            self._traffic.fail_backlog(self._crew.broken_error)
 
     def _revive(self) -> None:
         if self._is_closing or self._crew.workers:
@@ -386,14 +390,6 @@ class WorkerPool:
         self._fail_if_refusing()
 
     # --- waiting
-
-    def _seeded(self) -> WorkerEnvironment:
-        seed = self._environment.seed
-        if seed is None:
-            seed = int.from_bytes(os.urandom(16), "little")
-        elif self._environment.group != DEFAULT_GROUP:  # the workers of each group count from 0
-            seed = Random(f"{seed} {self._environment.group}").getrandbits(128)
-        return replace(self._environment, seed=seed)
 
     def _clamp(self, workers: int) -> int:
         return max(self._min_workers, min(workers, self._max_workers))

@@ -15,7 +15,8 @@ from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.events.dead_letters import DeadLetters
 from event_collector.handlers.delivery import DeliveryPlan
 from event_collector.publisher import EventPublisher
-from event_collector.tiers.workers.worker_tier import WorkerTier, pool_factory
+from event_collector.tiers.workers.pool_factory import pool_factory
+from event_collector.tiers.workers.worker_tier import WorkerTier
 from event_collector.values.clock import TimeSource, clock
 from event_collector.watching.metrics import Meter
 from event_collector_workers.environment import DEFAULT_GROUP

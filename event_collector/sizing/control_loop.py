@@ -1,4 +1,4 @@
-"""The monitor: measures a running queue, asks the control law for the sizes of its pools, and applies them.
+"""The control loop: measures a running queue, asks the control law for the sizes of its pools, and applies them.
 
 It runs only while the queue is active. An idle queue at its minimum size has no timer.
 
@@ -16,7 +16,7 @@ from event_collector.sizing.loop_share import LoopShares
 from event_collector.sizing.measured import LoopGuard, MeasuredQueue, Samples
 from event_collector.sizing.sizes import Sizes
 from event_collector.values.clock import clock
-from event_collector_workers.autoscaler import Plan, ScalingLaw
+from event_collector_workers.autoscaler import MachineReading, Plan, ScalingLaw
 
 HISTORY: Final = 50
 """Number of the last changes of size that are kept."""
@@ -42,7 +42,7 @@ TIMER_GRAIN: Final = 0.002
 """Seconds that a timer may be late on an idle loop: event loops round to milliseconds."""
 
 
-class Monitor:
+class ControlLoop:
     """Measures and sizes one queue, in the thread of the event loop.
 
     While the queue is active, it looks every `interval` seconds, more than 0, or less often where looks are expensive.
@@ -71,6 +71,7 @@ class Monitor:
         self._cost = 0.0  # mean CPU time of a look, in seconds
         self._shares = LoopShares(log)
         self._watchdog = watchdog
+        self.machine = MachineReading()  # the last reading
         self._schedule(interval)
 
     def stop(self) -> None:
@@ -92,10 +93,22 @@ class Monitor:
         """Return the number of wanted consumers, of ready workers, and of wanted workers."""
         return self._sizes.wanted()
 
+    @property
+    def lag(self) -> float:
+        """Seconds that the event loop is late, of late; 0 while the monitor rests."""
+        return 0.0 if self._timer is None else self._lag
+
+    @property
+    def blockers(self) -> list[str]:
+        """Keys of the collectors whose handlers have blocked the event loop."""
+        return self._watchdog.blockers
+
     def __repr__(self) -> str:
         state = "stopped" if self._is_stopped else "resting" if self._timer is None else "looking"
         consumers, ready, wanted = self.sizes()
-        return f"<Monitor {state}, wants {consumers} consumers, {wanted} workers ({ready} ready), lag={self._lag:.3f}>"
+        return (
+            f"<ControlLoop {state}, wants {consumers} consumers, {wanted} workers ({ready} ready), lag={self._lag:.3f}>"
+        )
 
     def _schedule(self, delay: float) -> None:
         if self._timer is not None:
@@ -117,6 +130,7 @@ class Monitor:
         elapsed, self._looked = now - self._looked, now
         try:
             readings = self._gauges.read(now, elapsed, self._lag)
+            self.machine = readings.machine
             self._shares.look(elapsed, self._gauges.accounts.fresh)
             plan = self._law.decide(readings)
             self._sizes.follow(plan, self._gauges)

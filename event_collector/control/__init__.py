@@ -1,0 +1,1 @@
+"""Actions on a queue while it runs, and the socket that takes them from outside."""
