@@ -111,13 +111,15 @@ class WorkerPool:
             initialize=initialize,
         )
         self._environment = environment or WorkerEnvironment()
+        self._tasks, self._data = tasks, SharedFile([task.data for task in tasks])
+        self._memory = SharedMemory(shared_memory_limit(max_shared_memory))
         self._make_crew = partial(
             Crew,
             make_setup=self._make_setup,
             events=self,
+            memory=self._memory,
             lifetime=Lifetime(max_jobs_per_worker, max_worker_age, max_worker_memory, startup_timeout, stop_timeout),
         )
-        self._tasks, self._max_shared_memory = tasks, max_shared_memory
         self._min_workers, self._max_workers, self._horizon = min_workers, max_workers, horizon
         self._listener = listener or PoolListener()
         self._emission = Emission(self._listener, self._environment.group) if forward_output else None
@@ -128,8 +130,6 @@ class WorkerPool:
         self._traffic: Traffic
         self._intake: JobTraffic  # what takes results: the traffic, or a watch before it
         self._crew: Crew
-        self._memory: SharedMemory
-        self._data: SharedFile
 
     def __repr__(self) -> str:
         if not self._is_started:
@@ -152,7 +152,6 @@ class WorkerPool:
         self._loop = asyncio.get_running_loop()
         try:
             open_standard_descriptors()
-            self._data = SharedFile([task.data for task in self._tasks])
             self._launcher = self._make_launcher(
                 self._loop,
                 environment=self._environment.seeded(),
@@ -160,8 +159,7 @@ class WorkerPool:
             )
         except (OSError, ValueError) as error:
             raise WorkerStartError(f"a worker could not be started: {error}") from error
-        self._memory = SharedMemory(shared_memory_limit(self._max_shared_memory))
-        self._crew = self._make_crew(self._loop, self._launcher, memory=self._memory)
+        self._crew = self._make_crew(self._loop, self._launcher)
         self._traffic = Traffic(self._loop, self._listener, self._wake, self._crew.on_quota_used, self._horizon)
         self._intake = self._traffic
         self._is_started = True
@@ -375,8 +373,7 @@ class WorkerPool:
     def _make_setup(self) -> tuple[WorkerSetup, list[int]]:
         levels = None if self._emission is None else self._emission.levels()
         tasks = [(task.reference, task.argument) for task in self._tasks]
-        data = self._data.descriptors
-        return WorkerSetup(tasks, self._data.layout if data else [], levels), data
+        return WorkerSetup(tasks, self._data.layout, levels), self._data.descriptors
 
     def _fail_if_refusing(self) -> None:
         # Called at each death too: the last worker may end after the breaker has opened.
@@ -388,8 +385,6 @@ class WorkerPool:
             return
         self._crew.resize(max(1, self._crew.target))
         self._fail_if_refusing()
-
-    # --- waiting
 
     def _clamp(self, workers: int) -> int:
         return max(self._min_workers, min(workers, self._max_workers))

@@ -31,6 +31,8 @@ class SharedFile:
                 size += -(-part.nbytes // _ALIGNMENT) * _ALIGNMENT
             self.layout.append(places)
         self._fd, self._size = -1, size
+        if not size:
+            self.layout = []
 
     def __repr__(self) -> str:
         return f"<SharedFile of {self._size} bytes>"
