@@ -110,7 +110,7 @@ class WorkerPool:
             preload=[name for name in dict.fromkeys(modules) if name != "__main__"],
             initialize=initialize,
         )
-        self._environment = environment or WorkerEnvironment()
+        self._environment, self._listener = environment or WorkerEnvironment(), listener or PoolListener()
         self._tasks, self._data = tasks, SharedFile([task.data for task in tasks])
         self._memory = SharedMemory(shared_memory_limit(max_shared_memory))
         self._make_crew = partial(
@@ -121,7 +121,6 @@ class WorkerPool:
             lifetime=Lifetime(max_jobs_per_worker, max_worker_age, max_worker_memory, startup_timeout, stop_timeout),
         )
         self._min_workers, self._max_workers, self._horizon = min_workers, max_workers, horizon
-        self._listener = listener or PoolListener()
         self._emission = Emission(self._listener, self._environment.group) if forward_output else None
         self._is_started = self._is_closing = self._is_closed = False
         self._waiters: list[asyncio.Future[None]] = []
