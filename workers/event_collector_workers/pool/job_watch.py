@@ -18,7 +18,7 @@ from event_collector_workers.pool.listener import tell
 from event_collector_workers.transport.frames import Outcome
 
 if TYPE_CHECKING:
-    from event_collector_workers.job import Job
+    from event_collector_workers.job import Buffer, Job
     from event_collector_workers.pool.worker import Worker
     from event_collector_workers.transport.frames import Record
 
@@ -56,7 +56,7 @@ class JobWatcher(Protocol):
 class JobTraffic(Protocol):
     """Takes what workers have to say of their jobs."""
 
-    def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
+    def on_records(self, worker: Worker, records: list[Record], blob: Buffer | None) -> None:
         """Hand each result to its job."""
 
     def settle(self, worker: Worker) -> None:
@@ -72,7 +72,7 @@ class JobWatch:
     def __repr__(self) -> str:
         return f"<JobWatch for {self._watcher!r}>"
 
-    def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
+    def on_records(self, worker: Worker, records: list[Record], blob: Buffer | None) -> None:
         """Hand each result to its job."""
         tell(self._enter, worker, records)
         self._traffic.on_records(worker, records, blob)
