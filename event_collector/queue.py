@@ -344,7 +344,7 @@ class CollectorQueue(Caller):
 
     def consumer_count(self) -> int:
         """Return the current number of consumers; 0 while the queue is not running."""
-        return self._dispatcher.permits.size if self._engine.running else 0
+        return self._dispatcher.figures.size if self._engine.running else 0
 
     def current_load(self) -> Load:
         """Return the current numbers of queued events, of busy consumers, and of all consumers."""

@@ -38,8 +38,8 @@ from event_collector.events.gate import Gate
 from event_collector.tiers.coroutines.coroutine_tier import CoroutineTier
 from event_collector.values.clock import clock
 from event_collector.values.guarded import guarded
-from event_collector.values.payload import Payload, holds_payloads
-from event_collector.values.refusals import QueueShutDown, fresh_copy, several_payloads, wrong_thread
+from event_collector.values.payload import Payload
+from event_collector.values.refusals import QueueShutDown, fresh_copy, wrong_thread
 from event_collector.values.results import Error, Result, ResultList
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Dispatcher:
 
     # fmt: off
     __slots__ = (
-        "_ahead", "_default_priority", "_in_order", "_is_recorded", "_loop", "_on_activity", "_thread",
+        "_ahead", "_default_priority", "_in_order", "_is_prompt", "_is_recorded", "_loop", "_on_activity", "_thread",
         "admission", "backlogs", "chunks", "ending", "figures", "gate", "handlers", "is_idle", "lending", "permits",
         "plan", "retries", "supply", "totals", "turns",
     )
@@ -123,6 +123,7 @@ class Dispatcher:
         self.is_idle = True
         self._default_priority = default_priority if queue_type is QueueType.PRIORITY else None
         self._in_order = queue_type is QueueType.FIFO
+        self._is_prompt = False  # whether an event may begin before it is in a backlog
         self._ahead: Sized = SLOW_LANE  # what stands before an event; empty, it takes the fast lane
         self._is_recorded = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -162,8 +163,7 @@ class Dispatcher:
         if workers is not None:
             self.supply = Supply(workers, plan, self.backlogs, self.permits, self.gate, self.chunks)
         self.ending.follow(plan)
-        if self._in_order and workers is None and not self.gate.is_bounded and not self._is_recorded:
-            self._ahead = self.backlogs.here.order
+        self._set_lanes(is_holding=False)
         if self.backlogs:
             self._wake()
             self.turns.schedule()
@@ -219,25 +219,17 @@ class Dispatcher:
         if get_ident() != self._thread:
             self.check_thread()
         if self.gate.refusal is not None or not isinstance(payload, Payload):
-            payload = self.check(payload)
+            payload = self.gate.checked(payload)
         if self.supply is not None and self.plan.is_remote(payload):
             return self._take_in_remote(payload, copy_context(), None)
         return self._take_in(payload, copy_context(), None)
 
     def accept_with(self, course: Course | None, payload: Any) -> CollectorEvent:
         """Do what `accept()` does, for an event that has a course."""
-        payload = self.check(payload)
+        payload = self.gate.checked(payload)
         if self.supply is not None and self.plan.is_remote(payload):
             return self._take_in_remote(payload, copy_context(), course)
         return self._take_in(payload, copy_context(), course)
-
-    def check(self, payload: Any) -> Payload[Any]:
-        """Return what was sent as a Payload. Raise if no event is accepted; its place is given back then."""
-        if self.gate.refusal is not None or holds_payloads(payload):
-            self.gate.release()
-            self.gate.check()
-            raise several_payloads()
-        return payload if isinstance(payload, Payload) else Payload(payload)
 
     def check_thread(self) -> None:
         """Raise ConfigError in another thread than that of the event loop of a running queue."""
@@ -298,7 +290,7 @@ class Dispatcher:
 
     def _may_begin(self, event: CollectorEvent) -> bool:
         """Return whether the event's first step may run within `send()`, with a permit that is taken then."""
-        if not self._in_order or self.backlogs.here.order or self.handlers is None or self.handlers.stepping:
+        if not self._is_prompt or self.backlogs.here.order or self.handlers is None or self.handlers.stepping:
             return False
         # The handler must not see an exception that the sender handles.
         return exception() is None and self.turns.has_time(event.created) and self.permits.take()
@@ -368,14 +360,22 @@ class Dispatcher:
         self._wake()
         self._queue(event, is_remote=is_remote and self.supply is not None)
 
-    def redirect(self, plan: "DeliveryPlan") -> None:
-        """Deliver by another plan: collectors have moved. Events that wait go to the backlog that is theirs now."""
+    def redirect(self, plan: "DeliveryPlan", is_held: Callable[[CollectorEvent], bool] | None = None) -> None:
+        """Deliver by another plan. Events that wait go to the backlog that is theirs now; hold those of `is_held`."""
         self.plan = plan
         for part in (self.supply, self.handlers, self.ending):
             if part is not None:
                 part.follow(plan)
-        self.backlogs.redirect(lambda event: plan.is_remote(event.payload))
+        self.backlogs.redirect(lambda event: plan.is_remote(event.payload), is_held)
+        self._set_lanes(is_holding=is_held is not None)
+        self._wake()
         self.turns.schedule()
+
+    def _set_lanes(self, *, is_holding: bool) -> None:
+        """Choose how far new events get at once; while some are held, each goes through a backlog."""
+        self._is_prompt = self._in_order and not is_holding
+        is_slow = self.supply is not None or self.gate.is_bounded or self._is_recorded or self.gate.refusal is not None
+        self._ahead = self.backlogs.here.order if self._is_prompt and not is_slow else SLOW_LANE
 
     # Size
 

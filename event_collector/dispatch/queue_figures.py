@@ -29,9 +29,14 @@ class Figures:
         return len(self._backlogs) + self._chunks.waiting
 
     @property
-    def remote_queued(self) -> int:
-        """Events that wait for a worker process."""
-        return len(self._backlogs.remote) + self._chunks.waiting
+    def ready(self) -> int:
+        """Events that wait for a handler and may begin: none during a pause, nor those of paused collectors."""
+        return 0 if self._permits.kept is not None else self.qsize - len(self._backlogs.held)
+
+    @property
+    def ready_remote(self) -> int:
+        """Events that wait for a worker process and may begin."""
+        return 0 if self._permits.kept is not None else len(self._backlogs.remote) + self._chunks.waiting
 
     @property
     def busy(self) -> int:
@@ -40,13 +45,13 @@ class Figures:
 
     @property
     def size(self) -> int:
-        """Events that may be in handlers now."""
-        return self._permits.size
+        """Events that may be in handlers, or will after a pause."""
+        return self._permits.full_size
 
     @property
     def active(self) -> int:
-        """Events that are queued or in handlers."""
-        return self.qsize + self._permits.busy
+        """Events that are in handlers, or may begin."""
+        return self.ready + self._permits.busy
 
     @property
     def attempts(self) -> int:
@@ -71,7 +76,7 @@ class Figures:
     def counts(self) -> Counts:
         """Return what the meter samples."""
         totals, permits = self._totals, self._permits
-        return Counts(totals.accepted, totals.finished, self.qsize, permits.busy, permits.size)
+        return Counts(totals.accepted, totals.finished, self.qsize, permits.busy, permits.full_size)
 
     def accounting(self) -> Accounting:
         """Return where all events are: the sizes of the places."""

@@ -125,7 +125,7 @@ class Recording:
 
     def _put_on_record(self, payload: Payload[Any], course: Course | None) -> Draft:
         """Make an event and have it recorded; its place in the queue is claimed already."""
-        payload = self._dispatcher.check(payload)
+        payload = self._dispatcher.gate.checked(payload)
         event = CollectorEvent(event_ids.next(), payload, course=course)
         self._dispatcher.keep(event, copy_context())
         try:

@@ -1,9 +1,10 @@
 """Backlogs: events that wait for a handler, on the event loop or in a worker process."""
 
 from heapq import merge
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from event_collector.events.orders import Order, make_order
+from event_collector.events.orders import Order, SievedOrder, make_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,10 +97,21 @@ class Backlog:
 
     def take_all(self) -> "list[CollectorEvent]":
         """Remove and return all events, so that pushing them again has them as they were. None counts as taken."""
-        events = [event for event in self.order if event not in self.gaps]
+        events = list(self.events())
         self.gaps.clear()
         self.order.refill(())
         return events
+
+    def sieve(
+        self, is_held: "Callable[[CollectorEvent], bool] | None", hold: "Callable[[CollectorEvent], None]"
+    ) -> None:
+        """Have `hold` take each event that is pushed and that `is_held` picks; None for none."""
+        plain = self.order.inner if isinstance(self.order, SievedOrder) else self.order
+        self.order = plain if is_held is None else SievedOrder(plain, is_held, hold)
+
+    def events(self) -> "Iterator[CollectorEvent]":
+        """Iterate over the events."""
+        return (event for event in self.order if event not in self.gaps)
 
     def cancel_event(self, event: "CollectorEvent", *, running: bool) -> bool:  # none runs here
         """End an event that is here."""
@@ -133,9 +145,10 @@ class Backlog:
 
 
 class Backlogs:
-    """The two backlogs of a queue.
+    """The backlogs of a queue.
 
-    Events for worker processes wait for room there; the others must not wait with them.
+    Events for worker processes wait for room there; the others must not wait with them. Nor must any event wait behind
+    those of collectors that are paused.
 
     Args:
         queue_type: the order of both.
@@ -144,19 +157,25 @@ class Backlogs:
     Attributes:
         here: events for the event loop, threads and executors.
         remote: events that need a worker process.
+        held: events for paused collectors.
     """
 
-    __slots__ = ("_newest_first", "here", "remote")
+    __slots__ = ("_newest_first", "held", "here", "remote")
 
     def __init__(self, queue_type: "QueueType", on_cancel: "Callable[[CollectorEvent], None]") -> None:
         self.here = Backlog(make_order(queue_type), on_cancel)
         self.remote = Backlog(make_order(queue_type), on_cancel)
+        self.held = Backlog(make_order(queue_type), on_cancel)
         self._newest_first = queue_type.name == "LIFO"
 
     @property
     def both(self) -> tuple[Backlog, Backlog]:
-        """Both backlogs."""
+        """The backlogs whose events may begin."""
         return self.here, self.remote
+
+    def events(self) -> "Iterator[CollectorEvent]":
+        """Iterate over the events of all backlogs."""
+        return chain.from_iterable(backlog.events() for backlog in self)
 
     def is_remote_first(self) -> bool:
         """Return whether the head of `remote` is to be taken before that of `here`; neither is empty."""
@@ -165,32 +184,37 @@ class Backlogs:
 
     def least_urgent(self) -> "CollectorEvent | None":
         """Return the event that is dropped first; None when none waits."""
-        candidates = [backlog.oldest_of_least_urgent() for backlog in self.both if backlog]
+        candidates = [backlog.oldest_of_least_urgent() for backlog in self if backlog]
         return max(candidates, key=lambda event: (event.priority, -event.id), default=None)
 
-    def redirect(self, is_remote: "Callable[[CollectorEvent], bool]") -> None:
-        """Move each event to the backlog that is its own now.
+    def redirect(
+        self, is_remote: "Callable[[CollectorEvent], bool]", is_held: "Callable[[CollectorEvent], bool] | None" = None
+    ) -> None:
+        """Move each event to the backlog that is its own now, and hold the events that `is_held` picks from now on.
 
-        Events of one backlog keep their order. Of two backlogs the more urgent event comes first, then the older one.
+        Events of one backlog keep their order. Of several backlogs the more urgent event comes first, then the older.
         """
-        for event in list(merge(self.here.take_all(), self.remote.take_all())):
+        waiting = list(merge(*(backlog.take_all() for backlog in self)))
+        for backlog in self.both:
+            backlog.sieve(is_held, self.held.push)
+        for event in waiting:
             (self.remote if is_remote(event) else self.here).push(event)
 
     def remind(self, reminder: "StartReminder | None") -> None:
         """Set who reminds those that wait; None once the queue has started."""
-        for backlog in self.both:
+        for backlog in self:
             backlog.remind(reminder)
 
     def tell_of_taken(self, on_taken: "Callable[[CollectorEvent], None]") -> None:
         """Have `on_taken` called with each event that is taken."""
-        for backlog in self.both:
+        for backlog in self:
             backlog.tell_of_taken(on_taken)
 
     def __iter__(self) -> "Iterator[Backlog]":
-        return iter(self.both)
+        return iter((self.here, self.remote, self.held))
 
     def __len__(self) -> int:
-        return len(self.here) + len(self.remote)
+        return len(self.here) + len(self.remote) + len(self.held)
 
     def __repr__(self) -> str:
-        return f"<Backlogs here={self.here!r} remote={self.remote!r}>"
+        return f"<Backlogs here={self.here!r} remote={self.remote!r} held={self.held!r}>"

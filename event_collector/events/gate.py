@@ -3,11 +3,12 @@
 import asyncio
 from collections import OrderedDict
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.events.nesting import NestedWaits, note_wait
 from event_collector.events.turnstile import Turnstile
-from event_collector.values.refusals import QueueFull, QueueShutDown, fresh_copy
+from event_collector.values.payload import Payload, holds_payloads
+from event_collector.values.refusals import QueueFull, QueueShutDown, fresh_copy, several_payloads
 
 if TYPE_CHECKING:
     from event_collector.events.start_reminder import StartReminder
@@ -70,6 +71,14 @@ class Gate:
         """Raise QueueShutDown if no events are accepted."""
         if self.refusal is not None:
             raise fresh_copy(self.refusal)
+
+    def checked(self, payload: Any) -> Payload[Any]:
+        """Return what was sent as a Payload. Raise if no event is accepted; its place is given back then."""
+        if self.refusal is not None or holds_payloads(payload):
+            self.release()
+            self.check()
+            raise several_payloads()
+        return payload if isinstance(payload, Payload) else Payload(payload)
 
     def open(self) -> None:
         """Accept events."""

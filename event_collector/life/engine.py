@@ -9,9 +9,7 @@ A single task, the *keeper*, does both, so that the task that entered a lifecycl
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,29 +17,24 @@ from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.events.dead_letters import DeadLetters
 from event_collector.events.failures import Failures
 from event_collector.handlers.collector import COROUTINE, THREAD, Collector
-from event_collector.handlers.delivery import DeliveryPlan
 from event_collector.handlers.lifecycle import Lifecycles, raise_all
 from event_collector.handlers.router import Router, is_handler_task
 from event_collector.life.open_tiers import Tiers, insist
+from event_collector.life.pauses import Pauses
+from event_collector.life.regulation import Regulation
 from event_collector.life.reports import CANCEL_GRACE, Reports
-from event_collector.life.scaling import make_law
 from event_collector.life.settings import Settings
-from event_collector.sizing.control_loop import HISTORY, ControlLoop
-from event_collector.sizing.gauges import Gauges
-from event_collector.sizing.instruments import RealInstruments
-from event_collector.sizing.sizes import Sizes
-from event_collector.sizing.watchdog import Watchdog
 from event_collector.tiers.workers.worker_tier import seal_adaptive
 from event_collector.values.clock import clock
 from event_collector.values.errors import EventCollectorException
 from event_collector.values.refusals import QueueShutDown
 from event_collector.watching.collector_times import collector_metrics, keep_times
-from event_collector.watching.metrics import NOTHING, CollectorMetrics, Counts, Meter, Metrics
-from event_collector_workers.autoscaler import Autoscaler, Change, ScalingLaw
+from event_collector.watching.metrics import NOTHING, CollectorMetrics, Meter, Metrics
+from event_collector_workers.autoscaler import Change, ScalingLaw
 from event_collector_workers.statistics import PoolStatistics
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from collections import deque
 
     from event_collector.handlers.progress_reports import RunningProgress
     from event_collector.journal.journal_recorder import JournalRecorder
@@ -56,11 +49,7 @@ _KEEPERS: set["asyncio.Task[None]"] = set()
 """Running keepers. Event loops hold only weak references to tasks: the keeper of a queue without another reference
 would be destroyed, and its lifecycles with it."""
 
-SHOWN: Final = 5
-"""Number of the last changes of size in the metrics."""
-
-LEAST_INTERVAL: Final = 0.05
-"""Minimum seconds between two looks of the monitor. The law does not improve with shorter intervals."""
+PAUSED: Final = "the queue was shut down during a pause: the event is on record, and runs at the next start"
 
 
 class Engine:
@@ -86,10 +75,10 @@ class Engine:
         on_ended: Callable[[], Awaitable[None]],
         on_report: Callable[[Metrics], Coroutine[Any, Any, None]],
     ) -> None:
-        self._dispatcher, self._meter, self._settings = dispatcher, meter, settings
+        self._dispatcher, self._meter = dispatcher, meter
         self._collectors, self._router = collectors, router
         self._journal, self._letters = journal, letters
-        self._law, self._log = law, log
+        self._log = log
         self._on_started, self._on_ended = on_started, on_ended
         self._keeper: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
@@ -97,8 +86,9 @@ class Engine:
         self._stop_asked = asyncio.Event()
         self._deadline: asyncio.Timeout | None = None
         self._hurried = False
-        self._control_loop: ControlLoop | None = None
-        self._tiers = Tiers(settings, dispatcher, self._redirect, log)
+        self.regulation = Regulation(dispatcher, meter, settings, law, log)
+        self.pauses = Pauses(dispatcher, router, collectors, log)
+        self._tiers = Tiers(settings, dispatcher, self.pauses.redirect, log)
         self.reports = Reports(settings.report_interval, self.metrics, on_report, log)
         self._errors: list[Exception] = []
         self._failures = Failures(log)
@@ -109,7 +99,6 @@ class Engine:
         self.state = STOPPED
         self.loop: asyncio.AbstractEventLoop | None = None
         """The current or last event loop."""
-        self.changes: deque[Change] = deque(maxlen=HISTORY)
 
     # For the queue
 
@@ -157,9 +146,14 @@ class Engine:
 
     def metrics(self) -> Metrics:
         """Return the current metrics, or those at the end."""
-        if not self.running or self._control_loop is None:
+        if not self.running or not self.regulation.is_open:
             return self._last
-        return self._snapshot(self._control_loop, self._dispatcher.figures.counts())
+        return self.regulation.metrics(self._dispatcher.figures.counts())
+
+    @property
+    def changes(self) -> "deque[Change]":
+        """The last decisions about sizes and places, oldest first."""
+        return self.regulation.changes
 
     def collector_metrics(self) -> dict[str, CollectorMetrics]:
         """Return the current metrics of each collector, or those at the end."""
@@ -189,12 +183,6 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<Engine {self.state}, {self._dispatcher!r}, {self._tiers!r}>"
-
-    def _snapshot(self, loop: ControlLoop, counts: Counts) -> Metrics:
-        metrics = self._meter.snapshot(clock.now(), counts)
-        consumers, workers, wanted = loop.sizes() if counts.consumers else (0, 0, 0)
-        shown = tuple(self.changes)[-SHOWN:]
-        return replace(metrics, target_consumers=consumers, workers=workers, target_workers=wanted, changes=shown)
 
     async def _see_end(self, keeper: "asyncio.Task[None]") -> None:
         """Wait for the end of the shutdown. Cancellation hurries the shutdown, and is raised at its end."""
@@ -272,7 +260,8 @@ class Engine:
         everyone = list(self._collectors.values())
         self._errors = []
         self._lifecycles = Lifecycles()
-        self._tiers = tiers = Tiers(self._settings, self._dispatcher, self._redirect, self._log)
+        settings = self.regulation.settings
+        self._tiers = tiers = Tiers(settings, self._dispatcher, self.pauses.redirect, self._log)
         seal_adaptive(everyone)
         self.state = STARTING
         if self._socket is not None:
@@ -282,51 +271,16 @@ class Engine:
             if collector.lifecycle is not None and _is_here(collector):
                 await self._lifecycles.enter(collector.lifecycle, collector.ctx)
         await tiers.open(everyone)
-        self._dispatcher.totals.keep_waits(keep_times(everyone, self._settings.event_service_data_window_size))
-        law = self._law
-        if law is None:
-            law = make_law(self._settings, process_tier=tiers.workers is not None, adaptive=tiers.adaptive is not None)
+        self._dispatcher.totals.keep_waits(keep_times(everyone, settings.event_service_data_window_size))
         self._dispatcher.totals.forget_times()
-        self._meter.start(clock.now(), self._dispatcher.figures.counts())
-        self._control_loop = self._make_control_loop(law, everyone, tiers)
+        control = self.regulation.open(everyone, tiers)
         loop = asyncio.get_running_loop()
-        plan = DeliveryPlan(self._router, self._collectors)
-        self._dispatcher.open(loop, plan, tiers.workers, self._control_loop.wake)
+        self._dispatcher.open(loop, self.pauses.open(), tiers.workers, control.wake)
+        self.pauses.redirect()
         self.running, self.state = True, RUNNING
         if self._journal is not None and recovered is not None:
             self._journal.restore(recovered, self._letters)
         self.reports.start(loop)
-
-    def _make_control_loop(self, law: ScalingLaw, everyone: list[Collector], tiers: Tiers) -> ControlLoop:
-        """Return the control loop of this run, which begins to measure."""
-        dispatcher, workers, log = self._dispatcher, tiers.workers, self._log
-        instruments = RealInstruments(workers)
-        gauges = Gauges(
-            dispatcher, everyone, workers, tiers.adaptive, tiers.executors, instruments,
-            in_groups=isinstance(law, Autoscaler),
-        )  # fmt: skip
-        return ControlLoop(
-            dispatcher,
-            self._meter,
-            law,
-            gauges,
-            Sizes(dispatcher, workers, tiers.adaptive, self._note_change, log),
-            instruments,
-            Watchdog(self._key_in, log),
-            max(LEAST_INTERVAL, clock.source.least_pause, self._settings.monitor_interval),
-            log,
-        )
-
-    def _key_in(self, frame: "FrameType | None") -> str | None:
-        handlers = self._dispatcher.handlers
-        return None if handlers is None else handlers.key_in(frame)
-
-    def _note_change(self, change: Change) -> None:
-        self.changes.append(change)
-
-    def _redirect(self) -> None:
-        """Plan the delivery anew after moves of adaptive collectors."""
-        self._dispatcher.redirect(DeliveryPlan(self._router, self._collectors))
 
     # The end
 
@@ -336,15 +290,17 @@ class Engine:
             began = clock.now()
             self.state = DRAINING
             self._dispatcher.refuse(QueueShutDown("the queue is shut down: it takes no more events"))
+            # What is on record, its operator may want to run later, at the next start. The rest would be lost.
+            self.pauses.close(None if self._journal is None else QueueShutDown(PAUSED))
             self._tiers.hurry()
             if self.running and not await self._drain():
                 await self._give_up()
-            bound = self._settings.consumer_shutdown_timeout
+            bound = self.regulation.settings.consumer_shutdown_timeout
             await self._close(None if bound <= 0 else max(CANCEL_GRACE, bound - (clock.now() - began)))
 
     async def _drain(self) -> bool:
         """Wait for all events, up to the timeout of the shutdown; return whether they are finished."""
-        bound = self._settings.consumer_shutdown_timeout
+        bound = self.regulation.settings.consumer_shutdown_timeout
         try:
             async with asyncio.timeout(bound if bound > 0 else None) as self._deadline:
                 if self._hurried:
@@ -371,8 +327,7 @@ class Engine:
 
     async def _close(self, timeout: float | None) -> None:
         self.reports.stop()
-        if self._control_loop is not None:
-            self._control_loop.stop()
+        self.regulation.stop()
         if self.running:
             self._dispatcher.close()
         await self._tiers.close(timeout)
@@ -383,10 +338,10 @@ class Engine:
         finally:
             if self._journal is not None:
                 await insist(self._journal.close)
-            if self.running and self._control_loop is not None:
+            if self.running and self.regulation.is_open:
                 counts = self._dispatcher.figures.counts()._replace(consumers=0)
-                self._last = self._snapshot(self._control_loop, counts)
-            self._control_loop = None
+                self._last = self.regulation.metrics(counts)
+            self.regulation.close()
             self.running, self.state = False, STOPPED
             if self._socket is not None:
                 self._socket.close()

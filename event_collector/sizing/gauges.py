@@ -62,7 +62,7 @@ class Gauges:
         workers = WITHOUT_WORKERS if self._workers is None else self._workers.gauge()
         pool = workers.pool
         self._workers_cpu = max(self._workers_cpu, pool.cpu_seconds)
-        self.worker_needed = pool.submitted > pool.finished + pool.failed or figures.remote_queued > 0
+        self.worker_needed = pool.submitted > pool.finished + pool.failed or figures.ready_remote > 0
         sole = self._collectors[0] if len(self._collectors) == 1 else None
         if sole is not None and sole.mode == COROUTINE and sole.batch is None:  # the queue has counted its events
             sole.usage.set_totals(figures.attempts, figures.service_total)
@@ -71,7 +71,7 @@ class Gauges:
         # Workers hold events in advance, and those of a pool without workers wait for the first one.
         self._begun = min(1.0, pool.ready / remote) if remote else 1.0
         outside, busy = self._count_places()
-        queued = figures.qsize
+        queued = figures.ready
         return Readings(
             now=now,
             collectors=self._readings(queued if sole is not None else 0),
@@ -82,7 +82,7 @@ class Gauges:
             worker_startup=pool.startup_seconds or None,
             worker_memory=workers.memory,
             unrouted=0 if sole is not None else queued,
-            unrouted_remote=0 if sole is not None else figures.remote_queued,
+            unrouted_remote=0 if sole is not None else figures.ready_remote,
             draining=self._queue.gate.refusal is not None,
         )
 

@@ -12,23 +12,23 @@ class QueueFigures(Protocol):
 
     @property
     def size(self) -> int:
-        """Events that may be in handlers now."""
+        """Events that may be in handlers, or will after a pause."""
 
     @property
     def busy(self) -> int:
         """Events in handlers."""
 
     @property
-    def qsize(self) -> int:
-        """Events that wait for a handler."""
+    def ready(self) -> int:
+        """Events that wait for a handler and may begin."""
 
     @property
-    def remote_queued(self) -> int:
-        """Events that wait for a worker process."""
+    def ready_remote(self) -> int:
+        """Those among them that wait for a worker process."""
 
     @property
     def active(self) -> int:
-        """Events that are queued or in handlers."""
+        """Events that are in handlers, or may begin."""
 
     @property
     def attempts(self) -> int:

@@ -83,6 +83,13 @@ class InProcessPool:
     def resize(self, workers: int) -> None:
         """Do nothing: there is one worker."""
 
+    def bound(self, max_workers: int) -> None:
+        """Do nothing: there is one worker."""
+
+    def replace(self, worker: int, *, dry_run: bool = False) -> int:
+        """Raise LookupError: there is no process to replace."""
+        raise LookupError(f"there is no worker process {worker}: the worker is a thread of the test")
+
     async def close(self, timeout: float | None = None) -> None:
         """Finish all jobs, close the tasks and end the thread; abort what is left after `timeout` seconds."""
         self._closing = True

@@ -50,8 +50,9 @@ class _Engine(Protocol):
     """The part of a queue that starts and ends it."""
 
     state: str
-    changes: deque[Change]
 
+    @property
+    def changes(self) -> deque[Change]: ...
     @property
     def problem(self) -> str | None: ...
     def metrics(self) -> Metrics: ...

@@ -44,6 +44,17 @@ class Autoscaler:
         consumers, workers = self._consumers.target, self._workers.target
         return f"Autoscaler(consumers={consumers}, workers={workers}, {self._limits!r})"
 
+    @property
+    def limits(self) -> ScalingLimits:
+        """The bounds that every plan keeps."""
+        return self._limits
+
+    def bound(self, limits: ScalingLimits) -> None:
+        """Keep other bounds from now on, with all that was learned. `patience` and `polite` stay as they are."""
+        self._limits = limits
+        self._consumers.bound(limits)
+        self._workers.bound(limits)
+
     def decide(self, readings: Readings) -> Plan:
         """Return the plan for these readings. While `draining`, nothing changes."""
         dt = self._advance(readings.now)

@@ -26,6 +26,10 @@ class TierSizing:
         """True if no reduction is possible."""
         return self.target <= self._least
 
+    def _set_bounds(self, least: int, most: int) -> None:
+        self._least = least
+        self.target = max(least, min(self.target, most))
+
     def relaxes(self) -> float:
         """Return the earliest time of a reduction if nothing else happens."""
         expiry = self._wanted.relaxes()
@@ -55,6 +59,12 @@ class ConsumerSizing(TierSizing):
         self._relief = 1.0
         self._service = tuning.assumed_service
         self.ceiling = limits.max_consumers
+
+    def bound(self, limits: ScalingLimits) -> None:
+        """Keep other bounds from now on."""
+        self._limits = limits
+        self._set_bounds(limits.min_consumers, limits.max_consumers)
+        self.ceiling = max(self.target, min(self.ceiling, limits.max_consumers))
 
     def resize(self, now: float, load: TierLoad, busy: int, loop_share: float, idle: bool, may_shrink: bool) -> str:
         """Set `target` and `ceiling`. Return the reason of a changed target, or an empty string."""
@@ -139,6 +149,11 @@ class WorkerSizing(TierSizing):
         self._tuning = tuning
         self._cores = RollingMaximum(tuning.cpu_hold)
         self._cores_before = 0.0  # the cores that the size was last cut to
+
+    def bound(self, limits: ScalingLimits) -> None:
+        """Keep other bounds from now on."""
+        self._limits = limits
+        self._set_bounds(limits.min_workers, limits.max_workers)
 
     def resize(self, now: float, load: TierLoad, budget: Budget, startup: float, idle: bool, may_shrink: bool) -> str:
         """Set `target`. Return the reason of a change, or an empty string."""

@@ -178,6 +178,16 @@ class WorkerPool:
         if not self._is_closing:
             self._crew.resize(self._clamp(workers))
 
+    def bound(self, max_workers: int) -> None:
+        """Set another maximum number of workers, at least `min_workers` and 1."""
+        self._max_workers = max(1, self._min_workers, max_workers)
+        if self._is_started and self._crew.target > self._max_workers:
+            self.resize(self._max_workers)
+
+    def replace(self, worker: int, *, dry_run: bool = False) -> int:
+        """Replace a worker without a gap, named by its process id or else its number; see `Crew.replace`."""
+        return self._crew.replace(worker, dry_run=dry_run)
+
     def grow(self, workers: int) -> None:
         """Raise the target number of workers to at least `workers`, within the bounds of `resize`."""
         if workers > self._crew.target:
