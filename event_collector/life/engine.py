@@ -29,13 +29,15 @@ from event_collector.values.clock import clock
 from event_collector.values.errors import EventCollectorException
 from event_collector.values.refusals import QueueShutDown
 from event_collector.watching.collector_times import collector_metrics, keep_times
-from event_collector.watching.metrics import NOTHING, CollectorMetrics, Meter, Metrics
+from event_collector.watching.metrics import NOTHING, Accounting, CollectorMetrics, Meter, Metrics
 from event_collector_workers.autoscaler import Change, ScalingLaw
 from event_collector_workers.statistics import PoolStatistics
 
 if TYPE_CHECKING:
     from collections import deque
+    from collections.abc import Iterator
 
+    from event_collector.events.event import CollectorEvent
     from event_collector.handlers.progress_reports import RunningProgress
     from event_collector.journal.journal_recorder import JournalRecorder
     from event_collector.watching.monitor_socket import MonitorSocket
@@ -76,13 +78,14 @@ class Engine:
         on_report: Callable[[Metrics], Coroutine[Any, Any, None]],
     ) -> None:
         self._dispatcher, self._meter = dispatcher, meter
-        self._collectors, self._router = collectors, router
+        self.collectors, self._router = collectors, router
         self._journal, self._letters = journal, letters
         self._log = log
         self._on_started, self._on_ended = on_started, on_ended
         self._keeper: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
         self._starters = 0
+        self._is_drained = False  # the shutdown has begun without a caller who waits for it
         self._stop_asked = asyncio.Event()
         self._deadline: asyncio.Timeout | None = None
         self._hurried = False
@@ -134,15 +137,22 @@ class Engine:
     async def stop(self) -> None:
         """End, or wait for a shutdown in progress; see CollectorQueue.shut_down_queue()."""
         keeper = self._keeper
-        if keeper is None:
-            return
-        first = not self._stop_asked.is_set()
-        self._stop_asked.set()
-        if self._is_waited_for(asyncio.current_task()):
-            return
-        await self._see_end(keeper)
+        first, self._is_drained = self._is_drained or not self._stop_asked.is_set(), False
+        if keeper is not None:
+            self._stop_asked.set()
+            if self._is_waited_for(asyncio.current_task()):
+                return
+            await self._see_end(keeper)
         if first and (errors := self._take_errors()):
             raise_all("errors at the end of lifecycles", errors)
+
+    def drain(self) -> bool:
+        """Begin the shutdown, and return at once; `stop()` raises its errors. Return False if it cannot begin."""
+        if self._keeper is None or self._stop_asked.is_set():
+            return False
+        self._stop_asked.set()
+        self._is_drained = True
+        return True
 
     def metrics(self) -> Metrics:
         """Return the current metrics, or those at the end."""
@@ -157,7 +167,7 @@ class Engine:
 
     def collector_metrics(self) -> dict[str, CollectorMetrics]:
         """Return the current metrics of each collector, or those at the end."""
-        return collector_metrics(self._collectors, self._dispatcher.figures, self._meter)
+        return collector_metrics(self.collectors, self._dispatcher.figures, self._meter)
 
     def worker_statistics(self) -> PoolStatistics | None:
         """Return the statistics of the worker processes; None while there are none."""
@@ -169,6 +179,32 @@ class Engine:
         handlers, workers = self._dispatcher.handlers, self._tiers.workers
         here = [] if handlers is None else handlers.progress()
         return here if workers is None else here + workers.progress()
+
+    def events(self) -> "Iterator[CollectorEvent]":
+        """Iterate over the events that have no results yet, but not over values of streams that travel in chunks."""
+        dispatcher, workers = self._dispatcher, self._tiers.workers
+        yield from dispatcher.backlogs.events()
+        yield from dispatcher.retries.events()
+        yield from () if dispatcher.handlers is None else dispatcher.handlers.events()
+        yield from () if workers is None else workers.events()
+
+    def accounting(self) -> Accounting:
+        """Return where all events are."""
+        return self._dispatcher.figures.accounting()
+
+    def find(self, event_id: int) -> "CollectorEvent":
+        """Return an event that has no results yet by its id. Raises LookupError if there is none."""
+        found = next((event for event in self.events() if event.id == event_id and not event.is_done()), None)
+        if found is None:
+            raise LookupError(f"no event {event_id} waits or runs: it has ended, or was never accepted here")
+        return found
+
+    def replace_worker(self, worker: int, *, dry_run: bool = False) -> int:
+        """Replace a worker process without a gap, named by its process id or its number; return its process id."""
+        workers = self._tiers.workers
+        if workers is None:
+            raise LookupError("this queue has no worker processes")
+        return workers.replace(worker, dry_run=dry_run)
 
     def worker_stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
@@ -257,7 +293,7 @@ class Engine:
             self._keeper = None
 
     async def _open(self) -> None:
-        everyone = list(self._collectors.values())
+        everyone = list(self.collectors.values())
         self._errors = []
         self._lifecycles = Lifecycles()
         settings = self.regulation.settings

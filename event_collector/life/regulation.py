@@ -108,11 +108,8 @@ class Regulation:
         Raises:
             ConfigError: a bound is out of its range, or below the minimum of its pool.
         """
-        before = self.most_workers, self.settings.max_consumers
+        changes = self.planned(max_workers=max_workers, max_consumers=max_consumers)
         self.settings = settings = self.settings.bounded(max_workers=max_workers, max_consumers=max_consumers)
-        after = self.most_workers, settings.max_consumers
-        names = ("max_workers", "max_consumers")
-        changes = [Change(*row, "it was set") for row in zip(names, before, after, strict=True) if row[1] != row[2]]
         self._dispatcher.permits.bound(
             ConsumerLimits(settings.min_consumers, settings.max_consumers, settings.autoscale)
         )
@@ -120,6 +117,15 @@ class Regulation:
             self._bound_run(self._loop, self._tiers)
         self.changes.extend(changes)
         return changes
+
+    def planned(self, *, max_workers: int | None, max_consumers: int | None) -> list[Change]:
+        """Return what `bound()` would change. Raises as it does."""
+        settings = self.settings.bounded(max_workers=max_workers, max_consumers=max_consumers)
+        rows = (
+            ("max_workers", self.most_workers, most_workers(settings)),
+            ("max_consumers", self.settings.max_consumers, settings.max_consumers),
+        )
+        return [Change(name, before, after, "it was set") for name, before, after in rows if before != after]
 
     def _bound_run(self, loop: ControlLoop, tiers: Tiers) -> None:
         if tiers.workers is not None:

@@ -168,6 +168,10 @@ class InProcessPool:
             backlog=len(self._backlog), service_seconds=0.0, startup_seconds=0.0, cpu_seconds=0.0, workers=(),
         )  # fmt: skip
 
+    def jobs(self) -> list[Job]:
+        """Return all jobs without an outcome."""
+        return [*self._backlog, *([] if self._running is None else [self._running])]
+
     def progress(self) -> list[tuple[Job, int, Progress]]:
         """Return the job that has reported progress, with the process id and the last report."""
         worker, job = self._worker, self._running

@@ -1,7 +1,7 @@
 """The monitor socket of a queue: opened first, closed last; every connection gets snapshots."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from event_collector.watching.monitor import as_monitor
 from event_collector.watching.snapshot import Snapshot, encode_snapshot
@@ -10,17 +10,34 @@ from event_collector.watching.stack_socket import StackSocket, WorkerStacks, ope
 from event_collector.watching.viewers import Viewers
 
 
+class SideSocket(Protocol):
+    """A socket beside that of the monitor."""
+
+    def open(self) -> None:
+        """Listen. Raise MonitorError if the socket cannot be made."""
+
+    def close(self) -> None:
+        """Disconnect all clients and remove the socket. Idempotent."""
+
+
 class MonitorSocket:
     """The socket of one queue. `look` takes a snapshot; it is called only while a viewer is connected.
 
-    The socket for stacks is beside it. `worker_stacks` is called in the thread of that one.
+    The socket for stacks is beside it, and, if given, the one for control. `worker_stacks` is called in a thread.
 
     Raises ConfigError if `monitor` is neither a Monitor nor a path that a socket can have.
     """
 
-    def __init__(self, monitor: Any, look: Callable[[], Snapshot], worker_stacks: WorkerStacks, log: Any) -> None:
+    def __init__(
+        self,
+        monitor: Any,
+        look: Callable[[], Snapshot],
+        worker_stacks: WorkerStacks,
+        log: Any,
+        control: SideSocket | None = None,
+    ) -> None:
         self._path = as_monitor(monitor).path
-        self._look, self._worker_stacks, self._log = look, worker_stacks, log
+        self._look, self._worker_stacks, self._log, self._control = look, worker_stacks, log, control
         self._open: tuple[SocketFile, Viewers, StackSocket | None] | None = None
 
     def __repr__(self) -> str:
@@ -32,6 +49,8 @@ class MonitorSocket:
         file = SocketFile(self._path)
         try:
             stacks = open_stack_socket(self._path, self._worker_stacks)
+            if self._control is not None:
+                self._control.open()
             viewers = Viewers(file.socket, lambda: encode_snapshot(self._look()), self._log)
         except BaseException:
             file.close()
@@ -45,6 +64,8 @@ class MonitorSocket:
         if self._open is not None:
             file, viewers, stacks = self._open
             viewers.close()
+            if self._control is not None:
+                self._control.close()
             if stacks is not None:
                 stacks.close()
             file.close()

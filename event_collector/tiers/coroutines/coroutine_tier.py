@@ -307,6 +307,10 @@ class CoroutineTier:
         """Return what the handlers have reported that wait for something, or run in threads."""
         return self._waits.board.of_running(self.running_ids)
 
+    def events(self) -> "list[CollectorEvent]":
+        """Return the events whose handlers wait for something."""
+        return [running.event for running in self._running.values()]
+
     def running_ids(self) -> set[int]:
         """Return the ids of the events whose handlers wait for something."""
         return {running.event.id for running in self._running.values()}

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
+from event_collector.events.event import CollectorEvent
 from event_collector.handlers import decorator, value_handler
 from event_collector.handlers.collector import ADAPTIVE, Collector
 from event_collector.handlers.parts import open_sink
@@ -324,6 +325,10 @@ class WorkerTier:
                 event_id = job.event.id if isinstance(job, EventJob) else job.event_id
                 found.append(RunningProgress(event_id, job.of.key, pid, done, total, note, at))
         return found
+
+    def events(self) -> list[CollectorEvent]:
+        """Return the events that are here, running or not."""
+        return [job.event for job in self._pool.jobs() if isinstance(job, EventJob)]
 
     def stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""

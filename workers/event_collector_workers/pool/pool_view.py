@@ -66,6 +66,12 @@ def progress_in(workers: Sequence[Worker]) -> list[tuple[Job, int, Progress]]:
     return found
 
 
+def jobs_in(workers: Sequence[Worker], traffic: Traffic) -> list[Job]:
+    """Return all jobs without an outcome."""
+    held = [job for worker in workers for job in (*worker.in_hand.values(), *worker.suspended.values())]
+    return [*traffic.waiting(), *held]
+
+
 def stacks_of(workers: Sequence[Worker], pid: int | None) -> list[tuple[int, int, str]]:
     """Return number, process id and stacks of the worker with this process id, or of all. Blocks."""
     asked = [(worker, worker.pid) for worker in workers]

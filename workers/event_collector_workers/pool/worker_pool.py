@@ -27,7 +27,7 @@ from event_collector_workers.pool.credit import HORIZON
 from event_collector_workers.pool.crew import Crew, Lifetime
 from event_collector_workers.pool.emission import Emission, program_levels
 from event_collector_workers.pool.listener import PoolListener, tell
-from event_collector_workers.pool.pool_view import progress_in, stacks_of, statistics_of
+from event_collector_workers.pool.pool_view import jobs_in, progress_in, stacks_of, statistics_of
 from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker_state import State
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerStartError
@@ -70,8 +70,7 @@ class WorkerPool:
         initialize: A callable and its arguments. Each worker calls it before it opens its tasks.
         environment: What workers find when they import modules. None for that of the program.
         horizon: Seconds of work that a worker may hold. Later jobs cannot overtake the jobs that a worker holds.
-        forward_output: Emit what workers log and print as records and lines of this program; see `emission`. Otherwise
-            they write it themselves.
+        forward_output: Emit what workers log and print as records and lines of this program; see `emission`.
 
     Raises:
         ValueError: A number is out of its range, or the start method is unknown.
@@ -121,9 +120,7 @@ class WorkerPool:
         self._horizon = horizon
         self._listener = listener or PoolListener()
         self._emission = Emission(self._listener) if forward_output else None
-        self._is_started = False
-        self._is_closing = False
-        self._is_closed = False
+        self._is_started = self._is_closing = self._is_closed = False
         self._waiters: list[asyncio.Future[None]] = []
         self._loop: asyncio.AbstractEventLoop  # this and the following: from start()
         self._launcher: Launcher
@@ -172,8 +169,7 @@ class WorkerPool:
     def resize(self, workers: int) -> None:
         """Set the target number of workers, clamped to min_workers and max_workers. Never blocks.
 
-        New workers start in the background. Idle workers are retired first. Busy ones finish their current job, and
-        the jobs that they have not started are handed to others.
+        New workers start in the background. Idle workers are retired first. Busy ones finish their current job.
         """
         if not self._is_closing:
             self._crew.resize(self._clamp(workers))
@@ -181,8 +177,8 @@ class WorkerPool:
     def bound(self, max_workers: int) -> None:
         """Set another maximum number of workers, at least `min_workers` and 1."""
         self._max_workers = max(1, self._min_workers, max_workers)
-        if self._is_started and self._crew.target > self._max_workers:
-            self.resize(self._max_workers)
+        if self._is_started:
+            self.resize(self._crew.target)
 
     def replace(self, worker: int, *, dry_run: bool = False) -> int:
         """Replace a worker without a gap, named by its process id or else its number; see `Crew.replace`."""
@@ -296,11 +292,15 @@ class WorkerPool:
         """Return the jobs that have reported progress, with the process id of their worker and the last report."""
         return progress_in(self._crew.workers)
 
+    def jobs(self) -> list[Job]:
+        """Return all jobs without an outcome."""
+        return jobs_in(self._crew.workers, self._traffic)
+
     def stacks(self, pid: int | None = None) -> list[tuple[int, int, str]]:
         """Return number, process id and stacks of the worker with this process id, or of all workers.
 
-        A worker that is idle or does not answer has an empty text. Each takes a few milliseconds, and one that is
-        stopped half a second. Call it in another thread than the loop's: that may be blocked.
+        An idle worker, or one that does not answer, has an empty text. Each takes some milliseconds, a stopped one half
+        a second. For other threads than the loop's.
         """
         return stacks_of(list(self._crew.workers), pid)
 
