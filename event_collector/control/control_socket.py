@@ -31,6 +31,7 @@ from event_collector.control.control_messages import (
     encode_message,
 )
 from event_collector.control.profile import take_profile
+from event_collector.values.clock import clock
 from event_collector.values.errors import MonitorError
 from event_collector.watching.listener_thread import ListenerThread
 from event_collector.watching.socket_file import LONGEST, SocketFile
@@ -158,7 +159,7 @@ class ControlSocket:
         except RuntimeError:  # the loop has closed meanwhile
             return Failed(text="the queue has ended")
         try:
-            return answer.result(LOOP_PATIENCE)
+            return answer.result(clock.source.patience(LOOP_PATIENCE))
         except concurrent.futures.TimeoutError:
             if answer.cancel():
                 return Failed(

@@ -28,6 +28,8 @@ from event_collector.control.control_messages import (
 )
 from event_collector.control.letters import page_of, selected
 from event_collector.control.queue_control import QueueControl
+from event_collector.dispatch.retries import Retries
+from event_collector.events.backlog import Backlog
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
 from event_collector.life.engine import Engine
 from event_collector.values.errors import EventCollectorException
@@ -129,7 +131,7 @@ class ControlVerbs:
 
     def _cancel(self, event_id: int, is_dry: bool) -> Answer:
         event = self._engine.find(event_id)
-        where = "waits" if event.started == 0.0 else "has begun"
+        where = "waits" if isinstance(event.place, (Backlog, Retries)) else "has begun"
         if is_dry:
             return Done(text=f"would cancel event {event_id}, which {where}", count=1, dry_run=True)
         if not self._control.cancel(event_id):

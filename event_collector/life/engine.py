@@ -188,6 +188,11 @@ class Engine:
         yield from () if dispatcher.handlers is None else dispatcher.handlers.events()
         yield from () if workers is None else workers.events()
 
+    @property
+    def paused(self) -> tuple[bool, tuple[str, ...]]:
+        """Whether the queue as a whole is paused, and the keys of the collectors that are."""
+        return self.pauses.is_whole, self.pauses.collectors
+
     def accounting(self) -> Accounting:
         """Return where all events are."""
         return self._dispatcher.figures.accounting()

@@ -140,6 +140,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     workers: list[WorkerSnapshot]
     decisions: list[Decision]
     """The last ones, oldest first."""
+    is_paused: bool = False
+    """Whether the queue as a whole is paused."""
+    paused_collectors: list[str] = []
+    """Keys of the collectors that are paused by themselves."""
     progress: list[ProgressSnapshot] = []
     """Of the events in handlers that report it, at most 100 of them, the oldest first."""
 
