@@ -27,7 +27,7 @@ from event_collector.control.control_messages import (
     StateRequest,
 )
 from event_collector.control.letters import page_of, selected
-from event_collector.control.queue_control import QueueControl
+from event_collector.control.queue_control import QueueControl, find_event
 from event_collector.dispatch.retries import Retries
 from event_collector.events.backlog import Backlog
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
@@ -130,7 +130,7 @@ class ControlVerbs:
         return Done(text=f"the worker with pid {pid} serves until its successor is ready, and ends then", count=1)
 
     def _cancel(self, event_id: int, is_dry: bool) -> Answer:
-        event = self._engine.find(event_id)
+        event = find_event(self._engine, event_id)
         where = "waits" if isinstance(event.place, (Backlog, Retries)) else "has begun"
         if is_dry:
             return Done(text=f"would cancel event {event_id}, which {where}", count=1, dry_run=True)

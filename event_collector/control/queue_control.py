@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from event_collector.events.event import CollectorEvent
 from event_collector.life.engine import DRAINING, Engine
 from event_collector.values.errors import ConfigError
 from event_collector.values.refusals import QueueShutDown
@@ -99,7 +100,7 @@ class QueueControl:
             LookupError: no event that waits or runs has this id.
         """
         self._check_thread()
-        is_cancelled = self._engine.find(event_id).cancel()
+        is_cancelled = find_event(self._engine, event_id).cancel()
         self._log.warning("event cancelled", event_id=event_id)
         return is_cancelled
 
@@ -130,3 +131,11 @@ class QueueControl:
 
     def __repr__(self) -> str:
         return f"<QueueControl {self._engine.pauses!r}>"
+
+
+def find_event(engine: Engine, event_id: int) -> CollectorEvent:
+    """Return an event that has no results yet by its id. Raises LookupError if there is none."""
+    found = next((event for event in engine.events() if event.id == event_id and not event.is_done()), None)
+    if found is None:
+        raise LookupError(f"no event {event_id} waits or runs: it has ended, or was never accepted here")
+    return found

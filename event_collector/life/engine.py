@@ -29,6 +29,7 @@ from event_collector.values.clock import clock
 from event_collector.values.errors import EventCollectorException
 from event_collector.values.refusals import QueueShutDown
 from event_collector.watching.collector_times import collector_metrics, keep_times
+from event_collector.watching.histograms import Histograms
 from event_collector.watching.metrics import NOTHING, Accounting, CollectorMetrics, Meter, Metrics
 from event_collector_workers.autoscaler import Change, ScalingLaw
 from event_collector_workers.statistics import PoolStatistics
@@ -89,7 +90,7 @@ class Engine:
         self._stop_asked = asyncio.Event()
         self._deadline: asyncio.Timeout | None = None
         self._hurried = False
-        self.regulation = Regulation(dispatcher, meter, settings, law, log)
+        self.regulation = Regulation(dispatcher, meter, settings, law, collectors, log)
         self.pauses = Pauses(dispatcher, router, collectors, log)
         self._tiers = Tiers(settings, dispatcher, self.pauses.redirect, log)
         self.reports = Reports(settings.report_interval, self.metrics, on_report, log)
@@ -169,6 +170,15 @@ class Engine:
         """Return the current metrics of each collector, or those at the end."""
         return collector_metrics(self.collectors, self._dispatcher.figures, self._meter)
 
+    @property
+    def histograms(self) -> Histograms | None:
+        """The histograms of the collectors; None if none are kept."""
+        return self.regulation.histograms
+
+    def keep_histograms(self) -> None:
+        """Keep histograms from now on."""
+        self.regulation.keep_histograms()
+
     def worker_statistics(self) -> PoolStatistics | None:
         """Return the statistics of the worker processes; None while there are none."""
         workers = self._tiers.workers
@@ -196,13 +206,6 @@ class Engine:
     def accounting(self) -> Accounting:
         """Return where all events are."""
         return self._dispatcher.figures.accounting()
-
-    def find(self, event_id: int) -> "CollectorEvent":
-        """Return an event that has no results yet by its id. Raises LookupError if there is none."""
-        found = next((event for event in self.events() if event.id == event_id and not event.is_done()), None)
-        if found is None:
-            raise LookupError(f"no event {event_id} waits or runs: it has ended, or was never accepted here")
-        return found
 
     def replace_worker(self, worker: int, *, dry_run: bool = False) -> int:
         """Replace a worker process without a gap, named by its process id or its number; return its process id."""

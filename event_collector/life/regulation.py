@@ -1,7 +1,7 @@
 """The sizes of a queue's pools: the control loop of a run, its decisions, and bounds that may change meanwhile."""
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,8 @@ from event_collector.sizing.instruments import RealInstruments
 from event_collector.sizing.sizes import Sizes
 from event_collector.sizing.watchdog import Watchdog
 from event_collector.values.clock import clock
+from event_collector.watching.collector_times import collector_times
+from event_collector.watching.histograms import Histograms
 from event_collector.watching.metrics import Counts, Meter, Metrics
 from event_collector_workers.autoscaler import Autoscaler, Change, ScalingLaw
 
@@ -36,17 +38,25 @@ class Regulation:
     Attributes:
         settings: of the queue. `bound()` replaces them.
         changes: the last decisions, oldest first.
+        histograms: of the times of each collector; None until they are asked for.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, meter: Meter, settings: Settings, law: ScalingLaw | None, log: Any
+        self,
+        dispatcher: Dispatcher,
+        meter: Meter,
+        settings: Settings,
+        law: ScalingLaw | None,
+        collectors: Mapping[str, Collector],
+        log: Any,
     ) -> None:
-        self._dispatcher, self._meter, self._log = dispatcher, meter, log
+        self._dispatcher, self._meter, self._collectors, self._log = dispatcher, meter, collectors, log
         self._given, self._law = law, law
         self._loop: ControlLoop | None = None
         self._tiers: Tiers | None = None
         self.settings = settings
         self.changes: deque[Change] = deque(maxlen=HISTORY)
+        self.histograms: Histograms | None = None
 
     @property
     def is_open(self) -> bool:
@@ -81,6 +91,14 @@ class Regulation:
             self._log,
         )
         return self._loop
+
+    def keep_histograms(self) -> None:
+        """Keep histograms from now on: each look of the control loop adds to them."""
+        if self.histograms is None:
+            self.histograms = Histograms(
+                lambda: collector_times(self._collectors, self._dispatcher.figures, self._meter)
+            )
+            self._meter.keep_histograms(self.histograms)
 
     def stop(self) -> None:
         """Measure no more."""

@@ -6,7 +6,7 @@ and batch handlers, which divide their time among the events of a call, keep cou
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.usage import Usage
@@ -41,27 +41,46 @@ def keep_times(collectors: Sequence[Collector], events: int) -> dict[str | None,
     return {collector.key: collector.usage for collector in collectors}
 
 
+class CollectorTimes(NamedTuple):
+    """What a collector's metrics are made of."""
+
+    events: int
+    running: int
+    seconds: float
+    service_times: Sequence[float] | deque[float]
+    wait_times: Sequence[float] | deque[float]
+
+
+def collector_times(
+    collectors: Mapping[str, Collector], totals: _QueueTotals, meter: Meter
+) -> dict[str, CollectorTimes]:
+    """Return counts and windows of each collector, by key."""
+    if not counts_apart(collectors.values()):
+        own = totals.attempts, totals.busy, totals.service_total, meter.service_times, meter.wait_times
+        return {key: CollectorTimes(*own) for key in collectors}
+    usages = {key: collector.usage for key, collector in collectors.items()}
+    return {
+        key: CollectorTimes(
+            usage.completions, usage.running, usage.wall, usage.times or deque(), usage.waits or deque()
+        )
+        for key, usage in usages.items()
+    }
+
+
 def collector_metrics(
     collectors: Mapping[str, Collector], totals: _QueueTotals, meter: Meter
 ) -> dict[str, CollectorMetrics]:
     """Return the metrics of each collector, by key."""
-    found = {}
-    for key, collector in collectors.items():
-        usage = collector.usage
-        if not counts_apart(collectors.values()):
-            events, running, seconds = totals.attempts, totals.busy, totals.service_total
-            times, waits = meter.service_times, meter.wait_times
-        else:
-            events, running, seconds = usage.completions, usage.running, usage.wall
-            times, waits = usage.times or deque(), usage.waits or deque()
-        found[key] = CollectorMetrics(
+    return {
+        key: CollectorMetrics(
             key=key,
-            place=collector.place,
-            event_count=events,
-            running=running,
-            service_time=percentiles(times),
-            wait_time=percentiles(waits),
-            error_count=usage.errors,
-            service_seconds=seconds,
+            place=collectors[key].place,
+            event_count=own.events,
+            running=own.running,
+            service_time=percentiles(own.service_times),
+            wait_time=percentiles(own.wait_times),
+            error_count=collectors[key].usage.errors,
+            service_seconds=own.seconds,
         )
-    return found
+        for key, own in collector_times(collectors, totals, meter).items()
+    }

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from event_collector.handlers.progress_reports import RunningProgress
 from event_collector.values.clock import clock as handlers_clock
+from event_collector.watching.histograms import Histograms
 from event_collector.watching.metrics import Accounting, CollectorMetrics, Metrics
 from event_collector.watching.snapshot import (
     CollectorSnapshot,
@@ -59,6 +60,9 @@ class _Engine(Protocol):
     def paused(self) -> tuple[bool, tuple[str, ...]]: ...
     def metrics(self) -> Metrics: ...
     def collector_metrics(self) -> Mapping[str, CollectorMetrics]: ...
+    @property
+    def histograms(self) -> Histograms | None: ...
+    def keep_histograms(self) -> None: ...
     def worker_statistics(self) -> PoolStatistics | None: ...
     def progress(self) -> list[RunningProgress]: ...
 
@@ -89,6 +93,8 @@ class Observer:
     def look(self) -> Snapshot:
         """Return a snapshot of this instant."""
         engine, now = self._engine, self._clock()
+        if engine.histograms is not None:
+            engine.histograms.look()
         elapsed = now - self._looked
         self._elapsed = elapsed if 0 < elapsed <= STALE else None
         self._before, self._now, self._looked = self._now, {}, now
@@ -138,7 +144,13 @@ class Observer:
             return None
         return max(0.0, count - before) / self._elapsed
 
+    def keep_histograms(self) -> None:
+        """Have the snapshots of this queue have histograms, from now on."""
+        self._engine.keep_histograms()
+
     def _collector(self, figures: CollectorMetrics, queued: int | None) -> CollectorSnapshot:
+        histograms = self._engine.histograms
+        service, wait = (None, None) if histograms is None else histograms.of(figures.key)
         return CollectorSnapshot(
             key=figures.key,
             place=figures.place,
@@ -150,6 +162,8 @@ class Observer:
             service_seconds=figures.service_seconds,
             service_time=Quantiles(*figures.service_time),
             wait_time=Quantiles(*figures.wait_time),
+            service_histogram=service,
+            wait_histogram=wait,
         )
 
     def _worker(self, figures: WorkerStatistics) -> WorkerSnapshot:
@@ -184,6 +198,10 @@ class ThreadSafeObserver:
 
     def __repr__(self) -> str:
         return f"<ThreadSafeObserver of {self._queue.id}>"
+
+    def keep_histograms(self) -> None:
+        """Have the snapshots of this queue have histograms, from now on."""
+        self._observer.keep_histograms()
 
     def look(self) -> Snapshot:
         """Return a snapshot of this instant, taken in the thread of the queue's event loop while that runs.

@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from event_collector.watching.histograms import TimeHistogram
+
 VERSION: Final = 1
 
 
@@ -61,6 +63,9 @@ class CollectorSnapshot(msgspec.Struct, frozen=True):
     """Time of all attempts in the handler."""
     service_time: Quantiles
     wait_time: Quantiles
+    service_histogram: TimeHistogram | None = None
+    """None unless an exporter keeps histograms."""
+    wait_histogram: TimeHistogram | None = None
 
     @property
     def outcomes(self) -> Outcomes:

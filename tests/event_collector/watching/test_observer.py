@@ -27,6 +27,7 @@ class Stub:
 
     def __init__(self) -> None:
         self.state, self.problem, self.dropped = "running", None, 0
+        self.histograms, self.paused = None, (False, ())
         self.changes: deque[Any] = deque()
         self.finished = 0
 
