@@ -36,6 +36,8 @@ JOBS ?= 3
 # Hundreds of programs are started: where Python is told to write no bytecode, as in many containers, each would compile
 # all that it imports.
 test test-faults: export PYTHONDONTWRITEBYTECODE :=
+test-faults: export LOOPS ?= both
+test-faults: export EXAMPLES ?= thorough
 test: $(VENV)/.developing ## run the test-suite (PYTEST_ARGS="-k name" selects)
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(JOBS) --dist worksteal $(PYTEST_ARGS)
 

@@ -38,8 +38,8 @@ class EventPublisher:
         the event loop, so that a flood of events leaves room for other tasks. With a journal it waits until the event
         is on disk. Cancelled while it waits, nothing has been accepted.
 
-        Do not change the value afterwards. A worker process gets it as it is when a worker has room for it, a handler
-        in this process the object itself.
+        Another process gets the value as it is now, also if it is changed before a worker has room for it. A handler in
+        this process gets the object itself.
 
         Args:
             payload: a Payload; or any other value, which goes to every collector: `send(7)` is `send(Payload(7))`.

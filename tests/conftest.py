@@ -1,14 +1,17 @@
-"""What every test shares: both event loops, Ctrl-C as programs have it, and no context variables but its own."""
+"""What every test shares: event loops, Ctrl-C as programs have it, and no context variables but its own."""
 
 import contextvars
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
+from zlib import crc32
 
 import pytest
 from _pytest import runner
+from hypothesis import settings
 
 from tests.event_collector.modes import hurry
 
@@ -30,6 +33,51 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """
     contextvars.Context().run(runner.pytest_runtest_protocol, item, nextitem)
     return True
+
+
+settings.register_profile("suite", max_examples=30)
+settings.register_profile("thorough", max_examples=200)
+settings.load_profile(os.environ.get("EXAMPLES", "suite"))
+
+HERE: Final = Path(__file__).parent
+
+ON_BOTH_LOOPS: Final = (
+    "event_collector/dispatch/test_cancel",
+    "event_collector/dispatch/test_load",
+    "event_collector/dispatch/test_races",
+    "event_collector/life/test_interruption",
+    "event_collector/life/test_st",
+    "event_collector/tiers/coroutines",
+    "faults",  # its conftest.py chooses
+    "workers",
+)
+"""What deals with the event loop itself. Every asynchronous test of these runs on both."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave each other asynchronous test to one event loop: half of them to each, by their names.
+
+    With LOOPS=both in the environment, all of them run on both.
+    """
+    if os.environ.get("LOOPS") == "both":
+        return
+    twice = {item for item in items if _is_on_the_other_loop(item)}
+    if twice:
+        config.hook.pytest_deselected(items=list(twice))
+        items[:] = [item for item in items if item not in twice]
+
+
+def _is_on_the_other_loop(item: pytest.Item) -> bool:
+    parameters = getattr(item, "callspec", None)
+    on_uvloop = None if parameters is None else parameters.params.get("anyio_backend")
+    if not isinstance(on_uvloop, bool) or not item.path.is_relative_to(HERE):
+        return False
+    room = item.path.relative_to(HERE)
+    if str(room).startswith(ON_BOTH_LOOPS):
+        return False
+    name = item.name.replace("asyncio", "", 1).replace("uvloop", "", 1)
+    return crc32(f"{room}::{name}".encode()) % 2 != on_uvloop
 
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])

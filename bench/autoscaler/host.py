@@ -49,14 +49,16 @@ class Host:
 
     def pass_until(self, end: float) -> bool:
         """Let the next thing happen before `end`; return whether there was one."""
-        first = min(self._sharings, key=Sharing.due)
-        timer = self._timers[0][0] if self._timers else math.inf
-        moment = min(first.due(), timer)
+        moment, first = self._timers[0][0] if self._timers else math.inf, None
+        for sharing in self._sharings:
+            due = sharing.due()
+            if due < moment:
+                moment, first = due, sharing
         if moment > end:
             self.now = end
             return False
         self.now = moment
-        if moment == timer:
+        if first is None:
             _, _, then, what = heapq.heappop(self._timers)
             then(what)
         else:

@@ -57,7 +57,10 @@ class Event:
 
 @dataclass(frozen=True)
 class Workload:
-    """A story of `duration` seconds on a machine with `cores`."""
+    """A story of `duration` seconds on a machine with `cores`.
+
+    Quota, neighbours and the slowness of sources change at the times in `changes` only.
+    """
 
     name: str
     cores: int

@@ -3,13 +3,15 @@
 from math import ceil
 from typing import Final, NamedTuple
 
-CHUNK_SECONDS: Final = 0.008
-"""Seconds of work in a chunk. A chunk costs the program as much as some ten events; a longer one makes others wait."""
+CHUNK_SECONDS: Final = 0.024
+"""Seconds of work in a chunk. Each one wakes the program, which takes a processor from a worker."""
+LEAST_SECONDS: Final = 0.002
+"""Seconds of work in the last chunks. Shorter ones cost more than workers lose that do not finish together."""
 CHUNK_BYTES: Final = 256 * 1024
 """Bytes of values or results in a chunk. Larger ones gain nothing, and wait for each other in the socket."""
 MOST_VALUES: Final = 4096
 """Values in a chunk. More gains nothing even if a value takes no time."""
-JOBS_PER_WORKER: Final = 4
+JOBS_PER_WORKER: Final = 3
 """Chunks that a worker may hold: one runs, the others bridge the time until the program looks."""
 SHARES: Final = 2
 """Parts that each worker could get of what waits. Near the end chunks shrink, so that workers finish together."""
@@ -52,7 +54,8 @@ def chunk_size(pace: ValuePace, waiting: int, workers: int, most: int | None) ->
     """
     if most is not None:
         return min(most, waiting)
-    return max(1, min(pace.largest, ceil(waiting / (SHARES * workers))))
+    share = max(ceil(waiting / (SHARES * workers)), int(wanted_size(pace) * LEAST_SECONDS / CHUNK_SECONDS))
+    return max(1, min(pace.largest, share, waiting))
 
 
 def values_ahead(pace: ValuePace, workers: int) -> int:

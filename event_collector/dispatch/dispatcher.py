@@ -27,6 +27,7 @@ from event_collector.dispatch.lending import Lending
 from event_collector.dispatch.permits import ConsumerLimits, Permits
 from event_collector.dispatch.queue_figures import Figures
 from event_collector.dispatch.retries import Retries
+from event_collector.dispatch.sent_values import SentValues
 from event_collector.dispatch.supply import JobTier, Supply
 from event_collector.dispatch.totals import Totals
 from event_collector.dispatch.turns import Turns
@@ -35,10 +36,11 @@ from event_collector.events.course import Course
 from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent, QueueType
 from event_collector.events.event_ids import event_ids
 from event_collector.events.gate import Gate
+from event_collector.remote.sent_value import CONSTANT
 from event_collector.tiers.coroutines.coroutine_tier import CoroutineTier
 from event_collector.values.clock import clock
 from event_collector.values.guarded import guarded
-from event_collector.values.payload import Payload
+from event_collector.values.payload import Delivery, Payload
 from event_collector.values.refusals import QueueShutDown, fresh_copy, wrong_thread
 from event_collector.values.results import Error, Result, ResultList
 
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from event_collector.handlers.delivery import DeliveryPlan
     from event_collector.watching.metrics import Meter
 
+_BROADCAST: Final = Delivery.BROADCAST
 SLOW_LANE: Final = ("closed",)
 """Stands ahead of each event while none may take the fast lane."""
 
@@ -79,36 +82,28 @@ class Dispatcher:
         retries: events that wait for another attempt.
         handlers: coroutine handlers; None while the queue does not run.
         lending: lends the places of handlers that wait.
+        sent_values: encodes values that can change before other processes have them.
         supply: gives events to worker processes; None where no collector needs any.
         chunks: values of streams that travel to workers many in one job.
         is_idle: whether the monitor rests, to be woken by the next event.
     """
 
-    # fmt: off
     __slots__ = (
         "_ahead", "_default_priority", "_in_order", "_is_prompt", "_is_recorded", "_loop", "_on_activity", "_thread",
         "admission", "backlogs", "chunks", "ending", "figures", "gate", "handlers", "is_idle", "lending", "permits",
-        "plan", "retries", "supply", "totals", "turns",
-    )
-    # fmt: on
+        "plan", "retries", "sent_values", "supply", "totals", "turns",
+    )  # fmt: skip
 
     plan: "DeliveryPlan"
 
     def __init__(
-        self,
-        *,
-        queue_type: QueueType,
-        default_priority: float,
-        max_queue_size: int,
-        overflow: str,
-        letters: "DeadLetters",
-        limits: ConsumerLimits,
-        meter: "Meter",
-        **retries_options: Any,
-    ) -> None:
+        self, *, queue_type: QueueType, default_priority: float, max_queue_size: int, overflow: str,
+        letters: "DeadLetters", limits: ConsumerLimits, meter: "Meter", **retries_options: Any,
+    ) -> None:  # fmt: skip
         self.permits = Permits(limits)
-        self.turns = Turns(self._turn, self._used_up)
+        self._in_order = queue_type is QueueType.FIFO
         self.gate = Gate(max_queue_size, overflow)
+        self.turns = Turns(self._turn, self.gate.crowd if self._in_order else _nothing)
         self.totals = Totals(meter)
         self.ending = ending = Ending(self.totals, self.permits, self.gate)
         self.backlogs = Backlogs(queue_type, ending.cancel_waiting)
@@ -118,11 +113,11 @@ class Dispatcher:
         self.admission = Admission(self.gate, self.backlogs, self.retries, self.totals, ending)
         self.chunks = Chunks(self.totals, self.permits, self.gate, ending, self.backlogs, self._requeue, self._wake)
         self.figures = Figures(self.totals, self.permits, self.backlogs, self.retries, self.chunks)
+        self.sent_values = SentValues()
         self.handlers: CoroutineTier | None = None
         self.supply: Supply | None = None
         self.is_idle = True
         self._default_priority = default_priority if queue_type is QueueType.PRIORITY else None
-        self._in_order = queue_type is QueueType.FIFO
         self._is_prompt = False  # whether an event may begin before it is in a backlog
         self._ahead: Sized = SLOW_LANE  # what stands before an event; empty, it takes the fast lane
         self._is_recorded = False
@@ -153,6 +148,7 @@ class Dispatcher:
         """Begin to process events, those already accepted first; `wake` is called after each rest."""
         self._loop, self._thread = loop, get_ident()
         self.plan, self._on_activity = plan, wake
+        self.sent_values.follow(plan, is_open=True)
         self.gate.open()
         self.remind(None)
         self.permits.reset()
@@ -161,7 +157,7 @@ class Dispatcher:
         self.handlers = CoroutineTier(self, loop, plan, self.gate.waits, is_recorded=self._is_recorded)
         self.chunks.allow(self._in_order and not self._is_recorded)
         if workers is not None:
-            self.supply = Supply(workers, plan, self.backlogs, self.permits, self.gate, self.chunks)
+            self.supply = Supply(workers, plan, self.backlogs, self.permits, self.gate, self.chunks, self.sent_values)
         self.ending.follow(plan)
         self._set_lanes(is_holding=False)
         if self.backlogs:
@@ -220,7 +216,9 @@ class Dispatcher:
             self.check_thread()
         if self.gate.refusal is not None or not isinstance(payload, Payload):
             payload = self.gate.checked(payload)
-        if self.supply is not None and self.plan.is_remote(payload):
+        if self.supply is not None and (
+            self.plan.is_any_remote if payload._delivery is _BROADCAST else self.plan.is_remote(payload)
+        ):
             return self._take_in_remote(payload, copy_context(), None)
         return self._take_in(payload, copy_context(), None)
 
@@ -242,6 +240,8 @@ class Dispatcher:
         self.totals.accept()
         if self.is_idle:
             self._wake()
+        if self.sent_values.is_needed:
+            self.sent_values.keep(event)
         if (course is not None or self.gate.drops) and self._is_turned_away(event, variables, course):
             return event
         if self._may_begin(event):
@@ -264,10 +264,13 @@ class Dispatcher:
             self._wake()
         if (course is not None or self.gate.drops) and self._is_turned_away(event, variables, course):
             return event
-        self.keep(event, variables)
+        if variables or self._default_priority is not None:
+            self.keep(event, variables)
         order = backlog.order
         if not order and self.supply.hand_over(event):  # type: ignore[union-attr]  # accept() has looked
             return event
+        if type(payload._value) not in CONSTANT:  # SentValues.keep()
+            self.sent_values.encode(event)
         order.push(event)  # Backlog.push(); the event was made there
         turns = self.turns
         if event.created >= turns.ends or not turns.is_due:
@@ -328,10 +331,8 @@ class Dispatcher:
 
     def hand_out(self) -> None:
         """Workers have room: give them what waits."""
-        if self.supply is not None:
-            self.supply.hand_out()
-            if self.supply.is_wanted:
-                self.turns.schedule()  # for events that the event loop delivers, too
+        if self.supply is not None and self.supply.hand_out():
+            self.turns.schedule()  # for events that the event loop delivers, too
 
     def ended_many(self, ended: "list[tuple[CollectorEvent, Result[Any], float]]") -> None:
         """Take the results of events of workers, after so many seconds in the handler each."""
@@ -351,22 +352,20 @@ class Dispatcher:
         self.go_on()
         self.lending.lend(self.handlers, self.supply)
 
-    def _used_up(self) -> None:
-        if self._in_order:
-            self.gate.crowd()
-
     def _requeue(self, event: CollectorEvent, is_remote: bool) -> None:
         """Queue an event whose next attempt is due, or a value of a stream, behind those that wait already."""
         self._wake()
+        self.sent_values.keep(event)  # if it was a value of a stream; another attempt has it already
         self._queue(event, is_remote=is_remote and self.supply is not None)
 
     def redirect(self, plan: "DeliveryPlan", is_held: Callable[[CollectorEvent], bool] | None = None) -> None:
         """Deliver by another plan. Events that wait go to the backlog that is theirs now; hold those of `is_held`."""
         self.plan = plan
+        self.sent_values.follow(plan, is_open=True)
         for part in (self.supply, self.handlers, self.ending):
             if part is not None:
                 part.follow(plan)
-        self.backlogs.redirect(lambda event: plan.is_remote(event.payload), is_held)
+        self.backlogs.redirect(self.sent_values.redirect, is_held)
         self._set_lanes(is_holding=is_held is not None)
         self._wake()
         self.turns.schedule()
@@ -374,8 +373,9 @@ class Dispatcher:
     def _set_lanes(self, *, is_holding: bool) -> None:
         """Choose how far new events get at once; while some are held, each goes through a backlog."""
         self._is_prompt = self._in_order and not is_holding
-        is_slow = self.supply is not None or self.gate.is_bounded or self._is_recorded or self.gate.refusal is not None
-        self._ahead = self.backlogs.here.order if self._is_prompt and not is_slow else SLOW_LANE
+        is_slow = self.supply or self.sent_values.is_needed or self.gate.is_bounded or self._is_recorded
+        is_fast = self._is_prompt and not is_slow and self.gate.refusal is None
+        self._ahead = self.backlogs.here.order if is_fast else SLOW_LANE
 
     # Size
 

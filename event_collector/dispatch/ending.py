@@ -191,6 +191,7 @@ class Ending:
             if course.original is not None:
                 event.replace_payload(course.original)
             self._retries.letters.finished(event.id)
+        event.keep_sent(None)
         self._totals.finish(event, results)
         if on_record:
             guarded("the record of an event", self._on_finished, event)

@@ -128,6 +128,7 @@ class Recording:
         payload = self._dispatcher.gate.checked(payload)
         event = CollectorEvent(event_ids.next(), payload, course=course)
         self._dispatcher.keep(event, copy_context())
+        self._dispatcher.sent_values.keep(event)
         try:
             return event, self._recorder.accept(event)
         except BaseException:

@@ -25,7 +25,6 @@ from event_collector.handlers.retry import DEADLINE, NOT_RETRIED, Retry, Verdict
 from event_collector.handlers.router import Router, SimpleRouter
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError, DeadlineExceeded, EventCancelled
-from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown, fresh_copy
 from event_collector.values.results import Error, Result, ResultList
 from event_collector_workers.error_texts import error_text
@@ -288,12 +287,14 @@ class Retries:
             original = course.keep_original(event.payload)
             event.replace_payload(later(original, course.attempts[course.only[0]]))
 
-    async def attempt(self, payload: Payload[Any], course: Course) -> ResultList:
-        """Process a payload in those collectors only that its course names, each with the number of its attempt."""
+    async def attempt(self, event: CollectorEvent, course: Course) -> ResultList:
+        """Process an event in those collectors only that its course names, each with the number of its attempt."""
         missing = set(course.only) - set(self._collectors)
         if missing or self._router is None:
             raise ConfigError(f"the event goes to collectors that this queue no longer has: {sorted(missing)}")
-        payload = course.original or payload
+        payload = course.original or event.payload
+        if event.sent is not None:
+            payload = payload._carrying(event.sent)
         deliveries = [
             (collector, later(payload, course.attempts[key]) if key in course.attempts else payload)
             for key, collector in self._collectors.items()

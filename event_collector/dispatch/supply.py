@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Protocol
 
 from event_collector.dispatch.permits import Permits
+from event_collector.dispatch.sent_values import SentValues
 from event_collector.events.backlog import Backlog, Backlogs
 from event_collector.events.gate import Gate
 
@@ -38,14 +39,22 @@ class Supply:
         permits: one is taken for each event that is handed out.
         gate: gets the places of events back.
         chunks: values of streams, which share the workers with events.
+        sent_values: encodes what more than one attempt may need.
     """
 
-    __slots__ = ("_backlogs", "_chunks", "_gate", "_permits", "_plan", "_workers")
+    __slots__ = ("_backlogs", "_chunks", "_gate", "_permits", "_plan", "_sent_values", "_workers")
 
     def __init__(
-        self, workers: JobTier, plan: "DeliveryPlan", backlogs: Backlogs, permits: Permits, gate: Gate, chunks: "Chunks"
+        self,
+        workers: JobTier,
+        plan: "DeliveryPlan",
+        backlogs: Backlogs,
+        permits: Permits,
+        gate: Gate,
+        chunks: "Chunks",
+        sent_values: SentValues,
     ) -> None:
-        self._workers, self._plan, self._chunks = workers, plan, chunks
+        self._workers, self._plan, self._chunks, self._sent_values = workers, plan, chunks, sent_values
         chunks.open(workers, plan)
         self._backlogs, self._permits, self._gate = backlogs, permits, gate
 
@@ -54,14 +63,18 @@ class Supply:
         self._plan = plan
         self._chunks.follow(plan)
 
-    def hand_out(self) -> None:
-        """Give the workers as many events, and values of streams, as they have room for."""
+    def hand_out(self) -> bool:
+        """Give the workers as many events, and values of streams, as they have room for.
+
+        Return whether they have room, and an event waits that the event loop must deliver to them.
+        """
         if self._chunks.feeds:
             self._chunks.hand_out(before_events=True)
             self._hand_out_events()
             self._chunks.hand_out(before_events=False)
         else:
             self._hand_out_events()
+        return bool(self._backlogs.remote.order) and self._workers.room > 0
 
     def _hand_out_events(self) -> None:
         backlog, workers = self._backlogs.remote, self._workers
@@ -81,6 +94,8 @@ class Supply:
         collector = self._plan.sole_remote(event.payload)
         if collector is None:
             return False
+        if collector.retry is not None:
+            self._sent_values.keep(event)
         permits.take_many(1)
         self._gate.release()
         self._workers.submit([(event, collector)])
@@ -95,16 +110,10 @@ class Supply:
 
     def next_backlog(self) -> Backlog:
         """Return the backlog whose head the event loop should take, after the workers have got what is theirs."""
-        self.hand_out()
         here, remote = self._backlogs.both
-        if not remote.order or self._workers.room <= 0:
+        if not self.hand_out():
             return here
         return remote if not here.order or self._backlogs.is_remote_first() else here
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether workers have room, and an event waits that the event loop must deliver to them."""
-        return bool(self._backlogs.remote.order) and self._workers.room > 0
 
     def _permitted(self) -> int:
         """Return how many events may be handed out; older ones of the other backlog go first."""

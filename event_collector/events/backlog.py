@@ -72,14 +72,15 @@ class Backlog:
         taken: list[tuple[CollectorEvent, T]] = []
         order, gaps, add = self.order, self.gaps, taken.append
         peek, pop, is_recorded = order.peek, order.pop, self._on_taken is not _nothing
-        while count and order and (answer := accept(peek().payload)) is not None:
+        for _ in range(min(count, len(self))):
+            if (answer := accept(peek().payload)) is None:
+                break
             event = pop()
             if gaps:
                 self._close_gaps()
             if is_recorded:
                 self._on_taken(event)
             add((event, answer))
-            count -= 1
         return taken
 
     def peek(self) -> "CollectorEvent":

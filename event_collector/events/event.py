@@ -19,6 +19,7 @@ from event_collector.values.results import Error, ResultList
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
 
+    from event_collector.remote.sent_value import Sent
     from event_collector.values.results import Result
 
 DEFAULT_PRIORITY = 1000
@@ -103,6 +104,8 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
     """The sender's context variables, for the handler; None when there were none."""
     course: Course | None = None
     """Deadline, attempts and cancellation. Most events have none."""
+    sent: "Sent | None" = None
+    """What other processes get of a value that can change. None if it cannot, or if no process will get it."""
     _results: ResultList | None = None
     # Most events have one waiter at most: a future of its own, a dict (for removal in any order) from two on.
     _waiters: "Waiter | dict[Waiter, None] | None" = None
@@ -260,6 +263,10 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
     def replace_payload(self, payload: Payload[Any]) -> None:
         """Replace what the handler gets, by a copy with the number of its attempt or the original."""
         self.payload = payload
+
+    def keep_sent(self, sent: "Sent | None") -> None:
+        """Keep what other processes get of its value; None once nothing needs it."""
+        self.sent = sent
 
     def keep_variables(self, variables: ContextVars) -> None:
         """Keep the context variables for the handler, if there are any."""

@@ -72,13 +72,13 @@ class Gate:
         if self.refusal is not None:
             raise fresh_copy(self.refusal)
 
-    def checked(self, payload: Any) -> Payload[Any]:
+    def checked(self, sent: Any) -> Payload[Any]:
         """Return what was sent as a Payload. Raise if no event is accepted; its place is given back then."""
-        if self.refusal is not None or holds_payloads(payload):
+        if self.refusal is not None or holds_payloads(sent):
             self.release()
             self.check()
             raise several_payloads()
-        return payload if isinstance(payload, Payload) else Payload(payload)
+        return sent if isinstance(sent, Payload) else Payload(sent)
 
     def open(self) -> None:
         """Accept events."""

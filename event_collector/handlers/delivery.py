@@ -27,7 +27,13 @@ class DeliveryPlan:
         self._select: Callable[[Payload[Any]], list[Collector]] | None = (
             router.select if isinstance(router, SimpleRouter) and type(router) is SimpleRouter else None
         )
-        self._any_remote = bool(remote)
+        self.is_any_remote = bool(remote)
+        """Whether a broadcast payload goes to a worker process; see `is_remote()`."""
+        self._foreign = [collector for collector in everyone if _is_foreign(collector)]
+        self.has_foreign = bool(self._foreign)
+        """Whether a collector runs in other processes now."""
+        self.has_executors = any(collector.is_in_processes for collector in everyone)
+        """Whether a collector runs in the processes of an executor."""
         self._all_remote = self._select is None or len(remote) == len(everyone)
         only = everyone[0] if self._select is not None and len(everyone) == 1 else None
         self.direct = only if only is not None and _is_direct(only) else None
@@ -43,8 +49,14 @@ class DeliveryPlan:
     def is_remote(self, payload: Payload[Any]) -> bool:
         """Return whether this payload goes to a worker process, or may go to one."""
         if payload._delivery is _BROADCAST or self._all_remote or self._select is None:
-            return self._any_remote
+            return self.is_any_remote
         return any(collector.place == PROCESS for collector in self._select(payload))
+
+    def foreign(self, payload: Payload[Any]) -> list[Collector]:
+        """Return the collectors that run in other processes now and that this payload reaches, or may reach."""
+        if not self._foreign or payload._delivery is _BROADCAST or self._select is None:
+            return self._foreign
+        return [collector for collector in self._select(payload) if _is_foreign(collector)]
 
     def count_errors(self, results: ResultList) -> bool:
         """Count the failed attempts of the collectors that these results come from; return whether there are any."""
@@ -116,6 +128,10 @@ def _is_job(collector: Collector) -> bool:
     """Return whether the collector's events run in worker processes without a call of its process() here."""
     is_plain = collector.batch is None and not collector.is_generator
     return collector.place == PROCESS and is_plain and _is_unmodified(collector)
+
+
+def _is_foreign(collector: Collector) -> bool:
+    return collector.place == PROCESS or collector.is_in_processes
 
 
 def _is_unmodified(collector: Collector) -> bool:

@@ -27,6 +27,7 @@ class Pauses:
         self._dispatcher, self._router, self._everyone, self._log = dispatcher, router, collectors, log
         self.collectors: tuple[str, ...] = ()
         self._is_open = False
+        dispatcher.sent_values.follow(self._plan(()), is_open=False)
 
     @property
     def is_whole(self) -> bool:

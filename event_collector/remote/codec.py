@@ -28,6 +28,8 @@ T = TypeVar("T")
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Parts: TypeAlias = tuple[bytes, Buffer | None]
 """An encoded value, and the large bytes of a separate frame."""
+Form: TypeAlias = msgspec.Raw | Buffer
+"""The value of a payload as it travels: encoded, or the large bytes of a separate frame."""
 
 _BYTES = frozenset((bytes, bytearray, memoryview))
 PLAIN = frozenset((dict, list, tuple, str, int, float, bool, type(None)))
@@ -104,18 +106,57 @@ def encode_payload(
     """
     value = payload._value
     try:
-        carrier = CARRIER.get() if traced else None
-        is_plain = payload._headers is NO_HEADERS and payload._delivery is _BROADCAST and carrier is None
-        address = None if is_plain else _Address(payload._delivery.value, payload._headers, carrier)
+        address = None
+        if traced or payload._headers is not NO_HEADERS or payload._delivery is not _BROADCAST:
+            address = _address_of(payload, traced=traced)
         # A tuple is encoded like an _Envelope, but is created faster.
         if type(value) in _BYTES and not inline and (blob := _large(value)) is not None:
-            return _encode((None, address, number)), blob
+            return _encode((None, address, number)), _unchanging(blob)
         body = _encode((value, address, number))
         if fidelity.suspects(body) is not None and (kept := fidelity.faithful(value, body)) is not value:
             body = _encode((kept, address, number))
         return body, None
     except Exception as exc:
         raise _cannot_encode("payload", value, owner, exc) from exc
+
+
+def encode_form(value: Any, owner: "Owner | str", fidelity: Fidelity) -> Form:
+    """Encode the value of a payload alone. Raise EncodeError as `encode_payload()` does."""
+    try:
+        if type(value) in _BYTES and (blob := _large(value)) is not None:
+            return _unchanging(blob)
+        body = _encode(value)
+        if fidelity.suspects(body) is not None and (kept := fidelity.faithful(value, body)) is not value:
+            body = _encode(kept)
+        return msgspec.Raw(body)
+    except Exception as exc:
+        raise _cannot_encode("payload", value, owner, exc) from exc
+
+
+def encode_around(
+    form: Form, payload: Payload[Any], number: int, *, inline: bool = False, traced: bool = True
+) -> Parts:
+    """Do what `encode_payload()` does, with a value that is encoded already."""
+    address = _address_of(payload, traced=traced)
+    if inline or isinstance(form, msgspec.Raw):
+        return _encode((form, address, number)), None
+    return _encode((None, address, number)), form
+
+
+def form_in(parts: Parts) -> Form:
+    """Return the form of the value in an encoded payload."""
+    body, blob = parts
+    return _decode_form(body).value if blob is None else blob
+
+
+def _address_of(payload: Payload[Any], *, traced: bool) -> _Address | None:
+    carrier = CARRIER.get() if traced else None
+    if payload._headers is NO_HEADERS and payload._delivery is _BROADCAST and carrier is None:
+        return None
+    return _Address(payload._delivery.value, payload._headers, carrier)
+
+
+_decode_form = msgspec.msgpack.Decoder(_Envelope[msgspec.Raw]).decode
 
 
 class PayloadDecoder:
@@ -271,6 +312,13 @@ def _decoder(what: str, frame: Any, value_type: Any, key: str, *others: Any) -> 
             f"collector {key!r}: {type_name(value_type)} cannot be the type of a {what} that crosses the process "
             f"boundary: {exc}. Annotate the handler otherwise, or give the collector {what}_type=Any"
         ) from exc
+
+
+def _unchanging(blob: Buffer) -> Buffer:
+    """Return these bytes, or a copy if they can change while they wait for a worker."""
+    if type(blob) is bytes or (type(blob) is memoryview and type(blob.obj) is bytes):
+        return blob
+    return bytes(blob)
 
 
 def _large(value: Any) -> Buffer | None:

@@ -24,8 +24,11 @@ _ATOMS: Final = frozenset((str, int, float, bool, bytes, type(None)))
 
 _KEPT: Final = (bytes, bytearray, memoryview, datetime)
 
-_may_hold_datetimes: Final = re.compile(rb"[\xd6\xd7]\xff|\xc7\x0c\xff").search
-"""Searches msgpack for timestamps, which are always in UTC. What it finds may be something else."""
+_may_hold_datetimes: Final = re.compile(rb"\xff(?:(?<=[\xd6\xd7].)|(?<=\xc7\x0c.))", re.DOTALL).search
+"""Searches msgpack for timestamps, which are always in UTC. What it finds may be something else.
+
+It begins with one byte that text never has, so it passes over large values as fast as a search for that byte.
+"""
 
 
 class _Part(NamedTuple):

@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Final
 
 from event_collector.handlers.collector import ADAPTIVE, COROUTINE, EXECUTOR, PROCESS, Collector
-from event_collector.sizing.handler_time import Account, TimeAccounts
+from event_collector.sizing.handler_time import Account, TimeAccounts, WorkersTime
 from event_collector.sizing.instruments import Instruments
 from event_collector.sizing.measured import MeasuredQueue, MeasuredWorkers
 from event_collector.tiers.adaptive import AdaptiveTier
@@ -14,7 +14,7 @@ from event_collector.tiers.workers.worker_tier import WorkerReading
 from event_collector.watching.observer import NO_WORKERS
 from event_collector_workers.autoscaler import CollectorReading, Readings, Tier, TierReading
 
-_TOTALS = tuple(map(attrgetter, ("completions", "wall", "cpu", "delay")))
+_TOTALS = attrgetter("completions", "wall", "cpu", "delay")
 _RUNNING = attrgetter("running")
 
 WITHOUT_WORKERS: Final = WorkerReading(NO_WORKERS)
@@ -66,8 +66,9 @@ class Gauges:
         sole = self._collectors[0] if len(self._collectors) == 1 else None
         if sole is not None and sole.mode == COROUTINE and sole.batch is None:  # the queue has counted its events
             sole.usage.set_totals(figures.attempts, figures.service_total)
-        self.accounts.look(elapsed, lag, workers.cpu, workers.delay)
         remote = self.accounts.remote_running()
+        running = min(pool.ready, remote)
+        self.accounts.look(elapsed, lag, WorkersTime(workers.cpu, workers.delay, running, pool.service_seconds))
         # Workers hold events in advance, and those of a pool without workers wait for the first one.
         self._begun = min(1.0, pool.ready / remote) if remote else 1.0
         outside, busy = self._count_places()
@@ -124,7 +125,10 @@ class Gauges:
         """Return a reading for each collector that the law sizes pools for: not those of executors of known size."""
         executors = self._executors
         sized = self._alone if executors is None else [c for c in self._alone if not executors.bounds(c)]
-        return (*(self._reading(one, queued) for one in sized), *(group.read(self._begun) for group in self._groups))
+        return (
+            *(self._reading(one, queued) for one in sized),
+            *(group.read(self.accounts.fresh, self._begun) for group in self._groups),
+        )
 
     def _reading(self, collector: Collector, queued: float) -> CollectorReading:
         usage, account = collector.usage, self.accounts.by_key[collector.key]
@@ -156,11 +160,26 @@ class _Group:
 
     def __init__(self, tier: Tier, accounts: list[Account]) -> None:
         self._key, self._tier = f"{len(accounts)} collectors of tier {tier}", tier
-        self._accounts, self._usages = accounts, [account.collector.usage for account in accounts]
+        self._usages = [account.collector.usage for account in accounts]
+        self._seen = dict.fromkeys(accounts, (0, 0.0, 0.0, 0.0))
+        self._sums = (0, 0.0, 0.0, 0.0)
 
-    def read(self, begun: float) -> CollectorReading:
-        """Return the sums of all members. `begun` is the share of the events in workers that a handler has."""
-        completions, wall, cpu, delay = (sum(map(of, self._accounts)) for of in _TOTALS)
+    def read(self, fresh: list[Account], begun: float) -> CollectorReading:
+        """Return the sums of all members, of which only `fresh` ones may have changed.
+
+        `begun` is the share of the events in workers that a handler has.
+        """
+        seen = self._seen
+        completions, wall, cpu, delay = self._sums
+        for account in fresh:
+            if account in seen:
+                before, after = seen[account], _TOTALS(account)
+                seen[account] = after
+                completions += after[0] - before[0]
+                wall += after[1] - before[1]
+                cpu += after[2] - before[2]
+                delay += after[3] - before[3]
+        self._sums = completions, wall, cpu, delay
         running = sum(map(_RUNNING, self._usages))
         waiting = (1.0 - begun) * running if self._tier is Tier.PROCESS else 0.0
         return CollectorReading(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import compress
 from operator import attrgetter, ne
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from event_collector.handlers.collector import ADAPTIVE, COROUTINE, PROCESS, Collector
 from event_collector.handlers.usage import Usage
@@ -29,6 +29,9 @@ LATE: Final = 0.002
 OVERHEAD: Final = 0.0001
 """Maximum overhead of the queue per sampled event, in seconds. The rest of the loop's time is the program's."""
 
+
+MOST_AT_ONCE: Final = 2.0
+"""Maximum CPU time that is attributed to events in workers at once, as a multiple of their time in the handler."""
 
 _COMPLETIONS, _RUNNING = attrgetter("completions"), attrgetter("running")
 
@@ -95,10 +98,14 @@ class Account:
 
     def _count(self) -> bool:
         """Divide the events that have ended between this process and the workers. Return whether it runs in workers."""
-        (seen, seen_wall), (seen_there, seen_there_wall) = self._seen, self._seen_remote
-        self._seen, self._seen_remote = _totals(self.collector.usage), _totals(self.collector.remote_usage)
-        there = max(0, self._seen_remote[0] - seen_there)
-        self.remote_wall = max(0.0, self._seen_remote[1] - seen_there_wall)
+        there = 0
+        if self.collector.remote_usage is not None:
+            seen_there, seen_there_wall = self._seen_remote
+            self._seen_remote = _totals(self.collector.remote_usage)
+            there = max(0, self._seen_remote[0] - seen_there)
+            self.remote_wall = max(0.0, self._seen_remote[1] - seen_there_wall)
+        seen, seen_wall = self._seen
+        self._seen = _totals(self.collector.usage)
         # The counters decrease when another queue, which starts at zero, continues with the collector.
         self.fresh = max(0, self._seen[0] - seen - there)
         self.fresh_wall = max(0.0, self._seen[1] - seen_wall - self.remote_wall)
@@ -110,17 +117,15 @@ class Account:
     def add(self, cpu: float, delay: float) -> None:
         """Add times of the events that ended in this process, up to their time in the handler."""
         if self.collector.place != PROCESS:
-            self._add(cpu, delay, self.fresh_wall)
+            cpu = min(max(0.0, cpu), self.fresh_wall)
+            self.cpu += cpu
+            self.delay += min(max(0.0, delay), self.fresh_wall - cpu)
 
     def add_remote(self, cpu: float, delay: float) -> None:
-        """Add times of the events that ended in workers, up to their time in the handler."""
+        """Add times of the events that ended in workers."""
         if self.collector.place == PROCESS:
-            self._add(cpu, delay, self.remote_wall)
-
-    def _add(self, cpu: float, delay: float, wall: float) -> None:
-        cpu = min(max(0.0, cpu), wall)
-        self.cpu += cpu
-        self.delay += min(max(0.0, delay), wall - cpu)
+            self.cpu += cpu
+            self.delay += delay
 
     def note_preempted(self, seconds: float) -> None:
         """Note for how long the thread of the loop had no CPU in steps of the fresh events."""
@@ -145,6 +150,21 @@ class Account:
         return total.plus(self._mean, self.fresh - len(measured))
 
 
+class WorkersTime(NamedTuple):
+    """The workers of a queue, with times in seconds.
+
+    Attributes:
+        cpu, delay: CPU time of all of them so far, and the time for which they were ready to run but had no CPU.
+        running: events in their handlers now.
+        service: mean time of an event there.
+    """
+
+    cpu: float = 0.0
+    delay: float = 0.0
+    running: int = 0
+    service: float = 0.0
+
+
 class TimeAccounts:
     """The accounts of a queue's collectors. The monitor updates them with `look()`."""
 
@@ -162,15 +182,15 @@ class TimeAccounts:
         """Seconds for which the event loop, or adaptive handlers in threads, were on a CPU or ready to be."""
         self._instruments = instruments
         self._loop_cpu, self._loop_delay = instruments.loop_time(), instruments.loop_delay()
-        self._workers_cpu = self._workers_delay = 0.0
+        self._workers = WorkersTime()
         # Times not yet attributed to events: many events take longer than the interval between two looks.
-        self._pending_cpu = self._pending_delay = 0.0
+        self._pending_cpu = self._pending_delay = self._pending_wall = 0.0
 
-    def look(self, elapsed: float, lag: float, workers_cpu: float, workers_delay: float) -> None:
-        """Update all accounts. All arguments are in seconds.
+    def look(self, elapsed: float, lag: float, workers: WorkersTime) -> None:
+        """Update all accounts.
 
         `elapsed` is the time since the last look, and `lag` the time that a callback of the event loop waits for its
-        turn. All workers together have spent `workers_cpu` on a CPU, and `workers_delay` waiting for one.
+        turn, both in seconds.
         """
         cpu = self._instruments.loop_time()
         spent, self._loop_cpu = max(0.0, cpu - self._loop_cpu), cpu
@@ -180,10 +200,11 @@ class TimeAccounts:
         preempted, self._loop_delay = max(0.0, delay - self._loop_delay), delay
         self.loop_busy += spent + preempted + self._share_threads()
         self._share_loop(spent, preempted, lag)
-        self._pending_cpu += max(0.0, workers_cpu - self._workers_cpu)
-        self._pending_delay += max(0.0, workers_delay - self._workers_delay)
-        self._workers_cpu, self._workers_delay = workers_cpu, workers_delay
-        self._share_workers()
+        before, self._workers = self._workers, workers
+        self._pending_cpu += max(0.0, workers.cpu - before.cpu)
+        self._pending_delay += max(0.0, workers.delay - before.delay)
+        self._pending_wall += 0.5 * (before.running + workers.running) * elapsed
+        self._share_workers(workers)
 
     def _observe(self, *, worthwhile: bool) -> None:
         """Observe the accounts in which anything has happened. Most of many collectors are quiet."""
@@ -240,20 +261,30 @@ class TimeAccounts:
                 total += account.sampled.cpu
         return total
 
-    def _share_workers(self) -> None:
-        """Attribute the time of the workers in proportion to the handler time of the events that ended there."""
+    def _share_workers(self, workers: WorkersTime) -> None:
+        """Attribute the time of the workers in proportion to the handler time of the events that ended there.
+
+        A part is kept for the events that still run. Otherwise the first events of a batch would be given all of it,
+        and the last ones nothing.
+        """
         there = [account for account in self.fresh if account.remote_wall > 0.0]
         wall = sum(account.remote_wall for account in there)
-        cpu = min(self._pending_cpu, wall)
-        delay = min(self._pending_delay, wall - cpu)
+        # The number of running events is a sample, so their time is limited to what such events may have taken.
+        running = min(max(0.0, self._pending_wall - wall), 2.0 * workers.running * workers.service)
+        ended = wall / (wall + running) if wall else 0.0
+        # More than the time in the handler may be due to an earlier look: only the average must be right. Much more
+        # is due to something else that the workers did.
+        cpu = min(ended * self._pending_cpu, MOST_AT_ONCE * wall)
+        delay = min(ended * self._pending_delay, MOST_AT_ONCE * wall)
         for account in there:
             part = account.remote_wall / wall
             account.add_remote(cpu * part, delay * part)
-        if self.remote_running():
+        if workers.running:
             self._pending_cpu -= cpu
             self._pending_delay -= delay
+            self._pending_wall = running
         else:
-            self._pending_cpu = self._pending_delay = 0.0
+            self._pending_cpu = self._pending_delay = self._pending_wall = 0.0
 
 
 def _totals(usage: Usage | None) -> tuple[int, float]:

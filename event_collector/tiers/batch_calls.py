@@ -6,8 +6,9 @@ from typing import Any, NamedTuple, Protocol
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.running_event import running_id
 from event_collector.handlers.value_handler import results_of
-from event_collector.remote.codec import ReplyDecoder, encode_bodies, encode_payload
+from event_collector.remote.codec import ReplyDecoder, encode_bodies
 from event_collector.remote.fidelity import Fidelity
+from event_collector.remote.sent_value import encode_sent
 from event_collector.values.clock import clock
 from event_collector.values.payload import Payload
 
@@ -81,7 +82,7 @@ class EncodedCalls:
 
     def item(self, payload: Payload[Any]) -> bytes:
         """Return the encoded payload. Raises EncodeError."""
-        body, _ = encode_payload(
+        body, _ = encode_sent(
             payload, self._collector, running_id(), inline=True, traced=False, fidelity=self._fidelity
         )
         return bytes(body)

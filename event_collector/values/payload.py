@@ -1,6 +1,7 @@
 """Payloads: a value and the collectors that it is addressed to."""
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -120,7 +121,10 @@ class Payload(Generic[T]):
             a number; there are both keys and topics and no delivery, or a delivery that uses neither.
     """
 
-    __slots__ = ("_delivery", "_headers", "_value")
+    __slots__ = ("_delivery", "_headers", "_sent", "_value")
+
+    _sent: object
+    """What other processes get of the value, in a copy that `_carrying()` made. Most payloads have none."""
 
     def __init__(
         self,
@@ -247,6 +251,12 @@ class Payload(Generic[T]):
             ConfigError: `priority` is not a number or is NaN.
         """
         self.priority = priority
+
+    def _carrying(self, sent: object) -> "Payload[T]":
+        """Return a copy that carries what other processes get of the value."""
+        carrier = copy(self)
+        carrier._sent = sent
+        return carrier
 
     def _update_headers(self, **headers: Any) -> None:
         self._headers = replace(self._headers, **headers)

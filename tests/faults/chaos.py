@@ -104,9 +104,8 @@ class Chaos:
             elif deed == "continue":
                 self._continue_all()
             elif deed == "zygote" and self._chance.random() < 0.3:
-                for parent in {psutil.Process(pid).ppid() for pid in workers if psutil.pid_exists(pid)}:
-                    if parent != process.pid:
-                        self._signal(parent, signal.SIGKILL, "zygote killed")
+                for zygote in _zygotes(process.pid):
+                    self._signal(zygote, signal.SIGKILL, "zygote killed")
             elif workers:
                 victim = self._chance.choice(workers)
                 if deed == "stop":
@@ -195,6 +194,14 @@ class Told:
         if not self.is_drained:
             found.append("the last life did not finish")
         return found
+
+
+def _zygotes(pid: int) -> list[int]:
+    """Return what forks the workers of a program. A worker whose zygote is gone has a parent that is none of ours."""
+    try:
+        return sorted(child.pid for child in psutil.Process(pid).children() if child.children())
+    except psutil.Error:
+        return []
 
 
 def _workers(pid: int) -> list[int]:

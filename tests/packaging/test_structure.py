@@ -4,6 +4,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def modules() -> dict[str, Path]:
 
 def imports(path: Path, known: dict[str, Path]) -> Iterator[str]:
     """Yield the modules of ours that a file imports, in functions and for type checkers too."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: imports are absolute"
             for alias in node.names:
@@ -64,6 +65,12 @@ def imports(path: Path, known: dict[str, Path]) -> Iterator[str]:
                 yield full if full in known else node.module or ""
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """Return a module as Python parses it."""
+    return ast.parse(path.read_text())
 
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -98,7 +105,7 @@ def own_names(body: list[ast.stmt]) -> set[str]:
 
 def foreign_stores(path: Path) -> Iterator[ast.Attribute]:
     """Yield the attributes that a module sets of objects that are not its own, nor made on the spot."""
-    tree = ast.parse(path.read_text())
+    tree = tree_of(path)
     inside = {id(store): node for node in ast.walk(tree) if isinstance(node, Function) for store in stores(node)}
     of_module = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
                  if isinstance(target, ast.Name)}  # fmt: skip
@@ -115,7 +122,7 @@ def writers() -> dict[str, set[str]]:
     """Return the methods, as "Class.method", and functions that write attributes, each with their names."""
     found = defaultdict(set)
     for path in modules().values():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             functions = node.body if isinstance(node, ast.ClassDef | ast.Module) else []
             owner = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
             for function in functions:
@@ -128,7 +135,7 @@ def writers() -> dict[str, set[str]]:
 def classes() -> Iterator[tuple[str, str]]:
     """Yield the name of each class, and where it is."""
     for name, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ClassDef):
                 yield node.name, f"{name}:{node.lineno}"
 

@@ -80,7 +80,7 @@ readings = st.builds(
 
 
 @given(limits=limits(), story=st.lists(readings, max_size=20))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None)
 def test_bounds_hold_and_every_change_has_its_reason(limits: ScalingLimits, story: Sequence[Readings]) -> None:
     """Whatever is read: sizes stay within the bounds, and differ from the plan before as the changes say."""
     law = Autoscaler(limits)
@@ -102,7 +102,7 @@ def test_bounds_hold_and_every_change_has_its_reason(limits: ScalingLimits, stor
 
 
 @given(story=st.lists(readings, max_size=20))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 def test_only_adaptive_collectors_are_placed(story: Sequence[Readings]) -> None:
     """The placement names exactly the collectors that may move, and never a process where there are none."""
     law = Autoscaler(ScalingLimits(max_workers=0))
@@ -113,7 +113,7 @@ def test_only_adaptive_collectors_are_placed(story: Sequence[Readings]) -> None:
 
 
 @given(story=st.lists(readings, max_size=20), shift=st.integers(-10, 10).map(lambda days: days * 86400.0))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None)
 def test_it_does_not_matter_where_the_clock_starts(story: Sequence[Readings], shift: float) -> None:
     """The same story on a shifted clock gives the same plans."""
     # whole eighths of a second stay exact when they are shifted
@@ -133,7 +133,7 @@ def test_it_does_not_matter_where_the_clock_starts(story: Sequence[Readings], sh
     more=st.integers(0, 3000),
     tier=st.sampled_from(Tier),
 )
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None)
 def test_more_backlog_never_means_less(steps: list[tuple[int, int]], backlog: int, more: int, tier: Tier) -> None:
     """After the same history, a longer queue never leads to fewer consumers, workers, or a lower ceiling."""
     plans: list[Plan] = []
@@ -168,7 +168,7 @@ def test_more_backlog_never_means_less(steps: list[tuple[int, int]], backlog: in
     backlog=st.integers(0, 10_000),
     ready=st.integers(0, 100),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None)
 def test_memory_is_never_exceeded(limit: int, others: float, worker: float, backlog: int, ready: int) -> None:
     """However long the queue, the workers that are planned fit into the memory, or there is only one."""
     law = Autoscaler(ScalingLimits(max_workers=100))
@@ -195,7 +195,7 @@ def test_memory_is_never_exceeded(limit: int, others: float, worker: float, back
     tier=st.sampled_from(Tier),
     patience=st.sampled_from([1 / 60, 0.5, 1.0]),
 )
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None)
 def test_idle_means_minimum_and_silence(queued: int, service: float, tier: Tier, patience: float) -> None:
     """After any burst the sizes come down to their minimum in a bounded time; then no call is asked for."""
     law = Autoscaler(ScalingLimits(min_consumers=2, min_workers=1, patience=patience))
@@ -220,7 +220,7 @@ def test_idle_means_minimum_and_silence(queued: int, service: float, tier: Tier,
 
 
 @given(jumps=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=5), tier=st.sampled_from(Tier))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 def test_a_clock_that_jumps_in_the_middle_of_work_takes_nothing_away(jumps: list[float], tier: Tier) -> None:
     """While events are in hand a jump of the clock, either way, shrinks nothing and starts no stampede."""
     law, now, arrivals = Autoscaler(), 0.0, 0

@@ -216,8 +216,8 @@ class CoroutineTier:
             direct_parts_to(stream)
         course = event.course
         if course is not None and course.only and self._direct is None:
-            return self._events.retries.attempt(event.payload, course)
-        return self._route(event.payload)
+            return self._events.retries.attempt(event, course)
+        return self._route(event.payload if event.sent is None else event.payload._carrying(event.sent))
 
     def _returned(self, event: "CollectorEvent", error: Error[Any]) -> "Result[Any]":
         """Return the result of an event whose handler returned an Error."""

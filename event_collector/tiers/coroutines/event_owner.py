@@ -1,13 +1,12 @@
 """The owner of the events whose handlers the coroutine tier runs."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from event_collector.values.results import ResultList
 
 if TYPE_CHECKING:
     from event_collector.events.course import Course
     from event_collector.events.event import CollectorEvent
-    from event_collector.values.payload import Payload
 
 
 class EventEnding(Protocol):
@@ -52,5 +51,5 @@ class LoopTurns(Protocol):
 class Attempts(Protocol):
     """What tries events again, as the coroutine tier sees it."""
 
-    async def attempt(self, payload: "Payload[Any]", course: "Course", /) -> ResultList:
+    async def attempt(self, event: "CollectorEvent", course: "Course", /) -> ResultList:
         """Process an event in those collectors only that have to try again."""

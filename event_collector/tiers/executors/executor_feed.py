@@ -19,9 +19,10 @@ import msgspec
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.running_event import running_id
 from event_collector.remote.batch_host import BatchReply, decode_reply
-from event_collector.remote.codec import ReplyDecoder, encode_payload
+from event_collector.remote.codec import ReplyDecoder
 from event_collector.remote.fidelity import Fidelity
 from event_collector.remote.remote_exceptions import presentable
+from event_collector.remote.sent_value import encode_sent
 from event_collector.remote.setup import seal
 from event_collector.tiers.executors.batching import BATCH_BYTES, DEPTH, capacity_of, next_limit, size_of_batch
 from event_collector.tiers.executors.executor_adapter import ExecutorAdapter
@@ -63,7 +64,7 @@ class BatchQueue:
     async def run(self, payload: Payload[Any]) -> Any:
         """Process a payload and return the outcome of its handler."""
         collector = self.collector
-        body, _ = encode_payload(payload, collector, running_id(), inline=True, fidelity=self._fidelity)
+        body, _ = encode_sent(payload, collector, running_id(), inline=True, fidelity=self._fidelity)
         collector.usage.began()
         try:
             reply, _ = await self.exchange(body, alone=travels_alone(payload))

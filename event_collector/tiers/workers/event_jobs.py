@@ -114,7 +114,8 @@ class EventJob(Job):
     __slots__ = ("event", "of")
 
     def __init__(self, task: CollectorTask, body: bytes, blob: Any, event: Any) -> None:
-        self.task, self.body, self.blob, self.limit = task.number, body, blob, task.limit
+        self.task, self.limit = task.number, task.limit
+        self.body, self.blob = body, blob
         self._place = None
         self.event, self.of = event, task
         event.place = self  # CollectorEvent.move_to()

@@ -19,6 +19,7 @@ from event_collector.remote.codec import encode_payload
 from event_collector.remote.host import open_host
 from event_collector.remote.host_loop import HostLoop
 from event_collector.remote.parts_host import open_parts_host
+from event_collector.remote.sent_value import encode_sent
 from event_collector.remote.setup import is_decorated, seal
 from event_collector.tiers.workers.event_jobs import BatchJob, CallJob, CollectorTask, EventJob, ResultSink
 from event_collector.tiers.workers.line_codec import LineCodec, ReadLine
@@ -52,12 +53,8 @@ MAIN_GUARD: Final = (
 )
 
 
-hide_files(
-    *(
-        str(module.__file__)
-        for module in (host, host_loop, line_items, value_handler, asyncio.base_events, asyncio.events)
-    )
-)
+_OURS = (host, host_loop, line_items, value_handler, asyncio.base_events, asyncio.events)
+hide_files(*(str(module.__file__) for module in _OURS))
 
 
 class WorkerReading(NamedTuple):
@@ -173,10 +170,18 @@ class WorkerTier:
                 if (part := self._tasks[collector].part) is not None:
                     part.began()
         for event, collector in batch:
-            task, payload = self._tasks[collector], event.payload
+            task, sent = self._tasks[collector], event.sent
             collector.usage.running += 1  # Usage.began()
             try:
-                body, blob = encode_payload(payload, collector, event.id, traced=False, fidelity=task.fidelity)
+                if sent is None:
+                    body, blob = encode_payload(
+                        event.payload, collector, event.id, traced=False, fidelity=task.fidelity
+                    )
+                elif type(sent) is tuple:
+                    body, blob = sent
+                    event.sent = None  # CollectorEvent.keep_sent(): the job has it now
+                else:
+                    body, blob = sent.parts(event.payload, collector.key, event.id)
             except Exception as exc:
                 task.fail(event, exc, 0.0)
                 continue
@@ -228,7 +233,7 @@ class WorkerTier:
         """
         task = self._tasks[collector]
         event_id = running_id()
-        body, blob = encode_payload(payload, collector, event_id, fidelity=task.fidelity)
+        body, blob = encode_sent(payload, collector, event_id, fidelity=task.fidelity)
         job = CallJob(task.number, body, blob)
         job.event_id = event_id
         job.limit, job.of, job.outcome = task.limit, task, asyncio.get_running_loop().create_future()
@@ -265,7 +270,7 @@ class WorkerTier:
         Cancellation closes the handler at its `yield`, and kills its worker if that takes longer than CLOSING.
         """
         task, sink = self._tasks[collector], open_sink(collector.key)
-        body, blob = encode_payload(payload, collector, running_id(), fidelity=task.fidelity)
+        body, blob = encode_sent(payload, collector, running_id(), fidelity=task.fidelity)
         job = PartsJob(task, body, blob, sink)
         task.began_call()
         try:
@@ -288,8 +293,6 @@ class WorkerTier:
     def go_on(self, job: Job, credit: int) -> None:
         """Have a job give so many parts more; 0: have it end."""
         self._pool.go_on(job, credit)
-
-    # For the monitor
 
     @property
     def size(self) -> int:
@@ -344,7 +347,7 @@ class WorkerTier:
         self._pool.bound(max_workers)
 
     def replace(self, worker: int, *, dry_run: bool = False) -> int:
-        """Replace a worker, named by its process id or its number, and return its process id; see WorkerPool."""
+        """Replace a worker, named by its process id or its number, and return its process id."""
         return self._pool.replace(worker, dry_run=dry_run)
 
     def resize(self, workers: int) -> None:

@@ -202,7 +202,7 @@ async def test_another_attempt_reaches_those_that_have_failed_only() -> None:
     parts.now += 10.0
     run_due(parts.retries)
     assert event.course is not None
-    answered = await parts.retries.attempt(event.payload, event.course)
+    answered = await parts.retries.attempt(event, event.course)
     assert [result.key for result in answered] == ["a", "c"]
     assert sorted(seen) == [("a", 2), ("c", 2)]
     parts.retries.close()

@@ -210,7 +210,7 @@ class Reliability(RuleBasedStateMachine):
 
 
 Reliability.TestCase.settings = settings(
-    max_examples=100,
+    max_examples=2 * settings().max_examples,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

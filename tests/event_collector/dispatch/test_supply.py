@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from event_collector import Collector, CollectorEvent, Delivery, Payload, SimpleRouter
+from event_collector.dispatch.sent_values import SentValues
 from event_collector.dispatch.supply import Supply
 from event_collector.handlers.delivery import DeliveryPlan
 from tests.event_collector.dispatch.parts import Parts, handle
@@ -41,6 +42,7 @@ class Case:
             parts.permits,
             parts.gate,
             parts.chunks,
+            SentValues(),
         )
 
     def event(self, number: int, topic: str = "far") -> CollectorEvent:
@@ -57,11 +59,10 @@ def test_workers_get_as_many_as_they_have_room_for() -> None:
     """In the order of the backlog; each takes a permit, and leaves its place in the queue."""
     case = Case(3)
     case.queue(1, 2, 3, 4)
-    case.supply.hand_out()
+    assert not case.supply.hand_out()
     assert case.workers.taken == [[1, 2, 3]]
     assert case.parts.permits.busy == 3
     assert case.parts.gate.room() == 8
-    assert not case.supply.is_wanted
     assert repr(case.supply) == "<Supply room=0 waiting=1>"
 
 
@@ -80,9 +81,8 @@ def test_an_event_of_several_collectors_is_left_to_the_event_loop() -> None:
     case.queue(1)
     case.queue(2, topic="both")
     case.queue(3)
-    case.supply.hand_out()
+    assert case.supply.hand_out()
     assert case.workers.taken == [[1]]
-    assert case.supply.is_wanted
     assert case.supply.next_backlog() is case.parts.backlogs.remote
     assert case.parts.backlogs.remote.take().id == 2
     case.supply.hand_out()

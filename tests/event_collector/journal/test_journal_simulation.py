@@ -377,7 +377,7 @@ def was_given_up(event: CollectorEvent) -> bool:
 
 
 Durability.TestCase.settings = settings(
-    max_examples=100,
+    max_examples=2 * settings().max_examples,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -126,7 +126,9 @@ class ServiceTime:
         If no event has ended for long, the mean age of the running events is a lower bound.
         """
         if self._weight > 0.0:
-            cpu, waiting = self._cpu / self._weight, max(0.0, self._waiting / self._weight)
+            cpu, waiting = self._cpu / self._weight, self._waiting / self._weight
+            if waiting < 0.0:
+                cpu, waiting = max(0.0, cpu + waiting), 0.0
         else:
             cpu, waiting = self._assumed
         total = cpu + waiting
@@ -169,7 +171,7 @@ class CollectorEstimate:
         growths = [counter.growth(total) for counter, total in zip(self._counters, totals, strict=True)]
         self.completed, wall, cpu, delay = growths
         known = not any(counter.is_doubtful for counter in self._counters)
-        self.cpu_spent = min(cpu, wall) if wall > 0.0 else cpu
+        self.cpu_spent = cpu
         # A negative value is an error of measurement. Errors average out only if negative ones count too.
         self.waited = wall - cpu - delay
         # Times that do not belong to the completions would distort the average: such a reading is left out.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from event_collector_workers.job import Buffer
     from event_collector_workers.transport.page import WorkerPage
 
-_A_WHILE: Final = 10_000_000
+_A_WHILE: Final = 30_000_000
 """Nanoseconds for which outcomes stay on the sheet. Chunks are made for less, so most of them need one record."""
 
 _LONG: Final = int(LONG * 1e9)

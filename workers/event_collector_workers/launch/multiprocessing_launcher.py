@@ -51,6 +51,9 @@ class MultiprocessingHandle:
     def __init__(self, process: BaseProcess, loop: asyncio.AbstractEventLoop) -> None:
         self.pid = process.pid or 0
         self._process = process
+        self._identity: psutil.Process | None = None  # told from a later process that has the same id
+        with contextlib.suppress(psutil.Error):
+            self._identity = psutil.Process(self.pid)
         self._loop = loop
         _alive.add(self)
 
@@ -83,9 +86,10 @@ class MultiprocessingHandle:
     def kill(self) -> None:
         """End the process with SIGKILL. A no-op if it has ended."""
         with contextlib.suppress(ValueError, OSError):
-            if self._process.exitcode is None:
+            # Its end may have been taken by the program, and then its id is free.
+            if self._process.exitcode is None and self._identity is not None and self._identity.is_running():
                 kill_group(self.pid)
-            self._process.kill()
+                self._process.kill()
 
     def expect_exit(self) -> None:
         """Do nothing: the end of this process is seen without a helper."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import signal
 import socket
 import subprocess
 import sys
@@ -45,6 +44,9 @@ class ZygoteHandle:
         self._has_ended = False
         self._exitcode: int | None = None
         self._on_exit: Callable[[int | None], None] | None = None
+        self._process: psutil.Process | None = None  # told from a later process that has the same id
+        with contextlib.suppress(psutil.Error):
+            self._process = psutil.Process(pid)
 
     def __repr__(self) -> str:
         state = f"ended with {self._exitcode}" if self._has_ended else "alive"
@@ -59,9 +61,10 @@ class ZygoteHandle:
     def kill(self) -> None:
         """End the process with SIGKILL. A no-op if it has ended."""
         if not self._has_ended and self.pid:
-            kill_group(self.pid)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+            if self._process is not None and self._process.is_running():
+                kill_group(self.pid)
+                with contextlib.suppress(psutil.Error):
+                    self._process.kill()
             self.expect_exit()
 
     def expect_exit(self) -> None:
@@ -79,16 +82,23 @@ class ZygoteHandle:
     def follow(self) -> None:
         """Look for the end of the process, which nobody reports any more."""
         if not self._has_ended:
-            if _is_alive(self.pid):
+            if self._is_alive():
                 self._loop.call_later(_LOOK_EVERY, self.follow)
             else:
                 self.record_exit(None)
 
     def _check_exit(self) -> None:
-        if _is_alive(self.pid):
+        if self._is_alive():
             self.expect_exit()
         elif not self._has_ended:
             self._on_silence()
+
+    def _is_alive(self) -> bool:
+        try:
+            process = self._process
+            return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
 
 
 class _Pickler(pickle.Pickler):
@@ -255,10 +265,3 @@ class ZygoteLauncher:
             handle.follow()
         for done in requests.values():
             done(RuntimeError("the process that starts workers has died; its standard error says why"))
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False

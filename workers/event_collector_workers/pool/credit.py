@@ -18,6 +18,9 @@ DEEPEST: Final = 256  # jobs; more gains nothing even if a job takes no time
 SHORTEST_VISIT: Final = 0.001  # seconds; the resolution of the loop's timers
 USUAL_VISIT: Final = 0.002
 LONGEST_VISIT: Final = 0.008
+LONGEST_CHUNK_VISIT: Final = 0.024
+"""Seconds between visits to workers that hold chunks, each with many results. Each visit wakes the program, which costs
+a processor as much as many results."""
 HELD_UP: Final = LONG  # seconds in one job after which the jobs behind it are better off elsewhere
 UNSTARTED: Final = 0.05  # seconds without starting a job after which all jobs are better off elsewhere
 
@@ -46,14 +49,16 @@ def depth_for(service_time: float, horizon: float) -> int:
     return max(SHALLOWEST, round(horizon / service_time))
 
 
-def visit_pause(service_time: float, in_hand: int) -> float:
-    """Return the seconds until the next visit to workers that hold `in_hand` jobs of `service_time` seconds.
+def visit_pause(service_time: float, in_hand: int, longest: float = LONGEST_VISIT) -> float:
+    """Return the seconds, at most `longest`, until the next visit to workers that hold `in_hand` jobs.
+
+    `service_time` is the seconds that a job takes.
 
     It is half of the work that they hold, so they are refilled before they run dry. A result waits at most that long,
     and only if more work is behind it. Workers with little work announce their last results.
     """
     least = max(SHORTEST_VISIT, min(USUAL_VISIT, service_time * DEEPEST / 4))
-    return max(least, min(LONGEST_VISIT, service_time * in_hand / 2))
+    return max(least, min(longest, service_time * in_hand / 2))
 
 
 def head_start(quota: int, startup: float, service_time: float) -> int:

@@ -6,6 +6,8 @@ from typing import Final
 from event_collector_workers.pool.credit import (
     DEEPEST,
     HELD_UP,
+    LONGEST_CHUNK_VISIT,
+    LONGEST_VISIT,
     Credit,
     is_held_up,
     room_for,
@@ -118,16 +120,21 @@ class Roster:
 
     def plan_visit(self, service_time: float) -> float | None:
         """Promise workers that may soon have results a visit. Return the seconds until it; None if none is needed."""
-        is_rare, fewest = False, DEEPEST
+        is_rare, fewest, longest = False, DEEPEST, LONGEST_CHUNK_VISIT
         for worker in self.attached:
             sequence, age = self._states[worker]
             if (held := worker.held) > 1 and age <= HELD_UP:
+                if len(worker.in_hand) == 1:
+                    is_rare = True  # it is in its last chunk, and announces the end at once
+                    continue
                 self.promise_visit(worker)
                 fewest = min(fewest, held)
+                if not worker.has_chunks:
+                    longest = LONGEST_VISIT
             elif held > 1:
                 worker.peek()  # no visit follows; after a long item the worker announces what has ended
             elif held and (not sequence or worker.state is State.LOST):
                 is_rare = True  # it is suspended or has lost its socket, and announces nothing
         if self.has_promised:
-            return visit_pause(service_time, fewest)
+            return visit_pause(service_time, fewest, longest)
         return _RARE_VISIT if is_rare else None

@@ -218,7 +218,7 @@ class Traffic:
         """Collect the available results, then hand out jobs as far as there is room."""
         self._is_looking = True
         for worker in workers:
-            if worker.in_hand and worker.collect() and worker.held > 1:
+            if worker.in_hand and worker.collect() and len(worker.in_hand) > 1:
                 # At once, or each job that ends during the rest of the look would be announced.
                 self._roster.promise_visit(worker)
         if not self.outstanding and self.room > 0:
@@ -344,19 +344,17 @@ class Traffic:
     def _next_jobs(self, count: int, size: int = _BYTES_AHEAD) -> list[Job]:
         """Remove the next `count` jobs from the backlog; fewer as soon as they have `size` bytes."""
         jobs: list[Job] = []
-        backlog, append = self._backlog, jobs.append
-        while backlog and len(jobs) < count:
-            job = backlog.popleft()
-            if job._place is self:
-                append(job)
-                size -= len(job.body)
-                if job.blob is not None:
-                    size -= len(job.blob)
-                if size <= 0:
-                    break
-            else:
+        take, append = self._backlog.popleft, jobs.append
+        for _ in range(min(count, self.backlog)):
+            while (job := take())._place is not self:  # a gap
                 job.move_to(None)
                 self._withdrawn -= 1
+            append(job)
+            size -= len(job.body)
+            if job.blob is not None:
+                size -= len(job.blob)
+            if size <= 0:
+                break
         return jobs
 
     def _requeue(self, jobs: list[Job]) -> None:

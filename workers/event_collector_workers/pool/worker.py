@@ -63,7 +63,7 @@ class Worker:
         self.complaint = ""  # the reason of its end: the text of a traceback, or what is wrong with its messages
         self.closing_error = ""  # the traceback of a task that could not be closed
         self.exitcode: int | None = None
-        self._has_parts = self._has_chunks = False  # whether a job has given parts; whether it was given chunks
+        self._has_parts = self.has_chunks = False  # whether a job has given parts; whether it was given chunks
         self._taken = 0  # values in in_hand that are None, without the one that was given up
         self._given_up: dict[int, Job] = {}  # the job during which it will be killed, by sequence number
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
@@ -113,7 +113,7 @@ class Worker:
             if job.blob is None:
                 plain.append((job.task, job.body))
             elif isinstance(job, ChunkJob):
-                self._next, self._has_chunks = sequence + job.count, True
+                self._next, self.has_chunks = sequence + job.count, True
                 self._send_batch(sequence, plain)
                 self._channel.send(chunks.head_of(sequence, job), job.blob)
                 self.give(jobs[sequence - first + 1 :])
@@ -151,7 +151,7 @@ class Worker:
     def held(self) -> int:
         """Jobs that the worker has yet to answer and that were not taken back. A chunk with several items is two."""
         held = len(self.in_hand) - self._taken
-        return held + chunks.has_several(self.in_hand) if self._has_chunks else held
+        return held + chunks.has_several(self.in_hand) if self.has_chunks else held
 
     def collect(self) -> bool:
         """Take the records from the ring and report them. Return whether there were any."""
@@ -174,7 +174,7 @@ class Worker:
 
     def peek(self) -> None:
         """Take the outcomes of items that the worker keeps until a record has them."""
-        if self._has_chunks:
+        if self.has_chunks:
             chunks.take_from_sheet(self.in_hand, self.page.sheet)
 
     def count_items(self, count: int) -> None:
@@ -196,7 +196,7 @@ class Worker:
         if now is None:
             now = monotonic()
         sequence, since = self.page.current() if self._has_parts else self.page.running()
-        if sequence not in self.in_hand and not (self._has_chunks and chunks.chunk_with(self.in_hand, sequence)):
+        if sequence not in self.in_hand and not (self.has_chunks and chunks.chunk_with(self.in_hand, sequence)):
             return 0, now - max(self._given_at, self._channel.progress)
         return sequence, now - since
 
@@ -352,7 +352,7 @@ class Worker:
         if kind == Kind.RESULT:
             self.finished += 1
             record = decoded(decode_record, head)
-            if self._has_chunks:
+            if self.has_chunks:
                 self.collect()  # records of a chunk go through the ring first, and through the socket from one on
             self._events.on_records(self, [record], blob)
         elif kind == Kind.PART:

@@ -1,0 +1,80 @@
+"""The values of events that other processes get, as they were when they were sent; see `SentValue`."""
+
+from typing import TYPE_CHECKING
+
+from event_collector.remote.codec import UNTYPED, encode_payload
+from event_collector.remote.fidelity import Fidelity
+from event_collector.remote.sent_value import CONSTANT, SentValue
+from event_collector.values.errors import EncodeError
+from event_collector.values.payload import Delivery, Payload
+
+if TYPE_CHECKING:
+    from event_collector.events.event import CollectorEvent
+    from event_collector.handlers.collector import Collector
+    from event_collector.handlers.delivery import DeliveryPlan
+
+_ANY = Payload(None)
+_BROADCAST = Delivery.BROADCAST
+
+
+class SentValues:
+    """Encodes the values of events that have to wait, and can change meanwhile.
+
+    Attributes:
+        is_needed: whether events that the event loop delivers may go to other processes.
+    """
+
+    __slots__ = ("_fidelities", "_fidelity", "_only", "_plan", "is_needed")
+
+    def __init__(self) -> None:
+        self.is_needed = False
+        self._plan: DeliveryPlan | None = None
+        self._fidelities: dict[Collector, Fidelity] = {}
+        self._only: Collector | None = None  # gets every broadcast, and calls its handler once
+        self._fidelity = UNTYPED  # of this collector
+
+    def follow(self, plan: "DeliveryPlan", *, is_open: bool) -> None:
+        """Encode for the collectors of this plan. Until the queue `is_open`, the event loop delivers all events."""
+        self._plan = plan
+        self._only = plan.sole_remote(_ANY)
+        if self._only is not None:
+            self._fidelity = self._fidelity_of(self._only)
+            if self._only.retry is not None:
+                self._only = None
+        self.is_needed = plan.has_executors or (not is_open and plan.has_foreign)
+
+    def keep(self, event: "CollectorEvent") -> None:
+        """Have an event keep what other processes get of its value, if it can change. Never raises."""
+        if event.sent is None and self._plan is not None and type(event.payload._value) not in CONSTANT:
+            self.encode(event)
+
+    def encode(self, event: "CollectorEvent") -> None:
+        """Do what `keep()` does for an event whose value can change.
+
+        A value that cannot be encoded is the error of the event, in the collector that cannot get it.
+        """
+        payload, only = event.payload, self._only
+        if only is not None and payload._delivery is _BROADCAST:
+            try:
+                sent = encode_payload(payload, only, event.id, traced=False, fidelity=self._fidelity)
+                event.sent = sent  # CollectorEvent.keep_sent()
+                return
+            except EncodeError:
+                pass  # it is kept below, for its collector
+        owners = [] if self._plan is None else self._plan.foreign(payload)
+        if owners:
+            event.keep_sent(SentValue(payload._value, [(owner, self._fidelity_of(owner)) for owner in owners]))
+
+    def redirect(self, event: "CollectorEvent") -> bool:
+        """Keep the value of an event that waits when collectors have moved; return whether it goes to a worker now."""
+        self.keep(event)
+        return self._plan is not None and self._plan.is_remote(event.payload)
+
+    def _fidelity_of(self, collector: "Collector") -> Fidelity:
+        fidelity = self._fidelities.get(collector)
+        if fidelity is None:
+            fidelity = self._fidelities[collector] = Fidelity(collector.payload_type)
+        return fidelity
+
+    def __repr__(self) -> str:
+        return f"<SentValues is_needed={self.is_needed}>"

@@ -1,0 +1,172 @@
+"""Values that change after they were sent: what other processes get of them, in every mode."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from event_collector import Batch, Collector, CollectorQueue, Delivery, EncodeError, Error, Payload, Retry, SimpleRouter
+from event_collector.dispatch.sent_values import SentValues
+from event_collector.events.event import CollectorEvent
+from event_collector.handlers.delivery import DeliveryPlan
+from event_collector.remote.codec import UNTYPED, PayloadDecoder
+from event_collector.remote.sent_value import SentValue, encode_sent
+from tests.event_collector.modes import BOUND
+from tests.event_collector.sample_types import Order
+from tests.event_collector.tiers import sample_sent_values as handlers
+
+MODES: dict[str, Callable[[], list[Collector]]] = {
+    "a worker": lambda: [Collector("c", handlers.plain, mode="process")],
+    "another attempt": lambda: [
+        Collector("c", handlers.second_time, mode="process", retry=Retry(backoff=0.01))  # type: ignore[list-item]
+    ],
+    "a batch": lambda: [Collector("c", handlers.each, mode="process", batch=Batch(16))],
+    "several collectors": lambda: [
+        Collector("c", handlers.plain, mode="process"),
+        Collector("retried", handlers.second_time, mode="process", retry=Retry(backoff=0.01)),
+        Collector("batch", handlers.each, mode="process", batch=Batch(16)),
+    ],
+}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Events wait here for workers, not for the event loop."""
+    return "asyncio"
+
+
+def queue_of(collectors: list[Collector], **options: Any) -> CollectorQueue:
+    return CollectorQueue(collectors, logging=False, min_workers=1, max_workers=1, **options)
+
+
+async def values_of(event: Any) -> list[Any]:
+    async with asyncio.timeout(BOUND):
+        return list((await event).unwrap())
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("journal", [False, True], ids=["", "journal"])
+async def test_a_worker_gets_the_value_as_it_was_sent(mode: str, journal: bool, tmp_path: Path) -> None:
+    """Whether the queue has started or not, and whether a worker has room or not; in each attempt."""
+    collectors = MODES[mode]()
+    queue = queue_of(collectors, journal=tmp_path / "journal" if journal else None)
+    value: dict[str, Any] = {"number": -1}
+    events = [] if journal else [await queue.send(value)]  # a journal takes nothing before the start
+    value["number"] = "changed"
+    async with queue:
+        for number in range(60):
+            value["number"] = number
+            events.append(queue.get_publisher().send_nowait(value) if number % 2 else await queue.send(value))
+        value["number"] = "changed"
+        numbers = [[one["number"] for one in await values_of(event)] for event in events]
+        assert all(event.payload.value is value for event in events)
+    assert numbers == [[number] * len(collectors) for number in range(-1 + journal, 60)]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_an_executor_gets_the_value_as_it_was_sent(count: int) -> None:
+    """Alone, or with a collector of this program, which gets the object itself."""
+    with ProcessPoolExecutor(1) as executor:
+        here = [Collector("here", handlers.here)] * (count - 1)
+        async with queue_of([Collector("c", handlers.plain, mode=executor), *here], max_consumers=2) as queue:
+            value, events = {"number": 0}, []
+            for number in range(10):
+                value["number"] = number
+                events.append(await queue.send(value))
+            value["number"] = 10
+            numbers = [[one["number"] for one in await values_of(event)] for event in events]
+    assert [first for first, *_ in numbers] == list(range(10))
+
+
+async def test_parts_are_made_of_the_value_as_it_was_sent() -> None:
+    """The same for a handler that yields."""
+    queue = queue_of([Collector("c", handlers.parts, mode="process")])
+    value = {"number": 0}
+    event = await queue.send(value)
+    value["number"] = 1
+    async with asyncio.timeout(BOUND), queue:
+        assert [part async for part in event.parts()] == [{"number": 0}]
+
+
+async def test_large_bytes_are_those_that_were_sent() -> None:
+    """They travel in a frame of their own, and a bytearray can change."""
+    queue = queue_of([Collector("c", handlers.plain, mode="process")])
+    value = bytearray(100_000)
+    before = await queue.send(value)
+    value[0] = 1
+    async with queue:
+        events = [before]
+        for number in range(20):
+            value[0] = number
+            events.append(await queue.send(value))
+        value[0] = 99
+        assert [received[0] for event in events for received in await values_of(event)] == [0, *range(20)]
+
+
+async def test_a_value_that_could_not_be_encoded_stays_an_error() -> None:
+    """Of the collector that could not get it, also if the value can be encoded later."""
+    queue = queue_of(
+        [
+            Collector("typed", handlers.typed, mode="process", payload_type=Order),
+            Collector("c", handlers.plain, mode="process"),
+            Collector("here", handlers.here),
+        ]
+    )
+    order = Order(1, [object()])  # type: ignore[list-item]
+    event = await queue.send(order)
+    alone = await queue.send(Payload(order, Delivery.KEY, ["c"]))
+    order.lines.clear()
+    async with asyncio.timeout(BOUND), queue:
+        typed, untyped, here = await event
+        sole = (await alone).only()
+    assert here.unwrap() is order
+    for result, key in ((typed, "typed"), (untyped, "c"), (sole, "c")):
+        assert isinstance(result, Error)
+        assert isinstance(result.err, EncodeError)
+        assert f"collector {key!r}: the payload of type Order" in str(result.err)
+
+
+async def test_events_keep_no_encoded_values_longer_than_needed() -> None:
+    """What is kept for workers goes when they have it, or with the end of the event."""
+    queue = queue_of(MODES["several collectors"]())
+    to_all = [await queue.send({"number": number}) for number in range(3)]
+    to_one = [await queue.send(Payload({"number": number}, keys=["c"])) for number in range(3)]
+    unchanging = await queue.send("text")
+    cancelled = await queue.send({"number": 4})
+    assert all(event.sent is not None for event in (*to_all, *to_one, cancelled))
+    assert unchanging.sent is None
+    cancelled.cancel()
+    async with asyncio.timeout(BOUND), queue:
+        for event in (*to_all, *to_one, unchanging):
+            await event
+    assert all(event.sent is None for event in (*to_all, *to_one, cancelled))
+
+
+async def test_a_collector_that_moves_gets_the_value_as_it_was_at_the_move() -> None:
+    """Adaptive collectors get the object itself until they have moved to workers."""
+    collector = Collector("c", handlers.here, mode="adaptive")
+    by_key = {"c": collector}
+    values = SentValues()
+    values.follow(DeliveryPlan(SimpleRouter(by_key), by_key), is_open=True)
+    event = CollectorEvent(1, Payload({"number": 1}))
+    values.keep(event)
+    assert event.sent is None
+    collector.move_to("process")
+    values.follow(DeliveryPlan(SimpleRouter(by_key), by_key), is_open=True)
+    assert values.redirect(event)
+    event.payload.value["number"] = 2
+    payload = event.payload._carrying(event.sent)
+    assert PayloadDecoder(Any, "c")(*encode_sent(payload, collector, 1)).value == {"number": 1}
+    assert payload.value == {"number": 2}
+
+
+def test_collectors_share_what_they_get() -> None:
+    """One copy of a value is kept for all collectors that get the same."""
+    owners = [Collector(key, handlers.plain, mode="process") for key in "abc"]
+    value, large = {"number": 1}, bytearray(100_000)
+    for one in (value, large):
+        sent = SentValue(one, [(owner, UNTYPED) for owner in owners])
+        assert len({id(form) for form in sent._forms.values()}) == 1
