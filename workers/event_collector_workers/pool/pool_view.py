@@ -68,8 +68,8 @@ def progress_in(workers: Sequence[Worker]) -> list[tuple[Job, int, Progress]]:
 
 def jobs_in(workers: Sequence[Worker], traffic: Traffic) -> list[Job]:
     """Return all jobs without an outcome."""
-    held = [job for worker in workers for job in (*worker.in_hand.values(), *worker.suspended.values())]
-    return [*traffic.waiting(), *held]
+    held = (job for worker in workers for job in (*worker.in_hand.values(), *worker.suspended))
+    return [*traffic.waiting(), *(job for job in held if job is not None)]
 
 
 def stacks_of(workers: Sequence[Worker], pid: int | None) -> list[tuple[int, int, str]]:
