@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from event_collector.handlers.running_event import add_event_context, event_context
     from event_collector.journal.journal_options import Journal
     from event_collector.life.interruption import drain_on_signal
+    from event_collector.life.settings import Workers
     from event_collector.publisher import EventPublisher
     from event_collector.queue import CollectorQueue
     from event_collector.tiers.executors.dask.dask_workers import dask_workers
@@ -52,7 +53,13 @@ if TYPE_CHECKING:
     from event_collector.values.refusals import QueueFull, QueueShutDown
     from event_collector.values.results import Error, Ok, Result, ResultList, abind
     from event_collector.watching.monitor import Monitor
-    from event_collector_workers import ScaledProcessPoolExecutor, WorkerCrashed, WorkerLimits, worker_number
+    from event_collector_workers import (
+        ScaledProcessPoolExecutor,
+        WorkerCrashed,
+        WorkerLimits,
+        worker_group,
+        worker_number,
+    )
 
 _HOMES = {
     "events.dead_letters": "DeadLetter DeadLetters",
@@ -67,6 +74,7 @@ _HOMES = {
     "handlers.running_event": "add_event_context event_context",
     "journal.journal_options": "Journal",
     "life.interruption": "drain_on_signal",
+    "life.settings": "Workers",
     "queue": "CollectorQueue",
     "tiers.executors.dask.dask_workers": "dask_workers",
     "values.errors": "CallTimeout ConfigError DeadlineExceeded EncodeError EventCancelled EventCollectorException "
@@ -80,7 +88,8 @@ _HOMES = {
 }
 _HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names.split()}
 _HOME_OF |= dict.fromkeys(
-    ("ScaledProcessPoolExecutor", "WorkerCrashed", "WorkerLimits", "worker_number"), "event_collector_workers"
+    ("ScaledProcessPoolExecutor", "WorkerCrashed", "WorkerLimits", "worker_group", "worker_number"),
+    "event_collector_workers",
 )
 
 __all__ = [
@@ -131,6 +140,7 @@ __all__ = [
     "SourceError",
     "WorkerCrashed",
     "WorkerLimits",
+    "Workers",
     "abind",
     "add_event_context",
     "collector",
@@ -138,6 +148,7 @@ __all__ = [
     "drain_on_signal",
     "event_context",
     "progress",
+    "worker_group",
     "worker_number",
 ]
 

@@ -37,6 +37,9 @@ SYSTEM: Final = "event_collector"
 FRESH: Final = 0.5
 """Seconds for which one snapshot serves all instruments, which a reader asks one after the other."""
 
+_LABELS: Final = {"collector": "messaging.destination.name", "group": "event_collector.worker_group"}
+"""The attribute that tells the subjects of a figure apart."""
+
 _instrumented: "weakref.WeakSet[Collector]" = weakref.WeakSet()
 
 
@@ -140,7 +143,7 @@ class _Instruments:
         for key, part, value in figure.samples(self._snapshot):
             attributes = dict(self._common)
             if key is not None:
-                attributes["messaging.destination.name"] = key
+                attributes[_LABELS[figure.subject]] = key
             if part:
                 attributes[f"event_collector.{figure.label}"] = part
             yield Observation(value, attributes)

@@ -77,7 +77,7 @@ def _metric(figure: Figure, snapshots: Mapping[str, Snapshot]) -> Metric:
     name = f"{metric.name}_total" if figure.kind == "counter" else metric.name
     for queue, snapshot in snapshots.items():
         for key, part, value in figure.samples(snapshot):
-            labels = {"queue": queue} if key is None else {"queue": queue, "collector": key}
+            labels = {"queue": queue} if key is None else {"queue": queue, str(figure.subject): key}
             own = {figure.label: part} if part else {}
             metric.add_sample(name, {**labels, **own}, value)
     return metric

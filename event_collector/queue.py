@@ -18,6 +18,7 @@ from event_collector.handlers.router import Router, SimpleRouter
 from event_collector.life.assembly import by_key, make_dispatcher, make_meter, make_recorder, make_router
 from event_collector.life.engine import Engine
 from event_collector.life.logger import make_logger
+from event_collector.life.reports import DeadLettered, ReportedMetrics
 from event_collector.life.settings import (
     AVG_LOAD_INTERVAL,
     CONSUMER_SHUTDOWN_TIMEOUT,
@@ -33,6 +34,7 @@ from event_collector.life.settings import (
     WIP_MARGIN,
     WORKER_STARTUP_TIMEOUT,
     Settings,
+    Workers,
 )
 from event_collector.messagebus import Message, MessageBus
 from event_collector.publisher import EventPublisher
@@ -72,20 +74,6 @@ class ShutDownQueue(Message):
     """The queue has ended; its consumer_count() is 0."""
 
     collector_queue: "CollectorQueue"
-
-
-@dataclass
-class DeadLettered(Message):
-    """An event has failed for good in a collector with `retry=`. The letter is in `queue.dead_letters`."""
-
-    letter: DeadLetter
-
-
-@dataclass
-class ReportedMetrics(Message):
-    """The metrics, sent every `report_interval` seconds."""
-
-    metrics: Metrics
 
 
 class CollectorQueue(Caller):
@@ -165,12 +153,14 @@ class CollectorQueue(Caller):
         worker_devices: CUDA devices of each worker process, one item for each worker, in the same way: a number, or an
             identifier. Each worker sets CUDA_VISIBLE_DEVICES before it imports its modules. None for the devices of the
             program.
+        worker_groups: Worker processes of their own for collectors with `workers=`, by the name of the group.
+            `min_workers` and `max_workers` are then for the collectors without a group. None for no groups.
         polite: Leave CPUs that other programs use to them, down to one. If False, the pool has as many worker processes
             as it could use alone, and the system shares the CPUs among all processes.
 
     Raises:
-        ConfigError: an option does not accept a value, two collectors have the same key, or the router is not a
-            Router.
+        ConfigError: an option does not accept a value, two collectors have the same key, a worker group is missing or
+            has no collector, or the router is not a Router.
     """
 
     def __init__(
@@ -215,11 +205,12 @@ class CollectorQueue(Caller):
         worker_nice: int = 0,
         worker_affinity: Sequence[int | Collection[int]] | None = None,
         worker_devices: Sequence[int | str] | None = None,
+        worker_groups: Mapping[str, Workers] | None = None,
         polite: bool = False,
     ) -> None:
         settings = Settings.of(locals())  # must come first: the locals are the parameters, one per option
         self.id = f"CollectorQueue-{next(_numbers)}"
-        self.collectors, self.autoscale = by_key(collectors), settings.autoscale
+        self.collectors, self.autoscale = by_key(collectors, settings.worker_groups), settings.autoscale
         self.min_consumers = settings.min_consumers
         self.queue_type, self.default_priority = settings.queue_type, settings.default_priority
         self._log = make_logger(self.id, log, enabled=logging)
@@ -230,7 +221,7 @@ class CollectorQueue(Caller):
             on_added=self._report_dead_letter,
             log=self._log,
         )
-        self._dispatcher = make_dispatcher(settings, self._meter, self.dead_letters)
+        self._dispatcher = make_dispatcher(settings, self._meter, self.dead_letters, self.collectors)
         self._reminder = StartReminder(self._log)
         self._dispatcher.remind(self._reminder)
         self._bus, recorder = MessageBus(log=self._log), make_recorder(journal, self.collectors, self._log)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from bench.autoscaler.host import Host
 from bench.autoscaler.records import Job
 from event_collector.tiers.workers.worker_tier import WorkerReading
+from event_collector_workers.environment import DEFAULT_GROUP
 from event_collector_workers.pool.credit import LONG_HORIZON, SHALLOWEST, credit_for
 from event_collector_workers.statistics import PoolStatistics
 
@@ -63,6 +64,11 @@ class WorkerTier:
         return max(0, self.size * depth - self.in_hand)
 
     # What the monitor reads and sets
+
+    @property
+    def groups(self) -> dict[str, "WorkerTier"]:
+        """The only group."""
+        return {DEFAULT_GROUP: self}
 
     def gauge(self) -> WorkerReading:
         """Return the figures of this moment, and the memory as it was last read."""

@@ -272,8 +272,14 @@ def _lines(snapshot: Snapshot, silence: float, width: int) -> Iterator[StyledLin
         for one in reversed(snapshot.decisions[-DECISIONS:]):
             yield StyledLine(f"{one.subject} {one.before} -> {one.after}: {one.reason}")
     if snapshot.workers:
-        workers = [(one, (UNKNOWN if one.pid is None else str(one.pid), one.state)) for one in snapshot.workers]
-        yield from _table("worker", ("worker", "state"), workers, width)
+        has_groups = len(snapshot.groups) > 1
+        if has_groups:
+            yield from _table("group", ("worker group",), [(one, (one.name,)) for one in snapshot.groups], width)
+        workers = [
+            (one, (UNKNOWN if one.pid is None else str(one.pid), *([one.group] if has_groups else []), one.state))
+            for one in snapshot.workers
+        ]
+        yield from _table("worker", ("worker", *(["group"] if has_groups else []), "state"), workers, width)
 
 
 def _table(

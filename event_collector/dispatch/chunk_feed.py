@@ -82,8 +82,13 @@ class ChunkFeed:
     @property
     def ahead(self) -> int:
         """Number of values that keep the workers busy."""
-        tier = self._chunks.tier
+        tier = self._chunks.tier_of(self.collector)
         return values_ahead(self._pace, 1 if tier is None else max(1, tier.size)) if self._most is None else 0
+
+    @property
+    def unstarted(self) -> int:
+        """Values that wait, here or in the pool. Each job has one in its handler."""
+        return self._waiting + sum(max(0, job.count - job.taken - 1) for job in self._jobs)
 
     def put(self, index: int, values: list[Any]) -> None:
         """Accept values, the first one at this place in the stream. Raises QueueShutDown."""
@@ -96,7 +101,7 @@ class ChunkFeed:
         """End the values that no handler has begun, and drop the results of the others."""
         self._is_withdrawn = True
         self.end_waiting(_cancelled)
-        tier = self._chunks.tier
+        tier = self._chunks.tier_of(self.collector)
         for job in tuple(self._jobs):
             if tier is not None and tier.recall(job):
                 tier.cancel(job)
@@ -112,9 +117,10 @@ class ChunkFeed:
         chunks = self._chunks
         if self._waiting and not chunks.is_open(self.collector):
             self.dissolve()
-        while self._waiting and chunks.tier is not None and not chunks.has_to_wait:
-            workers = max(1, chunks.tier.size)
-            if len(self._jobs) >= JOBS_PER_WORKER * workers or not chunks.may_submit():
+        tier = chunks.tier_of(self.collector)
+        while self._waiting and tier is not None and not chunks.has_to_wait(self.collector):
+            workers = max(1, tier.size)
+            if len(self._jobs) >= JOBS_PER_WORKER * workers or not chunks.may_submit(tier):
                 return
             self._submit(self._cut(chunk_size(self._pace, self._waiting, workers, self._most)))
 
@@ -149,18 +155,19 @@ class ChunkFeed:
 
     def _submit(self, run: Run) -> None:
         chunks, values = self._chunks, run.values
-        if chunks.tier is None:
+        tier = chunks.tier_of(self.collector)
+        if tier is None:
             return
         about = {"index": run.start, "priority": self._priority, "created": run.created}
         try:
             first_id = event_ids.take(len(values))
-            job = chunks.tier.make_chunk(self.collector, values, self, self._read_line, first_id=first_id, **about)
+            job = tier.make_chunk(self.collector, values, self, self._read_line, first_id=first_id, **about)
         except Exception:  # as events, those that can be encoded are; the others end with an error
             self._as_events(run)
             return
         self._jobs[job] = None
         chunks.begin(self.collector, len(values))
-        chunks.tier.submit_chunk(job)
+        tier.submit_chunk(job)
 
     def _as_events(self, run: Run) -> None:
         for index, value in enumerate(run.values, run.start):

@@ -9,7 +9,7 @@ A value counts as an event from `put()` on. A job has one permit: its worker run
 wait. At every instant the values of this place that are neither waiting nor running have results.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from event_collector.dispatch.ending import Ending
@@ -63,6 +63,10 @@ class ValueFeed(Protocol):
 
     collector: "Collector"
 
+    @property
+    def unstarted(self) -> int:
+        """Values that wait, here or in the pool."""
+
     def submit(self) -> None:
         """Give workers as many chunks as they have room for."""
 
@@ -79,7 +83,7 @@ class Chunks:
     Args:
         totals, permits, gate, ending: count, bound and end what is in the queue.
         backlogs: events that wait.
-        requeue: queues a value as an event, for a worker process or not.
+        requeue: queues a value as an event, for a worker group or for none.
         wake: called before values are accepted.
 
     Attributes:
@@ -97,15 +101,14 @@ class Chunks:
         gate: Gate,
         ending: Ending,
         backlogs: Backlogs,
-        requeue: Callable[[CollectorEvent, bool], None],
+        requeue: Callable[[CollectorEvent, str | None], None],
         wake: Callable[[], None],
     ) -> None:
         self.values = self.jobs = 0
         self.is_allowed = False
         self._totals, self._permits, self._gate, self._ending = totals, permits, gate, ending
         self._backlogs, self._requeue, self._wake = backlogs, requeue, wake
-        self.tier: ChunkTier | None = None
-        """The worker processes; None while the queue does not run."""
+        self._tiers: Mapping[str, ChunkTier] = {}  # of each worker group; none while the queue does not run
         self._plan: DeliveryPlan | None = None
         self._refusal: QueueShutDown | None = None
         self.feeds: list[ValueFeed] = []
@@ -122,9 +125,9 @@ class Chunks:
         """Set whether the queue may use chunks at all."""
         self.is_allowed = allowed and not self._gate.drops
 
-    def open(self, tier: Any, plan: "DeliveryPlan") -> None:
-        """Begin to use worker processes."""
-        self.tier, self._refusal = tier, None
+    def open(self, tiers: Mapping[str, Any], plan: "DeliveryPlan") -> None:
+        """Begin to use the worker processes of all groups."""
+        self._tiers, self._refusal = tiers, None
         self.follow(plan)
 
     def follow(self, plan: "DeliveryPlan") -> None:
@@ -142,7 +145,7 @@ class Chunks:
 
     def close(self) -> None:
         """Stop. No value may be left."""
-        self.tier = self._plan = None
+        self._tiers, self._plan = {}, None
 
     # Feeds
 
@@ -156,7 +159,8 @@ class Chunks:
 
     def is_open(self, collector: "Collector") -> bool:
         """Return whether values of this collector may travel in chunks now."""
-        if not self.is_allowed or self.tier is None or self._plan is None or not self.tier.takes_chunks:
+        tier = self.tier_of(collector)
+        if not self.is_allowed or tier is None or self._plan is None or not tier.takes_chunks:
             return False
         return self._plan.sole_remote(Payload(None, Delivery.KEY, (collector.key,))) is collector
 
@@ -169,14 +173,21 @@ class Chunks:
         """Take a place in a bounded queue, when there is one. Raises QueueShutDown."""
         await self._gate.wait()
 
-    def may_submit(self) -> bool:
-        """Return whether workers have room for another job, with a permit that is taken then."""
-        return self.tier is not None and self.tier.room > 0 and self._permits.free() > 0
+    def tier_of(self, collector: "Collector") -> ChunkTier | None:
+        """Return the worker processes of a collector; None while the queue does not run."""
+        return self._tiers.get(collector.worker_group)
 
-    @property
-    def has_to_wait(self) -> bool:
-        """Whether events wait for workers, too, and it is not the turn of chunks; see `hand_out()`."""
-        return bool(self._backlogs.remote.order) and not self._are_first
+    def may_submit(self, tier: ChunkTier) -> bool:
+        """Return whether workers have room for another job, with a permit that is taken then."""
+        return tier.room > 0 and self._permits.free() > 0
+
+    def has_to_wait(self, collector: "Collector") -> bool:
+        """Return whether events wait for the same workers, and it is not the turn of chunks; see `hand_out()`."""
+        return not self._are_first and bool(self._backlogs.of_groups[collector.worker_group].order)
+
+    def waiting_for(self, group: str) -> int:
+        """Return how many values wait for the workers of one group."""
+        return sum(feed.unstarted for feed in self.feeds if feed.collector.worker_group == group)
 
     def hand_out(self, *, before_events: bool) -> None:
         """Submit what fits. Called before and after events are handed out: which of both goes first alternates."""
@@ -238,7 +249,7 @@ class Chunks:
     def release_as_event(self, event: CollectorEvent) -> None:
         """Queue a value that waits as an event."""
         self.values -= 1
-        self._requeue(event, self._plan is not None and self._plan.is_remote(event.payload))
+        self._requeue(event, None if self._plan is None else self._plan.line_of(event.payload))
 
     @property
     def refusal_of(self) -> "Callable[[], Exception] | None":

@@ -12,7 +12,7 @@ accepted = finished + in handlers + queued + scheduled + dead. All of it happens
 """
 
 import asyncio
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Collection, Sized
 from contextvars import Context as ContextVars
 from contextvars import copy_context
 from functools import partial
@@ -28,7 +28,7 @@ from event_collector.dispatch.permits import ConsumerLimits, Permits
 from event_collector.dispatch.queue_figures import Figures
 from event_collector.dispatch.retries import Retries
 from event_collector.dispatch.sent_values import SentValues
-from event_collector.dispatch.supply import JobTier, Supply
+from event_collector.dispatch.supply import Supply
 from event_collector.dispatch.totals import Totals
 from event_collector.dispatch.turns import Turns
 from event_collector.events.backlog import Backlogs
@@ -43,8 +43,10 @@ from event_collector.values.guarded import guarded
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.refusals import QueueShutDown, fresh_copy, wrong_thread
 from event_collector.values.results import Error, Result, ResultList
+from event_collector_workers.environment import DEFAULT_GROUP
 
 if TYPE_CHECKING:
+    from event_collector.dispatch.worker_line import JobTiers, WorkerLine
     from event_collector.events.dead_letters import DeadLetters
     from event_collector.events.recorder import Recorder
     from event_collector.events.start_reminder import StartReminder
@@ -52,8 +54,7 @@ if TYPE_CHECKING:
     from event_collector.watching.metrics import Meter
 
 _BROADCAST: Final = Delivery.BROADCAST
-SLOW_LANE: Final = ("closed",)
-"""Stands ahead of each event while none may take the fast lane."""
+SLOW_LANE: Final = ("closed",)  # stands ahead of each event while none may take the fast lane
 
 
 def _nothing(*_: object) -> None:
@@ -64,7 +65,7 @@ class Dispatcher:
     """Owns the events of one queue.
 
     Args:
-        queue_type, default_priority, max_queue_size, overflow: as for CollectorQueue.
+        queue_type, default_priority, max_queue_size, overflow: as for CollectorQueue; worker_groups: the names.
         letters: where events go that have failed for good.
         limits: of the number of consumers.
         meter: keeps the times of finished events.
@@ -89,16 +90,17 @@ class Dispatcher:
     """
 
     __slots__ = (
-        "_ahead", "_default_priority", "_in_order", "_is_prompt", "_is_recorded", "_loop", "_on_activity", "_thread",
-        "admission", "backlogs", "chunks", "ending", "figures", "gate", "handlers", "is_idle", "lending", "permits",
-        "plan", "retries", "sent_values", "supply", "totals", "turns",
+        "_ahead", "_default_priority", "_in_order", "_is_prompt", "_is_recorded", "_line", "_loop", "_on_activity",
+        "_thread", "admission", "backlogs", "chunks", "ending", "figures", "gate", "handlers", "is_idle", "lending",
+        "permits", "plan", "retries", "sent_values", "supply", "totals", "turns",
     )  # fmt: skip
 
     plan: "DeliveryPlan"
 
     def __init__(
         self, *, queue_type: QueueType, default_priority: float, max_queue_size: int, overflow: str,
-        letters: "DeadLetters", limits: ConsumerLimits, meter: "Meter", **retries_options: Any,
+        letters: "DeadLetters", limits: ConsumerLimits, meter: "Meter",
+        worker_groups: Collection[str] = (DEFAULT_GROUP,), **retries_options: Any,
     ) -> None:  # fmt: skip
         self.permits = Permits(limits)
         self._in_order = queue_type is QueueType.FIFO
@@ -106,7 +108,7 @@ class Dispatcher:
         self.turns = Turns(self._turn, self.gate.crowd if self._in_order else _nothing)
         self.totals = Totals(meter)
         self.ending = ending = Ending(self.totals, self.permits, self.gate)
-        self.backlogs = Backlogs(queue_type, ending.cancel_waiting)
+        self.backlogs = Backlogs(queue_type, ending.cancel_waiting, worker_groups)
         self.retries = Retries(letters, self._requeue, ending, **retries_options)
         ending.connect(self.backlogs, self.retries)
         self.lending = Lending(self.permits, self.turns, self.gate, self.backlogs)
@@ -116,16 +118,14 @@ class Dispatcher:
         self.sent_values = SentValues()
         self.handlers: CoroutineTier | None = None
         self.supply: Supply | None = None
-        self.is_idle = True
+        self.is_idle, self._is_recorded = True, False
         self._default_priority = default_priority if queue_type is QueueType.PRIORITY else None
         self._is_prompt = False  # whether an event may begin before it is in a backlog
         self._ahead: Sized = SLOW_LANE  # what stands before an event; empty, it takes the fast lane
-        self._is_recorded = False
+        self._line: WorkerLine | None = None  # of broadcasts, if these go to workers
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0  # the one that the loop runs in
         self._on_activity: Callable[[], None] = _nothing
-
-    # Before the start
 
     def remind(self, reminder: "StartReminder | None") -> None:
         """Set who reminds those who wait before the queue has started; None once it has."""
@@ -143,7 +143,7 @@ class Dispatcher:
     # Start and stop
 
     def open(
-        self, loop: asyncio.AbstractEventLoop, plan: "DeliveryPlan", workers: JobTier | None, wake: Callable[[], None]
+        self, loop: asyncio.AbstractEventLoop, plan: "DeliveryPlan", workers: "JobTiers", wake: Callable[[], None]
     ) -> None:
         """Begin to process events, those already accepted first; `wake` is called after each rest."""
         self._loop, self._thread = loop, get_ident()
@@ -156,8 +156,9 @@ class Dispatcher:
         self.retries.open(loop, plan.collectors, plan.router)
         self.handlers = CoroutineTier(self, loop, plan, self.gate.waits, is_recorded=self._is_recorded)
         self.chunks.allow(self._in_order and not self._is_recorded)
-        if workers is not None:
+        if workers:
             self.supply = Supply(workers, plan, self.backlogs, self.permits, self.gate, self.chunks, self.sent_values)
+            self._line = self.supply.line
         self.ending.follow(plan)
         self._set_lanes(is_holding=False)
         if self.backlogs:
@@ -189,7 +190,7 @@ class Dispatcher:
         """Stop. No event may be left."""
         for part in (self.turns, self.retries, self.chunks):
             part.close()
-        self._loop = self.handlers = self.supply = None
+        self._loop = self.handlers = self.supply = self._line = None
         self._on_activity = _nothing
 
     # Acceptance
@@ -216,17 +217,16 @@ class Dispatcher:
             self.check_thread()
         if self.gate.refusal is not None or not isinstance(payload, Payload):
             payload = self.gate.checked(payload)
-        if self.supply is not None and (
-            self.plan.is_any_remote if payload._delivery is _BROADCAST else self.plan.is_remote(payload)
-        ):
-            return self._take_in_remote(payload, copy_context(), None)
+        line = self._line if payload._delivery is _BROADCAST or self.supply is None else self.supply.line_of(payload)
+        if line is not None:
+            return self._take_in_remote(payload, copy_context(), None, line)
         return self._take_in(payload, copy_context(), None)
 
     def accept_with(self, course: Course | None, payload: Any) -> CollectorEvent:
         """Do what `accept()` does, for an event that has a course."""
         payload = self.gate.checked(payload)
-        if self.supply is not None and self.plan.is_remote(payload):
-            return self._take_in_remote(payload, copy_context(), course)
+        if self.supply is not None and (line := self.supply.line_of(payload)) is not None:
+            return self._take_in_remote(payload, copy_context(), course, line)
         return self._take_in(payload, copy_context(), course)
 
     def check_thread(self) -> None:
@@ -255,9 +255,11 @@ class Dispatcher:
         self.turns.schedule()
         return event
 
-    def _take_in_remote(self, payload: Payload[Any], variables: ContextVars, course: Course | None) -> CollectorEvent:
+    def _take_in_remote(
+        self, payload: Payload[Any], variables: ContextVars, course: Course | None, line: "WorkerLine"
+    ) -> CollectorEvent:
         """Accept an event for worker processes. Give it to an idle one now if possible, else queue it."""
-        backlog = self.backlogs.remote
+        backlog = line.backlog
         event = CollectorEvent(event_ids.next(), payload, DEFAULT_PRIORITY, clock.now(), 0.0, backlog)
         self.totals.accepted += 1  # Totals.accept()
         if self.is_idle:
@@ -267,7 +269,7 @@ class Dispatcher:
         if variables or self._default_priority is not None:
             self.keep(event, variables)
         order = backlog.order
-        if not order and self.supply.hand_over(event):  # type: ignore[union-attr]  # accept() has looked
+        if not order and line.hand_over(event):
             return event
         if type(payload._value) not in CONSTANT:  # SentValues.keep()
             self.sent_values.encode(event)
@@ -303,9 +305,7 @@ class Dispatcher:
         self.totals.accept()
         self._wake()
         if not self.admission.turns_away(event, may_drop=is_new):
-            self._queue(event, is_remote=self.supply is not None and self.plan.is_remote(event.payload))
-
-    # Dispatch
+            self._queue(event, None if self.supply is None else self.plan.line_of(event.payload))
 
     def next_event(self) -> CollectorEvent | None:
         """Take the next event that the event loop delivers, as started now; None when none may begin."""
@@ -341,8 +341,8 @@ class Dispatcher:
         if was_full and self.backlogs:
             self.turns.schedule()
 
-    def _queue(self, event: CollectorEvent, *, is_remote: bool) -> None:
-        (self.backlogs.remote if is_remote else self.backlogs.here).push(event)
+    def _queue(self, event: CollectorEvent, line: str | None) -> None:
+        self.backlogs.at(line).push(event)
         self.turns.schedule()
 
     def _turn(self) -> None:
@@ -352,11 +352,11 @@ class Dispatcher:
         self.go_on()
         self.lending.lend(self.handlers, self.supply)
 
-    def _requeue(self, event: CollectorEvent, is_remote: bool) -> None:
+    def _requeue(self, event: CollectorEvent, line: str | None) -> None:
         """Queue an event whose next attempt is due, or a value of a stream, behind those that wait already."""
         self._wake()
         self.sent_values.keep(event)  # if it was a value of a stream; another attempt has it already
-        self._queue(event, is_remote=is_remote and self.supply is not None)
+        self._queue(event, None if self.supply is None else line)
 
     def redirect(self, plan: "DeliveryPlan", is_held: Callable[[CollectorEvent], bool] | None = None) -> None:
         """Deliver by another plan. Events that wait go to the backlog that is theirs now; hold those of `is_held`."""
@@ -365,6 +365,7 @@ class Dispatcher:
         for part in (self.supply, self.handlers, self.ending):
             if part is not None:
                 part.follow(plan)
+        self._line = None if self.supply is None else self.supply.line
         self.backlogs.redirect(self.sent_values.redirect, is_held)
         self._set_lanes(is_holding=is_held is not None)
         self._wake()
@@ -376,8 +377,6 @@ class Dispatcher:
         is_slow = self.supply or self.sent_values.is_needed or self.gate.is_bounded or self._is_recorded
         is_fast = self._is_prompt and not is_slow and self.gate.refusal is None
         self._ahead = self.backlogs.here.order if is_fast else SLOW_LANE
-
-    # Size
 
     def resize(self, size: int) -> None:
         """Set the number of consumers; events that are in handlers beyond it finish first."""

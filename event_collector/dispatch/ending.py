@@ -199,7 +199,7 @@ class Ending:
     def is_waiting(self, event: "CollectorEvent") -> bool:
         """Return whether the event is neither done nor in a handler."""
         place = event.place
-        return place is self._retries or any(place is backlog for backlog in self._backlogs)
+        return place is self._retries or place in self._backlogs.every
 
     def end_waiting(self, event: "CollectorEvent", error: Exception, on_record: bool = True) -> None:
         """End an event that waits, in a backlog or for another attempt."""

@@ -36,7 +36,13 @@ class Figures:
     @property
     def ready_remote(self) -> int:
         """Events that wait for a worker process and may begin."""
-        return 0 if self._permits.kept is not None else len(self._backlogs.remote) + self._chunks.waiting
+        waiting = sum(map(len, self._backlogs.of_groups.values())) + self._chunks.waiting
+        return 0 if self._permits.kept is not None else waiting
+
+    def group_ready(self, group: str) -> int:
+        """Return how many events wait for a worker process of one of several groups, and may begin."""
+        waiting = len(self._backlogs.of_groups[group]) + self._chunks.waiting_for(group)
+        return 0 if self._permits.kept is not None else waiting
 
     @property
     def busy(self) -> int:

@@ -20,7 +20,8 @@ from event_collector.events.dead_letters import DeadLetter, DeadLetters
 from event_collector.events.event import CollectorEvent
 from event_collector.events.schedule import Schedule
 from event_collector.handlers.attempt import Attempt, later
-from event_collector.handlers.collector import PROCESS, Collector
+from event_collector.handlers.collector import Collector
+from event_collector.handlers.delivery import line_of
 from event_collector.handlers.retry import DEADLINE, NOT_RETRIED, Retry, Verdict, decide
 from event_collector.handlers.router import Router, SimpleRouter
 from event_collector.values.clock import clock
@@ -61,7 +62,7 @@ class Retries:
 
     Args:
         letters: where events go that have failed for good.
-        on_due: called with an event whose next attempt is due, and whether that needs a worker process.
+        on_due: called with an event whose next attempt is due, and the worker group that it needs, see `line_of()`.
         ending: ends events that wait.
         now: tells the time, in seconds.
         chance: returns a random number from 0 to 1, for the jitter.
@@ -75,7 +76,7 @@ class Retries:
     def __init__(
         self,
         letters: DeadLetters,
-        on_due: Callable[[CollectorEvent, bool], None],
+        on_due: Callable[[CollectorEvent, str | None], None],
         ending: WaitingEnding,
         *,
         now: Callable[[], float] = clock.read,
@@ -279,7 +280,7 @@ class Retries:
         except Exception as exc:  # the payload cannot be copied
             self._ending.end_waiting(event, exc, True)
             return
-        self._on_due(event, any(self._collectors[key].place == PROCESS for key in course.only))
+        self._on_due(event, line_of(self._collectors[key] for key in course.only))
 
     def prepare(self, event: CollectorEvent, course: Course) -> None:
         """Have an event that goes to one collector and no other carry the number of its attempt."""

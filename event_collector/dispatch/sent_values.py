@@ -1,6 +1,6 @@
 """The values of events that other processes get, as they were when they were sent; see `SentValue`."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from event_collector.remote.codec import UNTYPED, encode_payload
 from event_collector.remote.fidelity import Fidelity
@@ -36,11 +36,8 @@ class SentValues:
     def follow(self, plan: "DeliveryPlan", *, is_open: bool) -> None:
         """Encode for the collectors of this plan. Until the queue `is_open`, the event loop delivers all events."""
         self._plan = plan
-        self._only = plan.sole_remote(_ANY)
-        if self._only is not None:
-            self._fidelity = self._fidelity_of(self._only)
-            if self._only.retry is not None:
-                self._only = None
+        self._only = self._called_once(_ANY)
+        self._fidelity = UNTYPED if self._only is None else self._fidelity_of(self._only)
         self.is_needed = plan.has_executors or (not is_open and plan.has_foreign)
 
     def keep(self, event: "CollectorEvent") -> None:
@@ -53,10 +50,13 @@ class SentValues:
 
         A value that cannot be encoded is the error of the event, in the collector that cannot get it.
         """
-        payload, only = event.payload, self._only
-        if only is not None and payload._delivery is _BROADCAST:
+        payload, only, fidelity = event.payload, self._only, self._fidelity
+        if only is None or payload._delivery is not _BROADCAST:
+            only = self._called_once(payload)
+            fidelity = UNTYPED if only is None else self._fidelity_of(only)
+        if only is not None:
             try:
-                sent = encode_payload(payload, only, event.id, traced=False, fidelity=self._fidelity)
+                sent = encode_payload(payload, only, event.id, traced=False, fidelity=fidelity)
                 event.sent = sent  # CollectorEvent.keep_sent()
                 return
             except EncodeError:
@@ -65,10 +65,15 @@ class SentValues:
         if owners:
             event.keep_sent(SentValue(payload._value, [(owner, self._fidelity_of(owner)) for owner in owners]))
 
-    def redirect(self, event: "CollectorEvent") -> bool:
-        """Keep the value of an event that waits when collectors have moved; return whether it goes to a worker now."""
+    def _called_once(self, payload: Payload[Any]) -> "Collector | None":
+        """Return the only collector of a payload if worker processes call its handler, and once; else None."""
+        sole = None if self._plan is None else self._plan.sole_remote(payload)
+        return None if sole is None or sole.retry is not None else sole
+
+    def redirect(self, event: "CollectorEvent") -> str | None:
+        """Keep the value of an event that waits when collectors have moved; return its line, see `DeliveryPlan`."""
         self.keep(event)
-        return self._plan is not None and self._plan.is_remote(event.payload)
+        return None if self._plan is None else self._plan.line_of(event.payload)
 
     def _fidelity_of(self, collector: "Collector") -> Fidelity:
         fidelity = self._fidelities.get(collector)

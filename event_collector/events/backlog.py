@@ -5,9 +5,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from event_collector.events.orders import Order, SievedOrder, make_order
+from event_collector.handlers.delivery import SEVERAL
+from event_collector_workers.environment import DEFAULT_GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from event_collector.events.event import CollectorEvent, QueueType
     from event_collector.events.start_reminder import StartReminder
@@ -148,74 +150,89 @@ class Backlog:
 class Backlogs:
     """The backlogs of a queue.
 
-    Events for worker processes wait for room there; the others must not wait with them. Nor must any event wait behind
-    those of collectors that are paused.
+    Events for worker processes wait for room there; the others must not wait with them, nor those of one worker group
+    for another, nor any event behind those of collectors that are paused.
 
     Args:
-        queue_type: the order of both.
+        queue_type: the order of each.
         on_cancel: called with an event that is to be cancelled.
+        groups: the names of the worker groups.
 
     Attributes:
         here: events for the event loop, threads and executors.
-        remote: events that need a worker process.
+        of_groups: events that need a worker process, by its group; if there are several groups, also for SEVERAL.
         held: events for paused collectors.
+        every: all of them.
     """
 
-    __slots__ = ("_newest_first", "held", "here", "remote")
+    __slots__ = ("_newest_first", "every", "held", "here", "of_groups")
 
-    def __init__(self, queue_type: "QueueType", on_cancel: "Callable[[CollectorEvent], None]") -> None:
+    def __init__(
+        self,
+        queue_type: "QueueType",
+        on_cancel: "Callable[[CollectorEvent], None]",
+        groups: "Collection[str]" = (DEFAULT_GROUP,),
+    ) -> None:
+        names = (*groups, SEVERAL) if len(groups) > 1 else groups
         self.here = Backlog(make_order(queue_type), on_cancel)
-        self.remote = Backlog(make_order(queue_type), on_cancel)
+        self.of_groups = {name: Backlog(make_order(queue_type), on_cancel) for name in names}
         self.held = Backlog(make_order(queue_type), on_cancel)
+        self.every = (self.here, *self.of_groups.values(), self.held)
         self._newest_first = queue_type.name == "LIFO"
 
     @property
-    def both(self) -> tuple[Backlog, Backlog]:
+    def open(self) -> tuple[Backlog, ...]:
         """The backlogs whose events may begin."""
-        return self.here, self.remote
+        return self.every[:-1]
 
     def events(self) -> "Iterator[CollectorEvent]":
         """Iterate over the events of all backlogs."""
         return chain.from_iterable(backlog.events() for backlog in self)
 
-    def is_remote_first(self) -> bool:
-        """Return whether the head of `remote` is to be taken before that of `here`; neither is empty."""
-        here, there = self.here.peek(), self.remote.peek()
-        return here < there if self._newest_first else there < here
+    def precedes(self, one: Backlog, other: Backlog) -> bool:
+        """Return whether the head of one backlog is to be taken before that of another; neither is empty."""
+        first, second = one.peek(), other.peek()
+        return second < first if self._newest_first else first < second
 
     def least_urgent(self) -> "CollectorEvent | None":
         """Return the event that is dropped first; None when none waits."""
-        candidates = [backlog.oldest_of_least_urgent() for backlog in self if backlog]
+        candidates = [backlog.oldest_of_least_urgent() for backlog in self.every if backlog]
         return max(candidates, key=lambda event: (event.priority, -event.id), default=None)
 
+    def at(self, name: str | None) -> Backlog:
+        """Return the backlog of a worker group, or of SEVERAL; `here` for None."""
+        return self.here if name is None else self.of_groups[name]
+
     def redirect(
-        self, is_remote: "Callable[[CollectorEvent], bool]", is_held: "Callable[[CollectorEvent], bool] | None" = None
+        self,
+        line_of: "Callable[[CollectorEvent], str | None]",
+        is_held: "Callable[[CollectorEvent], bool] | None" = None,
     ) -> None:
         """Move each event to the backlog that is its own now, and hold the events that `is_held` picks from now on.
 
-        Events of one backlog keep their order. Of several backlogs the more urgent event comes first, then the older.
+        Events of one backlog keep their order. Of several, the more urgent event comes first, then the older one.
         """
-        waiting = list(merge(*(backlog.take_all() for backlog in self)))
-        for backlog in self.both:
+        waiting = list(merge(*(backlog.take_all() for backlog in self.every)))
+        for backlog in self.open:
             backlog.sieve(is_held, self.held.push)
         for event in waiting:
-            (self.remote if is_remote(event) else self.here).push(event)
+            self.at(line_of(event)).push(event)
 
     def remind(self, reminder: "StartReminder | None") -> None:
         """Set who reminds those that wait; None once the queue has started."""
-        for backlog in self:
+        for backlog in self.every:
             backlog.remind(reminder)
 
     def tell_of_taken(self, on_taken: "Callable[[CollectorEvent], None]") -> None:
         """Have `on_taken` called with each event that is taken."""
-        for backlog in self:
+        for backlog in self.every:
             backlog.tell_of_taken(on_taken)
 
     def __iter__(self) -> "Iterator[Backlog]":
-        return iter((self.here, self.remote, self.held))
+        return iter(self.every)
 
     def __len__(self) -> int:
-        return len(self.here) + len(self.remote) + len(self.held)
+        return sum(map(len, self.every))
 
     def __repr__(self) -> str:
-        return f"<Backlogs here={self.here!r} remote={self.remote!r} held={self.held!r}>"
+        return f"<Backlogs here={self.here!r} {self.of_groups} held={self.held!r}>"

@@ -1,7 +1,7 @@
 """Collectors: a handler with its key, topics, context and lifecycle, and the place where it runs."""
 
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, Unpack, overload
 
 from event_collector.handlers.batch import Batch, BatchSignature
@@ -11,6 +11,9 @@ from event_collector.handlers.collector_checks import (
     check_policies,
     check_processor,
     check_surroundings,
+    check_workers,
+    is_plain_function,
+    runs_in_threads,
 )
 from event_collector.handlers.lifecycle import LifecycleManager
 from event_collector.handlers.parts import TimeLeft, open_sink, produce
@@ -68,11 +71,6 @@ ALTERNATIVES: Final = (
 )
 
 
-def _runs_in_threads(executor: Executor) -> bool:
-    # InterpreterPoolExecutor (Python 3.14) is a ThreadPoolExecutor whose threads share no objects.
-    return isinstance(executor, ThreadPoolExecutor) and type(executor).__name__ != "InterpreterPoolExecutor"
-
-
 def _nothing(_event_id: int) -> None:
     """Do nothing: an event that has begun is in its handler."""
 
@@ -117,6 +115,8 @@ class Collector(Keyed[R], Generic[P, R]):
             one event.
         on_error: "log": an event that fails is logged if nobody has looked at its results by the time it is garbage, or
             the queue ends. "ignore": it is not.
+        workers: the group of worker processes that it runs in, one of the `worker_groups=` of the queue; None for the
+            workers that have no group.
 
     Raises:
         ConfigError: the key is empty; the processor is not callable, does not have one of the two forms, or it is
@@ -176,6 +176,7 @@ class Collector(Keyed[R], Generic[P, R]):
         retry: Retry | None = None,
         batch: Batch | None = None,
         on_error: str = LOG,
+        workers: str | None = None,
     ) -> None:
         check_processor(key, processor)
         if isinstance(processor, Collector):
@@ -209,9 +210,11 @@ class Collector(Keyed[R], Generic[P, R]):
         self.automatic = mode == "auto"
         self.home = self.mode if self.mode != ADAPTIVE else COROUTINE if self.asynchronous else THREAD
         """The mode in which it runs, or starts if it is adaptive."""
+        self.worker_group = check_workers(f"collector {key!r}", workers, self.mode in (PROCESS, ADAPTIVE), self.mode)
+        """The group of its worker processes."""
         self.place = self.home
         """The mode in which the next event runs; only `move_to()` changes it, for adaptive collectors."""
-        self.is_in_processes = self.executor is not None and not _runs_in_threads(self.executor)
+        self.is_in_processes = self.executor is not None and not runs_in_threads(self.executor)
         """Whether it runs in the processes of an executor, where a task may have several events."""
         if heartbeat is not None:
             check_heartbeat(f"collector {key!r}", self)
@@ -260,7 +263,7 @@ class Collector(Keyed[R], Generic[P, R]):
                 f"collector {self.key!r}: a batch handler cannot move between this process and workers, as "
                 f"mode='adaptive' would have it: choose one of {COROUTINE!r}, {THREAD!r} and {PROCESS!r}"
             )
-        if mode == COROUTINE and not self.asynchronous and (self.is_generator or _is_plain_function(self.handler)):
+        if mode == COROUTINE and not self.asynchronous and (self.is_generator or is_plain_function(self.handler)):
             raise ConfigError(
                 f"collector {self.key!r}: {name} is a plain function and would block the event loop: {ALTERNATIVES}"
             )
@@ -387,10 +390,6 @@ class Collector(Keyed[R], Generic[P, R]):
 
 CollectorDict: TypeAlias = Mapping[str, Collector]
 CollectorList: TypeAlias = Sequence[Collector]
-
-
-def _is_plain_function(processor: Callable[..., Any]) -> bool:
-    return getattr(processor, "__name__", "<lambda>") != "<lambda>"
 
 
 def common_payload_type(collectors: Iterable[Collector[Any, Any]]) -> Any:

@@ -1,5 +1,7 @@
 """Checks of what a Collector is made of. Each raises ConfigError."""
 
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Final, Protocol, get_origin
 
 from event_collector.handlers.batch import Batch
@@ -7,6 +9,7 @@ from event_collector.handlers.retry import Retry
 from event_collector.values.checks import check_callable, check_seconds
 from event_collector.values.context import Context
 from event_collector.values.errors import ConfigError
+from event_collector_workers.environment import DEFAULT_GROUP
 
 LOG: Final = "log"
 IGNORE: Final = "ignore"
@@ -52,6 +55,31 @@ def check_surroundings(owner: str, ctx: Any, lifecycle: Any, payload_type: Any, 
         is_type = isinstance(kind, type) or get_origin(kind) is not None or type(kind).__module__ == "typing"
         if kind is not None and not is_type:
             raise ConfigError(f"{owner}: {name} takes a type such as Order or list[int], not {kind!r}")
+
+
+def check_workers(owner: str, workers: Any, in_workers: bool, mode: str) -> str:
+    """Return the name of the worker group of a collector. Its handler must run in worker processes."""
+    if workers is None:
+        return DEFAULT_GROUP
+    if not isinstance(workers, str) or not workers:
+        raise ConfigError(f'{owner}: workers takes the name of a worker group, such as "gpu", not {workers!r}')
+    if not in_workers:
+        raise ConfigError(
+            f"{owner}: workers={workers!r} is for handlers in worker processes, and this one has mode={mode!r}: give "
+            f"it mode='process', or drop workers="
+        )
+    return workers
+
+
+def runs_in_threads(executor: Executor) -> bool:
+    """Return whether an executor runs functions in threads that share objects with this one."""
+    # InterpreterPoolExecutor (Python 3.14) is a ThreadPoolExecutor whose threads share no objects.
+    return isinstance(executor, ThreadPoolExecutor) and type(executor).__name__ != "InterpreterPoolExecutor"
+
+
+def is_plain_function(processor: Callable[..., Any]) -> bool:
+    """Return whether a processor is a function with a name of its own."""
+    return getattr(processor, "__name__", "<lambda>") != "<lambda>"
 
 
 def check_heartbeat(owner: str, collector: Kinds) -> None:

@@ -1,7 +1,7 @@
 """The delivery plan: routing decisions made in advance, so that most events need no router."""
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final
 
 from event_collector.handlers.collector import COROUTINE, PROCESS, Collector
 from event_collector.handlers.router import Router, SimpleRouter
@@ -10,6 +10,9 @@ from event_collector.values.payload import Delivery, Payload
 from event_collector.values.results import Error, ResultList
 
 _BROADCAST = Delivery.BROADCAST
+
+SEVERAL: Final = ""
+"""Stands for the worker groups of an event that goes to several, or whose group is not known."""
 
 
 class DeliveryPlan:
@@ -27,14 +30,15 @@ class DeliveryPlan:
         self._select: Callable[[Payload[Any]], list[Collector]] | None = (
             router.select if isinstance(router, SimpleRouter) and type(router) is SimpleRouter else None
         )
-        self.is_any_remote = bool(remote)
-        """Whether a broadcast payload goes to a worker process; see `is_remote()`."""
+        self.line = line_of(everyone)
+        """The backlog of a broadcast: None for that of the event loop, or the name of a worker group, or SEVERAL."""
+        self.is_settled = self._select is None or not remote or (len(remote) == len(everyone) and self.line != SEVERAL)
+        """Whether all events have that backlog."""
         self._foreign = [collector for collector in everyone if _is_foreign(collector)]
         self.has_foreign = bool(self._foreign)
         """Whether a collector runs in other processes now."""
         self.has_executors = any(collector.is_in_processes for collector in everyone)
         """Whether a collector runs in the processes of an executor."""
-        self._all_remote = self._select is None or len(remote) == len(everyone)
         only = everyone[0] if self._select is not None and len(everyone) == 1 else None
         self.direct = only if only is not None and _is_direct(only) else None
         """The only collector, if its events need nothing but a call of the handler."""
@@ -46,11 +50,11 @@ class DeliveryPlan:
         """Return whether this object is one of the queue's collectors."""
         return any(collector is own for own in self._everyone)
 
-    def is_remote(self, payload: Payload[Any]) -> bool:
-        """Return whether this payload goes to a worker process, or may go to one."""
-        if payload._delivery is _BROADCAST or self._all_remote or self._select is None:
-            return self.is_any_remote
-        return any(collector.place == PROCESS for collector in self._select(payload))
+    def line_of(self, payload: Payload[Any]) -> str | None:
+        """Return the worker group that this payload goes to, or may go to; SEVERAL for several, None for none."""
+        if payload._delivery is _BROADCAST or self.is_settled or self._select is None:
+            return self.line
+        return line_of(self._select(payload))
 
     def foreign(self, payload: Payload[Any]) -> list[Collector]:
         """Return the collectors that run in other processes now and that this payload reaches, or may reach."""
@@ -110,6 +114,12 @@ class PausedPlan(DeliveryPlan):
     def sole_remote(self, payload: Payload[Any]) -> Collector | None:
         """Return what `DeliveryPlan` does, but None for a payload that is held."""
         return None if self.is_held(payload) else super().sole_remote(payload)
+
+
+def line_of(collectors: Iterable[Collector]) -> str | None:
+    """Return the worker group that these collectors run in; SEVERAL for several, None if none runs in workers."""
+    groups = {collector.worker_group for collector in collectors if collector.place == PROCESS}
+    return None if not groups else groups.pop() if len(groups) == 1 else SEVERAL
 
 
 def _is_direct(collector: Collector) -> bool:

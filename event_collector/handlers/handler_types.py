@@ -34,6 +34,7 @@ class CollectorOptions(TypedDict, total=False):
     heartbeat: float | None
     retry: Retry | None
     on_error: str
+    workers: str | None
 
 
 class BatchOptions(CollectorOptions):

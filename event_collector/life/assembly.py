@@ -7,20 +7,25 @@ from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.dispatch.retries import refuse_retries
 from event_collector.events.dead_letters import DeadLetters
-from event_collector.handlers.collector import Collector, CollectorList
+from event_collector.handlers.collector import ADAPTIVE, PROCESS, Collector, CollectorList
 from event_collector.handlers.router import Router, SimpleRouter
 from event_collector.handlers.signature import describe
 from event_collector.handlers.unreached import Unreached
-from event_collector.life.settings import Settings
+from event_collector.life.settings import Settings, Workers
 from event_collector.values.errors import ConfigError
 from event_collector.watching.metrics import Meter
+from event_collector_workers.environment import DEFAULT_GROUP
 
 if TYPE_CHECKING:
     from event_collector.journal.journal_recorder import JournalRecorder
 
 
-def by_key(collectors: CollectorList) -> dict[str, Collector]:
-    """Return the collectors by key. Raises ConfigError if one is not a Collector, or a key occurs twice."""
+def by_key(collectors: CollectorList, groups: Mapping[str, Workers] | None) -> dict[str, Collector]:
+    """Return the collectors by key.
+
+    Raises ConfigError if one is not a Collector, if a key occurs twice, or if the worker groups are not those that the
+    collectors have.
+    """
     found: dict[str, Collector] = {}
     if isinstance(collectors, Collector):
         raise ConfigError(f"collectors is a list: write CollectorQueue([...]) around collector {collectors.key!r}")
@@ -33,7 +38,29 @@ def by_key(collectors: CollectorList) -> dict[str, Collector]:
         if collector.key in found:
             raise ConfigError(f"two collectors have the key {collector.key!r}: give each a key of its own")
         found[collector.key] = collector
+    _check_groups(found, groups or {})
     return found
+
+
+def _check_groups(collectors: Mapping[str, Collector], groups: Mapping[str, Workers]) -> None:
+    for key, collector in collectors.items():
+        group = collector.worker_group
+        if group != DEFAULT_GROUP and group not in groups:
+            known = f"this queue has {', '.join(map(repr, groups))}" if groups else "this queue has none"
+            raise ConfigError(
+                f"collector {key!r}: there is no worker group {group!r}, {known}: give the queue "
+                f"worker_groups={{{group!r}: Workers(...)}}"
+            )
+    unused = set(groups) - {collector.worker_group for collector in collectors.values()}
+    if unused:
+        name = min(unused)
+        raise ConfigError(f"worker_groups: no collector has workers={name!r}: give it to one, or drop the group")
+
+
+def groups_of(collectors: Iterable[Collector]) -> list[str]:
+    """Return the names of the worker groups that collectors run in; those of one group if none does."""
+    groups = {one.worker_group: None for one in collectors if one.mode in (PROCESS, ADAPTIVE)}
+    return list(groups) or [DEFAULT_GROUP]
 
 
 def _no_collector(given: Any) -> str:
@@ -55,7 +82,9 @@ def make_meter(settings: Settings) -> Meter:
     )
 
 
-def make_dispatcher(settings: Settings, meter: Meter, letters: DeadLetters) -> Dispatcher:
+def make_dispatcher(
+    settings: Settings, meter: Meter, letters: DeadLetters, collectors: Mapping[str, Collector]
+) -> Dispatcher:
     """Return the dispatcher of a queue."""
     return Dispatcher(
         queue_type=settings.queue_type,
@@ -65,6 +94,7 @@ def make_dispatcher(settings: Settings, meter: Meter, letters: DeadLetters) -> D
         limits=ConsumerLimits(settings.min_consumers, settings.max_consumers, settings.autoscale),
         meter=meter,
         letters=letters,
+        worker_groups=groups_of(collectors.values()),
     )
 
 

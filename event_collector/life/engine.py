@@ -179,24 +179,22 @@ class Engine:
         """Keep histograms from now on."""
         self.regulation.keep_histograms()
 
-    def worker_statistics(self) -> PoolStatistics | None:
-        """Return the statistics of the worker processes; None while there are none."""
-        workers = self._tiers.workers
-        return None if workers is None else workers.statistics()
+    def worker_statistics(self) -> dict[str, PoolStatistics]:
+        """Return the statistics of each group of worker processes, by its name."""
+        return self._tiers.workers.statistics()
 
     def progress(self) -> "list[RunningProgress]":
         """Return what the handlers that run now have reported."""
-        handlers, workers = self._dispatcher.handlers, self._tiers.workers
-        here = [] if handlers is None else handlers.progress()
-        return here if workers is None else here + workers.progress()
+        handlers = self._dispatcher.handlers
+        return ([] if handlers is None else handlers.progress()) + self._tiers.workers.progress()
 
     def events(self) -> "Iterator[CollectorEvent]":
         """Iterate over the events that have no results yet, but not over values of streams that travel in chunks."""
-        dispatcher, workers = self._dispatcher, self._tiers.workers
+        dispatcher = self._dispatcher
         yield from dispatcher.backlogs.events()
         yield from dispatcher.retries.events()
         yield from () if dispatcher.handlers is None else dispatcher.handlers.events()
-        yield from () if workers is None else workers.events()
+        yield from self._tiers.workers.events()
 
     @property
     def paused(self) -> tuple[bool, tuple[str, ...]]:
@@ -209,21 +207,15 @@ class Engine:
 
     def replace_worker(self, worker: int, *, dry_run: bool = False) -> int:
         """Replace a worker process without a gap, named by its process id or its number; return its process id."""
-        workers = self._tiers.workers
-        if workers is None:
-            raise LookupError("this queue has no worker processes")
-        return workers.replace(worker, dry_run=dry_run)
+        return self._tiers.workers.replace(worker, dry_run=dry_run)
 
     def worker_stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
-        workers = self._tiers.workers
-        return [] if workers is None else workers.stacks(pid)
+        return self._tiers.workers.stacks(pid)
 
-    @property
-    def problem(self) -> str | None:
-        """Description of what keeps a running queue from working."""
-        workers = self._tiers.workers
-        return None if workers is None else workers.problem
+    def problems(self) -> dict[str, str]:
+        """Return what keeps groups of worker processes from working, by their names."""
+        return self._tiers.workers.problems()
 
     def __repr__(self) -> str:
         return f"<Engine {self.state}, {self._dispatcher!r}, {self._tiers!r}>"
@@ -319,7 +311,7 @@ class Engine:
         self._dispatcher.totals.forget_times()
         control = self.regulation.open(everyone, tiers)
         loop = asyncio.get_running_loop()
-        self._dispatcher.open(loop, self.pauses.open(), tiers.workers, control.wake)
+        self._dispatcher.open(loop, self.pauses.open(), tiers.workers.groups, control.wake)
         self.pauses.redirect()
         self.running, self.state = True, RUNNING
         if self._journal is not None and recovered is not None:
@@ -360,8 +352,7 @@ class Engine:
         error = QueueShutDown("the queue was shut down before this event was finished")
         self._log.warning("events given up", unfinished=self._dispatcher.totals.unfinished)
         self._dispatcher.give_up(error)
-        if (workers := self._tiers.workers) is not None:
-            await insist(workers.abort)
+        await insist(self._tiers.workers.abort)
         try:
             async with asyncio.timeout(CANCEL_GRACE):
                 await self._dispatcher.totals.join()

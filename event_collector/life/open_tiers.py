@@ -18,6 +18,7 @@ from event_collector.tiers.batch_calls import BatchCalls, DirectCalls, EncodedCa
 from event_collector.tiers.batch_tier import BatchTier
 from event_collector.tiers.executors.executor_tier import ExecutorTier
 from event_collector.tiers.thread_tier import ThreadTier
+from event_collector.tiers.workers.worker_groups import WorkerGroups
 from event_collector.tiers.workers.worker_tier import WorkerTier
 from event_collector_workers.environment import make_environment
 from event_collector_workers.machine import granted_cpus
@@ -33,7 +34,7 @@ class Tiers:
         self._settings, self._dispatcher, self._redirect, self._log = settings, dispatcher, redirect, log
         self._threads: ThreadTier | None = None
         self.executors: ExecutorTier | None = None
-        self.workers: WorkerTier | None = None
+        self.workers = WorkerGroups({})
         """The worker processes, once they have started."""
         self.adaptive: AdaptiveTier | None = None
         self._attached: list[Collector] = []
@@ -62,13 +63,32 @@ class Tiers:
             await self._open_workers(remote, by_mode)
 
     async def _open_workers(self, remote: list[Collector], by_mode: dict[str, list[Collector]]) -> None:
-        settings = self._settings
-        most = most_workers(settings)
-        workers = WorkerTier(
-            remote,
+        of_groups: dict[str, list[Collector]] = {}
+        for collector in remote:
+            of_groups.setdefault(collector.worker_group, []).append(collector)
+        settings = {name: self._settings.of_group(name) for name in of_groups}
+        share = granted_cpus() / sum(map(most_workers, settings.values()))
+        workers = WorkerGroups(
+            {name: self._make_workers(name, group, settings[name], share) for name, group in of_groups.items()}
+        )
+        for collector in by_mode.get(PROCESS, []):
+            self._attach([collector], workers.groups[collector.worker_group])
+        if ADAPTIVE in by_mode:
+            self.adaptive = AdaptiveTier(by_mode[ADAPTIVE], workers, self._threads, self._redirect, self._log)
+            self._attach(by_mode[ADAPTIVE], self.adaptive)
+        is_fixed = not self._settings.autoscale
+        await workers.start(
+            {name: most_workers(one) if is_fixed else one.min_workers for name, one in settings.items()}
+        )
+        self.workers = workers
+
+    def _make_workers(self, group: str, collectors: list[Collector], settings: Settings, share: float) -> WorkerTier:
+        """Return the workers of one group. Each may use `share` CPUs, unless the settings say otherwise."""
+        return WorkerTier(
+            collectors,
             self._dispatcher,
             min_workers=settings.min_workers,
-            max_workers=most,
+            max_workers=most_workers(settings),
             may_overtake=settings.queue_type is not QueueType.FIFO,
             start_method=settings.start_method,
             limits=settings.worker_limits,
@@ -81,7 +101,8 @@ class Tiers:
                     "worker_affinity": settings.worker_affinity,
                     "worker_devices": settings.worker_devices,
                 },
-                share=granted_cpus() / most,
+                share=share,
+                group=group,
             ),
             log=self._log,
             records=StructlogEmission(),
@@ -90,12 +111,6 @@ class Tiers:
             max_worker_memory=settings.max_worker_memory,
             startup_timeout=settings.worker_startup_timeout,
         )
-        self._attach(by_mode.get(PROCESS, []), workers)
-        if ADAPTIVE in by_mode:
-            self.adaptive = AdaptiveTier(by_mode[ADAPTIVE], workers, self._threads, self._redirect, self._log)
-            self._attach(by_mode[ADAPTIVE], self.adaptive)
-        await workers.start(settings.min_workers if settings.autoscale else most)
-        self.workers = workers
 
     def hurry(self) -> None:
         """Begin calls of batch handlers as soon as no other event can come: the queue drains."""
@@ -110,15 +125,14 @@ class Tiers:
         """End all tiers, despite cancellation. Workers that have not ended after `timeout` seconds are killed."""
         for tier in self._batches:
             await insist(partial(tier.close, CANCEL_GRACE))
-        if self.workers is not None:
-            await insist(partial(self.workers.close, timeout))
+        await insist(partial(self.workers.close, timeout))
         if self.executors is not None:
             await insist(self.executors.close)
         if self._threads is not None:
             self._threads.close()
         for collector in self._attached:
             collector.attach(None)
-        self.workers = None
+        self.workers = WorkerGroups({})
 
     def __repr__(self) -> str:
         tiers = [tier for tier in (self._threads, self.executors, self.workers, self.adaptive) if tier is not None]

@@ -21,6 +21,7 @@ from event_collector.watching.collector_times import collector_times
 from event_collector.watching.histograms import Histograms
 from event_collector.watching.metrics import Counts, Meter, Metrics
 from event_collector_workers.autoscaler import Autoscaler, Change, ScalingLaw
+from event_collector_workers.environment import DEFAULT_GROUP
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -65,7 +66,7 @@ class Regulation:
 
     @property
     def most_workers(self) -> int:
-        """The upper bound of the number of worker processes."""
+        """The upper bound of the number of worker processes of the default group."""
         return most_workers(self.settings)
 
     def open(self, everyone: Collection[Collector], tiers: Tiers) -> ControlLoop:
@@ -146,8 +147,8 @@ class Regulation:
         return [Change(name, before, after, "it was set") for name, before, after in rows if before != after]
 
     def _bound_run(self, loop: ControlLoop, tiers: Tiers) -> None:
-        if tiers.workers is not None:
-            tiers.workers.bound(self.most_workers)
+        if (workers := tiers.workers.groups.get(DEFAULT_GROUP)) is not None:
+            workers.bound(self.most_workers)
         if self._given is None:
             law = self._make_law(tiers)
             if isinstance(self._law, Autoscaler) and isinstance(law, Autoscaler):
@@ -159,8 +160,7 @@ class Regulation:
         loop.wake()
 
     def _make_law(self, tiers: Tiers) -> ScalingLaw:
-        has_workers = tiers.workers is not None
-        return make_law(self.settings, process_tier=has_workers, adaptive=tiers.adaptive is not None)
+        return make_law(self.settings, tiers.workers.groups, adaptive=tiers.adaptive is not None)
 
     def _key_in(self, frame: "FrameType | None") -> str | None:
         handlers = self._dispatcher.handlers

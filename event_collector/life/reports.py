@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Final
 
+from event_collector.events.dead_letters import DeadLetter
+from event_collector.messagebus import Message
 from event_collector.watching.metrics import Metrics
 
 REPORT: Final = "collector queue metrics"
@@ -11,6 +14,20 @@ REPORT: Final = "collector queue metrics"
 
 CANCEL_GRACE: Final = 1.0
 """Seconds in which cancelled tasks have to end."""
+
+
+@dataclass
+class DeadLettered(Message):
+    """An event has failed for good in a collector with `retry=`. The letter is in `queue.dead_letters`."""
+
+    letter: DeadLetter
+
+
+@dataclass
+class ReportedMetrics(Message):
+    """The metrics, sent every `report_interval` seconds."""
+
+    metrics: Metrics
 
 
 class Reports:

@@ -1,11 +1,12 @@
 """The built-in control law of a queue, made from its settings."""
 
 import math
+from collections.abc import Collection
 from threading import get_native_id
 from typing import Final
 
 from event_collector.life.settings import Settings
-from event_collector_workers.autoscaler import Autoscaler, FixedSize, ScalingLaw, ScalingLimits
+from event_collector_workers.autoscaler import Autoscaler, FixedSize, ScalingLaw, ScalingLimits, WorkerGroupLimits
 from event_collector_workers.machine import granted_cpus, run_delay
 
 PATIENCE: Final = 60.0
@@ -33,21 +34,28 @@ def most_workers(settings: Settings) -> int:
     return max(1, settings.min_workers, max(MOST_WORKERS, WORKERS_PER_CPU * granted) if is_free else granted)
 
 
-def make_law(settings: Settings, *, process_tier: bool, adaptive: bool) -> ScalingLaw:
-    """Return the built-in law. `adaptive`: whether it decides where collectors run."""
-    workers = most_workers(settings) if process_tier else 0
+def make_law(settings: Settings, groups: Collection[str], *, adaptive: bool) -> ScalingLaw:
+    """Return the built-in law for these worker groups. `adaptive`: whether it decides where collectors run."""
     fixed = not settings.autoscale
+    bounds = {name: _bounds(settings.of_group(name), fixed=fixed) for name in groups}
     if fixed and not adaptive:
-        return FixedSize(settings.max_consumers, workers)
+        sizes = {name: one.max_workers for name, one in bounds.items()}
+        return FixedSize(settings.max_consumers, sum(sizes.values()), sizes)
     # With fixed sizes, the law still decides where adaptive collectors run.
     return Autoscaler(
         ScalingLimits(
             min_consumers=settings.max_consumers if fixed else settings.min_consumers,
             max_consumers=settings.max_consumers,
-            min_workers=workers if fixed else min(settings.min_workers, workers),
-            max_workers=workers,
+            min_workers=0,
+            max_workers=0,
+            groups=bounds,
             margin=settings.wip_margin,
             polite=settings.polite,
             patience=min(1000.0, settings.avg_load_interval / PATIENCE),
         )
     )
+
+
+def _bounds(settings: Settings, *, fixed: bool) -> WorkerGroupLimits:
+    most = most_workers(settings)
+    return WorkerGroupLimits(most if fixed else min(settings.min_workers, most), most)

@@ -6,7 +6,7 @@ section of the class and the table in docs/reference.md, and prints the differen
 # ruff: noqa: RUF009 - option() describes a field as dataclasses.field() does
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.events.event import DEFAULT_PRIORITY, QueueType
@@ -16,7 +16,13 @@ from event_collector.handlers.router import Router, SimpleRouter
 from event_collector.life.option import REQUIRED, Number, Option, Range, option, options_of
 from event_collector.values.errors import ConfigError
 from event_collector_workers.autoscaler import ScalingLaw
-from event_collector_workers.environment import check_affinity, check_devices, check_nice, check_variables
+from event_collector_workers.environment import (
+    DEFAULT_GROUP,
+    check_affinity,
+    check_devices,
+    check_nice,
+    check_variables,
+)
 from event_collector_workers.limits import WorkerLimits
 
 if TYPE_CHECKING:
@@ -38,6 +44,21 @@ METRICS_HISTORY_SIZE: Final = 1000
 CONSUMER_SHUTDOWN_TIMEOUT: Final = 10.0
 MAX_DEAD_LETTERS: Final = 1000
 WORKER_STARTUP_TIMEOUT: Final = 60.0
+
+
+def _check_groups(groups: Any) -> None:
+    if not isinstance(groups, Mapping):
+        raise ValueError(f'takes a dict such as {{"gpu": Workers(max=1)}}, not {groups!r}')
+    for name, workers in groups.items():
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"takes names of groups, not {name!r}")
+        if name == DEFAULT_GROUP:
+            raise ValueError(
+                f"cannot have {name!r}, the group of collectors without workers=: min_workers=, max_workers= and the "
+                f"worker_ options of the queue are for it"
+            )
+        if not isinstance(workers, Workers):
+            raise ValueError(f"takes a Workers for {name!r}, such as Workers(max=1), not {workers!r}")
 
 
 @dataclass(frozen=True)
@@ -219,6 +240,12 @@ class Settings:
         "Each worker sets CUDA_VISIBLE_DEVICES before it imports its modules. None for the devices of the program.",
         check=check_devices,
     )
+    worker_groups: "Mapping[str, Workers] | None" = option(
+        None,
+        "Worker processes of their own for collectors with `workers=`, by the name of the group. `min_workers` and "
+        "`max_workers` are then for the collectors without a group. None for no groups.",
+        check=_check_groups,
+    )
     polite: bool = option(
         False,
         "Leave CPUs that other programs use to them, down to one. If False, the pool has as many worker processes as "
@@ -238,11 +265,8 @@ class Settings:
         settings = cls(**checked)
         if settings.overflow != WAIT and not settings.max_queue_size:
             raise ConfigError(f"overflow={settings.overflow!r} needs a bound: give max_queue_size= too")
-        for name in ("worker_threads", "worker_env", "worker_devices"):
-            if settings.start_method == "fork" and getattr(settings, name) is not None:
-                raise ConfigError(
-                    f"{name} needs another start_method than 'fork': a fork of this program has imported its modules"
-                )
+        for one in (settings, *(settings.of_group(name) for name in settings.worker_groups or ())):
+            one._refuse_fork()
         if settings.polite and (settings.law is not None or not settings.autoscale):
             other = "law=" if settings.law is not None else "autoscale=False"
             raise ConfigError(f"polite=True is for the built-in law, and {other} sizes the pools without it: drop one")
@@ -257,6 +281,86 @@ class Settings:
             values["max_consumers"] = max_consumers
         return Settings.of(values)
 
+    def of_group(self, name: str) -> "Settings":
+        """Return the settings of one worker group: those of the queue, and what its `Workers` say."""
+        if name == DEFAULT_GROUP or self.worker_groups is None:
+            return self
+        workers = self.worker_groups[name]
+        own = {row: getattr(workers, field) for field, row in _OF_WORKERS.items()}
+        given = {row: value for row, value in own.items() if value is not None}
+        env = {**(self.worker_env or {}), **(workers.env or {})}
+        return replace(self, **{**given, "max_workers": workers.max, "worker_env": env or None})
+
+    def _refuse_fork(self) -> None:
+        for name in ("worker_threads", "worker_env", "worker_devices"):
+            if self.start_method == "fork" and getattr(self, name) is not None:
+                raise ConfigError(
+                    f"{name} needs another start_method than 'fork': a fork of this program has imported its modules"
+                )
+
 
 OPTIONS: Final[tuple[Option, ...]] = options_of(Settings)
 """The table, in the order of the parameters of CollectorQueue."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """The worker processes of one group: `CollectorQueue(worker_groups={"gpu": Workers(max=1)})`.
+
+    Collectors with `workers="gpu"` run in them, and no others. `None` leaves an option to the queue.
+
+    Args:
+        min: Number of processes that are kept when there is nothing to do. A whole number, at least 0.
+        max: Upper bound of the number of processes. None for as many as keep the granted CPUs busy and fit into the
+            memory, or one per granted CPU if `autoscale` is False. A whole number, at least 1 and `min`.
+        limits: Resources that each process may use, as `worker_limits`.
+        env: Environment variables, added to `worker_env`.
+        threads: Threads of numeric libraries in each process, as `worker_threads`.
+        nice: Niceness above that of the program, as `worker_nice`.
+        affinity: CPUs of each process of the group, as `worker_affinity`.
+        devices: CUDA devices of each process of the group, as `worker_devices`.
+        max_events: Events after which a process is replaced, as `max_events_per_worker`.
+        max_age: Seconds after which a process is replaced, as `max_worker_age`.
+        max_memory: Bytes of its own memory at which a process is replaced, as `max_worker_memory`.
+        startup_timeout: Seconds in which a process has to start, as `worker_startup_timeout`.
+
+    Raises:
+        ConfigError: an option does not accept its value.
+    """
+
+    min: int = 0
+    max: int | None = None
+    limits: WorkerLimits | None = None
+    env: Mapping[str, str] | None = None
+    threads: int | None = None
+    nice: int | None = None
+    affinity: Sequence[int | Collection[int]] | None = None
+    devices: Sequence[int | str] | None = None
+    max_events: int | None = None
+    max_age: float | None = None
+    max_memory: int | None = None
+    startup_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        rows = {row.name: row for row in OPTIONS}
+        for name, option_name in _OF_WORKERS.items():
+            row, value = rows[option_name]._replace(name=f"Workers: {name}"), getattr(self, name)
+            if value is not None or name == "min":
+                row.checked(value, self.min if name == "max" else None)
+
+
+_OF_WORKERS: Final = {
+    "min": "min_workers",
+    "max": "max_workers",
+    "limits": "worker_limits",
+    "env": "worker_env",
+    "threads": "worker_threads",
+    "nice": "worker_nice",
+    "affinity": "worker_affinity",
+    "devices": "worker_devices",
+    "max_events": "max_events_per_worker",
+    "max_age": "max_worker_age",
+    "max_memory": "max_worker_memory",
+    "startup_timeout": "worker_startup_timeout",
+}
+"""The options of `Workers`, and the options of a queue that they stand for."""

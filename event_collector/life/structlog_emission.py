@@ -7,6 +7,7 @@ import structlog
 
 from event_collector.life.logger import GuardedLog
 from event_collector.remote.structlog_forwarding import decode_structured
+from event_collector_workers.environment import DEFAULT_GROUP
 from event_collector_workers.transport.records import BY_LOGGER
 
 
@@ -24,12 +25,13 @@ class StructlogEmission:
             return logging.NOTSET
         return level if isinstance(level, int) else logging.NOTSET
 
-    def emit(self, worker: int, pid: int, body: bytes) -> None:
-        """Emit an encoded record of the worker with this number."""
+    def emit(self, group: str, worker: int, pid: int, body: bytes) -> None:
+        """Emit an encoded record of the worker with this number in its group."""
         line = decode_structured(body)
         has_names = isinstance(structlog.get_config()["logger_factory"], structlog.stdlib.LoggerFactory)
         names = [line.name] if line.is_named or has_names else []
-        fields = {"worker": worker, "worker_pid": pid, **line.fields}
+        about = {} if group == DEFAULT_GROUP else {"worker_group": group}
+        fields = {"worker": worker, "worker_pid": pid, **about, **line.fields}
         # Not `exception`, which would look for one here.
         method = "error" if line.method == "exception" else line.method
         log = structlog.get_logger(*names)

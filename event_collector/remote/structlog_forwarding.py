@@ -16,7 +16,7 @@ from event_collector.handlers.running_event import event_context
 from event_collector_workers.child.forwarding import Forwarding
 from event_collector_workers.error_texts import encodable, exception_text
 from event_collector_workers.transport.outlet import Output
-from event_collector_workers.transport.records import BY_LOGGER, encode_line, plain_fields
+from event_collector_workers.transport.records import BY_LOGGER, LogLevels, encode_line, plain_fields
 
 _LEVELS: Final = {"msg": logging.INFO, "warn": logging.WARNING, "exception": logging.ERROR, "fatal": logging.CRITICAL}
 _add_stack: Final = structlog.processors.StackInfoRenderer()
@@ -65,6 +65,13 @@ class StructlogForwarding:
         if not isinstance(factory, structlog.stdlib.LoggerFactory):
             factory = partial(_Named, factory)
         structlog.configure(processors=[self._forward], wrapper_class=wrapper, logger_factory=factory)
+
+    def take_levels(self, levels: LogLevels) -> None:
+        """Send what the program does not drop now."""
+        self._level = levels.structured
+        config = structlog.get_config()
+        if self._is_ours(config["processors"]) and hasattr(config["wrapper_class"], "get_effective_level"):
+            structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(max(0, self._level)))
 
     def _is_ours(self, processors: Any) -> bool:
         return bool(processors) and getattr(processors[0], "__self__", None) is self

@@ -1,6 +1,6 @@
 """The gauges of a running queue: they take the readings that the control law decides by."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -11,13 +11,12 @@ from event_collector.sizing.measured import MeasuredQueue, MeasuredWorkers
 from event_collector.tiers.adaptive import AdaptiveTier
 from event_collector.tiers.executors.executor_tier import ExecutorTier
 from event_collector.tiers.workers.worker_tier import WorkerReading
-from event_collector.watching.observer import NO_WORKERS
-from event_collector_workers.autoscaler import CollectorReading, Readings, Tier, TierReading
+from event_collector_workers.autoscaler import CollectorReading, Readings, Tier, TierReading, WorkerGroupReading
 
 _TOTALS = attrgetter("completions", "wall", "cpu", "delay")
 _RUNNING = attrgetter("running")
 
-WITHOUT_WORKERS: Final = WorkerReading(NO_WORKERS)
+NO_GROUP: Final = WorkerGroupReading()
 
 MANY: Final = 16
 """Collectors up to which the built-in law gets a reading of each. It takes about 20 microseconds for one. The readings
@@ -31,7 +30,7 @@ class Gauges:
         accounts: CPU time and waiting time of the handlers.
         remote: events in workers, at the last reading.
         elsewhere: events that executors can use at once, while they have any.
-        worker_needed: whether an event needs a worker, even if the law wants none.
+        needed: worker groups of which events need a worker, even if the law wants none.
     """
 
     def __init__(
@@ -50,55 +49,80 @@ class Gauges:
         self._instruments = instruments
         self._workers_cpu = 0.0
         self.accounts = TimeAccounts(collectors, adaptive, instruments)
-        self._alone, self._groups = self._divide(in_groups=in_groups)
+        self._alone, self._crowds = self._divide(in_groups=in_groups)
+        self._groups_of_workers = {one.worker_group for one in collectors}
         self.remote = self.elsewhere = 0
-        self._begun = 1.0  # share of the events in workers that a handler has
-        self.worker_needed = False
+        self._begun: dict[str, float] = {}  # share of the events in the workers of each group that a handler has
+        self.needed: set[str] = set()
 
     def read(self, now: float, elapsed: float, lag: float) -> Readings:
         """Return the readings at `now`, `elapsed` seconds after the last ones, while the loop lags by `lag` seconds."""
         figures = self._figures
         machine = self._instruments.machine(now, self._instruments.process_time() + self._workers_cpu)
-        workers = WITHOUT_WORKERS if self._workers is None else self._workers.gauge()
-        pool = workers.pool
-        self._workers_cpu = max(self._workers_cpu, pool.cpu_seconds)
-        self.worker_needed = pool.submitted > pool.finished + pool.failed or figures.ready_remote > 0
+        groups = {} if self._workers is None else {one: group.gauge() for one, group in self._workers.groups.items()}
+        pools = [group.pool for group in groups.values()]
+        self._workers_cpu = max(self._workers_cpu, sum(pool.cpu_seconds for pool in pools))
         sole = self._collectors[0] if len(self._collectors) == 1 else None
         if sole is not None and sole.mode == COROUTINE and sole.batch is None:  # the queue has counted its events
             sole.usage.set_totals(figures.attempts, figures.service_total)
-        remote = self.accounts.remote_running()
-        running = min(pool.ready, remote)
-        self.accounts.look(elapsed, lag, WorkersTime(workers.cpu, workers.delay, running, pool.service_seconds))
-        # Workers hold events in advance, and those of a pool without workers wait for the first one.
-        self._begun = min(1.0, pool.ready / remote) if remote else 1.0
+        self.accounts.look(elapsed, lag, {name: self._time_of(name, group) for name, group in groups.items()})
         outside, busy = self._count_places()
         queued = figures.ready
+        workers = self._read_groups(groups)
+        only = workers[0] if len(workers) == 1 else NO_GROUP
         return Readings(
             now=now,
             collectors=self._readings(queued if sole is not None else 0),
             consumers=TierReading(size=figures.size, busy=max(0, busy - self.remote - outside)),
-            workers=TierReading(size=pool.ready, busy=pool.busy, starting=pool.starting),
+            workers=TierReading(
+                size=sum(pool.ready for pool in pools),
+                busy=sum(pool.busy for pool in pools),
+                starting=sum(pool.starting for pool in pools),
+            ),
+            groups=workers if len(workers) > 1 else (),
             machine=machine,
             loop_busy=self.accounts.loop_busy,
-            worker_startup=pool.startup_seconds or None,
-            worker_memory=workers.memory,
+            worker_startup=only.startup,
+            worker_memory=only.memory,
             unrouted=0 if sole is not None else queued,
             unrouted_remote=0 if sole is not None else figures.ready_remote,
             draining=self._queue.gate.refusal is not None,
         )
 
-    def _divide(self, *, in_groups: bool) -> tuple[Sequence[Collector], list["_Group"]]:
+    def _time_of(self, name: str, group: WorkerReading) -> WorkersTime:
+        running = min(group.pool.ready, self.accounts.remote_running(name))
+        return WorkersTime(group.cpu, group.delay, running, group.pool.service_seconds)
+
+    def _read_groups(self, groups: dict[str, WorkerReading]) -> tuple[WorkerGroupReading, ...]:
+        """Return a reading for each worker group, and note which of them need a worker."""
+        self.needed.clear()
+        readings, is_only = [], len(groups) == 1
+        for name, (pool, _, _, memory) in groups.items():
+            remote = self.accounts.remote_running(name)
+            # Workers hold events in advance, and those of a pool without workers wait for the first one.
+            self._begun[name] = min(1.0, pool.ready / remote) if remote else 1.0
+            queued = self._figures.ready_remote if is_only else self._figures.group_ready(name)
+            if queued or pool.submitted > pool.finished + pool.failed:
+                self.needed.add(name)
+            startup = pool.startup_seconds or None
+            readings.append(
+                WorkerGroupReading(name=name, size=pool.ready, startup=startup, memory=memory, unrouted=queued)
+            )
+        return tuple(readings)
+
+    def _divide(self, *, in_groups: bool) -> tuple[Sequence[Collector], list["_Crowd"]]:
         """Divide many collectors into those that are read alone, and groups of those that never move."""
         if not in_groups or len(self._collectors) <= MANY:
             return self._collectors, []
         alone: list[Collector] = []
-        members: dict[Tier, list[Account]] = {Tier.COROUTINE: [], Tier.PROCESS: []}
+        members: dict[tuple[Tier, str], list[Account]] = {}
         for collector in self._collectors:
             if collector.mode in (ADAPTIVE, EXECUTOR):
                 alone.append(collector)
             else:
-                members[_tier(collector)].append(self.accounts.by_key[collector.key])
-        return alone, [_Group(tier, accounts) for tier, accounts in members.items() if accounts]
+                place = _tier(collector), collector.worker_group
+                members.setdefault(place, []).append(self.accounts.by_key[collector.key])
+        return alone, [_Crowd(*place, accounts) for place, accounts in members.items()]
 
     def stop(self) -> None:
         """Stop sampling."""
@@ -109,7 +133,7 @@ class Gauges:
 
     def _count_places(self) -> tuple[int, int]:
         """Return how many events executors have, and the most that were in handlers since the last reading."""
-        before, self.remote = self.remote, self.accounts.remote_running()
+        before, self.remote = self.remote, sum(map(self.accounts.remote_running, self._groups_of_workers))
         permits, executors, outside = self._queue.permits, self._executors, 0
         if executors is not None:
             outside = sum(one.usage.running for one in self._collectors if executors.bounds(one))
@@ -127,7 +151,7 @@ class Gauges:
         sized = self._alone if executors is None else [c for c in self._alone if not executors.bounds(c)]
         return (
             *(self._reading(one, queued) for one in sized),
-            *(group.read(self.accounts.fresh, self._begun) for group in self._groups),
+            *(crowd.read(self.accounts.fresh, self._begun) for crowd in self._crowds),
         )
 
     def _reading(self, collector: Collector, queued: float) -> CollectorReading:
@@ -139,11 +163,12 @@ class Gauges:
         running: float = everywhere - account.remote_running
         arrivals = usage.completions + everywhere + queued
         if tier is Tier.PROCESS:
-            running = self._begun * account.remote_running
+            running = self._begun.get(collector.worker_group, 0.0) * account.remote_running
             queued = queued + account.remote_running - running
         return CollectorReading(
             key=collector.key,
             tier=tier,
+            group=collector.worker_group,
             adaptive=self._adaptive is not None and self._adaptive.may_move(collector),
             arrivals=arrivals,
             completions=account.completions,
@@ -155,19 +180,19 @@ class Gauges:
         )
 
 
-class _Group:
+class _Crowd:
     """Many collectors that are read as one. The law adds up collectors anyway, at many times the cost."""
 
-    def __init__(self, tier: Tier, accounts: list[Account]) -> None:
-        self._key, self._tier = f"{len(accounts)} collectors of tier {tier}", tier
+    def __init__(self, tier: Tier, group: str, accounts: list[Account]) -> None:
+        self._key, self._tier, self._group = f"{len(accounts)} collectors of tier {tier}, {group}", tier, group
         self._usages = [account.collector.usage for account in accounts]
         self._seen = dict.fromkeys(accounts, (0, 0.0, 0.0, 0.0))
         self._sums = (0, 0.0, 0.0, 0.0)
 
-    def read(self, fresh: list[Account], begun: float) -> CollectorReading:
+    def read(self, fresh: list[Account], begun: Mapping[str, float]) -> CollectorReading:
         """Return the sums of all members, of which only `fresh` ones may have changed.
 
-        `begun` is the share of the events in workers that a handler has.
+        `begun` has the share of the events in the workers of each group that a handler has.
         """
         seen = self._seen
         completions, wall, cpu, delay = self._sums
@@ -181,10 +206,11 @@ class _Group:
                 delay += after[3] - before[3]
         self._sums = completions, wall, cpu, delay
         running = sum(map(_RUNNING, self._usages))
-        waiting = (1.0 - begun) * running if self._tier is Tier.PROCESS else 0.0
+        waiting = (1.0 - begun.get(self._group, 0.0)) * running if self._tier is Tier.PROCESS else 0.0
         return CollectorReading(
             key=self._key,
             tier=self._tier,
+            group=self._group,
             arrivals=completions + running,
             completions=completions,
             wall=wall,

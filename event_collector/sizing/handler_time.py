@@ -1,6 +1,6 @@
 """CPU time and waiting time of each collector's handler."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import compress
 from operator import attrgetter, ne
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -151,7 +151,7 @@ class Account:
 
 
 class WorkersTime(NamedTuple):
-    """The workers of a queue, with times in seconds.
+    """The workers of one group, with times in seconds.
 
     Attributes:
         cpu, delay: CPU time of all of them so far, and the time for which they were ready to run but had no CPU.
@@ -177,20 +177,21 @@ class TimeAccounts:
         self._usages = [one.usage for one in collectors]
         self._completions = list(map(_COMPLETIONS, self._usages))
         self._adaptive = [self.by_key[one.key] for one in collectors if one.mode == ADAPTIVE]
-        self._remote_usages = [one.remote_usage for one in collectors if one.remote_usage is not None]
+        self._remote_usages: dict[str, list[Usage]] = {}  # of each worker group
+        for one in collectors:
+            if one.remote_usage is not None:
+                self._remote_usages.setdefault(one.worker_group, []).append(one.remote_usage)
         self.loop_busy = 0.0
         """Seconds for which the event loop, or adaptive handlers in threads, were on a CPU or ready to be."""
         self._instruments = instruments
         self._loop_cpu, self._loop_delay = instruments.loop_time(), instruments.loop_delay()
-        self._workers = WorkersTime()
-        # Times not yet attributed to events: many events take longer than the interval between two looks.
-        self._pending_cpu = self._pending_delay = self._pending_wall = 0.0
+        self._groups = {name: _GroupTimes() for name in self._remote_usages}
 
-    def look(self, elapsed: float, lag: float, workers: WorkersTime) -> None:
+    def look(self, elapsed: float, lag: float, workers: Mapping[str, WorkersTime]) -> None:
         """Update all accounts.
 
         `elapsed` is the time since the last look, and `lag` the time that a callback of the event loop waits for its
-        turn, both in seconds.
+        turn, both in seconds. `workers` has the worker groups by name.
         """
         cpu = self._instruments.loop_time()
         spent, self._loop_cpu = max(0.0, cpu - self._loop_cpu), cpu
@@ -200,11 +201,13 @@ class TimeAccounts:
         preempted, self._loop_delay = max(0.0, delay - self._loop_delay), delay
         self.loop_busy += spent + preempted + self._share_threads()
         self._share_loop(spent, preempted, lag)
-        before, self._workers = self._workers, workers
-        self._pending_cpu += max(0.0, workers.cpu - before.cpu)
-        self._pending_delay += max(0.0, workers.delay - before.delay)
-        self._pending_wall += 0.5 * (before.running + workers.running) * elapsed
-        self._share_workers(workers)
+        there: dict[str, list[Account]] = {}
+        for account in self.fresh:
+            if account.remote_wall > 0.0:
+                there.setdefault(account.collector.worker_group, []).append(account)
+        for name, group in workers.items():
+            if name in self._groups:
+                self._groups[name].share(elapsed, group, there.get(name, []))
 
     def _observe(self, *, worthwhile: bool) -> None:
         """Observe the accounts in which anything has happened. Most of many collectors are quiet."""
@@ -218,9 +221,9 @@ class TimeAccounts:
         for account in self.fresh:
             account.observe(worthwhile=worthwhile)
 
-    def remote_running(self) -> int:
-        """Return the number of events that workers have."""
-        return sum(map(_RUNNING, self._remote_usages))
+    def remote_running(self, group: str) -> int:
+        """Return the number of events that the workers of a group have."""
+        return sum(map(_RUNNING, self._remote_usages.get(group, ())))
 
     def stop(self) -> None:
         """Stop sampling."""
@@ -261,13 +264,24 @@ class TimeAccounts:
                 total += account.sampled.cpu
         return total
 
-    def _share_workers(self, workers: WorkersTime) -> None:
+
+class _GroupTimes:
+    """The times of one worker group that belong to no event yet: many take longer than from one look to the next."""
+
+    def __init__(self) -> None:
+        self._workers = WorkersTime()
+        self._pending_cpu = self._pending_delay = self._pending_wall = 0.0
+
+    def share(self, elapsed: float, workers: WorkersTime, there: list[Account]) -> None:
         """Attribute the time of the workers in proportion to the handler time of the events that ended there.
 
         A part is kept for the events that still run. Otherwise the first events of a batch would be given all of it,
         and the last ones nothing.
         """
-        there = [account for account in self.fresh if account.remote_wall > 0.0]
+        before, self._workers = self._workers, workers
+        self._pending_cpu += max(0.0, workers.cpu - before.cpu)
+        self._pending_delay += max(0.0, workers.delay - before.delay)
+        self._pending_wall += 0.5 * (before.running + workers.running) * elapsed
         wall = sum(account.remote_wall for account in there)
         # The number of running events is a sample, so their time is limited to what such events may have taken.
         running = min(max(0.0, self._pending_wall - wall), 2.0 * workers.running * workers.service)

@@ -75,7 +75,9 @@ class RealInstruments:
         self.process_time, self.loop_time = process_time, thread_time
         self._thread = get_native_id()
         self._own_cpu = 0.0
-        self._machine = Machine(self._last_own_cpu, None if workers is None else workers.measure_memory)
+        self._machine = Machine(
+            self._last_own_cpu, workers.measure_memory if workers is not None and workers.groups else None
+        )
 
     def loop_delay(self) -> float:
         """Return the time for which the thread of the event loop had no CPU; 0.0 where the system does not tell."""

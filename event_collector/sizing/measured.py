@@ -1,10 +1,13 @@
 """What the monitor measures and sizes: the queue and its workers, as far as it knows them."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from event_collector.dispatch.permits import Permits
 from event_collector.tiers.workers.worker_tier import WorkerReading
 from event_collector.watching.metrics import Counts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class QueueFigures(Protocol):
@@ -25,6 +28,9 @@ class QueueFigures(Protocol):
     @property
     def ready_remote(self) -> int:
         """Those among them that wait for a worker process."""
+
+    def group_ready(self, group: str, /) -> int:
+        """Return how many events wait for a worker process of one of several groups, and may begin."""
 
     @property
     def active(self) -> int:
@@ -72,8 +78,8 @@ class MeasuredQueue(Protocol):
         """Note whether the monitor rests."""
 
 
-class MeasuredWorkers(Protocol):
-    """The worker processes: the `WorkerTier`, or simulated ones."""
+class MeasuredGroup(Protocol):
+    """The worker processes of one group: a `WorkerTier`, or simulated ones."""
 
     @property
     def size(self) -> int:
@@ -86,11 +92,23 @@ class MeasuredWorkers(Protocol):
     def gauge(self) -> WorkerReading:
         """Return the current figures."""
 
-    def measure_memory(self) -> int:
-        """Read the memory of all workers, and return its sum in bytes."""
-
     def resize(self, workers: int, /) -> None:
         """Set the number of workers."""
+
+
+class MeasuredWorkers(Protocol):
+    """All worker processes: the `WorkerGroups`, or simulated ones."""
+
+    @property
+    def groups(self) -> "Mapping[str, MeasuredGroup]":
+        """The groups by name."""
+
+    @property
+    def room(self) -> int:
+        """Events that workers can take now."""
+
+    def measure_memory(self) -> int:
+        """Read the memory of all workers, and return its sum in bytes."""
 
 
 class Samples(Protocol):

@@ -22,7 +22,7 @@ class Sizes:
     ) -> None:
         self._queue, self._workers, self._adaptive = queue, workers, adaptive
         self._on_change, self._log = on_change, log
-        self._workers_wanted = -1
+        self._wanted: dict[str, int] = {}  # workers of each group, as they were last set
         self._plan: Plan | None = None  # the last one
 
     def follow(self, plan: Plan, gauges: Gauges) -> None:
@@ -43,10 +43,9 @@ class Sizes:
     def wanted(self) -> tuple[int, int, int]:
         """Return the number of wanted consumers, of ready workers, and of wanted workers."""
         consumers = self._queue.figures.size if self._plan is None else self._plan.consumers
-        if self._workers is None:
-            return consumers, 0, 0
-        wanted = self._workers.size if self._plan is None else self._workers_wanted
-        return consumers, self._workers.size, wanted
+        groups = {} if self._workers is None else self._workers.groups
+        ready = {name: group.size for name, group in groups.items()}
+        return consumers, sum(ready.values()), sum((ready | self._wanted).values())
 
     def __repr__(self) -> str:
         consumers, ready, wanted = self.wanted()
@@ -64,7 +63,8 @@ class Sizes:
 
     def _resize_workers(self, plan: Plan, gauges: Gauges) -> None:
         # Events that need a worker keep one worker, even if the law wants none.
-        wanted = max(plan.workers, 1 if gauges.worker_needed else 0)
-        if self._workers is not None and wanted != self._workers_wanted:
-            self._workers_wanted = wanted
-            self._workers.resize(wanted)
+        for name, group in ({} if self._workers is None else self._workers.groups).items():
+            wanted = max(plan.groups.get(name, plan.workers), 1 if name in gauges.needed else 0)
+            if wanted != self._wanted.get(name):
+                self._wanted[name] = wanted
+                group.resize(wanted)

@@ -18,10 +18,12 @@ from functools import partial
 from typing import Any
 
 from event_collector.testing.stand_in import Reply, StandIn
-from event_collector.tiers.workers.worker_tier import PARTS_HOST, pool_factory
+from event_collector.tiers.workers.pool_factory import pool_factory
+from event_collector.tiers.workers.worker_tier import PARTS_HOST
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector_workers import pool_errors as errors
+from event_collector_workers.environment import WorkerEnvironment
 from event_collector_workers.job import Job, TaskSpec, TimeLimit
 from event_collector_workers.pool.listener import PoolListener, tell
 from event_collector_workers.statistics import PoolStatistics
@@ -34,11 +36,11 @@ def in_process_workers() -> Iterator[None]:
 
     No process is started. Otherwise all is as in a worker: handlers that a worker cannot import are refused at the
     start, values are encoded and decoded, each collector has a copy of its context and enters its lifecycle there.
-    There is one worker, whatever `max_workers` says. The thread shares modules and their globals with the test and has
-    no `worker_limits`, environment or seed of its own; a handler that exceeds its timeout is given up but runs on.
-    SystemExit of a handler is a WorkerCrashed; `os._exit()` and signals end the test itself. Executors of the
-    application (`mode=Executor`) are not replaced. The start of a queue raises ConfigError if the handler of a worker
-    process yields.
+    There is one worker in each group, whatever `max_workers` says. The thread shares modules and their globals with
+    the test and has no `worker_limits`, environment or seed of its own; a handler that exceeds its timeout is given up
+    but runs on. SystemExit of a handler is a WorkerCrashed; `os._exit()` and signals end the test itself. Executors of
+    the application (`mode=Executor`) are not replaced. The start of a queue raises ConfigError if the handler of a
+    worker process yields.
     """
     with pool_factory.making(InProcessPool):
         yield
@@ -47,12 +49,20 @@ def in_process_workers() -> Iterator[None]:
 class InProcessPool:
     """A pool of one worker that is a thread, with the interface of WorkerPool. Ignores the settings of processes."""
 
-    def __init__(self, tasks: Sequence[TaskSpec], *, listener: PoolListener | None = None, **_settings: Any) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[TaskSpec],
+        *,
+        listener: PoolListener | None = None,
+        environment: WorkerEnvironment | None = None,
+        **_settings: Any,
+    ) -> None:
         if any(task.reference == PARTS_HOST for task in tasks):
             raise ConfigError(
                 "in-process workers run no handlers that yield: test these in worker processes, or threads"
             )
         self._specs, self._listener = tuple(tasks), listener or PoolListener()
+        self._group = (environment or WorkerEnvironment()).group
         self._backlog: deque[Job] = deque()
         self._worker: StandIn | None = None  # ready, or opening its tasks
         self._leaving: set[StandIn] = set()  # about to end, and waited for
@@ -172,6 +182,9 @@ class InProcessPool:
         """Return all jobs without an outcome."""
         return [*self._backlog, *([] if self._running is None else [self._running])]
 
+    def tell_levels(self) -> None:
+        """Do nothing: handlers use the loggers of the program."""
+
     def progress(self) -> list[tuple[Job, int, Progress]]:
         """Return the job that has reported progress, with the process id and the last report."""
         worker, job = self._worker, self._running
@@ -194,7 +207,7 @@ class InProcessPool:
 
     def _hire(self) -> None:
         self._is_ready, self._broken = False, None
-        self._worker = StandIn(self._specs, self._post)
+        self._worker = StandIn(self._specs, self._group, self._post)
         self._worker.thread.start()
 
     def _dismiss(self, reason: str = "stopped", *, awaited: bool = True) -> None:

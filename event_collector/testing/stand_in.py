@@ -21,8 +21,8 @@ Reply = tuple[Buffer, Buffer | None]
 class StandIn:
     """A thread that runs jobs as a worker process would. It reports by `post()`: "opened", "ended", "stopped"."""
 
-    def __init__(self, tasks: Sequence[TaskSpec], post: Callable[..., None]) -> None:
-        self._specs, self._post = tasks, post
+    def __init__(self, tasks: Sequence[TaskSpec], group: str, post: Callable[..., None]) -> None:
+        self._specs, self._group, self._post = tasks, group, post
         self.jobs: SimpleQueue[Job | None] = SimpleQueue()
         """Jobs to run; None ends the thread."""
         self.thread = threading.Thread(target=self._be_worker, name="in-process worker", daemon=True)
@@ -53,7 +53,7 @@ class StandIn:
             self.timer.cancel()
 
     def _be_worker(self) -> None:
-        with standing_in(0):
+        with standing_in(0, self._group):
             self._work()
 
     def _work(self) -> None:

@@ -14,7 +14,7 @@ from event_collector.watching.histograms import TimeHistogram
 from event_collector.watching.metrics import PLACES
 from event_collector.watching.snapshot import Snapshot
 
-Subject = Literal["queue", "collector", "worker"]
+Subject = Literal["queue", "collector", "group", "worker"]
 Kind = Literal["counter", "gauge", "summary"]
 """A counter only grows, a gauge rises and falls, a summary has percentiles of the last events."""
 Unit = Literal["1", "{event}", "{event}/s", "{worker}", "{cpu}", "s", "By"]
@@ -48,7 +48,7 @@ class Figure:
     def samples(self, snapshot: Snapshot) -> Iterator[tuple[str | None, str, float]]:
         """Yield key, part and value of each known number.
 
-        The key is that of a collector, else None. The part of a single number is "".
+        The key is that of a collector or the name of a group, else None. The part of a single number is "".
         """
         readers = {part: self._reader(part) for part in self.parts or ("",)}
         for key, subject in _subjects(self.subject, snapshot):
@@ -79,11 +79,14 @@ def _subjects(kind: Subject, snapshot: Snapshot) -> list[tuple[str | None, objec
         return [(None, snapshot)]
     if kind == "collector":
         return [(one.key, one) for one in snapshot.collectors]
+    if kind == "group":
+        return [(one.name, one) for one in snapshot.groups]
     return [(None, one) for one in snapshot.workers]
 
 
 _queue = partial(Figure, "queue")
 _collector = partial(Figure, "collector")
+_group = partial(Figure, "group")
 _worker = partial(Figure, "worker")
 
 FIGURES: Final = (
@@ -130,6 +133,22 @@ FIGURES: Final = (
     _collector(
         "wait_time", "summary", "s", "Time from sending an event to its end.", "wait_time_seconds",
         label="le", parts={"p50": "", "p95": "p95 in all", "p99": ""}, histogram="wait_histogram",
+    ),
+    _group("is_healthy", "gauge", "1", "1 while the processes of the group live, else 0.", "group_healthy"),
+    _group(
+        "ready", "gauge", "{worker}", "Processes of the group that are ready.", "group_workers", "group.workers",
+        heading="ready",
+    ),
+    _group("target", "gauge", "{worker}", "Processes that the law wants.", "group_workers_wanted", heading="wanted"),
+    _group("busy", "gauge", "{worker}", "Processes that have events.", "group_workers_busy", heading="busy"),
+    _group(
+        "restarts", "counter", "{worker}", "Processes that ended unexpectedly.", "group_worker_restarts",
+        "group.worker.restarts", heading="died",
+    ),
+    _group("memory", "gauge", "By", "Memory that only they use (USS).", "group_memory_bytes", heading="memory"),
+    _group(
+        "cpu_seconds", "counter", "s", "CPU time of all its processes, past ones included.", "group_cpu_seconds",
+        heading="CPU time",
     ),
     _worker("cpu", "gauge", "{cpu}", "CPUs that the process uses.", heading="CPU"),
     _worker("cpu_seconds", "counter", "s", "CPU time of the process."),

@@ -22,9 +22,11 @@ from event_collector.watching.snapshot import (
     ProgressSnapshot,
     Quantiles,
     Snapshot,
+    WorkerGroupSnapshot,
     WorkerSnapshot,
 )
 from event_collector_workers.autoscaler import Change
+from event_collector_workers.environment import DEFAULT_GROUP
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
 STALE: Final = 10.0
@@ -35,8 +37,6 @@ TIMEOUT: Final = 5.0
 
 MOST_PROGRESS: Final = 100
 """Events in a snapshot whose progress it has."""
-
-NO_WORKERS: Final = PoolStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, ())
 
 
 class _Events(Protocol):
@@ -55,15 +55,14 @@ class _Engine(Protocol):
     @property
     def changes(self) -> deque[Change]: ...
     @property
-    def problem(self) -> str | None: ...
-    @property
     def paused(self) -> tuple[bool, tuple[str, ...]]: ...
     def metrics(self) -> Metrics: ...
     def collector_metrics(self) -> Mapping[str, CollectorMetrics]: ...
     @property
     def histograms(self) -> Histograms | None: ...
     def keep_histograms(self) -> None: ...
-    def worker_statistics(self) -> PoolStatistics | None: ...
+    def worker_statistics(self) -> Mapping[str, PoolStatistics]: ...
+    def problems(self) -> Mapping[str, str]: ...
     def progress(self) -> list[RunningProgress]: ...
 
 
@@ -100,7 +99,8 @@ class Observer:
         self._before, self._now, self._looked = self._now, {}, now
         events = EventCounts(*self._events.accounting(), self._events.dropped)
         metrics, collectors = engine.metrics(), engine.collector_metrics()
-        pool = engine.worker_statistics() or NO_WORKERS
+        groups = engine.worker_statistics()
+        pools, problems = groups.values(), engine.problems()
         queued = events.queued if len(collectors) == 1 else None
         return Snapshot(
             time=time.time(),
@@ -108,20 +108,21 @@ class Observer:
             pid=os.getpid(),
             queue=self._name,
             state=engine.state,
-            problem=engine.problem,
+            problem="; ".join(_problem(*one) for one in problems.items()) or None,
             events=events,
             arrival_rate=self._rate(("queue", "accepted"), events.accepted),
             departure_rate=self._rate(("queue", "ended"), events.ended),
             load=metrics.load,
             consumers=metrics.consumers,
             target_consumers=metrics.target_consumers,
-            workers_ready=pool.ready,
-            target_workers=pool.target,
-            worker_restarts=pool.restarts,
-            workers_cpu_seconds=pool.cpu_seconds,
+            workers_ready=sum(pool.ready for pool in pools),
+            target_workers=sum(pool.target for pool in pools),
+            worker_restarts=sum(pool.restarts for pool in pools),
+            workers_cpu_seconds=sum((pool.cpu_seconds for pool in pools), 0.0),
             cpu=self._rate(("queue", "cpu"), self._cpu()),
             collectors=[self._collector(figures, queued) for figures in collectors.values()],
-            workers=[self._worker(figures) for figures in pool.workers],
+            groups=[_group(name, pool, problems.get(name)) for name, pool in groups.items()],
+            workers=[self._worker(figures, name) for name, pool in groups.items() for figures in pool.workers],
             decisions=[Decision(one.subject, str(one.before), str(one.after), one.reason) for one in engine.changes],
             is_paused=engine.paused[0],
             paused_collectors=list(engine.paused[1]),
@@ -166,8 +167,10 @@ class Observer:
             wait_histogram=wait,
         )
 
-    def _worker(self, figures: WorkerStatistics) -> WorkerSnapshot:
+    def _worker(self, figures: WorkerStatistics, group: str) -> WorkerSnapshot:
         return WorkerSnapshot(
+            group=group,
+            number=figures.number,
             pid=figures.pid,
             state=figures.state,
             cpu=self._rate(("worker", figures.pid), figures.cpu_seconds),
@@ -177,6 +180,23 @@ class Observer:
             in_hand=figures.in_hand,
             finished=figures.finished,
         )
+
+
+def _group(name: str, pool: PoolStatistics, problem: str | None) -> WorkerGroupSnapshot:
+    return WorkerGroupSnapshot(
+        name=name,
+        ready=pool.ready,
+        target=pool.target,
+        busy=pool.busy,
+        restarts=pool.restarts,
+        cpu_seconds=pool.cpu_seconds,
+        memory=sum(worker.memory or 0 for worker in pool.workers),
+        problem=problem,
+    )
+
+
+def _problem(group: str, problem: str) -> str:
+    return problem if group == DEFAULT_GROUP else f"worker group {group}: {problem}"
 
 
 class _Queue(Protocol):

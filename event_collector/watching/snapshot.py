@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from event_collector.watching.histograms import TimeHistogram
+from event_collector_workers.environment import DEFAULT_GROUP
 
 VERSION: Final = 1
 
@@ -87,6 +88,31 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
     """None between events."""
     in_hand: int
     finished: int
+    group: str = DEFAULT_GROUP
+    """The name of its worker group."""
+    number: int = 0
+    """Its number in the group, as `worker_number()`."""
+
+
+class WorkerGroupSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The worker processes of one group."""
+
+    name: str
+    """"default" for the collectors without `workers=`."""
+    ready: int
+    target: int
+    busy: int
+    restarts: int
+    cpu_seconds: float
+    memory: int
+    """Bytes that only its processes use, where known."""
+    problem: str | None
+    """Why its events fail: its processes die again and again."""
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether its processes survive."""
+        return self.problem is None
 
 
 class ProgressSnapshot(msgspec.Struct, frozen=True):
@@ -149,6 +175,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the queue as a whole is paused."""
     paused_collectors: list[str] = []
     """Keys of the collectors that are paused by themselves."""
+    groups: list[WorkerGroupSnapshot] = []
+    """The groups of worker processes; none if no collector runs in any."""
     progress: list[ProgressSnapshot] = []
     """Of the events in handlers that report it, at most 100 of them, the oldest first."""
 

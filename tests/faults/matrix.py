@@ -600,6 +600,43 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "Code of the application": [
         Fault(
+            "native code",
+            "Native code crashes: SIGSEGV, SIGABRT, SIGBUS, SIGFPE",
+            "The error of its event has the Python stack of the worker.",
+            {
+                PROCESS: [
+                    "workers/stacks::a_crash_leaves_its_stack_with_every_start_method",
+                    "workers/stacks::every_fatal_signal_leaves_a_stack",
+                ]
+            },
+            ONLY_WORKERS,
+        ),
+        Fault(
+            "stack request",
+            "The stacks of a running program are asked for, again and again",
+            "No worker is harmed, and no event; one that is over its time says where it was.",
+            {
+                PROCESS: [
+                    "workers/stacks::a_worker_that_runs_python_code_survives_each_request",
+                    "workers/stacks::a_timeout_names_the_line",
+                    "workers/stacks::a_stopped_worker_is_killed_without_a_stack",
+                ]
+            },
+            ONLY_WORKERS,
+        ),
+        Fault(
+            "worker group",
+            "All workers of one group die again and again, or are busy",
+            "The other groups serve, in the same processes; the snapshot names the group.",
+            {
+                PROCESS: [
+                    "event_collector/worker_groups::a_group_whose_workers_die_leaves_the_others_alone",
+                    "event_collector/worker_groups::a_busy_group_keeps_no_other_waiting",
+                ]
+            },
+            ONLY_THE_POOL,
+        ),
+        Fault(
             "lifecycle",
             "A lifecycle fails when it is entered, left, or in between",
             "The start is undone in reverse; an end leaves all the others; the errors come out.",

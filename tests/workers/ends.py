@@ -38,6 +38,14 @@ def end_by(kind: str) -> None:
             time.sleep(60)
 
 
+def recur(depth: int) -> None:
+    """Sleep in this many calls of this function."""
+    if depth:
+        recur(depth - 1)
+    else:
+        time.sleep(60)
+
+
 def crash_with_own_file(path: str) -> None:
     """Crash after this process has enabled faulthandler itself."""
     with open(path, "w") as file:

@@ -1,5 +1,6 @@
 """Stacks of workers: after a crash, and before a worker is killed for the time of its job."""
 
+import asyncio
 import faulthandler
 import multiprocessing
 import os
@@ -12,8 +13,8 @@ from event_collector_workers.stack_dumps import LONGEST, crash_in, is_complete, 
 from event_collector_workers.transport.page import create_page_file
 from event_collector_workers.transport.stack_file import STACK_AT, STACK_SIZE, StackFile
 from tests.workers import ends
-from tests.workers.ends import crash_after_a_fork, crash_with_own_file, do_nothing, end_by
-from tests.workers.pools import BOUND
+from tests.workers.ends import crash_after_a_fork, crash_with_own_file, do_nothing, end_by, recur
+from tests.workers.pools import BOUND, call, running, until
 
 DUMP = b"""Fatal Python error: Segmentation fault
 
@@ -75,6 +76,25 @@ def test_a_timeout_names_the_line(kind: str) -> None:
     assert "in end_by" in error.stack
     assert error.place in str(error)
     assert error.place.startswith(f"end_by() at {ends.__file__}:")
+
+
+def test_the_deepest_frames_of_a_recursion_are_enough() -> None:
+    """faulthandler writes 100 frames of a thread, and does not mark the end."""
+    error = error_of(recur, 500, timeout=0.3)
+    assert isinstance(error, JobTimeout)
+    assert error.place.startswith(f"recur() at {ends.__file__}:")
+
+
+async def test_a_worker_that_runs_python_code_survives_each_request() -> None:
+    """faulthandler crashes a process whose frames change meanwhile, as those of generators do all the time."""
+    async with running(1) as pool:
+        job = call(pool, "evaluate sum(number for number in iter(int, 1))")
+        pid = pool.statistics().workers[0].pid
+        await until(lambda: pool.statistics().workers[0].job_seconds > 0)
+        texts = [(await asyncio.to_thread(pool.stacks, pid))[0][2] for _ in range(300)]
+        assert sum("in evaluate" in text for text in texts) > 100  # a busy machine may be late
+        assert not job.outcomes
+        await pool.abort()
 
 
 def test_a_stopped_worker_is_killed_without_a_stack() -> None:

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from event_collector_workers.child.birth import worker_number
+    from event_collector_workers.child.birth import worker_group, worker_number
     from event_collector_workers.executor.scaled_executor import ScaledProcessPoolExecutor
     from event_collector_workers.job import Job, Task, TaskSpec
     from event_collector_workers.limits import WorkerLimits
@@ -43,13 +43,14 @@ __all__ = [
     "WorkerPoolError",
     "WorkerStartError",
     "WorkerStatistics",
+    "worker_group",
     "worker_number",
 ]
 
 _MODULES = {
     "pool_errors": "JobCancelled JobTimeout PoolBroken PoolClosed TaskError WorkerCrashed WorkerPoolError "
     "WorkerStartError",
-    "child.birth": "worker_number",
+    "child.birth": "worker_group worker_number",
     "executor.scaled_executor": "ScaledProcessPoolExecutor",
     "job": "Job Task TaskSpec",
     "limits": "WorkerLimits",

@@ -24,11 +24,15 @@ _FOLLOW_OPENMP: Final = {"OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_TH
 
 DEVICES: Final = "CUDA_VISIBLE_DEVICES"
 
+DEFAULT_GROUP: Final = "default"
+"""The name of the worker group of tasks that choose none."""
+
 
 class WorkerEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker process finds when it imports the modules of its tasks.
 
     Attributes:
+        group: Name of the group that the workers belong to.
         seed: Seed of the random streams of all workers; None for entropy of the system.
         variables: Environment variables, by name.
         defaults: More of them, which matter less: a start method that cannot set them in time leaves them out.
@@ -37,6 +41,7 @@ class WorkerEnvironment(msgspec.Struct, frozen=True, kw_only=True):
         devices: CUDA devices of each worker, in the same way. Empty for those of the program.
     """
 
+    group: str = DEFAULT_GROUP
     seed: int | None = None
     variables: dict[str, str] = {}
     defaults: dict[str, str] = {}
@@ -73,8 +78,8 @@ class WorkerOptions(TypedDict, total=False):
     worker_devices: Sequence[int | str] | None
 
 
-def make_environment(options: WorkerOptions, share: float) -> WorkerEnvironment:
-    """Return the environment of workers.
+def make_environment(options: WorkerOptions, share: float, group: str = DEFAULT_GROUP) -> WorkerEnvironment:
+    """Return the environment of the workers of a group.
 
     Without `worker_threads`, each may use `share` CPUs, except where the program's own environment has a number of
     threads. Raises ValueError, which names the option, if an option does not accept a value.
@@ -83,6 +88,7 @@ def make_environment(options: WorkerOptions, share: float) -> WorkerEnvironment:
     threads, given = checked["worker_threads"], checked["worker_env"]
     numbers = dict.fromkeys(THREADS, str(threads or max(1, int(share))))
     return WorkerEnvironment(
+        group=group,
         seed=checked["seed"],
         variables=given if threads is None else numbers | given,
         defaults=_unless_chosen(numbers) if threads is None else {},

@@ -12,12 +12,20 @@ _HEADER: Final = re.compile(r"(Current thread|Thread|Stack)\b(.*)\(most recent c
 _FRAME: Final = re.compile(r'  File "(.*)", line (\d+) in (.*)$')
 _LAST_LINES: Final = re.compile(rb"( in <module>|\b_bootstrap|\n  \.\.\.|<no Python frame>)\n$")
 
+_MOST_FRAMES: Final = 100  # of one thread; Python 3.13 does not mark that there are more
+
 _hidden: Final[set[str]] = set()
+_skipped: Final[set[str]] = set()
 
 
 def hide_files(*paths: str) -> None:
     """Leave the frames of these files, and older ones, out of stacks; each module that runs jobs registers itself."""
     _hidden.update(paths)
+
+
+def skip_files(*paths: str) -> None:
+    """Leave the frames of these files out of stacks: those of modules that write stacks, which are the newest."""
+    _skipped.update(paths)
 
 
 class StackDump(NamedTuple):
@@ -57,8 +65,11 @@ def crash_in(data: bytes) -> bytes:
 
 
 def is_complete(data: bytes) -> bool:
-    """Return whether a dump may have ended: with the oldest frame of a thread, and the main thread comes last."""
-    return _LAST_LINES.search(data) is not None
+    """Return whether a dump may have ended: with the last frame of a thread, and the main thread comes last."""
+    if _LAST_LINES.search(data) is not None:
+        return True
+    *_, frames = data.rpartition(b"(most recent call first):\n")
+    return frames.endswith(b"\n") and frames.count(b"\n") >= _MOST_FRAMES
 
 
 def _unimportance(thread: _Thread) -> tuple[bool, bool]:
@@ -73,6 +84,8 @@ def _threads(text: str) -> list[_Thread]:
             threads.append((f"Thread {name.strip()}".strip(), kind == "Current thread", []))
         elif threads and (frame := _FRAME.match(line)) is not None:
             filename, number, function = frame.groups()
+            if filename in _skipped:
+                continue
             threads[-1][2].insert(0, traceback.FrameSummary(filename, int(number), function, lookup_line=False))
     return [_shown(title, frames, is_current=current) for title, current, frames in threads]
 

@@ -217,7 +217,12 @@ class CoroutineTier:
         course = event.course
         if course is not None and course.only and self._direct is None:
             return self._events.retries.attempt(event, course)
-        return self._route(event.payload if event.sent is None else event.payload._carrying(event.sent))
+        payload = event.payload
+        if event.sent is not None:
+            payload = payload._carrying(event.sent)
+            if self._events.ending.is_plain:  # there is no other attempt
+                event.keep_sent(None)
+        return self._route(payload)
 
     def _returned(self, event: "CollectorEvent", error: Error[Any]) -> "Result[Any]":
         """Return the result of an event whose handler returned an Error."""

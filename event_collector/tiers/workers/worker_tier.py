@@ -1,8 +1,8 @@
 """The process tier of a queue: runs collectors in worker processes, with events as jobs."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import selectors
+from collections.abc import Iterable
 from multiprocessing import current_process
 from typing import Any, Final, NamedTuple
 
@@ -25,17 +25,19 @@ from event_collector.tiers.workers.event_jobs import BatchJob, CallJob, Collecto
 from event_collector.tiers.workers.line_codec import LineCodec, ReadLine
 from event_collector.tiers.workers.parts_job import PartsJob
 from event_collector.tiers.workers.pool_events import PoolEvents, StructuredRecords
+from event_collector.tiers.workers.pool_factory import pool_factory
 from event_collector.tiers.workers.value_chunks import ChunkCodec, ChunkOwner, ValueChunk, ValueCodec
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
+from event_collector_workers.environment import DEFAULT_GROUP, WorkerEnvironment
 from event_collector_workers.job import Job, TaskSpec
 from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.limits import apply as apply_limits
 from event_collector_workers.machine import run_delay
 from event_collector_workers.pool.credit import HORIZON, LONG_HORIZON
 from event_collector_workers.pool.worker_pool import WorkerPool
-from event_collector_workers.pool_errors import PoolClosed, WorkerPoolError
+from event_collector_workers.pool_errors import PoolClosed, WorkerPoolError, WorkerStartError
 from event_collector_workers.stack_dumps import hide_files
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
 
@@ -47,13 +49,16 @@ handlers along that are suspended in it."""
 MEMORY_INTERVAL: Final = 5.0
 """Age in seconds from which the workers' memory is read again for a snapshot."""
 
+LEVELS_INTERVAL: Final = 1.0
+"""Seconds between two looks at the levels of the program's loggers, which workers follow."""
+
 MAIN_GUARD: Final = (
     "workers import the program's main module: what starts the queue there must stand under "
     "`if __name__ == '__main__':`"
 )
 
 
-_OURS = (host, host_loop, line_items, value_handler, asyncio.base_events, asyncio.events)
+_OURS = (host, host_loop, line_items, value_handler, asyncio.base_events, asyncio.events, selectors)
 hide_files(*(str(module.__file__) for module in _OURS))
 
 
@@ -67,25 +72,6 @@ class WorkerReading(NamedTuple):
     """Total seconds in which workers were ready to run, but had no CPU."""
     memory: int | None = None
     """Bytes of the largest worker."""
-
-
-class PoolFactory:
-    """Makes the pools of queues that start. The testing kit substitutes its own kind of pool."""
-
-    def __init__(self) -> None:
-        self.make: Callable[..., WorkerPool] = WorkerPool
-
-    @contextmanager
-    def making(self, make: Callable[..., Any]) -> Iterator[None]:
-        """Make pools with `make`, which takes the arguments of WorkerPool, within this context."""
-        before, self.make = self.make, make
-        try:
-            yield
-        finally:
-            self.make = before
-
-
-pool_factory: Final = PoolFactory()
 
 
 class WorkerTier:
@@ -111,7 +97,7 @@ class WorkerTier:
     ) -> None:
         _refuse_import_of_main(collectors)
         self._memory: dict[int | None, int | None] = {}  # of each worker, at the last reading
-        self._memory_read_at = -MEMORY_INTERVAL
+        self._memory_read_at = self._levels_told_at = -MEMORY_INTERVAL
         self._times: dict[int, tuple[float, float]] = {}  # CPU time and delay of each worker, at the last reading
         self._cpu = self._delay = 0.0
         self._tasks = {
@@ -120,7 +106,8 @@ class WorkerTier:
         }
         self._has_adaptive = any(collector.mode == ADAPTIVE for collector in collectors)
         self._codecs: dict[tuple[Collector, ReadLine | None], ChunkCodec] = {}
-        self._events = PoolEvents(events, self._tasks.values(), log, records)
+        self._group = options.get("environment", WorkerEnvironment()).group
+        self._events = PoolEvents(events, self._tasks.values(), log, records, self._group)
         self._pool = pool_factory.make(
             [
                 TaskSpec(PARTS_HOST if collector.is_generator else HOST, collector.setup or seal(collector))
@@ -140,7 +127,12 @@ class WorkerTier:
 
         WorkerStartError contains the traceback of a worker that cannot.
         """
-        await self._pool.start(max(1, workers))
+        try:
+            await self._pool.start(max(1, workers))
+        except WorkerStartError as exc:
+            if self._group != DEFAULT_GROUP:
+                exc.args = (f"worker group {self._group!r}: {exc.args[0]}", *exc.args[1:])
+            raise
 
     async def close(self, timeout: float | None) -> None:
         """Leave the lifecycles of the workers and end them. After `timeout` seconds they are killed."""
@@ -181,6 +173,8 @@ class WorkerTier:
                     body, blob = sent
                     event.sent = None  # CollectorEvent.keep_sent(): the job has it now
                 else:
+                    if collector.retry is None:
+                        event.keep_sent(None)
                     body, blob = sent.parts(event.payload, collector.key, event.id)
             except Exception as exc:
                 task.fail(event, exc, 0.0)
@@ -307,6 +301,9 @@ class WorkerTier:
 
     def gauge(self) -> WorkerReading:
         """Return the current figures. The memory is that of the last `measure_memory()`."""
+        if clock.now() - self._levels_told_at >= LEVELS_INTERVAL:
+            self._levels_told_at = clock.now()
+            self._pool.tell_levels()
         figures = self._pool.statistics()
         self._count_times(figures.workers)
         memory = max((bytes_ for bytes_ in self._memory.values() if bytes_ is not None), default=None)
@@ -335,7 +332,8 @@ class WorkerTier:
 
     def stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
-        return [(pid, f"worker {number}", text) for number, pid, text in self._pool.stacks(pid)]
+        group = "" if self._group == DEFAULT_GROUP else f" of {self._group}"
+        return [(pid, f"worker {number}{group}", text) for number, pid, text in self._pool.stacks(pid)]
 
     @property
     def problem(self) -> str | None:

@@ -49,7 +49,7 @@ class Parts:
         self.letters = DeadLetters(9, self._resend, lambda _: None, None)
         self.retries = Retries(
             self.letters,
-            lambda event, is_remote: self.due.append((event, is_remote)),
+            lambda event, line: self.due.append((event, line is not None)),
             self.ending,
             now=lambda: self.now,
             chance=lambda: 1.0,
@@ -61,7 +61,7 @@ class Parts:
             self.gate,
             self.ending,
             self.backlogs,
-            lambda event, is_remote: self.due.append((event, is_remote)),
+            lambda event, line: self.due.append((event, line is not None)),
             lambda: None,
         )
 

@@ -29,6 +29,7 @@ from event_collector.values.clock import TimeSource, clock
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import failure
 from event_collector.watching.metrics import Accounting, Meter
+from event_collector_workers.environment import DEFAULT_GROUP
 from tests.event_collector.sample_attempts import echo
 
 OUTCOMES: dict[str, Callable[[], BaseException | None]] = {
@@ -207,7 +208,9 @@ class Simulation:
 
     def open(self) -> None:
         plan = DeliveryPlan(SimpleRouter(self.collectors), self.collectors)
-        self.dispatcher.open(self.loop, plan, self.workers, lambda: None)
+        self.dispatcher.open(
+            self.loop, plan, {} if self.workers is None else {DEFAULT_GROUP: self.workers}, lambda: None
+        )
 
     def end(self, *, abort: bool) -> None:
         """As the engine does it: drain, or give up, or abandon what ignores its cancellation."""

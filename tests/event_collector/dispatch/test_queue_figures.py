@@ -6,6 +6,7 @@ import pytest
 
 from event_collector import Collector, DeadLetter, Error, Ok, Payload, ResultList, Retry
 from event_collector.dispatch.queue_figures import Figures
+from event_collector_workers.environment import DEFAULT_GROUP
 from tests.event_collector.dispatch.parts import Parts, handle
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +25,7 @@ async def test_each_event_is_counted_in_one_place() -> None:
     for number in (5, 6, 7):
         parts.backlogs.here.push(parts.event(number))
     for number in (8, 9, 10, 11):
-        parts.backlogs.remote.push(parts.event(number))
+        parts.backlogs.of_groups[DEFAULT_GROUP].push(parts.event(number))
     assert figures.accounting() == (11, 1, 2, 7, 1, 0)
     assert (figures.qsize, figures.ready_remote, figures.busy, figures.active) == (7, 4, 2, 9)
     assert (figures.unfinished, figures.attempts, figures.size) == (10, 2, 9)

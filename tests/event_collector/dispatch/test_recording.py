@@ -188,7 +188,7 @@ async def test_attempts_of_an_earlier_program_count() -> None:
     case = Case()
     by_key = {"a": Collector("a", handle, retry=Retry(max_attempts=9))}
     plan = DeliveryPlan(SimpleRouter(by_key), by_key)
-    case.dispatcher.open(asyncio.get_running_loop(), plan, None, lambda: None)
+    case.dispatcher.open(asyncio.get_running_loop(), plan, {}, lambda: None)
     event = case.recording.recover(7, Payload(7), {"a": Attempt(2, "refused")}, delay=3600.0)
     assert event.place is case.dispatcher.retries
     assert (event.payload.attempt, event.payload.last_error) == (3, "refused")

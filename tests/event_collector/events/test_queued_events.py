@@ -12,6 +12,7 @@ from event_collector.events.backlog import Backlog, Backlogs
 from event_collector.events.event_ids import EventIds
 from event_collector.events.gate import Gate
 from event_collector.events.orders import make_order
+from event_collector_workers.environment import DEFAULT_GROUP
 
 
 def event(number: int, priority: float = 1000) -> CollectorEvent:
@@ -86,7 +87,7 @@ def test_backlogs_drop_the_least_urgent_event_first() -> None:
     assert backlogs.least_urgent() is None
     events = [event(1, 5), event(2, 9), event(3, 9)]
     backlogs.here.push(events[0])
-    backlogs.remote.push(events[2])
+    backlogs.of_groups[DEFAULT_GROUP].push(events[2])
     backlogs.here.push(events[1])
     assert backlogs.least_urgent() is events[1]
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from event_collector import Collector, CollectorQueue, Context, Delivery, Error, Payload
-from event_collector.sizing.handler_time import TimeAccounts
+from event_collector.sizing.handler_time import TimeAccounts, WorkersTime
 from event_collector.sizing.instruments import RealInstruments
 from event_collector.sizing.step_samples import StepSampler
+from event_collector_workers.environment import DEFAULT_GROUP
 from tests.event_collector.modes import BOUND, Log, until
 from tests.event_collector.tiers import sample_adaptive
 from tests.event_collector.tiers.sample_adaptive import block, spin
@@ -145,7 +146,7 @@ async def test_the_one_that_computes_gets_the_cpu_time() -> None:
         for _ in range(5):
             for collector in collectors:
                 await collector.process(Payload(None))
-        accounts.look(time.monotonic() - before, 0.02, 0.0, 0.0)
+        accounts.look(time.monotonic() - before, 0.02, {})
     took = {key: account.cpu for key, account in accounts.by_key.items()}
     assert took["busy"] > 0.3
     assert took["calm"] < 0.1 * took["busy"]
@@ -164,7 +165,7 @@ async def test_waiting_for_the_loop_is_delay_and_not_waiting() -> None:
     accounts = TimeAccounts([collector], None, RealInstruments(None))
     for _ in range(2):
         await collector.process(Payload(None))
-        accounts.look(0.1, lag=0.015, workers_cpu=0.0, workers_delay=0.0)
+        accounts.look(0.1, 0.015, {})
     # The second event was sampled: five steps, before four of which it waited for its turn.
     assert 4 * 0.015 <= accounts.by_key["c"].delay < 0.1
 
@@ -175,8 +176,8 @@ async def test_the_time_of_workers_is_shared_by_the_time_in_them() -> None:
     accounts = TimeAccounts(collectors, None, RealInstruments(None))
     collectors[0].usage.took(3.0)
     collectors[1].usage.took(1.0)
-    accounts.look(1.0, 0.0, 2.0, 1.0)
-    accounts.look(1.0, 0.0, 2.0, 1.0)
+    accounts.look(1.0, 0.0, {DEFAULT_GROUP: WorkersTime(2.0, 1.0)})
+    accounts.look(1.0, 0.0, {DEFAULT_GROUP: WorkersTime(2.0, 1.0)})
     times = {key: (account.cpu, account.delay) for key, account in accounts.by_key.items()}
     assert times == {"a": (1.5, 0.75), "b": (0.5, 0.25)}
 
@@ -186,13 +187,13 @@ async def test_the_time_of_an_event_that_is_longer_than_a_look_is_not_lost() -> 
     collector = Collector("a", mixed, mode="process")
     accounts = TimeAccounts([collector], None, RealInstruments(None))
     account = accounts.by_key["a"]
-    accounts.look(0.05, 0.0, workers_cpu=5.0, workers_delay=5.0)
+    accounts.look(0.05, 0.0, {DEFAULT_GROUP: WorkersTime(5.0, 5.0)})
     assert (account.cpu, account.delay) == (0.0, 0.0)
     collector.usage.began()
     for look in range(1, 5):
-        accounts.look(0.05, 0.0, workers_cpu=5.0 + 0.03 * look, workers_delay=5.0 + 0.02 * look)
+        accounts.look(0.05, 0.0, {DEFAULT_GROUP: WorkersTime(5.0 + 0.03 * look, 5.0 + 0.02 * look, running=1)})
     collector.usage.ended(0.2)
-    accounts.look(0.05, 0.0, workers_cpu=5.12, workers_delay=5.08)
+    accounts.look(0.05, 0.0, {DEFAULT_GROUP: WorkersTime(5.12, 5.08)})
     assert (account.cpu, account.delay) == (pytest.approx(0.12), pytest.approx(0.08))
 
 
@@ -204,11 +205,11 @@ async def test_the_programs_own_work_is_not_the_handlers() -> None:
 
     collector = Collector("c", calm)
     accounts = TimeAccounts([collector], None, RealInstruments(None))
-    accounts.look(0.1, 0.1, 0.0, 0.0)
+    accounts.look(0.1, 0.1, {})
     for _ in range(10):
         await collector.process(Payload(None))
         spin(0.01)
-        accounts.look(0.02, 0.02, 0.0, 0.0)
+        accounts.look(0.02, 0.02, {})
     assert accounts.by_key["c"].cpu < 0.02
 
 

@@ -13,6 +13,7 @@ from event_collector import Collector, CollectorQueue, Delivery, Error, Payload,
 from event_collector.events.backlog import Backlogs
 from event_collector.publisher import CollectorEvent
 from event_collector_workers.autoscaler import Plan, Readings, Tier
+from event_collector_workers.environment import DEFAULT_GROUP
 from tests.event_collector.modes import BOUND, Log, balanced
 from tests.event_collector.tiers import sample_adaptive as handlers
 
@@ -215,7 +216,7 @@ def test_backlogs_are_sorted_out_in_order(queue_type: QueueType, remote: str) ->
         everyone = []
         for number in range(200):
             event = CollectorEvent(number, Payload(number), float(dice.randrange(kinds)))
-            backlogs.both[dice.random() < share].push(event)
+            backlogs.every[dice.random() < share].push(event)
             everyone.append(event)
         withdrawn = set()
         for backlog in backlogs:  # some are withdrawn meanwhile
@@ -224,8 +225,8 @@ def test_backlogs_are_sorted_out_in_order(queue_type: QueueType, remote: str) ->
                 withdrawn.add(event)
         for event in everyone:
             if event not in withdrawn:
-                wanted.both[is_remote(event.payload)].push(event)
-        backlogs.redirect(lambda event: is_remote(event.payload))
+                wanted.every[is_remote(event.payload)].push(event)
+        backlogs.redirect(lambda event: DEFAULT_GROUP if is_remote(event.payload) else None)
         got = [[backlog.take() for _ in range(len(backlog))] for backlog in backlogs]
         assert got == [[backlog.take() for _ in range(len(backlog))] for backlog in wanted]
         assert all(event.place is backlog for backlog, events in zip(backlogs, got, strict=True) for event in events)

@@ -10,7 +10,14 @@ import pytest
 
 from event_collector.watching.figures import FIGURES, Figure, Subject
 from event_collector.watching.metrics import Accounting, Percentiles
-from event_collector.watching.snapshot import CollectorSnapshot, EventCounts, Quantiles, Snapshot, WorkerSnapshot
+from event_collector.watching.snapshot import (
+    CollectorSnapshot,
+    EventCounts,
+    Quantiles,
+    Snapshot,
+    WorkerGroupSnapshot,
+    WorkerSnapshot,
+)
 from event_collector.watching.tables import text_of
 from tests.docs.pages import table
 
@@ -38,8 +45,13 @@ SNAPSHOT = Snapshot(
     collectors=[COLLECTOR],
     workers=[WorkerSnapshot(2, "ready", 0.5, 3.0, 4096, None, 1, 11)],
     decisions=[],
+    groups=[
+        WorkerGroupSnapshot(
+            name="gpu", ready=1, target=2, busy=1, restarts=0, cpu_seconds=0.5, memory=4096, problem=None
+        )
+    ],
 )
-NO_FIGURES = {"version", "time", "elapsed", "pid"}
+NO_FIGURES = {"version", "time", "elapsed", "pid", "number"}
 """Numbers of a snapshot that say nothing of the queue's work."""
 
 
@@ -71,7 +83,8 @@ def numbers(struct: type[msgspec.Struct], prefix: str = "") -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("subject", "struct"), [("queue", Snapshot), ("collector", CollectorSnapshot), ("worker", WorkerSnapshot)]
+    ("subject", "struct"),
+    [("queue", Snapshot), ("collector", CollectorSnapshot), ("worker", WorkerSnapshot), ("group", WorkerGroupSnapshot)],
 )
 def test_every_number_of_a_snapshot_is_in_the_table(subject: str, struct: type[msgspec.Struct]) -> None:
     """A new field without a row would be missing from exporters, pages and documentation."""
@@ -81,10 +94,10 @@ def test_every_number_of_a_snapshot_is_in_the_table(subject: str, struct: type[m
 
 @pytest.mark.parametrize("one", FIGURES, ids=lambda one: f"{one.subject} {one.path}")
 def test_every_figure_can_be_read(one: Figure) -> None:
-    """Each part of a known figure is a number, with the key of a collector only; an unknown figure has no samples."""
+    """Each part of a known figure is a number, with the key of a collector or group; an unknown one has no samples."""
     samples = list(one.samples(SNAPSHOT))
     assert all(isinstance(value, int | float) for _, _, value in samples)
-    assert {key for key, _, _ in samples} <= ({"a"} if one.subject == "collector" else {None})
+    assert {key for key, _, _ in samples} <= {{"collector": "a", "group": "gpu"}.get(one.subject)}
     if one.path in ("queued", "job_seconds"):
         assert samples == []
     else:
@@ -110,9 +123,12 @@ def test_the_names_of_exported_metrics_stay() -> None:
         "healthy", "events_accepted", "events_finished", "events_dropped", "events", "consumers", "consumers_wanted",
         "workers", "workers_wanted", "workers_memory_bytes", "workers_cpu_seconds", "worker_restarts",
         "handled", "busy", "service_time_seconds", "wait_time_seconds",
+        "group_healthy", "group_workers", "group_workers_wanted", "group_workers_busy", "group_worker_restarts",
+        "group_memory_bytes", "group_cpu_seconds",
     }  # fmt: skip
     assert {one.opentelemetry for one in FIGURES if one.opentelemetry} == {
         "events.accepted", "events.dropped", "events", "consumers", "workers", "worker.restarts", "handled",
+        "group.workers", "group.worker.restarts",
     }  # fmt: skip
 
 
@@ -159,7 +175,7 @@ def test_the_page_has_every_exported_metric() -> None:
     for one in FIGURES:
         if one.prometheus:
             name = f"event_collector_{one.prometheus}" + ("_total" if one.kind == "counter" else "")
-            labels = ["collector"] * (one.subject == "collector") + [one.label] * bool(one.label)
+            labels = [one.subject] * (one.subject in ("collector", "group")) + [one.label] * bool(one.label)
             expected.append([
                 f"`{name}`",
                 ", ".join(f"`{label}`" for label in labels),

@@ -12,6 +12,7 @@ from event_collector import Collector, CollectorQueue, Context, Error, Payload, 
 from event_collector.watching.metrics import NOTHING, Accounting, CollectorMetrics, Percentiles
 from event_collector.watching.observer import STALE, Observer, ThreadSafeObserver
 from event_collector.watching.snapshot import decode_snapshot, encode_snapshot
+from event_collector_workers.statistics import PoolStatistics
 from tests.event_collector import sample_handlers as handlers
 from tests.event_collector.modes import BOUND
 
@@ -26,7 +27,7 @@ class Stub:
     """A queue whose figures are set by hand."""
 
     def __init__(self) -> None:
-        self.state, self.problem, self.dropped = "running", None, 0
+        self.state, self.dropped = "running", 0
         self.histograms, self.paused = None, (False, ())
         self.changes: deque[Any] = deque()
         self.finished = 0
@@ -41,8 +42,11 @@ class Stub:
         times = Percentiles(0.0, 0.0, 0.0)
         return {"a": CollectorMetrics("a", "coroutine", self.finished, 1, times, times)}
 
-    def worker_statistics(self) -> None:
-        return None
+    def worker_statistics(self) -> dict[str, PoolStatistics]:
+        return {}
+
+    def problems(self) -> dict[str, str]:
+        return {}
 
     def progress(self) -> list[Any]:
         return []

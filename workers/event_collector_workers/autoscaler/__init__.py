@@ -8,8 +8,22 @@
 
 from event_collector_workers.autoscaler.demand import burst_size
 from event_collector_workers.autoscaler.law import Autoscaler
-from event_collector_workers.autoscaler.plan import Change, FixedSize, Plan, ScalingLaw, ScalingLimits
-from event_collector_workers.autoscaler.readings import CollectorReading, MachineReading, Readings, Tier, TierReading
+from event_collector_workers.autoscaler.plan import (
+    Change,
+    FixedSize,
+    Plan,
+    ScalingLaw,
+    ScalingLimits,
+    WorkerGroupLimits,
+)
+from event_collector_workers.autoscaler.readings import (
+    CollectorReading,
+    MachineReading,
+    Readings,
+    Tier,
+    TierReading,
+    WorkerGroupReading,
+)
 from event_collector_workers.autoscaler.tuning import Tuning
 
 Limits = ScalingLimits
@@ -28,5 +42,7 @@ __all__ = [
     "Tier",
     "TierReading",
     "Tuning",
+    "WorkerGroupLimits",
+    "WorkerGroupReading",
     "burst_size",
 ]

@@ -148,6 +148,7 @@ class CollectorEstimate:
         # Before the first event has ended, an event in a worker counts as CPU time and one on the loop as waiting.
         assumed = tuning.assumed_service
         self._start_over(tier, (assumed, 0.0) if tier is Tier.PROCESS else (0.0, assumed))
+        self.group = ""
         self.queued = self.running = 0.0
         self.arrived = self.completed = self.cpu_spent = self.waited = 0.0
         self._arrivals = Counter()
@@ -158,7 +159,7 @@ class CollectorEstimate:
 
         `unrouted` is its part of the events that have come since the last reading, and wait without a known collector.
         """
-        self.tier = tier
+        self.tier, self.group = tier, reading.group
         self.queued = reading.queued if is_known(reading.queued) else self.queued
         self.running = reading.running if is_known(reading.running) else self.running
         self.arrived = self._arrivals.growth(reading.arrivals) + unrouted

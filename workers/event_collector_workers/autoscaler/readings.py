@@ -8,6 +8,8 @@ from enum import StrEnum
 
 import msgspec
 
+from event_collector_workers.environment import DEFAULT_GROUP
+
 
 class Tier(StrEnum):
     """The tier in which the events of a collector run."""
@@ -23,6 +25,7 @@ class CollectorReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         key: The collector's name.
         tier: The present tier of its events.
         adaptive: True if the law may move it to the other tier.
+        group: The worker group in which it runs while its tier is PROCESS.
         arrivals: Events accepted for it so far.
         completions: Events finished so far.
         wall: Total seconds that the finished events spent in the handler.
@@ -36,6 +39,7 @@ class CollectorReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key: str
     tier: Tier = Tier.COROUTINE
     adaptive: bool = False
+    group: str = DEFAULT_GROUP
     arrivals: float | None = 0
     completions: float | None = 0
     wall: float | None = 0.0
@@ -51,6 +55,24 @@ class TierReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     size: int = 0
     busy: int = 0
     starting: int = 0
+
+
+class WorkerGroupReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One group of workers, whose processes are its own.
+
+    Args:
+        name: The name of the group.
+        size: Workers that are ready.
+        startup: Mean seconds from the start of a worker to its readiness; None before the first.
+        memory: Bytes that only one worker uses, of the largest one; None before the first.
+        unrouted: Queued events that wait for one of its workers, without a known collector.
+    """
+
+    name: str = DEFAULT_GROUP
+    size: int = 0
+    startup: float | None = None
+    memory: float | None = None
+    unrouted: int = 0
 
 
 class MachineReading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -80,14 +102,15 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         now: Seconds of a monotonic clock.
         collectors: One reading for each collector.
         consumers: The coroutine tier. A consumer that only waits for a worker's result is not part of it.
-        workers: The process tier.
+        workers: The process tier, all groups together.
+        groups: One reading for each worker group; empty if there is one group, whose figures are those of the tier.
         machine: The resources of the machine.
         loop_busy: Total seconds that the event loop has been busy so far.
         worker_startup: Mean seconds from the start of a worker to its readiness; None before the first.
         worker_memory: Bytes that only one worker uses, of the largest one; None before the first.
         unrouted: Queued events without a known collector. They count for the collectors in proportion to their
             arrivals.
-        unrouted_remote: Those of them that wait for a worker.
+        unrouted_remote: Those of them that wait for a worker, of whatever group.
         draining: True if the queue is being shut down. Then nothing is scaled.
     """
 
@@ -95,6 +118,7 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     collectors: tuple[CollectorReading, ...] = ()
     consumers: TierReading = TierReading()
     workers: TierReading = TierReading()
+    groups: tuple[WorkerGroupReading, ...] = ()
     machine: MachineReading = MachineReading()
     loop_busy: float | None = 0.0
     worker_startup: float | None = None
@@ -102,3 +126,8 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unrouted: int = 0
     unrouted_remote: int = 0
     draining: bool = False
+
+    def every_group(self) -> tuple[WorkerGroupReading, ...]:
+        """Return the readings of all worker groups, also if there is only one."""
+        one = WorkerGroupReading(size=self.workers.size, startup=self.worker_startup, memory=self.worker_memory)
+        return self.groups or (one,)

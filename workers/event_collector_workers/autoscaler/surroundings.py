@@ -1,7 +1,10 @@
 """The surroundings of the tiers: the last known cores, memory, load of the event loop, and cost of a worker."""
 
+from collections.abc import Mapping
+
+from event_collector_workers.autoscaler.division import Demand, divide
 from event_collector_workers.autoscaler.estimates import Counter, Smoothed, is_known
-from event_collector_workers.autoscaler.readings import MachineReading, Readings
+from event_collector_workers.autoscaler.readings import MachineReading, Readings, WorkerGroupReading
 from event_collector_workers.autoscaler.tier_sizing import Budget
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum
@@ -10,59 +13,68 @@ from event_collector_workers.autoscaler.window import RollingMaximum
 class Surroundings:
     """Keeps the last usable value of each reading of the machine and the worker pool.
 
-    `recent_loop_share` is the share of recent time in which the event loop was busy, `present_loop_share` that of the
-    last instants: a blocked loop must get no more consumers. `startup` is the seconds that a worker takes to start.
+    `loop_share` is the share of recent time in which the event loop was busy.
     """
 
     def __init__(self, tuning: Tuning, *, polite: bool) -> None:
         self._is_polite = polite
         self._loop_busy = Counter()
-        self._loop_share = Smoothed(tuning.loop_memory)
-        self.recent_loop_share = Smoothed(tuning.recent_loop_memory)
-        self.present_loop_share = Smoothed(tuning.present_loop_memory)
+        self.loop_share = Smoothed(tuning.loop_memory)
         self._others_share = Smoothed(tuning.others_memory)
         self._cpus, self._others = 1.0, 0.0
         self._memory_limit: float | None = None
         self._memory_used = self._memory_workers = self._time = 0.0
-        self._assumed_memory = float(tuning.assumed_memory)
-        self._worker_memory = RollingMaximum(tuning.worker_memory_span)
-        self.startup = 0.0
+        self._tuning = tuning
+        self._worker_memory: dict[str, RollingMaximum] = {}
+        self._startup: dict[str, float] = {}
+        self._sizes: dict[str, int] = {}
 
-    @property
-    def budget(self) -> Budget:
-        """The share of the machine for workers: always at least one core, so that work goes on.
+    def startup(self, group: str) -> float:
+        """Return the seconds that a worker of the group takes to start."""
+        return self._startup.get(group, 0.0)
+
+    def demand(self, group: str, need: int, target: int, cpu_share: float) -> Demand:
+        """Return what a group needs, and what it has, of the machine."""
+        memory = self._worker_memory.get(group)
+        known = 0.0 if memory is None else memory.value(self._time)
+        held = max(target, self._sizes.get(group, 0))
+        return Demand(need, held, cpu_share, known or float(self._tuning.assumed_memory))
+
+    def budgets(self, demands: Mapping[str, Demand]) -> dict[str, Budget]:
+        """Return the shares of the machine for each group: together at least one core, so that work goes on.
 
         The system divides cores fairly among all processes. A pool that makes room for other programs gets less than
         its share, so it does that only if it is asked to.
         """
-        cores = self._cpus - self._loop_share.value - (self._others_share.value if self._is_polite else 0.0)
+        cores = self._cpus - self.loop_share.value - (self._others_share.value if self._is_polite else 0.0)
         # Both were read at the same moment: workers that started or ended since do not look like other programs.
         others = max(0.0, self._memory_used - self._memory_workers)
-        worker = self._worker_memory.value(self._time) or self._assumed_memory
-        return Budget(max(1.0, cores), self._memory_limit, others, worker)
+        return divide(max(1.0, cores), self._memory_limit, others, self._tuning.memory_margin, demands)
 
     def update(self, dt: float, readings: Readings) -> bool:
         """Process the readings. Return whether all of them were usable."""
         self._time += dt
         busy = self._loop_busy.growth(readings.loop_busy)
         if dt > 0.0:
-            for average in (self._loop_share, self.recent_loop_share, self.present_loop_share):
-                average.add(dt, min(1.0, busy / dt))
+            self.loop_share.add(dt, min(1.0, busy / dt))
         machine = readings.machine
         self._cpus, cpus_known = _latest(machine.cpus, self._cpus)
         self._others, others_known = _latest(machine.others, self._others)
         self._others_share.add(dt, self._others)
-        self.startup, startup_known = _latest(readings.worker_startup, self.startup)
-        worker_known = self._update_worker_memory(readings)
-        known = cpus_known and others_known and startup_known and worker_known and not self._loop_busy.is_doubtful
+        groups_known = [self._update_group(group) for group in readings.every_group()]
+        known = cpus_known and others_known and all(groups_known) and not self._loop_busy.is_doubtful
         return self._update_memory(readings.machine) and known and machine.trusted
 
-    def _update_worker_memory(self, readings: Readings) -> bool:
+    def _update_group(self, group: WorkerGroupReading) -> bool:
         """Remember the most that a worker has needed: one that is idle now will need it again."""
-        memory = readings.worker_memory
+        name, memory = group.name, group.memory
+        self._sizes[name] = group.size
+        self._startup[name], is_startup_known = _latest(group.startup, self.startup(name))
         if memory is not None and is_known(memory):
-            self._worker_memory.record(self._time, memory)
-        return memory is None or is_known(memory)
+            if name not in self._worker_memory:
+                self._worker_memory[name] = RollingMaximum(self._tuning.worker_memory_span)
+            self._worker_memory[name].record(self._time, memory)
+        return is_startup_known and (memory is None or is_known(memory))
 
     def _update_memory(self, machine: MachineReading) -> bool:
         self._memory_limit, limit_known = _latest_limit(machine.memory_limit, self._memory_limit)

@@ -27,13 +27,16 @@ if TYPE_CHECKING:
 
 
 class Adopter(Protocol):
-    """Turns what a module, such as `logging`, writes over to the outlet."""
+    """Turns what a module, such as `logging`, writes over to the outlet. Has read `Forwarding.levels` at its making."""
 
     def note_own(self) -> None:
         """Note that the configuration of this moment was not made at import."""
 
     def adopt(self) -> None:
         """Replace what was configured at import."""
+
+    def take_levels(self, levels: LogLevels) -> None:
+        """Send what the program does not drop now."""
 
 
 LOGGER: Final = "event_collector.worker"
@@ -68,6 +71,12 @@ class Forwarding:
         for file in self._files:
             file.end_lines()
         self.outlet.report_dropped()
+
+    def take_levels(self, levels: LogLevels) -> None:
+        """Send from now on what the program does not drop now."""
+        self.levels = levels
+        for adopter in self._adopters.values():
+            adopter.take_levels(levels)
 
     def describe_with(self, describe: Callable[[], dict[str, Any]]) -> None:
         """Add what `describe` returns to each record, such as the event that is running."""
@@ -174,6 +183,11 @@ class _Current:
         """Send what is said in this process from now on."""
         self.forwarding = Forwarding(outlet, levels)
         self.forwarding.begin()
+
+    def take_levels(self, levels: LogLevels) -> None:
+        """Send what the program does not drop now, if anything is sent."""
+        if self.forwarding is not None:
+            self.forwarding.take_levels(levels)
 
     def end(self) -> None:
         """Send what is left, if anything is sent."""

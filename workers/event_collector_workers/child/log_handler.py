@@ -104,6 +104,16 @@ class LogForwarding:
             logging.getLogger(name or None).setLevel(level)
         logging.disable(self._levels.disabled)
 
+    def take_levels(self, levels: LogLevels) -> None:
+        """Take over the levels that have changed in the program. Others may be the worker's own."""
+        before, self._levels = self._levels, levels
+        for name in {**before.loggers, **levels.loggers}:
+            level = levels.loggers.get(name, logging.NOTSET)
+            if level != before.loggers.get(name, logging.NOTSET):
+                logging.getLogger(name or None).setLevel(level)
+        if levels.disabled != before.disabled:
+            logging.disable(levels.disabled)
+
 
 def _loggers() -> list[logging.Logger]:
     named = list(logging.root.manager.loggerDict.values())

@@ -23,6 +23,8 @@ _TRACKED: Final = 1 << 14  # Py_TPFLAGS_HAVE_GC: the garbage collector knows the
 _PARTS: Final = ("_bit_generator", "_seed_seq")  # attributes of NumPy's objects; their name follows from that object
 _KNOWN: Final = ("random", "numpy", "torch")  # whose own generators can all be given a state
 _WELL_KNOWN: Final = (("random", "_inst"), ("numpy.random.mtrand", "_rand"))  # most programs have no others
+_WITHOUT_NAMES: Final = sys.stdlib_module_names | {"numpy"}
+"""Packages with very many attributes, whose few generators are well known or need no name."""
 _OWN_STATE: Final = ("random", "getrandbits")  # methods of random.Random that a class with another state replaces
 
 
@@ -198,14 +200,21 @@ def _names(wanted: set[int]) -> dict[int, str]:
     if len(names) == len(wanted):
         return names
     for module_name, module in list(sys.modules.items()):
-        if issubclass(type(module), ModuleType):  # an attribute of others, or of a lazy module, may run code
-            for name, value in list(object.__getattribute__(module, "__dict__").items()):
-                note(value, f"{module_name}.{name}")
-                attributes = _class_attributes(value) if issubclass(type(value), type) else {}
-                if attributes.get("__module__") == module_name:
-                    for attribute, inner in list(attributes.items()):
-                        note(inner, f"{module_name}.{name}.{attribute}")
+        if module_name.partition(".")[0] not in _WITHOUT_NAMES and issubclass(type(module), ModuleType):
+            for name, value in _attributes(module_name, module):
+                note(value, name)
     return names
+
+
+def _attributes(module_name: str, module: ModuleType) -> Iterator[tuple[str, object]]:
+    """Yield names and values of the attributes of a module, and of its classes."""
+    # An attribute of a lazy module may run code.
+    for name, value in list(object.__getattribute__(module, "__dict__").items()):
+        yield f"{module_name}.{name}", value
+        attributes = _class_attributes(value) if issubclass(type(value), type) else {}
+        if attributes.get("__module__") == module_name:
+            for attribute, inner in list(attributes.items()):
+                yield f"{module_name}.{name}.{attribute}", inner
 
 
 def _wholes() -> tuple[type, ...]:

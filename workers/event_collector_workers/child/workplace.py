@@ -35,6 +35,7 @@ from event_collector_workers.transport.frames import (
     WorkerSetup,
     decode_batch,
     decode_chunk,
+    decode_levels,
     decode_setup,
     encode,
     message,
@@ -243,7 +244,9 @@ class Workplace:
         while True:
             kind, head, blob_size = receive(self._on_idle)
             if kind != Kind.JOBS and kind != Kind.CHUNK:
-                if self._suspended.is_end(kind, head):
+                if kind == Kind.LEVELS:
+                    current.take_levels(decode_levels(head))
+                elif self._suspended.is_end(kind, head):
                     return
                 continue
             blob = None if blob_size == NO_BLOB else self._inbox.read(blob_size)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import sys
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
@@ -84,8 +85,12 @@ class Preload:
         self._streams.find()
         gc.freeze()
         for name, step in self._steps.items():
-            if name not in self._left:
+            if name not in self._left and not self._is_made(name):
                 self._make(name, step, before)
+
+    def _is_made(self, name: str) -> bool:
+        """Return whether a step would do nothing: earlier ones have imported the module, and were looked at."""
+        return self._pickle is None if name == INITIALIZER else name != MAIN and name in sys.modules
 
     def _make(self, name: str, step: Callable[[], object], before: Inheritance) -> None:
         with collections_put_off():

@@ -10,11 +10,13 @@ from typing import Any, Final
 
 import msgspec
 
+from event_collector_workers.environment import DEFAULT_GROUP
 from event_collector_workers.pool.listener import PoolListener, tell
 from event_collector_workers.transport.outlet import Output
 from event_collector_workers.transport.records import LogLevels, LogLine, decode_log, decode_warning
 
-_LOGGER: Final = logging.getLogger("event_collector.worker")
+_LOGGER: Final = "event_collector.worker"
+"""A logger that is made when it is used: `logging.config` disables those that exist before."""
 _EVERY: Final = 60.0  # seconds between two reports of dropped records of one worker
 _SHOWN: Final = 10_000  # different warnings that are known as shown, at most
 
@@ -33,14 +35,26 @@ class Emission:
     that happened to start a worker.
     """
 
-    def __init__(self, listener: PoolListener) -> None:
-        self._listener = listener
+    def __init__(self, listener: PoolListener, group: str = DEFAULT_GROUP) -> None:
+        self._listener, self._group = listener, group
         self._shown: dict[Any, Any] = {}  # the warnings that were shown, as `warnings` keeps them for each module
         self._dropped: Counter[int] = Counter()  # by number of the worker, since its last report
         self._reported_at: dict[int, float] = {}
+        self._levels: LogLevels | None = None  # as all workers know them
 
     def __repr__(self) -> str:
         return f"<Emission dropped={self._dropped.total()}>"
+
+    def levels(self) -> LogLevels:
+        """Return the levels of the program's loggers at this moment, for a worker that starts."""
+        now = program_levels(self._listener.structured_level())
+        self._levels = self._levels or now
+        return now
+
+    def changed_levels(self) -> LogLevels | None:
+        """Return the levels of this moment, for all workers; None if all know them."""
+        before, self._levels = self._levels, program_levels(self._listener.structured_level())
+        return None if self._levels == before else self._levels
 
     def emit(self, worker: int, pid: int, kind: int, body: bytes) -> None:
         """Emit a record. What it raises is reported to the loop."""
@@ -56,7 +70,7 @@ class Emission:
     def _emit(self, worker: int, pid: int, kind: int, body: bytes) -> None:
         try:
             if kind == Output.LOG:
-                _log(worker, pid, decode_log(body))
+                _log(self._group, worker, pid, decode_log(body))
             elif kind == Output.WARNING:
                 self._warn(body)
             elif kind == Output.STRUCTURED:
@@ -64,7 +78,8 @@ class Emission:
             else:
                 self._note_dropped(worker, int(body))
         except (msgspec.MsgspecError, ValueError) as error:
-            _LOGGER.warning("a record of worker %d cannot be read: %s", worker, error, extra={"worker": worker})
+            extra = {"worker": worker, "worker_group": self._group}
+            logging.getLogger(_LOGGER).warning("a record of worker %d cannot be read: %s", worker, error, extra=extra)
 
     def _warn(self, body: bytes) -> None:
         line = decode_warning(body)
@@ -87,10 +102,10 @@ class Emission:
         count, self._dropped[worker] = self._dropped[worker], 0
         self._reported_at[worker] = monotonic()
         text = "%d records and lines of worker %d were dropped: the event loop did not read them in time"
-        _LOGGER.warning(text, count, worker, extra={"worker": worker})
+        logging.getLogger(_LOGGER).warning(text, count, worker, extra={"worker": worker, "worker_group": self._group})
 
 
-def _log(worker: int, pid: int, line: LogLine) -> None:
+def _log(group: str, worker: int, pid: int, line: LogLine) -> None:
     logger = logging.getLogger(line.name)
     if not logger.isEnabledFor(line.level):
         return
@@ -115,4 +130,4 @@ def _log(worker: int, pid: int, line: LogLine) -> None:
         "exc_text": line.trace,
         "stack_info": line.stack,
     }
-    logger.handle(logging.makeLogRecord({"worker": worker, **line.extra, **fields}))
+    logger.handle(logging.makeLogRecord({"worker": worker, "worker_group": group, **line.extra, **fields}))

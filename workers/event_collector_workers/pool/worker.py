@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from event_collector_workers.job import Job
     from event_collector_workers.launch.start_method import Handle, Launcher
     from event_collector_workers.pool.worker_events import WorkerEvents
+    from event_collector_workers.transport.records import LogLevels
 
 
 class Worker:
@@ -193,8 +194,7 @@ class Worker:
         """
         if not self.in_hand:
             return 0, 0.0
-        if now is None:
-            now = monotonic()
+        now = monotonic() if now is None else now
         sequence, since = self.page.current() if self._has_parts else self.page.running()
         if sequence not in self.in_hand and not (self.has_chunks and chunks.chunk_with(self.in_hand, sequence)):
             return 0, now - max(self._given_at, self._channel.progress)
@@ -231,6 +231,10 @@ class Worker:
             if not credit:
                 self.page.close_job(sequence)
             self._channel.send(message(Kind.GO_ON, encode((sequence, credit))))
+
+    def tell_levels(self, levels: LogLevels) -> None:
+        """Tell the process which records the program does not drop."""
+        self._channel.send(message(Kind.LEVELS, encode(levels)))
 
     def take_all(self) -> dict[int, Job]:
         """Remove and return all jobs, by sequence number, after the process has ended."""
@@ -298,8 +302,7 @@ class Worker:
 
     def kill(self, complaint: str = "") -> None:
         """End the process now. on_gone follows. A `complaint` gives the reason."""
-        self.complaint = complaint or self.complaint
-        self._is_killed = True
+        self.complaint, self._is_killed = complaint or self.complaint, True
         if self._handle is not None:
             self._handle.kill()
         if self.state is State.READY:
@@ -308,10 +311,8 @@ class Worker:
 
     def dispose(self) -> None:
         """Release the socket and the page. Idempotent."""
-        self._channel.close()
-        self._output.close()
-        self.probe.close()
-        self.page.close()
+        for part in (self._channel, self._output, self.probe, self.page):
+            part.close()
 
     def death_error(self, sequence: int, *, aborted: bool) -> BaseException:
         """Return the error of the job during which the process ended. `aborted`: the pool has ended all workers."""
@@ -394,6 +395,6 @@ class Worker:
         self._output.receive_all()
         self._channel.receive_all()
         self.collect()
-        self.state = State.GONE
-        self.exitcode = exitcode
+        self.probe.end()  # the signal that asks for a stack may have ended it: then a limit was exceeded all the same
+        self.state, self.exitcode = State.GONE, exitcode
         self._events.on_gone(self)

@@ -15,17 +15,18 @@ from __future__ import annotations
 import asyncio
 import os
 from functools import partial
+from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from event_collector_workers.child.open_descriptors import open_standard_descriptors
-from event_collector_workers.environment import WorkerEnvironment
+from event_collector_workers.environment import DEFAULT_GROUP, WorkerEnvironment
 from event_collector_workers.launch.start_method import Launcher, check_start_method, is_importing_main, make_launcher
 from event_collector_workers.pool.credit import HORIZON
 from event_collector_workers.pool.crew import Crew, Lifetime
-from event_collector_workers.pool.emission import Emission, program_levels
+from event_collector_workers.pool.emission import Emission
 from event_collector_workers.pool.listener import PoolListener, tell
 from event_collector_workers.pool.pool_view import jobs_in, progress_in, stacks_of, statistics_of
 from event_collector_workers.pool.traffic import Traffic
@@ -77,25 +78,12 @@ class WorkerPool:
     """
 
     def __init__(
-        self,
-        tasks: Sequence[TaskSpec],
-        *,
-        max_workers: int,
-        min_workers: int = 0,
-        start_method: str | None = None,
-        preload: Sequence[str] = (),
-        listener: PoolListener | None = None,
-        max_jobs_per_worker: int | None = None,
-        max_worker_age: float | None = None,
-        max_worker_memory: int | None = None,
-        startup_timeout: float = 60.0,
-        stop_timeout: float = 10.0,
-        mp_context: BaseContext | None = None,
-        initialize: Initialize | None = None,
-        environment: WorkerEnvironment | None = None,
-        horizon: float = HORIZON,
-        forward_output: bool = True,
-    ) -> None:
+        self, tasks: Sequence[TaskSpec], *, max_workers: int, min_workers: int = 0, start_method: str | None = None,
+        preload: Sequence[str] = (), listener: PoolListener | None = None, max_jobs_per_worker: int | None = None,
+        max_worker_age: float | None = None, max_worker_memory: int | None = None, startup_timeout: float = 60.0,
+        stop_timeout: float = 10.0, mp_context: BaseContext | None = None, initialize: Initialize | None = None,
+        environment: WorkerEnvironment | None = None, horizon: float = HORIZON, forward_output: bool = True,
+    ) -> None:  # fmt: skip
         if max_workers < 1 or not 0 <= min_workers <= max_workers:
             bounds = "0 <= min_workers <= max_workers and 1 <= max_workers"
             raise ValueError(f"need {bounds}, not {min_workers}, {max_workers}")
@@ -119,7 +107,7 @@ class WorkerPool:
         self._min_workers = min_workers
         self._horizon = horizon
         self._listener = listener or PoolListener()
-        self._emission = Emission(self._listener) if forward_output else None
+        self._emission = Emission(self._listener, self._environment.group) if forward_output else None
         self._is_started = self._is_closing = self._is_closed = False
         self._waiters: list[asyncio.Future[None]] = []
         self._loop: asyncio.AbstractEventLoop  # this and the following: from start()
@@ -284,6 +272,13 @@ class WorkerPool:
         """Jobs that were submitted and have no outcome yet."""
         return self._traffic.outstanding
 
+    def tell_levels(self) -> None:
+        """Tell the workers which records the program does not drop, if that has changed."""
+        levels = None if self._emission is None else self._emission.changed_levels()
+        if levels is not None:
+            for worker in self._crew.workers:
+                worker.tell_levels(levels)
+
     def statistics(self, *, memory: bool = False) -> PoolStatistics:
         """Return a snapshot. `memory`: read the memory of each worker too, which is slow."""
         return statistics_of(self._crew, self._traffic, memory=memory)
@@ -358,9 +353,7 @@ class WorkerPool:
         self._fail_if_refusing()
 
     def _make_setup(self, tasks: list[tuple[str, bytes]]) -> WorkerSetup:
-        if self._emission is None:
-            return WorkerSetup(tasks)
-        return WorkerSetup(tasks, program_levels(self._listener.structured_level()))
+        return WorkerSetup(tasks, None if self._emission is None else self._emission.levels())
 
     def _broken_error(self) -> PoolBroken:
         retry_in = self._crew.breaker.wait(monotonic())
@@ -382,7 +375,11 @@ class WorkerPool:
 
     def _seeded(self) -> WorkerEnvironment:
         seed = self._environment.seed
-        return replace(self._environment, seed=int.from_bytes(os.urandom(16), "little") if seed is None else seed)
+        if seed is None:
+            seed = int.from_bytes(os.urandom(16), "little")
+        elif self._environment.group != DEFAULT_GROUP:  # the workers of each group count from 0
+            seed = Random(f"{seed} {self._environment.group}").getrandbits(128)
+        return replace(self._environment, seed=seed)
 
     def _clamp(self, workers: int) -> int:
         return max(self._min_workers, min(workers, self._max_workers))

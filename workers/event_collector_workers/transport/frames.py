@@ -31,6 +31,7 @@ class Kind(IntEnum):
     STOP = _MARK + 3  # finish earlier jobs, close the tasks, exit
     CHUNK = _MARK + 9  # a ChunkHead; the items are the blob
     GO_ON = _MARK + 10  # a Turn: how far a suspended job may go on
+    LEVELS = _MARK + 11  # LogLevels, which have changed in the program
     # from the worker
     READY = _MARK + 4  # once: the tasks are open
     FAILED = _MARK + 5  # the worker cannot start; the head is the text of a traceback
@@ -85,6 +86,7 @@ decode_kept: Final = msgspec.msgpack.Decoder(Kept).decode
 decode_item: Final = msgspec.msgpack.Decoder(tuple[int, bytes]).decode
 decode_turn: Final = msgspec.msgpack.Decoder(Turn).decode
 decode_part: Final[Callable[[bytes], Part]] = msgspec.msgpack.Decoder(Part).decode
+decode_levels: Final = msgspec.msgpack.Decoder(LogLevels).decode
 decode_setup: Final = msgspec.msgpack.Decoder(WorkerSetup).decode
 _decode_records: Final = msgspec.msgpack.Decoder(list[Record]).decode
 decode_record: Final[Callable[[bytes], Record]] = msgspec.msgpack.Decoder(Record).decode

@@ -17,9 +17,11 @@ STACK_AT: Final = 4096 + 128 * 1024 + SHEET_SIZE
 STACK_SIZE: Final = 64 * 1024
 """Bytes of the stacks. Where the file can be sealed, faulthandler cannot write more."""
 
+CALM_SIGNAL: Final[int | None] = getattr(signal, "SIGWINCH", None)
 STACK_SIGNAL: Final[int | None] = getattr(signal, "SIGURG", None)
-"""Asks a worker for the stacks of its threads. Handlers hardly use this signal, and a process that has no handler for
-it ignores it, so that it harms nothing before a worker is ready, nor in the programs that handlers start."""
+"""Ask a worker for the stacks of its threads, when it runs Python code, and at once. Handlers hardly use these signals,
+and a process that has no handler for them ignores them, so that they harm nothing before a worker is ready, nor in the
+programs that handlers start."""
 
 
 class StackFile:
@@ -36,14 +38,18 @@ class StackFile:
     def __repr__(self) -> str:
         return f"<StackFile {'closed' if self._file.closed else f'{len(self.read())} bytes'}>"
 
-    def ask(self, pid: int) -> bool:
-        """Ask the worker for its stacks, in place of those that are there; return False if that is not possible."""
+    def ask(self, pid: int, *, at_once: bool = False) -> bool:
+        """Ask the worker for its stacks, in place of those that are there; return False if that is not possible.
+
+        Unless it has to write `at_once`, it does so when it runs Python code.
+        """
+        number = STACK_SIGNAL if at_once else CALM_SIGNAL
         with self._lock:
-            if STACK_SIGNAL is None or self._file.closed:
+            if number is None or self._file.closed:
                 return False
             self._file.seek(STACK_AT)
             try:
-                os.kill(pid, STACK_SIGNAL)
+                os.kill(pid, number)
             except OSError:
                 return False
             return True

@@ -15,9 +15,11 @@ from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.events.dead_letters import DeadLetters
 from event_collector.handlers.delivery import DeliveryPlan
 from event_collector.publisher import EventPublisher
-from event_collector.tiers.workers.worker_tier import WorkerTier, pool_factory
+from event_collector.tiers.workers.pool_factory import pool_factory
+from event_collector.tiers.workers.worker_tier import WorkerTier
 from event_collector.values.clock import TimeSource, clock
 from event_collector.watching.metrics import Meter
+from event_collector_workers.environment import DEFAULT_GROUP
 from tests.event_collector.dispatch.simulation import JumpingLoop, Silence, turns
 from tests.event_collector.sample_attempts import echo
 from tests.workers.simulated_processes import SimulatedPool, SimulatedProcess
@@ -69,7 +71,7 @@ class Run:
         assert starting.done()
         self._collector.attach(self.tier)
         plan = DeliveryPlan(SimpleRouter(collectors), collectors)
-        self.dispatcher.open(self.loop, plan, self.tier, lambda: None)
+        self.dispatcher.open(self.loop, plan, {DEFAULT_GROUP: self.tier}, lambda: None)
         self.publisher = EventPublisher(self.dispatcher)
         self._size = workers
         self.ends: dict[CollectorEvent, Any] = {}

@@ -1,5 +1,6 @@
 """What handlers in worker processes log, print and warn is emitted in the program."""
 
+import asyncio
 import logging
 import multiprocessing
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 
 from event_collector import Collector, CollectorQueue, Context, Payload
 from event_collector_workers.pool_errors import WorkerCrashed
+from tests.event_collector.modes import BOUND
 from tests.event_collector.tiers.workers import sample_logging
 from tests.event_collector.tiers.workers.sample_logging import log, say
 
@@ -50,8 +52,9 @@ def unconfigured() -> Iterator[None]:
 
 
 def one_worker(handler: Any = say, **options: Any) -> CollectorQueue:
-    method = options.pop("start_method", None)
-    return CollectorQueue([Collector("say", handler, mode="process", **options)], max_workers=1, start_method=method)
+    method, least = options.pop("start_method", None), options.pop("min_workers", 0)
+    collectors = [Collector("say", handler, mode="process", **options)]
+    return CollectorQueue(collectors, min_workers=least, max_workers=1, start_method=method)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -110,6 +113,17 @@ async def test_a_worker_sends_what_the_program_keeps(keeper: Keeper) -> None:
         log.setLevel(logging.ERROR)  # the worker does not know, and the program drops it
         await queue.call("say", "log")
         assert len(keeper.records) == 1
+
+
+async def test_a_worker_follows_the_levels_of_the_program(keeper: Keeper) -> None:
+    """A level that falls while a worker runs reaches it."""
+    async with asyncio.timeout(BOUND), one_worker(min_workers=1) as queue:
+        pid = await queue.call("say", "debug")
+        assert keeper.records == []
+        log.setLevel(logging.DEBUG)
+        while not keeper.records:
+            assert await queue.call("say", "debug") == pid
+            await asyncio.sleep(0.01)
 
 
 async def test_a_flood_arrives_in_order(keeper: Keeper) -> None:
