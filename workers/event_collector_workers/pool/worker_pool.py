@@ -25,7 +25,7 @@ from event_collector_workers.pool.crew import Crew, Lifetime
 from event_collector_workers.pool.emission import Emission
 from event_collector_workers.pool.job_watch import JobTraffic, JobWatch, JobWatcher
 from event_collector_workers.pool.listener import PoolListener, tell
-from event_collector_workers.pool.pool_view import progress_in, running_in, stacks_of, statistics_of
+from event_collector_workers.pool.pool_view import jobs_in, progress_in, running_in, stacks_of, statistics_of
 from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker_state import State
 from event_collector_workers.pool_errors import PoolClosed, WorkerStartError
@@ -68,33 +68,19 @@ class WorkerPool:
         initialize: A callable and its arguments. Each worker calls it before it opens its tasks.
         environment: What workers find when they import modules. None for that of the program.
         horizon: Seconds of work that a worker may hold. Later jobs cannot overtake the jobs that a worker holds.
-        forward_output: Emit what workers log and print as records and lines of this program; see `emission`. Otherwise
-            they write it themselves.
+        forward_output: Emit what workers log and print as records and lines of this program; see `emission`.
 
     Raises:
         ValueError: A number is out of its range, or the start method is unknown.
     """
 
     def __init__(
-        self,
-        tasks: Sequence[TaskSpec],
-        *,
-        max_workers: int,
-        min_workers: int = 0,
-        start_method: str | None = None,
-        preload: Sequence[str] = (),
-        listener: PoolListener | None = None,
-        max_jobs_per_worker: int | None = None,
-        max_worker_age: float | None = None,
-        max_worker_memory: int | None = None,
-        startup_timeout: float = 60.0,
-        stop_timeout: float = 10.0,
-        mp_context: BaseContext | None = None,
-        initialize: Initialize | None = None,
-        environment: WorkerEnvironment | None = None,
-        horizon: float = HORIZON,
-        forward_output: bool = True,
-    ) -> None:
+        self, tasks: Sequence[TaskSpec], *, max_workers: int, min_workers: int = 0, start_method: str | None = None,
+        preload: Sequence[str] = (), listener: PoolListener | None = None, max_jobs_per_worker: int | None = None,
+        max_worker_age: float | None = None, max_worker_memory: int | None = None, startup_timeout: float = 60.0,
+        stop_timeout: float = 10.0, mp_context: BaseContext | None = None, initialize: Initialize | None = None,
+        environment: WorkerEnvironment | None = None, horizon: float = HORIZON, forward_output: bool = True,
+    ) -> None:  # fmt: skip
         if max_workers < 1 or not 0 <= min_workers <= max_workers:
             bounds = "0 <= min_workers <= max_workers and 1 <= max_workers"
             raise ValueError(f"need {bounds}, not {min_workers}, {max_workers}")
@@ -119,9 +105,7 @@ class WorkerPool:
         self._horizon = horizon
         self._listener = listener or PoolListener()
         self._emission = Emission(self._listener, self._environment.group) if forward_output else None
-        self._is_started = False
-        self._is_closing = False
-        self._is_closed = False
+        self._is_started = self._is_closing = self._is_closed = False
         self._waiters: list[asyncio.Future[None]] = []
         self._loop: asyncio.AbstractEventLoop  # this and the following: from start()
         self._launcher: Launcher
@@ -174,11 +158,20 @@ class WorkerPool:
     def resize(self, workers: int) -> None:
         """Set the target number of workers, clamped to min_workers and max_workers. Never blocks.
 
-        New workers start in the background. Idle workers are retired first. Busy ones finish their current job, and
-        the jobs that they have not started are handed to others.
+        New workers start in the background. Idle workers are retired first. Busy ones finish their current job.
         """
         if not self._is_closing:
             self._crew.resize(self._clamp(workers))
+
+    def bound(self, max_workers: int) -> None:
+        """Set another maximum number of workers, at least `min_workers` and 1."""
+        self._max_workers = max(1, self._min_workers, max_workers)
+        if self._is_started:
+            self.resize(self._crew.target)
+
+    def replace(self, worker: int, *, dry_run: bool = False) -> int:
+        """Replace a worker without a gap, named by its process id or else its number; see `Crew.replace`."""
+        return self._crew.replace(worker, dry_run=dry_run)
 
     def grow(self, workers: int) -> None:
         """Raise the target number of workers to at least `workers`, within the bounds of `resize`."""
@@ -295,6 +288,10 @@ class WorkerPool:
         """Return the jobs that have reported progress, with the process id of their worker and the last report."""
         return progress_in(self._crew.workers)
 
+    def jobs(self) -> list[Job]:
+        """Return all jobs without an outcome."""
+        return jobs_in(self._crew.workers, self._traffic)
+
     def running(self) -> list[tuple[Job, int, int, float]]:
         """Return the jobs that workers are in, with the number and process id of the worker, and their seconds."""
         return running_in(self._crew.workers)
@@ -306,8 +303,8 @@ class WorkerPool:
     def stacks(self, pid: int | None = None) -> list[tuple[int, int, str]]:
         """Return number, process id and stacks of the worker with this process id, or of all workers.
 
-        A worker that is idle or does not answer has an empty text. Each takes a few milliseconds, and one that is
-        stopped half a second. Call it in another thread than the loop's: that may be blocked.
+        An idle worker, or one that does not answer, has an empty text. Each takes some milliseconds, a stopped one half
+        a second. For other threads than the loop's.
         """
         return stacks_of(list(self._crew.workers), pid)
 
