@@ -1,4 +1,4 @@
-"""A discrete-event simulation of the two tiers, to compare scaling laws under 43 workloads.
+"""A discrete-event simulation of the two tiers, to compare scaling laws under 54 workloads.
 
     python -m bench.autoscaler --help
 
@@ -35,7 +35,8 @@ One of these choices moves the figures of this library, and was made after its f
 The law's constants were chosen with the eighteen workloads in sight, seeds 1 to 3. Results for other seeds say more
 about luck than about other workloads. So there are fifteen more (`unseen`), on machines of other sizes, that nothing
 was chosen with but `guard_sudden` and `guard_watch`, for "outage of a back end". Ten more (`troubles`) are some in
-which what stands between a law and the pools failed once. The law is worst against the oracle where
+which what stands between a law and the pools failed once. Eleven (`rarities`) were written after the law: they show
+what some of its rules are for, which no other workload needs. The law is worst against the oracle where
 
 - workers start slowly into a full load ("deploy with a cold start": the oracle has its workers for nothing),
 - a collector that turns to computing is more than one loop can carry until it is moved ("now CPU, now IO"),

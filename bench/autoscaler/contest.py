@@ -8,6 +8,7 @@ from multiprocessing import get_context
 
 from bench.autoscaler.opponents import opponents
 from bench.autoscaler.oracle import run_oracle
+from bench.autoscaler.rarities import rarities
 from bench.autoscaler.records import Outcome
 from bench.autoscaler.simulation import Monitored
 from bench.autoscaler.troubles import troubles
@@ -17,9 +18,12 @@ from event_collector_workers.autoscaler import Autoscaler, ScalingLaw, ScalingLi
 
 OURS = "this library"
 ORACLE = "oracle"
-FAMILIES: dict[str, Callable[[int], list[Workload]]] = {"known": workloads, "unseen": unseen, "troubles": troubles}
-"""The workloads that the law's constants were chosen with, those that they were not, and those that failed once."""
-SIZES = {"known": (2, 16, 64), "unseen": (4, 8, 32), "troubles": (2, 16, 64)}
+FAMILIES: dict[str, Callable[[int], list[Workload]]] = {
+    "known": workloads, "unseen": unseen, "troubles": troubles, "rarities": rarities,
+}  # fmt: skip
+"""The workloads that the law's constants were chosen with, those that they were not, those that failed once, and rare
+ones, which show what some of its rules are for."""
+SIZES = {"known": (2, 16, 64), "unseen": (4, 8, 32), "troubles": (2, 16, 64), "rarities": (4, 16)}
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ BOUNDS: dict[str, dict[str, float]] = {
     },
     "unseen": {"p50": 1.15, "actions": 600, "lost": 0},
     "troubles": {"p50": 1.2, "p99": 1.5, "cost": 1.8, "actions": 300, "lost": 0},
+    "rarities": {"p50": 1.2, "p99": 1.5, "actions": 300, "lost": 0},
 }  # fmt: skip
 """What is promised for ours. Of unseen workloads, tail and price are shown, not promised."""
 

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from event_collector import CollectorQueue, Payload, QueueFull, QueueShutDown, collector
+from event_collector import CollectorQueue, QueueFull, QueueShutDown, collector
 
 
 class Text(msgspec.Struct):
@@ -56,8 +56,8 @@ async def answer(request: Request) -> Response:
     except msgspec.DecodeError as exc:
         return reply(400, {"error": str(exc)})
     try:
-        event = request.state.queue.get_publisher().send_nowait(Payload(text), deadline=10)
-        found = {result.key: result.unwrap() for result in await event.wait()}
+        event = request.state.queue.get_publisher().send_nowait(text, deadline=10)
+        found = {result.key: result.unwrap() for result in await event}
     except (QueueFull, QueueShutDown) as exc:  # refuse at once what could not be served in time
         return reply(503, {"error": str(exc)}, {"retry-after": "1"})
     except TimeoutError as exc:  # a DeadlineExceeded or a HandlerTimeout

@@ -17,7 +17,6 @@ from event_collector import (
     CollectorQueue,
     Error,
     EventPublisher,
-    Payload,
     QueueShutDown,
     collector,
     drain_on_signal,
@@ -52,7 +51,7 @@ async def read(client: aiomqtt.Client, publisher: EventPublisher, following: asy
         async for message in client.messages:
             sensor = str(message.topic).split("/")[1]
             try:
-                event = await publisher.send(Payload(msgspec.json.decode(message.payload)))
+                event = await publisher.send(msgspec.json.decode(message.payload))
             except msgspec.DecodeError as exc:
                 await client.publish(f"vibration/{sensor}/error", str(exc), qos=1)
             else:
@@ -61,7 +60,7 @@ async def read(client: aiomqtt.Client, publisher: EventPublisher, following: asy
 
 async def tell(client: aiomqtt.Client, sensor: str, event: CollectorEvent) -> None:
     """Publish what came of one event; a failure is told, and ends nothing."""
-    result = (await event.wait()).first()
+    result = (await event).first()
     if isinstance(result, Error):
         await client.publish(f"vibration/{sensor}/error", str(result.err), qos=1)
     else:

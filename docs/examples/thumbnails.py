@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from PIL import Image
 
-from event_collector import CollectorQueue, Payload, WorkerLimits, collector
+from event_collector import CollectorQueue, WorkerLimits, collector
 
 
 class Picture(msgspec.Struct):
@@ -52,7 +52,7 @@ async def main(pictures: list[Picture]) -> int:
     queue = CollectorQueue([shrink], logging=False, worker_limits=WorkerLimits(address_space=4 * 1024**3))
     async with queue:
         publisher = queue.get_publisher()
-        events = await publisher.send_many(map(Payload, pictures))
+        events = await publisher.send_many(pictures)
         async for event in publisher.as_completed(events):
             name = Path(event.payload.value.source).name
             try:

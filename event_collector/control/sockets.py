@@ -5,6 +5,7 @@ from typing import Any
 from event_collector.control.queue_control import QueueControl
 from event_collector.events.dead_letters import DeadLetters
 from event_collector.life.engine import Engine
+from event_collector.life.monitoring import make_inspector
 from event_collector.watching.monitor import as_monitor
 from event_collector.watching.monitor_socket import MonitorSocket
 from event_collector.watching.observer import Observer
@@ -21,4 +22,4 @@ def make_sockets(
 
         verbs = ControlVerbs(queue, engine, control, letters, shows_payloads=monitor.payloads, log=log)
         beside = ControlSocket(monitor.path, verbs.act, engine.worker_stacks)
-    return MonitorSocket(monitor, observer.look, engine.worker_stacks, log, beside)
+    return MonitorSocket(monitor, observer.look, engine.worker_stacks, log, make_inspector(monitor, engine), beside)

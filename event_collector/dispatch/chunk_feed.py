@@ -209,6 +209,7 @@ class ChunkFeed:
         """Take the Error of one value. With `retry=` it goes on as an event."""
         if self.collector.retry is None or self._is_withdrawn:
             self.collector.usage.failed()
+            self._chunks.note_failed(chunk.first_id + place, result)
             self._chunks.finish(self.collector, [seconds], clock.now() - chunk.created)
             self._pass_on(chunk.index + place, [result])
         else:

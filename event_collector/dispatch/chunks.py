@@ -219,6 +219,10 @@ class Chunks:
         collector.usage.took_many(seconds, wait)
         self._totals.finish_many(seconds, wait)
 
+    def note_failed(self, event_id: int, result: Result[Any]) -> None:
+        """Tell of a value that ends with an Error, and has the id of the event that it would be."""
+        self._ending.note_failed_value(event_id, result)
+
     def end_unstarted(self, count: int) -> None:
         """End values that were in no handler."""
         self.values -= count

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from event_collector.events.event import CollectorEvent
-    from event_collector.events.failures import Failures
+    from event_collector.events.failures import FailureWatch
     from event_collector.handlers.delivery import DeliveryPlan
 
 
@@ -50,6 +50,7 @@ class Ending:
         "_backlogs",
         "_failures",
         "_gate",
+        "_on_failed_value",
         "_on_finished",
         "_permits",
         "_plan",
@@ -65,7 +66,8 @@ class Ending:
     def __init__(self, totals: Totals, permits: Permits, gate: Gate) -> None:
         self._totals, self._permits, self._gate = totals, permits, gate
         self._on_finished: Callable[[CollectorEvent], None] = _nothing
-        self._failures: Failures | None = None
+        self._failures: FailureWatch | None = None
+        self._on_failed_value: Callable[[int, Result[Any]], None] | None = None
         self.is_plain = False
 
     def connect(self, backlogs: Backlogs, retries: Retries) -> None:
@@ -76,7 +78,7 @@ class Ending:
         """Have `on_finished` called with each event that ends on record."""
         self._on_finished = on_finished
 
-    def watch_failures(self, failures: "Failures") -> None:
+    def watch_failures(self, failures: "FailureWatch") -> None:
         """Have `failures` watch the events that fail."""
         self._failures = failures
 
@@ -158,6 +160,15 @@ class Ending:
         """Watch an event that is about to end with an Error, until somebody looks at it."""
         if self._failures is not None:
             guarded("the watch of a failed event", self._failures.note, event, results, self._plan.collectors)
+
+    def watch_values(self, on_failed: "Callable[[int, Result[Any]], None] | None") -> None:
+        """Have `on_failed` called with the id and the Error of each value of a stream that fails; None: nothing."""
+        self._on_failed_value = on_failed
+
+    def note_failed_value(self, event_id: int, result: "Result[Any]") -> None:
+        """Tell of a value of a stream that ends with an Error. It is no event."""
+        if self._on_failed_value is not None:
+            guarded("the record of a failed value", self._on_failed_value, event_id, result)
 
     def _end_attempt(self, event: "CollectorEvent", results: ResultList) -> None:
         """Decide what follows, while the event still counts as in its handler; then do it."""

@@ -33,7 +33,8 @@ class Lending:
         if handlers is None or handlers.stepping is not None:
             return
         while permits.busy >= permits.size and (waits := self._gate.waits.of_all(permits.busy, handlers.running_ids)):
-            event = next((event for event in waits.values() if event is not None and event.place in backlogs), None)
+            awaited = (*waits.values(), *self._gate.waits.awaited_elsewhere())
+            event = next((event for event in awaited if event is not None and event.place in backlogs), None)
             if event is not None and permits.kept is not None:
                 return  # during a pause nothing begins
             if event is not None:

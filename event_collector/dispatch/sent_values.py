@@ -1,14 +1,16 @@
 """The values of events that other processes get, as they were when they were sent; see `SentValue`."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from event_collector.remote.codec import UNTYPED, encode_payload
+from event_collector.remote.codec import UNTYPED, Parts, encode_payload
 from event_collector.remote.fidelity import Fidelity
 from event_collector.remote.sent_value import CONSTANT, SentValue
 from event_collector.values.errors import EncodeError
 from event_collector.values.payload import Delivery, Payload
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from event_collector.events.event import CollectorEvent
     from event_collector.handlers.collector import Collector
     from event_collector.handlers.delivery import DeliveryPlan
@@ -24,7 +26,7 @@ class SentValues:
         is_needed: whether events that the event loop delivers may go to other processes.
     """
 
-    __slots__ = ("_fidelities", "_fidelity", "_only", "_plan", "is_needed")
+    __slots__ = ("_encode", "_fidelities", "_fidelity", "_only", "_plan", "is_needed")
 
     def __init__(self) -> None:
         self.is_needed = False
@@ -32,15 +34,17 @@ class SentValues:
         self._fidelities: dict[Collector, Fidelity] = {}
         self._only: Collector | None = None  # gets every broadcast, and calls its handler once
         self._fidelity = UNTYPED  # of this collector
+        self._encode: Callable[..., Parts] = encode_payload
+
+    def encode_with(self, encode: "Callable[..., Parts] | None") -> None:
+        """Have values encoded by another function that does the same; None: by `encode_payload()`."""
+        self._encode = encode or encode_payload
 
     def follow(self, plan: "DeliveryPlan", *, is_open: bool) -> None:
         """Encode for the collectors of this plan. Until the queue `is_open`, the event loop delivers all events."""
         self._plan = plan
-        self._only = plan.sole_remote(_ANY)
-        if self._only is not None:
-            self._fidelity = self._fidelity_of(self._only)
-            if self._only.retry is not None:
-                self._only = None
+        self._only = self._called_once(_ANY)
+        self._fidelity = UNTYPED if self._only is None else self._fidelity_of(self._only)
         self.is_needed = plan.has_executors or (not is_open and plan.has_foreign)
 
     def keep(self, event: "CollectorEvent") -> None:
@@ -53,17 +57,26 @@ class SentValues:
 
         A value that cannot be encoded is the error of the event, in the collector that cannot get it.
         """
-        payload, only = event.payload, self._only
-        if only is not None and payload._delivery is _BROADCAST:
+        payload, only, fidelity = event.payload, self._only, self._fidelity
+        if only is None or payload._delivery is not _BROADCAST:
+            only = self._called_once(payload)
+            fidelity = UNTYPED if only is None else self._fidelity_of(only)
+        if only is not None:
             try:
-                sent = encode_payload(payload, only, event.id, traced=False, fidelity=self._fidelity)
-                event.sent = sent  # CollectorEvent.keep_sent()
+                event.sent = self._encode(  # CollectorEvent.keep_sent()
+                    payload, only, event.id, traced=False, fidelity=fidelity
+                )
                 return
             except EncodeError:
                 pass  # it is kept below, for its collector
         owners = [] if self._plan is None else self._plan.foreign(payload)
         if owners:
             event.keep_sent(SentValue(payload._value, [(owner, self._fidelity_of(owner)) for owner in owners]))
+
+    def _called_once(self, payload: Payload[Any]) -> "Collector | None":
+        """Return the only collector of a payload if worker processes call its handler, and once; else None."""
+        sole = None if self._plan is None else self._plan.sole_remote(payload)
+        return None if sole is None or sole.retry is not None else sole
 
     def redirect(self, event: "CollectorEvent") -> bool:
         """Keep the value of an event that waits when collectors have moved; return whether it goes to a worker now."""

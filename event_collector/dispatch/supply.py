@@ -63,6 +63,10 @@ class Supply:
         self._plan = plan
         self._chunks.follow(plan)
 
+    def give_to(self, workers: JobTier) -> None:
+        """Give events to these workers from now on, or to what stands before them."""
+        self._workers = workers
+
     def hand_out(self) -> bool:
         """Give the workers as many events, and values of streams, as they have room for.
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -76,6 +77,10 @@ class DeadLetters:
 
     def __iter__(self) -> Iterator[DeadLetter]:
         return iter(list(self._letters.values()))
+
+    def newest(self, most: int) -> list[DeadLetter]:
+        """Return the last letters, at most so many, newest first."""
+        return list(islice(reversed(self._letters.values()), most))
 
     def __contains__(self, letter: object) -> bool:
         return isinstance(letter, DeadLetter) and (letter.id, letter.collector) in self._letters

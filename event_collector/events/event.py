@@ -125,8 +125,9 @@ class CollectorEvent(msgspec.Struct, eq=False, weakref=True):
         Any number of tasks may wait, any number of times. Cancelling one, or a timeout around it, touches
         neither the event nor the other waiters.
 
-        A handler may wait for events of its own queue. If handlers that wait, for events or for room, hold all places
-        of the queue, an event that they wait for runs next, in the place of one of them.
+        A handler may wait for events of its own queue, or of another one in this thread. If handlers that wait, for
+        events or for room, hold all places of a queue, an event that they wait for runs next, in the place of one of
+        them.
 
         Raises ConfigError in the handler of this event.
         """

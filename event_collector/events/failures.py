@@ -38,6 +38,15 @@ class FailureOwner(Protocol):
     on_error: str
 
 
+class FailureWatch(Protocol):
+    """Watches events that fail."""
+
+    def note(
+        self, event: CollectorEvent, results: Iterable[Result[Any]], owners: Mapping[str, FailureOwner], /
+    ) -> None:
+        """Watch an event that ends with these results."""
+
+
 class Failure(NamedTuple):
     """What is logged of one event in one collector."""
 

@@ -140,6 +140,11 @@ class Gate:
         return self.is_bounded and not self.drops and (self._free <= 0 or bool(self._senders))
 
     @property
+    def senders(self) -> int:
+        """Senders that wait for a place."""
+        return len(self._senders)
+
+    @property
     def is_overdrawn(self) -> bool:
         """Whether more events wait than `places` allows."""
         return self._free < 0

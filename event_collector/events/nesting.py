@@ -1,12 +1,15 @@
-"""Waits of handlers for events of their own queue, or for room in it.
+"""Waits of handlers for events of their own queue or of others, or for room in their own.
 
-If such handlers held all places of the queue, they would wait for ever. The dispatcher then lends the place of one of
-them to an event that is waited for. A context variable tells in which handler a wait takes place. The tasks that a
-handler starts have a copy of it.
+If such handlers held all places of a queue, they could wait for ever: for an event of this queue, or, in a circle, for
+one of another queue whose handlers wait for events of this one. The dispatcher then lends the place of one of them to
+an event that is waited for. A context variable tells in which handler a wait takes place. The tasks that a handler
+starts have a copy of it.
 """
 
+import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from weakref import WeakSet
 
 from event_collector.events.progress_board import ProgressBoard
 from event_collector.handlers.progress_reports import RunningProgress, register_report
@@ -34,6 +37,16 @@ def _nothing() -> None:
     """Nothing lends places."""
 
 
+class _Neighbours(threading.local):
+    """The waits of all queues whose event loops run in this thread."""
+
+    def __init__(self) -> None:
+        self.all: WeakSet[NestedWaits] = WeakSet()
+
+
+_neighbours: Final = _Neighbours()
+
+
 class NestedWaits:
     """The waits within the handlers of one queue, the oldest first.
 
@@ -41,7 +54,7 @@ class NestedWaits:
         board: what the handlers have reported, too.
     """
 
-    __slots__ = ("_on_wait", "_waits", "board")
+    __slots__ = ("__weakref__", "_on_wait", "_waits", "board")
 
     def __init__(self) -> None:
         self.board = ProgressBoard()
@@ -57,6 +70,10 @@ class NestedWaits:
         self._waits[future] = (handled,) if isinstance(handled, int) else handled, awaited
         future.add_done_callback(self._waits.pop)
         self._on_wait()
+        _neighbours.all.add(self)
+        if awaited is not None and len(_neighbours.all) > 1:
+            for other in self._others():  # it may be theirs
+                other._on_wait()
 
     def of_all(self, busy: int, running: "Callable[[], set[int]]") -> "dict[asyncio.Future[None], Event | None]":
         """Return the waits if all handlers wait; none if one of them is doing something else.
@@ -77,6 +94,13 @@ class NestedWaits:
         if len(ids & {one for _, handled, _ in waits for one in handled}) < busy:
             return {}
         return {future: awaited for future, _, awaited in waits}
+
+    def awaited_elsewhere(self) -> "list[Event]":
+        """Return the events that handlers of other queues in this thread wait for."""
+        return [awaited for other in self._others() for _, awaited in other._waits.values() if awaited is not None]
+
+    def _others(self) -> "list[NestedWaits]":
+        return [other for other in _neighbours.all if other is not self and other._waits]
 
     def __len__(self) -> int:
         return len(self._waits)

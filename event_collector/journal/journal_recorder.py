@@ -55,6 +55,17 @@ class JournalRecorder:
         self._parked = Changes()
         """Dead letters that were dropped while the queue did not run; written at the next start."""
 
+    @property
+    def path(self) -> str:
+        """The path of the file."""
+        return str(self._journal.path)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the file cannot be written now; None if it can."""
+        trouble = None if self._writer is None else self._writer.trouble
+        return None if trouble is None else str(trouble)
+
     # Start and end
 
     async def open(self) -> Recovered:

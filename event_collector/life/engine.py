@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.events.dead_letters import DeadLetters
 from event_collector.events.failures import Failures
-from event_collector.handlers.collector import COROUTINE, THREAD, Collector
+from event_collector.handlers.collector import Collector
 from event_collector.handlers.lifecycle import Lifecycles, raise_all
 from event_collector.handlers.router import Router, is_handler_task
-from event_collector.life.open_tiers import Tiers, insist
+from event_collector.inspection.queue_parts import QueueParts
+from event_collector.life.open_tiers import Tiers, insist, is_here
 from event_collector.life.pauses import Pauses
 from event_collector.life.regulation import Regulation
 from event_collector.life.reports import CANCEL_GRACE, Reports
@@ -28,7 +29,7 @@ from event_collector.tiers.workers.worker_tier import seal_adaptive
 from event_collector.values.clock import clock
 from event_collector.values.errors import EventCollectorException
 from event_collector.values.refusals import QueueShutDown
-from event_collector.watching.collector_times import collector_metrics, keep_times
+from event_collector.watching.collector_times import PercentileMemo, collector_metrics, keep_times
 from event_collector.watching.histograms import Histograms
 from event_collector.watching.metrics import NOTHING, Accounting, CollectorMetrics, Meter, Metrics
 from event_collector_workers.autoscaler import Change, ScalingLaw
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from event_collector.events.event import CollectorEvent
     from event_collector.handlers.progress_reports import RunningProgress
     from event_collector.journal.journal_recorder import JournalRecorder
+    from event_collector.watching.details import SizeDecision
     from event_collector.watching.monitor_socket import MonitorSocket
 
 STOPPED: Final = "stopped"
@@ -85,22 +87,19 @@ class Engine:
         self._on_started, self._on_ended = on_started, on_ended
         self._keeper: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
-        self._starters = 0
+        self._starters, self._hurried = 0, False
         self._is_drained = False  # the shutdown has begun without a caller who waits for it
         self._stop_asked = asyncio.Event()
         self._deadline: asyncio.Timeout | None = None
-        self._hurried = False
         self.regulation = Regulation(dispatcher, meter, settings, law, collectors, log)
         self.pauses = Pauses(dispatcher, router, collectors, log)
         self._tiers = Tiers(settings, dispatcher, self.pauses.redirect, log)
         self.reports = Reports(settings.report_interval, self.metrics, on_report, log)
         self._errors: list[Exception] = []
-        self._failures = Failures(log)
-        dispatcher.ending.watch_failures(self._failures)
-        self._last = NOTHING
+        self.failures = Failures(log)
+        dispatcher.ending.watch_failures(self.failures)
         self._socket: MonitorSocket | None = None
-        self.running = False
-        self.state = STOPPED
+        self._last, self.running, self.state = NOTHING, False, STOPPED
         self.loop: asyncio.AbstractEventLoop | None = None
         """The current or last event loop."""
 
@@ -166,9 +165,9 @@ class Engine:
         """The last decisions about sizes and places, oldest first."""
         return self.regulation.changes
 
-    def collector_metrics(self) -> dict[str, CollectorMetrics]:
+    def collector_metrics(self, memo: PercentileMemo | None = None) -> dict[str, CollectorMetrics]:
         """Return the current metrics of each collector, or those at the end."""
-        return collector_metrics(self.collectors, self._dispatcher.figures, self._meter)
+        return collector_metrics(self.collectors, self._dispatcher.figures, self._meter, memo)
 
     @property
     def histograms(self) -> Histograms | None:
@@ -213,6 +212,21 @@ class Engine:
         if workers is None:
             raise LookupError("this queue has no worker processes")
         return workers.replace(worker, dry_run=dry_run)
+
+    def parts(self) -> QueueParts:
+        """Return what an inspector looks at."""
+        loop = self.regulation.loop
+        return QueueParts(self._dispatcher, self.collectors, self._letters, self._journal, self._tiers.workers, loop)
+
+    @property
+    def decisions(self) -> "deque[SizeDecision]":
+        """The last changes of size, each with its time and the numbers."""
+        return self.regulation.decisions
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the queue, with the bounds of now."""
+        return self.regulation.settings
 
     def worker_stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
@@ -312,7 +326,7 @@ class Engine:
             self._socket.open()
         recovered = None if self._journal is None else await self._journal.open()
         for collector in everyone:
-            if collector.lifecycle is not None and _is_here(collector):
+            if collector.lifecycle is not None and is_here(collector):
                 await self._lifecycles.enter(collector.lifecycle, collector.ctx)
         await tiers.open(everyone)
         self._dispatcher.totals.keep_waits(keep_times(everyone, settings.event_service_data_window_size))
@@ -375,7 +389,7 @@ class Engine:
         if self.running:
             self._dispatcher.close()
         await self._tiers.close(timeout)
-        self._failures.finish()
+        self.failures.finish()
         try:
             self._errors += await self._lifecycles.leave()
             await insist(partial(self.reports.finish, timeout))
@@ -389,9 +403,3 @@ class Engine:
             self.running, self.state = False, STOPPED
             if self._socket is not None:
                 self._socket.close()
-
-
-def _is_here(collector: Collector) -> bool:
-    """Return whether the collector's lifecycle is entered in this process."""
-    in_threads = collector.executor is not None and not collector.is_in_processes
-    return collector.home in (COROUTINE, THREAD) or in_threads

@@ -155,3 +155,9 @@ async def insist(step: Callable[[], Awaitable[object]]) -> None:
         except asyncio.CancelledError:
             continue
         return
+
+
+def is_here(collector: Collector) -> bool:
+    """Return whether the collector's lifecycle is entered in this process."""
+    in_threads = collector.executor is not None and not collector.is_in_processes
+    return collector.home in (COROUTINE, THREAD) or in_threads

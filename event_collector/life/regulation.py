@@ -18,6 +18,7 @@ from event_collector.sizing.sizes import Sizes
 from event_collector.sizing.watchdog import Watchdog
 from event_collector.values.clock import clock
 from event_collector.watching.collector_times import collector_times
+from event_collector.watching.details import SizeDecision, decided
 from event_collector.watching.histograms import Histograms
 from event_collector.watching.metrics import Counts, Meter, Metrics
 from event_collector_workers.autoscaler import Autoscaler, Change, ScalingLaw
@@ -38,6 +39,8 @@ class Regulation:
     Attributes:
         settings: of the queue. `bound()` replaces them.
         changes: the last decisions, oldest first.
+        decisions: the same, with time and numbers.
+        loop: the control loop; None while the queue does not run.
         histograms: of the times of each collector; None until they are asked for.
     """
 
@@ -52,16 +55,17 @@ class Regulation:
     ) -> None:
         self._dispatcher, self._meter, self._collectors, self._log = dispatcher, meter, collectors, log
         self._given, self._law = law, law
-        self._loop: ControlLoop | None = None
+        self.loop: ControlLoop | None = None
         self._tiers: Tiers | None = None
         self.settings = settings
         self.changes: deque[Change] = deque(maxlen=HISTORY)
+        self.decisions: deque[SizeDecision] = deque(maxlen=HISTORY)
         self.histograms: Histograms | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether it measures."""
-        return self._loop is not None
+        return self.loop is not None
 
     @property
     def most_workers(self) -> int:
@@ -79,18 +83,18 @@ class Regulation:
             dispatcher, list(everyone), workers, tiers.adaptive, tiers.executors, instruments,
             in_groups=isinstance(law, Autoscaler),
         )  # fmt: skip
-        self._loop = ControlLoop(
+        self.loop = ControlLoop(
             dispatcher,
             self._meter,
             law,
             gauges,
-            Sizes(dispatcher, workers, tiers.adaptive, self.changes.append, self._log),
+            Sizes(dispatcher, workers, tiers.adaptive, self._note, self._log),
             instruments,
             Watchdog(self._key_in, self._log),
             max(LEAST_INTERVAL, clock.source.least_pause, self.settings.monitor_interval),
             self._log,
         )
-        return self._loop
+        return self.loop
 
     def keep_histograms(self) -> None:
         """Keep histograms from now on: each look of the control loop adds to them."""
@@ -102,18 +106,18 @@ class Regulation:
 
     def stop(self) -> None:
         """Measure no more."""
-        if self._loop is not None:
-            self._loop.stop()
+        if self.loop is not None:
+            self.loop.stop()
 
     def close(self) -> None:
         """Forget the tiers of the run."""
-        self._loop = self._tiers = None
+        self.loop = self._tiers = None
 
     def metrics(self, counts: Counts) -> Metrics:
         """Return the metrics of this instant."""
         metrics = self._meter.snapshot(clock.now(), counts)
-        is_open = self._loop is not None and counts.consumers
-        consumers, workers, wanted = self._loop.sizes() if self._loop is not None and is_open else (0, 0, 0)
+        is_open = self.loop is not None and counts.consumers
+        consumers, workers, wanted = self.loop.sizes() if self.loop is not None and is_open else (0, 0, 0)
         shown = tuple(self.changes)[-SHOWN:]
         return replace(metrics, target_consumers=consumers, workers=workers, target_workers=wanted, changes=shown)
 
@@ -131,9 +135,10 @@ class Regulation:
         self._dispatcher.permits.bound(
             ConsumerLimits(settings.min_consumers, settings.max_consumers, settings.autoscale)
         )
-        if self._loop is not None and self._tiers is not None:
-            self._bound_run(self._loop, self._tiers)
-        self.changes.extend(changes)
+        if self.loop is not None and self._tiers is not None:
+            self._bound_run(self.loop, self._tiers)
+        for change in changes:
+            self._note(change)
         return changes
 
     def planned(self, *, max_workers: int | None, max_consumers: int | None) -> list[Change]:
@@ -158,6 +163,11 @@ class Regulation:
         self._dispatcher.resize(self._dispatcher.permits.full_size)
         loop.wake()
 
+    def _note(self, change: Change) -> None:
+        self.changes.append(change)
+        if self.loop is not None:
+            self.decisions.append(decided(change, self._dispatcher.permits.size, self.loop.sizes()))
+
     def _make_law(self, tiers: Tiers) -> ScalingLaw:
         has_workers = tiers.workers is not None
         return make_law(self.settings, process_tier=has_workers, adaptive=tiers.adaptive is not None)
@@ -167,4 +177,4 @@ class Regulation:
         return None if handlers is None else handlers.key_in(frame)
 
     def __repr__(self) -> str:
-        return f"<Regulation {self._loop!r}>"
+        return f"<Regulation {self.loop!r}>"

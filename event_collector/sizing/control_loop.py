@@ -16,7 +16,7 @@ from event_collector.sizing.loop_share import LoopShares
 from event_collector.sizing.measured import LoopGuard, MeasuredQueue, Samples
 from event_collector.sizing.sizes import Sizes
 from event_collector.values.clock import clock
-from event_collector_workers.autoscaler import Plan, ScalingLaw
+from event_collector_workers.autoscaler import MachineReading, Plan, ScalingLaw
 
 HISTORY: Final = 50
 """Number of the last changes of size that are kept."""
@@ -71,6 +71,7 @@ class ControlLoop:
         self._cost = 0.0  # mean CPU time of a look, in seconds
         self._shares = LoopShares(log)
         self._watchdog = watchdog
+        self.machine = MachineReading()  # the last reading
         self._schedule(interval)
 
     def stop(self) -> None:
@@ -95,6 +96,16 @@ class ControlLoop:
     def sizes(self) -> tuple[int, int, int]:
         """Return the number of wanted consumers, of ready workers, and of wanted workers."""
         return self._sizes.wanted()
+
+    @property
+    def lag(self) -> float:
+        """Seconds that the event loop is late, of late; 0 while the monitor rests."""
+        return 0.0 if self._timer is None else self._lag
+
+    @property
+    def blockers(self) -> list[str]:
+        """Keys of the collectors whose handlers have blocked the event loop."""
+        return self._watchdog.blockers
 
     def __repr__(self) -> str:
         state = "stopped" if self._is_stopped else "resting" if self._timer is None else "looking"
@@ -123,6 +134,7 @@ class ControlLoop:
         elapsed, self._looked = now - self._looked, now
         try:
             readings = self._gauges.read(now, elapsed, self._lag)
+            self.machine = readings.machine
             self._shares.look(elapsed, self._gauges.accounts.fresh)
             plan = self._law.decide(readings)
             self._sizes.follow(plan, self._gauges)

@@ -103,6 +103,10 @@ class Samples(Protocol):
 class LoopGuard(Protocol):
     """The `Watchdog` of the event loop, or nothing where the loop is simulated."""
 
+    @property
+    def blockers(self) -> list[str]:
+        """Keys of the collectors that have blocked the loop."""
+
     def watch(self) -> None:
         """Start watching."""
 

@@ -33,6 +33,11 @@ class Watchdog:
         self._loop_thread = threading.get_ident()
         self._thread: threading.Thread | None = None
 
+    @property
+    def blockers(self) -> list[str]:
+        """Keys of the collectors that were reported."""
+        return sorted(self._reported.copy())  # its thread adds
+
     def watch(self) -> None:
         """Start watching."""
         self._beat = monotonic()

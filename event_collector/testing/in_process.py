@@ -58,7 +58,7 @@ class InProcessPool:
         self._leaving: set[StandIn] = set()  # about to end, and waited for
         self._is_ready = self._closing = False
         self._broken: str | None = None  # why a worker could not open its tasks
-        self._counts = {"submitted": 0, "finished": 0, "failed": 0, "crashed": 0, "restarts": 0}
+        self._counts: dict[str, Any] = {"submitted": 0, "finished": 0, "failed": 0, "crashed": 0, "restarts": 0}
         self._change = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop
 
@@ -178,13 +178,20 @@ class InProcessPool:
         progress = None if worker is None else worker.progress
         return [] if job is None or progress is None else [(job, os.getpid(), progress)]
 
+    def running(self) -> list[tuple[Job, int, int, float]]:
+        """Return nothing: the age of the job is not known."""
+        return []
+
+    def watch(self, watcher: object) -> None:
+        """Do nothing: viewers of a queue see no jobs of in-process workers."""
+
     def stacks(self, pid: int | None = None) -> list[tuple[int, int, str]]:
         """Return nothing: the thread is one of the program's."""
         return []
 
     @property
     def _outstanding(self) -> int:
-        return self._counts["submitted"] - self._counts["finished"] - self._counts["failed"]
+        return int(self._counts["submitted"] - self._counts["finished"] - self._counts["failed"])
 
     @property
     def _running(self) -> Job | None:

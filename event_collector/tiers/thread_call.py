@@ -48,16 +48,8 @@ def handling(event: RunningEvent | None) -> Iterator[None]:
 
 
 def _call_plain(collector: Collector, payload: Payload[Any], event: RunningEvent | None) -> Any:
-    _thread.event = event
-    try:
+    with handling(event):
         outcome = collector.processor(payload, collector.ctx)
-    except BaseException as exc:
-        shown = presentable(exc)
-        if shown is exc:
-            raise
-        raise shown from exc
-    finally:
-        _thread.event = None
     if hasattr(outcome, "__await__"):
         if hasattr(outcome, "close"):
             outcome.close()  # avoids the warning of a coroutine that was never awaited

@@ -11,8 +11,8 @@ class Monitor:
     """The sockets of one queue: `CollectorQueue(..., monitor=Monitor(path))`. All are for this user only (0600).
 
     Args:
-        path: of the Unix socket that sends snapshots and reads nothing. Beside it is PATH.stacks, which returns stacks.
-            The sockets of a dead program are replaced. They are removed at the end.
+        path: of the Unix socket that sends snapshots, and details to viewers that ask. Beside it is PATH.stacks, which
+            returns stacks. The sockets of a dead program are replaced. They are removed at the end.
         control: open PATH.control too, through which `event-collector ctl` and the web page pause, resize, cancel,
             replay and drain. Who can connect there can end the work of this queue.
         payloads: let texts of payloads out through the sockets.

@@ -7,7 +7,7 @@ from event_collector.watching.monitor import as_monitor
 from event_collector.watching.snapshot import Snapshot, encode_snapshot
 from event_collector.watching.socket_file import SocketFile
 from event_collector.watching.stack_socket import StackSocket, WorkerStacks, open_stack_socket
-from event_collector.watching.viewers import Viewers
+from event_collector.watching.viewers import DetailSource, Viewers
 
 
 class SideSocket(Protocol):
@@ -23,7 +23,8 @@ class SideSocket(Protocol):
 class MonitorSocket:
     """The socket of one queue. `look` takes a snapshot; it is called only while a viewer is connected.
 
-    The socket for stacks is beside it, and, if given, the one for control. `worker_stacks` is called in a thread.
+    `details` makes what viewers get beside if they ask for it. The socket for stacks is beside it, and, if given, the
+    one for control. `worker_stacks` is called in a thread.
 
     Raises ConfigError if `monitor` is neither a Monitor nor a path that a socket can have.
     """
@@ -34,10 +35,12 @@ class MonitorSocket:
         look: Callable[[], Snapshot],
         worker_stacks: WorkerStacks,
         log: Any,
+        details: DetailSource | None = None,
         control: SideSocket | None = None,
     ) -> None:
         self._path = as_monitor(monitor).path
-        self._look, self._worker_stacks, self._log, self._control = look, worker_stacks, log, control
+        self._look, self._worker_stacks, self._log = look, worker_stacks, log
+        self._details, self._control = details, control
         self._open: tuple[SocketFile, Viewers, StackSocket | None] | None = None
 
     def __repr__(self) -> str:
@@ -51,7 +54,7 @@ class MonitorSocket:
             stacks = open_stack_socket(self._path, self._worker_stacks)
             if self._control is not None:
                 self._control.open()
-            viewers = Viewers(file.socket, lambda: encode_snapshot(self._look()), self._log)
+            viewers = Viewers(file.socket, lambda: encode_snapshot(self._look()), self._log, self._details)
         except BaseException:
             file.close()
             raise

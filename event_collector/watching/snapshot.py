@@ -149,6 +149,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the queue as a whole is paused."""
     paused_collectors: list[str] = []
     """Keys of the collectors that are paused by themselves."""
+    worker_failure: str = ""
+    """How the last worker ended that ended unexpectedly, or could not start; empty if none did."""
     progress: list[ProgressSnapshot] = []
     """Of the events in handlers that report it, at most 100 of them, the oldest first."""
 

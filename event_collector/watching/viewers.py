@@ -1,17 +1,23 @@
 """Viewers: every connection to a socket gets a line at once and a new one every interval, the same for all.
 
-No viewer can hold up the program. One line is made for all, sends do not block, and nothing is read. A viewer that has
-not taken the previous line is skipped, so at most one line is pending for each. A viewer that is behind for more than
-`PATIENCE` seconds, or that sends something, is disconnected. Without viewers no timer runs.
+No viewer can hold up the program. One line is made for all, sends do not block, and no more is read than one request.
+A viewer that has not taken the previous line is skipped, so at most one line is pending for each. A viewer that is
+behind for more than `PATIENCE` seconds, or that sends anything but the request for details, is disconnected. Without
+viewers no timer runs.
 
     accept --> the last line, or a new one if that is old --> a new line every INTERVAL seconds --> disconnect
+
+A viewer that has asked for details gets a line of them after each of the others. They are recorded from the first such
+viewer to the end of the last one.
 """
 
 import asyncio
 import socket
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+from event_collector.watching.details import REQUEST, Details, encode_details
 
 INTERVAL: Final = 1.0
 """Seconds between two lines."""
@@ -23,11 +29,25 @@ PATIENCE: Final = 30.0
 """Seconds that a viewer may take for a line."""
 
 
+class DetailSource(Protocol):
+    """Records and makes details."""
+
+    def begin(self) -> None:
+        """Record details from now on. A no-op while they are."""
+
+    def end(self) -> None:
+        """Record nothing any more. A no-op if nothing is recorded."""
+
+    def look(self, *, with_settings: bool, cost: float) -> Details:
+        """Return the details since the last call; `cost`: seconds that the lines before have taken of the loop."""
+
+
 class Viewers:
     """Serves a listening, non-blocking socket in the thread of the running event loop, until `close()`.
 
     `make_line` returns the next line. It is called once an interval, and only while viewers are connected; `log` gets a
-    line when it raises. `interval` and `patience` are in seconds.
+    line when it raises. `details` makes the lines of viewers that have asked for more; None: nobody can. `interval` and
+    `patience` are in seconds.
     """
 
     def __init__(
@@ -35,6 +55,7 @@ class Viewers:
         listener: socket.socket,
         make_line: Callable[[], bytes],
         log: Any,
+        details: DetailSource | None = None,
         *,
         interval: float = INTERVAL,
         patience: float = PATIENCE,
@@ -44,7 +65,9 @@ class Viewers:
         self._loop = asyncio.get_running_loop()
         self._viewers: list[_Viewer] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._line = b""
+        self._line = self._details_line = b""
+        self._details = details
+        self._cost = 0.0  # of the last lines, in seconds
         self._made_at = -interval
         self._admitted = 0
         self._loop.add_reader(listener, self._accept)
@@ -63,10 +86,12 @@ class Viewers:
             self._timer.cancel()
         if self._viewers:
             self._renew()
+            self._renew_details()
             self._send()
         for viewer in self._viewers:
             viewer.close()
         self._viewers.clear()
+        self._end_details()
 
     def _accept(self) -> None:
         try:
@@ -104,19 +129,50 @@ class Viewers:
         if self._viewers:
             self._timer = self._loop.call_later(self._interval, self._tick)
             self._renew()
+            self._renew_details()
             self._send()
+        else:
+            self._end_details()
 
     def _renew(self) -> None:
+        """Make a new line for all."""
         self._made_at = monotonic()
+        self._line = self._made("no snapshot could be made for those who watch the queue", self._make_line)
+        self._cost = monotonic() - self._made_at
+
+    def _renew_details(self) -> None:
+        """Make a new line for those who have asked for details: all of them get it, since each covers its time only."""
+        began = monotonic()
+        self._details_line = self._made("no details could be made for those who watch the queue", self._make_details)
+        self._cost += monotonic() - began
+
+    def _made(self, trouble: str, make: Callable[[], bytes]) -> bytes:
         try:
-            self._line = self._make_line()
-        except Exception as exc:  # a failed snapshot must not harm the queue
-            self._line = b""
-            self._log.error("no snapshot could be made for those who watch the queue", exc_info=exc)
+            return make()
+        except Exception as exc:  # it must not harm the queue
+            self._log.error(trouble, exc_info=exc)
+            return b""
+
+    def _make_details(self) -> bytes:
+        asking = [viewer for viewer in self._viewers if viewer.wants_details]
+        if self._details is None or not asking:
+            self._end_details()
+            return b""
+        self._details.begin()
+        is_first = any(not viewer.has_details for viewer in asking)
+        return encode_details(self._details.look(with_settings=is_first, cost=self._cost))
+
+    def _end_details(self) -> None:
+        if self._details is not None:
+            self._details.end()
 
     def _send(self) -> None:
+        both = self._line + self._details_line
         for viewer in self._viewers:
-            viewer.offer(self._line)
+            if viewer.wants_details:
+                viewer.offer(both, with_details=bool(self._details_line))
+            else:
+                viewer.offer(self._line)
 
 
 class _Viewer:
@@ -127,15 +183,22 @@ class _Viewer:
         self._loop, self._socket = loop, connection
         self._unsent = memoryview(b"")
         self._behind_since = 0.0
+        self._request = b""  # the part that has come
+        self.has_details = False
         self.is_gone = False
 
     @property
     def is_behind(self) -> bool:
         return bool(self._unsent)
 
-    def offer(self, line: bytes) -> None:
+    @property
+    def wants_details(self) -> bool:
+        return self._request == REQUEST
+
+    def offer(self, line: bytes, *, with_details: bool = False) -> None:
         if self.is_gone or self.is_behind:
             return
+        self.has_details = self.has_details or with_details
         self._unsent = memoryview(line)
         self._flush()
         if self.is_behind and not self.is_gone:
@@ -160,12 +223,14 @@ class _Viewer:
             self.close()
             return
         try:
-            self._socket.recv(1)  # end of file and data alike end the connection
+            received = self._socket.recv(len(REQUEST) + 1)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            pass
-        self.close()
+            received = b""
+        self._request += received
+        if not received or not REQUEST.startswith(self._request):  # end of file and other data alike
+            self.close()
 
     def close(self) -> None:
         if self.is_gone:

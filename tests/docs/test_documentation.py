@@ -159,7 +159,12 @@ def test_every_option_that_is_shown_exists(page: Path) -> None:
 
 @pytest.mark.parametrize(
     ("page", "commands"),
-    [("command", ["run"]), ("choosing", ["bench"]), ("journal", ["journal"]), ("watching", ["top", "web", "check", "ctl"])],
+    [
+        ("command", ["run"]),
+        ("choosing", ["bench"]),
+        ("journal", ["journal"]),
+        ("watching", ["top", "web", "check", "ctl"]),
+    ],
 )
 def test_the_page_of_a_command_has_every_option(page: str, commands: list[str]) -> None:
     """The page of a command names what --help names, no more and no less."""

@@ -72,10 +72,10 @@ async def test_recycling_adds_nothing_up(count: int, tmp_path: Path) -> None:
         await recycle(100)
         workers = queue._engine._tiers.workers
         assert workers is not None
-        await pools.until(lambda: workers._pool.statistics().ready == 2)
+        await pools.until(lambda: workers.pool.statistics().ready == 2)
         before = Possessions()
         await recycle(count)
-        await pools.until(lambda: workers._pool.statistics().ready == 2)
+        await pools.until(lambda: workers.pool.statistics().ready == 2)
         await pools.until(lambda: len(psutil.Process().children(recursive=True)) <= before.children)
         Possessions().assert_within(before)
         queue_balanced(queue)
@@ -99,8 +99,8 @@ async def test_crashes_in_a_row_open_the_breaker(
         assert limit / 2 < crashed < count
         workers = queue._engine._tiers.workers
         assert workers is not None
-        assert workers._pool.statistics().restarts <= crashed + 2
-        while not workers._pool.statistics().ready:
+        assert workers.pool.statistics().restarts <= crashed + 2
+        while not workers.pool.statistics().ready:
             await asyncio.sleep(0.01)
         bystanders = Bystanders(queue, tmp_path / "ledger")
         await bystanders.send(200)

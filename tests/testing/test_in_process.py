@@ -175,6 +175,6 @@ async def test_a_handler_knows_its_event() -> None:
 
 def test_the_pool_has_all_that_a_queue_asks_of_one() -> None:
     """Nothing that the tier of workers uses of its pool is missing in the one that stands in for it."""
-    used = set(re.findall(r"\bself\._pool\.(\w+)", inspect.getsource(worker_tier)))
+    used = set(re.findall(r"\bself\.pool\.(\w+)", inspect.getsource(worker_tier)))
     assert {"start", "submit_all", "statistics"} <= used
     assert used <= set(dir(InProcessPool))

@@ -31,7 +31,7 @@ class BackEnd:
         self.sizes = []
         for _ in range(round(seconds / TICK)):
             ended = self.running * min(1.0, TICK / self.waiting())
-            self.wall += ended * self.waiting()
+            self.wall += ended * self.waiting() if ended else 0.0
             self.completions += ended
             self.arrivals += rate * TICK
             self.queued += rate * TICK
@@ -70,6 +70,17 @@ def test_an_overload_is_held_at_the_knee() -> None:
     near = [size for size in end.sizes if size <= 45]
     assert len(near) >= 0.9 * len(end.sizes)
     assert max(end.sizes) <= 90
+
+
+def test_waiting_events_never_starve_behind_a_cap() -> None:
+    """While events wait and none ends, the cap loosens: the running ones may wait for the queued ones."""
+    end = BackEnd(capacity=30.0)
+    end.goes_on(10.0, rate=360.0)
+    end.goes_on(10.0, rate=800.0)
+    assert end.sizes[-1] <= 90
+    end.slowness = math.inf
+    end.goes_on(5.0, rate=0.0)
+    assert end.sizes[-1] == end.running == 2000
 
 
 def test_a_cap_goes_when_it_no_longer_binds() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from bench.autoscaler.contest import OURS, Standing, breaches, contest, law_names, our_law, run_law, score, standings
 from bench.autoscaler.drawing import draw
+from bench.autoscaler.rarities import rarities
 from bench.autoscaler.sharing import Sharing
 from bench.autoscaler.simulation import Monitored
 from bench.autoscaler.troubles import troubles
@@ -129,6 +130,20 @@ def test_the_law_holds_its_ground_on_workloads_it_was_not_made_with() -> None:
     """On four cores: all that the oracle finishes, at nearly its median latency, calmly, without a kill."""
     (standing,) = standings(contest(4, [11], [OURS], family="unseen"))
     assert breaches(standing, "unseen") == []
+
+
+RARITIES = ("very long jobs", "two kinds of waiting", "at the threshold of a move")
+
+
+def test_rare_workloads_are_served_as_well() -> None:
+    """Long jobs get workers before one has ended, few long calls are no saturation, nothing moves in circles."""
+    for workload in rarities(4):
+        if workload.name in RARITIES:
+            one = next(score(workload, 1, [OURS]))
+            assert (workload.name, one.lost) == (workload.name, 0)
+            assert one.throughput >= 0.99
+            assert one.p50 <= 1.15
+            assert one.actions <= 40
 
 
 def test_an_outage_of_a_back_end_is_told_from_a_crowd() -> None:

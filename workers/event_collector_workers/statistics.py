@@ -49,3 +49,5 @@ class PoolStatistics(msgspec.Struct, frozen=True):
     cpu_seconds: float
     """Processor time of all workers, including past ones."""
     workers: tuple[WorkerStatistics, ...]
+    last_failure: str = ""
+    """How the last worker ended that ended unexpectedly, or could not start; empty if none did."""

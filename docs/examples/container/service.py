@@ -32,11 +32,11 @@ async def answers(queue: CollectorQueue, reader: asyncio.StreamReader) -> AsyncI
     """Yield what becomes of each line."""
     while line := await reader.readline():
         try:
-            event = await queue.get_publisher().send(Payload(json.loads(line)))
+            event = await queue.send(json.loads(line))
         except ValueError as exc:
             yield {"error": f"not JSON: {exc}"}
         else:
-            result = (await event.wait()).first()
+            result = (await event).first()
             yield {"ok": result.value} if isinstance(result, Ok) else {"error": str(result.err)}
 
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from contextvars import Context as ContextVars
 from contextvars import copy_context
+from itertools import islice
 from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -217,7 +218,12 @@ class CoroutineTier:
         course = event.course
         if course is not None and course.only and self._direct is None:
             return self._events.retries.attempt(event, course)
-        return self._route(event.payload if event.sent is None else event.payload._carrying(event.sent))
+        payload = event.payload
+        if event.sent is not None:
+            payload = payload._carrying(event.sent)
+            if self._events.ending.is_plain:  # there is no other attempt
+                event.keep_sent(None)
+        return self._route(payload)
 
     def _returned(self, event: "CollectorEvent", error: Error[Any]) -> "Result[Any]":
         """Return the result of an event whose handler returned an Error."""
@@ -310,6 +316,14 @@ class CoroutineTier:
     def events(self) -> "list[CollectorEvent]":
         """Return the events whose handlers wait for something."""
         return [running.event for running in self._running.values()]
+
+    def oldest(self, most: int) -> "list[CollectorEvent]":
+        """Return events whose handlers wait for something: those that began first, at most so many of them."""
+        return [running.event for running in islice(self._running.values(), most)]
+
+    def end_with(self, ended: "Callable[[CollectorEvent, ResultList], None] | None") -> None:
+        """Have another function end events, which calls `Ending.ended()`; None: that itself."""
+        self._ended = self._events.ending.ended if ended is None else ended
 
     def running_ids(self) -> set[int]:
         """Return the ids of the events whose handlers wait for something."""

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 class EventEnding(Protocol):
     """What ends events, as the coroutine tier sees it."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether an event that leaves its handler is finished, and no more than that."""
+
     def ended(self, event: "CollectorEvent", results: ResultList, /) -> None:
         """Take the results of an event whose handlers have ended."""
 

@@ -16,6 +16,7 @@ from event_collector_workers.pool_errors import JobCancelled, JobSilent, JobTime
 
 if TYPE_CHECKING:
     from event_collector.events.event import CollectorEvent
+    from event_collector.tiers.workers.exchangeable import Decode
 
 
 class ResultSink(Protocol):
@@ -54,9 +55,14 @@ class CollectorTask:
         """The part of the usage that workers have, if there is another one."""
         self._limits, self._events = limits, events
         self.fidelity = Fidelity(collector.payload_type)
-        self.decode = ReplyDecoder(collector.result_type, collector.key)
+        self.decoder = ReplyDecoder(collector.result_type, collector.key)
+        self.decode: Decode = self.decoder
         self.ended: list[tuple[Any, Result[Any], float]] = []
         """Events with their results and seconds in the handler, until `settle()`."""
+
+    def decode_with(self, decode: "Decode | None") -> None:
+        """Have replies decoded by another function; None: by its own decoder."""
+        self.decode = decode or self.decoder
 
     def settle(self) -> None:
         """Pass the events that have ended on to the dispatcher."""

@@ -60,7 +60,7 @@ class ValueCodec:
         collector = task.collector
         self._task = task
         self._encode = ItemsEncoder(collector.payload_type)
-        outcomes = OutcomesDecoder(collector.result_type, collector.key, task.decode)
+        outcomes = OutcomesDecoder(collector.result_type, collector.key, task.decoder)
         self._all, self.each = outcomes.all, outcomes.each
 
     def encode(self, values: list[Any], *, index: int, first_id: int, priority: float | None) -> bytes:

@@ -22,6 +22,7 @@ from event_collector.remote.parts_host import open_parts_host
 from event_collector.remote.sent_value import encode_sent
 from event_collector.remote.setup import is_decorated, seal
 from event_collector.tiers.workers.event_jobs import BatchJob, CallJob, CollectorTask, EventJob, ResultSink
+from event_collector.tiers.workers.exchangeable import Encode
 from event_collector.tiers.workers.line_codec import LineCodec, ReadLine
 from event_collector.tiers.workers.parts_job import PartsJob
 from event_collector.tiers.workers.pool_events import PoolEvents, StructuredRecords
@@ -114,6 +115,7 @@ class WorkerTier:
         self._memory_read_at = -MEMORY_INTERVAL
         self._times: dict[int, tuple[float, float]] = {}  # CPU time and delay of each worker, at the last reading
         self._cpu = self._delay = 0.0
+        self._encode: Encode = encode_payload  # or a watcher's
         self._tasks = {
             collector: CollectorTask(number, collector, limits, events, self)
             for number, collector in enumerate(collectors)
@@ -121,7 +123,7 @@ class WorkerTier:
         self._has_adaptive = any(collector.mode == ADAPTIVE for collector in collectors)
         self._codecs: dict[tuple[Collector, ReadLine | None], ChunkCodec] = {}
         self._events = PoolEvents(events, self._tasks.values(), log, records)
-        self._pool = pool_factory.make(
+        self.pool = pool_factory.make(
             [
                 TaskSpec(PARTS_HOST if collector.is_generator else HOST, collector.setup or seal(collector))
                 for collector in collectors
@@ -132,7 +134,7 @@ class WorkerTier:
             initialize=None if limits is None else (apply_limits, (limits,)),
             **options,
         )
-        pool: object = self._pool  # the testing kit has another one
+        pool: object = self.pool  # the testing kit has another one
         self._takes_chunks = isinstance(pool, WorkerPool) and options.get("max_jobs_per_worker") is None
 
     async def start(self, workers: int) -> None:
@@ -140,27 +142,27 @@ class WorkerTier:
 
         WorkerStartError contains the traceback of a worker that cannot.
         """
-        await self._pool.start(max(1, workers))
+        await self.pool.start(max(1, workers))
 
     async def close(self, timeout: float | None) -> None:
         """Leave the lifecycles of the workers and end them. After `timeout` seconds they are killed."""
-        await self._pool.close(timeout)
+        await self.pool.close(timeout)
 
     async def abort(self) -> None:
         """Kill the workers. Their events end with QueueShutDown."""
-        await self._pool.abort()
+        await self.pool.abort()
 
     # For the dispatcher and the collectors
 
     @property
     def room(self) -> int:
         """Number of events that workers can take now; 1 if there is no worker, since an event starts one."""
-        return self._pool.room or int(not self._events.workers and not self._pool.backlog)
+        return self.pool.room or int(not self._events.workers and not self.pool.backlog)
 
     @property
     def is_idle(self) -> bool:
         """Whether a worker is idle, so that it would begin an event at once."""
-        return self._pool.is_idle
+        return self.pool.is_idle
 
     def submit(self, batch: list[tuple[Any, Collector]]) -> None:
         """Hand events to workers. Results may reach the dispatcher within this call."""
@@ -169,36 +171,37 @@ class WorkerTier:
             for _, collector in batch:
                 if (part := self._tasks[collector].part) is not None:
                     part.began()
+        tasks, encode = self._tasks, self._encode
         for event, collector in batch:
-            task, sent = self._tasks[collector], event.sent
+            task, sent = tasks[collector], event.sent
             collector.usage.running += 1  # Usage.began()
             try:
                 if sent is None:
-                    body, blob = encode_payload(
-                        event.payload, collector, event.id, traced=False, fidelity=task.fidelity
-                    )
+                    body, blob = encode(event.payload, collector, event.id, traced=False, fidelity=task.fidelity)
                 elif type(sent) is tuple:
                     body, blob = sent
                     event.sent = None  # CollectorEvent.keep_sent(): the job has it now
                 else:
+                    if collector.retry is None:
+                        event.keep_sent(None)
                     body, blob = sent.parts(event.payload, collector.key, event.id)
             except Exception as exc:
                 task.fail(event, exc, 0.0)
                 continue
             jobs.append(EventJob(task, body, blob, event))
         try:
-            self._pool.submit_all(jobs)
+            self.pool.submit_all(jobs)
         except PoolClosed as exc:
             for job in jobs:
                 job.failed(PoolClosed(*exc.args), 0.0)
 
     def recall(self, job: Job) -> bool:
         """Take a job back from its worker unless it has begun there; return whether it waits here now."""
-        return self._pool.recall(job)
+        return self.pool.recall(job)
 
     def cancel(self, job: Job) -> bool:
         """Withdraw a job, or kill the worker that runs it; return False if it has just ended."""
-        return self._pool.cancel(job)
+        return self.pool.cancel(job)
 
     @property
     def takes_chunks(self) -> bool:
@@ -222,7 +225,7 @@ class WorkerTier:
     def submit_chunk(self, chunk: ValueChunk) -> None:
         """Hand values to a worker."""
         try:
-            self._pool.submit(chunk)
+            self.pool.submit(chunk)
         except PoolClosed as exc:
             chunk.failed(PoolClosed(*exc.args), 0.0)
 
@@ -239,13 +242,13 @@ class WorkerTier:
         job.limit, job.of, job.outcome = task.limit, task, asyncio.get_running_loop().create_future()
         task.began_call()
         try:
-            self._pool.submit(job)
+            self.pool.submit(job)
         except WorkerPoolError as exc:
             job.failed(exc, 0.0)
         try:
             return await job.outcome
         except asyncio.CancelledError:
-            self._pool.cancel(job)
+            self.pool.cancel(job)
             raise
 
     async def exchange(self, collector: Collector, body: bytes) -> tuple[bytes, float]:
@@ -255,13 +258,13 @@ class WorkerTier:
         """
         job = BatchJob(self._tasks[collector], body, asyncio.get_running_loop().create_future())
         try:
-            self._pool.submit(job)
+            self.pool.submit(job)
         except WorkerPoolError as exc:
             job.failed(exc, 0.0)
         try:
             return await job.reply
         except asyncio.CancelledError:
-            self._pool.cancel(job)
+            self.pool.cancel(job)
             raise
 
     async def run_parts(self, collector: Collector, payload: Payload[Any]) -> Any:
@@ -274,25 +277,25 @@ class WorkerTier:
         job = PartsJob(task, body, blob, sink)
         task.began_call()
         try:
-            self._pool.submit(job)
+            self.pool.submit(job)
         except WorkerPoolError as exc:
             job.failed(exc, 0.0)
         sink.on_change(job.refill)
         try:
             return await job.outcome
         except asyncio.CancelledError:
-            if self._pool.recall(job):
-                self._pool.cancel(job)
+            if self.pool.recall(job):
+                self.pool.cancel(job)
             else:
-                self._pool.go_on(job, 0)
-                asyncio.get_running_loop().call_later(CLOSING, self._pool.cancel, job)
+                self.pool.go_on(job, 0)
+                asyncio.get_running_loop().call_later(CLOSING, self.pool.cancel, job)
             raise
         finally:
             sink.on_change(None)
 
     def go_on(self, job: Job, credit: int) -> None:
         """Have a job give so many parts more; 0: have it end."""
-        self._pool.go_on(job, credit)
+        self.pool.go_on(job, credit)
 
     @property
     def size(self) -> int:
@@ -302,12 +305,12 @@ class WorkerTier:
     def measure_memory(self) -> int:
         """Read the memory of all workers, starting ones included, and return its sum in bytes. This is slow."""
         self._memory_read_at = clock.now()
-        self._memory = {one.pid: one.memory for one in self._pool.statistics(memory=True).workers}
+        self._memory = {one.pid: one.memory for one in self.pool.statistics(memory=True).workers}
         return sum(filter(None, self._memory.values()))
 
     def gauge(self) -> WorkerReading:
         """Return the current figures. The memory is that of the last `measure_memory()`."""
-        figures = self._pool.statistics()
+        figures = self.pool.statistics()
         self._count_times(figures.workers)
         memory = max((bytes_ for bytes_ in self._memory.values() if bytes_ is not None), default=None)
         return WorkerReading(figures, self._cpu, self._delay, memory)
@@ -316,14 +319,14 @@ class WorkerTier:
         """Return the current figures, with the memory of each worker, which is up to 5 s old."""
         if clock.now() - self._memory_read_at >= MEMORY_INTERVAL:
             self.measure_memory()
-        figures = self._pool.statistics()
+        figures = self.pool.statistics()
         workers = tuple(replace(worker, memory=self._memory.get(worker.pid)) for worker in figures.workers)
         return replace(figures, workers=workers)
 
     def progress(self) -> list[RunningProgress]:
         """Return what the handlers in workers have reported."""
         found = []
-        for job, pid, (done, total, note, at) in self._pool.progress():
+        for job, pid, (done, total, note, at) in self.pool.progress():
             if isinstance(job, (EventJob, CallJob)):
                 event_id = job.event.id if isinstance(job, EventJob) else job.event_id
                 found.append(RunningProgress(event_id, job.of.key, pid, done, total, note, at))
@@ -331,11 +334,15 @@ class WorkerTier:
 
     def events(self) -> list[CollectorEvent]:
         """Return the events that are here, running or not."""
-        return [job.event for job in self._pool.jobs() if isinstance(job, EventJob)]
+        return [job.event for job in self.pool.jobs() if isinstance(job, EventJob)]
+
+    def encode_with(self, encode: Encode | None) -> None:
+        """Have events encoded by another function; None: by `encode_payload()`."""
+        self._encode = encode or encode_payload
 
     def stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
-        return [(pid, f"worker {number}", text) for number, pid, text in self._pool.stacks(pid)]
+        return [(pid, f"worker {number}", text) for number, pid, text in self.pool.stacks(pid)]
 
     @property
     def problem(self) -> str | None:
@@ -344,15 +351,15 @@ class WorkerTier:
 
     def bound(self, max_workers: int) -> None:
         """Set the upper bound of the number of workers."""
-        self._pool.bound(max_workers)
+        self.pool.bound(max_workers)
 
     def replace(self, worker: int, *, dry_run: bool = False) -> int:
         """Replace a worker, named by its process id or its number, and return its process id."""
-        return self._pool.replace(worker, dry_run=dry_run)
+        return self.pool.replace(worker, dry_run=dry_run)
 
     def resize(self, workers: int) -> None:
         """Set the number of workers, without waiting for them to start or end."""
-        self._pool.resize(workers)
+        self.pool.resize(workers)
 
     def __repr__(self) -> str:
         collectors = [task.key for task in self._tasks.values()]

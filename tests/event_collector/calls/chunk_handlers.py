@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from event_collector import Context, Error, Payload, event_context
+from event_collector import Context, Error, Payload, event_context, progress
 
 mark: contextvars.ContextVar[int] = contextvars.ContextVar("mark")
 
@@ -118,6 +118,14 @@ def wait_for_go(folder: Path, _number: int) -> None:
     wait_for(folder / "go")
 
 
+def report(_folder: Path, _number: int) -> None:
+    """Take long, and report all the time."""
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        progress(1)
+        time.sleep(0.01)
+
+
 def slow(_folder: Path, _number: int) -> None:
     time.sleep(0.02)
 
@@ -131,5 +139,6 @@ ACTS: dict[str, Any] = {
     "stay": stay,
     "wait for next": wait_for_next,
     "wait for go": wait_for_go,
+    "report": report,
     "slow": slow,
 }

@@ -17,6 +17,7 @@ from event_collector import (
     Error,
     EventCancelled,
     HandlerTimeout,
+    HeartbeatTimeout,
     PayloadTypeError,
     QueueShutDown,
     QueueType,
@@ -116,6 +117,16 @@ async def test_a_time_limit_is_that_of_each_value(tmp_path: Path) -> None:
         check_others(tmp_path, results, odd=90)
         assert isinstance(results[90], Error)
         assert isinstance(results[90].err, HandlerTimeout)
+
+
+async def test_a_heartbeat_is_that_of_each_value(tmp_path: Path) -> None:
+    """A value that reports may take longer than the heartbeat; one that is silent for so long fails alone."""
+    act = process(handlers.act, heartbeat=1.0)
+    async with running(act) as queue, balanced_all_along(queue):
+        results = await results_of(queue.stream(act, acts(tmp_path, 60, {20: "report", 40: "stay"}), chunk=60))
+        check_others(tmp_path, results, odd=40)
+        assert isinstance(results[40], Error)
+        assert isinstance(results[40].err, HeartbeatTimeout)
 
 
 async def test_values_behind_a_slow_one_go_to_another_worker(tmp_path: Path) -> None:

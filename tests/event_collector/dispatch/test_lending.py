@@ -253,3 +253,21 @@ async def test_a_handler_that_waits_for_its_own_event_is_told() -> None:
         assert await events[0].value() == 7
         assert await left[0] == 7
         await left[1]
+
+
+@pytest.mark.parametrize("hops", [2, 5])
+async def test_handlers_of_two_queues_may_wait_for_each_other(hops: int) -> None:
+    """Each queue has one place, and its handler waits for an event of the other one, there and back."""
+    queues: list[CollectorQueue] = []
+
+    async def hop(left: int) -> int:
+        if left == 0:
+            return 0
+        event = await queues[left % 2].send(left - 1)
+        return 1 + int(await event.value())
+
+    queues += [CollectorQueue([Collector("hop", hop)], max_consumers=1, logging=False) for _ in range(2)]
+    async with asyncio.timeout(BOUND), queues[0], queues[1]:
+        answers = await asyncio.gather(*(queues[0].call("hop", hops) for _ in range(3)))
+        assert answers == [hops] * 3
+        assert [queue._dispatcher.permits.lent for queue in queues] == [0, 0]

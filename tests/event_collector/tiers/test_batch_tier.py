@@ -317,6 +317,17 @@ async def test_a_deadline_ends_an_event_that_is_gathered() -> None:
         assert await outcomes([other, *await send(queue, 1, 2)]) == [[3, "other"], [3, 1], [3, 2]]
 
 
+async def test_a_deadline_ends_an_event_that_is_gathered_for_another_attempt() -> None:
+    """It has failed once, and no call begins with it again."""
+    collector = batched(handlers.attempts, "thread", size=2, retry=Retry(backoff=0))
+    async with running(collector) as queue:
+        late = await queue.send(1, deadline=0.3)
+        assert await outcomes([await queue.send(0)]) == [1]
+        assert isinstance((await outcomes([late]))[0], DeadlineExceeded)
+        (letter,) = queue.dead_letters
+        assert (letter.payload.value, letter.attempts) == (1, 2)
+
+
 async def test_each_event_is_retried_by_itself() -> None:
     """An Error in the list counts as the failed attempt of its event. The next attempt is in another batch."""
     collector = batched(handlers.attempts, "thread", size=4, wait=0.01, retry=Retry(backoff=0))

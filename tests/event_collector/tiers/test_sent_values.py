@@ -129,9 +129,12 @@ async def test_a_value_that_could_not_be_encoded_stays_an_error() -> None:
         assert f"collector {key!r}: the payload of type Order" in str(result.err)
 
 
-async def test_events_keep_no_encoded_values_longer_than_needed() -> None:
+@pytest.mark.parametrize("mode", ["several collectors", "two that are called once"])
+async def test_events_keep_no_encoded_values_longer_than_needed(mode: str) -> None:
     """What is kept for workers goes when they have it, or with the end of the event."""
-    queue = queue_of(MODES["several collectors"]())
+    queue = queue_of(
+        [Collector(key, handlers.plain, mode="process") for key in "cd"] if "two" in mode else MODES[mode]()
+    )
     to_all = [await queue.send({"number": number}) for number in range(3)]
     to_one = [await queue.send(Payload({"number": number}, keys=["c"])) for number in range(3)]
     unchanging = await queue.send("text")

@@ -11,6 +11,7 @@ import pytest
 
 from event_collector import Collector, CollectorQueue, Context, Delivery, Payload
 from event_collector.queue import Metrics
+from event_collector.watching.collector_times import CollectorTimes, PercentileMemo
 from event_collector.watching.metrics import percentiles
 from tests.event_collector.sample_handlers import act
 
@@ -319,3 +320,19 @@ async def test_the_memory_of_percentiles_is_bounded() -> None:
         assert [len(c.usage.times or ()) for c in collectors] == [10, 10]
         assert [len(c.usage.waits or ()) for c in collectors] == [10, 10]
         assert queue.collector_metrics()["a"].event_count == 50
+
+
+def test_a_memo_sorts_so_many_times_in_a_look_the_oldest_first() -> None:
+    """New collectors are always sorted, unchanged ones never, and changed ones take turns."""
+    memo = PercentileMemo()
+
+    def look(events: int, seconds: float, most: float) -> list[float]:
+        memo.allow(most)
+        memo.renew({key: CollectorTimes(events, 0, 0.0, [seconds] * 10, [seconds] * 10) for key in "abcd"})
+        return [memo.of(key)[0].p50 for key in "abcd"]
+
+    assert look(10, 1.0, most=0) == [1.0, 1.0, 1.0, 1.0]
+    assert look(10, 2.0, most=1000) == [1.0, 1.0, 1.0, 1.0]
+    assert look(20, 2.0, most=40) == [2.0, 2.0, 1.0, 1.0]
+    assert look(30, 3.0, most=40) == [2.0, 2.0, 3.0, 3.0]
+    assert look(40, 4.0, most=20) == [4.0, 2.0, 3.0, 3.0]

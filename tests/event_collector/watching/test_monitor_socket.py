@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from event_collector import Collector, CollectorQueue, ConfigError, Context, MonitorError, Payload
+from event_collector.watching.details import REQUEST, Details, decode_details
 from event_collector.watching.monitor_socket import MonitorSocket
 from event_collector.watching.snapshot import Snapshot, decode_snapshot
 from event_collector.watching.socket_file import SocketFile
@@ -191,11 +192,11 @@ async def test_a_queue_can_be_watched_from_its_start_to_its_end(tmp_path: Path) 
 
 @asynccontextmanager
 async def served(
-    path: Path, make_line: Callable[[], bytes], log: Any = None, **options: float
+    path: Path, make_line: Callable[[], bytes], log: Any = None, details: Any = None, **options: float
 ) -> AsyncIterator[Viewers]:
     """Serve lines at a path."""
     file = SocketFile(str(path))
-    viewers = Viewers(file.socket, make_line, log or Log(), **{"interval": SOON, **options})
+    viewers = Viewers(file.socket, make_line, log or Log(), details, **{"interval": SOON, **options})
     try:
         async with asyncio.timeout(BOUND):
             yield viewers
@@ -283,6 +284,80 @@ async def test_a_viewer_that_sends_something_is_let_go(tmp_path: Path) -> None:
         writer.write(b"x" * 10_000_000)
         await until(lambda: len(viewers) == 0)
         writer.transport.abort()
+
+
+class Source:
+    """A source of details that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.is_recording = False
+        self.asked: list[bool] = []
+
+    def begin(self) -> None:
+        self.is_recording = True
+
+    def end(self) -> None:
+        self.is_recording = False
+
+    def look(self, *, with_settings: bool, cost: float) -> Details:
+        assert self.is_recording
+        assert cost >= 0
+        self.asked.append(with_settings)
+        return Details(number=len(self.asked))
+
+
+async def test_details_are_made_only_for_viewers_that_ask(tmp_path: Path) -> None:
+    """They follow each line of those viewers, with the settings for each new one; others get none."""
+    source = Source()
+    async with served(tmp_path / "s", Lines(), details=source) as viewers:
+        plain, plain_writer = await asyncio.open_unix_connection(tmp_path / "s")
+        assert [await plain.readline() for _ in range(3)] == [b"1\n", b"2\n", b"3\n"]
+        assert (source.is_recording, source.asked) == (False, [])
+        asking, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(REQUEST[:3])
+        await asking.readline()
+        writer.write(REQUEST[3:])
+        while (line := await asking.readline()).strip().isdigit():
+            pass
+        details = decode_details(line)
+        assert details is not None
+        assert details.number == 1
+        assert (await asking.readline()).strip().isdigit()
+        details = decode_details(await asking.readline())
+        assert details is not None
+        assert details.number == 2
+        assert source.asked[:2] == [True, False]
+        assert (await plain.readline()).strip().isdigit()
+        writer.close()
+        await until(lambda: not source.is_recording)
+        asked = len(source.asked)
+        await plain.readline()
+        assert (len(viewers), len(source.asked)) == (1, asked)
+        plain_writer.close()
+
+
+@pytest.mark.parametrize("request_", [b"detail\n", b"details\n\n", b"DETAILS\n", b"\n"])
+async def test_any_other_request_ends_the_connection(request_: bytes, tmp_path: Path) -> None:
+    """What is not exactly the request is none."""
+    source = Source()
+    async with served(tmp_path / "s", Lines(), details=source) as viewers:
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        await reader.readline()
+        writer.write(request_)
+        await until(lambda: len(viewers) == 0)
+        writer.close()
+
+
+async def test_details_that_cannot_be_made_harm_nobody(tmp_path: Path) -> None:
+    """It is logged, and snapshots go on."""
+    source, log = Source(), Log()
+    source.begin = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    async with served(tmp_path / "s", Lines(), log, details=source):
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(REQUEST)
+        await until(lambda: bool(log.of("no details could be made for those who watch the queue")))
+        assert (await reader.readline()).strip().isdigit()
+        writer.close()
 
 
 async def test_there_is_always_room_for_one_more(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ class Stub:
     def metrics(self) -> Any:
         return NOTHING
 
-    def collector_metrics(self) -> dict[str, CollectorMetrics]:
+    def collector_metrics(self, _memo: object) -> dict[str, CollectorMetrics]:
         times = Percentiles(0.0, 0.0, 0.0)
         return {"a": CollectorMetrics("a", "coroutine", self.finished, 1, times, times)}
 

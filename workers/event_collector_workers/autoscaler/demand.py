@@ -24,7 +24,6 @@ class TierLoad(msgspec.Struct, frozen=True, gc=False):
     completed: float  # events that have ended since the last decision
     service: float  # seconds per event
     cpu_share: float  # share of CPU time in the service time, 0.02 to 1
-    recent_cpu_share: float  # the same for the last few events
 
     def __str__(self) -> str:
         text = f"{self.rate:.3g} events/s of {self.service * 1e3:.3g} ms ({self.cpu_share:.0%} CPU)"
@@ -34,7 +33,7 @@ class TierLoad(msgspec.Struct, frozen=True, gc=False):
 def tier_load(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mapping[str, float]) -> TierLoad:
     """Return the load of the collectors in a tier. `unrouted` holds the additional queued events of each."""
     collectors = 0
-    rates = mean = backlog = queued = completed = weights = busy = on_cpu = recent_busy = recent_on_cpu = 0.0
+    rates = mean = backlog = queued = completed = on_cpu = 0.0
     for estimate in estimates:
         if estimate.tier is not tier:
             continue
@@ -42,26 +41,15 @@ def tier_load(estimates: Iterable[CollectorEstimate], tier: Tier, unrouted: Mapp
         cpu, waiting = estimate.split()
         rate = estimate.rate.value
         behind = estimate.queued + unrouted.get(estimate.key, 0.0)
-        # Without arrivals, events in hand still indicate the kind of work: they weigh as one arrival.
-        weight = rate + (1.0 if behind or estimate.running else 0.0)
         rates += rate
         mean += rate * (cpu + waiting)
         backlog += behind * (cpu + waiting)
         queued += behind
         completed += estimate.completed
-        weights += weight
-        busy += weight * (cpu + waiting)
-        on_cpu += weight * cpu
-        cpu, waiting = estimate.recent_split()
-        recent_busy += weight * (cpu + waiting)
-        recent_on_cpu += weight * cpu
-    service = busy / weights if weights else 0.0
-    shares = _share(on_cpu, busy), _share(recent_on_cpu, recent_busy)
-    return TierLoad(collectors, rates, mean, backlog, queued, completed, service, *shares)
-
-
-def _share(cpu: float, busy: float) -> float:
-    return min(1.0, max(0.02, cpu / busy)) if busy else 1.0
+        on_cpu += rate * cpu
+    service = mean / rates if rates else 0.0
+    share = min(1.0, max(0.02, on_cpu / mean)) if mean else 1.0
+    return TierLoad(collectors, rates, mean, backlog, queued, completed, service, share)
 
 
 def staffing(load: TierLoad, busy: float, spare: float, horizon: float) -> float:

@@ -60,7 +60,6 @@ class SaturationGuard:
         self._tuning = tuning
         self._collectors: dict[str, _Waiting] = {}
         self._throughputs = RollingMaximum(tuning.guard_memory)
-        self._tolerance = tuning.guard_tolerance
         self._suspicion = 0.0
         self._suspected_at: float | None = None
         self._is_settled = False
@@ -156,13 +155,9 @@ class SaturationGuard:
         Events that suddenly take much longer pile up for the duration of one event, whatever the cause. Only after
         that it is known whether as many end as arrive.
         """
-        calm = window.waiting <= self._tolerance * window.best or window.busy < 0.5 * size
+        calm = window.waiting <= self._tuning.guard_tolerance * window.best or window.busy < 0.5 * size
         if calm or loop_full:
             self._suspicion, self._suspected_at = 0.0, None
-            if loop_full:
-                return
-            # The tolerance of a back end that has recovered returns to its initial value.
-            self._tolerance = max(self._tuning.guard_tolerance, 0.98 * self._tolerance)
             return
         if self._suspected_at is None:
             self._suspected_at = now
@@ -180,7 +175,7 @@ class SaturationGuard:
         """Keep a cap that shortens waiting, raise one with short waiting, drop one that is not needed."""
         if self._tried_from is not None:
             self._end_trial(now, window, cap, self._tried_from)
-        elif window.waiting > self._tolerance * window.best:
+        elif window.waiting > self._tuning.guard_tolerance * window.best:
             if not self._was_lowered or window.waiting <= self._tuning.guard_effect * self._before:
                 self._set(self._knee(now, window), window)
             elif now >= self._next_trial:
@@ -213,7 +208,6 @@ class SaturationGuard:
             self._next_trial = now + self._tuning.guard_retry
             self._set(tried_from[0], window)
             return
-        self._tolerance = min(self._tuning.guard_patience, 1.5 * self._tolerance)
         self._collectors.clear()
         self._throughputs.clear()
         if window.busy >= 0.8 * cap:

@@ -91,7 +91,7 @@ class Autoscaler:
             estimate = known.get(reading.key) or CollectorEstimate(reading.key, tier, self._tuning)
             self._estimates[reading.key] = estimate
             trusted = estimate.update(dt, reading, tier, come.get(reading.key, 0.0)) and trusted
-        estimates, loop_share = self._estimates.values(), self._surroundings.recent_loop_share.value
+        estimates, loop_share = self._estimates.values(), self._surroundings.loop_share.value
         self._guard.update(self._time, dt, estimates, self._consumers.target, loop_share)
         # Events that came and went before the first reading are visible only in the busy consumers and workers.
         seen = readings.unrouted or readings.consumers.busy > 0 or readings.workers.busy > 0
@@ -101,8 +101,8 @@ class Autoscaler:
         return trusted
 
     def _place(self) -> list[Change]:
-        loop_share = self._surroundings.recent_loop_share.value
-        move = self._placement.decide(self._time, self._estimates.values(), loop_share)
+        loop_share = self._surroundings.loop_share.value
+        move = self._placement.decide(self._estimates.values(), loop_share)
         if move is None:
             return []
         # The need is computed for the tier in which the events will run from now on.
@@ -116,7 +116,7 @@ class Autoscaler:
         before = consumers.target, workers.target
         load = tier_load(estimates, Tier.COROUTINE, unrouted)
         busy = max(0, readings.consumers.busy)
-        why = consumers.resize(self._time, load, busy, around.present_loop_share.value, self._is_idle, may_shrink)
+        why = consumers.resize(self._time, load, busy, self._is_idle, may_shrink)
         changes = [Change("consumers", before[0], consumers.target, why)] if why else []
         load = tier_load(estimates, Tier.PROCESS, unrouted)
         why = workers.resize(self._time, load, around.budget, around.startup, self._is_idle, may_shrink)

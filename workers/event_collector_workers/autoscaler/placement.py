@@ -9,12 +9,11 @@ from event_collector_workers.autoscaler.tuning import Tuning
 
 
 class Placement:
-    """Moves adaptive collectors between the tiers, one at a time and with pauses."""
+    """Moves adaptive collectors between the tiers, one at a time."""
 
     def __init__(self, tuning: Tuning, can_leave_loop: bool) -> None:
         self._tuning = tuning
         self._can_leave_loop = can_leave_loop
-        self._moved: dict[Tier, float] = {}
         self.tiers: dict[str, Tier] = {}
 
     def adopt(self, collectors: Iterable[CollectorReading]) -> None:
@@ -23,20 +22,13 @@ class Placement:
             reading.key: self.tiers.get(reading.key, reading.tier) for reading in collectors if reading.adaptive
         }
 
-    def decide(self, now: float, estimates: Iterable[CollectorEstimate], loop_share: float) -> Change | None:
+    def decide(self, estimates: Iterable[CollectorEstimate], loop_share: float) -> Change | None:
         """Return the move that is due, if any, after recording it in `tiers`."""
         adaptive = [estimate for estimate in estimates if estimate.key in self.tiers]
-        change = None
-        if self._can_leave_loop and self._rested(now, Tier.PROCESS, self._tuning.to_workers_pause):
-            change = self._to_workers(now, adaptive, loop_share)
-        if change is None and self._rested(now, Tier.COROUTINE, self._tuning.to_loop_pause):
-            change = self._to_loop(now, adaptive, loop_share)
-        return change
+        leaving = self._to_workers(adaptive, loop_share) if self._can_leave_loop else None
+        return leaving or self._to_loop(adaptive, loop_share)
 
-    def _rested(self, now: float, tier: Tier, pause: float) -> bool:
-        return tier not in self._moved or now - self._moved[tier] >= pause
-
-    def _to_workers(self, now: float, adaptive: list[CollectorEstimate], loop_share: float) -> Change | None:
+    def _to_workers(self, adaptive: list[CollectorEstimate], loop_share: float) -> Change | None:
         tuning = self._tuning
         on_loop = [one for one in adaptive if self.tiers[one.key] is Tier.COROUTINE]
         heaviest = max(on_loop, key=_cpu_load, default=None)
@@ -45,13 +37,13 @@ class Placement:
             if one.service.events < tuning.to_workers_events:
                 continue
             if cpu >= tuning.to_workers_cpu and cpu >= tuning.to_workers_share * (cpu + waiting):
-                return self._move(now, one, Tier.PROCESS, f"{_costs(cpu, waiting)}: it would hold up the event loop")
+                return self._move(one, Tier.PROCESS, f"{_costs(cpu, waiting)}: it would hold up the event loop")
             if one is heaviest and loop_share > tuning.hot_loop and cpu >= tuning.hot_cpu:
                 reason = f"{_costs(cpu, waiting)}, the most of a loop that is {loop_share:.0%} busy"
-                return self._move(now, one, Tier.PROCESS, reason)
+                return self._move(one, Tier.PROCESS, reason)
         return None
 
-    def _to_loop(self, now: float, adaptive: list[CollectorEstimate], loop_share: float) -> Change | None:
+    def _to_loop(self, adaptive: list[CollectorEstimate], loop_share: float) -> Change | None:
         tuning = self._tuning
         for one in adaptive:
             if self.tiers[one.key] is not Tier.PROCESS or one.service.events < tuning.to_loop_events:
@@ -59,11 +51,11 @@ class Placement:
             cpu, waiting = one.split()
             light = cpu <= tuning.to_loop_cpu and cpu <= tuning.to_loop_share * (cpu + waiting)
             if light and loop_share + _cpu_load(one) < tuning.to_loop_busy:
-                return self._move(now, one, Tier.COROUTINE, f"{_costs(cpu, waiting)}: it needs no process")
+                return self._move(one, Tier.COROUTINE, f"{_costs(cpu, waiting)}: it needs no process")
         return None
 
-    def _move(self, now: float, one: CollectorEstimate, tier: Tier, reason: str) -> Change:
-        before, self.tiers[one.key], self._moved[tier] = self.tiers[one.key], tier, now
+    def _move(self, one: CollectorEstimate, tier: Tier, reason: str) -> Change:
+        before, self.tiers[one.key] = self.tiers[one.key], tier
         return Change(one.key, before, tier, reason)
 
 

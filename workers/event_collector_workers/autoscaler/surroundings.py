@@ -10,16 +10,14 @@ from event_collector_workers.autoscaler.window import RollingMaximum
 class Surroundings:
     """Keeps the last usable value of each reading of the machine and the worker pool.
 
-    `recent_loop_share` is the share of recent time in which the event loop was busy, `present_loop_share` that of the
-    last instants: a blocked loop must get no more consumers. `startup` is the seconds that a worker takes to start.
+    `loop_share` is the share of recent time in which the event loop was busy, `startup` the seconds that a worker takes
+    to start.
     """
 
     def __init__(self, tuning: Tuning, *, polite: bool) -> None:
         self._is_polite = polite
         self._loop_busy = Counter()
-        self._loop_share = Smoothed(tuning.loop_memory)
-        self.recent_loop_share = Smoothed(tuning.recent_loop_memory)
-        self.present_loop_share = Smoothed(tuning.present_loop_memory)
+        self.loop_share = Smoothed(tuning.loop_memory)
         self._others_share = Smoothed(tuning.others_memory)
         self._cpus, self._others = 1.0, 0.0
         self._memory_limit: float | None = None
@@ -35,7 +33,7 @@ class Surroundings:
         The system divides cores fairly among all processes. A pool that makes room for other programs gets less than
         its share, so it does that only if it is asked to.
         """
-        cores = self._cpus - self._loop_share.value - (self._others_share.value if self._is_polite else 0.0)
+        cores = self._cpus - self.loop_share.value - (self._others_share.value if self._is_polite else 0.0)
         # Both were read at the same moment: workers that started or ended since do not look like other programs.
         others = max(0.0, self._memory_used - self._memory_workers)
         worker = self._worker_memory.value(self._time) or self._assumed_memory
@@ -46,8 +44,7 @@ class Surroundings:
         self._time += dt
         busy = self._loop_busy.growth(readings.loop_busy)
         if dt > 0.0:
-            for average in (self._loop_share, self.recent_loop_share, self.present_loop_share):
-                average.add(dt, min(1.0, busy / dt))
+            self.loop_share.add(dt, min(1.0, busy / dt))
         machine = readings.machine
         self._cpus, cpus_known = _latest(machine.cpus, self._cpus)
         self._others, others_known = _latest(machine.others, self._others)

@@ -1,4 +1,4 @@
-"""The sizes of both tiers: they grow at once and shrink late. A full loop or back end, cores and memory limit them."""
+"""The sizes of both tiers: they grow at once and shrink late. A saturated back end, cores and memory limit them."""
 
 import math
 
@@ -66,12 +66,12 @@ class ConsumerSizing(TierSizing):
         self._set_bounds(limits.min_consumers, limits.max_consumers)
         self.ceiling = max(self.target, min(self.ceiling, limits.max_consumers))
 
-    def resize(self, now: float, load: TierLoad, busy: int, loop_share: float, idle: bool, may_shrink: bool) -> str:
+    def resize(self, now: float, load: TierLoad, busy: int, idle: bool, may_shrink: bool) -> str:
         """Set `target` and `ceiling`. Return the reason of a changed target, or an empty string."""
         self._watch_progress(now, load)
-        spare = max(self._tuning.consumer_safety * math.sqrt(load.mean), self._limits.margin * load.mean)
-        need = 0.0 if idle else staffing(load, busy, spare, self._tuning.consumer_horizon)
-        cap = self._cap(load, loop_share)
+        spare = max(self._tuning.safety * math.sqrt(load.mean), self._limits.margin * load.mean)
+        need = 0.0 if idle else staffing(load, busy, spare, self._tuning.horizon)
+        cap = max(self._limits.min_consumers, int(min(self._limits.max_consumers, self._guarded())))
         self.ceiling = self._reachable(now, need, busy, cap)
         wanted = max(self._limits.min_consumers, min(ladder(need, self._tuning.consumer_grid), self.ceiling))
         self._wanted.record(now, wanted)
@@ -91,14 +91,6 @@ class ConsumerSizing(TierSizing):
         """Return whether the need may have grown by chance, soon after a change. The ceiling serves it meanwhile."""
         changed = max(self._grown, self._shrunk)
         return now - changed < self._wanted.span and wanted <= self._tuning.consumer_grid**2 * self.target + 1.0
-
-    def _cap(self, load: TierLoad, loop_share: float) -> int:
-        """Return the smallest of the limits set by max_consumers, the guard and a full loop."""
-        cap = min(self._limits.max_consumers, self._guarded())
-        if loop_share >= self._tuning.loop_full:
-            carried = cpu_cap(self._tuning.loop_capacity, load.recent_cpu_share)
-            cap = min(cap, self._relief * max(1.0, carried))
-        return max(self._limits.min_consumers, int(cap))
 
     def _guarded(self) -> float:
         return math.inf if self._guard.cap is None else self._relief * self._guard.cap
@@ -147,8 +139,6 @@ class WorkerSizing(TierSizing):
         super().__init__(limits.min_workers, tuning.worker_hold * patience, tuning.worker_pause * patience)
         self._limits = limits
         self._tuning = tuning
-        self._cores = RollingMaximum(tuning.cpu_hold)
-        self._cores_before = 0.0  # the cores that the size was last cut to
 
     def bound(self, limits: ScalingLimits) -> None:
         """Keep other bounds from now on."""
@@ -161,14 +151,13 @@ class WorkerSizing(TierSizing):
         hold = max(tuning.worker_hold, tuning.worker_hold_startups * startup)
         self._wanted.resize(limits.patience * min(tuning.worker_hold_longest, hold))
         cpu = _whole(cpu_cap(budget.cores, load.cpu_share))
-        self._cores.record(now, budget.cores)
         memory = max(1.0, budget.workers_in_memory(tuning.memory_margin))
         cap = int(min(limits.max_workers, cpu, memory))
         self._least = max(limits.min_workers, self._ahead(cap, startup, idle) if load.collectors else 0)
         need = 0.0
         if not idle:
-            spare = tuning.worker_safety * math.sqrt(load.mean)
-            need = staffing(load, 0.0, spare, max(tuning.worker_horizon, startup))
+            spare = tuning.safety * math.sqrt(load.mean)
+            need = staffing(load, 0.0, spare, max(tuning.horizon, startup))
         wanted = max(self._least, min(cap, ladder(need, tuning.worker_grid)))
         self._wanted.record(now, wanted)
         return self._step(now, load, budget, wanted, idle, may_shrink)
@@ -184,28 +173,10 @@ class WorkerSizing(TierSizing):
         gap = wanted - self.target
         # A worker more, soon after a reduction, would be started and stopped by chance again and again.
         is_calm = now - self._shrunk >= 2.0 * self._pause
-        if gap > 0 and ((load.queued > 0.0 and is_calm) or gap >= max(1.0, tuning.worker_step * self.target)):
+        if gap > 0 and (is_calm or gap >= max(1.0, tuning.worker_step * self.target)):
             self.target = wanted
             return f"{load} on {budget.cores:.3g} cores"
-        if not may_shrink:
-            return ""
-        affordable = max(floor, self._affordable(now, load))
-        if affordable < self.target:
-            self.target, self._shrunk = int(affordable), now
-            return f"{budget.cores:.3g} cores are left; {load}"
-        return self._shrink(now, load, tuning.worker_shrink, idle)
-
-    def _affordable(self, now: float, load: TierLoad) -> float:
-        """Return how many workers the cores allow if these have become fewer for some time; else infinity.
-
-        The cap itself also varies with the share of CPU time in the load, which is never the same for long.
-        """
-        cores = self._cores.value(now)
-        if cores > 0.9 * self._cores_before:
-            self._cores_before = max(cores, self._cores_before)
-            return math.inf
-        self._cores_before = cores
-        return _whole(cpu_cap(cores, load.cpu_share))
+        return self._shrink(now, load, tuning.worker_shrink, idle) if may_shrink else ""
 
     def _ahead(self, cap: int, startup: float, idle: bool) -> int:
         """Return the number of workers kept ahead of need. An idle tier keeps them only if starting one is slow."""

@@ -32,34 +32,22 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     recent_service_memory: float = 10.0
     """Completed events over which the service time is averaged for placement. Few, so that a changed handler moves at
     once."""
-    loop_memory: float = 1.0
-    """Memory of the loop's busy share as a part of the CPU in use. Longer is more stable and reacts later."""
-    recent_loop_memory: float = 0.15
-    """Memory of the loop's busy share that decides whether a collector leaves the loop. Shorter moves one after a short
-    peak, longer lets it delay the others."""
-    present_loop_memory: float = 0.05
-    """Memory of the loop's busy share that decides whether the loop accepts more events. Longer gives more work to a
-    full loop."""
+    loop_memory: float = 0.15
+    """Memory of the loop's busy share. Shorter moves a collector after a short peak, longer lets it delay the
+    others."""
     others_memory: float = 2.0
     """Memory of the CPU use of other programs. Shorter follows their short peaks, longer yields to them later."""
 
     # -- need
-    worker_safety: float = 1.0
-    """Spare workers in square roots of the need. More shortens the tail and costs processes."""
-    consumer_safety: float = 2.0
-    """Spare consumers in square roots of the need. They cost little."""
-    worker_horizon: float = 0.25
-    """Seconds in which a backlog of process events should be cleared; at least the start-up time of a worker. Shorter
-    starts workers that are ready too late to help."""
-    consumer_horizon: float = 0.25
-    """Seconds in which a backlog of coroutine events should be cleared. Shorter opens more consumers at once against a
-    back end."""
+    safety: float = 1.0
+    """Spare workers or consumers in square roots of the need. More shortens the tail and costs processes."""
+    horizon: float = 0.25
+    """Seconds in which a backlog should be cleared; for workers, at least their start-up time. Shorter starts workers
+    that are ready too late to help, and opens more consumers at once against a back end."""
 
     # -- caps
     loop_full: float = 0.8
-    """Busy share of the loop above which more consumers do not help. Lower limits a loop that has capacity left."""
-    loop_capacity: float = 0.95
-    """Planned maximum of the loop's busy share. Higher leaves nothing for the program's other tasks."""
+    """Busy share of the loop above which waiting tells nothing of a back end. Higher mistakes a full loop for one."""
     relief: float = 0.25
     """Seconds without a completion while events wait, after which the caps of consumers double. Longer delays events
     that others wait for, and events beside a busy program."""
@@ -76,7 +64,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     # -- growing
     worker_step: float = 0.1
-    """Minimum growth of the process tier, as a share of it, unless events are waiting."""
+    """Minimum growth of the process tier, as a share of it, soon after a reduction. Less makes more changes."""
     worker_grid: float = 1.1
     """Ratio of neighbouring sizes of the process tier. Larger makes fewer changes and keeps more spare workers."""
     consumer_grid: float = 1.25
@@ -116,9 +104,6 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     consumers."""
     worker_shrink: float = 0.1
     """Minimum reduction of the process tier, as a share of it. Larger makes fewer changes and keeps more workers."""
-    cpu_hold: float = 2.0
-    """Time for which the CPU budget must be smaller before workers are removed, and minimum time between two such
-    reductions. Shorter follows short peaks of other programs."""
 
     # -- saturation of back ends
     guard_window: float = 0.1
@@ -137,8 +122,6 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     guard_tolerance: float = 1.5
     """Ratio of waiting time to the best one that indicates saturation. Lower reacts to chance, higher overloads a back
     end."""
-    guard_patience: float = 6.0
-    """Maximum of that ratio, after caps without an effect. Higher ignores a back end whose speed changes often."""
     guard_keeping_up: float = 0.9
     """Ratio of completions to arrivals below which events pile up. Higher mistakes chance for a backlog."""
     guard_soon: int = 2
@@ -180,9 +163,6 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     than to run."""
     to_workers_share: float = 0.5
     """Minimum share of CPU time in its service time. Lower moves events that mostly wait, one in each process."""
-    to_workers_pause: float = 5.0
-    """Minimum time between two moves to the workers. Shorter moves a collector on figures that another one has
-    distorted."""
     hot_loop: float = 0.7
     """Busy share of the loop above which its heaviest collector may leave. Lower moves it earlier, also after a short
     rush."""
@@ -198,6 +178,3 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Maximum share of CPU time in its service time. Higher moves back events that compute as much as they wait."""
     to_loop_busy: float = 0.5
     """Maximum busy share of the loop after a move to it. Higher may require a move back."""
-    to_loop_pause: float = 30.0
-    """Minimum time between two moves to the loop. Longer than the other pause, because a wrong move blocks every other
-    handler."""

@@ -120,6 +120,17 @@ def take_record(worker: Holder, job: ChunkJob, record: Record, blob: bytes | Non
     return seconds, is_over
 
 
+def times_in(record: Record) -> list[float]:
+    """Return the seconds of each item in the record of a chunk; none if it is not readable."""
+    _, outcome, seconds, body = record
+    if outcome not in (Outcome.ITEMS, Outcome.ENDED):
+        return [seconds]
+    try:
+        return decode_kept(body).seconds()
+    except DecodeError:  # take_record() deals with it
+        return []
+
+
 def settle_dead(first: int, job: ChunkJob, last: int, seconds: float, error_of: Callable[[int], BaseException]) -> int:
     """End a chunk whose worker has died after it began the item `last`. Return how many of its items crashed.
 

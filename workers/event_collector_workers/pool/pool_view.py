@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from event_collector_workers.machine import cpu_seconds
-from event_collector_workers.pool.chunk_records import items_in
+from event_collector_workers.pool.chunk_records import chunk_with, items_in
 from event_collector_workers.pool.crew import memory_of
 from event_collector_workers.pool.worker_state import State
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
@@ -38,6 +38,7 @@ def statistics_of(crew: Crew, traffic: Traffic, *, memory: bool) -> PoolStatisti
         startup_seconds=crew.startup_seconds,
         cpu_seconds=crew.past_cpu_seconds + sum(worker.cpu_seconds for worker in workers),
         workers=workers,
+        last_failure=crew.last_failure,
     )
 
 
@@ -70,6 +71,17 @@ def jobs_in(workers: Sequence[Worker], traffic: Traffic) -> list[Job]:
     """Return all jobs without an outcome."""
     held = (job for worker in workers for job in (*worker.in_hand.values(), *worker.suspended))
     return [*traffic.waiting(), *(job for job in held if job is not None)]
+
+
+def running_in(workers: Sequence[Worker]) -> list[tuple[Job, int, int, float]]:
+    """Return the jobs that workers are in, with the number and process id of the worker, and their age in seconds."""
+    found = []
+    for worker in workers:
+        sequence, seconds = worker.running()
+        _, job = chunk_with(worker.in_hand, sequence) or (0, worker.in_hand.get(sequence))
+        if sequence and job is not None:
+            found.append((job, worker.number, worker.pid or 0, seconds))
+    return found
 
 
 def stacks_of(workers: Sequence[Worker], pid: int | None) -> list[tuple[int, int, str]]:

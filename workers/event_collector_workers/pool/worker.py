@@ -65,7 +65,7 @@ class Worker:
         self.exitcode: int | None = None
         self._has_parts = self.has_chunks = False  # whether a job has given parts; whether it was given chunks
         self._taken = 0  # values in in_hand that are None, without the one that was given up
-        self._given_up: dict[int, Job] = {}  # the job during which it will be killed, by sequence number
+        self.given_up: dict[int, Job] = {}  # the job during which it will be killed, by sequence number
         self._kill_reason: tuple[int, BaseException] | None = None  # the job it was killed for, and its error
         self._loop, self._events, self.made_at = loop, events, monotonic()
         self._handle: Handle | None = None
@@ -234,11 +234,11 @@ class Worker:
 
     def take_all(self) -> dict[int, Job]:
         """Remove and return all jobs, by sequence number, after the process has ended."""
-        jobs = {sequence: job for sequence, job in self.in_hand.items() if job is not None} | self._given_up
+        jobs = {sequence: job for sequence, job in self.in_hand.items() if job is not None} | self.given_up
         jobs |= {sequence: job for job, sequence in self.suspended.items()}
         self.in_hand.clear()
         self.suspended.clear()
-        self._given_up, self._taken = {}, 0
+        self.given_up, self._taken = {}, 0
         return jobs
 
     @property
@@ -276,7 +276,7 @@ class Worker:
         if isinstance(job, ChunkJob) and first + job.taken > sequence:
             return False  # this item has ended
         self.in_hand[first] = None
-        self._given_up = {first: job}
+        self.given_up = {first: job}
         return True
 
     def condemn(self, sequence: int, error: BaseException) -> bool:
@@ -284,7 +284,7 @@ class Worker:
 
         Take back the other jobs first: none of them must be running when the worker is killed.
         """
-        is_in_it = chunks.holds(self._given_up, sequence) or self.page.current()[0] == sequence
+        is_in_it = chunks.holds(self.given_up, sequence) or self.page.current()[0] == sequence
         if self.state is State.GONE or not is_in_it or self._kill_reason is not None:
             return False
         self._kill_reason = (sequence, error)

@@ -26,8 +26,9 @@ from event_collector_workers.launch.start_method import Launcher, check_start_me
 from event_collector_workers.pool.credit import HORIZON
 from event_collector_workers.pool.crew import Crew, Lifetime
 from event_collector_workers.pool.emission import Emission, program_levels
+from event_collector_workers.pool.job_watch import JobTraffic, JobWatch, JobWatcher
 from event_collector_workers.pool.listener import PoolListener, tell
-from event_collector_workers.pool.pool_view import jobs_in, progress_in, stacks_of, statistics_of
+from event_collector_workers.pool.pool_view import jobs_in, progress_in, running_in, stacks_of, statistics_of
 from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker_state import State
 from event_collector_workers.pool_errors import PoolBroken, PoolClosed, WorkerStartError
@@ -125,6 +126,7 @@ class WorkerPool:
         self._loop: asyncio.AbstractEventLoop  # this and the following: from start()
         self._launcher: Launcher
         self._traffic: Traffic
+        self._intake: JobTraffic  # what takes results: the traffic, or a watch before it
         self._crew: Crew
 
     def __repr__(self) -> str:
@@ -155,6 +157,7 @@ class WorkerPool:
             raise WorkerStartError(f"a worker could not be started: {error}") from error
         self._crew = self._make_crew(self._loop, self._launcher)
         self._traffic = Traffic(self._loop, self._listener, self._wake, self._crew.on_quota_used, self._horizon)
+        self._intake = self._traffic
         self._is_started = True
         self._crew.resize(self._clamp(workers))
         try:
@@ -296,6 +299,14 @@ class WorkerPool:
         """Return all jobs without an outcome."""
         return jobs_in(self._crew.workers, self._traffic)
 
+    def running(self) -> list[tuple[Job, int, int, float]]:
+        """Return the jobs that workers are in, with the number and process id of the worker, and their seconds."""
+        return running_in(self._crew.workers)
+
+    def watch(self, watcher: JobWatcher | None) -> None:
+        """Tell a watcher of all jobs that end from now on; None: nobody. The pool has started."""
+        self._intake = self._traffic if watcher is None else JobWatch(self._traffic, watcher)
+
     def stacks(self, pid: int | None = None) -> list[tuple[int, int, str]]:
         """Return number, process id and stacks of the worker with this process id, or of all workers.
 
@@ -315,7 +326,7 @@ class WorkerPool:
 
     def on_records(self, worker: Worker, records: list[Record], blob: bytes | None) -> None:
         """Hand the results to their jobs."""
-        self._traffic.on_records(worker, records, blob)
+        self._intake.on_records(worker, records, blob)
         self._crew.on_answers(worker)
 
     def on_part(self, worker: Worker, part: Part, blob: bytes | None) -> None:
@@ -341,7 +352,7 @@ class WorkerPool:
         if self._emission is not None:
             self._emission.forget(worker.number)
         reason = "stopped" if worker.ended_as_meant else "crashed" if worker.startup else "not started"
-        self._traffic.settle(worker)
+        self._intake.settle(worker)
         self._crew.on_gone(worker)
         self._fail_if_refusing()
         if worker.closing_error:

@@ -184,6 +184,16 @@ async def test_a_worker_that_dies_costs_its_batch_and_runs_nothing_twice(ready: 
     assert all(there.count(path) == 1 for number, path in enumerate(paths) if number not in failed)
 
 
+async def test_a_worker_that_dies_in_a_batch_costs_the_event_that_killed_it(ready: Any) -> None:
+    """Each event of the batch is tried alone then."""
+    collector = Collector("c", batches.act, mode=dask_workers(ready), batch=Batch(3, 60.0))
+    async with running(collector) as queue, balanced_all_along(queue):
+        first, guilty, third = [await queue.send(value) for value in (1, "crash", 3)]
+        assert [await event.value() for event in (first, third)] == [[1, 1], [1, 3]]
+        with pytest.raises(WorkerCrashed):
+            await guilty.value()
+
+
 async def test_retries_run_the_events_of_a_dead_worker_again(ready: Any, tmp_path: Path) -> None:
     """With retry= they run again, counted: the one that killed alone, and the innocent ones succeed."""
     paths = [str(tmp_path / str(number)) for number in range(60)]

@@ -76,7 +76,7 @@ async def test_a_successor_is_there_before_its_predecessor_goes(limit: dict[str,
             while len(replaced) < 5:
                 workers = queue._engine._tiers.workers
                 assert workers is not None
-                assert workers._pool.statistics().ready
+                assert workers.pool.statistics().ready
                 replaced.add((await ask(queue, 0.005)).unwrap())
 
 
