@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from event_collector.calls.caller import Caller
 from event_collector.control.queue_control import QueueControl
-from event_collector.control.sockets import make_sockets
 from event_collector.dispatch.recording import Recording
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
 from event_collector.events.event import DEFAULT_PRIORITY, QueueType
@@ -253,6 +252,8 @@ class CollectorQueue(Caller):
         self._observer = self.make_observer()
         self.control = QueueControl(self._engine, self._log)
         if monitor is not None:
+            from event_collector.control.sockets import make_sockets
+
             parts = (self.id, self._engine, self.control, self.dead_letters, self.make_observer(), self._log)
             self._engine.serve(make_sockets(monitor, *parts))
 

@@ -211,7 +211,7 @@ class Engine:
         workers = self._tiers.workers
         if workers is None:
             raise LookupError("this queue has no worker processes")
-        return workers.replace(worker, dry_run=dry_run)
+        return workers.pool.replace(worker, dry_run=dry_run)
 
     def parts(self) -> QueueParts:
         """Return what an inspector looks at."""
@@ -222,11 +222,6 @@ class Engine:
     def decisions(self) -> "deque[SizeDecision]":
         """The last changes of size, each with its time and the numbers."""
         return self.regulation.decisions
-
-    @property
-    def settings(self) -> Settings:
-        """The settings of the queue, with the bounds of now."""
-        return self.regulation.settings
 
     def worker_stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def make_inspector(monitor: Monitor, engine: "Engine") -> Inspector:
     """Return what makes the details of a queue for its monitor."""
-    return Inspector(engine, _about(engine.settings, engine.parts()), shows_payloads=monitor.payloads)
+    return Inspector(engine, _about(engine.regulation.settings, engine.parts()), shows_payloads=monitor.payloads)
 
 
 def _about(settings: "Settings", parts: QueueParts) -> QueueState:

@@ -152,7 +152,7 @@ class Regulation:
 
     def _bound_run(self, loop: ControlLoop, tiers: Tiers) -> None:
         if tiers.workers is not None:
-            tiers.workers.bound(self.most_workers)
+            tiers.workers.pool.bound(self.most_workers)
         if self._given is None:
             law = self._make_law(tiers)
             if isinstance(self._law, Autoscaler) and isinstance(law, Autoscaler):

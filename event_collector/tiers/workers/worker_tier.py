@@ -349,14 +349,6 @@ class WorkerTier:
         """The reason why events fail at once while workers keep dying; None while they do not."""
         return self._events.problem
 
-    def bound(self, max_workers: int) -> None:
-        """Set the upper bound of the number of workers."""
-        self.pool.bound(max_workers)
-
-    def replace(self, worker: int, *, dry_run: bool = False) -> int:
-        """Replace a worker, named by its process id or its number, and return its process id."""
-        return self.pool.replace(worker, dry_run=dry_run)
-
     def resize(self, workers: int) -> None:
         """Set the number of workers, without waiting for them to start or end."""
         self.pool.resize(workers)
