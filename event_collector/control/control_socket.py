@@ -85,7 +85,7 @@ class ControlSocket:
             raise
 
     def close(self) -> None:
-        """Stop listening, disconnect all clients, and remove the socket. Idempotent."""
+        """Stop listening, read no more requests, and remove the socket. Answers that are due are sent. Idempotent."""
         if self._listener is None:
             return
         self._listener.close()
@@ -95,7 +95,7 @@ class ControlSocket:
         with self._lock:
             for client in self._clients:
                 with contextlib.suppress(OSError):
-                    client.shutdown(socket.SHUT_RDWR)
+                    client.shutdown(socket.SHUT_RD)
 
     # In the thread of the listener, and in one for each client
 

@@ -5,7 +5,6 @@ says what it has done.
 """
 
 import asyncio
-from time import monotonic
 from typing import Any, Final
 
 from event_collector.control.control_messages import (
@@ -143,10 +142,10 @@ class ControlVerbs:
         letters = selected(self._letters, selection)
         if is_dry:
             return _dry("replay", letters)
-        done, until, why = 0, monotonic() + REPLAY_TIME, ""
+        done, until, why = 0, asyncio.get_running_loop().time() + REPLAY_TIME, ""
         for letter in letters:
             try:
-                async with asyncio.timeout(max(0.0, until - monotonic())):
+                async with asyncio.timeout_at(until):
                     await self._letters.replay(letter)
             except LookupError:  # replayed or dropped by another meanwhile
                 continue

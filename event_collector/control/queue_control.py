@@ -113,7 +113,7 @@ class QueueControl:
         self._check_thread()
         is_begun = self._engine.drain()
         if is_begun:
-            self._log.warning("drained")
+            self._log.warning("shutdown asked for")
         return is_begun
 
     def _check_thread(self) -> None:

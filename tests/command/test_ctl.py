@@ -114,3 +114,21 @@ def test_a_queue_without_control_says_how_to_get_it(tmp_path: Path, capsys: pyte
     (tmp_path / "s").touch()
     assert run_command(["ctl", str(tmp_path / "s"), "pause"]) == 1
     assert "control=True" in capsys.readouterr().err
+
+
+def test_a_run_can_be_drained(tmp_path: Path) -> None:
+    """It reads no more, finishes what it has, and ends; the one who asked gets an answer."""
+    path = tmp_path / "s"
+    process = start("-", "--monitor", str(path), "--control", target="echo")
+    deadline = time.monotonic() + BOUND
+    while not os.path.exists(f"{path}.control") or snapshot(path).state != "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert ctl(str(path), "drain") == (0, "the shutdown has begun; to finish: 0 accepted events\n")
+    assert process.stdin is not None
+    assert process.stderr is not None
+    process.stdin.write(b'{"a": 1}\n')
+    process.stdin.close()
+    process.wait(BOUND)
+    assert b"stopped reading" in process.stderr.read()
+    reap()
