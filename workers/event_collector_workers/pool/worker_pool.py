@@ -98,9 +98,8 @@ class WorkerPool:
         forward_output: bool = True,
     ) -> None:
         if max_workers < 1 or not 0 <= min_workers <= max_workers:
-            raise ValueError(
-                f"need 0 <= min_workers <= max_workers and 1 <= max_workers, not {min_workers}, {max_workers}"
-            )
+            bounds = "0 <= min_workers <= max_workers and 1 <= max_workers"
+            raise ValueError(f"need {bounds}, not {min_workers}, {max_workers}")
         check_start_method(start_method)
         modules = [task.reference.partition(":")[0] for task in tasks] + list(preload)
         self._make_launcher = partial(
@@ -306,8 +305,6 @@ class WorkerPool:
         An idle worker, or one that does not answer, has an empty text. Blocks, up to half a second for each worker.
         """
         return stacks_of(list(self._crew.workers), pid)
-
-    # --- WorkerEvents
 
     def on_ready(self, worker: Worker) -> None:
         """Let the worker take jobs."""
