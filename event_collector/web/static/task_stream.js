@@ -8,7 +8,7 @@ const KEPT = 75; // seconds of the task stream
 const DELAY = 1.3; // seconds between now and the right edge: what has ended until then has arrived
 const LANES = 6; // of one row, for attempts at the same time
 const LEFT = 92, RIGHT = 46, BOTTOM = 22;
-const FRAME = 1000 / 30;
+const FRAME = 1000 / 20;
 
 export class TaskStream {
   constructor(canvas) {
@@ -135,7 +135,8 @@ export class TaskStream {
       pen.clip();
       this.drawRow(row, top, x, left, right);
       pen.restore();
-      if (tall >= 9) {
+      if (tall >= 7) {
+        pen.font = `${tall < 11 ? 8 : 11}px Inter, system-ui, sans-serif`;
         pen.fillStyle = colour("soft");
         pen.textAlign = "left";
         pen.fillText(row.worker < 0 ? "event loop" : `worker ${row.worker}`, 0, top + tall / 2, LEFT - 8);
