@@ -39,6 +39,7 @@ PROGRAMS = (
     "event-collector bench",
     "event-collector journal",
     "event-collector top",
+    "event-collector web",
     "event-collector check",
     "event-collector",
     "python -m bench.front_end",
@@ -162,7 +163,12 @@ def test_every_option_that_is_shown_exists(page: Path) -> None:
 
 @pytest.mark.parametrize(
     ("page", "commands"),
-    [("command", ["run"]), ("choosing", ["bench"]), ("journal", ["journal"]), ("watching", ["top", "check", "ctl"])],
+    [
+        ("command", ["run"]),
+        ("choosing", ["bench"]),
+        ("journal", ["journal"]),
+        ("watching", ["top", "web", "check", "ctl"]),
+    ],
 )
 def test_the_page_of_a_command_has_every_option(page: str, commands: list[str]) -> None:
     """The page of a command names what --help names, no more and no less."""

@@ -100,9 +100,7 @@ class WorkerPool:
             events=self,
             lifetime=Lifetime(max_jobs_per_worker, max_worker_age, max_worker_memory, startup_timeout, stop_timeout),
         )
-        self._max_workers = max_workers
-        self._min_workers = min_workers
-        self._horizon = horizon
+        self._max_workers, self._min_workers, self._horizon = max_workers, min_workers, horizon
         self._listener = listener or PoolListener()
         self._emission = Emission(self._listener, self._environment.group) if forward_output else None
         self._is_started = self._is_closing = self._is_closed = False
@@ -118,8 +116,6 @@ class WorkerPool:
             return f"<WorkerPool {'closed' if self._is_closed else 'not started'}>"
         state = "closed" if self._is_closed else "closing" if self._is_closing else "running"
         return f"<WorkerPool {state} {self._crew!r} {self._traffic!r}>"
-
-    # --- life
 
     async def start(self, workers: int) -> None:
         """Bind to the running loop and start workers; return when they are ready.
@@ -186,12 +182,10 @@ class WorkerPool:
     async def close(self, timeout: float | None = None) -> None:
         """Finish all jobs, close the tasks in every worker, end the workers. Idempotent.
 
-        The remaining workers are killed after `timeout` seconds; None for no limit. Cancellation aborts the pool and
-        then propagates.
+        The remaining workers are killed after `timeout` seconds; None for no limit. Cancellation aborts the pool.
         """
         self._is_closing = True
-        if not self._is_started:
-            self._is_closed = True
+        self._is_closed = self._is_closed or not self._is_started
         if self._is_closed:
             return
         try:
@@ -218,8 +212,6 @@ class WorkerPool:
         self._traffic.close()
         self._launcher.close()
         self._is_closed = True
-
-    # --- jobs
 
     def submit(self, job: Job) -> None:
         """Accept a job without waiting. An idle worker gets it at once, else the next turn of the loop assigns it.
@@ -303,12 +295,9 @@ class WorkerPool:
     def stacks(self, pid: int | None = None) -> list[tuple[int, int, str]]:
         """Return number, process id and stacks of the worker with this process id, or of all workers.
 
-        An idle worker, or one that does not answer, has an empty text. Each takes some milliseconds, a stopped one half
-        a second. For other threads than the loop's.
+        An idle worker, or one that does not answer, has an empty text. Blocks, up to half a second for each worker.
         """
         return stacks_of(list(self._crew.workers), pid)
-
-    # --- WorkerEvents
 
     def on_ready(self, worker: Worker) -> None:
         """Let the worker take jobs."""
