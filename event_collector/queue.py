@@ -205,7 +205,7 @@ class CollectorQueue(Caller):
         worker_nice: int = 0,
         worker_affinity: Sequence[int | Collection[int]] | None = None,
         worker_devices: Sequence[int | str] | None = None,
-        worker_groups: Mapping[str, Workers] | None = None,
+        worker_groups: "Mapping[str, Workers] | None" = None,
         polite: bool = False,
     ) -> None:
         settings = Settings.of(locals())  # must come first: the locals are the parameters, one per option
