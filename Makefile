@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help depend run test test-faults check format chaos bench bench-quick bench-compare bench-front-end \
+.PHONY: help depend run run-web vendor pictures test test-faults check format chaos bench bench-quick bench-compare bench-front-end \
         bench-process-tier bench-streams bench-lines bench-imports bench-autoscaler bench-autoscaler-real docs clean
 
 help: ## print the targets
@@ -30,6 +30,12 @@ depend: $(VENV)/.developing ## create the virtual environment .venv with everyth
 
 run: $(VENV)/.installed ## the main job: survey the standard library, in both modes
 	$(BIN)/python docs/examples/stdlib_survey.py
+
+WEB_SOCKET = $(VENV)/survey.sock
+run-web: $(VENV)/.installed ## the main job with its web page, until Ctrl-C: http://127.0.0.1:8790/
+	$(BIN)/python -m pip install --quiet --editable ".[progress,web]"
+	@$(BIN)/event-collector web $(WEB_SOCKET) & trap "kill $$!" EXIT INT TERM; \
+	  EVENT_COLLECTOR_MONITOR=$(WEB_SOCKET) $(BIN)/python docs/examples/stdlib_survey.py && wait
 
 # Most tests wait for processes that start: three at a time keep two cores busy. JOBS=0 runs them in one process.
 JOBS ?= 3
@@ -96,6 +102,12 @@ bench-autoscaler: $(VENV)/.developing ## compare scaling laws in simulation
 
 bench-autoscaler-real: $(VENV)/.developing ## replay six of the simulated workloads on this machine
 	$(BIN)/python -m bench.autoscaler.replay --draw bench/report/autoscaler-real
+
+vendor: $(VENV)/.developing ## fetch the scripts of others for the web page anew, and check their hashes
+	$(BIN)/python -m tests.web.vendored
+
+pictures: $(VENV)/.developing ## draw the pictures of the documentation (needs chromium)
+	$(BIN)/python -m tests.web.pictures
 
 $(VENV)/.documenting: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group docs

@@ -5,11 +5,12 @@ registry.register(QueueCollector(queue))
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from event_collector.values.checks import check_seconds
 from event_collector.values.extras import missing
 from event_collector.watching.figures import FIGURES, Figure
+from event_collector.watching.histograms import TimeHistogram
 from event_collector.watching.observer import TIMEOUT, ThreadSafeObserver
 from event_collector.watching.snapshot import Snapshot
 
@@ -24,15 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["QueueCollector"]
 
-_QUANTILES: Final = {"p50": "0.5", "p95": "0.95", "p99": "0.99"}
-
 
 class QueueCollector(Collector):
     """The figures of queues, read at each scrape.
 
     Every sample has the label `queue`. Counters restart with the program, as Prometheus expects. A scrape may come from
-    any thread: the event loop of the queue takes the snapshot. Nothing happens between scrapes. A registry takes one
-    QueueCollector, since metric names are unique: register all queues of the program with it.
+    any thread: the event loop of the queue takes the snapshot. Times are histograms, which count from the making of
+    this object on; between scrapes each look of the autoscaler adds to them. A registry takes one QueueCollector, since
+    metric names are unique: register all queues of the program with it.
 
     Args:
         queues: one queue, labelled with its id, or several by the names that label them. They need not run.
@@ -43,6 +43,8 @@ class QueueCollector(Collector):
         check_seconds("QueueCollector(timeout=...) takes", timeout, is_optional=False)
         by_name = queues if isinstance(queues, Mapping) else {queues.id: queues}
         self._observers = {name: ThreadSafeObserver(queue, timeout) for name, queue in by_name.items()}
+        for observer in self._observers.values():
+            observer.keep_histograms()
 
     def __repr__(self) -> str:
         return f"<QueueCollector of {', '.join(self._observers)}>"
@@ -65,14 +67,24 @@ def _metrics(snapshots: Mapping[str, Snapshot]) -> Iterator[Metric]:
 
 
 def _metric(figure: Figure, snapshots: Mapping[str, Snapshot]) -> Metric:
-    metric = Metric(f"event_collector_{figure.prometheus}", figure.meaning, figure.kind)
+    kind = "histogram" if figure.histogram else figure.kind
+    metric = Metric(f"event_collector_{figure.prometheus}", figure.meaning, kind)
+    if figure.histogram:
+        for queue, snapshot in snapshots.items():
+            for key, histogram in figure.histograms(snapshot):
+                _add_histogram(metric, {"queue": queue, "collector": str(key)}, histogram)
+        return metric
     name = f"{metric.name}_total" if figure.kind == "counter" else metric.name
     for queue, snapshot in snapshots.items():
         for key, part, value in figure.samples(snapshot):
             labels = {"queue": queue} if key is None else {"queue": queue, str(figure.subject): key}
-            if part in figure.totals:
-                metric.add_sample(f"{name}_{part}", labels, value)
-            else:
-                own = {figure.label: _QUANTILES.get(part, part)} if part else {}
-                metric.add_sample(name, {**labels, **own}, value)
+            own = {figure.label: part} if part else {}
+            metric.add_sample(name, {**labels, **own}, value)
     return metric
+
+
+def _add_histogram(metric: Metric, labels: dict[str, str], histogram: TimeHistogram) -> None:
+    for bound, count in histogram.cumulative():
+        metric.add_sample(f"{metric.name}_bucket", {**labels, "le": bound}, count)
+    metric.add_sample(f"{metric.name}_count", labels, histogram.count)
+    metric.add_sample(f"{metric.name}_sum", labels, histogram.sum)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from event_collector.calls.caller import Caller
+from event_collector.control.queue_control import QueueControl
 from event_collector.dispatch.recording import Recording
 from event_collector.events.dead_letters import DeadLetter, DeadLetters
 from event_collector.events.event import DEFAULT_PRIORITY, QueueType
@@ -206,13 +207,13 @@ class CollectorQueue(Caller):
         worker_nice: int = 0,
         worker_affinity: Sequence[int | Collection[int]] | None = None,
         worker_devices: Sequence[int | str] | None = None,
-        worker_groups: Mapping[str, Workers] | None = None,
+        worker_groups: "Mapping[str, Workers] | None" = None,
         polite: bool = False,
     ) -> None:
         settings = Settings.of(locals())  # must come first: the locals are the parameters, one per option
         self.id = f"CollectorQueue-{next(_numbers)}"
         self.collectors, self.autoscale = by_key(collectors, settings.worker_groups), settings.autoscale
-        self.min_consumers, self.max_consumers = settings.min_consumers, settings.max_consumers
+        self.min_consumers = settings.min_consumers
         self.queue_type, self.default_priority = settings.queue_type, settings.default_priority
         self._log, self._meter = make_logger(self.id, log, enabled=logging), make_meter(settings)
         self.dead_letters = DeadLetters(
@@ -226,29 +227,26 @@ class CollectorQueue(Caller):
         self._dispatcher.remind(self._reminder)
         self._bus, recorder = MessageBus(log=self._log), make_recorder(journal, self.collectors, self._log)
         super().__init__(
-            self._publisher, self.collectors, lambda: self._engine.loop, self.max_consumers, self._dispatcher.chunks
-        )
+            self._publisher, self.collectors, lambda: self._engine.loop, lambda: self.max_consumers,
+            self._dispatcher.chunks,
+        )  # fmt: skip
         if recorder is not None:
             recorder.enter_by(self._attach_recorder(recorder))
         self._engine = Engine(
-            self._dispatcher,
-            self._meter,
-            settings,
-            collectors=self.collectors,
+            self._dispatcher, self._meter, settings, collectors=self.collectors,
             router=make_router(router, self.collectors, self._log),
-            journal=recorder,
-            letters=self.dead_letters,
-            law=law,
-            log=self._log,
+            journal=recorder, letters=self.dead_letters, law=law, log=self._log,
             on_started=lambda: self._bus.dispatch(InitializedQueue(self)),
             on_ended=lambda: self._bus.dispatch(ShutDownQueue(self)),
             on_report=lambda metrics: self._bus.dispatch(ReportedMetrics(metrics)),
-        )
+        )  # fmt: skip
         self._observer = self.make_observer()
+        self.control = QueueControl(self._engine, self._log)
         if monitor is not None:
-            from event_collector.life.monitoring import make_monitor_socket
+            from event_collector.control.sockets import make_sockets
 
-            self._engine.serve(make_monitor_socket(monitor, self._engine, self.make_observer(), self._log))
+            parts = (self.id, self._engine, self.control, self.dead_letters, self.make_observer(), self._log)
+            self._engine.serve(make_sockets(monitor, *parts))
 
     def _attach_recorder(self, recorder: "Recorder") -> Recording:
         recording = Recording(self._dispatcher, recorder)
@@ -290,6 +288,14 @@ class CollectorQueue(Caller):
     async def __aexit__(self, *_: object) -> None:
         await self.shut_down_queue()
 
+    def pause(self, collector: str | None = None) -> bool:
+        """Begin no more events, of one collector or of all; see `QueueControl.pause()`, which has more actions."""
+        return self.control.pause(collector)
+
+    def resume(self, collector: str | None = None) -> bool:
+        """End a pause; see `QueueControl.resume()`."""
+        return self.control.resume(collector)
+
     def get_publisher(self) -> EventPublisher:
         """Return the publisher of this queue, always the same object."""
         return self._publisher
@@ -322,6 +328,11 @@ class CollectorQueue(Caller):
         return Observer(self.id, self._dispatcher.figures, self._engine)
 
     @property
+    def max_consumers(self) -> int:
+        """Upper bound of the number of consumers, which `control.resize()` may change."""
+        return self._engine.regulation.settings.max_consumers
+
+    @property
     def is_running(self) -> bool:
         """Whether the queue has started and has not ended."""
         return self._engine.running
@@ -333,7 +344,7 @@ class CollectorQueue(Caller):
 
     def consumer_count(self) -> int:
         """Return the current number of consumers; 0 while the queue is not running."""
-        return self._dispatcher.permits.size if self._engine.running else 0
+        return self._dispatcher.figures.size if self._engine.running else 0
 
     def current_load(self) -> Load:
         """Return the current numbers of queued events, of busy consumers, and of all consumers."""

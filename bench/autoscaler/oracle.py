@@ -45,8 +45,8 @@ class Oracle:
                 collector.move_to(place)
                 is_moved = True
         self._simulation.pay()
-        on_loop = queue.on_loop + queue.qsize - queue.remote_queued
-        in_workers = queue.workers.in_hand + queue.remote_queued
+        on_loop = queue.on_loop + queue.qsize - queue.ready_remote
+        in_workers = queue.workers.in_hand + queue.ready_remote
         self._consumers = self._held(Tier.COROUTINE, now, max(1.0, min(on_loop, self._knee())))
         queue.workers.resize(self._held(Tier.PROCESS, now, min(in_workers, self._worker_cap(now))))
         size = self._consumers + queue.workers.in_hand + queue.workers.room

@@ -166,8 +166,10 @@ class SimulatedQueue:
     def qsize(self) -> int:
         return len(self._here) + len(self._remote)
 
+    ready = qsize
+
     @property
-    def remote_queued(self) -> int:
+    def ready_remote(self) -> int:
         return len(self._remote)
 
     @property

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import os
 import sysconfig
 import time
 import warnings
@@ -19,6 +20,7 @@ try:
 except ImportError:
     track = None
 
+MONITOR = os.environ.get("EVENT_COLLECTOR_MONITOR")  # a socket for event-collector top and web
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 warnings.simplefilter("ignore", SyntaxWarning)  # the library's own tests hold odd code on purpose
 
@@ -72,7 +74,7 @@ class Gathered:
 async def survey_all(files: list[str], mode: str, handler: Callable[[str], Any]) -> tuple[Gathered, float]:
     """Send each file through the handler; return what was gathered, and the seconds."""
     found, began = Gathered(), time.perf_counter()
-    async with CollectorQueue([Collector("survey", handler)], logging=False) as queue:
+    async with CollectorQueue([Collector("survey", handler)], logging=False, monitor=MONITOR) as queue:
         results = queue.stream("survey", track(files, mode) if track else files, ahead=32, ordered=False)
         async for result in results:
             if isinstance(result.value, Survey):

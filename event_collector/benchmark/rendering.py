@@ -16,13 +16,13 @@ WIDTH = 80  # characters of a line of a table
 
 def render_text(report: Report) -> str:
     """Return the report as text."""
-    parts = [columns(HEAD, [_cells(row) for row in report.rows], WIDTH)]
+    parts = [columns(HEAD, [cells(row) for row in report.rows], WIDTH)]
     if report.scaling:
-        parts.append(columns(SCALING_HEAD, _scaling_cells(report), WIDTH))
-    reasons = [f"  - {reason}" for reason in _reasons(report)]
+        parts.append(columns(SCALING_HEAD, scaling_cells(report), WIDTH))
+    why = [f"  - {reason}" for reason in reasons(report)]
     warnings = [f"  ! {warning}" for warning in report.recommendation.warnings]
     code = [f"    {line}" for line in report.code]
-    parts.append("\n".join([_headline(report), *reasons, *warnings, *code]))
+    parts.append("\n".join([headline(report), *why, *warnings, *code]))
     return "\n\n".join(parts)
 
 
@@ -33,19 +33,20 @@ def render_page(report: Report) -> str:
         for row in report.rows
         if row.rate is not None
     ]
-    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in _reasons(report))
+    why = "".join(f"<li>{escape(reason)}</li>" for reason in reasons(report))
     warnings = "".join(f'<li class="warn">{escape(text)}</li>' for text in report.recommendation.warnings)
     code = f"<pre>{escape(chr(10).join(report.code))}</pre>" if report.code else ""
     parts = [
-        section(_headline(report), f"<ul>{reasons}{warnings}</ul>", code),
-        section("Throughput", bars(drawn), table(HEAD, [_cells(row) for row in report.rows])),
+        section(headline(report), f"<ul>{why}{warnings}</ul>", code),
+        section("Throughput", bars(drawn), table(HEAD, [cells(row) for row in report.rows])),
     ]
     if report.scaling:
-        parts.append(section("Workers", table(SCALING_HEAD, _scaling_cells(report))))
+        parts.append(section("Workers", table(SCALING_HEAD, scaling_cells(report))))
     return document(f"Modes of {report.target}", [*parts, _method(report)])
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def cells(row: Row) -> tuple[str, ...]:
+    """Return the row of a contender in the table with HEAD."""
     if row.rate is None or row.p50 is None or row.p99 is None:
         return (row.label, *[NOTHING] * 9)
     return (
@@ -66,7 +67,8 @@ def _interval(estimate: Estimate, text: Callable[[float], str]) -> str:
     return f"{text(estimate.low)} to {text(estimate.high)}" if estimate.rounds > 1 else NOTHING
 
 
-def _scaling_cells(report: Report) -> list[tuple[str, ...]]:
+def scaling_cells(report: Report) -> list[tuple[str, ...]]:
+    """Return the rows of the table with SCALING_HEAD."""
     return [
         (
             str(one.workers),
@@ -79,7 +81,8 @@ def _scaling_cells(report: Report) -> list[tuple[str, ...]]:
     ]
 
 
-def _headline(report: Report) -> str:
+def headline(report: Report) -> str:
+    """Return the recommendation in a line."""
     contender, consumers = report.recommendation.contender, report.recommendation.consumers
     if contender is None:
         names = [one.label for one in report.recommendation.as_good]
@@ -91,7 +94,8 @@ def _headline(report: Report) -> str:
     return f"Recommended: mode {contender.mode}{as_async}{workers}{batches}{at_once}"
 
 
-def _reasons(report: Report) -> list[str]:
+def reasons(report: Report) -> list[str]:
+    """Return the reasons of the recommendation."""
     advice = report.recommendation
     names = ", ".join(one.label for one in advice.as_good) if advice.contender is not None else ""
     return [*advice.reasons, *([f"about as fast, within the noise or a tenth: {names}"] if names else [])]

@@ -64,7 +64,7 @@ class Caller:
         sender: accepts the events.
         collectors: all collectors of the queue, by key.
         find_loop: returns the event loop of the queue, None before its first start.
-        consumers: the number of events that may be in handlers at once.
+        consumers: returns the number of events that may be in handlers at once.
         chunks: takes values many at a time; None if events are sent one by one.
     """
 
@@ -73,7 +73,7 @@ class Caller:
         sender: Sender,
         collectors: Mapping[str, Collector],
         find_loop: "Callable[[], asyncio.AbstractEventLoop | None]",
-        consumers: int,
+        consumers: Callable[[], int],
         chunks: "Chunks | None" = None,
     ) -> None:
         self._sender, self._collectors, self._find_loop = sender, collectors, find_loop
@@ -333,7 +333,7 @@ class Caller:
         def send(key: str, value: Any) -> "Awaitable[CollectorEvent]":
             return self._sender.send(self._address(key, value, priority))
 
-        return Pipeline(send, keys, yielding, ahead=ahead, ordered=ordered, consumers=self._consumers)
+        return Pipeline(send, keys, yielding, ahead=ahead, ordered=ordered, consumers=self._consumers())
 
     if TYPE_CHECKING:
 

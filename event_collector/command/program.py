@@ -10,7 +10,7 @@ from event_collector.command.standard_streams import prepare_standard_streams, r
 
 PROGRAM = "event-collector"
 DISTRIBUTION = "event-collector-hybrid"
-COMMANDS = ("run", "bench", "journal", "top", "stack", "check")
+COMMANDS = ("run", "bench", "journal", "top", "web", "stack", "ctl", "check")
 INTERRUPTED = 130
 
 
@@ -28,8 +28,12 @@ def _add_command(name: str, subparsers: Any) -> None:
             from event_collector.command.journal_command import add_parser
         case "top":
             from event_collector.command.top import add_parser
+        case "web":
+            from event_collector.command.web_server import add_parser
         case "stack":
             from event_collector.command.stack import add_parser
+        case "ctl":
+            from event_collector.command.ctl import add_parser
         case _:
             from event_collector.command.check import add_parser
     add_parser(subparsers)

@@ -105,6 +105,10 @@ def _add_queue(group: argparse._ArgumentGroup) -> None:
         "--monitor", metavar="PATH",
         help="create a Unix socket through which `event-collector top` and `check` can watch the run",
     )  # fmt: skip
+    add(
+        "--control", action="store_true", default=None,
+        help="with --monitor: create a second socket through which `event-collector ctl` can act on the run",
+    )  # fmt: skip
 
 
 def _add_streams(group: argparse._ArgumentGroup) -> None:

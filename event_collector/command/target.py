@@ -13,10 +13,11 @@ from event_collector.command.options import UsageError
 from event_collector.handlers.collector import PROCESS, Collector
 from event_collector.queue import CollectorQueue
 from event_collector.values.errors import ConfigError
+from event_collector.watching.monitor import Monitor
 
 # Options that a Collector and a CollectorQueue have as parameters.
 HANDLER_OPTIONS = ("mode", "dask", "timeout")
-QUEUE_OPTIONS = ("consumers", "queue_size", "workers", "min_workers", "start_method", "journal", "monitor")
+QUEUE_OPTIONS = ("consumers", "queue_size", "workers", "min_workers", "start_method", "journal", "monitor", "control")
 DEFAULT_QUEUE_SIZE = 1000  # events that may wait for a handler: keeps handlers busy, and bounds memory
 
 
@@ -96,10 +97,16 @@ async def collector_of(found: Any, reference: str) -> Collector:
 
 
 def _new_queue(collectors: list[Collector], options: Mapping[str, Any]) -> CollectorQueue:
+    monitor = options["monitor"]
+    if options["control"]:
+        if monitor is None:
+            raise UsageError("--control needs --monitor PATH, beside which its socket is")
+        monitor = Monitor(monitor, control=True)
     parameters = {
+        "monitor": monitor,
         "max_consumers": options["consumers"],
         "max_workers": options["workers"],
-        **{name: options[name] for name in ("min_workers", "start_method", "journal", "monitor")},
+        **{name: options[name] for name in ("min_workers", "start_method", "journal")},
     }
     return CollectorQueue(
         collectors,

@@ -240,6 +240,10 @@ def _lines(snapshot: Snapshot, silence: float, width: int) -> Iterator[StyledLin
     )
     if silence > SILENCE:
         yield StyledLine(f"no answer for {silence:.0f} s: its event loop is blocked, or it is stopped", WARNING)
+    if snapshot.is_paused or snapshot.paused_collectors:
+        yield StyledLine(
+            f"paused: {'the queue' if snapshot.is_paused else ', '.join(snapshot.paused_collectors)}", WARNING
+        )
     if snapshot.problem is not None:
         yield StyledLine(snapshot.problem, WARNING)
     yield StyledLine(

@@ -41,11 +41,11 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The first line of the error, "ValueError: no such order", or its class alone, "ValueError"."""
 
 
-class _Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="verb"):
+class _TaggedRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="verb"):
     pass
 
 
-class _Action(_Request, frozen=True, kw_only=True):
+class _Action(_TaggedRequest, frozen=True, kw_only=True):
     dry_run: bool = False
     """Say what it would do, and do nothing."""
 
@@ -83,7 +83,7 @@ class CancelRequest(_Action, frozen=True, kw_only=True, tag="cancel"):
     event: EventId
 
 
-class LettersRequest(_Request, frozen=True, kw_only=True, tag="letters"):
+class LettersRequest(_TaggedRequest, frozen=True, kw_only=True, tag="letters"):
     """List dead letters: groups by collector and error, and single ones."""
 
     selection: Selection = Selection()
@@ -103,14 +103,14 @@ class DropRequest(_Action, frozen=True, kw_only=True, tag="drop"):
     selection: Selection
 
 
-class StackRequest(_Request, frozen=True, kw_only=True, tag="stack"):
+class StackRequest(_TaggedRequest, frozen=True, kw_only=True, tag="stack"):
     """Take the stacks of the program's threads and of its workers now."""
 
     pid: ProcessId | None = None
     """One process only; None for all."""
 
 
-class ProfileRequest(_Request, frozen=True, kw_only=True, tag="profile"):
+class ProfileRequest(_TaggedRequest, frozen=True, kw_only=True, tag="profile"):
     """Take stacks for some time, and count equal ones. The answer comes at the end."""
 
     pid: ProcessId | None = None
@@ -124,7 +124,7 @@ class DrainRequest(_Action, frozen=True, kw_only=True, tag="drain"):
     """Begin the shutdown: no more events are accepted, accepted ones are finished. The answer does not wait for it."""
 
 
-class StateRequest(_Request, frozen=True, kw_only=True, tag="state"):
+class StateRequest(_TaggedRequest, frozen=True, kw_only=True, tag="state"):
     """Ask what can be controlled: pauses, bounds, dead letters."""
 
 

@@ -89,29 +89,19 @@ class Dispatcher:
         is_idle: whether the monitor rests, to be woken by the next event.
     """
 
-    # fmt: off
     __slots__ = (
-        "_ahead", "_default_priority", "_in_order", "_is_recorded", "_line", "_loop", "_on_activity", "_thread",
-        "admission", "backlogs", "chunks", "ending", "figures", "gate", "handlers", "is_idle", "lending", "permits",
-        "plan", "retries", "sent_values", "supply", "totals", "turns",
-    )
-    # fmt: on
+        "_ahead", "_default_priority", "_in_order", "_is_prompt", "_is_recorded", "_line", "_loop", "_on_activity",
+        "_thread", "admission", "backlogs", "chunks", "ending", "figures", "gate", "handlers", "is_idle", "lending",
+        "permits", "plan", "retries", "sent_values", "supply", "totals", "turns",
+    )  # fmt: skip
 
     plan: "DeliveryPlan"
 
     def __init__(
-        self,
-        *,
-        queue_type: QueueType,
-        default_priority: float,
-        max_queue_size: int,
-        overflow: str,
-        letters: "DeadLetters",
-        limits: ConsumerLimits,
-        meter: "Meter",
-        worker_groups: Collection[str] = (DEFAULT_GROUP,),
-        **retries_options: Any,
-    ) -> None:
+        self, *, queue_type: QueueType, default_priority: float, max_queue_size: int, overflow: str,
+        letters: "DeadLetters", limits: ConsumerLimits, meter: "Meter",
+        worker_groups: Collection[str] = (DEFAULT_GROUP,), **retries_options: Any,
+    ) -> None:  # fmt: skip
         self.permits = Permits(limits)
         self._in_order = queue_type is QueueType.FIFO
         self.gate = Gate(max_queue_size, overflow)
@@ -130,6 +120,7 @@ class Dispatcher:
         self.supply: Supply | None = None
         self.is_idle, self._is_recorded = True, False
         self._default_priority = default_priority if queue_type is QueueType.PRIORITY else None
+        self._is_prompt = False  # whether an event may begin before it is in a backlog
         self._ahead: Sized = SLOW_LANE  # what stands before an event; empty, it takes the fast lane
         self._line: WorkerLine | None = None  # of broadcasts, if these go to workers
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -169,8 +160,7 @@ class Dispatcher:
             self.supply = Supply(workers, plan, self.backlogs, self.permits, self.gate, self.chunks, self.sent_values)
             self._line = self.supply.line
         self.ending.follow(plan)
-        if self._in_order and not (workers or self.sent_values.is_needed or self.gate.is_bounded or self._is_recorded):
-            self._ahead = self.backlogs.here.order
+        self._set_lanes(is_holding=False)
         if self.backlogs:
             self._wake()
             self.turns.schedule()
@@ -305,7 +295,7 @@ class Dispatcher:
 
     def _may_begin(self, event: CollectorEvent) -> bool:
         """Return whether the event's first step may run within `send()`, with a permit that is taken then."""
-        if not self._in_order or self.backlogs.here.order or self.handlers is None or self.handlers.stepping:
+        if not self._is_prompt or self.backlogs.here.order or self.handlers is None or self.handlers.stepping:
             return False
         # The handler must not see an exception that the sender handles.
         return exception() is None and self.turns.has_time(event.created) and self.permits.take()
@@ -368,16 +358,25 @@ class Dispatcher:
         self.sent_values.keep(event)  # if it was a value of a stream; another attempt has it already
         self._queue(event, None if self.supply is None else line)
 
-    def redirect(self, plan: "DeliveryPlan") -> None:
-        """Deliver by another plan: collectors have moved. Events that wait go to the backlog that is theirs now."""
+    def redirect(self, plan: "DeliveryPlan", is_held: Callable[[CollectorEvent], bool] | None = None) -> None:
+        """Deliver by another plan. Events that wait go to the backlog that is theirs now; hold those of `is_held`."""
         self.plan = plan
         self.sent_values.follow(plan, is_open=True)
         for part in (self.supply, self.handlers, self.ending):
             if part is not None:
                 part.follow(plan)
         self._line = None if self.supply is None else self.supply.line
-        self.backlogs.redirect(self.sent_values.redirect)
+        self.backlogs.redirect(self.sent_values.redirect, is_held)
+        self._set_lanes(is_holding=is_held is not None)
+        self._wake()
         self.turns.schedule()
+
+    def _set_lanes(self, *, is_holding: bool) -> None:
+        """Choose how far new events get at once; while some are held, each goes through a backlog."""
+        self._is_prompt = self._in_order and not is_holding
+        is_slow = self.supply or self.sent_values.is_needed or self.gate.is_bounded or self._is_recorded
+        is_fast = self._is_prompt and not is_slow and self.gate.refusal is None
+        self._ahead = self.backlogs.here.order if is_fast else SLOW_LANE
 
     def resize(self, size: int) -> None:
         """Set the number of consumers; events that are in handlers beyond it finish first."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from event_collector.dispatch.permits import Permits
 from event_collector.dispatch.retries import AfterAttempt, Retries
 from event_collector.dispatch.totals import Totals
-from event_collector.events.backlog import Backlogs
+from event_collector.events.backlog import Backlog, Backlogs
 from event_collector.events.gate import Gate
 from event_collector.tiers.coroutines.coroutine_tier import CoroutineTier
 from event_collector.tiers.coroutines.running_handler import RunningHandler
@@ -23,7 +23,7 @@ from event_collector.values.refusals import QueueShutDown, fresh_copy
 from event_collector.values.results import Result, ResultList, new_list, single
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from event_collector.events.event import CollectorEvent
     from event_collector.events.failures import FailureWatch
@@ -223,9 +223,9 @@ class Ending:
         self._gate.release()
         self.conclude(event, results, on_record=on_record)
 
-    def end_all_waiting(self, error: QueueShutDown) -> None:
+    def end_all_waiting(self, error: QueueShutDown, backlogs: "Iterable[Backlog] | None" = None) -> None:
         """End the events that wait in backlogs, each with a new error. The next start runs them again."""
-        for backlog in self._backlogs:
+        for backlog in self._backlogs if backlogs is None else backlogs:
             while backlog:
                 self.end_waiting(backlog.peek(), fresh_copy(error), on_record=False)
 

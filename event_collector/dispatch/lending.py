@@ -29,12 +29,14 @@ class Lending:
 
     def lend(self, handlers: "CoroutineTier | None", supply: "Supply | None") -> None:
         """Begin an event that a handler waits for, or admit a sender, if nothing else can go on."""
-        permits, backlogs = self._permits, self._backlogs.every
+        permits, backlogs = self._permits, self._backlogs.open
         if handlers is None or handlers.stepping is not None:
             return
         while permits.busy >= permits.size and (waits := self._gate.waits.of_all(permits.busy, handlers.running_ids)):
             awaited = (*waits.values(), *self._gate.waits.awaited_elsewhere())
             event = next((event for event in awaited if event is not None and event.place in backlogs), None)
+            if event is not None and permits.kept is not None:
+                return  # during a pause nothing begins
             if event is not None:
                 self._begin(event, handlers, supply)
                 continue

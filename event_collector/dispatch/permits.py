@@ -18,24 +18,28 @@ class Permits:
 
     Attributes:
         limits: bounds of `size`.
-        size: permits that exist now.
-        ceiling: size up to which a burst may grow the pool by itself; set by the autoscaler.
+        size: permits that exist now; 0 during a pause.
+        ceiling: size up to which a burst may grow the pool by itself; set by the autoscaler. 0 during a pause.
         busy: permits taken.
         peak: most permits taken since `take_peak()`, if the pool had to grow for them.
         lent: permits beyond the limits, for events that handlers wait for.
+        kept: size without those lent, and ceiling, after the pause; None while there is none.
     """
 
-    __slots__ = ("busy", "ceiling", "lent", "limits", "peak", "size")
+    __slots__ = ("busy", "ceiling", "kept", "lent", "limits", "peak", "size")
 
     def __init__(self, limits: ConsumerLimits) -> None:
         self.limits = limits
+        self.kept: tuple[int, int] | None = None
+        self.size: int = 0
+        self.ceiling: int = 0
         self.busy = self.peak = self.lent = 0
         self.reset()
 
     def reset(self) -> None:
-        """Begin with as many permits as a queue has at its start."""
-        self.size = self.limits.min_consumers if self.limits.autoscale else self.limits.max_consumers
-        self.ceiling = self.limits.max_consumers
+        """Begin with as many permits as a queue has at its start, or with none if it is paused."""
+        size = self.limits.min_consumers if self.limits.autoscale else self.limits.max_consumers
+        self._set(size, self.limits.max_consumers)
 
     def take(self) -> bool:
         """Take a permit, growing the pool if that is allowed; return False when there is none."""
@@ -57,7 +61,8 @@ class Permits:
     def end_loan(self) -> None:
         """Have one permit less, since the event that it was lent to has ended."""
         self.lent -= 1
-        self.size -= 1
+        if self.kept is None:
+            self.size -= 1
 
     def give_back(self, count: int = 1) -> None:
         """Give permits back."""
@@ -83,11 +88,44 @@ class Permits:
 
     def resize(self, size: int) -> None:
         """Set the number of permits, within the limits; those taken beyond it stay taken until they are given back."""
-        self.size = max(self.limits.min_consumers, min(size, self.limits.max_consumers)) + self.lent
+        self._set(max(self.limits.min_consumers, min(size, self.limits.max_consumers)), self._after_pause()[1])
 
     def raise_ceiling(self, ceiling: int) -> None:
         """Set how far a burst may grow the pool, within the limits."""
-        self.ceiling = max(1, min(ceiling, self.limits.max_consumers))
+        self._set(self._after_pause()[0], max(1, min(ceiling, self.limits.max_consumers)))
+
+    def bound(self, limits: ConsumerLimits) -> None:
+        """Set other limits, and a size and a ceiling within them."""
+        self.limits = limits
+        size, ceiling = self._after_pause()
+        self.raise_ceiling(ceiling)
+        self.resize(size if limits.autoscale else limits.max_consumers)
+
+    @property
+    def full_size(self) -> int:
+        """Permits that exist, or will after the pause."""
+        return self._after_pause()[0] + self.lent
+
+    def pause(self) -> None:
+        """Have no permit to take until `resume()`; those taken stay taken."""
+        if self.kept is None:
+            self.kept = self._after_pause()
+            self.size = self.ceiling = 0
+
+    def resume(self) -> None:
+        """Have permits again."""
+        if self.kept is not None:
+            kept, self.kept = self.kept, None
+            self._set(*kept)
+
+    def _after_pause(self) -> tuple[int, int]:
+        return (self.size - self.lent, self.ceiling) if self.kept is None else self.kept
+
+    def _set(self, size: int, ceiling: int) -> None:
+        if self.kept is None:
+            self.size, self.ceiling = size + self.lent, ceiling
+        else:
+            self.kept = size, ceiling
 
     def take_peak(self) -> int:
         """Return the most permits taken at once since the last call."""
@@ -95,4 +133,5 @@ class Permits:
         return peak
 
     def __repr__(self) -> str:
-        return f"<Permits {self.busy} of {self.size} taken, at most {self.ceiling}>"
+        paused = "" if self.kept is None else ", paused"
+        return f"<Permits {self.busy} of {self.size} taken, at most {self.ceiling}{paused}>"

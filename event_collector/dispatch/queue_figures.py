@@ -29,13 +29,20 @@ class Figures:
         return len(self._backlogs) + self._chunks.waiting
 
     @property
-    def remote_queued(self) -> int:
-        """Events that wait for a worker process."""
-        return sum(map(len, self._backlogs.of_groups.values())) + self._chunks.waiting
+    def ready(self) -> int:
+        """Events that wait for a handler and may begin: none during a pause, nor those of paused collectors."""
+        return 0 if self._permits.kept is not None else self.qsize - len(self._backlogs.held)
 
-    def group_queued(self, group: str) -> int:
-        """Return how many events wait for a worker process of one of several groups."""
-        return len(self._backlogs.of_groups[group]) + self._chunks.waiting_for(group)
+    @property
+    def ready_remote(self) -> int:
+        """Events that wait for a worker process and may begin."""
+        waiting = sum(map(len, self._backlogs.of_groups.values())) + self._chunks.waiting
+        return 0 if self._permits.kept is not None else waiting
+
+    def group_ready(self, group: str) -> int:
+        """Return how many events wait for a worker process of one of several groups, and may begin."""
+        waiting = len(self._backlogs.of_groups[group]) + self._chunks.waiting_for(group)
+        return 0 if self._permits.kept is not None else waiting
 
     @property
     def busy(self) -> int:
@@ -44,13 +51,13 @@ class Figures:
 
     @property
     def size(self) -> int:
-        """Events that may be in handlers now."""
-        return self._permits.size
+        """Events that may be in handlers, or will after a pause."""
+        return self._permits.full_size
 
     @property
     def active(self) -> int:
-        """Events that are queued or in handlers."""
-        return self.qsize + self._permits.busy
+        """Events that are in handlers, or may begin."""
+        return self.ready + self._permits.busy
 
     @property
     def attempts(self) -> int:
@@ -75,7 +82,7 @@ class Figures:
     def counts(self) -> Counts:
         """Return what the meter samples."""
         totals, permits = self._totals, self._permits
-        return Counts(totals.accepted, totals.finished, self.qsize, permits.busy, permits.size)
+        return Counts(totals.accepted, totals.finished, self.qsize, permits.busy, permits.full_size)
 
     def accounting(self) -> Accounting:
         """Return where all events are: the sizes of the places."""

@@ -168,6 +168,10 @@ class Retries:
     def note_waiter(self) -> None:
         """Do nothing: the queue has started."""
 
+    def events(self) -> list[CollectorEvent]:
+        """Return the events that wait here."""
+        return list(self._schedule)
+
     def __len__(self) -> int:
         return len(self._schedule)
 

@@ -1,9 +1,10 @@
 """Backlogs: events that wait for a handler, on the event loop or in a worker process."""
 
 from heapq import merge
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from event_collector.events.orders import Order, make_order
+from event_collector.events.orders import Order, SievedOrder, make_order
 from event_collector.handlers.delivery import SEVERAL
 from event_collector_workers.environment import DEFAULT_GROUP
 
@@ -99,10 +100,21 @@ class Backlog:
 
     def take_all(self) -> "list[CollectorEvent]":
         """Remove and return all events, so that pushing them again has them as they were. None counts as taken."""
-        events = [event for event in self.order if event not in self.gaps]
+        events = list(self.events())
         self.gaps.clear()
         self.order.refill(())
         return events
+
+    def sieve(
+        self, is_held: "Callable[[CollectorEvent], bool] | None", hold: "Callable[[CollectorEvent], None]"
+    ) -> None:
+        """Have `hold` take each event that is pushed and that `is_held` picks; None for none."""
+        plain = self.order.inner if isinstance(self.order, SievedOrder) else self.order
+        self.order = plain if is_held is None else SievedOrder(plain, is_held, hold)
+
+    def events(self) -> "Iterator[CollectorEvent]":
+        """Iterate over the events."""
+        return (event for event in self.order if event not in self.gaps)
 
     def cancel_event(self, event: "CollectorEvent", *, running: bool) -> bool:  # none runs here
         """End an event that is here."""
@@ -139,7 +151,7 @@ class Backlogs:
     """The backlogs of a queue.
 
     Events for worker processes wait for room there; the others must not wait with them, nor those of one worker group
-    for another.
+    for another, nor any event behind those of collectors that are paused.
 
     Args:
         queue_type: the order of each.
@@ -149,10 +161,11 @@ class Backlogs:
     Attributes:
         here: events for the event loop, threads and executors.
         of_groups: events that need a worker process, by its group; if there are several groups, also for SEVERAL.
+        held: events for paused collectors.
         every: all of them.
     """
 
-    __slots__ = ("_newest_first", "every", "here", "of_groups")
+    __slots__ = ("_newest_first", "every", "held", "here", "of_groups")
 
     def __init__(
         self,
@@ -163,8 +176,18 @@ class Backlogs:
         names = (*groups, SEVERAL) if len(groups) > 1 else groups
         self.here = Backlog(make_order(queue_type), on_cancel)
         self.of_groups = {name: Backlog(make_order(queue_type), on_cancel) for name in names}
-        self.every = (self.here, *self.of_groups.values())
+        self.held = Backlog(make_order(queue_type), on_cancel)
+        self.every = (self.here, *self.of_groups.values(), self.held)
         self._newest_first = queue_type.name == "LIFO"
+
+    @property
+    def open(self) -> tuple[Backlog, ...]:
+        """The backlogs whose events may begin."""
+        return self.every[:-1]
+
+    def events(self) -> "Iterator[CollectorEvent]":
+        """Iterate over the events of all backlogs."""
+        return chain.from_iterable(backlog.events() for backlog in self)
 
     def precedes(self, one: Backlog, other: Backlog) -> bool:
         """Return whether the head of one backlog is to be taken before that of another; neither is empty."""
@@ -180,12 +203,19 @@ class Backlogs:
         """Return the backlog of a worker group, or of SEVERAL; `here` for None."""
         return self.here if name is None else self.of_groups[name]
 
-    def redirect(self, line_of: "Callable[[CollectorEvent], str | None]") -> None:
-        """Move each event to the backlog that is its own now.
+    def redirect(
+        self,
+        line_of: "Callable[[CollectorEvent], str | None]",
+        is_held: "Callable[[CollectorEvent], bool] | None" = None,
+    ) -> None:
+        """Move each event to the backlog that is its own now, and hold the events that `is_held` picks from now on.
 
         Events of one backlog keep their order. Of several, the more urgent event comes first, then the older one.
         """
-        for event in list(merge(*(backlog.take_all() for backlog in self.every))):
+        waiting = list(merge(*(backlog.take_all() for backlog in self.every)))
+        for backlog in self.open:
+            backlog.sieve(is_held, self.held.push)
+        for event in waiting:
             self.at(line_of(event)).push(event)
 
     def remind(self, reminder: "StartReminder | None") -> None:
@@ -205,4 +235,4 @@ class Backlogs:
         return sum(map(len, self.every))
 
     def __repr__(self) -> str:
-        return f"<Backlogs here={self.here!r} {self.of_groups}>"
+        return f"<Backlogs here={self.here!r} {self.of_groups} held={self.held!r}>"

@@ -1,7 +1,7 @@
 """Orders in which queued events leave: FIFO, LIFO or PRIORITY."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Protocol
 
@@ -133,6 +133,36 @@ class PriorityOrder:
     def _bucket(self, priority: float) -> Iterable[CollectorEvent]:
         bucket = self._buckets[priority]
         return bucket if isinstance(bucket, deque) else (bucket,)
+
+
+class SievedOrder:
+    """Another order, which some events do not get into: each that `is_held` picks goes to `hold` when it is pushed."""
+
+    __slots__ = ("_hold", "_is_held", "inner", "peek", "pop")
+
+    def __init__(
+        self, inner: Order, is_held: Callable[[CollectorEvent], bool], hold: Callable[[CollectorEvent], None]
+    ) -> None:
+        self.inner, self._is_held, self._hold = inner, is_held, hold
+        self.pop, self.peek = inner.pop, inner.peek
+
+    def push(self, event: CollectorEvent) -> None:
+        """Add an event, or hold it."""
+        (self._hold if self._is_held(event) else self.inner.push)(event)
+
+    def refill(self, events: Iterable[CollectorEvent]) -> None:
+        """Hold these events only; they have passed."""
+        self.inner.refill(events)
+
+    def by_age(self) -> Iterator[CollectorEvent]:
+        """Iterate as the other order does."""
+        return self.inner.by_age()
+
+    def __iter__(self) -> Iterator[CollectorEvent]:
+        return iter(self.inner)
+
+    def __len__(self) -> int:
+        return len(self.inner)
 
 
 _ORDERS: dict[QueueType, type[Order]] = {

@@ -1,10 +1,11 @@
 """The delivery plan: routing decisions made in advance, so that most events need no router."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from event_collector.handlers.collector import COROUTINE, PROCESS, Collector
 from event_collector.handlers.router import Router, SimpleRouter
+from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.results import Error, ResultList
 
@@ -86,6 +87,33 @@ class DeliveryPlan:
             return self._only_remote
         selected = self._select(payload)
         return selected[0] if len(selected) == 1 and _is_job(selected[0]) else None
+
+
+class PausedPlan(DeliveryPlan):
+    """A delivery plan while collectors are paused: what goes to one of them has no shortcut, and is held.
+
+    Raises ConfigError if the router selects the collectors itself, so that nobody knows before it runs.
+    """
+
+    def __init__(self, router: Router, collectors: Mapping[str, Collector], paused: Collection[str]) -> None:
+        super().__init__(router, collectors)
+        if self._select is None:
+            raise ConfigError(
+                f"the router {type(router).__qualname__} selects collectors when an event is in its handlers: one "
+                "collector cannot be paused alone. Pause the queue"
+            )
+        self._paused = frozenset(paused)
+
+    def is_held(self, payload: Payload[Any], only: Collection[str] = ()) -> bool:
+        """Return whether this payload goes to a paused collector; `only`: it goes to these and no others."""
+        if only:
+            return not self._paused.isdisjoint(only)
+        selected = () if self._select is None else self._select(payload)
+        return any(collector.key in self._paused for collector in selected)
+
+    def sole_remote(self, payload: Payload[Any]) -> Collector | None:
+        """Return what `DeliveryPlan` does, but None for a payload that is held."""
+        return None if self.is_held(payload) else super().sole_remote(payload)
 
 
 def line_of(collectors: Iterable[Collector]) -> str | None:

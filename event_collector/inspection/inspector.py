@@ -32,7 +32,10 @@ class InspectedEngine(Protocol):
     """The part of a queue that starts and ends it."""
 
     failures: "Failures"
-    decisions: "deque[SizeDecision]"
+
+    @property
+    def decisions(self) -> "deque[SizeDecision]":
+        """The last changes of size."""
 
     def parts(self) -> QueueParts:
         """Return the parts."""

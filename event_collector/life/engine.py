@@ -9,9 +9,7 @@ A single task, the *keeper*, does both, so that the task that entered a lifecycl
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,34 +17,32 @@ from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.events.dead_letters import DeadLetters
 from event_collector.events.failures import Failures
 from event_collector.handlers.collector import Collector
-from event_collector.handlers.delivery import DeliveryPlan
 from event_collector.handlers.lifecycle import Lifecycles, raise_all
 from event_collector.handlers.router import Router, is_handler_task
 from event_collector.inspection.queue_parts import QueueParts
 from event_collector.life.open_tiers import Tiers, insist, is_here
+from event_collector.life.pauses import Pauses
+from event_collector.life.regulation import Regulation
 from event_collector.life.reports import CANCEL_GRACE, Reports
-from event_collector.life.scaling import make_law
 from event_collector.life.settings import Settings
-from event_collector.sizing.control_loop import HISTORY, ControlLoop
-from event_collector.sizing.gauges import Gauges
-from event_collector.sizing.instruments import RealInstruments
-from event_collector.sizing.sizes import Sizes
-from event_collector.sizing.watchdog import Watchdog
 from event_collector.tiers.workers.sealing import seal_adaptive
 from event_collector.values.clock import clock
 from event_collector.values.errors import EventCollectorException
 from event_collector.values.refusals import QueueShutDown
 from event_collector.watching.collector_times import PercentileMemo, collector_metrics, keep_times
-from event_collector.watching.details import SizeDecision, decided
-from event_collector.watching.metrics import NOTHING, CollectorMetrics, Counts, Meter, Metrics
-from event_collector_workers.autoscaler import Autoscaler, Change, ScalingLaw
+from event_collector.watching.histograms import Histograms
+from event_collector.watching.metrics import NOTHING, Accounting, CollectorMetrics, Meter, Metrics
+from event_collector_workers.autoscaler import Change, ScalingLaw
 from event_collector_workers.statistics import PoolStatistics
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from collections import deque
+    from collections.abc import Iterator
 
+    from event_collector.events.event import CollectorEvent
     from event_collector.handlers.progress_reports import RunningProgress
     from event_collector.journal.journal_recorder import JournalRecorder
+    from event_collector.watching.details import SizeDecision
     from event_collector.watching.monitor_socket import MonitorSocket
 
 STOPPED: Final = "stopped"
@@ -58,11 +54,7 @@ _KEEPERS: set["asyncio.Task[None]"] = set()
 """Running keepers. Event loops hold only weak references to tasks: the keeper of a queue without another reference
 would be destroyed, and its lifecycles with it."""
 
-SHOWN: Final = 5
-"""Number of the last changes of size in the metrics."""
-
-LEAST_INTERVAL: Final = 0.05
-"""Minimum seconds between two looks of the monitor. The law does not improve with shorter intervals."""
+PAUSED: Final = "the queue was shut down during a pause: the event is on record, and runs at the next start"
 
 
 class Engine:
@@ -88,28 +80,28 @@ class Engine:
         on_ended: Callable[[], Awaitable[None]],
         on_report: Callable[[Metrics], Coroutine[Any, Any, None]],
     ) -> None:
-        self._dispatcher, self._meter, self.settings = dispatcher, meter, settings
-        self._collectors, self._router = collectors, router
-        self._journal, self._letters, self._law, self._log = journal, letters, law, log
+        self._dispatcher, self._meter = dispatcher, meter
+        self.collectors, self._router = collectors, router
+        self._journal, self._letters = journal, letters
+        self._log = log
         self._on_started, self._on_ended = on_started, on_ended
         self._keeper: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
         self._starters, self._hurried = 0, False
+        self._is_drained = False  # the shutdown has begun without a caller who waits for it
         self._stop_asked = asyncio.Event()
         self._deadline: asyncio.Timeout | None = None
-        self._control_loop: ControlLoop | None = None
-        self._tiers = Tiers(settings, dispatcher, self._redirect, log)
+        self.regulation = Regulation(dispatcher, meter, settings, law, collectors, log)
+        self.pauses = Pauses(dispatcher, router, collectors, log)
+        self._tiers = Tiers(settings, dispatcher, self.pauses.redirect, log)
         self.reports = Reports(settings.report_interval, self.metrics, on_report, log)
         self._errors: list[Exception] = []
         self.failures = Failures(log)
         dispatcher.ending.watch_failures(self.failures)
-        dispatcher.sent_values.follow(DeliveryPlan(router, collectors), is_open=False)
         self._socket: MonitorSocket | None = None
         self._last, self.running, self.state = NOTHING, False, STOPPED
         self.loop: asyncio.AbstractEventLoop | None = None
         """The current or last event loop."""
-        self.changes: deque[Change] = deque(maxlen=HISTORY)
-        self.decisions: deque[SizeDecision] = deque(maxlen=HISTORY)  # the same, with time and numbers
 
     # For the queue
 
@@ -145,25 +137,46 @@ class Engine:
     async def stop(self) -> None:
         """End, or wait for a shutdown in progress; see CollectorQueue.shut_down_queue()."""
         keeper = self._keeper
-        if keeper is None:
-            return
-        first = not self._stop_asked.is_set()
-        self._stop_asked.set()
-        if self._is_waited_for(asyncio.current_task()):
-            return
-        await self._see_end(keeper)
+        first, self._is_drained = self._is_drained or not self._stop_asked.is_set(), False
+        if keeper is not None:
+            self._stop_asked.set()
+            if self._is_waited_for(asyncio.current_task()):
+                return
+            await self._see_end(keeper)
         if first and (errors := self._take_errors()):
             raise_all("errors at the end of lifecycles", errors)
 
+    def drain(self) -> bool:
+        """Begin the shutdown, and return at once; `stop()` raises its errors. Return False if it cannot begin."""
+        if self._keeper is None or self._stop_asked.is_set():
+            return False
+        self._stop_asked.set()
+        self._is_drained = True
+        return True
+
     def metrics(self) -> Metrics:
         """Return the current metrics, or those at the end."""
-        if not self.running or self._control_loop is None:
+        if not self.running or not self.regulation.is_open:
             return self._last
-        return self._snapshot(self._control_loop, self._dispatcher.figures.counts())
+        return self.regulation.metrics(self._dispatcher.figures.counts())
+
+    @property
+    def changes(self) -> "deque[Change]":
+        """The last decisions about sizes and places, oldest first."""
+        return self.regulation.changes
 
     def collector_metrics(self, memo: PercentileMemo | None = None) -> dict[str, CollectorMetrics]:
         """Return the current metrics of each collector, or those at the end."""
-        return collector_metrics(self._collectors, self._dispatcher.figures, self._meter, memo)
+        return collector_metrics(self.collectors, self._dispatcher.figures, self._meter, memo)
+
+    @property
+    def histograms(self) -> Histograms | None:
+        """The histograms of the collectors; None if none are kept."""
+        return self.regulation.histograms
+
+    def keep_histograms(self) -> None:
+        """Keep histograms from now on."""
+        self.regulation.keep_histograms()
 
     def worker_statistics(self) -> dict[str, PoolStatistics]:
         """Return the statistics of each group of worker processes, by its name."""
@@ -174,16 +187,36 @@ class Engine:
         handlers = self._dispatcher.handlers
         return ([] if handlers is None else handlers.progress()) + self._tiers.workers.progress()
 
+    def events(self) -> "Iterator[CollectorEvent]":
+        """Iterate over the events that have no results yet, but not over values of streams that travel in chunks."""
+        dispatcher = self._dispatcher
+        yield from dispatcher.backlogs.events()
+        yield from dispatcher.retries.events()
+        yield from () if dispatcher.handlers is None else dispatcher.handlers.events()
+        yield from self._tiers.workers.events()
+
+    @property
+    def paused(self) -> tuple[bool, tuple[str, ...]]:
+        """Whether the queue as a whole is paused, and the keys of the collectors that are."""
+        return self.pauses.is_whole, self.pauses.collectors
+
+    def accounting(self) -> Accounting:
+        """Return where all events are."""
+        return self._dispatcher.figures.accounting()
+
+    def replace_worker(self, worker: int, *, dry_run: bool = False) -> int:
+        """Replace a worker process without a gap, named by its process id or its number; return its process id."""
+        return self._tiers.workers.replace(worker, dry_run=dry_run)
+
     def parts(self) -> QueueParts:
         """Return what an inspector looks at."""
-        return QueueParts(
-            self._dispatcher,
-            self._collectors,
-            self._letters,
-            self._journal,
-            self._tiers.workers.groups,
-            self._control_loop,
-        )
+        groups, loop = self._tiers.workers.groups, self.regulation.loop
+        return QueueParts(self._dispatcher, self.collectors, self._letters, self._journal, groups, loop)
+
+    @property
+    def decisions(self) -> "deque[SizeDecision]":
+        """The last changes of size, each with its time and the numbers."""
+        return self.regulation.decisions
 
     def worker_stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
@@ -195,12 +228,6 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<Engine {self.state}, {self._dispatcher!r}, {self._tiers!r}>"
-
-    def _snapshot(self, loop: ControlLoop, counts: Counts) -> Metrics:
-        metrics = self._meter.snapshot(clock.now(), counts)
-        consumers, workers, wanted = loop.sizes() if counts.consumers else (0, 0, 0)
-        shown = tuple(self.changes)[-SHOWN:]
-        return replace(metrics, target_consumers=consumers, workers=workers, target_workers=wanted, changes=shown)
 
     async def _see_end(self, keeper: "asyncio.Task[None]") -> None:
         """Wait for the end of the shutdown. Cancellation hurries the shutdown, and is raised at its end."""
@@ -275,10 +302,11 @@ class Engine:
             self._keeper = None
 
     async def _open(self) -> None:
-        everyone = list(self._collectors.values())
+        everyone = list(self.collectors.values())
         self._errors = []
         self._lifecycles = Lifecycles()
-        self._tiers = tiers = Tiers(self.settings, self._dispatcher, self._redirect, self._log)
+        settings = self.regulation.settings
+        self._tiers = tiers = Tiers(settings, self._dispatcher, self.pauses.redirect, self._log)
         seal_adaptive(everyone)
         self.state = STARTING
         if self._socket is not None:
@@ -288,53 +316,16 @@ class Engine:
             if collector.lifecycle is not None and is_here(collector):
                 await self._lifecycles.enter(collector.lifecycle, collector.ctx)
         await tiers.open(everyone)
-        self._dispatcher.totals.keep_waits(keep_times(everyone, self.settings.event_service_data_window_size))
-        law = self._law
-        if law is None:
-            law = make_law(self.settings, tiers.workers.groups, adaptive=tiers.adaptive is not None)
+        self._dispatcher.totals.keep_waits(keep_times(everyone, settings.event_service_data_window_size))
         self._dispatcher.totals.forget_times()
-        self._meter.start(clock.now(), self._dispatcher.figures.counts())
-        self._control_loop = self._make_control_loop(law, everyone, tiers)
+        control = self.regulation.open(everyone, tiers)
         loop = asyncio.get_running_loop()
-        plan = DeliveryPlan(self._router, self._collectors)
-        self._dispatcher.open(loop, plan, tiers.workers.groups, self._control_loop.wake)
+        self._dispatcher.open(loop, self.pauses.open(), tiers.workers.groups, control.wake)
+        self.pauses.redirect()
         self.running, self.state = True, RUNNING
         if self._journal is not None and recovered is not None:
             self._journal.restore(recovered, self._letters)
         self.reports.start(loop)
-
-    def _make_control_loop(self, law: ScalingLaw, everyone: list[Collector], tiers: Tiers) -> ControlLoop:
-        """Return the control loop of this run, which begins to measure."""
-        dispatcher, workers, log = self._dispatcher, tiers.workers, self._log
-        instruments = RealInstruments(workers)
-        gauges = Gauges(
-            dispatcher, everyone, workers, tiers.adaptive, tiers.executors, instruments,
-            in_groups=isinstance(law, Autoscaler),
-        )  # fmt: skip
-        return ControlLoop(
-            dispatcher,
-            self._meter,
-            law,
-            gauges,
-            Sizes(dispatcher, workers, tiers.adaptive, self._note_change, log),
-            instruments,
-            Watchdog(self._key_in, log),
-            max(LEAST_INTERVAL, clock.source.least_pause, self.settings.monitor_interval),
-            log,
-        )
-
-    def _key_in(self, frame: "FrameType | None") -> str | None:
-        handlers = self._dispatcher.handlers
-        return None if handlers is None else handlers.key_in(frame)
-
-    def _note_change(self, change: Change) -> None:
-        self.changes.append(change)
-        if self._control_loop is not None:
-            self.decisions.append(decided(change, self._dispatcher.permits.size, self._control_loop.sizes()))
-
-    def _redirect(self) -> None:
-        """Plan the delivery anew after moves of adaptive collectors."""
-        self._dispatcher.redirect(DeliveryPlan(self._router, self._collectors))
 
     # The end
 
@@ -344,15 +335,17 @@ class Engine:
             began = clock.now()
             self.state = DRAINING
             self._dispatcher.refuse(QueueShutDown("the queue is shut down: it takes no more events"))
+            # What is on record, its operator may want to run later, at the next start. The rest would be lost.
+            self.pauses.close(None if self._journal is None else QueueShutDown(PAUSED))
             self._tiers.hurry()
             if self.running and not await self._drain():
                 await self._give_up()
-            bound = self.settings.consumer_shutdown_timeout
+            bound = self.regulation.settings.consumer_shutdown_timeout
             await self._close(None if bound <= 0 else max(CANCEL_GRACE, bound - (clock.now() - began)))
 
     async def _drain(self) -> bool:
         """Wait for all events, up to the timeout of the shutdown; return whether they are finished."""
-        bound = self.settings.consumer_shutdown_timeout
+        bound = self.regulation.settings.consumer_shutdown_timeout
         try:
             async with asyncio.timeout(bound if bound > 0 else None) as self._deadline:
                 if self._hurried:
@@ -378,8 +371,7 @@ class Engine:
 
     async def _close(self, timeout: float | None) -> None:
         self.reports.stop()
-        if self._control_loop is not None:
-            self._control_loop.stop()
+        self.regulation.stop()
         if self.running:
             self._dispatcher.close()
         await self._tiers.close(timeout)
@@ -390,10 +382,10 @@ class Engine:
         finally:
             if self._journal is not None:
                 await insist(self._journal.close)
-            if self.running and self._control_loop is not None:
+            if self.running and self.regulation.is_open:
                 counts = self._dispatcher.figures.counts()._replace(consumers=0)
-                self._last = self._snapshot(self._control_loop, counts)
-            self._control_loop = None
+                self._last = self.regulation.metrics(counts)
+            self.regulation.close()
             self.running, self.state = False, STOPPED
             if self._socket is not None:
                 self._socket.close()

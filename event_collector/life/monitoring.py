@@ -1,25 +1,21 @@
-"""What a queue with a monitor has beside: its socket, and the inspector that makes the details."""
+"""What a queue with a monitor has beside: the inspector that makes its details."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from event_collector.inspection.inspector import Inspector
 from event_collector.inspection.queue_parts import QueueParts
 from event_collector.life.scaling import most_workers
 from event_collector.watching.details import QueueState
-from event_collector.watching.monitor import as_monitor
-from event_collector.watching.monitor_socket import MonitorSocket
+from event_collector.watching.monitor import Monitor
 
 if TYPE_CHECKING:
     from event_collector.life.engine import Engine
     from event_collector.life.settings import Settings
-    from event_collector.watching.observer import Observer
 
 
-def make_monitor_socket(monitor: Any, engine: "Engine", observer: "Observer", log: Any) -> MonitorSocket:
-    """Return the socket of a queue; see MonitorSocket."""
-    shows_payloads = as_monitor(monitor).payloads
-    inspector = Inspector(engine, _about(engine.settings, engine.parts()), shows_payloads=shows_payloads)
-    return MonitorSocket(monitor, observer.look, engine.worker_stacks, log, inspector)
+def make_inspector(monitor: Monitor, engine: "Engine") -> Inspector:
+    """Return what makes the details of a queue for its monitor."""
+    return Inspector(engine, _about(engine.regulation.settings, engine.parts()), shows_payloads=monitor.payloads)
 
 
 def _about(settings: "Settings", parts: QueueParts) -> QueueState:

@@ -6,7 +6,7 @@ section of the class and the table in docs/reference.md, and prints the differen
 # ruff: noqa: RUF009 - option() describes a field as dataclasses.field() does
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector.events.event import DEFAULT_PRIORITY, QueueType
@@ -277,6 +277,15 @@ class Settings:
             other = "law=" if settings.law is not None else "autoscale=False"
             raise ConfigError(f"polite=True is for the built-in law, and {other} sizes the pools without it: drop one")
         return settings
+
+    def bounded(self, *, max_workers: int | None, max_consumers: int | None) -> "Settings":
+        """Return these settings with other upper bounds; None for the present one. Raises ConfigError."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if max_workers is not None:
+            values["max_workers"] = max_workers
+        if max_consumers is not None:
+            values["max_consumers"] = max_consumers
+        return Settings.of(values)
 
     def of_group(self, name: str) -> "Settings":
         """Return the settings of one worker group: those of the queue, and what its `Workers` say."""

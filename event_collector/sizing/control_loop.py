@@ -89,6 +89,10 @@ class ControlLoop:
             self._watchdog.watch()
             self._schedule(self._interval)
 
+    def follow(self, law: ScalingLaw) -> None:
+        """Ask another law from now on."""
+        self._law = law
+
     def sizes(self) -> tuple[int, int, int]:
         """Return the number of wanted consumers, of ready workers, and of wanted workers."""
         return self._sizes.wanted()

@@ -67,7 +67,7 @@ class Gauges:
             sole.usage.set_totals(figures.attempts, figures.service_total)
         self.accounts.look(elapsed, lag, {name: self._time_of(name, group) for name, group in groups.items()})
         outside, busy = self._count_places()
-        queued = figures.qsize
+        queued = figures.ready
         workers = self._read_groups(groups)
         only = workers[0] if len(workers) == 1 else NO_GROUP
         return Readings(
@@ -85,7 +85,7 @@ class Gauges:
             worker_startup=only.startup,
             worker_memory=only.memory,
             unrouted=0 if sole is not None else queued,
-            unrouted_remote=0 if sole is not None else figures.remote_queued,
+            unrouted_remote=0 if sole is not None else figures.ready_remote,
             draining=self._queue.gate.refusal is not None,
         )
 
@@ -101,7 +101,7 @@ class Gauges:
             remote = self.accounts.remote_running(name)
             # Workers hold events in advance, and those of a pool without workers wait for the first one.
             self._begun[name] = min(1.0, pool.ready / remote) if remote else 1.0
-            queued = self._figures.remote_queued if is_only else self._figures.group_queued(name)
+            queued = self._figures.ready_remote if is_only else self._figures.group_ready(name)
             if queued or pool.submitted > pool.finished + pool.failed:
                 self.needed.add(name)
             startup = pool.startup_seconds or None

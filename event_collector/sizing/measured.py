@@ -15,26 +15,26 @@ class QueueFigures(Protocol):
 
     @property
     def size(self) -> int:
-        """Events that may be in handlers now."""
+        """Events that may be in handlers, or will after a pause."""
 
     @property
     def busy(self) -> int:
         """Events in handlers."""
 
     @property
-    def qsize(self) -> int:
-        """Events that wait for a handler."""
+    def ready(self) -> int:
+        """Events that wait for a handler and may begin."""
 
     @property
-    def remote_queued(self) -> int:
-        """Events that wait for a worker process."""
+    def ready_remote(self) -> int:
+        """Those among them that wait for a worker process."""
 
-    def group_queued(self, group: str, /) -> int:
-        """Return how many events wait for a worker process of one of several groups."""
+    def group_ready(self, group: str, /) -> int:
+        """Return how many events wait for a worker process of one of several groups, and may begin."""
 
     @property
     def active(self) -> int:
-        """Events that are queued or in handlers."""
+        """Events that are in handlers, or may begin."""
 
     @property
     def attempts(self) -> int:

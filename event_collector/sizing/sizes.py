@@ -58,7 +58,7 @@ class Sizes:
         queue.permits.raise_ceiling(plan.consumer_ceiling + gauges.remote + room + gauges.elsewhere)
         # Fewer than are busy is possible: then events that end make no room for others until enough have ended.
         wanted = plan.consumers + gauges.remote + gauges.elsewhere
-        if wanted != queue.permits.size:
+        if wanted != queue.permits.full_size:
             queue.resize(wanted)
 
     def _resize_workers(self, plan: Plan, gauges: Gauges) -> None:

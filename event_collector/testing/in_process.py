@@ -94,6 +94,13 @@ class InProcessPool:
     def resize(self, workers: int) -> None:
         """Do nothing: there is one worker."""
 
+    def bound(self, max_workers: int) -> None:
+        """Do nothing: there is one worker."""
+
+    def replace(self, worker: int, *, dry_run: bool = False) -> int:
+        """Raise LookupError: there is no process to replace."""
+        raise LookupError(f"there is no worker process {worker}: the worker is a thread of the test")
+
     async def close(self, timeout: float | None = None) -> None:
         """Finish all jobs, close the tasks and end the thread; abort what is left after `timeout` seconds."""
         self._closing = True
@@ -172,6 +179,10 @@ class InProcessPool:
             backlog=len(self._backlog), service_seconds=0.0, startup_seconds=0.0, cpu_seconds=0.0, workers=(),
             shared_memory=SharedMemoryStatistics(),
         )  # fmt: skip
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs without an outcome."""
+        return [*self._backlog, *([] if self._running is None else [self._running])]
 
     def tell_levels(self) -> None:
         """Do nothing: handlers use the loggers of the program."""

@@ -4,7 +4,8 @@ The events of a single collector are those of the queue, which counts and times 
 and batch handlers, which divide their time among the events of a call, keep counts and times of their own.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from math import inf
 from typing import NamedTuple, Protocol
 
@@ -41,13 +42,28 @@ def keep_times(collectors: Sequence[Collector], events: int) -> dict[str | None,
     return {collector.key: collector.usage for collector in collectors}
 
 
-class TimeWindow(NamedTuple):
-    """The times of the last events of one collector, and the number of all."""
+class CollectorTimes(NamedTuple):
+    """What a collector's metrics are made of."""
 
-    key: str
     events: int
-    times: Collection[float]
-    waits: Collection[float]
+    running: int
+    seconds: float
+    service_times: Sequence[float] | deque[float]
+    wait_times: Sequence[float] | deque[float]
+
+
+def collector_times(
+    collectors: Mapping[str, Collector], totals: _QueueTotals, meter: Meter
+) -> dict[str, CollectorTimes]:
+    """Return counts and windows of each collector, by key."""
+    if not counts_apart(collectors.values()):
+        own = totals.attempts, totals.busy, totals.service_total, meter.service_times, meter.wait_times
+        return {key: CollectorTimes(*own) for key in collectors}
+    usages = {key: collector.usage for key, collector in collectors.items()}
+    return {
+        key: CollectorTimes(usage.completions, usage.running, usage.wall, usage.times or (), usage.waits or ())
+        for key, usage in usages.items()
+    }
 
 
 class PercentileMemo:
@@ -68,16 +84,17 @@ class PercentileMemo:
         """Sort at most about so many times in the next look."""
         self._most = most
 
-    def renew(self, windows: Iterable[TimeWindow]) -> None:
+    def renew(self, windows: Mapping[str, CollectorTimes]) -> None:
         """Compute percentiles anew."""
         self._looks += 1
         known, most = self._known, self._most
-        stale = [one for one in windows if one.key not in known or known[one.key][0] != one.events]
-        stale.sort(key=lambda one: known[one.key][1] if one.key in known else -1)
-        for one in stale:
-            if most > 0 or one.key not in known:
-                most -= len(one.times) + len(one.waits)
-                known[one.key] = one.events, self._looks, percentiles(one.times), percentiles(one.waits)
+        stale = [key for key, one in windows.items() if key not in known or known[key][0] != one.events]
+        stale.sort(key=lambda key: known[key][1] if key in known else -1)
+        for key in stale:
+            if most > 0 or key not in known:
+                own = windows[key]
+                most -= len(own.service_times) + len(own.wait_times)
+                known[key] = own.events, self._looks, percentiles(own.service_times), percentiles(own.wait_times)
 
     def of(self, key: str) -> tuple[Percentiles, Percentiles]:
         """Return the percentiles of the times in the handler, and of those from sending to the end."""
@@ -88,29 +105,20 @@ def collector_metrics(
     collectors: Mapping[str, Collector], totals: _QueueTotals, meter: Meter, memo: PercentileMemo | None = None
 ) -> dict[str, CollectorMetrics]:
     """Return the metrics of each collector, by key. With a memo, some percentiles may be older."""
-    if counts_apart(collectors.values()):
-        counts = {key: (one.usage.completions, one.usage.running, one.usage.wall) for key, one in collectors.items()}
-        windows = [
-            TimeWindow(key, one.usage.completions, one.usage.times or (), one.usage.waits or ())
-            for key, one in collectors.items()
-        ]
-    else:
-        counts = dict.fromkeys(collectors, (totals.attempts, totals.busy, totals.service_total))
-        windows = [TimeWindow(key, totals.attempts, meter.service_times, meter.wait_times) for key in collectors]
+    windows = collector_times(collectors, totals, meter)
     memo = memo or PercentileMemo()
     memo.renew(windows)
     found = {}
-    for key, collector in collectors.items():
-        events, running, seconds = counts[key]
+    for key, own in windows.items():
         service_time, wait_time = memo.of(key)
         found[key] = CollectorMetrics(
             key=key,
-            place=collector.place,
-            event_count=events,
-            running=running,
+            place=collectors[key].place,
+            event_count=own.events,
+            running=own.running,
             service_time=service_time,
             wait_time=wait_time,
-            error_count=collector.usage.errors,
-            service_seconds=seconds,
+            error_count=collectors[key].usage.errors,
+            service_seconds=own.seconds,
         )
     return found

@@ -10,6 +10,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Final, Literal
 
+from event_collector.watching.histograms import TimeHistogram
 from event_collector.watching.metrics import PLACES
 from event_collector.watching.snapshot import Snapshot
 
@@ -38,24 +39,30 @@ class Figure:
     heading: str = ""
     """The column of a table; "" for none."""
     label: str = ""
-    """The label that tells its parts apart; "" for a single number."""
+    """The label that tells its parts, or the buckets of its histogram, apart; "" for a single number."""
     parts: Mapping[str, str] = field(default_factory=dict)
     """The fields at `path`, one for each value of the label, with their headings."""
-    totals: Mapping[str, str] = field(default_factory=dict)
-    """Of a summary, the fields with the number (`count`) and the sum (`sum`) over all events."""
+    histogram: str = ""
+    """Of a summary, the field with its histogram, which is exported in place of the percentiles."""
 
     def samples(self, snapshot: Snapshot) -> Iterator[tuple[str | None, str, float]]:
-        """Yield key, part and value of each known number, of each subject first the parts and then the totals.
+        """Yield key, part and value of each known number.
 
         The key is that of a collector or the name of a group, else None. The part of a single number is "".
         """
         readers = {part: self._reader(part) for part in self.parts or ("",)}
-        readers |= {name: attrgetter(path) for name, path in self.totals.items()}
         for key, subject in _subjects(self.subject, snapshot):
             for part, read in readers.items():
                 value = read(subject)
                 if value is not None:
                     yield key, part, value
+
+    def histograms(self, snapshot: Snapshot) -> Iterator[tuple[str | None, TimeHistogram]]:
+        """Yield the histogram of each subject that has one, with its key."""
+        for key, subject in _subjects(self.subject, snapshot):
+            histogram = getattr(subject, self.histogram)
+            if histogram is not None:
+                yield key, histogram
 
     def columns(self) -> Iterator[tuple[str, Callable[[object], float | None]]]:
         """Yield the heading of each column in a table of subjects, and the function that reads its value."""
@@ -120,14 +127,15 @@ FIGURES: Final = (
     ),
     _collector("busy", "gauge", "{event}", "Events in the handler or waiting for a worker.", "busy", heading="busy"),
     _collector("queued", "gauge", "{event}", "Queued events, if this is the only collector.", heading="queued"),
+    _collector("service_seconds", "counter", "s", "Time of all attempts in the handler."),
     _collector(
         "service_time", "summary", "s", "Time of an event in its handler.", "service_time_seconds",
-        label="quantile", parts={"p50": "p50", "p95": "p95", "p99": "p99"},
-        totals={"count": "events", "sum": "service_seconds"},
+        label="le", parts={"p50": "p50", "p95": "p95", "p99": "p99"},
+        histogram="service_histogram",
     ),
     _collector(
         "wait_time", "summary", "s", "Time from sending an event to its end.", "wait_time_seconds",
-        label="quantile", parts={"p50": "", "p95": "p95 in all", "p99": ""},
+        label="le", parts={"p50": "", "p95": "p95 in all", "p99": ""}, histogram="wait_histogram",
     ),
     _group("is_healthy", "gauge", "1", "1 while the processes of the group live, else 0.", "group_healthy"),
     _group(

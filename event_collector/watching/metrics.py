@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from event_collector.watching.histograms import Histograms
 from event_collector_workers.autoscaler import Change
 
 
@@ -168,6 +169,7 @@ class Meter:
         self._history = history
         self._spacing = max(rate_window, load_window) / history
         self._started = 0.0
+        self._histograms: Histograms | None = None
 
     def __repr__(self) -> str:
         return f"<Meter times={len(self.wait_times)} samples={len(self._samples)}>"
@@ -179,8 +181,14 @@ class Meter:
         # Events sent before the start count as arrivals of this instant.
         self._samples.append(_Sample(now, counts.finished, counts.finished, 0.0))
 
+    def keep_histograms(self, histograms: Histograms) -> None:
+        """Have histograms take the times at each sample."""
+        self._histograms = histograms
+
     def sample(self, now: float, counts: Counts) -> None:
         """Keep the counters of this instant, unless the last sample is too recent."""
+        if self._histograms is not None:
+            self._histograms.look()
         if now - self._samples[-1].time < self._spacing and len(self._samples) > 1:
             return
         self._samples.append(_Sample(now, counts.accepted, counts.finished, counts.load))

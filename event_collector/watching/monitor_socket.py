@@ -1,7 +1,7 @@
 """The monitor socket of a queue: opened first, closed last; every connection gets snapshots."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from event_collector.watching.monitor import as_monitor
 from event_collector.watching.snapshot import Snapshot, encode_snapshot
@@ -10,11 +10,21 @@ from event_collector.watching.stack_socket import StackSocket, WorkerStacks, ope
 from event_collector.watching.viewers import DetailSource, Viewers
 
 
+class SideSocket(Protocol):
+    """A socket beside that of the monitor."""
+
+    def open(self) -> None:
+        """Listen. Raise MonitorError if the socket cannot be made."""
+
+    def close(self) -> None:
+        """Disconnect all clients and remove the socket. Idempotent."""
+
+
 class MonitorSocket:
     """The socket of one queue. `look` takes a snapshot; it is called only while a viewer is connected.
 
-    `details` makes what viewers get beside if they ask for it. The socket for stacks is beside it. `worker_stacks` is
-    called in the thread of that one.
+    `details` makes what viewers get beside if they ask for it. The socket for stacks is beside it, and, if given, the
+    one for control. `worker_stacks` is called in a thread.
 
     Raises ConfigError if `monitor` is neither a Monitor nor a path that a socket can have.
     """
@@ -26,9 +36,11 @@ class MonitorSocket:
         worker_stacks: WorkerStacks,
         log: Any,
         details: DetailSource | None = None,
+        control: SideSocket | None = None,
     ) -> None:
         self._path = as_monitor(monitor).path
-        self._look, self._worker_stacks, self._log, self._details = look, worker_stacks, log, details
+        self._look, self._worker_stacks, self._log = look, worker_stacks, log
+        self._details, self._control = details, control
         self._open: tuple[SocketFile, Viewers, StackSocket | None] | None = None
 
     def __repr__(self) -> str:
@@ -40,6 +52,8 @@ class MonitorSocket:
         file = SocketFile(self._path)
         try:
             stacks = open_stack_socket(self._path, self._worker_stacks)
+            if self._control is not None:
+                self._control.open()
             viewers = Viewers(file.socket, lambda: encode_snapshot(self._look()), self._log, self._details)
         except BaseException:
             file.close()
@@ -53,6 +67,8 @@ class MonitorSocket:
         if self._open is not None:
             file, viewers, stacks = self._open
             viewers.close()
+            if self._control is not None:
+                self._control.close()
             if stacks is not None:
                 stacks.close()
             file.close()

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from event_collector.handlers.progress_reports import RunningProgress
 from event_collector.values.clock import clock as handlers_clock
 from event_collector.watching.collector_times import PercentileMemo
+from event_collector.watching.histograms import Histograms
 from event_collector.watching.metrics import Accounting, CollectorMetrics, Metrics
 from event_collector.watching.snapshot import (
     CollectorSnapshot,
@@ -59,10 +60,16 @@ class _Engine(Protocol):
     """The part of a queue that starts and ends it."""
 
     state: str
-    changes: deque[Change]
 
+    @property
+    def changes(self) -> deque[Change]: ...
+    @property
+    def paused(self) -> tuple[bool, tuple[str, ...]]: ...
     def metrics(self) -> Metrics: ...
     def collector_metrics(self, memo: PercentileMemo, /) -> Mapping[str, CollectorMetrics]: ...
+    @property
+    def histograms(self) -> Histograms | None: ...
+    def keep_histograms(self) -> None: ...
     def worker_statistics(self) -> Mapping[str, PoolStatistics]: ...
     def problems(self) -> Mapping[str, str]: ...
     def progress(self) -> list[RunningProgress]: ...
@@ -95,6 +102,8 @@ class Observer:
     def look(self) -> Snapshot:
         """Return a snapshot of this instant."""
         engine, now = self._engine, self._clock()
+        if engine.histograms is not None:
+            engine.histograms.look()
         elapsed = now - self._looked
         self._elapsed = elapsed if 0 < elapsed <= STALE else None
         self._before, self._now, self._looked = self._now, {}, now
@@ -127,6 +136,8 @@ class Observer:
             workers=[self._worker(figures, name) for name, pool in groups.items() for figures in pool.workers],
             decisions=[Decision(one.subject, str(one.before), str(one.after), one.reason) for one in engine.changes],
             worker_failure=next((pool.last_failure for pool in pools if pool.last_failure), ""),
+            is_paused=engine.paused[0],
+            paused_collectors=list(engine.paused[1]),
             progress=self._progress(),
             shared_memory=sum(pool.shared_memory.size for pool in pools),
             shared_memory_in_use=sum(pool.shared_memory.in_use for pool in pools),
@@ -149,7 +160,13 @@ class Observer:
             return None
         return max(0.0, count - before) / self._elapsed
 
+    def keep_histograms(self) -> None:
+        """Have the snapshots of this queue have histograms, from now on."""
+        self._engine.keep_histograms()
+
     def _collector(self, figures: CollectorMetrics, queued: int | None) -> CollectorSnapshot:
+        histograms = self._engine.histograms
+        service, wait = (None, None) if histograms is None else histograms.of(figures.key)
         return CollectorSnapshot(
             key=figures.key,
             place=figures.place,
@@ -161,6 +178,8 @@ class Observer:
             service_seconds=figures.service_seconds,
             service_time=Quantiles(*figures.service_time),
             wait_time=Quantiles(*figures.wait_time),
+            service_histogram=service,
+            wait_histogram=wait,
         )
 
     def _worker(self, figures: WorkerStatistics, group: str) -> WorkerSnapshot:
@@ -214,6 +233,10 @@ class ThreadSafeObserver:
 
     def __repr__(self) -> str:
         return f"<ThreadSafeObserver of {self._queue.id}>"
+
+    def keep_histograms(self) -> None:
+        """Have the snapshots of this queue have histograms, from now on."""
+        self._observer.keep_histograms()
 
     def look(self) -> Snapshot:
         """Return a snapshot of this instant, taken in the thread of the queue's event loop while that runs.

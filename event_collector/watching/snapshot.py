@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from event_collector.watching.histograms import TimeHistogram
 from event_collector_workers.environment import DEFAULT_GROUP
 
 VERSION: Final = 1
@@ -63,6 +64,9 @@ class CollectorSnapshot(msgspec.Struct, frozen=True):
     """Time of all attempts in the handler."""
     service_time: Quantiles
     wait_time: Quantiles
+    service_histogram: TimeHistogram | None = None
+    """None unless an exporter keeps histograms."""
+    wait_histogram: TimeHistogram | None = None
 
     @property
     def outcomes(self) -> Outcomes:
@@ -167,6 +171,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     workers: list[WorkerSnapshot]
     decisions: list[Decision]
     """The last ones, oldest first."""
+    is_paused: bool = False
+    """Whether the queue as a whole is paused."""
+    paused_collectors: list[str] = []
+    """Keys of the collectors that are paused by themselves."""
     groups: list[WorkerGroupSnapshot] = []
     """The groups of worker processes; none if no collector runs in any."""
     worker_failure: str = ""

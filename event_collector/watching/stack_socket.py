@@ -6,9 +6,7 @@ event loop. The thread needs the GIL: native code that holds it keeps the answer
     connect --> a line with a process id, or an empty one for all --> a line of JSON with the stacks --> disconnect
 """
 
-import contextlib
 import os
-import selectors
 import socket
 import sys
 import threading
@@ -18,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from event_collector.watching.listener_thread import ListenerThread
 from event_collector.watching.socket_file import LONGEST, SocketFile
 
 SUFFIX: Final = ".stacks"
@@ -51,41 +50,26 @@ class StackSocket:
     """Answers for one queue, one client at a time. Made in the thread of the event loop, by `open_stack_socket`."""
 
     def __init__(self, file: SocketFile, worker_stacks: WorkerStacks) -> None:
-        self._file, self._worker_stacks = file, worker_stacks
+        self._worker_stacks = worker_stacks
         self._loop_thread = threading.get_ident()
-        self._wake, self._woken = socket.socketpair()
-        self._thread = threading.Thread(target=self._serve, name="event stacks", daemon=True)
-        self._thread.start()
+        self._listener = ListenerThread(file, self._answer, "event stacks")
 
     def __repr__(self) -> str:
-        return f"<StackSocket {self._file.path}>"
+        return f"<StackSocket {self._listener!r}>"
 
     def close(self) -> None:
         """Stop listening and remove the socket. A client that is being answered is left to the thread."""
-        self._wake.close()
-        self._file.close()
-
-    def _serve(self) -> None:
-        listener = self._file.socket
-        with self._woken, selectors.DefaultSelector() as selector, contextlib.suppress(ValueError):  # closed meanwhile
-            selector.register(listener, selectors.EVENT_READ)
-            selector.register(self._woken, selectors.EVENT_READ)
-            while all(key.fileobj is not self._woken for key, _ in selector.select()):
-                with contextlib.suppress(OSError, ValueError):  # no descriptor is left; what the client does
-                    connection, _ = listener.accept()
-                    with connection:
-                        connection.settimeout(PATIENCE)
-                        self._answer(connection)
+        self._listener.close()
 
     def _answer(self, connection: socket.socket) -> None:
-        request = b""
-        while not request.endswith(b"\n") and len(request) < _REQUEST:
-            request += connection.recv(_REQUEST) or b"\n"
-        pid = int(request) if request.strip() else None
-        stacks = [] if pid not in (None, os.getpid()) else thread_stacks(self._loop_thread)
-        if pid != os.getpid():
-            stacks += [ProcessStack(*stack) for stack in self._worker_stacks(pid)]
-        connection.sendall(_encode(stacks) + b"\n")
+        with connection:
+            connection.settimeout(PATIENCE)
+            request = b""
+            while not request.endswith(b"\n") and len(request) < _REQUEST:
+                request += connection.recv(_REQUEST) or b"\n"
+            pid = int(request) if request.strip() else None
+            stacks = take_stacks(pid, self._loop_thread, self._worker_stacks)
+            connection.sendall(_encode(stacks) + b"\n")
 
 
 def open_stack_socket(path: str, worker_stacks: WorkerStacks) -> StackSocket | None:
@@ -101,6 +85,14 @@ def open_stack_socket(path: str, worker_stacks: WorkerStacks) -> StackSocket | N
     except BaseException:
         file.close()
         raise
+
+
+def take_stacks(pid: int | None, loop_thread: int, worker_stacks: WorkerStacks) -> list[ProcessStack]:
+    """Return the stacks of one process of a program, or of all. Blocks."""
+    stacks = [] if pid not in (None, os.getpid()) else thread_stacks(loop_thread)
+    if pid != os.getpid():
+        stacks += [ProcessStack(*stack) for stack in worker_stacks(pid)]
+    return stacks
 
 
 def thread_stacks(loop_thread: int) -> list[ProcessStack]:

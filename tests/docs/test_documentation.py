@@ -31,11 +31,15 @@ LIMIT = 60.0
 """Seconds that one program of a page may take: far more than it ever should."""
 
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
+ACTIONS = ("pause", "resize", "profile", "dead-letters list", "dead-letters replay")
+"""The actions of `event-collector ctl` that have all its options between them."""
 PROGRAMS = (
+    "event-collector ctl",
     "event-collector run",
     "event-collector bench",
     "event-collector journal",
     "event-collector top",
+    "event-collector web",
     "event-collector check",
     "event-collector",
     "python -m bench.front_end",
@@ -131,7 +135,9 @@ def test_every_file_of_a_page_is_used(page: Path) -> None:
 
 @cache
 def options_of(program: str) -> frozenset[str]:
-    """Return the options that the help of a program explains."""
+    """Return the options that the help of a program explains, or of its actions."""
+    if program.endswith(" ctl"):
+        return frozenset().union(*(options_of(f"{program} PATH {action}") for action in ACTIONS))
     explained = re.findall(r"^  (-.*)$", shell(f"{program} --help", ROOT), re.MULTILINE)
     return frozenset(option for line in explained for option in OPTION.findall(line.partition("  ")[0]))
 
@@ -157,7 +163,12 @@ def test_every_option_that_is_shown_exists(page: Path) -> None:
 
 @pytest.mark.parametrize(
     ("page", "commands"),
-    [("command", ["run"]), ("choosing", ["bench"]), ("journal", ["journal"]), ("watching", ["top", "check"])],
+    [
+        ("command", ["run"]),
+        ("choosing", ["bench"]),
+        ("journal", ["journal"]),
+        ("watching", ["top", "web", "check", "ctl"]),
+    ],
 )
 def test_the_page_of_a_command_has_every_option(page: str, commands: list[str]) -> None:
     """The page of a command names what --help names, no more and no less."""

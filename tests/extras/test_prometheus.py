@@ -1,9 +1,12 @@
 """Prometheus gets the figures of a queue, in any thread, under names that follow its conventions."""
 
 import asyncio
+import json
+import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from event_collector import Collector, CollectorQueue, Context, Payload
 from event_collector.prometheus import QueueCollector
 from tests.event_collector.modes import BOUND
+from tests.event_collector.sample_handlers import echo
 
 
 async def divide(payload: Payload[int], ctx: Context) -> float:
@@ -52,9 +56,13 @@ async def test_the_figures_of_a_queue_can_be_scraped() -> None:
         assert value(families, "event_collector_handled_total", collector=key, outcome="error") == 1
         assert value(families, "event_collector_service_time_seconds_count", collector=key) == 3
         assert value(families, "event_collector_service_time_seconds_sum", collector=key) > 0
-        assert value(families, "event_collector_service_time_seconds", collector=key, quantile="0.5") > 0
+        name = "event_collector_service_time_seconds_bucket"
+        buckets = [value(families, name, collector=key, le=bound) for bound in ("0.0005", "60.0", "+Inf")]
+        assert buckets == sorted(buckets)
+        assert buckets[1:] == [3, 3]
+        assert value(families, "event_collector_wait_time_seconds_count", collector=key) == 3
     assert handled.type == "counter"
-    assert families["event_collector_service_time_seconds"].type == "summary"
+    assert families["event_collector_service_time_seconds"].type == "histogram"
     assert all(name.startswith("event_collector_") for name in families)
 
 
@@ -100,3 +108,22 @@ def test_a_missing_extra_names_the_command_that_installs_it(module: str, needed:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert f"pip install 'event-collector-hybrid[{module}]'" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("ImportError: ")
+
+
+async def test_every_metric_of_the_dashboard_exists() -> None:
+    """docs/grafana.json asks for metrics that a QueueCollector has, with their labels, and leaves none out."""
+    board = json.loads((Path(__file__).parents[2] / "docs/grafana.json").read_text())
+    queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    asked = {name for query in queries for name in re.findall(r"event_collector_\w+", query)}
+    queue = CollectorQueue([Collector("a", divide), Collector("b", echo, mode="process")], logging=False, max_workers=1)
+    registry = CollectorRegistry()
+    registry.register(QueueCollector(queue))
+    async with asyncio.timeout(BOUND), queue:
+        families = await asyncio.to_thread(read, registry)
+    samples = {sample.name: set(sample.labels) for family in families.values() for sample in family.samples}
+    assert asked <= set(samples)
+    for query in queries:
+        labels = {name for group in re.findall(r" by \((.*?)\)", query) for name in group.split(", ")}
+        (metric,) = re.findall(r"event_collector_\w+", query)
+        assert labels <= samples[metric], query
+    assert {name for name in families if not any(one.startswith(name) for one in asked)} == set()

@@ -99,6 +99,7 @@ USES = {
     "prometheus": "import event_collector.prometheus",
     "redis": "import event_collector.sources.redis_stream, redis.asyncio",
     "top": "import rich.live, event_collector.command.top",
+    "web": "from event_collector.web import dashboard",
 }
 """What an extra is for, in a line that fails without it."""
 

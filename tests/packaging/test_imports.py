@@ -59,6 +59,7 @@ def test_a_queue_loads_nothing_that_it_may_not_need() -> None:
         "opentelemetry",
         "prometheus",
         "testing",
+        "web",
     )
     assert {name for name in modules if name.startswith(tuple(f"event_collector.{part}" for part in optional))} == set()
 

@@ -248,8 +248,8 @@ async def test_a_queue_ends_while_the_clock_stands(manual_clock: ManualClock) ->
 
 
 REAL_TIME = {
-    "opentelemetry", "sizing.step_samples", "sizing.watchdog", "watching.observer",
-    "watching.socket_file", "watching.viewers",
+    "control.profile", "opentelemetry", "sizing.step_samples", "sizing.watchdog", "watching.observer",
+    "watching.socket_file", "watching.socket_lines", "watching.viewers",
     "sources.feed", "sources.jetstream_connection", "sources.jetstream_pull", "sources.redis_stream",
 }  # fmt: skip
 """They measure what handlers really take, or deal with other programs."""

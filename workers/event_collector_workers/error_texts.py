@@ -46,7 +46,7 @@ def line_of(value: object) -> str:
         text = _outline.repr(value) if _is_vast(value) else repr(value)
     except BaseException:  # its __repr__ raises what it likes
         text = f"<{type(value).__qualname__} without a repr>"
-    return _shortened(text, _LINE).replace("\n", "\\n")
+    return shortened(text, _LINE).replace("\n", "\\n")
 
 
 def error_text(error: object) -> str:
@@ -61,7 +61,7 @@ def exception_text(exc: BaseException) -> str:
     """Return the traceback of an exception as text. An exception class that breaks its formatting does no harm."""
     try:
         if not _is_vast(exc):
-            return _shortened("".join(traceback.format_exception(exc)))
+            return shortened("".join(traceback.format_exception(exc)))
         problem = "has too many causes or parts to show"
     except BaseException as failure:
         problem = f"cannot be formatted: {type(failure).__qualname__}"
@@ -88,16 +88,17 @@ def encodable(text: str) -> str:
 
 def _text(value: object) -> str:
     if isinstance(value, _CONTAINERS):
-        return _shortened(_outline.repr(value) if _is_vast(value) else str(value))
+        return shortened(_outline.repr(value) if _is_vast(value) else str(value))
     # Classes that are not written in Python show their arguments, all but groups.
     shows_args = not isinstance(value, BaseExceptionGroup) and not isinstance(type(value).__str__, FunctionType)
     if shows_args and isinstance(value, BaseException) and _is_vast(value.args):
         args = value.args
         value = args[0] if len(args) == 1 and isinstance(args[0], str) else _outline.repr(args)
-    return _shortened(str(value))
+    return shortened(str(value))
 
 
-def _shortened(text: str, most: int = LONGEST_TEXT) -> str:
+def shortened(text: str, most: int = LONGEST_TEXT) -> str:
+    """Return a text, or its begin and its end if it has more than `most` characters."""
     half = most // 2
     if len(text) <= most:
         return text

@@ -313,6 +313,10 @@ class CoroutineTier:
         """Return what the handlers have reported that wait for something, or run in threads."""
         return self._waits.board.of_running(self.running_ids)
 
+    def events(self) -> "list[CollectorEvent]":
+        """Return the events whose handlers wait for something."""
+        return [running.event for running in self._running.values()]
+
     def oldest(self, most: int) -> "list[CollectorEvent]":
         """Return events whose handlers wait for something: those that began first, at most so many of them."""
         return [running.event for running in islice(self._running.values(), most)]

@@ -1,4 +1,4 @@
-"""The pools that worker tiers run their jobs in."""
+"""The factory of worker pools, which the testing kit replaces."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from event_collector.events.event import CollectorEvent
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.progress_reports import RunningProgress
 from event_collector.tiers.workers.worker_tier import WorkerTier
@@ -62,6 +63,31 @@ class WorkerGroups:
     def progress(self) -> list[RunningProgress]:
         """Return what the handlers in workers have reported."""
         return [report for group in self.groups.values() for report in group.progress()]
+
+    def events(self) -> list[CollectorEvent]:
+        """Return the events that are here, running or not."""
+        return [event for group in self.groups.values() for event in group.events()]
+
+    def replace(self, worker: int, *, dry_run: bool = False) -> int:
+        """Replace a worker without a gap, and return its process id; see `WorkerPool.replace()`.
+
+        It is named by its process id or, if only one group has a worker with it, by its number. Raises LookupError.
+        """
+        found: dict[int, WorkerTier] = {}
+        reasons = []
+        for name, group in self.groups.items():
+            try:
+                found[group.replace(worker, dry_run=True)] = group
+            except LookupError as exc:
+                reasons.append(f"{name}: {exc.args[0]}" if len(self.groups) > 1 else str(exc.args[0]))
+        if not found:
+            raise LookupError("; ".join(reasons) or "this queue has no worker processes")
+        if worker not in found and len(found) > 1:
+            raise LookupError(
+                f"several worker groups have a worker {worker}: name it by its process id, of {list(found)}"
+            )
+        pid = worker if worker in found else next(iter(found))
+        return found[pid].replace(pid, dry_run=dry_run)
 
     def stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
+from event_collector.events.event import CollectorEvent
 from event_collector.handlers import value_handler
 from event_collector.handlers.collector import ADAPTIVE, Collector
 from event_collector.handlers.parts import open_sink
@@ -51,12 +52,8 @@ MEMORY_INTERVAL: Final = 5.0
 LEVELS_INTERVAL: Final = 1.0
 """Seconds between two looks at the levels of the program's loggers, which workers follow."""
 
-hide_files(
-    *(
-        str(module.__file__)
-        for module in (host, host_loop, line_items, value_handler, asyncio.base_events, asyncio.events, selectors)
-    )
-)
+_OURS = (host, host_loop, line_items, value_handler, asyncio.base_events, asyncio.events, selectors)
+hide_files(*(str(module.__file__) for module in _OURS))
 
 
 class WorkerReading(NamedTuple):
@@ -289,8 +286,6 @@ class WorkerTier:
         """Have a job give so many parts more; 0: have it end."""
         self.pool.go_on(job, credit)
 
-    # For the monitor
-
     @property
     def size(self) -> int:
         """Number of workers that are ready."""
@@ -333,6 +328,10 @@ class WorkerTier:
         """Have events encoded by another function; None: by `encode_payload()`."""
         self._encode = encode or encode_payload
 
+    def events(self) -> list[CollectorEvent]:
+        """Return the events that are here, running or not."""
+        return [job.event for job in self.pool.jobs() if isinstance(job, EventJob)]
+
     def stacks(self, pid: int | None) -> list[tuple[int, str, str]]:
         """Return process id, subject and stack of one worker, or of all. Blocks: call it in another thread."""
         group = "" if self._group == DEFAULT_GROUP else f" of {self._group}"
@@ -342,6 +341,14 @@ class WorkerTier:
     def problem(self) -> str | None:
         """The reason why events fail at once while workers keep dying; None while they do not."""
         return self._events.problem
+
+    def bound(self, max_workers: int) -> None:
+        """Set the upper bound of the number of workers."""
+        self.pool.bound(max_workers)
+
+    def replace(self, worker: int, *, dry_run: bool = False) -> int:
+        """Replace a worker, named by its process id or its number, and return its process id."""
+        return self.pool.replace(worker, dry_run=dry_run)
 
     def resize(self, workers: int) -> None:
         """Set the number of workers, without waiting for them to start or end."""

@@ -308,7 +308,7 @@ async def test_a_collector_that_moves_takes_its_values_along() -> None:
             results.append(value)
             if len(results) % 300 == 0:
                 act.move_to("thread" if act.place == "process" else "process")
-                queue._engine._redirect()
+                queue._engine.pauses.redirect()
         assert results == list(range(1, 2001))
 
 

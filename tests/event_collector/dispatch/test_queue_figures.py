@@ -27,7 +27,7 @@ async def test_each_event_is_counted_in_one_place() -> None:
     for number in (8, 9, 10, 11):
         parts.backlogs.of_groups[DEFAULT_GROUP].push(parts.event(number))
     assert figures.accounting() == (11, 1, 2, 7, 1, 0)
-    assert (figures.qsize, figures.remote_queued, figures.busy, figures.active) == (7, 4, 2, 9)
+    assert (figures.qsize, figures.ready_remote, figures.busy, figures.active) == (7, 4, 2, 9)
     assert (figures.unfinished, figures.attempts, figures.size) == (10, 2, 9)
     assert figures.counts() == (11, 1, 7, 2, 9)
     assert figures.service_total == parts.totals.service_total

@@ -81,7 +81,7 @@ def test_the_queue_hands_each_argument_on() -> None:
     queue = CollectorQueue(
         [Collector("a", len, mode="thread")], min_consumers=2, max_consumers=1, max_threads=3, logging=False
     )
-    settings = queue._engine.settings
+    settings = queue._engine.regulation.settings
     assert (settings.min_consumers, settings.max_consumers, settings.max_threads) == (2, 2, 3)
     assert settings.logging is False
 

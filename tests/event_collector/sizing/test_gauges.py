@@ -30,13 +30,13 @@ class Ground:
         self.permits = Permits(ConsumerLimits(1, 1000, autoscale=True))
         self.figures = self.gate = self
         self.refusal = None
-        self.qsize = self.remote_queued = self.attempts = 0
+        self.ready = self.ready_remote = self.attempts = 0
         self.service_total = self.cpu = self.now = 0.0
         self.sizes: list[int] = []
 
     busy = property(lambda self: self.permits.busy)
     size = property(lambda self: self.permits.size)
-    active = property(lambda self: self.qsize + self.permits.busy)
+    active = property(lambda self: self.ready + self.permits.busy)
 
     def counts(self) -> Counts:
         raise NotImplementedError

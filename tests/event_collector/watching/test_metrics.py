@@ -11,7 +11,7 @@ import pytest
 
 from event_collector import Collector, CollectorQueue, Context, Delivery, Payload
 from event_collector.queue import Metrics
-from event_collector.watching.collector_times import PercentileMemo, TimeWindow
+from event_collector.watching.collector_times import CollectorTimes, PercentileMemo
 from event_collector.watching.metrics import percentiles
 from tests.event_collector.sample_handlers import act
 
@@ -328,7 +328,7 @@ def test_a_memo_sorts_so_many_times_in_a_look_the_oldest_first() -> None:
 
     def look(events: int, seconds: float, most: float) -> list[float]:
         memo.allow(most)
-        memo.renew(TimeWindow(key, events, [seconds] * 10, [seconds] * 10) for key in "abcd")
+        memo.renew({key: CollectorTimes(events, 0, 0.0, [seconds] * 10, [seconds] * 10) for key in "abcd"})
         return [memo.of(key)[0].p50 for key in "abcd"]
 
     assert look(10, 1.0, most=0) == [1.0, 1.0, 1.0, 1.0]

@@ -28,6 +28,7 @@ class Stub:
 
     def __init__(self) -> None:
         self.state, self.dropped = "running", 0
+        self.histograms, self.paused = None, (False, ())
         self.changes: deque[Any] = deque()
         self.finished = 0
 

@@ -46,6 +46,18 @@ class Autoscaler:
         consumers, workers = self._consumers.target, sum(self._sizes().values())
         return f"Autoscaler(consumers={consumers}, workers={workers}, {self._limits!r})"
 
+    @property
+    def limits(self) -> ScalingLimits:
+        """The bounds that every plan keeps."""
+        return self._limits
+
+    def bound(self, limits: ScalingLimits) -> None:
+        """Keep other bounds from now on, with all that was learned. `patience` and `polite` stay as they are."""
+        self._limits = limits
+        self._consumers.bound(limits)
+        for name, group in limits.groups_of_workers.items():
+            self._workers[name].bound(group)
+
     def decide(self, readings: Readings) -> Plan:
         """Return the plan for these readings. While `draining`, nothing changes."""
         dt = self._advance(readings.now)

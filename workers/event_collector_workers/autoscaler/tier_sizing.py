@@ -26,6 +26,10 @@ class TierSizing:
         """True if no reduction is possible."""
         return self.target <= self._least
 
+    def _set_bounds(self, least: int, most: int) -> None:
+        self._least = least
+        self.target = max(least, min(self.target, most))
+
     def relaxes(self) -> float:
         """Return the earliest time of a reduction if nothing else happens."""
         expiry = self._wanted.relaxes()
@@ -55,6 +59,12 @@ class ConsumerSizing(TierSizing):
         self._relief = 1.0
         self._service = tuning.assumed_service
         self.ceiling = limits.max_consumers
+
+    def bound(self, limits: ScalingLimits) -> None:
+        """Keep other bounds from now on."""
+        self._limits = limits
+        self._set_bounds(limits.min_consumers, limits.max_consumers)
+        self.ceiling = max(self.target, min(self.ceiling, limits.max_consumers))
 
     def resize(self, now: float, load: TierLoad, busy: int, idle: bool, may_shrink: bool) -> str:
         """Set `target` and `ceiling`. Return the reason of a changed target, or an empty string."""
@@ -133,6 +143,11 @@ class WorkerSizing(TierSizing):
         super().__init__(limits.min_workers, tuning.worker_hold * patience, tuning.worker_pause * patience)
         self._limits, self._patience = limits, patience
         self._tuning = tuning
+
+    def bound(self, limits: WorkerGroupLimits) -> None:
+        """Keep other bounds from now on."""
+        self._limits = limits
+        self._set_bounds(limits.min_workers, limits.max_workers)
 
     def need(self, load: TierLoad, startup: float, idle: bool) -> int:
         """Return how many workers the load needs, whatever the machine grants."""

@@ -97,6 +97,21 @@ class Crew:
         for worker in leaving[: max(0, self.count(State.READY) - self.target)]:
             self._retire(worker)
 
+    def replace(self, name: int, *, dry_run: bool = False) -> int:
+        """Replace the worker with this process id, or else this number, without a gap; return its process id.
+
+        It takes jobs until its replacement is ready, and finishes those that it has begun. Raises LookupError if no
+        worker that is ready is named so. `dry_run`: only find it.
+        """
+        ready = [w for w in self.workers if w.state is State.READY and not w.is_leaving]
+        named = [w for w in ready if w.pid == name] or [w for w in ready if w.number == name]
+        if not named:
+            known = ", ".join(f"{w.number} (pid {w.pid})" for w in ready)
+            raise LookupError(f"there is no ready worker {name}; ready are: {known or 'none'}")
+        if not dry_run:
+            self._recycle(named[0])
+        return named[0].pid or 0
+
     def on_ready(self, worker: Worker) -> None:
         """Record that a worker is ready. It may replace one that is leaving."""
         self._cancel_timer(worker)

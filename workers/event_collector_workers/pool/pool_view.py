@@ -80,6 +80,12 @@ def running_in(workers: Sequence[Worker]) -> list[tuple[Job, int, int, float]]:
     return found
 
 
+def jobs_in(workers: Sequence[Worker], traffic: Traffic) -> list[Job]:
+    """Return all jobs without an outcome."""
+    held = (job for worker in workers for job in (*worker.in_hand.values(), *worker.suspended))
+    return [*traffic.waiting(), *(job for job in held if job is not None)]
+
+
 def stacks_of(workers: Sequence[Worker], pid: int | None) -> list[tuple[int, int, str]]:
     """Return number, process id and stacks of the worker with this process id, or of all. Blocks."""
     asked = [(worker, worker.pid) for worker in workers]

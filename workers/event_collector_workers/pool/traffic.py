@@ -34,8 +34,8 @@ _WITHDRAWN: Final = object()  # the place of a cancelled job that is still in th
 class Traffic:
     """Moves jobs between the backlog and the workers that are ready. Runs in the loop's thread.
 
-    Only this class sets the place of a job: this object for the backlog, the worker that holds it, or None. It calls
-    `on_quiet` when every job has its outcome, and `on_quota_used` after it has handed jobs to a worker with a quota.
+    It sets the place of a job: this object for the backlog, the worker that holds it, or None. It calls `on_quiet` when
+    every job has its outcome, and `on_quota_used` after it has handed jobs to a worker with a quota.
     """
 
     def __init__(
@@ -47,9 +47,7 @@ class Traffic:
         horizon: float,
     ) -> None:
         self.submitted = self.finished = self.failed = self.crashed = 0
-        self.service_time = _FIRST_GUESS
-        self.room = 0
-        """Jobs that the workers accept now. A negative number counts jobs in the backlog."""
+        self.service_time, self.room = _FIRST_GUESS, 0  # jobs that workers accept now; negative: those in the backlog
         self._roster, self._loop, self._listener, self._horizon = Roster(), loop, listener, horizon
         self._on_quiet, self._on_quota_used = on_quiet, on_quota_used
         self._backlog, self._withdrawn = deque[Job](), 0
@@ -58,10 +56,8 @@ class Traffic:
         self._limits = TimeLimits(loop, self._roster, self._look_at_all, self._vacate)
 
     def __repr__(self) -> str:
-        return (
-            f"<Traffic backlog={self.backlog} outstanding={self.outstanding} room={self.room} "
-            f"service_time={self.service_time:.6f} s {self._roster!r}>"
-        )
+        counts = f"backlog={self.backlog} outstanding={self.outstanding} room={self.room}"
+        return f"<Traffic {counts} service_time={self.service_time:.6f} s {self._roster!r}>"
 
     @property
     def is_idle(self) -> bool:
@@ -72,6 +68,10 @@ class Traffic:
     def has_workers(self) -> bool:
         """True if a worker accepts jobs."""
         return bool(self._roster.ready)
+
+    def waiting(self) -> list[Job]:
+        """Return the jobs that no worker holds."""
+        return [job for job in self._backlog if job._place is self]
 
     @property
     def backlog(self) -> int:

@@ -23,7 +23,7 @@ from event_collector_workers.pool.crew import Crew, Lifetime
 from event_collector_workers.pool.emission import Emission
 from event_collector_workers.pool.job_watch import JobTraffic, JobWatch, JobWatcher
 from event_collector_workers.pool.listener import PoolListener, tell
-from event_collector_workers.pool.pool_view import progress_in, running_in, stacks_of, statistics_of
+from event_collector_workers.pool.pool_view import jobs_in, progress_in, running_in, stacks_of, statistics_of
 from event_collector_workers.pool.traffic import Traffic
 from event_collector_workers.pool.worker_state import State
 from event_collector_workers.pool_errors import PoolClosed, WorkerStartError
@@ -70,34 +70,20 @@ class WorkerPool:
         horizon: Seconds of work that a worker may hold. Later jobs cannot overtake the jobs that a worker holds.
         max_shared_memory: Bytes of memory that the pool shares with its workers for large values, at most; 0 for none:
             they travel through sockets. None for an eighth of the memory that this process may use.
-        forward_output: Emit what workers log and print as records and lines of this program; see `emission`. Otherwise
-            they write it themselves.
+        forward_output: Emit what workers log and print as records and lines of this program; see `emission`.
 
     Raises:
         ValueError: A number is out of its range, or the start method is unknown.
     """
 
     def __init__(
-        self,
-        tasks: Sequence[TaskSpec],
-        *,
-        max_workers: int,
-        min_workers: int = 0,
-        start_method: str | None = None,
-        preload: Sequence[str] = (),
-        listener: PoolListener | None = None,
-        max_jobs_per_worker: int | None = None,
-        max_worker_age: float | None = None,
-        max_worker_memory: int | None = None,
-        startup_timeout: float = 60.0,
-        stop_timeout: float = 10.0,
-        mp_context: BaseContext | None = None,
-        initialize: Initialize | None = None,
-        environment: WorkerEnvironment | None = None,
-        horizon: float = HORIZON,
-        max_shared_memory: int | None = None,
+        self, tasks: Sequence[TaskSpec], *, max_workers: int, min_workers: int = 0, start_method: str | None = None,
+        preload: Sequence[str] = (), listener: PoolListener | None = None, max_jobs_per_worker: int | None = None,
+        max_worker_age: float | None = None, max_worker_memory: int | None = None, startup_timeout: float = 60.0,
+        stop_timeout: float = 10.0, mp_context: BaseContext | None = None, initialize: Initialize | None = None,
+        environment: WorkerEnvironment | None = None, horizon: float = HORIZON, max_shared_memory: int | None = None,
         forward_output: bool = True,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if max_workers < 1 or not 0 <= min_workers <= max_workers:
             bounds = "0 <= min_workers <= max_workers and 1 <= max_workers"
             raise ValueError(f"need {bounds}, not {min_workers}, {max_workers}")
@@ -135,8 +121,6 @@ class WorkerPool:
             return f"<WorkerPool {'closed' if self._is_closed else 'not started'}>"
         state = "closed" if self._is_closed else "closing" if self._is_closing else "running"
         return f"<WorkerPool {state} {self._crew!r} {self._traffic!r}>"
-
-    # --- life
 
     async def start(self, workers: int) -> None:
         """Bind to the running loop and start workers; return when they are ready.
@@ -177,11 +161,20 @@ class WorkerPool:
     def resize(self, workers: int) -> None:
         """Set the target number of workers, clamped to min_workers and max_workers. Never blocks.
 
-        New workers start in the background. Idle workers are retired first. Busy ones finish their current job, and
-        the jobs that they have not started are handed to others.
+        New workers start in the background. Idle workers are retired first. Busy ones finish their current job.
         """
         if not self._is_closing:
             self._crew.resize(self._clamp(workers))
+
+    def bound(self, max_workers: int) -> None:
+        """Set another maximum number of workers, at least `min_workers` and 1."""
+        self._max_workers = max(1, self._min_workers, max_workers)
+        if self._is_started:
+            self.resize(self._crew.target)
+
+    def replace(self, worker: int, *, dry_run: bool = False) -> int:
+        """Replace a worker without a gap, named by its process id or else its number; see `Crew.replace`."""
+        return self._crew.replace(worker, dry_run=dry_run)
 
     def grow(self, workers: int) -> None:
         """Raise the target number of workers to at least `workers`, within the bounds of `resize`."""
@@ -196,12 +189,10 @@ class WorkerPool:
     async def close(self, timeout: float | None = None) -> None:
         """Finish all jobs, close the tasks in every worker, end the workers. Idempotent.
 
-        The remaining workers are killed after `timeout` seconds; None for no limit. Cancellation aborts the pool and
-        then propagates.
+        The remaining workers are killed after `timeout` seconds; None for no limit. Cancellation aborts the pool.
         """
         self._is_closing = True
-        if not self._is_started:
-            self._is_closed = True
+        self._is_closed = self._is_closed or not self._is_started
         if self._is_closed:
             return
         try:
@@ -230,8 +221,6 @@ class WorkerPool:
         self._data.close()
         self._launcher.close()
         self._is_closed = True
-
-    # --- jobs
 
     def submit(self, job: Job) -> None:
         """Accept a job without waiting. An idle worker gets it at once, else the next turn of the loop assigns it.
@@ -300,6 +289,10 @@ class WorkerPool:
         """Return the jobs that have reported progress, with the process id of their worker and the last report."""
         return progress_in(self._crew.workers)
 
+    def jobs(self) -> list[Job]:
+        """Return all jobs without an outcome."""
+        return jobs_in(self._crew.workers, self._traffic)
+
     def running(self) -> list[tuple[Job, int, int, float]]:
         """Return the jobs that workers are in, with the number and process id of the worker, and their seconds."""
         return running_in(self._crew.workers)
@@ -311,12 +304,9 @@ class WorkerPool:
     def stacks(self, pid: int | None = None) -> list[tuple[int, int, str]]:
         """Return number, process id and stacks of the worker with this process id, or of all workers.
 
-        A worker that is idle or does not answer has an empty text. Each takes a few milliseconds, and one that is
-        stopped half a second. Call it in another thread than the loop's: that may be blocked.
+        An idle worker, or one that does not answer, has an empty text. Blocks, up to half a second for each worker.
         """
         return stacks_of(list(self._crew.workers), pid)
-
-    # --- WorkerEvents
 
     def on_ready(self, worker: Worker) -> None:
         """Let the worker take jobs."""

@@ -1,0 +1,112 @@
+"""The page inside the program that has the queue, and the command that serves it from outside."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from event_collector import Collector, ConfigError, Context, Payload
+from event_collector.web import dashboard
+from tests.event_collector.modes import running
+from tests.packaging.test_imports import loaded_by
+
+ROOT = Path(__file__).parents[2]
+
+
+async def store(payload: Payload[int], ctx: Context) -> None:
+    """Do nothing."""
+
+
+@pytest.fixture(params=["asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.mark.parametrize("has_monitor", [False, True])
+async def test_a_program_mounts_the_page_of_its_queue(tmp_path: Path, has_monitor: bool) -> None:
+    """Links lead below the mount; the queue is looked at while a page asks; with its monitor there are details."""
+    monitor = str(tmp_path / "q.sock") if has_monitor else None
+    async with running(Collector("store", store), monitor=monitor) as queue:
+        app = Starlette(routes=[Mount("/queue", dashboard(queue, monitor=monitor))])
+        await queue.get_publisher().send(Payload(1))
+        await queue.get_publisher().wait()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as browser:
+            assert (await browser.get("/queue/")).headers["location"] == "/queue/1/"
+            news = (await browser.get("/queue/1/news")).json()
+            while news["connection"] != "live" or (has_monitor and "time" not in news):
+                news = (await browser.get(f"/queue/1/news?ticks={news['ticks']}&spans=1")).json()
+            page = (await browser.get("/queue/1/")).text
+            assert "1 in all" in page
+            assert 'data-here="/queue/1"' in page
+            assert "data-csrf" not in page
+            assert (await browser.get("/queue/static/page.css")).status_code == 200
+            assert (await browser.post("/queue/1/control", json={"verb": "drain"})).status_code == 403
+
+
+def test_a_monitor_that_is_none_is_refused() -> None:
+    """The error comes when the page is made."""
+    from event_collector import CollectorQueue
+
+    with pytest.raises(ConfigError):
+        dashboard(CollectorQueue([Collector("store", store)]), monitor="x" * 200)
+
+
+def web(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    command = [sys.executable, "-m", "event_collector", "web", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+
+
+def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+    """Each mistake is one line and status 2, before anything listens."""
+    shared, short, broken = tmp_path / "shared", tmp_path / "short", tmp_path / "broken.json"
+    shared.write_text("a token that is long enough\n")
+    shared.chmod(0o644)
+    short.write_text("short")
+    short.chmod(0o600)
+    broken.write_text("{}")
+    for arguments, reason in (
+        (["q.sock", "--host", "0.0.0.0"], "lets others reach the page: name a --token-file"),
+        (["q.sock", "--token-file", str(tmp_path / "none")], "cannot read the token file"),
+        (["q.sock", "--token-file", str(shared)], "chmod 600"),
+        (["q.sock", "--token-file", str(short)], "fewer than 16 characters"),
+        (["q.sock", "--record", str(short)], "exists: record to a new file"),
+        (["a.sock", "b.sock", "--record", str(tmp_path / "r")], "--record takes the lines of one socket"),
+        ([str(shared)], "line 1: "),
+        ([str(broken)], "no report of `event-collector bench --json`"),
+    ):
+        done = web(*arguments, "--port", "0")
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert reason in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_the_watched_program_imports_nothing_of_the_page() -> None:
+    """A queue with a monitor loads neither the page nor what serves it, and the page names the extra it needs."""
+    modules = loaded_by(
+        "from event_collector import *\nimport event_collector.life.monitoring, event_collector.control\n"
+        "CollectorQueue([], monitor='q.sock')"
+    )
+    assert {
+        name for name in modules if name.startswith(("event_collector.web", "starlette", "uvicorn", "jinja2"))
+    } == set()
+
+
+@pytest.mark.parametrize("missing", ["starlette", "jinja2"])
+def test_without_the_extra_the_error_has_the_command_that_installs_it(missing: str) -> None:
+    """Both doors name it: the function and the command."""
+    block = f"import sys; sys.modules[{missing!r}] = None\n"
+    line = "pip install 'event-collector-hybrid[web]'"
+    for code in (
+        "from event_collector.web import dashboard",
+        "from event_collector.cli import main; sys.exit(main(['web', 'q.sock']))",
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", block + code], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode != 0
+        assert line in done.stderr.splitlines()[-1]
