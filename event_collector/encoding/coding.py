@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, get_origin
 
 import msgspec
 
+from event_collector.encoding import byte_kinds  # noqa: F401 - adds the kinds of bytes
 from event_collector.encoding.buffers import LARGE, Blob, Buffer, join, split
 from event_collector.encoding.tagged import Restorer, Tagger, ValueKind, kinds
 

@@ -5,8 +5,8 @@ from typing import Any
 from PIL import Image
 
 from event_collector.encoding.buffers import LARGE
+from event_collector.encoding.byte_kinds import own_bytes
 from event_collector.encoding.exact import exact
-from event_collector.encoding.standard import own_bytes
 from event_collector.encoding.tagged import Restorer, Tagger, ValueKind, kinds
 
 

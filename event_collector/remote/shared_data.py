@@ -27,7 +27,18 @@ def pack_shared(collector: "Collector") -> list[memoryview]:
             ) from exc
     if not names:
         return []
-    return [memoryview(pickle.dumps(names)), *(buffer.raw() for buffer in buffers)]
+    return [memoryview(pickle.dumps(names)), *map(_view_of, buffers)]
+
+
+def _view_of(buffer: pickle.PickleBuffer) -> memoryview:
+    """Return the bytes of a buffer.
+
+    They are never a view over a memoryview: if both are garbage in one cycle, Python 3.11 crashes when it clears the
+    inner one first.
+    """
+    view = buffer.raw()
+    inner: object = view.obj
+    return inner.cast("B") if type(inner) is memoryview and inner.nbytes == view.nbytes else view
 
 
 def add_shared(ctx: Context, views: Sequence[memoryview]) -> None:

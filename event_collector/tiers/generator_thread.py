@@ -9,7 +9,7 @@ from typing import Any, Final
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.parts import PartSink, as_part
 from event_collector.handlers.running_event import running_event
-from event_collector.tiers.thread_call import handling
+from event_collector.tiers.thread_call import in_this_thread
 from event_collector.values.clock import clock
 from event_collector.values.payload import Payload
 
@@ -51,8 +51,7 @@ class GeneratorThread:
         return call
 
     def _run(self, step: Callable[[], Any]) -> Any:
-        with handling(self._event):
-            return step()
+        return in_this_thread(self._event, step)
 
     def _produce(self, credit: int) -> Any:
         if self._generator is None:

@@ -1,11 +1,11 @@
 """Calls of handlers in threads, of the queue or of any executor."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
 from contextvars import copy_context
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.running_event import RunningEvent, register_finder, running_event
@@ -14,6 +14,8 @@ from event_collector.remote.remote_exceptions import presentable
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
+
+T = TypeVar("T")
 
 
 class _ThreadEvent(threading.local):
@@ -32,12 +34,14 @@ def call_in_thread(executor: Executor, collector: Collector, payload: Payload[An
     return call
 
 
-@contextmanager
-def handling(event: RunningEvent | None) -> Iterator[None]:
-    """Run a step of a handler in this thread; raise its exceptions in a form that does not end this program."""
+def in_this_thread(event: RunningEvent | None, step: Callable[[], T]) -> T:
+    """Run a step of a handler in this thread; raise its exceptions in a form that does not end this program.
+
+    A context manager would not do: it sets the traceback of what it lets through, which some exceptions refuse.
+    """
     _thread.event = event
     try:
-        yield
+        return step()
     except BaseException as exc:
         shown = presentable(exc)
         if shown is exc:
@@ -48,8 +52,7 @@ def handling(event: RunningEvent | None) -> Iterator[None]:
 
 
 def _call_plain(collector: Collector, payload: Payload[Any], event: RunningEvent | None) -> Any:
-    with handling(event):
-        outcome = collector.processor(payload, collector.ctx)
+    outcome = in_this_thread(event, partial(collector.processor, payload, collector.ctx))
     if hasattr(outcome, "__await__"):
         if hasattr(outcome, "close"):
             outcome.close()  # avoids the warning of a coroutine that was never awaited

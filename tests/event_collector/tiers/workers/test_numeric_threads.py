@@ -22,7 +22,7 @@ async def threads_and_parents(workers: int, **options: Any) -> tuple[set[int], s
     async with queue:
         events = await queue.get_publisher().send_many(Payload(600) for _ in range(3))
         found = [(await event.wait()).first().unwrap() for event in events]
-        zygote = queue._engine._tiers.workers.pool._launcher._process.pid  # type: ignore[union-attr]
+        zygote = queue._engine._tiers.workers.groups["default"].pool._launcher._process.pid
     return {threads for threads, _ in found}, {parent == zygote for _, parent in found}
 
 
