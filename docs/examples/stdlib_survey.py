@@ -64,7 +64,6 @@ class Gathered:
     totals: Counter[str] = field(default_factory=Counter)
 
     def add(self, survey: Survey) -> None:
-        """Add what was found in one file."""
         self.surveys.append(survey)
         self.totals.update(survey.counts)
         if not track and len(self.surveys) % 300 == 0:
@@ -75,8 +74,7 @@ async def survey_all(files: list[str], mode: str, handler: Callable[[str], Any])
     """Send each file through the handler; return what was gathered, and the seconds."""
     found, began = Gathered(), time.perf_counter()
     async with CollectorQueue([Collector("survey", handler)], logging=False, monitor=MONITOR) as queue:
-        results = queue.stream("survey", track(files, mode) if track else files, ahead=32, ordered=False)
-        async for result in results:
+        async for result in queue.stream("survey", track(files, mode) if track else files, ahead=32, ordered=False):
             if isinstance(result.value, Survey):
                 found.add(result.value)
             else:  # an Error: its `err` is what the handler has raised

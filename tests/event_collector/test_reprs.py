@@ -39,7 +39,7 @@ async def test_a_running_queue_shows_its_parts() -> None:
             expected = "<ExecutorFeed of ProcessPoolExecutor: 1 slots, 0 tasks, queued={'outside': 0}>"
             assert repr(feed) == expected
             assert f"<ExecutorTier [{expected}]>" in repr(engine._tiers)
-            monitor = engine.regulation._loop
+            monitor = engine.regulation.loop
             assert re.fullmatch(r"<ControlLoop \w+, wants \d+ consumers, 1 workers \(1 ready\), lag=.*>", repr(monitor))
         assert repr(monitor).startswith("<ControlLoop stopped,")
         assert repr(engine).startswith("<Engine stopped,")

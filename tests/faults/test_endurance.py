@@ -70,8 +70,7 @@ async def test_recycling_adds_nothing_up(count: int, tmp_path: Path) -> None:
                 pids.update([(await event.wait()).first().unwrap() for event in events])
 
         await recycle(100)
-        workers = queue._engine._tiers.workers
-        assert workers is not None
+        workers = queue._engine._tiers.workers.groups["default"]
         await pools.until(lambda: workers.pool.statistics().ready == 2)
         before = Possessions()
         await recycle(count)
@@ -97,8 +96,7 @@ async def test_crashes_in_a_row_open_the_breaker(
         crashed = sum(isinstance(error, WorkerCrashed) for error in errors)
         assert crashed + sum(isinstance(error, PoolBroken) for error in errors) == count
         assert limit / 2 < crashed < count
-        workers = queue._engine._tiers.workers
-        assert workers is not None
+        workers = queue._engine._tiers.workers.groups["default"]
         assert workers.pool.statistics().restarts <= crashed + 2
         while not workers.pool.statistics().ready:
             await asyncio.sleep(0.01)

@@ -88,7 +88,7 @@ def test_an_interrupt_at_any_moment_leaves_nothing(start_method: str, rounds: in
     body = """
 say("up")
 for number in range(1000):
-    queue._engine._tiers.workers.resize(1 + number % 3)
+    queue._engine._tiers.workers.groups["default"].resize(1 + number % 3)
     await publisher.send(Payload(["sleep", 0.01]))
     await asyncio.sleep(0.005)
 """

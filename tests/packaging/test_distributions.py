@@ -92,6 +92,7 @@ def test_every_extra_is_named_where_it_is_missed() -> None:
 HANDLERS = "def double(value: int) -> int:\n    return value * 2\n"
 USES = {
     "": "pass",
+    "cloudpickle": "import cloudpickle",
     "dask": "import event_collector.tiers.executors.dask.cluster, distributed",
     "nats": "import event_collector.sources.jetstream_pull, nats",
     "opentelemetry": "import event_collector.opentelemetry",

@@ -57,6 +57,8 @@ def test_every_module_can_be_imported_without_what_the_platform_lacks(platform: 
     first = "import asyncio, ctypes, multiprocessing.util, psutil, structlog, subprocess, tempfile, msgspec, logging\n"
     first += "import concurrent.futures.process, multiprocessing.popen_spawn_posix, multiprocessing.spawn, shutil\n"
     first += "import distributed, nats, opentelemetry.metrics, prometheus_client, pytest, redis.asyncio, rich\n"
+    first += "import cloudpickle, numpy, pandas, PIL.Image, polars, pyarrow, pydantic, sysconfig, uvicorn\n"
+    first += "import jinja2, pyarrow.ipc, starlette.applications; sysconfig.get_config_vars()\n"
     program = first + WITHOUT.format(
         paths=[str(ROOT), str(ROOT / "workers")],
         modules=MODULES[platform],

@@ -22,7 +22,7 @@ class FakeWorker:
         self.in_hand = dict.fromkeys(range(1, held + 1))
         self.allowance = allowance
         self.state = State.READY
-        self.is_congested = False
+        self.is_congested = self.has_chunks = False
         self.page: Any = Mock()
         self._running = (int(begun), age) if held else (0, 0.0)
 

@@ -36,8 +36,8 @@ def chunks_of(queue: CollectorQueue) -> Chunks:
 
 def jobs_of(queue: CollectorQueue) -> int:
     """Return how many jobs the pool has got."""
-    workers = queue._dispatcher.supply._workers  # type: ignore[union-attr]
-    return int(workers.statistics().submitted)  # type: ignore[attr-defined]
+    workers = queue._engine._tiers.workers.groups["default"]
+    return workers.statistics().submitted
 
 
 def process(handler: Any, **options: Any) -> Collector:

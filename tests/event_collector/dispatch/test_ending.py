@@ -82,7 +82,8 @@ async def test_a_cancelled_event_that_waits_ends_at_once(place: str) -> None:
         parts.ending.ended(event, failed())
     else:
         event = parts.event()
-        getattr(parts.backlogs, place).push(event)
+        backlogs = parts.backlogs
+        (backlogs.here if place == "here" else backlogs.of_groups["default"]).push(event)
     assert parts.ending.is_waiting(event)
     assert event.cancel()
     assert isinstance(results_of(event).first().err, EventCancelled)

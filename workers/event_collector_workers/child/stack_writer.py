@@ -26,7 +26,8 @@ def write_stacks(fd: int) -> None:
         faulthandler.register(STACK_SIGNAL, fd, chain=True)
     if CALM_SIGNAL is not None:
         signal.signal(CALM_SIGNAL, lambda *_: _write(fd))
-        signal.siginterrupt(CALM_SIGNAL, False)
+        if hasattr(signal, "siginterrupt"):
+            signal.siginterrupt(CALM_SIGNAL, False)
 
     def write_elsewhere() -> None:
         with contextlib.suppress(OSError):  # standard error is closed

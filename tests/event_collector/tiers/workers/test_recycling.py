@@ -74,8 +74,7 @@ async def test_a_successor_is_there_before_its_predecessor_goes(limit: dict[str,
         replaced: set[int] = set()
         async with asyncio.timeout(30):
             while len(replaced) < 5:
-                workers = queue._engine._tiers.workers
-                assert workers is not None
+                workers = queue._engine._tiers.workers.groups["default"]
                 assert workers.pool.statistics().ready
                 replaced.add((await ask(queue, 0.005)).unwrap())
 
