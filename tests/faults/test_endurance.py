@@ -143,7 +143,7 @@ def is_a_worker(process: psutil.Process) -> bool:
 @pytest.mark.parametrize("rounds", often(2, 50))
 async def test_death_in_the_middle_of_a_large_result(rounds: int) -> None:
     """A worker killed while a part of its 64 MiB is here: that job is a crash, and what follows is read right."""
-    async with pools.running(2) as pool:
+    async with pools.running(2, max_shared_memory=0) as pool:
         before = psutil.Process().memory_info().rss
         for round_number in range(rounds):
             jobs = [pools.call(pool, f"echo {number}") for number in range(20)]

@@ -51,8 +51,8 @@ def is_collected(test: str, tests: frozenset[str]) -> bool:
 def test_every_fault_has_its_row() -> None:
     """The 44 that the list began with, in their order, and the parts of an application that fail."""
     names = [row.name for row in ROWS]
-    assert names[:44] == [str(number) for number in range(1, 45)]
-    assert {"lifecycle", "router", "bus handler", "event loop"} <= set(names[44:])
+    assert [name for name in names if name.isdigit()] == [str(number) for number in range(1, 45)]
+    assert {"lifecycle", "router", "bus handler", "event loop"} <= set(names)
     assert len(names) == len(set(names))
 
 
