@@ -10,10 +10,10 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing, suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from event_collector.calls.other_threads import is_loop_here
+from event_collector.calls.other_threads import ALERT, is_loop_here
 from event_collector.calls.stream import Signal
 from event_collector.values.refusals import QueueShutDown
 
@@ -106,7 +106,7 @@ class Crossing:
                     is_taken, is_wanted = value is _END, False
                     on_way += 1
                     continue
-                result = self._arrived.get()
+                result = self._next_arrived()
                 if result is _END:
                     break
                 if result is _WANTED:
@@ -119,6 +119,11 @@ class Crossing:
             self.close()
         if self._error is not None:
             raise self._error
+
+    def _next_arrived(self) -> Any:
+        while True:
+            with suppress(Empty):
+                return self._arrived.get(timeout=ALERT)
 
     def _make_room(self) -> None:
         if self._is_full and self._arrived.qsize() <= self._most // 2:

@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, Final, TypeVar
 
 from event_collector.values.errors import ConfigError
 from event_collector.values.refusals import QueueShutDown
 
 _T = TypeVar("_T")
+
+ALERT: Final = 1.0
+"""Seconds that a thread waits before it looks for signals again: one that comes just before a wait does not end it."""
 
 
 def is_loop_here(loop: asyncio.AbstractEventLoop | None = None) -> bool:
@@ -52,7 +56,10 @@ def wait_in_thread(future: "Future[_T]") -> _T:
     Raises QueueShutDown if the event loop ends before.
     """
     try:
-        return future.result()
+        while not future.done():
+            with suppress(TimeoutError):
+                return future.result(ALERT)
+        return future.result()  # which may be a TimeoutError of the handler
     except CancelledError:
         raise QueueShutDown("the event loop of the queue ended before the answer was there") from None
     finally:

@@ -86,7 +86,7 @@ async def test_an_interrupted_wait_cancels_the_event(monkeypatch: pytest.MonkeyP
             monkeypatch.setattr(future, "result", interrupted)
             queue.call_threadsafe(gated.collector, 1)
 
-        def interrupted() -> None:
+        def interrupted(_seconds: float) -> None:
             while not gated.began:
                 time.sleep(0.005)
             raise KeyboardInterrupt
