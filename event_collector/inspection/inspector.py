@@ -111,14 +111,14 @@ class Inspector:
     def look(self, *, with_settings: bool, cost: float) -> Details:
         """Return the details since the last call; `cost`: the seconds that the line before has taken of the loop."""
         self.begin()
-        now, loop_time = clock.now(), thread_time()
+        now, wall, loop_time = clock.now(), clock.wall(), thread_time()
         elapsed, busy = now - self._looked, loop_time - self._loop_time
         self._looked, self._loop_time = now, loop_time
         self._tap()
         shares = (busy / elapsed, cost / elapsed) if elapsed > 0 else (None, None)
         details = Details(
             number=next(self._numbers),
-            time=clock.wall(),
+            time=wall,
             elapsed=elapsed,
             decisions=list(self._engine.decisions),
             dead_letters=self._letters.look(),
@@ -127,13 +127,13 @@ class Inspector:
             settings=[settings_of(one) for one in self._collectors.values()] if with_settings else None,
             shows_payloads=self._shows_payloads,
         )
-        return replace(details, **self._attempts(now, elapsed))
+        return replace(details, **self._attempts(now, wall - now, elapsed))
 
-    def _attempts(self, now: float, elapsed: float) -> dict[str, Any]:
+    def _attempts(self, now: float, offset: float, elapsed: float) -> dict[str, Any]:
         recorder = self._recorder
         if recorder is None:
             return {}
-        offset, stride = clock.wall() - now, recorder.stride
+        stride = recorder.stride
         spans, lost, rows = recorder.take(now, elapsed)
         running = self._running.look(self._handlers, self._workers.values())
         return {

@@ -331,8 +331,8 @@ async def test_a_router_can_await_collectors_of_every_mode(places: Places) -> No
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "executor of processes, async def"])
 async def test_a_handler_over_its_time_is_one_error(mode: str, places: Places) -> None:
     """A timeout ends its own event, with an error that names collector, handler and limit; the next one runs."""
-    # Executors count the wait for their first process, too.
-    limit = 2.0 if "executor of processes" in mode else 0.2
+    # Executors count the wait for a free thread or their first process, too.
+    limit = 2.0 if "executor" in mode else 0.2
     collector = Collector("slow", MODES[mode], mode=places[mode], timeout=limit)
     async with running(collector) as queue:
         await assert_alive(queue, 1)
