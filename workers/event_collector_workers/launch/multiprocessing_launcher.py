@@ -11,7 +11,7 @@ import threading
 import weakref
 from functools import partial
 from operator import getitem
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import psutil
 
@@ -45,6 +45,10 @@ def _kill_at_exit() -> None:
         handle.kill()
 
 
+_LOOKS: Final = 100
+"""Looks for the exit code of a process that is gone, until it counts as taken by the program."""
+
+
 class MultiprocessingHandle:
     """A `multiprocessing` process."""
 
@@ -64,12 +68,17 @@ class MultiprocessingHandle:
         """Call `on_exit` once after the process has ended, with its exit code; None if the program has taken it."""
         fd = self._open_pidfd()
 
+        looks = 0
+
         def ended() -> None:
+            nonlocal looks
             code = self._process.exitcode
             if code is None:
-                if psutil.pid_exists(self.pid):  # the descriptor is ahead of the exit code
+                # The descriptor is ahead of the exit code; or the thread that starts another worker has taken it, and
+                # is about to store it. The loop calls this again.
+                looks += not psutil.pid_exists(self.pid)
+                if looks <= _LOOKS:
                     return
-                code = self._process.exitcode  # the thread that starts another worker took it, and has stored it by now
             self._loop.remove_reader(fd)
             if fd != self._process.sentinel:
                 os.close(fd)
