@@ -171,7 +171,8 @@ class Chunks:
 
     async def wait_for_place(self) -> None:
         """Take a place in a bounded queue, when there is one. Raises QueueShutDown."""
-        await self._gate.wait()
+        if self.is_bounded:  # else it would wait for a turn of the loop, of which there may be none
+            await self._gate.wait()
 
     def tier_of(self, collector: "Collector") -> ChunkTier | None:
         """Return the worker processes of a collector; None while the queue does not run."""
