@@ -54,8 +54,9 @@ def chunk_size(pace: ValuePace, waiting: int, workers: int, most: int | None) ->
     """
     if most is not None:
         return min(most, waiting)
-    share = max(ceil(waiting / (SHARES * workers)), int(wanted_size(pace) * LEAST_SECONDS / CHUNK_SECONDS))
-    return max(1, min(pace.largest, share, waiting))
+    least = int(wanted_size(pace) * LEAST_SECONDS / CHUNK_SECONDS)
+    share = max(ceil(waiting / (SHARES * workers)), min(least, waiting // workers))
+    return max(1, min(pace.largest, share))
 
 
 def values_ahead(pace: ValuePace, workers: int) -> int:
