@@ -76,6 +76,13 @@ def main(connection: socket.socket, enter: Callable[[], Initialize | None]) -> N
     leave_signals_to_program()
     open_standard_streams()
     connection.setblocking(True)
+    try:
+        _serve(connection, enter)
+    except ConnectionError:  # the program has ended, and has left messages of this worker unread
+        exit_orphaned()
+
+
+def _serve(connection: socket.socket, enter: Callable[[], Initialize | None]) -> None:
     inbox = Inbox(connection)
     setup, (page_fd, lifeline_fd, outlet_fd, *others) = inbox.receive_setup()
     threading.Thread(target=_end_with_program, args=(follow(lifeline_fd),), name="parent-watch", daemon=True).start()
