@@ -36,7 +36,7 @@ def _raw(array: "np.ndarray[Any, Any]") -> Buffer:
     """Return the bytes of a contiguous array, uncopied."""
     if not array.nbytes:
         return b""
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _encode_array(array: "np.ndarray[Any, Any]", tagger: Tagger) -> Any:
