@@ -63,9 +63,10 @@ def test_a_relative_folder_is_the_one_that_the_program_meant(tmp_path: Path) -> 
     assert run(tmp_path / "program.py", start, tmp_path, "-S") == ("hello\n", "", 0)
 
 
+@pytest.mark.parametrize("start_method", ["forkserver", "spawn"])
 @pytest.mark.parametrize("has_thread", [False, True])
-def test_nothing_is_imported_from_the_working_directory(has_thread: bool, tmp_path: Path) -> None:
-    """Modules there are not executed, by the zygote or by workers that it spawns because a module has a thread."""
+def test_nothing_is_imported_from_the_working_directory(has_thread: bool, start_method: str, tmp_path: Path) -> None:
+    """Modules there are not executed, by the zygote or by workers that it spawns, which a thread makes it do, too."""
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):
         folder.mkdir()
@@ -74,5 +75,5 @@ def test_nothing_is_imported_from_the_working_directory(has_thread: bool, tmp_pa
     thread = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
     (here / "threaded.py").write_text(thread)
     start = f"import sys; sys.path += {PATHS}"
-    options = f"preload={['threaded'] if has_thread else []}"
+    options = f"preload={['threaded'] if has_thread else []}, start_method={start_method!r}"
     assert run(here / "program.py", start, there, options=options) == ("hello\n", "", 0)

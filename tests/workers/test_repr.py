@@ -54,9 +54,9 @@ async def test_a_pool_shows_its_crew_its_traffic_and_its_workers() -> None:
 
 async def test_the_launcher_of_multiprocessing_shows_its_start_method() -> None:
     """And the handle its process id."""
-    async with pools.running(1, start_method="spawn") as pool:
+    async with pools.running(1, start_method="fork") as pool:
         (worker,) = pool._crew.workers
-        assert repr(pool._launcher) == "<MultiprocessingLauncher spawn>"
+        assert repr(pool._launcher) == "<MultiprocessingLauncher fork>"
         assert repr(worker._handle) == f"<MultiprocessingHandle pid={worker.pid}>"
 
 

@@ -46,6 +46,7 @@ class Preload:
         initialize: The pickle of a callable and its arguments.
         environment: The environment of the workers.
         apart: Steps that each worker makes.
+        spawns: Whether workers are spawned, so that each makes all steps.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class Preload:
         initialize: bytes | None,
         environment: WorkerEnvironment,
         apart: Sequence[str],
+        spawns: bool = False,
     ) -> None:
+        self._told = (preparation, modules, initialize, environment)
         main: dict[str, Any] = {key: preparation[key] for key in _MAIN_KEYS if key in preparation}
         self._preparation = {key: value for key, value in preparation.items() if key not in main}
         self._modules = modules
@@ -68,7 +71,8 @@ class Preload:
             INITIALIZER: self._load_initializer,
             **{name: partial(_import, name) for name in modules},
         }
-        apart = list(self._steps) if environment.devices else apart  # each worker sees a device of its own
+        if spawns or environment.devices:  # each worker sees a device of its own
+            apart = list(self._steps)
         if MAIN in apart:
             apart = [*apart, INITIALIZER]  # it may be defined there
         self._left = [step for step in self._steps if step in apart]
@@ -120,7 +124,7 @@ class Preload:
     def spawned(self, birth: Birth) -> Callable[[], Initialize | None]:
         """Return what a worker does that multiprocessing starts next in place of a fork."""
         os.environ.update(self._environment.own_variables(birth.number))
-        return partial(enter_spawned, self._modules, self._initialize, self._environment, birth)
+        return partial(_finish_spawned, self._told, birth)
 
     def _load_initializer(self) -> None:
         if self._pickle is not None:
@@ -128,10 +132,15 @@ class Preload:
                 self._initialize = pickle.loads(self._pickle)  # noqa: S301 - written by the pool's process
 
 
+def _finish_spawned(told: tuple[dict[str, Any], list[str], bytes | None, WorkerEnvironment], birth: Birth) -> Any:
+    """Be a worker that a zygote has spawned: make all steps."""
+    return Preload(*told, apart=(), spawns=True).finish(birth)
+
+
 def enter_spawned(
     modules: list[str], initialize: Initialize | None, environment: WorkerEnvironment, birth: Birth
 ) -> Initialize | None:
-    """Be a worker that multiprocessing has started: the same for a process that has imported the main module."""
+    """Be a worker that the program has spawned. Its main module has been imported."""
     settle(birth, environment)
     if environment.seed is not None:
         import_module("random")

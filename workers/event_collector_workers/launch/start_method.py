@@ -37,15 +37,16 @@ def make_launcher(
 
     `on_apart` is told which module is imported by each worker although "forkserver" should share it, and why.
 
-    "forkserver", the default where it exists, is a zygote. If the initializer has an argument that only
-    multiprocessing can hand to a child, such as a lock, multiprocessing is used: the start method if one was chosen,
-    else the program's default context, in which `multiprocessing.Lock()` makes its locks.
+    "forkserver", the default where it exists, is a zygote, and there "spawn" is one that spawns. If the initializer has
+    an argument that only multiprocessing can hand to a child, such as a lock, multiprocessing is used: the start method
+    if one was chosen, else the program's default context, in which `multiprocessing.Lock()` makes its locks.
     """
     has_fork_server = "forkserver" in multiprocessing.get_all_start_methods()
     method: str | None = start_method or ("forkserver" if has_fork_server else "spawn")
-    if context is None and method == "forkserver" and not getattr(sys, "frozen", False):
+    if context is None and has_fork_server and method != "fork" and not getattr(sys, "frozen", False):
         try:
-            return ZygoteLauncher(loop, preload, initialize, environment, on_apart)
+            spawns = method == "spawn"
+            return ZygoteLauncher(loop, preload, initialize, environment, on_apart, spawns=spawns)
         except Exception:
             if initialize is None:
                 raise

@@ -5,6 +5,9 @@
 
 It is told at its start which modules to import. A fork takes about a millisecond. When the pool's process ends, the
 zygote kills its workers and exits. This module imports little, because each worker pays for its imports.
+
+With start method "spawn" it imports nothing for the workers, and spawns them. A program that spawned its workers itself
+could not keep them from importing what lies in the working directory.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from event_collector_workers.child.birth import Birth
 from event_collector_workers.child.open_descriptors import open_standard_streams
-from event_collector_workers.child.signals import kill_group, leave_signals_to_program
+from event_collector_workers.child.signals import kill_group, leave_signals_to_program, signals_blocked
 from event_collector_workers.child.workplace import main as serve_pool
 from event_collector_workers.launch.inheritance import Inheritance, threads
 from event_collector_workers.launch.preload import Preload, Unfit
@@ -59,6 +62,8 @@ class Boot(NamedTuple):
     environment: WorkerEnvironment
     apart: tuple[str, ...]
     """Steps of the preload that each worker makes by itself."""
+    spawns: bool
+    """Whether each worker is spawned and makes all steps."""
 
     def write(self, file: IO[bytes]) -> None:
         """Write this into an empty file, after the path, without which it cannot be read."""
@@ -75,7 +80,7 @@ def main(control_fd: int, file: BufferedRandom, lifeline_fd: int) -> None:
     open_standard_streams()
     lifeline = follow(lifeline_fd)
     boot: Boot = pickle.load(file)  # noqa: S301 - written by the pool's process
-    zygote = Zygote(socket.socket(fileno=control_fd), Preload(*boot[2:]))
+    zygote = Zygote(socket.socket(fileno=control_fd), Preload(*boot[2:]), spawns=boot.spawns)
     before = Inheritance()
     try:
         zygote.prepare()
@@ -108,11 +113,12 @@ def _begin_anew(boot: Boot, file: BufferedRandom, descriptors: tuple[int, ...], 
 
 
 class Zygote:
-    """Forks workers, and reports their births and deaths. One thread does everything."""
+    """Forks or spawns workers, and reports their births and deaths. One thread does everything."""
 
-    def __init__(self, control: socket.socket, preload: Preload) -> None:
+    def __init__(self, control: socket.socket, preload: Preload, *, spawns: bool = False) -> None:
         self._control = control
         self._preload = preload
+        self._spawns = spawns
         self._failure = ""  # the traceback of a step of the preload
         self._workers: dict[int, BaseProcess] = {}  # by request number
 
@@ -178,13 +184,14 @@ class Zygote:
         """Start a worker. Return its process id, or 0 after reporting to the pool why the system refused."""
         # A process with threads cannot be forked safely. If it began with one, each worker is spawned.
         worker: BaseProcess
-        if threads() == 1:
+        if not self._spawns and threads() == 1:
             worker = get_context("fork").Process(target=self._work, args=(connection, birth))
         else:
             worker = get_context("spawn").Process(target=serve_pool, args=(connection, self._preload.spawned(birth)))
         before = _descriptors()
         try:
-            worker.start()
+            with signals_blocked():
+                worker.start()
         except OSError as error:
             for fd in _descriptors() - before if before else ():  # multiprocessing leaks its pipes in this case
                 with contextlib.suppress(OSError):

@@ -115,7 +115,10 @@ def _pickle(value: object) -> bytes:
 
 
 class ZygoteLauncher:
-    """Starts workers through a zygote, which boots at once, and again if it dies. `initialize` must have a pickle."""
+    """Starts workers through a zygote, which boots at once, and again if it dies. `initialize` must have a pickle.
+
+    `spawns`: the zygote spawns them, each with imports of its own.
+    """
 
     def __init__(
         self,
@@ -124,8 +127,11 @@ class ZygoteLauncher:
         initialize: Initialize | None,
         environment: WorkerEnvironment,
         on_apart: Callable[[str, str], None],
+        *,
+        spawns: bool = False,
     ) -> None:
         self._loop = loop
+        self._spawns = spawns
         self._preload = list(preload)
         self._environment = environment
         self._apart: list[str] = []  # steps of the preload that each worker makes by itself
@@ -217,9 +223,8 @@ class ZygoteLauncher:
             # The last three words say what to run; the others are the executable and the program's flags.
             command = [*(os.fsdecode(word) for word in spawn.get_command_line()[:-3]), "-P", "-c", code]
             path = [*preparation["sys_path"], home]
-            Boot(
-                command, path, preparation, self._preload, self._initialize, self._environment, tuple(self._apart)
-            ).write(file)
+            about = (self._preload, self._initialize, self._environment, tuple(self._apart), self._spawns)
+            Boot(command, path, preparation, *about).write(file)
             return subprocess.Popen(  # noqa: S603 - our own interpreter
                 command,
                 pass_fds=(control.fileno(), file.fileno(), self.lifeline.fileno()),
