@@ -11,6 +11,7 @@ import threading
 import weakref
 from functools import partial
 from operator import getitem
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -45,8 +46,10 @@ def _kill_at_exit() -> None:
         handle.kill()
 
 
-_LOOKS: Final = 100
-"""Looks for the exit code of a process that is gone, until it counts as taken by the program."""
+_PATIENCE: Final = 0.5
+"""Seconds after which the exit code of a process that is gone counts as taken by the program."""
+_LOOK_EVERY: Final = 0.005
+"""Seconds between two looks for an exit code."""
 
 
 class MultiprocessingHandle:
@@ -68,29 +71,32 @@ class MultiprocessingHandle:
         """Call `on_exit` once after the process has ended, with its exit code; None if the program has taken it."""
         fd = self._open_pidfd()
 
-        looks = 0
-
         def ended() -> None:
-            nonlocal looks
-            code = self._process.exitcode
-            if code is None:
-                # The descriptor is ahead of the exit code; or the thread that starts another worker has taken it, and
-                # is about to store it. The loop calls this again.
-                looks += not psutil.pid_exists(self.pid)
-                if looks <= _LOOKS:
-                    return
             self._loop.remove_reader(fd)
             if fd != self._process.sentinel:
                 os.close(fd)
-            _alive.discard(self)
-            if code != 0:
-                kill_group(self.pid)
-            with contextlib.suppress(ValueError):  # its end is unknown: SIGCHLD is ignored, or os.wait() was called
-                self._process.join()
-                self._process.close()
-            on_exit(code)
+            self._settle(on_exit, monotonic() + _PATIENCE)
 
         self._loop.add_reader(fd, ended)
+
+    def _settle(self, on_exit: Callable[[int | None], None], until: float) -> None:
+        """Report the exit code as soon as it is there.
+
+        The descriptor may be ahead of it. The thread that starts another worker may have taken it, and is about to
+        store it.
+        """
+        code = self._process.exitcode
+        is_there = self._identity is not None and self._identity.is_running()
+        if code is None and (is_there or monotonic() < until):
+            self._loop.call_later(_LOOK_EVERY, self._settle, on_exit, until)
+            return
+        _alive.discard(self)
+        if code != 0:
+            kill_group(self.pid)
+        with contextlib.suppress(ValueError):  # its end is unknown: SIGCHLD is ignored, or os.wait() was called
+            self._process.join()
+            self._process.close()
+        on_exit(code)
 
     def kill(self) -> None:
         """End the process with SIGKILL. A no-op if it has ended."""
