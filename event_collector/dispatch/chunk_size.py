@@ -7,8 +7,8 @@ CHUNK_SECONDS: Final = 0.024
 """Seconds of work in a chunk. Each one wakes the program, which takes a processor from a worker."""
 LEAST_SECONDS: Final = 0.002
 """Seconds of work in the last chunks. Shorter ones cost more than workers lose that do not finish together."""
-CHUNK_BYTES: Final = 256 * 1024
-"""Bytes of values or results in a chunk. Larger ones gain nothing, and wait for each other in the socket."""
+CHUNK_BYTES: Final = 1024 * 1024
+"""Bytes of values or results in a chunk. Smaller ones wake the program more often."""
 MOST_VALUES: Final = 4096
 """Values in a chunk. More gains nothing even if a value takes no time."""
 JOBS_PER_WORKER: Final = 3

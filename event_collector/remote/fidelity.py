@@ -33,7 +33,7 @@ PLAIN: Final = frozenset((dict, list, tuple, str, int, float, bool, type(None)))
 _may_hold_datetimes: Final = re.compile(rb"\xff(?:(?<=[\xd6\xd7].)|(?<=\xc7\x0c.))", re.DOTALL).search
 """Searches msgpack for timestamps, which are always in UTC. What it finds may be something else.
 
-It begins with one byte that text never has, so it passes over large values as fast as a search for that byte.
+It begins with one byte that text never has.
 """
 
 
@@ -128,7 +128,7 @@ class Fidelity:
         if type(value) in _ATOMS:
             return value
         self._part_of_all.check(value)
-        if _may_hold_datetimes(encoded) is None:
+        if b"\xff" not in encoded or _may_hold_datetimes(encoded) is None:  # the first looks at a large value sooner
             return value
         plain, offsets = _with_text(value)
         if not offsets:

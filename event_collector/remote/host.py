@@ -104,7 +104,7 @@ class Host:
         finally:
             self._decode.envelope = None
 
-    def run_items(self, body: bytes, items: "Items") -> None:
+    def run_items(self, body: Buffer, items: "Items") -> None:
         """Process the values of a chunk one after the other, each as `run()` does; SystemExit is raised."""
         if body[:1] == LINES:
             self._run_lines(body, items)
@@ -124,7 +124,7 @@ class Host:
         finally:
             self._chunk = None
 
-    def _run_lines(self, body: bytes, items: "Items") -> None:
+    def _run_lines(self, body: Buffer, items: "Items") -> None:
         """Process lines of JSON. What that needs is imported only then."""
         from event_collector.remote.line_items import LineItems, decode_lines
 

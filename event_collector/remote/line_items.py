@@ -21,6 +21,7 @@ from event_collector.values.payload import Payload
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from event_collector.encoding.buffers import Buffer
     from event_collector.remote.setup import Setup
     from event_collector_workers.job import Items
 
@@ -38,10 +39,10 @@ def encode_lines(lines: list[bytes], first_id: int, number: int) -> bytes:
     return _HEAD.pack(LINES, first_id, number) + b"\n".join(lines)
 
 
-def decode_lines(body: bytes) -> tuple[int, int, list[bytes]]:
+def decode_lines(body: "Buffer") -> tuple[int, int, list[bytes]]:
     """Return the id and the number of the first line, and the lines."""
     _, first_id, number = _HEAD.unpack_from(body)
-    return first_id, number, body[_HEAD.size :].split(b"\n")
+    return first_id, number, bytes(body[_HEAD.size :]).split(b"\n")
 
 
 class LineItems:

@@ -64,8 +64,11 @@ class Items(Protocol):
 class ItemsTask(Task, Protocol):
     """A task that takes chunks."""
 
-    def run_items(self, body: bytes, items: Items) -> None:
-        """Run the items of a chunk, one after the other. An exception fails the whole chunk with TaskError."""
+    def run_items(self, body: Buffer, items: Items) -> None:
+        """Run the items of a chunk, one after the other. An exception fails the whole chunk with TaskError.
+
+        The body may be a read-only view of shared memory, as a blob in `run()`.
+        """
 
 
 class TimeLimit(NamedTuple):

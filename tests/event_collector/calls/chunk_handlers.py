@@ -34,6 +34,12 @@ def wait_for(path: Path) -> None:
         time.sleep(0.001)
 
 
+def describe(value: Any) -> str:
+    """Return what arrived, after a moment in which more chunks arrive."""
+    time.sleep(0.0002)
+    return f"{type(value).__name__} {value[0]} {len(value)}"
+
+
 def act(value: list[Any]) -> Any:
     """Do what `[folder, number, act]` says, and return the number."""
     folder, number, what = value

@@ -24,6 +24,7 @@ from event_collector import (
     Result,
     Retry,
     WorkerCrashed,
+    WorkerLimits,
 )
 from event_collector.dispatch.chunks import Chunks
 from tests.event_collector.calls import chunk_handlers as handlers
@@ -56,6 +57,22 @@ def check_others(folder: Path, results: list[Result[Any]], odd: int) -> None:
     """Each value was begun once, and all but one have their results."""
     assert handlers.begun(folder) == list(range(len(results)))
     assert [result.value for result in results] == [number if number != odd else None for number in range(len(results))]
+
+
+@pytest.mark.parametrize("memory", [None, 0])
+@pytest.mark.parametrize("limits", [None, WorkerLimits(open_files=16)], ids=["free", "few files"])
+async def test_chunks_travel_in_shared_memory(memory: int | None, limits: WorkerLimits | None) -> None:
+    """Some hundred kilobytes of values do; a platform or a worker that cannot have any gets them all the same."""
+    act = process(handlers.describe)
+    values: list[Any] = [chr(97 + number % 26) * 4000 for number in range(1000)]
+    values[500] = values[500].encode()
+    async with running(act, max_shared_memory=memory, worker_limits=limits) as queue:
+        for _ in range(2):
+            found = [value async for value in queue.map(act, values, chunk=100)]
+            assert found == [f"{type(value).__name__} {value[0]} {len(value)}" for value in values]
+        if limits is None:
+            assert bool(queue.snapshot().shared_memory) is (memory is None)
+        assert queue.accounting().finished == 2000
 
 
 async def test_short_values_share_jobs() -> None:

@@ -181,10 +181,8 @@ class Workplace:
                 if self._is_end(kind, head):
                     return
                 continue
-            if kind == Kind.CHUNK:
-                self.run_chunk(*decode_chunk(head), self._inbox.read(max(0, blob_size)))
-            elif blob_size != NO_BLOB:
-                self._run_with_blob(head, blob_size)
+            if blob_size != NO_BLOB:
+                self._run_with_blob(kind, head, blob_size)
             else:
                 sequence, jobs = decode_batch(head)
                 for number, body in jobs:
@@ -228,11 +226,15 @@ class Workplace:
         else:
             self._send(record, reply_blob)
 
-    def run_chunk(self, first: int, number: int, count: int, body: bytes) -> None:
-        """Run the items of a chunk that were not taken back, and leave their outcomes where they survive."""
+    def run_chunk(self, first: int, number: int, count: int, body: Buffer | None) -> None:
+        """Run the items of a chunk that were not taken back, and leave their outcomes where they survive.
+
+        Skip all of them if there is no body.
+        """
         items = ItemRun(self._page, self, first, count)
         try:
-            cast("ItemsTask", self._tasks[number]).run_items(body, items)
+            if body is not None:
+                cast("ItemsTask", self._tasks[number]).run_items(body, items)
         except (SystemExit, OSError):  # the end of the process, requested or by the loss of the socket
             raise
         except BaseException:
@@ -296,24 +298,31 @@ class Workplace:
             return False
         return self._suspended.is_end(kind, head)
 
-    def _run_with_blob(self, head: bytes, blob_size: int) -> None:
-        """Run a job with a large value. Skip it if that is in a segment which could not be mapped."""
-        if blob_size >= 0:
-            sequence, [(number, body)] = decode_batch(head)
-            self.run(sequence, self._tasks[number], body, self._inbox.read(blob_size))
+    def _run_with_blob(self, kind: int, head: bytes, size: int) -> None:
+        """Run a job with a large value, or a chunk. Skip it if that is in a segment which could not be mapped."""
+        if size >= 0:
+            self._run_sent(kind, head, self._inbox.read(size))
             return
-        sequence, [(number, body)] = decode_batch(head[PLACE.size :])
-        lease, size, is_bytes = PLACE.unpack_from(head)
+        lease, nbytes, is_bytes = PLACE.unpack_from(head)
         segments = self._segments
-        view = None if segments is None else segments.open(NO_BLOB - 1 - blob_size, lease, size)
-        if segments is None or view is None:
-            self._send(encode((sequence, Outcome.SKIPPED, 0.0, b"")), None)
-            return
-        blob = bytes(view) if is_bytes else view
+        view = None if segments is None else segments.open(NO_BLOB - 1 - size, lease, nbytes)
+        # The items of a chunk are copied as they are decoded.
+        blob = bytes(view) if view is not None and is_bytes and kind != Kind.CHUNK else view
         del view
-        self.run(sequence, self._tasks[number], body, blob)
+        self._run_sent(kind, head[PLACE.size :], blob)
         del blob
-        segments.end_unseen()
+        if segments is not None:
+            segments.end_unseen()
+
+    def _run_sent(self, kind: int, head: bytes, blob: Buffer | None) -> None:
+        if kind == Kind.CHUNK:
+            self.run_chunk(*decode_chunk(head), blob)
+            return
+        sequence, [(number, body)] = decode_batch(head)
+        if blob is None:
+            self._send(encode((sequence, Outcome.SKIPPED, 0.0, b"")), None)
+        else:
+            self.run(sequence, self._tasks[number], body, blob)
 
     def _on_idle_with_segments(self) -> None:
         if self._segments is not None:

@@ -9,7 +9,7 @@ from msgspec import DecodeError
 from event_collector_workers.job import ChunkJob
 from event_collector_workers.pool.listener import tell
 from event_collector_workers.pool_errors import WorkerCrashed
-from event_collector_workers.transport.frames import Kind, Outcome, decode_item, decode_kept, encode, message, size_of
+from event_collector_workers.transport.frames import Outcome, decode_item, decode_kept, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,8 +65,8 @@ def take_kept(first: int, job: ChunkJob, kept: Kept) -> float:
 
 
 def head_of(first: int, job: ChunkJob) -> bytes:
-    """Return the message that precedes the items of a chunk, whose first item gets that number."""
-    return message(Kind.CHUNK, encode((first, job.task, job.count)), size_of(job.blob or b""))
+    """Return the head of the message with the items of a chunk, whose first item gets that number."""
+    return encode((first, job.task, job.count))
 
 
 def put_first(in_hand: dict[int, Job | None], first: int, job: ChunkJob) -> None:

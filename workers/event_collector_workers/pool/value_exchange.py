@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from event_collector_workers.segments.exchange import Exchange
-from event_collector_workers.segments.segment_sizes import SHARED_FROM
+from event_collector_workers.segments.segment_sizes import CHUNK_SHARED_FROM, SHARED_FROM
 from event_collector_workers.transport.filling import Filling
 from event_collector_workers.transport.frames import (
     Kind,
@@ -52,10 +52,11 @@ class ValueExchange:
         self._channel = channel
 
     def send(self, kind: Kind, head: bytes, blob: Blob) -> None:
-        """Send a message with a large value."""
+        """Send a message with a large value, or with the items of a chunk."""
         size = size_of(blob)
         by_socket = message(kind, head, size)
-        lent = self._exchange.lend(size) if size >= SHARED_FROM else None
+        least = CHUNK_SHARED_FROM if kind == Kind.CHUNK else SHARED_FROM
+        lent = self._exchange.lend(size) if size >= least else None
         if lent is None:
             self._channel.send(by_socket, blob)
             return

@@ -121,7 +121,7 @@ class Worker:
             elif isinstance(job, ChunkJob):
                 self._next, self.has_chunks = sequence + job.count, True
                 self._send_batch(sequence, plain)
-                self._channel.send(chunks.head_of(sequence, job), job.blob)
+                self._values.send(Kind.CHUNK, chunks.head_of(sequence, job), job.blob)
                 self.give(jobs[sequence - first + 1 :])
                 return
             else:
