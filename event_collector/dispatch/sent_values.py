@@ -1,10 +1,11 @@
 """The values of events that other processes get, as they were when they were sent; see `SentValue`."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from event_collector.encoding.codec_options import coding_of
 from event_collector.remote.codec import Parts, encode_payload, owned
-from event_collector.remote.fidelity import UNTYPED, Fidelity
+from event_collector.remote.fidelity import Fidelity
 from event_collector.remote.sent_value import CONSTANT, SentValue
 from event_collector.values.errors import EncodeError
 from event_collector.values.payload import Delivery, Payload
@@ -27,25 +28,26 @@ class SentValues:
         is_needed: whether events that the event loop delivers may go to other processes.
     """
 
-    __slots__ = ("_encode", "_fidelities", "_fidelity", "_only", "_plan", "is_needed")
+    __slots__ = ("_encode", "_encode_broadcast", "_fidelities", "_only", "_plan", "is_needed")
 
     def __init__(self) -> None:
         self.is_needed = False
         self._plan: DeliveryPlan | None = None
         self._fidelities: dict[Collector, Fidelity] = {}
         self._only: Collector | None = None  # gets every broadcast, and calls its handler once
-        self._fidelity = UNTYPED  # of this collector
         self._encode: Callable[..., Parts] = encode_payload
+        self._encode_broadcast: Callable[..., Parts] | None = None  # for this collector
 
     def encode_with(self, encode: "Callable[..., Parts] | None") -> None:
         """Have values encoded by another function that does the same; None: by `encode_payload()`."""
         self._encode = encode or encode_payload
+        self._prepare()
 
     def follow(self, plan: "DeliveryPlan", *, is_open: bool) -> None:
         """Encode for the collectors of this plan. Until the queue `is_open`, the event loop delivers all events."""
         self._plan = plan
         self._only = self._called_once(_ANY)
-        self._fidelity = UNTYPED if self._only is None else self._fidelity_of(self._only)
+        self._prepare()
         self.is_needed = plan.has_executors or (not is_open and plan.has_foreign)
 
     def keep(self, event: "CollectorEvent") -> None:
@@ -58,14 +60,14 @@ class SentValues:
 
         A value that cannot be encoded is the error of the event, in the collector that cannot get it.
         """
-        payload, only, fidelity = event.payload, self._only, self._fidelity
-        if only is None or payload._delivery is not _BROADCAST:
-            only = self._called_once(payload)
-            fidelity = UNTYPED if only is None else self._fidelity_of(only)
-        if only is not None:
+        payload = event.payload
+        encode = self._encode_broadcast
+        if encode is None or payload._delivery is not _BROADCAST:
+            encode = self._encoder_of(self._called_once(payload))
+        if encode is not None:
             try:
-                sent = owned(self._encode(payload, only, event.id, traced=False, fidelity=fidelity))
-                event.sent = sent  # CollectorEvent.keep_sent()
+                sent = encode(payload, number=event.id)
+                event.sent = sent if sent[1] is None else owned(sent)  # CollectorEvent.keep_sent()
                 return
             except EncodeError:
                 pass  # it is kept below, for its collector
@@ -77,6 +79,15 @@ class SentValues:
         """Return the only collector of a payload if worker processes call its handler, and once; else None."""
         sole = None if self._plan is None else self._plan.sole_remote(payload)
         return None if sole is None or sole.retry is not None else sole
+
+    def _prepare(self) -> None:
+        self._encode_broadcast = self._encoder_of(self._only)
+
+    def _encoder_of(self, only: "Collector | None") -> "Callable[..., Parts] | None":
+        """Return what encodes a payload for its only collector; None if it has several."""
+        if only is None:
+            return None
+        return partial(self._encode, owner=only, traced=False, fidelity=self._fidelity_of(only))
 
     def redirect(self, event: "CollectorEvent") -> str | None:
         """Keep the value of an event that waits when collectors have moved; return its line, see `DeliveryPlan`."""

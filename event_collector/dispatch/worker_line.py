@@ -106,7 +106,8 @@ class WorkerLine:
         backlog, workers = self.backlog, self.workers
         has_begun = False
         while backlog.order and (room := workers.room) > 0:
-            batch = backlog.take_while(min(room, self._permitted()), self._plan.sole_remote)
+            plan = self._plan
+            batch = backlog.take_while(min(room, self._permitted()), plan.sole_remote, plan.broadcast_to)
             if not batch:
                 return has_begun
             has_begun = True

@@ -1,11 +1,13 @@
 """Backlogs: events that wait for a handler, on the event loop or in a worker process."""
 
 from heapq import merge
-from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from itertools import chain, islice, repeat
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from event_collector.events.orders import Order, SievedOrder, make_order
+from event_collector.events.orders import FifoOrder, Order, SievedOrder, make_order
 from event_collector.handlers.delivery import SEVERAL
+from event_collector.values.payload import Delivery
 from event_collector_workers.environment import DEFAULT_GROUP
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from event_collector.values.payload import Payload
 
 T = TypeVar("T")
+
+_BROADCAST: Final = Delivery.BROADCAST
+_delivery_of = attrgetter("payload._delivery")
 
 
 def _nothing(_event: "CollectorEvent") -> None:
@@ -69,12 +74,24 @@ class Backlog:
         self.withdraw(event)
         self._on_taken(event)
 
-    def take_while(self, count: int, accept: "Callable[[Payload[Any]], T | None]") -> "list[tuple[CollectorEvent, T]]":
-        """Remove up to `count` events and return each with what `accept` says of its payload, up to the first None."""
-        taken: list[tuple[CollectorEvent, T]] = []
-        order, gaps, add = self.order, self.gaps, taken.append
+    def take_while(
+        self, count: int, accept: "Callable[[Payload[Any]], T | None]", of_broadcast: T | None = None
+    ) -> "list[tuple[CollectorEvent, T]]":
+        """Remove up to `count` events and return each with what `accept` says of its payload, up to the first None.
+
+        `of_broadcast`: what it says of every broadcast, if that is known.
+        """
+        order, gaps, count = self.order, self.gaps, min(count, len(self))
         peek, pop, is_recorded = order.peek, order.pop, self._on_taken is not _nothing
-        for _ in range(min(count, len(self))):
+        if of_broadcast is not None and type(order) is FifoOrder and not (gaps or is_recorded):  # most of all
+            events = list(islice(order, count))
+            if list(map(_delivery_of, events)).count(_BROADCAST) == count:
+                for _ in range(count):
+                    pop()
+                return list(zip(events, repeat(of_broadcast)))
+        taken: list[tuple[CollectorEvent, T]] = []
+        add = taken.append
+        for _ in range(count):
             if (answer := accept(peek().payload)) is None:
                 break
             event = pop()

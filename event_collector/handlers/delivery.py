@@ -45,6 +45,8 @@ class DeliveryPlan:
         self.has_generators = any(collector.is_generator for collector in everyone)
         """Whether a handler yields, so that events may have parts."""
         self._only_remote = only if only is not None and _is_job(only) else None
+        self.broadcast_to = self._only_remote
+        """The collector of every broadcast, if `sole_remote()` is sure to return it."""
 
     def knows(self, collector: object) -> bool:
         """Return whether this object is one of the queue's collectors."""
@@ -103,6 +105,7 @@ class PausedPlan(DeliveryPlan):
                 "collector cannot be paused alone. Pause the queue"
             )
         self._paused = frozenset(paused)
+        self.broadcast_to = None  # it may be held
 
     def is_held(self, payload: Payload[Any], only: Collection[str] = ()) -> bool:
         """Return whether this payload goes to a paused collector; `only`: it goes to these and no others."""

@@ -165,11 +165,11 @@ class WorkerTier:
             task, sent = tasks[collector], event.sent
             collector.usage.running += 1  # Usage.began()
             try:
-                if sent is None:
-                    body, blob = encode(event.payload, collector, event.id, traced=False, fidelity=task.fidelity)
-                elif type(sent) is tuple:
+                if type(sent) is tuple:
                     body, blob = sent
                     event.sent = None  # CollectorEvent.keep_sent(): the job has it now
+                elif sent is None:
+                    body, blob = encode(event.payload, collector, event.id, traced=False, fidelity=task.fidelity)
                 else:
                     if collector.retry is None:
                         event.keep_sent(None)

@@ -10,6 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import attrgetter
 from time import monotonic
 from typing import Final, NoReturn
 
@@ -28,6 +29,7 @@ _BYTES_AHEAD: Final = 1024 * 1024  # sent to one worker at once
 _SMOOTHING: Final = 0.2  # weight of the newest batch of results in the mean service time
 _FIRST_GUESS: Final = 0.002  # seconds of service time before any is known: a depth of 4, or of 16
 _DONE: Final = Outcome.DONE.value
+_body, _blob = attrgetter("body"), attrgetter("blob")
 _WITHDRAWN: Final = object()  # the place of a cancelled job that is still in the backlog
 
 
@@ -343,18 +345,19 @@ class Traffic:
 
     def _next_jobs(self, count: int, size: int = _BYTES_AHEAD) -> list[Job]:
         """Remove the next `count` jobs from the backlog; fewer as soon as they have `size` bytes."""
-        jobs: list[Job] = []
-        take, append = self._backlog.popleft, jobs.append
-        for _ in range(min(count, self.backlog)):
+        take, count = self._backlog.popleft, min(count, self.backlog)
+        if not self._withdrawn:  # no gaps
+            jobs = [take() for _ in range(count)]
+            if not any(map(_blob, jobs)) and sum(map(len, map(_body, jobs))) < size:
+                return jobs
+            self._backlog.extendleft(reversed(jobs))
+        jobs = []
+        while len(jobs) < count and size > 0:
             while (job := take())._place is not self:  # a gap
                 job.move_to(None)
                 self._withdrawn -= 1
-            append(job)
-            size -= len(job.body)
-            if job.blob is not None:
-                size -= size_of(job.blob)
-            if size <= 0:
-                break
+            jobs.append(job)
+            size -= len(job.body) + (0 if job.blob is None else size_of(job.blob))
         return jobs
 
     def _requeue(self, jobs: list[Job]) -> None:
