@@ -1,9 +1,7 @@
-"""The report as text for a terminal, and as a page of HTML."""
+"""The report as text: tables for a terminal, and their cells for other pages."""
 
 from collections.abc import Callable
-from html import escape
 
-from event_collector.benchmark.document import bars, document, section, table
 from event_collector.benchmark.estimate import Estimate
 from event_collector.benchmark.report import Report, Row
 from event_collector.watching.tables import columns, duration, plural, short, size
@@ -24,25 +22,6 @@ def render_text(report: Report) -> str:
     code = [f"    {line}" for line in report.code]
     parts.append("\n".join([headline(report), *why, *warnings, *code]))
     return "\n\n".join(parts)
-
-
-def render_page(report: Report) -> str:
-    """Return the report as a page of HTML."""
-    drawn = [
-        (row.label, row.rate.median, row.rate.low, row.rate.high, f"{short(row.rate.median)} events/s")
-        for row in report.rows
-        if row.rate is not None
-    ]
-    why = "".join(f"<li>{escape(reason)}</li>" for reason in reasons(report))
-    warnings = "".join(f'<li class="warn">{escape(text)}</li>' for text in report.recommendation.warnings)
-    code = f"<pre>{escape(chr(10).join(report.code))}</pre>" if report.code else ""
-    parts = [
-        section(headline(report), f"<ul>{why}{warnings}</ul>", code),
-        section("Throughput", bars(drawn), table(HEAD, [cells(row) for row in report.rows])),
-    ]
-    if report.scaling:
-        parts.append(section("Workers", table(SCALING_HEAD, scaling_cells(report))))
-    return document(f"Modes of {report.target}", [*parts, _method(report)])
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -99,18 +78,3 @@ def reasons(report: Report) -> list[str]:
     advice = report.recommendation
     names = ", ".join(one.label for one in advice.as_good) if advice.contender is not None else ""
     return [*advice.reasons, *([f"about as fast, within the noise or a tenth: {names}"] if names else [])]
-
-
-def _method(report: Report) -> str:
-    machine = report.machine
-    end = "until the intervals were narrow" if report.settled else "until the time was over"
-    rounds = plural(max((row.rounds for row in report.rows), default=0), "round")
-    return section(
-        "How it was measured",
-        f"<p>Each mode ran in its own process, in turn, {rounds}, {report.seconds:.1f} s in all, {end}. Figures are "
-        "medians; intervals are 95 percent, by bootstrap. Latency is the time from sending an event to its end, with "
-        "as many events at once as the table says.</p>",
-        f"<p>{escape(machine.system)}, Python {escape(machine.python)}, {escape(machine.loop)}, {machine.cpus} CPUs "
-        f"granted, load {machine.load:.2f}</p>",
-        f"<pre>{escape(report.command)}</pre>",
-    )

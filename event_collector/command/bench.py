@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from event_collector.benchmark.rendering import render_page, render_text
+from event_collector.benchmark.rendering import render_text
 from event_collector.benchmark.report import Environment, Report, make_report
 from event_collector.benchmark.trial import GRACE, Subject, Trial, batch_contenders_of, contenders_of, worker_counts
 from event_collector.benchmark.trial_figures import Contender, Measured
@@ -35,6 +35,7 @@ from event_collector.handlers.collector import EXECUTOR, Collector, common_paylo
 from event_collector.handlers.signature import describe
 from event_collector.life.interruption import SIGNALS, exit_status
 from event_collector.values.errors import ConfigError
+from event_collector.values.extras import import_extra
 from event_collector.values.json_values import UnknownType
 from event_collector_workers.machine.probe import granted_cpus, memory_limit
 
@@ -115,7 +116,7 @@ def _add_measuring(group: argparse._ArgumentGroup) -> None:
 
 def _add_output(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--json", action="store_true", help="print all figures as JSON instead of a table")
-    group.add_argument("--html", metavar="FILE", help="also write a self-contained HTML page")
+    group.add_argument("--html", metavar="FILE", help="also write a self-contained HTML page (needs the extra `web`)")
     group.add_argument("-q", "--quiet", action="store_true", help="no progress")
     add_progress_interval(group)
 
@@ -127,7 +128,7 @@ def _counts(text: str) -> list[int]:
 def run(options: argparse.Namespace) -> int:
     """Run the subcommand and return its exit status; raises UsageError."""
     if options.html is not None:
-        _check_writable(options.html)
+        _check_page(options.html)
     stdin, stdout = take_standard_streams()
     loop_name = "asyncio" if loop_factory(options.loop) is None else "uvloop"
     collector, name = _find_collector(options.target)
@@ -262,17 +263,29 @@ def _check_payloads(lines: list[str], line_type: Any) -> None:
         raise UsageError(f"payloads: {exc}") from None
 
 
-def _check_writable(path: str) -> None:
+def _check_page(path: str) -> None:
+    """Reject a page that could not be written in the end."""
     try:
+        import_extra("jinja2", "web")
         with Path(path).open("a", encoding="utf-8"):
             return
+    except ConfigError as exc:
+        raise UsageError(f"--html: {exc}") from None
     except OSError as exc:
         raise UsageError(f"cannot write {path}: {exc.strerror}") from None
 
 
+def _write_page(report: Report, path: Path) -> None:
+    from event_collector.web.bench_reports import report_sections  # needs the extra `web`, as the next one does
+    from event_collector.web.templating import page_file
+
+    page = page_file(f"Modes of {report.target}", report_sections({report.target: report}))
+    path.write_text(page, encoding="utf-8")
+
+
 def _write_report(report: Report, options: argparse.Namespace, stdout: int) -> None:
     if options.html is not None:
-        Path(options.html).write_text(render_page(report), encoding="utf-8")
+        _write_page(report, Path(options.html))
     text = msgspec.json.format(msgspec.json.encode(report)).decode() if options.json else render_text(report)
     try:
         write_all(stdout, f"{text}\n".encode())

@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,13 +16,14 @@ from starlette.types import ASGIApp
 from event_collector.control.control_messages import LONGEST_REQUEST, decode_request
 from event_collector.watching.monitor import as_monitor
 from event_collector.watching.socket_lines import Unreachable
-from event_collector.web import bench_reports, views
+from event_collector.web import views
+from event_collector.web.bench_reports import report_sections
 from event_collector.web.control_link import SocketLink
-from event_collector.web.filters import FILTERS
 from event_collector.web.local_reader import LocalReader
 from event_collector.web.news import news_of
 from event_collector.web.replay import SPEEDS, decode_move
 from event_collector.web.site import Link, Site
+from event_collector.web.templating import STATIC, environment
 from event_collector.web.visitor_guard import Guard, read_body
 from event_collector.web.watched import PULSE, Watched
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from event_collector.queue import CollectorQueue
     from event_collector.watching.monitor import Monitor
 
-HERE: Final = Path(__file__).parent
 COALESCE: Final = 0.03
 """Seconds that news waits for what belongs to it: details follow their snapshot."""
 
@@ -56,11 +54,7 @@ class Pages:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._templates = Environment(
-            loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-            lstrip_blocks=True,
-        )  # fmt: skip
-        self._templates.filters.update(FILTERS)
+        self._templates = environment()
 
     def __repr__(self) -> str:
         return f"<Pages of {self._site!r}>"
@@ -77,14 +71,14 @@ class Pages:
             Route("/benchmarks", self.benchmarks),
             Route("/{number:int}/", self.queue_page),
             Route("/{number:int}/{page:str}", self.queue_page),
-            Mount("/static", StaticFiles(directory=HERE / "static")),
+            Mount("/static", StaticFiles(directory=STATIC)),
         ]
 
     async def benchmarks(self, request: Request) -> Response:
         """Show reports of benchmarks side by side."""
         return self._render(
-            request, "benchmarks.html", title="Benchmarks", watched=None, page="benchmarks",
-            compared=bench_reports.compare(self._site.reports), sheets=bench_reports.sheets(self._site.reports),
+            request, "figures_page.html", title="Benchmarks", watched=None, page="benchmarks", layout="base.html",
+            sections=report_sections(self._site.reports),
         )  # fmt: skip
 
     async def index(self, request: Request) -> Response:

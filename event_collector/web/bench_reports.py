@@ -1,29 +1,18 @@
-"""Reports of benchmarks for the page: files of `event-collector bench --json`, side by side."""
+"""Reports of benchmarks: the output of `event-collector bench --json` as sections of a page, several side by side."""
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import msgspec
 
+from event_collector.benchmark.estimate import Estimate
 from event_collector.benchmark.rendering import HEAD, SCALING_HEAD, cells, headline, reasons, scaling_cells
 from event_collector.benchmark.report import Report
-from event_collector.watching.tables import short
-
-WIDTH: Final = 1000.0
+from event_collector.watching.tables import plural
+from event_collector.web.charts import Axis, Chart, Curve, chart_of, speedup_chart
+from event_collector.web.sections import BarGroup, Rate, Section, Table, bar_groups
 
 _decode: Final = msgspec.json.Decoder(Report).decode
-
-
-class RateBar(NamedTuple):
-    """The throughput of one contender in one report, with its interval, on a scale that all share."""
-
-    report: str
-    label: str
-    colour: int
-    width: float
-    low: float
-    span: float
-    words: str
 
 
 def decode_report(text: bytes) -> Report:
@@ -34,36 +23,67 @@ def decode_report(text: bytes) -> Report:
         raise ValueError(f"it is no report of `event-collector bench --json`: {exc}") from None
 
 
-def compare(found: Mapping[str, Report]) -> list[tuple[str, list[RateBar]]]:
-    """Return for each contender its throughput in each report."""
+def report_sections(found: Mapping[str, Report]) -> list[Section]:
+    """Return the sections of reports by their names: recommendations, a comparison, the figures of each, the method."""
+    is_wide, compared = len(found) == 1, compare(found)
+    return [
+        *(_advice(name, report, is_wide) for name, report in found.items()),
+        Section("Events per second", text=[] if compared else ["No contender was measured."], bars=compared),
+        *(_figures(name, report, is_wide) for name, report in found.items()),
+        *(_method(name, report, is_wide) for name, report in found.items()),
+    ]
+
+
+def compare(found: Mapping[str, Report]) -> list[BarGroup]:
+    """Return the throughput of each contender in each report. The bars of a single report need no groups."""
+    is_single = len(found) == 1
     rates = [
-        (name, index, row.label, row.rate)
+        Rate("", row.label, place, row.rate) if is_single else Rate(row.label, name, index, row.rate)
         for index, (name, report) in enumerate(found.items())
-        for row in report.rows
+        for place, row in enumerate(report.rows)
         if row.rate is not None
     ]
-    most = max((rate.high for *_, rate in rates), default=0.0) or 1.0
-    by_label: dict[str, list[RateBar]] = {}
-    for name, index, label, rate in rates:
-        width, low, high = (round(WIDTH * value / most, 2) for value in (rate.median, rate.low, rate.high))
-        words = f"{short(rate.median)} events/s, {short(rate.low)} to {short(rate.high)}"
-        bar = RateBar(name, label, index % 10 + 1, width, low, max(2.0, high - low), words)
-        by_label.setdefault(label, []).append(bar)
-    return list(by_label.items())
+    return bar_groups(rates)
 
 
-def sheets(found: Mapping[str, Report]) -> list[dict[str, Any]]:
-    """Return the tables and the recommendation of each report."""
-    return [
-        {
-            "name": name,
-            "report": report,
-            "headline": headline(report),
-            "reasons": reasons(report),
-            "head": HEAD,
-            "rows": [cells(row) for row in report.rows],
-            "scaling_head": SCALING_HEAD,
-            "scaling": scaling_cells(report),
-        }
-        for name, report in found.items()
+def _advice(name: str, report: Report, is_wide: bool) -> Section:
+    return Section(
+        headline(report), name if name == report.target else f"{name}: {report.target}", items=reasons(report),
+        warnings=report.recommendation.warnings, code="\n".join(report.code), is_wide=is_wide,
+    )  # fmt: skip
+
+
+def _figures(name: str, report: Report, is_wide: bool) -> Section:
+    tables = [Table("", HEAD, [cells(row) for row in report.rows])]
+    if report.scaling:
+        tables.append(Table("Workers", SCALING_HEAD, scaling_cells(report)))
+    return Section(f"Figures of {name}", charts=_charts(report), tables=tables, is_wide=is_wide)
+
+
+def _charts(report: Report) -> list[Chart]:
+    """Return what shows more than two points."""
+    tries = [
+        Curve(row.label, number, {at_once: Estimate(rate, rate, rate, 1) for at_once, rate in row.tries.items()})
+        for number, row in enumerate(report.rows)
+        if row.tries
     ]
+    x, y = Axis("number", is_log=True, label="events at once"), Axis("number", is_log=True)
+    charts = [chart_of("Events/s over the events at once", x, y, tries)] if any(len(c.found) > 1 for c in tries) else []
+    if len(report.scaling) > 1:
+        gained = Curve("speed-up", 0, {one.workers: one.speedup for one in report.scaling})
+        charts.append(speedup_chart("Speed-up over the worker processes", [gained]))
+    return charts
+
+
+def _method(name: str, report: Report, is_wide: bool) -> Section:
+    machine = report.machine
+    end = "until the intervals were narrow" if report.settled else "until the time was over"
+    rounds = plural(max((row.rounds for row in report.rows), default=0), "round")
+    how = (
+        f"Each mode ran in its own process, in turn, {rounds}, {report.seconds:.1f} s in all, {end}. Figures are "
+        "medians; intervals are 95 percent, by bootstrap. Latency is the time from sending an event to its end, with "
+        "as many events at once as the table says."
+    )
+    where = f"{machine.system}, Python {machine.python}, {machine.loop}, {machine.cpus} CPUs granted"
+    text = [how, f"{where}, load {machine.load:.2f} before the run"]
+    return Section(f"How {name} was measured", text=text, code=report.command, is_wide=is_wide)

@@ -6,7 +6,9 @@ Everything that they return is text or numbers; the templates escape text.
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from event_collector.watching.details import EventTimeline
 from event_collector.watching.tables import duration, printable, short
@@ -87,6 +89,11 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
 
+def json(value: Any) -> str:
+    """Return a value as JSON, for a script of the page."""
+    return msgspec.json.encode(value).decode()
+
+
 def stacked(parts: Iterable[Part]) -> Iterator[Rectangle]:
     """Yield a rectangle for each part, one beside the other; those that are there at all can be seen."""
     shown = [(colour, min(1.0, max(0.0, share)), words) for colour, share, words in parts if share > 0]
@@ -132,7 +139,7 @@ def scaled(parts: Sequence[Phase], all_seconds: float) -> Iterator[Rectangle]:
 FILTERS: Final = {
     function.__name__: function
     for function in (
-        clock, count, cpus, digest, longest, number, percent, phases, printable, rate, scaled, seconds, size,
+        clock, count, cpus, digest, json, longest, number, percent, phases, printable, rate, scaled, seconds, size,
         stacked, whole,
     )
 }  # fmt: skip

@@ -123,9 +123,23 @@ def test_workers_show_speed_up_and_efficiency(tmp_path: Path) -> None:
     assert "workers  speed-up" in done.stdout
     assert "serial share" in done.stdout
     text = page.read_text()
-    assert "<h2>Workers</h2>" in text
+    assert "<h3>Workers</h3>" in text
     assert "process, 2 workers" in text
-    assert "http" not in text
+    assert text.count("data-chart=") == 2
+
+
+def test_a_page_without_its_extra_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    """Status 2, and the command that installs the extra; no file is made. Without a page nothing is missing."""
+    page = tmp_path / "report.html"
+    (tmp_path / "jinja2.py").write_text("raise ModuleNotFoundError('none', name='jinja2')")
+    lacking = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = bench("fails", "--html", str(page), env=lacking)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--html: jinja2 is not installed: pip install 'event-collector-hybrid[web]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not page.exists()
+    done = bench("one", "--seconds", "1", "--workers", "1", "--mode", "process", "--quiet", env=lacking)
+    assert "Recommended" in done.stdout, done.stderr
 
 
 def test_payloads_come_from_a_file_or_standard_input_and_fit_the_type(tmp_path: Path) -> None:

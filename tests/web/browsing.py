@@ -86,6 +86,15 @@ class Browser:
         """Return what a script returns."""
         return self._driver.execute_script(script, *arguments)
 
+    @contextmanager
+    def without_scripts(self) -> Iterator[None]:
+        """Be a browser in which pages run no scripts."""
+        self._driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+        try:
+            yield
+        finally:
+            self._driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
     def text(self, selector: str) -> str:
         """Return the text of the first element; empty without one."""
         return self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
@@ -102,7 +111,10 @@ class Browser:
         """Return the canvases on which there are fewer than three colours."""
         return self.run("""return [...document.querySelectorAll("canvas")].filter((one) => one.checkVisibility()).filter((one) => {
             if (!one.width || !one.height) return true;
-            const { data } = one.getContext("2d").getImageData(0, 0, one.width, one.height), seen = new Set();
+            const copy = Object.assign(document.createElement("canvas"), { width: one.width, height: one.height });
+            const pen = copy.getContext("2d", { willReadFrequently: true }); // or the console gets a warning
+            pen.drawImage(one, 0, 0);
+            const { data } = pen.getImageData(0, 0, one.width, one.height), seen = new Set();
             for (let at = 0; at < data.length && seen.size < 3; at += 4) seen.add(data.slice(at, at + 4).join());
             return seen.size < 3;
         }).map((one) => one.id || one.closest("[data-plot]")?.dataset.plot)""")  # noqa: E501

@@ -6,17 +6,9 @@ from pathlib import Path
 import pytest
 
 from event_collector.web.asgi_app import PAGES
-from tests.web.browsing import Browser, Program, require, serving, until
+from tests.web.browsing import Browser, Program, serving, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    require()
-    one = Browser(tmp_path_factory.mktemp("profile"))
-    yield one
-    one.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-// Figures as text, as the server writes them, and the colours of the style sheet for canvases.
+// Figures as text, as the server writes them, and what canvases have in common: the colours of the style sheet, and axes.
 
 const digits = (n) => (Math.abs(n) >= 99.95 ? Math.round(n).toLocaleString("en") : String(Number(n.toPrecision(3))));
 
@@ -23,4 +23,14 @@ document.addEventListener("theme", () => (cache = new Map()));
 export function colour(name) {
   if (!cache.has(name)) cache.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
   return cache.get(name);
+}
+
+const WHOLE = [1, 2, 5].flatMap((n) => [n, n * 10, n * 100, n * 1e3, n * 1e4, n * 1e5, n * 1e6]).sort((a, b) => a - b);
+
+// An axis of a uPlot, whose numbers `text` writes.
+export function axis(text, { is_whole = false, ...more }) {
+  return {
+    stroke: colour("soft"), grid: { stroke: colour("grid"), width: 1 }, ticks: { stroke: colour("grid"), width: 1, size: 4 }, font: "11px Inter, system-ui, sans-serif", gap: 4,
+    incrs: is_whole ? WHOLE : undefined, values: (_, splits) => splits.map((value) => (value == null ? "" : text(value))), ...more,
+  };
 }

@@ -1,11 +1,10 @@
-// The page: news from the viewer, the theme, actions, and the canvases that are on it.
+// The page: news from the viewer, actions, and the canvases that are on it.
 
 import { install } from "./patch.js";
 
 const root = document.documentElement;
 const here = root.dataset.here;
 install(window.htmx);
-document.getElementById("theme").addEventListener("click", window.toggleTheme);
 
 const listeners = []; // each takes the news
 const wanted = [];
@@ -20,6 +19,7 @@ if (document.getElementById("stream")) {
   listeners.push((news) => stream.add(news));
   wanted.push("spans=1");
 }
+if (document.querySelector("[data-chart]")) await import("./charts.js");
 if (document.getElementById("flames")) await import("./flames.js");
 if (document.body.dataset.csrf) (await import("./actions.js")).install(here, document.body.dataset.csrf);
 

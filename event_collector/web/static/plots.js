@@ -1,6 +1,6 @@
 // Plots over time: a uPlot for each element with data-plot, fed with the history once and with each new point.
 
-import { clock, colour, number, percent, seconds, size } from "./format.js";
+import { axis, clock, colour, number, percent, seconds, size } from "./format.js";
 
 const PLOTS = {
   rates: { text: number, lines: [["accepted_rate", "in", "s1"], ["ended_rate", "out", "s3"], ["error_rate", "errors", "bad"]] },
@@ -12,8 +12,6 @@ const PLOTS = {
   memory: { text: size, lines: [["workers_memory", "workers", "s3"], ["memory_used", "in use", "s1"], ["memory", "granted", "idle", [4, 3]]], fill: true },
   loop: { text: percent, lines: [["loop_busy", "busy", "s1"]], second: ["lag", "lag", "s4", seconds], fill: true, top: 1 },
 };
-
-const WHOLE = [1, 2, 5].flatMap((n) => [n, n * 10, n * 100, n * 1e3, n * 1e4, n * 1e5, n * 1e6]).sort((a, b) => a - b);
 
 class Plot {
   constructor(element, sync) {
@@ -56,15 +54,14 @@ class Plot {
   }
 
   options() {
-    const axis = { stroke: colour("soft"), grid: { stroke: colour("grid"), width: 1 }, ticks: { stroke: colour("grid"), width: 1, size: 4 }, font: "11px Inter, system-ui, sans-serif", gap: 4 };
-    const format = (text) => (_, splits) => splits.map((value) => (value == null ? "" : text(value)));
     const series = this.lines.map(([, label, paint, dash], index) => ({
       label, stroke: colour(paint), width: 1.5, points: { show: false }, spanGaps: false, scale: this.plan.second && index === this.lines.length - 1 ? "z" : "y",
       dash: Array.isArray(dash) ? dash : undefined, fill: this.plan.fill && !Array.isArray(dash) && index === 0 ? `${colour(paint)}22` : undefined,
       paths: this.plan.steps ? window.uPlot.paths.stepped({ align: 1 }) : undefined,
     }));
-    const axes = [{ ...axis, values: (_, splits) => splits.map((t) => clock(t).slice(0, splits.length > 1 && splits[1] - splits[0] >= 60 ? 5 : 8)), space: 64, size: 22 }, { ...axis, values: format(this.plan.text), size: 52, space: 34, incrs: this.plan.whole ? WHOLE : undefined }];
-    if (this.plan.second) axes.push({ ...axis, scale: "z", side: 1, grid: { show: false }, values: format(this.plan.second[3]), size: 52, space: 34 });
+    const times = (_, splits) => splits.map((t) => clock(t).slice(0, splits.length > 1 && splits[1] - splits[0] >= 60 ? 5 : 8));
+    const axes = [axis(clock, { values: times, space: 64, size: 22 }), axis(this.plan.text, { is_whole: this.plan.whole, size: 52, space: 34 })];
+    if (this.plan.second) axes.push(axis(this.plan.second[3], { scale: "z", side: 1, grid: { show: false }, size: 52, space: 34 }));
     const range = (least) => (_, min, max) => [0, Math.max(least, (max || 0) * 1.08)];
     return {
       width: this.element.clientWidth || 300, height: this.element.clientHeight || 180, legend: { show: false }, padding: [8, 28, 0, 0], series: [{}, ...series], axes,
