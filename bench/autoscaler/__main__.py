@@ -61,7 +61,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--ours", action="store_true", help="leave out the opponents")
     parser.add_argument("--detail", action="store_true", help="show every workload")
     parser.add_argument("--check", action="store_true", help="fail when this library breaks one of its bounds")
-    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="draw the courses of the first seed as SVG")
+    parser.add_argument(
+        "--draw", type=Path, metavar="FOLDER", help="draw the courses of the first seed, a page for each workload"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes to simulate in")
     return parser.parse_args()
 
@@ -91,9 +93,9 @@ def _draw(folder: Path, family: str, cores: int, laws: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for workload in FAMILIES[family](cores):
         outcomes = {name: run_law(name, workload, 1) for name in (ORACLE, *laws)}
-        path = folder / f"{cores}-cores-{workload.name.replace(' ', '-').lower()}.svg"
+        path = folder / f"{cores}-cores-{workload.name.replace(' ', '-').lower()}.html"
         draw(path, f"{workload.name}, {cores} cores", workload.duration, outcomes)
-    print(f"drawn: {folder}/{cores}-cores-*.svg")
+    print(f"drawn: {folder}/{cores}-cores-*.html")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ HEAD = f"{'':16}{'':10}{'finished':>9}{'p50':>9}{'p99':>9}{'consumers':>10}{'wor
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.autoscaler.replay", description=__doc__.split("\n")[0])
-    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="draw the courses as SVG")
+    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="draw the courses, a page for each workload")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="some of them")
     options = parser.parse_args()
     _take_two_cores()
@@ -104,7 +104,7 @@ def _compare(workload: Workload, folder: Path | None) -> bool:
     print(f"{'':16}{verdict}{f'; {others}' if differences or is_disturbed else ''}", flush=True)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{workload.name.replace(' ', '-').lower()}.svg"
+        path = folder / f"{workload.name.replace(' ', '-').lower()}.html"
         title = f"{workload.name}, {CORES} cores"
         draw(path, title, workload.duration, {"measured": measured, "simulated": simulated})
     return not differences or is_disturbed

@@ -1,17 +1,17 @@
 """The report as a page of HTML, and as Markdown."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 
 from bench.autoscaler.contest import OURS as OUR_LAW
 from bench.autoscaler.contest import run_law
-from bench.autoscaler.drawing import render as render_course
+from bench.autoscaler.drawing import course_charts
 from bench.autoscaler.workloads import workloads
-from bench.reporting import plots, tables
+from bench.reporting import charts, tables
 from bench.reporting.guard import Bound
 from bench.reporting.records import Run
-from event_collector.benchmark.document import bars, document, section, table
 from event_collector.watching.tables import duration, short
+from event_collector.web.sections import Rate, Section, Table, bar_groups
+from event_collector.web.templating import page_file
 
 __all__ = ["markdown", "page"]
 
@@ -28,13 +28,14 @@ NOTE = (
 
 def page(run: Run, verdicts: Verdicts) -> str:
     """Return the page."""
-    parts = [_circumstances(run), _overview(run), *(_scenario(run, name) for name in run.scenarios)]
-    if rows := tables.scaling_rows(run):
-        drawing = plots.scaling(run)
-        parts.append(section("More worker processes: compute 1 ms", _figure(drawing), table(tables.SCALING_HEAD, rows)))
+    sections = [_circumstances(run), *_overview(run), *(_scenario(run, name) for name in run.scenarios)]
+    if scaling := charts.scaling_chart(run):
+        table = Table("", tables.SCALING_HEAD, tables.scaling_rows(run))
+        sections.append(Section("More worker processes: compute 1 ms", charts=[scaling], tables=[table]))
     if rows := tables.others(run):
-        parts.append(section("The front-end alone", table(tables.OTHERS_HEAD, rows)))
-    return document("Benchmarks of event_collector", [*parts, _courses(), _guard(verdicts)])
+        sections.append(Section("The front-end alone", tables=[Table("", tables.OTHERS_HEAD, rows)]))
+    guard = Section("Bounds that the guard checks", tables=[Table("", GUARD_HEAD, _guard_rows(verdicts))])
+    return page_file("Benchmarks of event_collector", [*sections, *_courses(), guard])
 
 
 def markdown(run: Run, verdicts: Verdicts) -> str:
@@ -60,15 +61,16 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-def _circumstances(run: Run) -> str:
-    listed = "".join(f"<li>{escape(name)}: {escape(text)}</li>" for name, text in _facts(run))
-    return f"<p>{escape(NOTE)}</p><ul>{listed}</ul><pre>{escape(run.command)}</pre>"
+def _circumstances(run: Run) -> Section:
+    facts = [f"{name}: {text}" for name, text in _facts(run)]
+    return Section("How it was measured", text=[NOTE], items=facts, code=run.command)
 
 
-def _overview(run: Run) -> str:
-    drawing = plots.work(run)
-    drawn = "" if drawing is None else section("Throughput by mode and work", _figure(drawing))
-    return drawn + "".join(section(title, table(head, body)) for title, head, body in _glance(run))
+def _overview(run: Run) -> Iterator[Section]:
+    if work := charts.work_chart(run):
+        yield Section("Throughput by mode and work", charts=[work])
+    for title, head, body in _glance(run):
+        yield Section(title, tables=[Table("", head, body)])
 
 
 def _glance(run: Run) -> Iterator[tuple[str, Sequence[str], list[tuple[str, ...]]]]:
@@ -80,34 +82,21 @@ def _glance(run: Run) -> Iterator[tuple[str, Sequence[str], list[tuple[str, ...]
     )
 
 
-def _scenario(run: Run, name: str) -> str:
+def _scenario(run: Run, name: str) -> Section:
     results = run.of(name)
-    drawn = [
-        (one.contestant, one.rate.median, one.rate.low, one.rate.high, f"{short(one.rate.median)} events/s")
-        for one in results
-    ]
-    latency = plots.latencies(run, name)
-    return section(
-        name[:1].upper() + name[1:],
-        bars(drawn),
-        f"<details open><summary>Table and latencies</summary>{table(tables.HEAD, tables.rows(results))}"
-        f"{_figure(latency, 'Latency, one event after the other')}</details>",
-    )
+    rates = [Rate("", one.contestant, charts.number_of(run, one.contestant), one.rate) for one in results]
+    return Section(
+        name[:1].upper() + name[1:], bars=bar_groups(rates), charts=[charts.latency_chart(run, name)],
+        tables=[Table("", tables.HEAD, tables.rows(results))],
+    )  # fmt: skip
 
 
-def _courses() -> str:
-    figures = []
+def _courses() -> Iterator[Section]:
     for workload in workloads(2):
         if workload.name in COURSES:
-            outcome = run_law(OUR_LAW, workload, 1)
-            drawing = render_course("", workload.duration, {"": outcome}, width=400)
-            figures.append(_figure(drawing, f"{workload.name}, {workload.duration:.0f} s"))
-    note = "<p>Consumers, workers and events that wait, over time, on simulated workloads and two simulated cores.</p>"
-    return section("The course of the autoscaler", note, f'<div class="figures">{"".join(figures)}</div>')
-
-
-def _guard(verdicts: Verdicts) -> str:
-    return section("Bounds that the guard checks", table(GUARD_HEAD, _guard_rows(verdicts)))
+            drawn = course_charts(workload.duration, {OUR_LAW: run_law(OUR_LAW, workload, 1)})
+            note = "on a simulated workload and two simulated cores"
+            yield Section(f"The course of the autoscaler: {workload.name}", note, charts=drawn)
 
 
 def _guard_rows(verdicts: Verdicts) -> list[tuple[str, ...]]:
@@ -120,13 +109,6 @@ def _guard_rows(verdicts: Verdicts) -> list[tuple[str, ...]]:
         )
         for bound, seen, holds in verdicts
     ]
-
-
-def _figure(drawing: str | None, caption: str = "") -> str:
-    if drawing is None:
-        return ""
-    told = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f"<figure>{drawing}{told}</figure>"
 
 
 def _lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -2,57 +2,26 @@
 
 import json
 import re
+from html import unescape
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from bench.modes.contestants import CONTESTANTS
 from bench.modes.scenarios import SCENARIOS
+from bench.reporting.charts import latency_chart, scaling_chart, work_chart
 from bench.reporting.guard import Bound, read_bounds, verdicts
 from bench.reporting.page import markdown, page
-from bench.reporting.records import Run, read
+from bench.reporting.records import Run
 from bench.reporting.tables import HEAD, SCALING_HEAD, overview, rows, scaling_rows
 
-
-def entry(scenario: str, contestant: str, seconds: list[float], **more: Any) -> dict[str, Any]:
-    info = {
-        "scenario": scenario, "contestant": contestant, "workers": 2, "cpus": 2, "events": 100, "own_cpu": 1e-5,
-        "worker_cpu": 1e-3, "memory": 40_000_000, "work": None, "latencies": [0.001 * (n + 1) for n in range(101)],
-    }  # fmt: skip
-    return {"group": scenario, "name": f"test_modes[{scenario}-{contestant}]", "stats": {"data": seconds},
-            "extra_info": {**info, **more}}  # fmt: skip
-
-
-def written(folder: Path, *entries: dict[str, Any]) -> Path:
-    file = folder / "benchmark.json"
-    machine = {"system": "Linux", "release": "6", "machine": "x86_64", "python_implementation": "CPython",
-               "python_version": "3.11.7", "cpu": {"brand_raw": "a <fast> CPU"}}  # fmt: skip
-    told = {"machine_info": machine, "commit_info": {"id": "0123456789abcdef", "dirty": False},
-            "datetime": "2026-01-02T03:04:05.678", "benchmarks": list(entries)}  # fmt: skip
-    file.write_text(json.dumps(told))
-    return file
-
-
-STEADY = [0.1, 0.1, 0.1, 0.1, 0.1]
-SLOWER = [0.2, 0.2, 0.2, 0.2, 0.2]
-NOISY = [0.1, 0.3, 0.1, 0.4, 0.2]
+from .sample_run import sample_run
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    file = written(
-        tmp_path,
-        entry("compute 1 ms", "auto", STEADY, work=0.001),
-        entry("compute 1 ms", "loky, map", SLOWER, work=0.001),
-        entry("compute 10 ms", "auto", STEADY, work=0.01),
-        entry("compute 10 ms", "loky, map", NOISY, work=0.01),
-        {**entry("compute 1 ms", "process", SLOWER, work=0.001, workers=1), "group": "scaling"},
-        {**entry("compute 1 ms", "process", STEADY, work=0.001, workers=2), "group": "scaling"},
-        {"group": "burst", "name": "test_bare_queue[burst]", "stats": {"data": STEADY}, "extra_info": {}},
-    )
-    return read(file, "make bench")
+    return sample_run(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -105,17 +74,29 @@ def test_overview_has_a_row_for_each_contestant_and_a_gap_for_what_did_not_run(r
     assert overview(replace(run, results=results), lambda one: "seen")[1][1] == ("loky, map", "seen", "-")
 
 
-def test_page_needs_nothing_beside_it(run: Run, tmp_path: Path) -> None:
-    """No link, no script, no name twice; texts are escaped; every scenario has its table and its drawing."""
+def test_page_has_every_scenario_and_the_guard(run: Run) -> None:
+    """Texts are escaped; every scenario has its bars, its chart and its table; what breaks a bound is said."""
     judged = verdicts(run, [Bound("compute 1 ms", "auto", "loky, map", 2.1)])
     text = page(run, judged)
-    assert "<script" not in text
-    assert not re.findall(r'(?:src|href)="(?!#)', text)
-    assert not re.findall(r"url\((?!#)", text)
     assert "a &lt;fast&gt; CPU" in text
-    names = re.findall(r'\bid="([^"]+)"', text)
-    assert len(names) == len(set(names))
-    assert set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text)) <= set(names)
-    assert text.count("<svg") == 1 + 2 + 1 + 3  # work, latency of two scenarios, scaling, courses
+    assert [chart["title"] for chart in map(json.loads, map(unescape, re.findall('data-chart="([^"]+)"', text)))] == [
+        "Events/s over the work of an event", *["Latency of one event after the other"] * 2,
+        "Speed-up over the worker processes", *["Consumers", "Workers", "Events waiting"] * 3,
+    ]  # fmt: skip
+    assert text.count('<svg class="bar"') == 4
     assert "BROKEN" in text
     assert "| auto | 1,000 |" in markdown(run, judged)
+
+
+def test_charts_have_the_figures_of_the_run(run: Run) -> None:
+    """Throughput over work in seconds beside all CPUs; latencies by percentile; speed-up from the least workers."""
+    work, latency, scaling = work_chart(run), latency_chart(run, "compute 1 ms"), scaling_chart(run)
+    assert work is not None
+    assert scaling is not None
+    assert (work.places, work.lines[0].values, work.lines[-1].values) == ([0.001, 0.01], [1000, 1000], [2000, 200])
+    assert (latency.places[99], latency.lines[0].values[99]) == (0.99, pytest.approx(0.1))
+    assert (scaling.places, scaling.lines[0].values, scaling.lines[-1].values) == ([1, 2], [1, 2], [1, 2])
+    lines = {line.label: line.colour for chart in (work, latency) for line in chart.lines[:2]}
+    assert lines == {"auto": "c1", "loky, map": "c2"}
+    only = replace(run, results=[one for one in run.results if one.scenario == "compute 1 ms" and not one.scaling])
+    assert (work_chart(only), scaling_chart(only)) == (None, None)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.autoscaler.contest import OURS, Standing, breaches, contest, law_names, our_law, run_law, score, standings
-from bench.autoscaler.drawing import draw
+from bench.autoscaler.drawing import course_charts, draw
 from bench.autoscaler.rarities import rarities
 from bench.autoscaler.sharing import Sharing
 from bench.autoscaler.simulation import Monitored
@@ -109,13 +109,20 @@ def test_a_run_depends_on_its_seed_only() -> None:
 
 
 def test_the_course_is_drawn(tmp_path: Path) -> None:
-    """A drawing holds a line for each law in each of its panels."""
+    """A chart for each tier and the backlog, with a line for each law, which holds what the course last had."""
     workload = Workload("small", 2, 5.0, (burning(2, constant(0.5)),))
     outcomes = {name: run_law(name, workload, 1) for name in (OURS, "static pool")}
-    draw(tmp_path / "course.svg", "small", workload.duration, outcomes)
-    text = (tmp_path / "course.svg").read_text()
-    assert text.count("<polyline") == 6
-    assert text.rstrip().endswith("</svg>")
+    charts = course_charts(workload.duration, outcomes)
+    assert [chart.title for chart in charts] == ["Consumers", "Workers", "Events waiting"]
+    for number, chart in enumerate(charts, 1):
+        assert (chart.places[0], chart.places[-1]) == (0.0, workload.duration)
+        for line in chart.lines:
+            held = dict(zip(chart.places, line.values, strict=True))
+            course = outcomes[line.label].course
+            assert held[workload.duration] == course[-1][number]
+            assert all(held[moment[0]] == moment[number] for moment in course if moment[0] in held)
+    draw(tmp_path / "course.html", "small", workload.duration, outcomes)
+    assert (tmp_path / "course.html").read_text().count("data-chart=") == 3
 
 
 def test_sources_know_where_they_belong() -> None:
