@@ -346,14 +346,13 @@ class Traffic:
     def _next_jobs(self, count: int, size: int = _BYTES_AHEAD) -> list[Job]:
         """Remove the next `count` jobs from the backlog; fewer as soon as they have `size` bytes."""
         take, count = self._backlog.popleft, min(count, self.backlog)
-        if not self._withdrawn:  # no gaps
-            jobs = [take() for _ in range(count)]
-            if not any(map(_blob, jobs)) and sum(map(len, map(_body, jobs))) < size:
-                return jobs
-            self._backlog.extendleft(reversed(jobs))
+        jobs = [] if self._withdrawn else [take() for _ in range(count)]  # those are gaps
+        if jobs and not any(map(_blob, jobs)) and sum(map(len, map(_body, jobs))) < size:
+            return jobs
+        self._backlog.extendleft(reversed(jobs))
         jobs = []
         while len(jobs) < count and size > 0:
-            while (job := take())._place is not self:  # a gap
+            while (job := take())._place is not self:
                 job.move_to(None)
                 self._withdrawn -= 1
             jobs.append(job)
