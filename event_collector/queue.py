@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from event_collector.events.recorder import Recorder
     from event_collector.journal.journal_options import Journal
+    from event_collector.watching.feeds import FeedBoard
     from event_collector.watching.monitor import Monitor
     from event_collector.watching.snapshot import Snapshot
 
@@ -341,6 +342,11 @@ class CollectorQueue(Caller):
     def loop(self) -> "asyncio.AbstractEventLoop | None":
         """The current or last event loop of the queue; None before the first start."""
         return self._engine.loop
+
+    @property
+    def feeds(self) -> "FeedBoard":
+        """The feeds that snapshots tell of. Each `Feed` of this queue enters it."""
+        return self._engine.feeds
 
     def consumer_count(self) -> int:
         """Return the current number of consumers; 0 while the queue is not running."""

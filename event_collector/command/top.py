@@ -20,7 +20,7 @@ from event_collector.command.monitor_client import MonitorClient, add_path, path
 from event_collector.command.options import add_command
 from event_collector.values.extras import install_line
 from event_collector.watching.figures import FIGURES, Subject
-from event_collector.watching.snapshot import ProgressSnapshot, Snapshot
+from event_collector.watching.snapshot import JournalSnapshot, ProgressSnapshot, Snapshot
 from event_collector.watching.socket_lines import Unreachable
 from event_collector.watching.tables import UNKNOWN, columns, plural, printable, text_of
 
@@ -257,29 +257,50 @@ def _lines(snapshot: Snapshot, silence: float, width: int) -> Iterator[StyledLin
         f"consumers: {snapshot.consumers:,}, wanted {snapshot.target_consumers:,}; "
         f"workers: {snapshot.workers_ready:,}, wanted {snapshot.target_workers:,}, died {snapshot.worker_restarts:,}"
     )
+    if snapshot.journal is not None:
+        yield from _journal(snapshot.journal)
     collectors = [(one, (one.key, one.place)) for one in snapshot.collectors]
     yield from _table("collector", ("collector", "runs in"), collectors, width)
+    if snapshot.feeds:
+        feeds = [(one, (one.name, f"{one.state}{', held back' if one.is_held_back else ''}")) for one in snapshot.feeds]
+        yield from _table("feed", ("feed", "state"), feeds, width)
     if snapshot.progress:
-        yield StyledLine("")
-        yield StyledLine("progress", HEAD)
-        for report in snapshot.progress[:PROGRESS]:
-            yield StyledLine(_progress(report))
-        if (more := len(snapshot.progress) - PROGRESS) > 0:
-            yield StyledLine(f"and {plural(more, 'other event')}")
+        yield from _reports(snapshot.progress)
     if snapshot.decisions:
         yield StyledLine("")
         yield StyledLine("last decisions", HEAD)
         for one in reversed(snapshot.decisions[-DECISIONS:]):
             yield StyledLine(f"{one.subject} {one.before} -> {one.after}: {one.reason}")
     if snapshot.workers:
-        has_groups = len(snapshot.groups) > 1
-        if has_groups:
-            yield from _table("group", ("worker group",), [(one, (one.name,)) for one in snapshot.groups], width)
-        workers = [
-            (one, (UNKNOWN if one.pid is None else str(one.pid), *([one.group] if has_groups else []), one.state))
-            for one in snapshot.workers
-        ]
-        yield from _table("worker", ("worker", *(["group"] if has_groups else []), "state"), workers, width)
+        yield from _workers(snapshot, width)
+
+
+def _journal(journal: JournalSnapshot) -> Iterator[StyledLine]:
+    on_record, unwritten = (text_of(count, "{event}") for count in (journal.on_record, journal.unwritten))
+    lag, size = text_of(journal.lag, "s"), text_of(journal.size, "By")
+    yield StyledLine(f"journal: {on_record} on record, {unwritten} to be written, lag {lag}; {size}")
+    if journal.trouble is not None:
+        yield StyledLine(journal.trouble, WARNING)
+
+
+def _reports(progress: Sequence[ProgressSnapshot]) -> Iterator[StyledLine]:
+    yield StyledLine("")
+    yield StyledLine("progress", HEAD)
+    for report in progress[:PROGRESS]:
+        yield StyledLine(_progress(report))
+    if (more := len(progress) - PROGRESS) > 0:
+        yield StyledLine(f"and {plural(more, 'other event')}")
+
+
+def _workers(snapshot: Snapshot, width: int) -> Iterator[StyledLine]:
+    has_groups = len(snapshot.groups) > 1
+    if has_groups:
+        yield from _table("group", ("worker group",), [(one, (one.name,)) for one in snapshot.groups], width)
+    workers = [
+        (one, (UNKNOWN if one.pid is None else str(one.pid), *([one.group] if has_groups else []), one.state))
+        for one in snapshot.workers
+    ]
+    yield from _table("worker", ("worker", *(["group"] if has_groups else []), "state"), workers, width)
 
 
 def _table(

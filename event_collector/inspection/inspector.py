@@ -56,7 +56,7 @@ class Inspector:
     def __init__(self, engine: InspectedEngine, about: QueueState, *, shows_payloads: bool) -> None:
         parts = engine.parts()
         self._engine, self._about, self._shows_payloads = engine, about, shows_payloads
-        self._dispatcher, self._collectors, self._journal = parts.dispatcher, parts.collectors, parts.journal
+        self._dispatcher, self._collectors = parts.dispatcher, parts.collectors
         self._letters = LetterSheet(parts.letters, payload_text if shows_payloads else None)
         self._recorder: AttemptRecorder | None = None
         self._running: RunningEvents
@@ -151,15 +151,13 @@ class Inspector:
         }
 
     def _state(self, loop_busy: float | None, share: float | None) -> QueueState:
-        loop, journal = self._engine.parts().control_loop, self._journal
+        loop = self._engine.parts().control_loop
         return replace(
             self._about,
             senders_waiting=self._dispatcher.gate.senders,
             lag=0.0 if loop is None else loop.lag,
             blocked_by=[] if loop is None else loop.blockers,
             loop_busy=loop_busy,
-            journal=None if journal is None else journal.path,
-            journal_trouble=None if journal is None else journal.trouble,
             watch_share=share,
         )
 

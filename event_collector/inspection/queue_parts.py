@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from event_collector.dispatch.dispatcher import Dispatcher
     from event_collector.events.dead_letters import DeadLetters
     from event_collector.handlers.collector import Collector
-    from event_collector.journal.journal_recorder import JournalRecorder
     from event_collector.sizing.control_loop import ControlLoop
     from event_collector.tiers.workers.worker_tier import WorkerTier
 
@@ -19,6 +18,5 @@ class QueueParts(NamedTuple):
     dispatcher: "Dispatcher"
     collectors: "Mapping[str, Collector]"
     letters: "DeadLetters"
-    journal: "JournalRecorder | None"
     workers: "Mapping[str, WorkerTier]"
     control_loop: "ControlLoop | None"

@@ -59,6 +59,8 @@ class JournalFile:
         self.is_torn = False
         """Whether the log ended within a transaction, as after a loss of power. Either that transaction was not
         acknowledged, or one of its bits has changed since."""
+        self.on_record = 0
+        """Events in it, if it may be written."""
         try:
             self._place = os.path.abspath(path)
             if not create and not os.path.lexists(path):
@@ -100,6 +102,7 @@ class JournalFile:
             db.execute(_INPUT)
         names = [self._place, f"{self._place}-wal", f"{self._place}-shm", *([self._lock.path] if self._lock else [])]
         self._files = {name: identity(name) for name in names}
+        self.on_record, _ = self.counts()
 
     def _check_identity(self) -> None:
         """Refuse a file that is not a journal before a connection that may write opens it.
@@ -177,6 +180,11 @@ class JournalFile:
         row = self.db.execute("SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM dead_letter)").fetchone()
         return int(row[0]), int(row[1])
 
+    def oldest(self) -> float | None:
+        """Return when the oldest event was accepted, in seconds since 1970; None if there is none, or if damaged."""
+        row = self.db.execute("SELECT accepted FROM event ORDER BY id LIMIT 1").fetchone()
+        return row[0] if row is not None and isinstance(row[0], float) else None
+
     def positions(self) -> list[InputPosition]:
         """Return how far the inputs of earlier runs were taken, the latest first."""
         rows = self.db.execute("SELECT inode, lines, digest FROM input ORDER BY time DESC")
@@ -197,7 +205,8 @@ class JournalFile:
     def apply(self, changes: Changes) -> None:
         """Write all changes durably, in one transaction. Raises JournalError if none was written."""
         with self._transaction() as db:
-            _apply(db, changes)
+            grown = _apply(db, changes)
+        self.on_record += grown
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -275,7 +284,8 @@ class JournalFile:
             lock.release()
 
 
-def _apply(db: sqlite3.Connection, changes: Changes) -> None:
+def _apply(db: sqlite3.Connection, changes: Changes) -> int:
+    """Write changes, and return by how many events the journal has grown."""
     attempted = [(progress, event_id) for event_id, progress in changes.attempted.items()]
     letters = [(*letter.event[:5], letter.event.checksum, *letter[1:]) for letter in changes.buried.values()]
     steps: tuple[tuple[str, Collection[tuple[Any, ...]]], ...] = (
@@ -283,18 +293,20 @@ def _apply(db: sqlite3.Connection, changes: Changes) -> None:
         ("UPDATE event SET progress = ? WHERE id = ?", attempted),
         ("UPDATE event SET crashes = crashes + 1 WHERE id = ?", [(event_id,) for event_id in changes.crashed]),
         (_BURY, letters),
-        ("DELETE FROM event WHERE id = ?", [(event_id,) for event_id in changes.finished]),
         ("DELETE FROM dead_letter WHERE id = ? AND collector = ?", changes.dropped),
     )
     for statement, rows in steps:
         if rows:
             db.executemany(statement, rows)
+    finished = [(event_id,) for event_id in changes.finished]
+    gone = db.executemany("DELETE FROM event WHERE id = ?", finished).rowcount if finished else 0
     if changes.highest_id and not db.execute(_ADVANCE, (changes.highest_id,)).rowcount:
         db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)", (changes.highest_id,))
     if (position := changes.position) is not None and position.lines:
         db.execute("INSERT OR REPLACE INTO input VALUES (?, ?, ?, ?)", (*position, time()))
     elif position is not None:
         db.execute("DELETE FROM input WHERE inode = ?", (position.inode,))
+    return len(changes.inserted) - gone
 
 
 def _damaged(path: str, what: str) -> JournalError:

@@ -15,6 +15,7 @@ from event_collector.handlers.attempt import Attempt
 from event_collector.handlers.collector import Collector
 from event_collector.journal.file import JournalFile
 from event_collector.journal.journal_codec import JournalCodec, origin_of
+from event_collector.journal.journal_figures import JournalFigures
 from event_collector.journal.journal_options import Journal
 from event_collector.journal.recovered import Recovered, Unfinished
 from event_collector.journal.running_page import RunningPage
@@ -25,6 +26,7 @@ from event_collector.values.errors import ConfigError, EncodeError, JournalError
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import Error
+from event_collector.watching.snapshot import JournalSnapshot
 from event_collector_workers.error_texts import text_of
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class JournalRecorder:
     """
 
     def __init__(self, journal: Journal, collectors: Mapping[str, Collector], log: Any) -> None:
-        self._journal, self._log = journal, log
+        self._journal, self._log, self._figures = journal, log, JournalFigures(str(journal.path))
         self._keys = frozenset(collectors)
         for key in self._keys:
             if text_of(key) != key:
@@ -55,16 +57,9 @@ class JournalRecorder:
         self._parked = Changes()
         """Dead letters that were dropped while the queue did not run; written at the next start."""
 
-    @property
-    def path(self) -> str:
-        """The path of the file."""
-        return str(self._journal.path)
-
-    @property
-    def trouble(self) -> str | None:
-        """Why the file cannot be written now; None if it can."""
-        trouble = None if self._writer is None else self._writer.trouble
-        return None if trouble is None else str(trouble)
+    def look(self) -> JournalSnapshot:
+        """Return what a snapshot of the queue tells of the journal."""
+        return self._figures.look(self._writer)
 
     # Start and end
 
@@ -97,6 +92,7 @@ class JournalRecorder:
     def restore(self, recovered: Recovered, letters: DeadLetters) -> None:
         """Queue the unfinished events, and accept events from now on. The dispatcher is open."""
         self._log_recovered(recovered)
+        self._figures.begin(recovered)
         event_ids.reserve(recovered.last_id)
         self._journal.attach(self)
         self._is_open = True
@@ -181,6 +177,7 @@ class JournalRecorder:
         if trouble is None:
             self._log.warning("the journal can be written again", path=path, events_missed=missed)
         else:
+            self._figures.note_error(str(trouble))
             self._log.error("the journal cannot be written", path=path, reason=str(trouble))
 
     # Recorder

@@ -35,7 +35,7 @@ TIDY_EVERY: Final = 256
 class _WriteBatch:
     """Changes of one transaction. Owned by the event loop, except while the thread has it."""
 
-    __slots__ = ("changes", "refused", "senders", "trouble")
+    __slots__ = ("changes", "refused", "senders", "since", "trouble")
 
     def __init__(self) -> None:
         self.changes = Changes()
@@ -46,6 +46,13 @@ class _WriteBatch:
         """Events with a sender that could not be written. Written by the thread, as is `trouble`."""
         self.trouble: JournalError | None = None
         """The first error; None if all was written."""
+        self.since: float | None = None
+        """When its first change came; None before. Written by the event loop."""
+
+    def begin(self) -> None:
+        """Note that a change comes."""
+        if self.since is None:
+            self.since = clock.now()
 
     def add(self, event: StoredEvent, written: "asyncio.Future[None]") -> None:
         """Add a new event, and what its sender waits for."""
@@ -58,7 +65,7 @@ class _WriteBatch:
             self.changes.move_to(None)
         if written.changes:
             written.changes.precede(self.changes)
-            self.changes = written.changes
+            self.changes, self.since = written.changes, written.since
 
     # In the thread
 
@@ -108,6 +115,8 @@ class Writer:
         self._open_file, self._on_trouble = open_file, on_trouble
         self._loop = asyncio.get_running_loop()
         self._batch = _WriteBatch()
+        self._written_now: _WriteBatch | None = None
+        """The batch that the thread has."""
         self._idle = asyncio.Event()
         """Set while the thread has no batch."""
         self._idle.set()
@@ -138,9 +147,25 @@ class Writer:
             await self.close()
             raise
 
-    async def call(self, function: Callable[[JournalFile], T]) -> T:
-        """Run a function of the file in the thread and return its value."""
-        return await self._run(lambda: function(self._opened))
+    def call(self, function: Callable[[JournalFile], T]) -> "asyncio.Future[T]":
+        """Run a function of the file in the thread; the future gets its value."""
+        return self._run(lambda: function(self._opened))
+
+    @property
+    def on_record(self) -> int:
+        """Events in the file."""
+        return 0 if self._file is None else self._file.on_record
+
+    @property
+    def unwritten(self) -> int:
+        """Events that wait to be written."""
+        return len(self._batch.senders) + (0 if self._written_now is None else len(self._written_now.senders))
+
+    @property
+    def lag(self) -> float:
+        """Seconds for which the oldest change has waited to be written; 0 if none waits."""
+        oldest = self._written_now or self._batch
+        return 0.0 if oldest.since is None else max(0.0, clock.now() - oldest.since)
 
     def append(self, event: StoredEvent) -> "asyncio.Future[None]":
         """Add an event to the next batch.
@@ -148,6 +173,7 @@ class Writer:
         The future is done when the event is on the disk; it fails with JournalError if the event cannot be written.
         """
         written = self._loop.create_future()
+        self._batch.begin()
         self._batch.add(event, written)
         self._schedule(now=True)
         return written
@@ -155,6 +181,7 @@ class Writer:
     def next_changes(self) -> Changes:
         """Return the changes of the next batch, for adding changes without a sender before the next await."""
         self._schedule(now=False)
+        self._batch.begin()
         return self._batch.changes
 
     async def close(self) -> None:
@@ -189,14 +216,18 @@ class Writer:
         if self._due is not None:
             self._due.cancel()
             self._due, self._is_due_now = None, False
-        if not (self._idle.is_set() and self._batch.changes):
+        if not self._idle.is_set():
             return
         batch, self._batch = self._batch, _WriteBatch()
+        if not batch.changes:  # an event that has ended before it was written
+            return
+        self._written_now = batch
         self._idle.clear()
         self._jobs.put(lambda: self._write(batch))
 
     def _written(self, batch: _WriteBatch) -> None:
         """Take a batch back from the thread."""
+        self._written_now = None
         for event_id, sender in batch.senders.items():
             problem = batch.refused.get(event_id)
             self._missed += problem is not None

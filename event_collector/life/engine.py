@@ -30,6 +30,7 @@ from event_collector.values.clock import clock
 from event_collector.values.errors import EventCollectorException
 from event_collector.values.refusals import QueueShutDown
 from event_collector.watching.collector_times import PercentileMemo, collector_metrics, keep_times
+from event_collector.watching.feeds import FeedBoard
 from event_collector.watching.histograms import Histograms
 from event_collector.watching.metrics import NOTHING, Accounting, CollectorMetrics, Meter, Metrics
 from event_collector_workers.autoscaler import Change, ScalingLaw
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from event_collector.journal.journal_recorder import JournalRecorder
     from event_collector.watching.details import SizeDecision
     from event_collector.watching.monitor_socket import MonitorSocket
+    from event_collector.watching.snapshot import JournalSnapshot
 
 STOPPED: Final = "stopped"
 STARTING: Final = "starting"
@@ -96,7 +98,7 @@ class Engine:
         self._tiers = Tiers(settings, dispatcher, self.pauses.redirect, log)
         self.reports = Reports(settings.report_interval, self.metrics, on_report, log)
         self._errors: list[Exception] = []
-        self.failures = Failures(log)
+        self.failures, self.feeds = Failures(log), FeedBoard()
         dispatcher.ending.watch_failures(self.failures)
         self._socket: MonitorSocket | None = None
         self._last, self.running, self.state = NOTHING, False, STOPPED
@@ -211,7 +213,11 @@ class Engine:
     def parts(self) -> QueueParts:
         """Return what an inspector looks at."""
         groups, loop = self._tiers.workers.groups, self.regulation.loop
-        return QueueParts(self._dispatcher, self.collectors, self._letters, self._journal, groups, loop)
+        return QueueParts(self._dispatcher, self.collectors, self._letters, groups, loop)
+
+    def journal(self) -> "JournalSnapshot | None":
+        """Return what is known of the journal; None without one."""
+        return None if self._journal is None else self._journal.look()
 
     @property
     def decisions(self) -> "deque[SizeDecision]":

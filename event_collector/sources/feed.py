@@ -19,16 +19,20 @@ from typing import Any, Final, TypeVar
 from event_collector.handlers.retry import Retry
 from event_collector.life.logger import make_logger
 from event_collector.queue import CollectorQueue
-from event_collector.sources.ledger import FeedCounts, Finished, HeldMessage, Ledger
+from event_collector.sources.feed_checks import check_at_least, check_parts
+from event_collector.sources.heartbeat import extend_held
+from event_collector.sources.ledger import Finished, HeldMessage, Ledger
 from event_collector.sources.pace import Pace
 from event_collector.sources.payloads import JsonPayloads, from_message
 from event_collector.sources.settlement import LOST, MALFORMED, Fate, Settlement, settle
 from event_collector.sources.source import PATIENCE, BrokerMessage, Source
-from event_collector.values.checks import check_callable, is_number
+from event_collector.sources.source_health import SourceHealth
+from event_collector.values.checks import check_callable
 from event_collector.values.errors import ConfigError, SourceError
 from event_collector.values.payload import Payload
 from event_collector.values.refusals import QueueShutDown
 from event_collector.values.results import ResultList
+from event_collector.watching.feeds import FeedCounts, FeedSnapshot, FeedState
 from event_collector_workers.error_texts import error_text
 
 T = TypeVar("T")
@@ -39,8 +43,6 @@ PAUSE: Final = 0.5
 """Seconds between two attempts to reach a lost source."""
 POLL: Final = 0.05
 """Seconds between two checks for room in the queue: an event that begins makes room without a notification."""
-BEATS: Final = 3
-"""Extensions of a message within its hold; two may be missed."""
 
 
 class Feed:
@@ -91,18 +93,20 @@ class Feed:
         on_finished: Callable[[Sequence[Finished]], Awaitable[None]] | None = None,
         log: Any = None,
     ) -> None:
-        _at_least(1, max_in_flight=max_in_flight, max_bytes=max_bytes, max_deliveries=max_deliveries)
-        _at_least(0, duplicate_window=duplicate_window)
-        _check_parts(queue, source, retry)
+        check_at_least(1, max_in_flight=max_in_flight, max_bytes=max_bytes, max_deliveries=max_deliveries)
+        check_at_least(0, duplicate_window=duplicate_window)
+        check_parts(queue, source, retry)
         check_callable("Feed(to_payload=...) takes", to_payload)
         check_callable("Feed(on_finished=...) takes", on_finished)
         self._queue, self._source = queue, source
         self._policy = Retry(max_attempts=5) if retry is None else retry
         self._max_in_flight, self._max_bytes, self._max_deliveries = max_in_flight, max_bytes, max_deliveries
         self._to_payload = to_payload or JsonPayloads(queue.collectors.values(), MAX_MESSAGE_BYTES)
-        self._ledger = Ledger(duplicate_window, self._on_done)
+        self._ledger, self._duplicate_window = Ledger(duplicate_window, self._on_done), float(duplicate_window)
         self._on_finished = on_finished
         self._log = make_logger(f"Feed {source.name}", log)
+        self._health = SourceHealth(self._log)  # all three tasks tell it
+        self._name, self._has_ended = "", False  # the name under which it is shown, from its start
         self._retried_here = frozenset(key for key, c in queue.collectors.items() if c.retry is not None)
         self._mean_size = 1.0
         self._pace = Pace()
@@ -111,19 +115,41 @@ class Feed:
         self._stopping = False
         # Written by the intake:
         self._is_sending = False  # waits for the queue, not for the source
-        self._is_lost = False  # the source does not answer
+        self._is_held_back = False  # waits for room, and fetches nothing
         self._intake_ended = False
         # Written by the settler:
         self._owed: list[BrokerMessage] = []  # acknowledgements that failed and are tried again
         self._last_retry = 0.0  # when the last failed message is delivered again
         # Written by all three tasks:
-        self._has_failed = False  # the last call that settles or extends has failed
         self._news = asyncio.Event()  # for the settler
         self._room = asyncio.Event()  # for the intake: messages were settled, or `stop()` was called
 
     def counts(self) -> FeedCounts:
         """Return the current counts of messages."""
         return self._ledger.counts()
+
+    def look(self) -> FeedSnapshot:
+        """Return what a snapshot of the queue tells of this feed."""
+        return FeedSnapshot(
+            name=self._name,
+            state=self._state(),
+            counts=self._ledger.counts(),
+            held_bytes=self._ledger.bytes,
+            remembered=self._ledger.remembered,
+            duplicate_window=self._duplicate_window,
+            is_held_back=self._is_held_back or self._is_sending,
+            last_error=self._health.last_error,
+            last_error_time=self._health.last_error_time,
+        )
+
+    def _state(self) -> FeedState:
+        if self._has_ended:
+            return "ended"
+        if self._intake is None:
+            return "opening"
+        if self._stopping or self._intake_ended:
+            return "stopping"
+        return "lost" if self._health.is_lost else "failing" if self._health.is_failing else "running"
 
     async def run(self, *, until_empty: bool = False) -> None:
         """Open the source, feed the queue until `stop()` or until the queue's shutdown begins, and close the source.
@@ -142,10 +168,22 @@ class Feed:
         """
         if self._intake is not None:
             raise ConfigError("a feed runs once: make another one")
+        self._name, self._has_ended = self._queue.feeds.enter(self._source.name, self), False
+        try:
+            await self._run(until_empty)
+        except Exception as exc:
+            self._health.note(exc)
+            raise
+        finally:
+            self._has_ended = True
+            self._queue.feeds.leave(self._name)
+
+    async def _run(self, until_empty: bool) -> None:
         await self._source.open()
         self._intake = asyncio.create_task(self._take_in(until_empty), name="feed intake")
         settler = asyncio.create_task(self._settle(), name="feed settler")
-        heartbeat = asyncio.create_task(self._extend_held(), name="feed heartbeat")
+        beats = extend_held(self._source, self._ledger, self._health)
+        heartbeat = asyncio.create_task(beats, name="feed heartbeat")
         tasks = (settler, heartbeat, self._intake)
         try:
             await asyncio.wait({settler, heartbeat}, return_when=asyncio.FIRST_COMPLETED)
@@ -172,6 +210,7 @@ class Feed:
         try:
             while not self._stopping:
                 most = self._wanted()
+                self._is_held_back = not most
                 if not most:
                     await _next(self._room, POLL)
                     continue
@@ -186,9 +225,9 @@ class Feed:
                 # Before messages are released, which would be delivered here again.
                 await self._source.hand_back()
             except SourceError as exc:
-                self._warn(exc)
+                self._health.fail(exc)
             finally:
-                self._intake_ended = True
+                self._intake_ended, self._is_held_back = True, False
                 self._news.set()
 
     def _wanted(self) -> int:
@@ -213,14 +252,10 @@ class Feed:
         try:
             value = await answer
         except SourceError as exc:
-            if not self._is_lost:
-                self._is_lost = True
-                self._log.warning("the source gives no messages; it is asked again", reason=str(exc))
+            self._health.lose(exc)
             await _next(self._room, PAUSE)
             return None
-        if self._is_lost:
-            self._is_lost = False
-            self._log.warning("the source answers again")
+        self._health.find()
         return value
 
     async def _hold(self, messages: Sequence[BrokerMessage]) -> list[HeldMessage]:
@@ -312,11 +347,11 @@ class Feed:
         except SourceError as exc:
             if fate == "acknowledged" and not self._intake_ended:
                 self._owed += messages  # they stay held, and are acknowledged later
-                self._warn(exc)
+                self._health.fail(exc)
             else:
                 self._note_unsettled(messages, exc)
         else:
-            self._has_failed = False
+            self._health.settle()
             self._ledger.release(messages, fate)
 
     async def _settle_failure(self, one: Finished) -> None:
@@ -333,37 +368,14 @@ class Feed:
         except SourceError as exc:
             self._note_unsettled([message], exc)
         else:
-            self._has_failed = False
+            self._health.settle()
             self._ledger.release([message], fate.value)
 
     def _note_unsettled(self, messages: Sequence[BrokerMessage], exc: SourceError) -> None:
         self._ledger.release(messages, "unsettled")
-        self._warn(exc)
+        self._health.fail(exc)
 
-    def _warn(self, exc: SourceError) -> None:
-        """Log the first failure of the source after a success."""
-        if not self._has_failed:
-            self._log.warning("the source cannot settle messages; they may be delivered again", reason=str(exc))
-        self._has_failed = True
-
-    # Heartbeat
-
-    async def _extend_held(self) -> None:
-        """Extend held messages, well before their hold expires."""
-        while True:
-            interval = self._source.hold / BEATS  # the source may find another one later
-            await asyncio.sleep(interval)
-            now = monotonic()
-            due = [held for held in self._ledger.held.values() if now - held.touched >= interval / 2]
-            if not due:
-                continue
-            try:
-                await self._source.extend([held.message for held in due])
-            except SourceError as exc:
-                self._warn(exc)
-            else:
-                for held in due:
-                    held.touch(now)
+    # End
 
     async def _leave(self) -> None:
         """Give back the messages that are still held, and close the source."""
@@ -383,18 +395,3 @@ async def _next(event: asyncio.Event, seconds: float | None) -> None:
         async with asyncio.timeout(seconds):
             await event.wait()
             event.clear()
-
-
-def _check_parts(queue: Any, source: Any, retry: Any) -> None:
-    if not isinstance(queue, CollectorQueue):
-        raise ConfigError(f"Feed takes a CollectorQueue, not {queue!r}")
-    if not callable(getattr(source, "fetch", None)):
-        raise ConfigError(f"Feed takes a source such as JetStreamSource, not {source!r}")
-    if retry is not None and not isinstance(retry, Retry):
-        raise ConfigError(f"Feed(retry=...) takes a Retry, such as Retry(max_attempts=5), not {retry!r}")
-
-
-def _at_least(least: int, **values: Any) -> None:
-    for name, value in values.items():
-        if not is_number(value) or not value >= least:
-            raise ConfigError(f"Feed({name}=...) takes a number from {least} on, not {value!r}")

@@ -10,35 +10,12 @@ import msgspec
 from event_collector.events.event import CollectorEvent
 from event_collector.sources.settlement import Settlement
 from event_collector.sources.source import BrokerMessage
+from event_collector.watching.feeds import FeedCounts
 
 REMEMBERED: Final = 100_000
 """Keys in the window of duplicates, about twenty megabytes; a message has one, and one more if it has an id."""
 
 MessageKey: TypeAlias = tuple[str, str]
-
-
-class FeedCounts(msgspec.Struct, frozen=True):
-    """Counts of the messages of one feed: fetched = held + the sum of the others.
-
-    Attributes:
-        fetched: deliveries that were fetched.
-        held: messages that are not settled yet.
-        acknowledged: messages that succeeded.
-        retried: messages that will be delivered again, because a handler failed.
-        buried: dead letters.
-        released: messages given back because the feed ended.
-        duplicates: deliveries of a message that is held, or that was finished a short while ago; not run again.
-        unsettled: messages that the source could not settle; they are delivered again.
-    """
-
-    fetched: int = 0
-    held: int = 0
-    acknowledged: int = 0
-    retried: int = 0
-    buried: int = 0
-    released: int = 0
-    duplicates: int = 0
-    unsettled: int = 0
 
 
 class Finished(msgspec.Struct, frozen=True, eq=False):
@@ -113,6 +90,11 @@ class Ledger:
     def counts(self) -> FeedCounts:
         """Return the current counts."""
         return FeedCounts(**{**self._counts, "held": len(self.held)})
+
+    @property
+    def remembered(self) -> int:
+        """Keys in the window of duplicates."""
+        return len(self._window)
 
     def enter(self, messages: Iterable[BrokerMessage], now: float) -> tuple[list[HeldMessage], list[BrokerMessage]]:
         """Add deliveries; return the messages to run, and duplicates to acknowledge.

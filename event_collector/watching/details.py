@@ -259,10 +259,6 @@ class QueueState(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the time in which the thread of the event loop was on a CPU, since the line before."""
     blocked_by: list[str] = []
     """Keys of collectors whose handlers have blocked the event loop for 0.2 s and more since the start."""
-    journal: str | None = None
-    """The path of its file; None without a journal."""
-    journal_trouble: str | None = None
-    """Why the journal cannot be written now; None if it can."""
     watch_share: float | None = None
     """Share of the loop's time that the line before and its snapshot have cost, without what each event costs."""
 

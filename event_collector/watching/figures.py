@@ -14,10 +14,10 @@ from event_collector.watching.histograms import TimeHistogram
 from event_collector.watching.metrics import PLACES
 from event_collector.watching.snapshot import Snapshot
 
-Subject = Literal["queue", "collector", "group", "worker"]
+Subject = Literal["queue", "collector", "group", "worker", "feed", "journal"]
 Kind = Literal["counter", "gauge", "summary"]
 """A counter only grows, a gauge rises and falls, a summary has percentiles of the last events."""
-Unit = Literal["1", "{event}", "{event}/s", "{worker}", "{cpu}", "s", "By"]
+Unit = Literal["1", "{event}", "{event}/s", "{message}", "{message}/s", "{worker}", "{cpu}", "s", "By"]
 """A unit in the notation of OpenTelemetry (UCUM)."""
 
 
@@ -48,7 +48,7 @@ class Figure:
     def samples(self, snapshot: Snapshot) -> Iterator[tuple[str | None, str, float]]:
         """Yield key, part and value of each known number.
 
-        The key is that of a collector or the name of a group, else None. The part of a single number is "".
+        The key is that of a collector or the name of a group or feed, else None. The part of a single number is "".
         """
         readers = {part: self._reader(part) for part in self.parts or ("",)}
         for key, subject in _subjects(self.subject, snapshot):
@@ -81,6 +81,10 @@ def _subjects(kind: Subject, snapshot: Snapshot) -> list[tuple[str | None, objec
         return [(one.key, one) for one in snapshot.collectors]
     if kind == "group":
         return [(one.name, one) for one in snapshot.groups]
+    if kind == "feed":
+        return [(one.name, one) for one in snapshot.feeds]
+    if kind == "journal":
+        return [] if snapshot.journal is None else [(None, snapshot.journal)]
     return [(None, one) for one in snapshot.workers]
 
 
@@ -88,6 +92,8 @@ _queue = partial(Figure, "queue")
 _collector = partial(Figure, "collector")
 _group = partial(Figure, "group")
 _worker = partial(Figure, "worker")
+_feed = partial(Figure, "feed")
+_journal = partial(Figure, "journal")
 
 FIGURES: Final = (
     _queue("is_healthy", "gauge", "1", "1 while the queue runs and its worker processes live, else 0.", "healthy"),
@@ -152,6 +158,35 @@ FIGURES: Final = (
     _group(
         "cpu_seconds", "counter", "s", "CPU time of all its processes, past ones included.", "group_cpu_seconds",
         heading="CPU time",
+    ),
+    _feed("is_healthy", "gauge", "1", "1 while its source gives messages and settles them, else 0.", "feed_healthy"),
+    _feed("fetch_rate", "gauge", "{message}/s", "Messages fetched per second.", heading="in per s"),
+    _feed("acknowledge_rate", "gauge", "{message}/s", "Messages acknowledged per second.", heading="done per s"),
+    _feed("counts.fetched", "counter", "{message}", "Messages fetched.", "feed_fetched"),
+    _feed("counts.held", "gauge", "{message}", "Messages that are not settled yet.", "feed_held", heading="held"),
+    _feed(
+        "counts", "counter", "{message}", "Messages that are not held any more, by their fate.", "feed_settled",
+        label="fate",
+        parts={
+            "acknowledged": "done", "retried": "again", "buried": "dead", "released": "", "duplicates": "duplicates",
+            "unsettled": "",
+        },
+    ),
+    _feed("held_bytes", "gauge", "By", "Data of the messages that are not settled yet.", "feed_held_bytes"),
+    _feed("is_held_back", "gauge", "1", "1 while handlers have to catch up before it fetches.", "feed_held_back"),
+    _feed("remembered", "gauge", "{message}", "Finished messages that are remembered, to find duplicates."),
+    _feed("duplicate_window", "gauge", "s", "Time for which finished messages are remembered."),
+    _feed("last_error_time", "gauge", "s", "When the last error came, since 1970."),
+    _journal("is_healthy", "gauge", "1", "1 while the journal can be written, else 0.", "journal_healthy"),
+    _journal("size", "gauge", "By", "Size of the journal and its write-ahead log.", "journal_bytes"),
+    _journal("on_record", "gauge", "{event}", "Events in the journal.", "journal_events"),
+    _journal("unwritten", "gauge", "{event}", "Events that wait to be written.", "journal_unwritten"),
+    _journal("lag", "gauge", "s", "Time for which the oldest change waits to be written.", "journal_lag_seconds"),
+    _journal("oldest_age", "gauge", "s", "Age of the oldest event in the journal."),
+    _journal("last_error_time", "gauge", "s", "When the last error came, since 1970."),
+    _journal(
+        "recovered", "gauge", "{event}", "Events and dead letters that earlier programs had left.",
+        label="kind", parts=dict.fromkeys(("events", "dead_letters", "buried", "unreadable"), ""),
     ),
     _worker("cpu", "gauge", "{cpu}", "CPUs that the process uses.", heading="CPU"),
     _worker("cpu_seconds", "counter", "s", "CPU time of the process."),

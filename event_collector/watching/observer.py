@@ -11,15 +11,19 @@ from operator import attrgetter
 from time import monotonic, process_time
 from typing import Final, Protocol
 
+import msgspec
+
 from event_collector.handlers.progress_reports import RunningProgress
 from event_collector.values.clock import clock as handlers_clock
 from event_collector.watching.collector_times import PercentileMemo
+from event_collector.watching.feeds import FeedBoard, FeedSnapshot
 from event_collector.watching.histograms import Histograms
 from event_collector.watching.metrics import Accounting, CollectorMetrics, Metrics
 from event_collector.watching.snapshot import (
     CollectorSnapshot,
     Decision,
     EventCounts,
+    JournalSnapshot,
     ProgressSnapshot,
     Quantiles,
     Snapshot,
@@ -60,6 +64,7 @@ class _Engine(Protocol):
     """The part of a queue that starts and ends it."""
 
     state: str
+    feeds: FeedBoard
 
     @property
     def changes(self) -> deque[Change]: ...
@@ -73,6 +78,7 @@ class _Engine(Protocol):
     def worker_statistics(self) -> Mapping[str, PoolStatistics]: ...
     def problems(self) -> Mapping[str, str]: ...
     def progress(self) -> list[RunningProgress]: ...
+    def journal(self) -> JournalSnapshot | None: ...
 
 
 class Observer:
@@ -142,6 +148,8 @@ class Observer:
             shared_memory=sum(pool.shared_memory.size for pool in pools),
             shared_memory_in_use=sum(pool.shared_memory.in_use for pool in pools),
             max_shared_memory=sum(pool.shared_memory.limit for pool in pools),
+            feeds=list(map(self._feed, engine.feeds.look())),
+            journal=engine.journal(),
         )
 
     def _progress(self) -> list[ProgressSnapshot]:
@@ -181,6 +189,11 @@ class Observer:
             service_histogram=service,
             wait_histogram=wait,
         )
+
+    def _feed(self, feed: FeedSnapshot) -> FeedSnapshot:
+        fetched = self._rate((f"feed {feed.name}", "fetched"), feed.counts.fetched)
+        acknowledged = self._rate((f"feed {feed.name}", "acknowledged"), feed.counts.acknowledged)
+        return msgspec.structs.replace(feed, fetch_rate=fetched, acknowledge_rate=acknowledged)
 
     def _worker(self, figures: WorkerStatistics, group: str) -> WorkerSnapshot:
         return WorkerSnapshot(

@@ -28,7 +28,7 @@ class Problem(msgspec.Struct, frozen=True):
     severity: Severity
     """error: events fail, wait or may be lost because of it. warning: it deserves attention."""
     subject: str
-    """queue, loop, workers, journal, machine, or the key of a collector."""
+    """queue, loop, workers, journal, machine, the name of a feed, or the key of a collector."""
     text: str
     """What is wrong, with figures."""
     remedy: str = ""
@@ -38,6 +38,7 @@ class Problem(msgspec.Struct, frozen=True):
 def find_problems(snapshot: Snapshot, details: Details | None = None, *, silence: float = 0.0) -> list[Problem]:
     """Return the problems of a queue, errors first. `silence`: seconds since the last snapshot came."""
     found = [*_of_loop(snapshot, details, silence), *_of_workers(snapshot), *_of_collectors(snapshot)]
+    found += _of_brokers_and_disk(snapshot)
     if details is not None:
         found += [*_of_queue(snapshot, details), *_of_handlers(details), *_of_machine(snapshot, details)]
     if snapshot.events.dead:
@@ -86,12 +87,18 @@ def _of_collectors(snapshot: Snapshot) -> Iterator[Problem]:
             yield Problem("warning", one.key, f"{one.errors:,} of {one.events:,} attempts have failed")
 
 
+def _of_brokers_and_disk(snapshot: Snapshot) -> Iterator[Problem]:
+    if snapshot.journal is not None and snapshot.journal.trouble is not None:
+        text = f"it cannot be written: {snapshot.journal.trouble}"
+        yield Problem("error", "journal", text, "events wait until it can be again")
+    for feed in snapshot.feeds:
+        if not feed.is_healthy:
+            what = "gives no messages" if feed.state == "lost" else "does not settle messages"
+            yield Problem("error", feed.name, f"the source {what}: {feed.last_error}", "it is asked again")
+
+
 def _of_queue(snapshot: Snapshot, details: Details) -> Iterator[Problem]:
     state, waiting = details.queue, snapshot.events.queued + snapshot.events.scheduled
-    if state.journal_trouble is not None:
-        yield Problem(
-            "error", "journal", f"it cannot be written: {state.journal_trouble}", "events wait until it can be again"
-        )
     if state.max_queue_size and waiting >= state.max_queue_size:
         senders = f", and {state.senders_waiting:,} senders wait for room" if state.senders_waiting else ""
         policy = "" if state.overflow == "wait" else f"; more are dropped ({state.overflow})"

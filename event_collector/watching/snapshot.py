@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from event_collector.watching.feeds import FeedSnapshot
 from event_collector.watching.histograms import TimeHistogram
 from event_collector_workers.environment import DEFAULT_GROUP
 
@@ -132,6 +133,48 @@ class ProgressSnapshot(msgspec.Struct, frozen=True):
     """Seconds since the report."""
 
 
+class RecoveredCounts(msgspec.Struct, frozen=True):
+    """What earlier programs had left in a journal when this one opened it."""
+
+    events: int = 0
+    """Unfinished events, which run again."""
+    dead_letters: int = 0
+    buried: int = 0
+    """Events that could not run again and became dead letters."""
+    unreadable: int = 0
+    """Dead letters that cannot be decoded. They stay in the file."""
+    is_torn: bool = False
+    """Whether the last transaction was cut and is lost."""
+
+
+class JournalSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The journal of a queue. Numbers are None while the queue does not run."""
+
+    path: str
+    size: int
+    """Of the file and its write-ahead log, in bytes."""
+    on_record: int | None = None
+    """Events in the file: unfinished ones, and those that the program has not acknowledged."""
+    unwritten: int | None = None
+    """Events that wait to be written, so that their senders wait."""
+    lag: float | None = None
+    """Seconds for which the oldest change has waited to be written; 0 if none waits."""
+    oldest_age: float | None = None
+    """Age of the oldest event in the file; None if there is none, or if nobody has looked of late."""
+    trouble: str | None = None
+    """Why it cannot be written now; None if it can."""
+    last_error: str = ""
+    """Empty if there was none since the start of the program."""
+    last_error_time: float = 0.0
+    """Seconds since 1970, UTC."""
+    recovered: RecoveredCounts = RecoveredCounts()
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it can be written."""
+        return self.trouble is None
+
+
 class Decision(msgspec.Struct, frozen=True):
     """A change of a pool's size, or the move of an adaptive collector, with its reason."""
 
@@ -186,6 +229,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     shared_memory_in_use: int = 0
     """Those with a value that something refers to, or that await a result."""
     max_shared_memory: int = 0
+    feeds: list[FeedSnapshot] = []
+    """Those that run, and the last ones that have ended."""
+    journal: JournalSnapshot | None = None
+    """None without a journal."""
 
     @property
     def is_healthy(self) -> bool:

@@ -43,7 +43,7 @@ def text_of(value: float | None, unit: Unit) -> str:
     """Return a figure as text; `-` for an unknown one, and for a time of 0, which was never measured."""
     if value is None or (unit == "s" and not value):
         return UNKNOWN
-    formats = {"By": size, "{cpu}": "{:.0%}".format, "{event}/s": short, "s": duration}
+    formats = {"By": size, "{cpu}": "{:.0%}".format, "{event}/s": short, "{message}/s": short, "s": duration}
     return formats.get(unit, "{:,}".format)(value)
 
 

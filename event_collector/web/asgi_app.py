@@ -44,6 +44,8 @@ PAGES: Final[dict[str, tuple[str, View]]] = {
     "workers": ("Workers", views.workers),
     "events": ("Events", views.events),
     "dead": ("Dead letters", views.dead_letters),
+    "feed": ("Feed", views.feeds),
+    "journal": ("Journal", views.journal),
     "scaling": ("Scaling", views.scaling),
     "profiles": ("Profiles", views.profiles),
 }
@@ -174,7 +176,7 @@ class Pages:
             queues=self._site.queues,
             reports=self._site.reports,
             links=self._site.links,
-            pages=[(name, label) for name, (label, _) in PAGES.items()],
+            pages=[(name, label) for name, (label, _) in PAGES.items() if views.has_page(name, watched)],
             replay=None if watched is None else self._site.replays.get(watched.number),
             speeds=SPEEDS,
             **{"control": None, **values},

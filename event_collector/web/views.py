@@ -210,6 +210,32 @@ def dead_letters(watched: Watched, _snapshot: Snapshot, _query: Mapping[str, str
     return {"sheet": watched.details.dead_letters if watched.details is not None else DeadLetterSheet()}
 
 
+def has_page(name: str, watched: Watched | None) -> bool:
+    """Return whether a page has something to show for a queue: those of feeds and of the journal may have nothing."""
+    snapshot = None if watched is None else watched.snapshot
+    if name == "feed":
+        return snapshot is not None and bool(snapshot.feeds)
+    return name != "journal" or (snapshot is not None and snapshot.journal is not None)
+
+
+def feeds(_watched: Watched, snapshot: Snapshot, _query: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the page of feeds shows."""
+    return {"feeds": snapshot.feeds}
+
+
+def journal(_watched: Watched, snapshot: Snapshot, _query: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the page of the journal shows."""
+    found, events = snapshot.journal, snapshot.events
+    places: list[tuple[str, int, str]] = [
+        ("c1", events.in_handlers, "running"), ("c2", events.queued, "waiting"), ("c5", events.scheduled, "scheduled"),
+    ]  # fmt: skip
+    on_record = 0 if found is None else found.on_record or 0
+    known = sum(count for _, count, _ in places)
+    places.append(("cidle", max(0, on_record - known), "ended a moment ago, or to be acknowledged"))
+    whole = max(1, known, on_record)
+    return {"journal": found, "on_record": [(kind, count / whole, f"{count:,} {name}") for kind, count, name in places]}
+
+
 def profiles(_watched: Watched, snapshot: Snapshot, _query: Mapping[str, str]) -> dict[str, Any]:
     """Return what the page of profiles shows."""
     return {"pids": [one.pid for one in snapshot.workers if one.pid is not None]}

@@ -21,10 +21,12 @@ from event_collector import Collector, CollectorQueue, Context, Payload
 from event_collector.command.check import judge
 from event_collector.command.program import run_command
 from event_collector.command.top import WARNING, page
+from event_collector.watching.feeds import FeedCounts, FeedSnapshot
 from event_collector.watching.snapshot import (
     CollectorSnapshot,
     Decision,
     EventCounts,
+    JournalSnapshot,
     Quantiles,
     Snapshot,
     WorkerSnapshot,
@@ -85,6 +87,21 @@ def test_the_page_has_events_collectors_workers_and_decisions() -> None:
     assert "81 ready 99% 34 MB 12.3 ms 2 900" in shown
     assert "- starting - - - 0 0" in shown
     assert shown.index("workers 2 -> 3: 150 events/s") < shown.index("workers 1 -> 2: 120 events/s")
+
+
+def test_the_page_has_the_journal_and_the_feeds() -> None:
+    """Where the queue has them; a journal that cannot be written is a warning."""
+    assert not any(line.startswith(("journal", "feed")) for line in text(SNAPSHOT))
+    journal = JournalSnapshot(path="j", size=8192, on_record=30, unwritten=2, lag=0.02, trouble="disk full")
+    feed = FeedSnapshot(
+        name="orders", state="lost", counts=FeedCounts(9, 2, 3, 1, 1, 0, 1, 1), held_bytes=64, remembered=4,
+        duplicate_window=120.0, is_held_back=True, fetch_rate=2.0, acknowledge_rate=1.0,
+    )  # fmt: skip
+    snapshot = changed(journal=journal, feeds=[feed])
+    shown = [" ".join(line.split()) for line in text(snapshot)]
+    assert "journal: 30 on record, 2 to be written, lag 20 ms; 8.19 KB" in shown
+    assert [line.text for line in page(snapshot) if line.style == WARNING] == ["disk full"]
+    assert "orders lost, held back 2 1 2 3 1 1 1" in shown
 
 
 @pytest.mark.parametrize("width", [80, 60, 200])

@@ -511,7 +511,7 @@ async def test_an_error_is_not_the_end() -> None:
     async with asyncio.timeout(BOUND), queue_of(echo) as queue:
         feed = Feed(queue, source)
         run = asyncio.create_task(feed.run(until_empty=True))
-        await until(lambda: feed._is_lost)
+        await until(lambda: feed._health.is_lost)
         source.failing.clear()
         await run
     assert feed.counts().acknowledged == 2
@@ -603,3 +603,61 @@ async def test_a_feed_runs_once() -> None:
         with pytest.raises(ConfigError, match="runs once"):
             await feed.run()
         assert "acknowledged=1" in repr(feed)
+
+
+def states(queue: CollectorQueue) -> list[str]:
+    """Return the states of the feeds in a snapshot."""
+    return [one.state for one in queue.snapshot().feeds]
+
+
+async def test_a_snapshot_tells_of_the_feed() -> None:
+    """While it runs: counts, rates, and whether the queue holds it back; afterwards its end stays for a while."""
+    source, gate = SampleSource(range(5)), Gate()
+    async with queue_of(gate.handle, max_consumers=1, max_queue_size=1) as queue:
+        assert queue.snapshot().feeds == []
+        async with running(feed := Feed(queue, source, duplicate_window=60.0)):
+            await until(lambda: any(one.is_held_back for one in queue.snapshot().feeds))
+            (one,) = queue.snapshot().feeds
+            assert (one.name, one.state, one.duplicate_window, one.is_healthy) == ("sample", "running", 60.0, True)
+            assert one.counts == feed.counts()
+            assert one.held_bytes == one.counts.held > 0
+            gate.open.set()
+            await until(lambda: feed.counts().acknowledged == 5)
+            (one,) = queue.snapshot().feeds
+            assert one.remembered == 5
+            assert one.acknowledge_rate is not None
+            await until(lambda: not queue.snapshot().feeds[0].is_held_back)
+        (one,) = queue.snapshot().feeds
+        assert (one.state, one.counts.acknowledged, one.last_error) == ("ended", 5, "")
+
+
+async def test_a_snapshot_has_the_last_error_of_the_source() -> None:
+    """It stays when the source answers again, and when the feed could not begin or was ended by an error."""
+    source = SampleSource(["a"])
+    source.failing.add("fetch")
+    async with queue_of(echo) as queue:
+        async with running(feed := Feed(queue, source)):
+            await until(lambda: "lost" in states(queue))
+            assert not queue.snapshot().feeds[0].is_healthy
+            lost = queue.snapshot().feeds[0].last_error
+            source.failing = {"acknowledge"}
+            await until(lambda: "failing" in states(queue))
+            source.failing.clear()
+            await until(lambda: feed.counts().acknowledged == 1)
+            (one,) = queue.snapshot().feeds
+            assert (one.state, bool(lost), bool(one.last_error)) == ("running", True, True)
+            assert one.last_error_time > 0
+        source.failing.add("open")
+        with pytest.raises(SourceError):
+            await (feed := Feed(queue, source)).run()
+        (one,) = queue.snapshot().feeds
+        assert (one.state, bool(one.last_error)) == ("ended", True)
+        source.failing.clear()
+        source.waiting.append(make(2, "b"))
+
+        async def refuse(_: Sequence[Finished]) -> None:
+            raise ZeroDivisionError("no database")
+
+        with pytest.raises(ZeroDivisionError):
+            await Feed(queue, source, on_finished=refuse).run()
+        assert queue.snapshot().feeds[0].last_error.endswith("no database")

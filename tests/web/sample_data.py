@@ -13,7 +13,16 @@ from event_collector.watching.details import (
     TaskSpan,
     TimeSplit,
 )
-from event_collector.watching.snapshot import CollectorSnapshot, EventCounts, Quantiles, Snapshot, WorkerSnapshot
+from event_collector.watching.feeds import FeedCounts, FeedSnapshot
+from event_collector.watching.snapshot import (
+    CollectorSnapshot,
+    EventCounts,
+    JournalSnapshot,
+    Quantiles,
+    RecoveredCounts,
+    Snapshot,
+    WorkerSnapshot,
+)
 from event_collector.web.watched import Watched
 
 HOSTILE = '"><img src=x onerror=alert(1)>'
@@ -33,6 +42,12 @@ def snapshot(second: int = 0, *, collectors: int = 3, workers: int = 2, pid: int
         collectors=[CollectorSnapshot(key, "process", 50, second, 50.0, 1, None, 1.0, QUANTILES, QUANTILES)
                     for key in keys],
         workers=[WorkerSnapshot(5000 + number, "ready", 0.5, 1.0, 1 << 20, 0.1, 1, 50) for number in range(workers)],
+        feeds=[FeedSnapshot(name=HOSTILE, state="lost", counts=FeedCounts(9, 1, 5, 1, 1, 0, 1, 0), held_bytes=4096,
+                            remembered=6, duplicate_window=120.0, is_held_back=True, last_error=HOSTILE,
+                            last_error_time=BEGIN, fetch_rate=2.0, acknowledge_rate=1.0)],
+        journal=JournalSnapshot(path=f"/run/{HOSTILE}", size=8192, on_record=7, unwritten=1, lag=0.02, oldest_age=9.0,
+                                trouble=HOSTILE, last_error=HOSTILE, last_error_time=BEGIN,
+                                recovered=RecoveredCounts(3, 2, 1, 1, is_torn=True)),
     )  # fmt: skip
 
 

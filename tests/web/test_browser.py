@@ -85,6 +85,20 @@ def test_every_page_fits_and_can_be_used_by_everybody(
     assert [url for url in asked if not url.startswith((address, "data:"))] == []
 
 
+def test_a_queue_has_pages_of_its_feed_and_its_journal(browser: Browser, program: tuple[Program, str]) -> None:
+    """They are in the navigation, with figures; a queue without them has no such entry."""
+    _, address = program
+    browser.look_like(1280, "light")
+    browser.open(f"{address}/1/")
+    browser.click("nav.side a", "Feed")
+    until(lambda: number(browser, "Acknowledged").endswith(" in all"), "the page of the feed")
+    until(lambda: number_of(browser, "Remembered") != "0", "messages that are finished")
+    browser.click("nav.side a", "Journal")
+    until(lambda: "q.sock.journal" in browser.text("#live h2"), "the page of the journal")
+    until(lambda: number_of(browser, "On record") not in ("0", "\N{EN DASH}"), "events on record")
+    until(lambda: "running" in browser.text("#live .equation"), "their states")
+
+
 def test_a_pause_is_what_the_queue_says(browser: Browser, program: tuple[Program, str]) -> None:
     """The page says what a pause touches, does it, and shows what `accounting()` has; nothing begins until it ends."""
     one, address = program

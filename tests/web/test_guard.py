@@ -4,13 +4,14 @@ from html.parser import HTMLParser
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from event_collector.control.control_messages import Answer, ControlState, Done, PauseRequest, Request
 from event_collector.web.asgi_app import PAGES, make_app
 from event_collector.web.site import Site
 from event_collector.web.visitor_guard import ACCESS, BROWSER
-from tests.web.sample_data import HOSTILE, watched
+from tests.web.sample_data import HOSTILE, snapshot, watched
 
 HOST = "http://localhost:8790"
 PAUSE = {"verb": "pause", "collector": HOSTILE}
@@ -64,6 +65,22 @@ async def test_a_name_that_leads_here_is_not_enough(host: str, status: int) -> N
     """A site whose name is bound to this address anew gets nothing: its Host header is not one of ours."""
     async with visit(KeptLink()) as browser:
         assert (await browser.get("/1/", headers={"Host": host})).status_code == status
+
+
+@pytest.mark.parametrize("has_both", [False, True])
+async def test_pages_are_listed_where_they_have_something_to_show(has_both: bool) -> None:
+    """Those of feeds and of the journal only for a queue that has them; a refresh brings the list too."""
+    one = watched()
+    if not has_both:
+        one.take(msgspec.structs.replace(snapshot(3), feeds=[], journal=None))
+    app = make_app(Site([one]), hosts=None, token=None)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=HOST) as browser:
+        for headers in ({}, {"hx-request": "true"}):
+            text = (await browser.get("/1/", headers=headers)).text
+            links = [(tag[1].get("href") or "").rpartition("/")[2] for tag in Parts(text).tags if tag[0] == "a"]
+            assert [name for name in links if name in ("feed", "journal")] == (["feed", "journal"] if has_both else [])
+        for page in ("feed", "journal"):
+            assert ("This queue has no" in (await browser.get(f"/1/{page}")).text) is not has_both
 
 
 async def test_only_the_page_itself_acts() -> None:

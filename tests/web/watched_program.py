@@ -1,4 +1,4 @@
-"""A program with a queue and two workers, for the tests of the page: `python -m tests.web.watched_program SOCKET`.
+"""A program with workers, a journal and a feed, for tests of the page: `python -m tests.web.watched_program SOCKET`.
 
 It sends events all the time, and does what its standard input says: `accounting` prints the counts as JSON, `block 2`
 blocks the event loop for so many seconds, and the end of the input ends the program.
@@ -10,7 +10,9 @@ import sys
 import time
 
 from event_collector import Collector, CollectorQueue, Context, Payload, Retry
+from event_collector.sources import Feed
 from event_collector.watching.monitor import Monitor
+from tests.sources.sample_source import SampleSource
 
 HOSTILE = '"><img src=x onerror=alert(1)>'
 
@@ -53,11 +55,16 @@ async def main(path: str) -> None:
     keep = Retry(max_attempts=1)
     collectors = [Collector("resize", resize, retry=keep), Collector(HOSTILE, store)]
     monitor = Monitor(path, control=True, payloads=True)
-    async with CollectorQueue(collectors, max_workers=2, min_workers=2, monitor=monitor, logging=False) as queue:
+    queue = CollectorQueue(
+        collectors, max_workers=2, min_workers=2, monitor=monitor, journal=f"{path}.journal", logging=False
+    )
+    async with queue:
+        feed = asyncio.create_task(Feed(queue, SampleSource(range(10))).run())
         sender = asyncio.create_task(send(queue))
         print("ready", flush=True)
         await obey(queue)
         sender.cancel()
+        feed.cancel()
 
 
 if __name__ == "__main__":

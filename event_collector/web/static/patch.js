@@ -40,7 +40,7 @@ export function install(htmx) {
   htmx.defineExtension("patch", {
     isInlineSwap: (style) => style === "patch",
     handleSwap(style, target, fragment) {
-      if (style !== "patch") return false;
+      if (style !== "patch" && style !== "patch-children") return false; // the second one for elements out of band
       patch(target, fragment);
       return [...target.children];
     },

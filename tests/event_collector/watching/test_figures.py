@@ -8,12 +8,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from event_collector.watching.feeds import FeedCounts, FeedSnapshot
 from event_collector.watching.figures import FIGURES, Figure, Subject
 from event_collector.watching.metrics import Accounting, Percentiles
 from event_collector.watching.snapshot import (
     CollectorSnapshot,
     EventCounts,
+    JournalSnapshot,
     Quantiles,
+    RecoveredCounts,
     Snapshot,
     WorkerGroupSnapshot,
     WorkerSnapshot,
@@ -50,6 +53,22 @@ SNAPSHOT = Snapshot(
             name="gpu", ready=1, target=2, busy=1, restarts=0, cpu_seconds=0.5, memory=4096, problem=None
         )
     ],
+    feeds=[
+        FeedSnapshot(
+            name="orders",
+            state="running",
+            counts=FeedCounts(9, 2, 3, 1, 1, 0, 1, 1),
+            held_bytes=64,
+            remembered=4,
+            duplicate_window=120.0,
+            is_held_back=True,
+            fetch_rate=2.0,
+            acknowledge_rate=1.0,
+        )
+    ],
+    journal=JournalSnapshot(
+        path="j", size=4096, on_record=7, unwritten=2, lag=0.5, oldest_age=3.0, recovered=RecoveredCounts(1, 2, 3, 4)
+    ),
 )
 NO_FIGURES = {"version", "time", "elapsed", "pid", "number"}
 """Numbers of a snapshot that say nothing of the queue's work."""
@@ -84,7 +103,14 @@ def numbers(struct: type[msgspec.Struct], prefix: str = "") -> set[str]:
 
 @pytest.mark.parametrize(
     ("subject", "struct"),
-    [("queue", Snapshot), ("collector", CollectorSnapshot), ("worker", WorkerSnapshot), ("group", WorkerGroupSnapshot)],
+    [
+        ("queue", Snapshot),
+        ("collector", CollectorSnapshot),
+        ("worker", WorkerSnapshot),
+        ("group", WorkerGroupSnapshot),
+        ("feed", FeedSnapshot),
+        ("journal", JournalSnapshot),
+    ],
 )
 def test_every_number_of_a_snapshot_is_in_the_table(subject: str, struct: type[msgspec.Struct]) -> None:
     """A new field without a row would be missing from exporters, pages and documentation."""
@@ -94,10 +120,10 @@ def test_every_number_of_a_snapshot_is_in_the_table(subject: str, struct: type[m
 
 @pytest.mark.parametrize("one", FIGURES, ids=lambda one: f"{one.subject} {one.path}")
 def test_every_figure_can_be_read(one: Figure) -> None:
-    """Each part of a known figure is a number, with the key of a collector or group; an unknown one has no samples."""
+    """Each part of a known figure is a number, with the key of its subject; an unknown one has no samples."""
     samples = list(one.samples(SNAPSHOT))
     assert all(isinstance(value, int | float) for _, _, value in samples)
-    assert {key for key, _, _ in samples} <= {{"collector": "a", "group": "gpu"}.get(one.subject)}
+    assert {key for key, _, _ in samples} <= {{"collector": "a", "group": "gpu", "feed": "orders"}.get(one.subject)}
     if one.path in ("queued", "job_seconds"):
         assert samples == []
     else:
@@ -126,6 +152,8 @@ def test_the_names_of_exported_metrics_stay() -> None:
         "handled", "busy", "service_time_seconds", "wait_time_seconds",
         "group_healthy", "group_workers", "group_workers_wanted", "group_workers_busy", "group_worker_restarts",
         "group_memory_bytes", "group_cpu_seconds",
+        "feed_healthy", "feed_fetched", "feed_held", "feed_settled", "feed_held_bytes", "feed_held_back",
+        "journal_healthy", "journal_bytes", "journal_events", "journal_unwritten", "journal_lag_seconds",
     }  # fmt: skip
     assert {one.opentelemetry for one in FIGURES if one.opentelemetry} == {
         "events.accepted", "events.dropped", "events", "consumers", "workers", "worker.restarts", "handled",
@@ -176,7 +204,7 @@ def test_the_page_has_every_exported_metric() -> None:
     for one in FIGURES:
         if one.prometheus:
             name = f"event_collector_{one.prometheus}" + ("_total" if one.kind == "counter" else "")
-            labels = [one.subject] * (one.subject in ("collector", "group")) + [one.label] * bool(one.label)
+            labels = [one.subject] * (one.subject in ("collector", "group", "feed")) + [one.label] * bool(one.label)
             expected.append([
                 f"`{name}`",
                 ", ".join(f"`{label}`" for label in labels),

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from event_collector import Collector, CollectorQueue, Context, Error, Payload, Retry
+from event_collector.watching.feeds import FeedBoard
 from event_collector.watching.metrics import NOTHING, Accounting, CollectorMetrics, Percentiles
 from event_collector.watching.observer import STALE, Observer, ThreadSafeObserver
 from event_collector.watching.snapshot import decode_snapshot, encode_snapshot
@@ -28,7 +29,7 @@ class Stub:
 
     def __init__(self) -> None:
         self.state, self.dropped = "running", 0
-        self.histograms, self.paused = None, (False, ())
+        self.histograms, self.paused, self.feeds = None, (False, ()), FeedBoard()
         self.changes: deque[Any] = deque()
         self.finished = 0
 
@@ -50,6 +51,9 @@ class Stub:
 
     def progress(self) -> list[Any]:
         return []
+
+    def journal(self) -> None:
+        return None
 
 
 def test_rates_cover_the_time_since_the_previous_snapshot() -> None:

@@ -7,12 +7,19 @@ from msgspec.structs import replace
 
 from event_collector import CollectorQueue
 from event_collector.watching.details import Details, EventInHandler, MachineUse, QueueState
+from event_collector.watching.feeds import FeedCounts, FeedSnapshot
 from event_collector.watching.problems import find_problems
-from event_collector.watching.snapshot import EventCounts, Snapshot
+from event_collector.watching.snapshot import EventCounts, JournalSnapshot, Snapshot
 
 WELL = replace(CollectorQueue([], logging=False).snapshot(), state="running")
 MANY = EventCounts(accepted=10, finished=0, in_handlers=0, queued=10, scheduled=0, dead=0, dropped=3)
 SLOW = EventInHandler(event=7, collector="resize", place="process", worker=1, pid=42, age=12.0, waited=0.1, limit=10.0)
+
+FULL = JournalSnapshot(path="j", size=4096, on_record=1, unwritten=1, lag=2.0, trouble="disk full")
+LOST = FeedSnapshot(
+    name="orders", state="lost", counts=FeedCounts(), held_bytes=0, remembered=0, duplicate_window=1.0,
+    is_held_back=False, last_error="no broker",
+)  # fmt: skip
 
 
 def details_of(**queue: Any) -> Details:
@@ -35,7 +42,9 @@ def test_a_queue_that_is_well_has_no_problems() -> None:
         (WELL, details_of(lag=0.5), "warning", "loop", "wait 0.50 s"),
         (WELL, details_of(loop_busy=0.99), "warning", "loop", "busy 99%"),
         (WELL, details_of(blocked_by=["resize"]), "warning", "resize", "blocked the event loop"),
-        (WELL, details_of(journal="j", journal_trouble="disk full"), "error", "journal", "disk full"),
+        (replace(WELL, journal=FULL), None, "error", "journal", "disk full"),
+        (replace(WELL, feeds=[LOST]), None, "error", "orders", "gives no messages: no broker"),
+        (replace(WELL, feeds=[replace(LOST, state="failing")]), None, "error", "orders", "does not settle messages"),
         (WELL, Details(running=[SLOW]), "error", "resize", "event 7 has been in its handler for 12.0 s in worker 1"),
         (WELL, Details(machine=MachineUse(memory=2.0**30, memory_used=2.0**30)), "error", "machine", "1,024 MiB"),
         (WELL, Details(machine=MachineUse(cpus=2.0, cpus_of_others=1.5)), "warning", "machine", "use 1.5 of 2"),
