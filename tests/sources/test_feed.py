@@ -613,9 +613,9 @@ def states(queue: CollectorQueue) -> list[str]:
 async def test_a_snapshot_tells_of_the_feed() -> None:
     """While it runs: counts, rates, and whether the queue holds it back; afterwards its end stays for a while."""
     source, gate = SampleSource(range(5)), Gate()
-    async with queue_of(gate.handle, max_consumers=1, max_queue_size=1) as queue:
+    async with queue_of(gate.handle) as queue:
         assert queue.snapshot().feeds == []
-        async with running(feed := Feed(queue, source, duplicate_window=60.0)):
+        async with running(feed := Feed(queue, source, max_in_flight=2, duplicate_window=60.0)):
             await until(lambda: any(one.is_held_back for one in queue.snapshot().feeds))
             (one,) = queue.snapshot().feeds
             assert (one.name, one.state, one.duplicate_window, one.is_healthy) == ("sample", "running", 60.0, True)
