@@ -118,6 +118,7 @@ class Observer:
         metrics, collectors = engine.metrics(), engine.collector_metrics(self._memo)
         groups = engine.worker_statistics()
         pools, problems = groups.values(), engine.problems()
+        failures = [(name, pool.last_failure) for name, pool in groups.items()]
         queued = events.queued if len(collectors) == 1 else None
         return Snapshot(
             time=time.time(),
@@ -141,7 +142,7 @@ class Observer:
             groups=[_group(name, pool, problems.get(name)) for name, pool in groups.items()],
             workers=[self._worker(figures, name) for name, pool in groups.items() for figures in pool.workers],
             decisions=[Decision(one.subject, str(one.before), str(one.after), one.reason) for one in engine.changes],
-            worker_failure=next((pool.last_failure for pool in pools if pool.last_failure), ""),
+            worker_failure=next((_problem(*one) for one in failures if one[1]), ""),
             is_paused=engine.paused[0],
             paused_collectors=list(engine.paused[1]),
             progress=self._progress(),

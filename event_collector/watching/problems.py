@@ -40,7 +40,7 @@ def find_problems(snapshot: Snapshot, details: Details | None = None, *, silence
     found = [*_of_loop(snapshot, details, silence), *_of_workers(snapshot), *_of_collectors(snapshot)]
     found += _of_brokers_and_disk(snapshot)
     if details is not None:
-        found += [*_of_queue(snapshot, details), *_of_handlers(details), *_of_machine(snapshot, details)]
+        found += [*_of_queue(snapshot, details), *_of_handlers(snapshot, details), *_of_machine(snapshot, details)]
     if snapshot.events.dead:
         found.append(
             Problem("warning", "queue", f"{snapshot.events.dead:,} events are dead letters", "replay or drop them")
@@ -114,10 +114,11 @@ def _of_queue(snapshot: Snapshot, details: Details) -> Iterator[Problem]:
         )
 
 
-def _of_handlers(details: Details) -> Iterator[Problem]:
+def _of_handlers(snapshot: Snapshot, details: Details) -> Iterator[Problem]:
+    names = {one.pid: snapshot.worker_name(one) for one in snapshot.workers}
     for one in details.running:
         if one.limit is not None and one.age > NEAR * one.limit:
-            place = "" if one.worker == HERE else f" in worker {one.worker} (pid {one.pid})"
+            place = "" if one.worker == HERE else f" in {names.get(one.pid, f'worker {one.worker}')} (pid {one.pid})"
             over = "is over" if one.age > one.limit else "is near"
             yield Problem(
                 "error" if one.age > one.limit else "warning",

@@ -239,6 +239,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the queue runs and its worker processes survive."""
         return self.state == "running" and self.problem is None
 
+    def worker_name(self, worker: WorkerSnapshot) -> str:
+        """Return what tells a worker process from all others: "worker 0", or "gpu 0" where there are several groups."""
+        return f"{worker.group if len(self.groups) > 1 else 'worker'} {worker.number}"
+
     @property
     def workers_memory(self) -> int:
         """Bytes that only the worker processes use, where known."""

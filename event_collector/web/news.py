@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from event_collector.watching.details import HERE, EventInHandler, TaskSpan
+from event_collector.watching.details import HERE, EventInHandler, RowUse, TaskSpan
 from event_collector.web.views import decisions
-from event_collector.web.watched import Watched
+from event_collector.web.watched import StreamRow, Watched
 
 OUTCOMES: Final = {"ok": 0, "error": 1, "killed": 2}
 MOST_RUNNING: Final = 300
@@ -25,23 +25,32 @@ def news_of(watched: Watched, after: int | None) -> dict[str, Any]:
     keys = [one.key for one in watched.snapshot.collectors]
     places = {key: index for index, key in enumerate(keys)}
     last, spans = watched.spans_after(after)
-    rows = [(HERE, watched.snapshot.pid, None)] + [(row.worker, row.pid, share) for row, share in watched.use_of_rows()]
+    running = watched.details.running[:MOST_RUNNING]
+    used = [(row_of(watched, row), row.pid, share) for row, share in watched.use_of_rows()]
+    shown = [row for row, _, _ in used] + [row_of(watched, one) for one in spans]
+    shown += [row_of(watched, one) for one in running]
     return news | {
         "time": watched.details.time,
         "keys": keys,
         "spans_end": last,
-        "spans": [_span(one, places) for one in spans],
-        "rows": rows,
-        "running": [_running(one, places, watched.details.time) for one in watched.details.running[:MOST_RUNNING]],
+        "spans": [_span(one, row_of(watched, one).place, places) for one in spans],
+        "rows": [(HERE, watched.snapshot.pid, None), *((row.place, pid, share) for row, pid, share in used)],
+        "names": dict(shown),
+        "running": [_running(one, row_of(watched, one).place, places, watched.details.time) for one in running],
     }
 
 
-def _span(one: TaskSpan, places: dict[str, int]) -> tuple[Any, ...]:
+def row_of(watched: Watched, one: RowUse | TaskSpan | EventInHandler) -> StreamRow:
+    """Return the row of the task stream to which something belongs."""
+    return watched.row_of(one.worker, one.pid)
+
+
+def _span(one: TaskSpan, row: int, places: dict[str, int]) -> tuple[Any, ...]:
     return (
-        one.worker, one.pid, places.get(one.collector, -1), round(one.begin, 5), round(one.end, 5),
+        row, one.pid, places.get(one.collector, -1), round(one.begin, 5), round(one.end, 5),
         OUTCOMES[one.outcome], one.event, one.events, one.stands_for,
     )  # fmt: skip
 
 
-def _running(one: EventInHandler, places: dict[str, int], now: float) -> tuple[Any, ...]:
-    return one.worker, one.pid, places.get(one.collector or "", -1), round(now - one.age, 5), one.event
+def _running(one: EventInHandler, row: int, places: dict[str, int], now: float) -> tuple[Any, ...]:
+    return row, one.pid, places.get(one.collector or "", -1), round(now - one.age, 5), one.event

@@ -162,10 +162,9 @@ def workers(watched: Watched, snapshot: Snapshot, _query: Mapping[str, str]) -> 
     """Return what the page of workers shows."""
     rows = [(row, share) for row, share in watched.use_of_rows() if row.worker >= 0]
     uses = {row.pid: share for row, share in rows}
-    numbers = {row.pid: row.worker for row, _ in rows}
     running = watched.details.running if watched.details is not None else []
     here = [one.age for one in running if one.worker < 0]
-    return {"uses": uses, "numbers": numbers, "here_running": seconds(max(here, default=None))}
+    return {"uses": uses, "here_running": seconds(max(here, default=None))}
 
 
 def events(watched: Watched, _snapshot: Snapshot, query: Mapping[str, str]) -> dict[str, Any]:
@@ -238,4 +237,4 @@ def journal(_watched: Watched, snapshot: Snapshot, _query: Mapping[str, str]) ->
 
 def profiles(_watched: Watched, snapshot: Snapshot, _query: Mapping[str, str]) -> dict[str, Any]:
     """Return what the page of profiles shows."""
-    return {"pids": [one.pid for one in snapshot.workers if one.pid is not None]}
+    return {"processes": [(one.pid, snapshot.worker_name(one)) for one in snapshot.workers if one.pid is not None]}

@@ -4,9 +4,9 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from time import monotonic
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
-from event_collector.watching.details import Details, RowUse, TaskSpan, TimeSplit, decode_details
+from event_collector.watching.details import HERE, Details, RowUse, TaskSpan, TimeSplit, decode_details
 from event_collector.watching.snapshot import Snapshot, decode_snapshot
 from event_collector.web.history import History, point_of
 
@@ -17,9 +17,20 @@ WINDOW: Final = 75.0
 PULSE: Final = 1.0
 """Seconds after which a page hears of a queue from which nothing has come."""
 MOST_SPANS: Final = 40_000
+MOST_NAMES: Final = 4096
+"""Worker processes whose names are kept; those that have ended longest ago are forgotten."""
+GROUP: Final = 100_000
+"""Rows of the task stream between the first ones of two worker groups."""
 
 Connection = Literal["waiting", "live", "silent", "gone", "replay"]
 """waiting: nothing has come yet; silent: connected, but nothing comes; gone: the program has ended."""
+
+
+class StreamRow(NamedTuple):
+    """A row of the task stream: its place among the others, and its name."""
+
+    place: int
+    name: str
 
 
 class Watched:
@@ -37,6 +48,7 @@ class Watched:
         """Grows with each news."""
         self._spans: deque[tuple[int, TaskSpan]] = deque(maxlen=MOST_SPANS)
         self._last_span = 0
+        self._names: dict[int, StreamRow] = {}  # of worker processes, by process id
         self._recent: deque[Details] = deque(maxlen=round(WINDOW) + 1)
         self._came = 0.0
         self._is_connected = False
@@ -94,9 +106,16 @@ class Watched:
         busy: dict[int, float] = {}
         for details in recent:
             for row in details.rows:
-                latest[row.worker] = row
-                busy[row.worker] = busy.get(row.worker, 0.0) + row.seconds
-        return [(latest[worker], busy[worker] / elapsed if elapsed else 0.0) for worker in sorted(latest)]
+                place = self.row_of(row.worker, row.pid).place
+                latest[place] = row
+                busy[place] = busy.get(place, 0.0) + row.seconds
+        return [(latest[place], busy[place] / elapsed if elapsed else 0.0) for place in sorted(latest)]
+
+    def row_of(self, worker: int, pid: int | None) -> StreamRow:
+        """Return the row of a worker process, by its number and process id; HERE is that of the event loop."""
+        if worker < 0:
+            return StreamRow(HERE, "event loop")
+        return self._names.get(pid or 0) or StreamRow(worker, f"worker {worker}")
 
     def time_splits(self, seconds: float = 60.0) -> dict[str, TimeSplit]:
         """Return for each collector where the time of its events went in the last seconds."""
@@ -126,10 +145,21 @@ class Watched:
             self.details = None
             self._spans.clear()
             self._recent.clear()
+            self._names.clear()
+        self._note_names(snapshot)
         before, self.snapshot, self.trouble = self.snapshot, snapshot, ""
         self.history.add(point_of(snapshot, self.details, before))
         self._came, self._is_connected = monotonic(), True
         self._announce()
+
+    def _note_names(self, snapshot: Snapshot) -> None:
+        groups = {group.name: number for number, group in enumerate(snapshot.groups)}
+        for one in snapshot.workers:
+            self._names.pop(one.pid or 0, None)
+            place = groups.get(one.group, 0) * GROUP + one.number
+            self._names[one.pid or 0] = StreamRow(place, snapshot.worker_name(one))
+        while len(self._names) > max(MOST_NAMES, len(snapshot.workers)):
+            del self._names[next(iter(self._names))]
 
     def take_details(self, details: Details) -> None:
         """Note the details that belong to the last snapshot."""

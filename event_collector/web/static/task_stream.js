@@ -1,6 +1,7 @@
 // The task stream: a row for the event loop and for each worker process, a block for each attempt, gaps are idle.
-// News: {keys, spans: [[worker, pid, key, begin, end, outcome, event, events, standsFor]], rows: [[worker, pid, share]],
-// running: [[worker, pid, key, begin, event]], time}. Times are seconds; keys are indexes of news.keys.
+// News: {keys, spans: [[row, pid, key, begin, end, outcome, event, events, standsFor]], rows: [[row, pid, share]],
+// running: [[row, pid, key, begin, event]], names: {row: name}, time}. Times are seconds; keys are indexes of news.keys.
+// A row is the place of a worker among those of all groups; that of the event loop is -1.
 
 import { clock, colour, percent, seconds } from "./format.js";
 
@@ -18,6 +19,7 @@ export class TaskStream {
     this.legend = document.getElementById("stream-legend");
     this.rows = new Map(); // worker -> {worker, pid, share, spans, lanes}
     this.keys = [];
+    this.names = {};
     this.running = [];
     this.length = 15;
     this.held = null; // the right edge while the visitor looks at one place
@@ -31,6 +33,7 @@ export class TaskStream {
     this.received = performance.now();
     this.time = news.time;
     if (news.keys && news.keys.join("\n") !== this.keys.join("\n")) this.setKeys(news.keys);
+    Object.assign(this.names, news.names);
     for (const [worker, pid, share] of news.rows || []) Object.assign(this.row(worker), { pid, share });
     const spans = (news.spans || []).sort((a, b) => a[3] - b[3]);
     for (const span of spans) this.put(span);
@@ -53,6 +56,10 @@ export class TaskStream {
       this.resize();
     }
     return this.rows.get(worker);
+  }
+
+  name(worker) {
+    return worker < 0 ? "event loop" : this.names[worker] ?? "";
   }
 
   put(span) {
@@ -139,7 +146,7 @@ export class TaskStream {
         pen.font = `${tall < 11 ? 8 : 11}px Inter, system-ui, sans-serif`;
         pen.fillStyle = colour("soft");
         pen.textAlign = "left";
-        pen.fillText(row.worker < 0 ? "event loop" : `worker ${row.worker}`, 0, top + tall / 2, LEFT - 8);
+        pen.fillText(this.name(row.worker), 0, top + tall / 2, LEFT - 8);
         pen.textAlign = "right";
         if (row.share != null) pen.fillText(row.worker < 0 && row.share > 1 ? `×${row.share.toFixed(1)}` : percent(row.share), width, top + tall / 2);
       }
@@ -272,7 +279,7 @@ export class TaskStream {
     const [worker, pid, key, begin, end, outcome, id, events, stands] = found;
     this.tip.textContent = [
       `${this.keys[key] ?? "unknown collector"}, ${seconds(end - begin)}${outcome ? (outcome === 2 ? ", killed" : ", error") : ""}`,
-      `${id ? `event ${id}, ` : ""}${worker < 0 ? "event loop" : `worker ${worker}`}, pid ${pid}`,
+      `${id ? `event ${id}, ` : ""}${this.name(worker)}, pid ${pid}`,
       `from ${clock(begin)}`, events > 1 ? `${events} events in one call` : "", stands > 1 ? `one of ${stands} that are like it` : "",
     ].filter(Boolean).join("\n");
     this.tip.style.left = `${Math.max(0, Math.min(event.offsetX + 12, width - this.tip.offsetWidth - 4))}px`;

@@ -72,6 +72,16 @@ def test_rates_cover_the_time_since_the_previous_snapshot() -> None:
     assert observer.look().departure_rate == 0.0
 
 
+def test_the_last_failure_names_the_worker_group() -> None:
+    """Workers of several groups have the same numbers; those without a group need no name."""
+    text = "worker 0 (pid 7) exited with code 3"
+    pool = PoolStatistics(1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0.0, 0.0, 0.0, ())
+    for group, words in (("default", text), ("gpu", f"worker group gpu: {text}")):
+        stub, pools = Stub(), {"cpu": pool, group: msgspec.structs.replace(pool, last_failure=text)}
+        stub.worker_statistics = lambda pools=pools: pools
+        assert Observer("q", stub, stub).look().worker_failure == words
+
+
 def test_a_snapshot_survives_json() -> None:
     """A decoded snapshot equals the encoded one, which is a single line."""
     stub = Stub()
