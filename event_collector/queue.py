@@ -48,9 +48,9 @@ if TYPE_CHECKING:
 
     from event_collector.events.recorder import Recorder
     from event_collector.journal.journal_options import Journal
-    from event_collector.watching.feeds import FeedBoard
     from event_collector.watching.monitor import Monitor
     from event_collector.watching.snapshot import Snapshot
+    from event_collector.watching.viewers import DetailSource
 
 __all__ = [
     "AVG_LOAD_INTERVAL", "CONSUMER_SHUTDOWN_TIMEOUT", "DEFAULT_MAX_CONSUMERS", "DEFAULT_MIN_CONSUMERS",
@@ -241,13 +241,18 @@ class CollectorQueue(Caller):
             on_ended=lambda: self._bus.dispatch(ShutDownQueue(self)),
             on_report=lambda metrics: self._bus.dispatch(ReportedMetrics(metrics)),
         )  # fmt: skip
+        self.feeds = self._engine.feeds
+        """The feeds that snapshots tell of."""
         self._observer = self.make_observer()
         self.control = QueueControl(self._engine, self._log)
+        self.monitor: Monitor | None = None
         if monitor is not None:
             from event_collector.control.sockets import make_sockets
+            from event_collector.watching.monitor import as_monitor
 
+            self.monitor = as_monitor(monitor)
             parts = (self.id, self._engine, self.control, self.dead_letters, self.make_observer(), self._log)
-            self._engine.serve(make_sockets(monitor, *parts))
+            self._engine.serve(make_sockets(self.monitor, *parts))
 
     def _attach_recorder(self, recorder: "Recorder") -> Recording:
         recording = Recording(self._dispatcher, recorder)
@@ -328,6 +333,12 @@ class CollectorQueue(Caller):
         """Return a new source of snapshots. Its rates refer to its own previous look."""
         return Observer(self.id, self._dispatcher.figures, self._engine)
 
+    def make_inspector(self) -> "DetailSource":
+        """Return a source of details, for a queue without `monitor=`; one at a time can be in use."""
+        from event_collector.life.monitoring import make_inspector
+
+        return make_inspector(self._engine)
+
     @property
     def max_consumers(self) -> int:
         """Upper bound of the number of consumers, which `control.resize()` may change."""
@@ -342,11 +353,6 @@ class CollectorQueue(Caller):
     def loop(self) -> "asyncio.AbstractEventLoop | None":
         """The current or last event loop of the queue; None before the first start."""
         return self._engine.loop
-
-    @property
-    def feeds(self) -> "FeedBoard":
-        """The feeds that snapshots tell of. Each `Feed` of this queue enters it."""
-        return self._engine.feeds
 
     def consumer_count(self) -> int:
         """Return the current number of consumers; 0 while the queue is not running."""

@@ -22,4 +22,5 @@ def make_sockets(
 
         verbs = ControlVerbs(queue, engine, control, letters, shows_payloads=monitor.payloads, log=log)
         beside = ControlSocket(monitor.path, verbs.act, engine.worker_stacks)
-    return MonitorSocket(monitor, observer.look, engine.worker_stacks, log, make_inspector(monitor, engine), beside)
+    details = make_inspector(engine, shows_payloads=monitor.payloads)
+    return MonitorSocket(monitor, observer.look, engine.worker_stacks, log, details, beside)

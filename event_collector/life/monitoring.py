@@ -1,4 +1,4 @@
-"""What a queue with a monitor has beside: the inspector that makes its details."""
+"""What a queue makes for those who watch it closely: the inspector that makes its details."""
 
 from typing import TYPE_CHECKING
 
@@ -6,16 +6,15 @@ from event_collector.inspection.inspector import Inspector
 from event_collector.inspection.queue_parts import QueueParts
 from event_collector.life.scaling import most_workers
 from event_collector.watching.details import QueueState
-from event_collector.watching.monitor import Monitor
 
 if TYPE_CHECKING:
     from event_collector.life.engine import Engine
     from event_collector.life.settings import Settings
 
 
-def make_inspector(monitor: Monitor, engine: "Engine") -> Inspector:
-    """Return what makes the details of a queue for its monitor."""
-    return Inspector(engine, _about(engine.regulation.settings, engine.parts()), shows_payloads=monitor.payloads)
+def make_inspector(engine: "Engine", *, shows_payloads: bool = False) -> Inspector:
+    """Return what makes the details of a queue."""
+    return Inspector(engine, _about(engine.regulation.settings, engine.parts()), shows_payloads=shows_payloads)
 
 
 def _about(settings: "Settings", parts: QueueParts) -> QueueState:

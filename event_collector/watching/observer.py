@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from time import monotonic, process_time
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -33,6 +33,8 @@ from event_collector.watching.snapshot import (
 from event_collector_workers.autoscaler import Change
 from event_collector_workers.environment import DEFAULT_GROUP
 from event_collector_workers.statistics import PoolStatistics, WorkerStatistics
+
+T = TypeVar("T")
 
 STALE: Final = 10.0
 """Seconds after which the previous snapshot is too old for rates."""
@@ -257,28 +259,35 @@ class ThreadSafeObserver:
 
         Raise TimeoutError if the event loop does not answer.
         """
-        loop = self._queue.loop
-        if loop is None or not loop.is_running() or loop is _running_loop():
-            return self._observer.look()
-        answer: concurrent.futures.Future[Snapshot] = concurrent.futures.Future()
-        try:
-            loop.call_soon_threadsafe(self._answer, answer)
-        except RuntimeError:  # the loop has closed meanwhile: nothing changes any more
-            return self._observer.look()
-        try:
-            return answer.result(self._timeout)
-        except concurrent.futures.TimeoutError:
-            answer.cancel()
-            raise TimeoutError(
-                f"the event loop of {self._queue.id} did not answer within {self._timeout:g} s: it is blocked"
-            ) from None
+        return call_in_loop(self._queue, self._observer.look, self._timeout)
 
-    def _answer(self, answer: "concurrent.futures.Future[Snapshot]") -> None:
-        if answer.set_running_or_notify_cancel():
-            try:
-                answer.set_result(self._observer.look())
-            except Exception as exc:
-                answer.set_exception(exc)
+
+def call_in_loop(queue: _Queue, function: Callable[[], T], timeout: float = TIMEOUT) -> T:
+    """Return what a function returns in the thread of a queue's event loop; it is called here if that does not run.
+
+    Raise TimeoutError if the event loop does not answer.
+    """
+    loop = queue.loop
+    if loop is None or not loop.is_running() or loop is _running_loop():
+        return function()
+    answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+    try:
+        loop.call_soon_threadsafe(_answer, answer, function)
+    except RuntimeError:  # the loop has closed meanwhile: nothing changes any more
+        return function()
+    try:
+        return answer.result(timeout)
+    except concurrent.futures.TimeoutError:
+        answer.cancel()
+        raise TimeoutError(f"the event loop of {queue.id} did not answer within {timeout:g} s: it is blocked") from None
+
+
+def _answer(answer: "concurrent.futures.Future[T]", function: Callable[[], T]) -> None:
+    if answer.set_running_or_notify_cancel():
+        try:
+            answer.set_result(function())
+        except Exception as exc:
+            answer.set_exception(exc)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -198,12 +198,12 @@ def dashboard(
     """Return an ASGI app with the page of a queue, to mount in the program that has the queue.
 
     app.mount("/queue", dashboard(queue)). The app has no authentication: that of the program decides who sees the page.
-    The queue is looked at while a page is open, and costs nothing else. The history begins with the first look.
+    The queue is looked at and inspected while a page is open, and costs nothing else. The history begins with the first
+    look.
 
     Args:
         queue: the queue. It need not run yet.
-        monitor: the `monitor=` of the queue. With it the page has what a snapshot lacks (task stream, single events,
-            errors, dead letters), and with `Monitor(path, control=True)` visitors can act on the queue.
+        monitor: the `monitor=` of the queue, if that is `Monitor(path, control=True)` and visitors may act on it.
         hosts: host names under which browsers may ask for the page, beside addresses; None for any. Name them if the
             program has no authentication: this keeps other sites from reading the page through a name of theirs that
             leads here.
@@ -214,7 +214,8 @@ def dashboard(
     given = None if monitor is None else as_monitor(monitor)
     watched = Watched(1, queue.id)
     links: dict[int, Link] = {1: SocketLink(given.path)} if given is not None and given.control else {}
-    readers = {1: LocalReader(queue, watched, None if given is None else given.path)}
+    read = given or queue.monitor
+    readers = {1: LocalReader(queue, watched, None if read is None else read.path)}
     return make_app(Site([watched], links, readers=readers), hosts=hosts, token=None)
 
 
