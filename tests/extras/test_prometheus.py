@@ -15,8 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from event_collector import Collector, CollectorQueue, Context, Payload
 from event_collector.prometheus import QueueCollector
+from event_collector.sources import Feed
 from tests.event_collector.modes import BOUND
 from tests.event_collector.sample_handlers import echo
+from tests.sources.sample_source import SampleSource
 
 
 async def divide(payload: Payload[int], ctx: Context) -> float:
@@ -110,12 +112,14 @@ def test_a_missing_extra_names_the_command_that_installs_it(module: str, needed:
     assert done.stderr.splitlines()[-1].startswith("ImportError: ")
 
 
-async def test_every_metric_of_the_dashboard_exists() -> None:
+async def test_every_metric_of_the_dashboard_exists(tmp_path: Path) -> None:
     """docs/grafana.json asks for metrics that a QueueCollector has, with their labels, and leaves none out."""
     board = json.loads((Path(__file__).parents[2] / "docs/grafana.json").read_text())
     queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     asked = {name for query in queries for name in re.findall(r"event_collector_\w+", query)}
-    queue = CollectorQueue([Collector("a", divide), Collector("b", echo, mode="process")], logging=False, max_workers=1)
+    collectors = [Collector("a", divide), Collector("b", echo, mode="process")]
+    queue = CollectorQueue(collectors, logging=False, max_workers=1, journal=tmp_path / "j")
+    queue.feeds.enter("orders", Feed(queue, SampleSource()))
     registry = CollectorRegistry()
     registry.register(QueueCollector(queue))
     async with asyncio.timeout(BOUND), queue:
