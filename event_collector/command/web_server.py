@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from event_collector.web.site import Site
 
 PORT: Final = 8790
+RECORD_LIMIT: Final = 1_000_000_000
+"""Bytes of a recording: about a day."""
+LEAST_RECORD_LIMIT: Final = 1_000_000
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 SHORTEST_TOKEN: Final = 16
 GRACE: Final = 1
@@ -59,6 +62,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         help="a host name under which browsers may ask for the page, beside localhost; may be repeated",
     )  # fmt: skip
     parser.add_argument("--record", metavar="FILE", help="write all that the queue sends to a new file")
+    parser.add_argument(
+        "--record-limit", metavar="BYTES", type=_limit, default=RECORD_LIMIT,
+        help="size of the recording (default: %(default)s); the newer half is in FILE, the older one in FILE.1",
+    )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
@@ -74,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     paths = options.paths or [path_of(None)]
     token = _token(options)
     signal.signal(signal.SIGTERM, _exit)
-    with _listen(options.host, options.port) as listener, _recorder(options.record, paths) as record:
+    with _listen(options.host, options.port) as listener, _recorder(options, paths) as record:
         site, jobs = _open(paths, record)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
@@ -93,6 +100,12 @@ def _exit(number: int, _frame: object) -> NoReturn:
 def _port(text: str) -> int:
     if not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"takes a port from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def _limit(text: str) -> int:
+    if not text.isdigit() or int(text) < LEAST_RECORD_LIMIT:
+        raise argparse.ArgumentTypeError(f"takes a number of bytes from {LEAST_RECORD_LIMIT} on, not {text!r}")
     return int(text)
 
 
@@ -126,25 +139,26 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _recorder(path: str | None, sources: Sequence[str]) -> Iterator[Callable[[bytes], None] | None]:
+def _recorder(options: argparse.Namespace, sources: Sequence[str]) -> Iterator[Callable[[bytes], None] | None]:
+    path: str | None = options.record
     if path is None:
         yield None
         return
+    from event_collector.web.line_recorder import LineRecorder
+
+    def warn(reason: str) -> None:
+        print(f"event-collector web: the recording in {path} has ended: {reason}", file=sys.stderr)
+
     if len(sources) != 1 or _is_file(sources[0]):
         raise UsageError("--record takes the lines of one socket")
     try:
-        file = open(path, "xb")  # noqa: SIM115  # errors of opening it are for the user
-    except FileExistsError:
-        raise UsageError(f"{path} exists: record to a new file") from None
+        recording = LineRecorder(path, options.record_limit, warn)
+    except FileExistsError as exc:
+        raise UsageError(f"{exc.filename or exc} exists: record to a new file") from None
     except OSError as exc:
         raise UsageError(f"cannot write {path}: {exc.strerror}") from None
-    with file:
-
-        def record(line: bytes) -> None:
-            file.write(line)
-            file.flush()
-
-        yield record
+    with contextlib.closing(recording):
+        yield recording.write
 
 
 def _is_file(path: str) -> bool:

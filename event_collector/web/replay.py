@@ -5,6 +5,7 @@ file: a snapshot, its details, the next snapshot ... --> Watched, as if they cam
 
 import asyncio
 from bisect import bisect_right
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,6 +13,7 @@ import msgspec
 
 from event_collector.watching.details import decode_details
 from event_collector.watching.snapshot import decode_snapshot
+from event_collector.web.line_recorder import older_file
 from event_collector.web.watched import Watched
 
 SPEEDS: Final = (1, 5, 20)
@@ -34,16 +36,24 @@ decode_move: Final = msgspec.json.Decoder(Move).decode
 
 
 class RecordedLines:
-    """The snapshots of a file: their times, and where they are. A ValueError says that a file is none.
+    """The snapshots of a recording: their times, and where they are. A ValueError says that a file is none.
 
-    The last line may be cut, as a recorder that is killed leaves it.
+    The older file of a recording is taken with it. The last line may be cut, as a recorder that is killed leaves it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.times: list[float] = []
-        self._offsets: list[int] = []
-        offset = 0
+        self._places: list[tuple[Path, int, int]] = []
+        """The file of each snapshot, and the offsets of its begin and of the next one."""
+        for part in (older_file(path), path):
+            if part == path or part.exists():
+                self._read(part)
+        if not self.times:
+            raise ValueError("it has no snapshot of a queue")
+
+    def _read(self, path: Path) -> None:
+        offsets, offset = list[int](), 0
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
@@ -51,13 +61,11 @@ class RecordedLines:
                 try:
                     if decode_details(line) is None:
                         self.times.append(decode_snapshot(line).time)
-                        self._offsets.append(offset)
+                        offsets.append(offset)
                 except ValueError as exc:
-                    raise ValueError(f"line {number}: {exc}") from None
+                    raise ValueError(f"line {number} of {path.name}: {exc}") from None
                 offset += len(line)
-        if not self.times:
-            raise ValueError("it has no snapshot of a queue")
-        self._offsets.append(offset)
+        self._places += [(path, *both) for both in pairwise([*offsets, offset])]
 
     def __len__(self) -> int:
         return len(self.times)
@@ -67,9 +75,10 @@ class RecordedLines:
 
     def lines(self, index: int) -> list[bytes]:
         """Return a snapshot, and the details that follow it."""
-        with self.path.open("rb") as file:
-            file.seek(self._offsets[index])
-            return file.read(self._offsets[index + 1] - self._offsets[index]).splitlines(keepends=True)
+        path, begin, end = self._places[index]
+        with path.open("rb") as file:
+            file.seek(begin)
+            return file.read(end - begin).splitlines(keepends=True)
 
 
 class Replay:

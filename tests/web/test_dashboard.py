@@ -16,8 +16,10 @@ from starlette.routing import Mount
 from event_collector import Collector, CollectorQueue, ConfigError, Context, Payload
 from event_collector.sync import Queue
 from event_collector.web import dashboard, local_reader
+from event_collector.web.replay import RecordedLines
 from tests.event_collector.modes import BOUND, running
 from tests.packaging.test_imports import loaded_by
+from tests.web.browsing import Program, serving, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,13 +139,26 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
         (["q.sock", "--token-file", str(short)], "fewer than 16 characters"),
         (["q.sock", "--record", str(short)], "exists: record to a new file"),
         (["a.sock", "b.sock", "--record", str(tmp_path / "r")], "--record takes the lines of one socket"),
-        ([str(shared)], "line 1: "),
+        (["q.sock", "--record", str(tmp_path / "r"), "--record-limit", "5"], "takes a number of bytes from 1000000 on"),
+        ([str(shared)], "line 1 of shared: "),
         ([str(broken)], "no report of `event-collector bench --json`"),
     ):
         done = web(*arguments, "--port", "0")
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         assert reason in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_the_command_records_what_it_shows(tmp_path: Path) -> None:
+    """The file has the lines of the socket, and can be replayed while it grows."""
+    program, path = Program(tmp_path / "q.sock"), tmp_path / "r.ndjson"
+    try:
+        with serving(str(tmp_path / "q.sock"), "--record", str(path)):
+            until(lambda: path.stat().st_size > 0, "a line")
+            until(lambda: len(RecordedLines(path)) > 1, "a second snapshot")
+            until(lambda: b'"settings":[{' in path.read_bytes(), "details")
+    finally:
+        program.kill()
 
 
 def test_the_watched_program_imports_nothing_of_the_page() -> None:

@@ -4,14 +4,16 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from event_collector.watching.details import encode_details
 from event_collector.watching.snapshot import encode_snapshot
 from event_collector.web.history import DAY, HOUR, NAMES, STEP, History
+from event_collector.web.line_recorder import LineRecorder
 from event_collector.web.news import news_of
 from event_collector.web.replay import RecordedLines, Replay
 from event_collector.web.watched import MOST_SPANS, WINDOW, Watched
-from tests.web.sample_data import BEGIN, details, snapshot, watched
+from tests.web.sample_data import BEGIN, HOSTILE, details, snapshot, watched
 
 
 @pytest.fixture(params=["asyncio"])
@@ -86,10 +88,55 @@ async def test_a_recording_plays_and_can_be_moved(tmp_path: Path) -> None:
     running.cancel()
 
 
+def lines_of(second: int) -> tuple[bytes, bytes]:
+    """Return what a queue sends in a second; the settings come with the first."""
+    settings = details(second).settings if second == 0 else None
+    return encode_snapshot(snapshot(second)), encode_details(replace(details(second), settings=settings))
+
+
+async def test_a_recording_keeps_its_bound(tmp_path: Path) -> None:
+    """Of the lines, the newest fill at least half of it; they are replayed as one, with the settings of the start."""
+    path, ends = tmp_path / "x.ndjson", list[str]()
+    recording, limit, last = LineRecorder(str(path), 100_000, ends.append), 100_000, 199
+    for second in range(last + 1):
+        for line in lines_of(second):
+            recording.write(line)
+        assert sum(one.stat().st_size for one in tmp_path.iterdir()) <= limit + 2 * sum(map(len, lines_of(0)))
+    recording.close()
+    played = RecordedLines(path)
+    assert played.times == [BEGIN + second for second in range(last + 1 - len(played), last + 1)]
+    assert limit / 2 < sum(one.stat().st_size for one in tmp_path.iterdir())
+    assert len(played) < last
+    for part in (path, tmp_path / "x.ndjson.1"):
+        one = Watched(1, "x", is_replay=True)
+        replay = Replay(RecordedLines(part), one)
+        await replay.seek(3.0)
+        assert one.settings.keys() == {HOSTILE}
+    assert ends == []
+
+
+def test_a_recording_that_cannot_go_on_ends(tmp_path: Path) -> None:
+    """The reason is told once, and the page goes on. A file that exists is never written over."""
+    (folder := tmp_path / "f").mkdir()
+    ends = list[str]()
+    recording = LineRecorder(str(folder / "x"), 20_000, ends.append)
+    recording.write(lines_of(0)[0])
+    (folder / "x").unlink()
+    for second in range(50):
+        for line in lines_of(second):
+            recording.write(line)
+    assert len(ends) == 1
+    assert list(folder.iterdir()) == []
+    (folder / "y.1").touch()
+    with pytest.raises(FileExistsError):
+        LineRecorder(str(folder / "y"), 20_000, ends.append)
+    assert not (folder / "y").exists()
+
+
 @pytest.mark.parametrize("text", ["", "{}\n", "hello\n", '{"version": 99}\n'])
 def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, text: str) -> None:
     """The error says which line is wrong, or that there is nothing."""
     path = tmp_path / "x.ndjson"
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"line 1: |no snapshot"):
+    with pytest.raises(ValueError, match=r"line 1 of x.ndjson: |no snapshot"):
         RecordedLines(path)
