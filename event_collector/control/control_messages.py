@@ -224,6 +224,8 @@ class ProfilePage(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer",
     looks: int
     """How often each process was looked at."""
     stacks: list[FoldedStack]
+    note: str = ""
+    """How the stacks were taken, and why not by py-spy, if that is installed."""
 
 
 class ControlState(msgspec.Struct, frozen=True, kw_only=True, tag_field="answer", tag="state"):

@@ -108,7 +108,7 @@ document.getElementById("take-profile")?.addEventListener("click", (event) =>
     const page = await request({ verb: "profile", pid: pid(), seconds: length });
     focus = root = fold(page.stacks);
     document.getElementById("flames-card").hidden = false;
-    document.getElementById("flames-note").textContent = `${page.looks} looks in ${page.seconds.toFixed(1)} s; click a frame to look closer, Escape to return`;
+    document.getElementById("flames-note").textContent = `${page.looks} looks in ${page.seconds.toFixed(1)} s, ${page.note}; click a frame to look closer, Escape to return`;
     draw();
   }),
 );
