@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import gc
+import multiprocessing
 import os
 import resource
 import signal
@@ -92,7 +93,7 @@ async def test_a_process_that_cannot_be_spawned_is_tried_again_later(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same where multiprocessing starts the workers."""
-    async with pools.running(1, start_method="spawn") as pool:
+    async with pools.running(1, mp_context=multiprocessing.get_context("spawn")) as pool:
 
         def refuse(*_: object) -> None:
             raise OSError(number, os.strerror(number))

@@ -248,10 +248,11 @@ async def test_a_queue_ends_while_the_clock_stands(manual_clock: ManualClock) ->
 
 
 REAL_TIME = {
-    "control.profile", "opentelemetry", "sizing.step_samples", "sizing.watchdog", "watching.observer",
-    "watching.socket_file", "watching.socket_lines", "watching.viewers",
+    "control.profile", "control.py_spy", "opentelemetry", "sizing.step_samples", "sizing.watchdog",
+    "watching.observer", "watching.socket_file", "watching.socket_lines", "watching.viewers",
     "web.control_link", "web.local_reader", "web.watched",
-    "sources.feed", "sources.jetstream_connection", "sources.jetstream_pull", "sources.redis_stream",
+    "sources.feed", "sources.heartbeat", "sources.jetstream_connection", "sources.jetstream_pull",
+    "sources.redis_stream",
 }  # fmt: skip
 """They measure what handlers really take, or deal with other programs."""
 
