@@ -11,11 +11,12 @@ import gc
 import os
 import sys
 from contextlib import contextmanager
+from itertools import compress, filterfalse
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Set
 
     from event_collector_workers.child.birth import Birth
 
@@ -25,6 +26,7 @@ _KNOWN: Final = ("random", "numpy", "torch")  # whose own generators can all be 
 _WELL_KNOWN: Final = (("random", "_inst"), ("numpy.random.mtrand", "_rand"))  # most programs have no others
 _WITHOUT_NAMES: Final = sys.stdlib_module_names | {"numpy"}
 """Packages with very many attributes, whose few generators are well known or need no name."""
+_CONTAINERS: Final = frozenset((tuple, dict))  # those that the garbage collector lets go
 _OWN_STATE: Final = ("random", "getrandbits")  # methods of random.Random that a class with another state replaces
 
 
@@ -98,7 +100,7 @@ def _find_generators() -> list[object]:
     if not kinds:
         return []
     objects = gc.get_objects()
-    found = [one for one in objects if type(one) in kinds]
+    found = _of_types(objects, kinds)
     if all(kind.__flags__ & _TRACKED for kind in kinds):
         return found
     return list({id(one): one for one in (*found, *_untracked(objects, kinds))}.values())
@@ -149,13 +151,18 @@ def _family(base: type) -> Iterator[type]:
             yield from _family(child)
 
 
+def _of_types(objects: list[object], types: Set[type]) -> list[object]:
+    """Return the objects of these types. There may be a hundred thousand, so no line of Python runs for each."""
+    return list(compress(objects, map(types.__contains__, map(type, objects))))
+
+
 def _untracked(objects: list[object], kinds: set[type]) -> Iterator[object]:
     """Yield the instances that the objects refer to, in containers too that the garbage collector has let go."""
     while objects:
         referents = gc.get_referents(*objects)
-        yield from (one for one in referents if type(one) in kinds)
-        seen = {id(one): one for one in referents if type(one) in (tuple, dict) and not gc.is_tracked(one)}
-        objects = list(seen.values())
+        yield from _of_types(referents, kinds)
+        containers = filterfalse(gc.is_tracked, _of_types(referents, _CONTAINERS))
+        objects = list({id(one): one for one in containers}.values())
 
 
 def _reseed_random(one: Any, number: int) -> None:
