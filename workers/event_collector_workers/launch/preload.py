@@ -84,8 +84,7 @@ class Preload:
         """Make the steps that workers may share. Raises Unfit if they must not share one, else what the step raises."""
         spawn.prepare(self._preparation)
         before = Inheritance()
-        if self._environment.seed is not None:
-            import_module("random")  # a handler that imports it later has the stream of its worker
+        _import_seeded(self._environment)
         self._streams.find()
         gc.freeze()
         for name, step in self._steps.items():
@@ -113,6 +112,7 @@ class Preload:
         settle(birth, self._environment)
         os.environ.update(self._environment.own_variables(birth.number))
         with collections_put_off():
+            _import_seeded(self._environment)  # a worker that was forked has it already
             for name in self._left:
                 self._steps[name]()
             if self._left:
@@ -142,8 +142,7 @@ def enter_spawned(
 ) -> Initialize | None:
     """Be a worker that the program has spawned. Its main module has been imported."""
     settle(birth, environment)
-    if environment.seed is not None:
-        import_module("random")
+    _import_seeded(environment)
     for name in modules:
         _import(name)
     streams = RandomStreams()
@@ -165,6 +164,12 @@ def _importing_main() -> Iterator[None]:
 def _import_main(keys: dict[str, Any]) -> None:
     with _importing_main():
         spawn.prepare(keys)
+
+
+def _import_seeded(environment: WorkerEnvironment) -> None:
+    """Import `random` if there is a seed: a handler that imports it later has the stream of its worker."""
+    if environment.seed is not None:
+        import_module("random")
 
 
 def _import(name: str) -> None:
