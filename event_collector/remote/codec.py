@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from event_collector.encoding.buffers import Blob, Buffer, join, split, unchanging
+from event_collector.encoding.buffers import Blob, Buffer, copied, join, split, unchanging
 from event_collector.encoding.classes import import_modules
 from event_collector.encoding.coding import PLAIN_CODING, Coding, NothingTagged
 from event_collector.encoding.tagged import with_buffers
@@ -139,8 +139,7 @@ def owned(parts: Parts) -> Parts:
     body, blob = parts
     if blob is None or type(blob) is bytes:
         return parts
-    buffers: Any = blob  # a transport may have several as a list
-    return body, b"".join(buffers if isinstance(buffers, list) else [buffers])
+    return body, copied(blob)
 
 
 def encode_around(

@@ -106,6 +106,10 @@ class Fidelity:
         self.special = coding.special
         self.plain = PLAIN if coding.wrap is None else frozenset[type]()
 
+    def is_same(self, other: "Fidelity") -> bool:
+        """Return whether values are encoded to the same."""
+        return self is other or (self._type == other._type and self._coding == other._coding)
+
     def is_fast(self, value: Any, *, inline: bool) -> bool:
         """Return whether a value of a special class can be encoded as plain msgpack."""
         return self._coding.is_fast(value, inline=inline, as_sent=self._type is Any)

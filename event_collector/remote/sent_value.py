@@ -31,12 +31,14 @@ class SentValue:
 
     def __init__(self, value: Any, owners: Iterable[tuple[Owner, Fidelity]]) -> None:
         self._forms: dict[str, Form | EncodeError] = {}
-        last: Form | None = None
+        last: tuple[Form, Fidelity] | None = None
         for owner, fidelity in owners:
-            form = _form(value, owner, fidelity)
-            if not isinstance(form, EncodeError):  # most collectors share one
-                last = form = form if last is None or form != last else last
-            self._forms[owner.key] = form
+            if last is not None and fidelity.is_same(last[1]):  # most collectors share one
+                self._forms[owner.key] = last[0]
+                continue
+            form = self._forms[owner.key] = _form(value, owner, fidelity)
+            if not isinstance(form, EncodeError):
+                last = form, fidelity
 
     def parts(
         self, payload: Payload[Any], key: str, number: int, *, inline: bool = False, traced: bool = False

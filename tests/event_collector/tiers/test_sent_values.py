@@ -10,10 +10,11 @@ import pytest
 
 from event_collector import Batch, Collector, CollectorQueue, Delivery, EncodeError, Error, Payload, Retry, SimpleRouter
 from event_collector.dispatch.sent_values import SentValues
+from event_collector.encoding.codec_options import coding_of
 from event_collector.events.event import CollectorEvent
 from event_collector.handlers.delivery import DeliveryPlan
 from event_collector.remote.codec import PayloadDecoder
-from event_collector.remote.fidelity import UNTYPED
+from event_collector.remote.fidelity import Fidelity
 from event_collector.remote.sent_value import SentValue, encode_sent
 from tests.event_collector.modes import BOUND
 from tests.event_collector.sample_types import Order
@@ -167,10 +168,20 @@ async def test_a_collector_that_moves_gets_the_value_as_it_was_at_the_move() -> 
     assert payload.value == {"number": 2}
 
 
-def test_collectors_share_what_they_get() -> None:
+@pytest.mark.parametrize("codec", [None, "pickle"])
+def test_collectors_share_what_they_get(codec: Any) -> None:
     """One copy of a value is kept for all collectors that get the same."""
-    owners = [Collector(key, handlers.plain, mode="process") for key in "abc"]
-    value, large = {"number": 1}, bytearray(100_000)
-    for one in (value, large):
-        sent = SentValue(one, [(owner, UNTYPED) for owner in owners])
+    owners = [Collector(key, handlers.plain, mode="process", codec=codec) for key in "abc"]
+    for value in ({"number": 1}, bytearray(100_000), bytearray(5_000_000)):
+        sent = SentValue(value, [(owner, Fidelity(Any, coding_of(owner.codec))) for owner in owners])
         assert len({id(form) for form in sent._forms.values()}) == 1
+
+
+def test_collectors_share_nothing_that_differs() -> None:
+    """Here in the annotation and the codec."""
+    owners = [Collector("typed", handlers.typed, mode="process"), Collector("any", handlers.plain, mode="process")]
+    owners.append(Collector("pickled", handlers.plain, mode="process", codec="pickle"))
+    types = [Order, Any, Any]
+    fidelities = [Fidelity(one, coding_of(owner.codec)) for one, owner in zip(types, owners, strict=True)]
+    sent = SentValue(Order(1), zip(owners, fidelities, strict=True))
+    assert len({id(form) for form in sent._forms.values()}) == 3
