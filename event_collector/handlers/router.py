@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from event_collector.handlers.collector import Collector, CollectorDict
 from event_collector.handlers.mismatch import explain_mismatch
 from event_collector.handlers.running_event import RunningEvent, register_finder, running_event
+from event_collector.handlers.stack_frames import hide_modules, strip_frames
 from event_collector.handlers.unreached import Unreached
 from event_collector.values.payload import Delivery, Payload
 from event_collector.values.results import Error, Ok, Result, ResultList, as_result, failure
@@ -159,6 +160,10 @@ async def process(collector: Collector, payload: Payload[Any]) -> Any:
     try:
         outcome = await collector.process(payload)
     except Exception as exc:
+        strip_frames(exc)
         explain_mismatch(exc, collector, payload)
         return failure(exc, collector.process, (payload,), {}, collector.key)
     return as_result(outcome, collector.key)
+
+
+hide_modules(__name__, Collector.__module__)

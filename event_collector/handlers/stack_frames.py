@@ -4,11 +4,16 @@ import traceback
 from types import FrameType
 
 _hidden: set[str] = set()
+_between: set[str] = set()
 
 
-def hide_modules(*modules: str) -> None:
-    """Leave the frames of these modules out of tracebacks; each module that calls handlers registers itself."""
+def hide_modules(*modules: str, between: tuple[str, ...] = ()) -> None:
+    """Leave the frames of these modules out of tracebacks; each module that calls handlers registers itself.
+
+    `between`: modules of others that call them. Handlers use these as well, so their frames in a stack tell nothing.
+    """
     _hidden.update(modules)
+    _between.update(between)
 
 
 def strip_frames(exc: BaseException) -> None:
@@ -17,7 +22,7 @@ def strip_frames(exc: BaseException) -> None:
     This also breaks the reference cycle of the exception and the frames that hold it.
     """
     trace = exc.__traceback__
-    while trace is not None and _is_hidden(trace.tb_frame):
+    while trace is not None and (_is_hidden(trace.tb_frame) or _module(trace.tb_frame) in _between):
         trace = trace.tb_next
     BaseException.with_traceback(exc, trace)  # a frozen dataclass refuses an assignment to __traceback__
 
@@ -34,4 +39,8 @@ def stack_text(frame: FrameType | None) -> str:
 
 
 def _is_hidden(frame: FrameType) -> bool:
-    return frame.f_globals.get("__name__") in _hidden
+    return _module(frame) in _hidden
+
+
+def _module(frame: FrameType) -> object:
+    return frame.f_globals.get("__name__")

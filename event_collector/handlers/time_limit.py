@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from typing import Any, Final, Protocol
 
 from event_collector.handlers.progress_reports import Pulse
+from event_collector.handlers.stack_frames import hide_modules
 from event_collector.values.clock import clock
 from event_collector.values.errors import HandlerTimeout
 from event_collector_workers.job import TimeLimit
@@ -76,3 +77,6 @@ class _LoopTimer:
 
     def cancel(self) -> None:
         self._timer.cancel()
+
+
+hide_modules(__name__)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
+from event_collector.handlers.stack_frames import hide_modules
 from event_collector.values.context import Context
 from event_collector.values.errors import ConfigError
 from event_collector.values.payload import Payload
@@ -50,3 +51,6 @@ def results_of(outcome: Any, events: int, key: str) -> list[Any]:
 
 
 ONE_EACH = "return a list with one result for each event, in their order; a result may be Error(...) or None"
+
+
+hide_modules(__name__)

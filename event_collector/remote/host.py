@@ -372,4 +372,4 @@ def _find_running_event() -> RunningEvent | None:
 
 register_finder(_find_running_event)
 register_report(report_progress)
-hide_modules(__name__, ValueHandler.__module__)
+hide_modules(__name__)

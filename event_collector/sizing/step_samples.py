@@ -12,6 +12,7 @@ from time import monotonic, thread_time
 from typing import Any, Final, NamedTuple
 
 from event_collector.handlers.collector import Collector, Processor
+from event_collector.handlers.stack_frames import hide_modules
 
 KEPT: Final = 256
 """Maximum number of samples that are kept until `take()`."""
@@ -136,3 +137,6 @@ def _coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
         return await awaitable
 
     return wait()
+
+
+hide_modules(__name__)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from event_collector.encoding.codec_options import coding_of
 from event_collector.handlers.collector import PROCESS, Collector, HandlerTier
+from event_collector.handlers.stack_frames import hide_modules
 from event_collector.remote.codec import encode_payload, encode_result
 from event_collector.remote.fidelity import Fidelity
 from event_collector.values.errors import ConfigError, EncodeError
@@ -95,3 +96,6 @@ class AdaptiveTier:
 
 def _tier(collector: Collector) -> Tier:
     return Tier.PROCESS if collector.place == PROCESS else Tier.COROUTINE
+
+
+hide_modules(__name__)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.running_event import RunningEvent, register_finder, running_event
 from event_collector.handlers.signature import describe
+from event_collector.handlers.stack_frames import hide_modules
 from event_collector.remote.remote_exceptions import presentable
 from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
@@ -66,3 +67,6 @@ def no_coroutine(collector: Collector) -> ConfigError:
         f"collector {collector.key!r}: {describe(collector.handler)} returns something to await, which a thread "
         f"cannot do: use mode='coroutine', mode='process', or an executor of processes"
     )
+
+
+hide_modules(__name__, between=("concurrent.futures.thread",))

@@ -8,6 +8,7 @@ from typing import Any
 
 from event_collector.handlers.collector import Collector
 from event_collector.handlers.parts import TimeLeft, open_sink, wait_for_room
+from event_collector.handlers.stack_frames import hide_modules
 from event_collector.tiers.generator_thread import SUSPENDED, GeneratorThread
 from event_collector.tiers.thread_call import call_in_thread
 from event_collector.values.payload import Payload
@@ -94,3 +95,6 @@ class ThreadTier:
     def _ended(self, future: "Future[Any]") -> None:
         self._running.discard(future)
         self._free.release()
+
+
+hide_modules(__name__)

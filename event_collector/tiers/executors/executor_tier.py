@@ -5,6 +5,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from event_collector.handlers.collector import Collector
+from event_collector.handlers.stack_frames import hide_modules
 from event_collector.tiers.executors.executor_adapter import ExecutorAdapter
 from event_collector.tiers.executors.executor_feed import BatchQueue, ExecutorFeed
 from event_collector.tiers.thread_call import call_in_thread, no_coroutine
@@ -84,3 +85,6 @@ def _adapter_of(executor: Executor | None) -> ExecutorAdapter:
 
         return DaskAdapter(untyped)
     return ExecutorAdapter(untyped)
+
+
+hide_modules(__name__)

@@ -60,3 +60,26 @@ def test_a_stack_begins_with_the_handler(call: Any) -> None:
     assert "caller.py" not in text
     assert "test_a_stack_begins_with_the_handler" in handler()
     assert frames.stack_text(None) == ""
+
+
+def test_what_calls_hidden_modules_is_stripped_but_kept_in_stacks(call: Any) -> None:
+    """A thread pool stands between the event loop and a handler; a handler may have one of its own."""
+    module = ModuleType("between_caller")
+    exec(compile("def hand_on(call, handler):\n    return call(handler)\n", "pool.py", "exec"), vars(module))
+    frames.hide_modules(between=(module.__name__,))
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    def handler() -> str:
+        return module.hand_on(lambda step: step(), lambda: frames.stack_text(sys._getframe()))
+
+    with pytest.raises(ValueError, match="no") as caught:
+        module.hand_on(call, fail)
+    error = caught.value
+    error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+    frames.strip_frames(error)
+    assert [frame.name for frame in traceback.extract_tb(error.__traceback__)] == ["fail"]
+    text = call(handler)
+    assert "pool.py" in text
+    assert "in handler" in text

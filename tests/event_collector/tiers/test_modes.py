@@ -163,6 +163,23 @@ async def test_the_traceback_says_where_it_was_raised(mode: str, places: Places)
             assert isinstance(pickle.loads(pickle.dumps(result.err)), ValueError)
 
 
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode not in ELSEWHERE])
+@pytest.mark.parametrize("timeout", [None, BOUND], ids=["", "with a timeout"])
+@pytest.mark.parametrize("beside", [False, True], ids=["", "one of several"])
+async def test_a_traceback_begins_with_the_handler(
+    mode: str, timeout: float | None, beside: bool, places: Places
+) -> None:
+    """It has none of the frames of this package that call the handler; they would keep the event as well."""
+    collectors = [Collector("c", MODES[mode], mode=places[mode], timeout=timeout)]
+    collectors += [Collector("d", handlers.act_async)] * beside
+    async with running(*collectors) as queue:
+        event = await queue.send(Payload(["raise", "chained"]))
+        error = (await event.wait()).of("c").err
+        assert isinstance(error, BaseException)
+        first = traceback.extract_tb(error.__traceback__)[0]
+        assert first.name == MODES[mode].__name__
+
+
 @pytest.mark.parametrize("mode", [mode for mode in MODES if "async" not in mode and mode != "coroutine"])
 async def test_what_a_plain_handler_promises_is_kept_or_refused(mode: str, places: Places) -> None:
     """A plain handler that returns a coroutine: a worker awaits it, a thread says that it cannot."""
