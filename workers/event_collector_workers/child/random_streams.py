@@ -204,9 +204,9 @@ def _names(wanted: set[int]) -> dict[int, str]:
 
     for module_name, name in _WELL_KNOWN:
         note(getattr(sys.modules.get(module_name), name, None), f"{module_name}.{name}")
-    if len(names) == len(wanted):
-        return names
-    for module_name, module in list(sys.modules.items()):
+    for module_name, module in reversed(list(sys.modules.items())):  # the modules of new generators are new themselves
+        if len(names) == len(wanted):
+            return names
         if module_name.partition(".")[0] not in _WITHOUT_NAMES and issubclass(type(module), ModuleType):
             for name, value in _attributes(module_name, module):
                 note(value, name)

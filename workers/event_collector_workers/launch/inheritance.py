@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import stat
 import sys
@@ -15,6 +16,8 @@ from typing import Final, NamedTuple
 _HARMLESS: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 """Devices without a position and without a peer: processes may share them."""
 _SEMAPHORE: Final = "/dev/shm/sem."  # noqa: S108 - a lock of multiprocessing, which is made to be shared
+_SHARED: Final = re.compile(r"^(\w+)-\w+ .w.s \S+ \S+ \S+ *(.*)$", re.MULTILINE).findall
+"""Finds the addresses and paths of writable memory that is shared, in /proc/self/maps."""
 _LINGERING: Final = 0.02  # seconds that a thread which has been joined may take to be gone
 _LOOKS: Final = 20
 
@@ -129,13 +132,9 @@ def _describe(fd: int) -> str:
 
 def _shared_memory() -> set[str]:
     """Return the files, or ends of an address, whose writable memory this process shares. Only Linux tells."""
-    found = set()
     try:
         with open("/proc/self/maps") as maps:
-            for line in maps:
-                address, access, _, _, _, *path = line.rstrip("\n").split(None, 5)
-                if access[1] == "w" and access[3] == "s" and not "".join(path).startswith(_SEMAPHORE):
-                    found.add(f"{''.join(path) or 'without a file'}, at {address.partition('-')[0]}")
+            shared = _SHARED(maps.read())
     except OSError:
         return set()
-    return found
+    return {f"{path or 'without a file'}, at {address}" for address, path in shared if not path.startswith(_SEMAPHORE)}
