@@ -8,7 +8,7 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from event_collector.dispatch.chunk_size import JOBS_PER_WORKER, ValuePace, chunk_size, values_ahead
+from event_collector.dispatch.chunk_size import JOBS_PER_WORKER, chunk_size, values_ahead
 from event_collector.events.event import DEFAULT_PRIORITY, CollectorEvent
 from event_collector.events.event_ids import event_ids
 from event_collector.values.clock import clock
@@ -73,8 +73,7 @@ class ChunkFeed:
         self._waiting = 0  # values in both
         self._jobs: dict[ValueChunk, None] = {}
         self._events: set[CollectorEvent] = set()
-        self._pace = ValuePace()
-        chunks.add(self)
+        self.pace = chunks.add(self)
         self._is_withdrawn = self._is_submit_due = self._is_forgotten = False
 
     # From the stream
@@ -83,7 +82,7 @@ class ChunkFeed:
     def ahead(self) -> int:
         """Number of values that keep the workers busy."""
         tier = self._chunks.tier_of(self.collector)
-        return values_ahead(self._pace, 1 if tier is None else max(1, tier.size)) if self._most is None else 0
+        return values_ahead(self.pace, 1 if tier is None else max(1, tier.size)) if self._most is None else 0
 
     @property
     def unstarted(self) -> int:
@@ -122,7 +121,7 @@ class ChunkFeed:
             workers = max(1, tier.size)
             if len(self._jobs) >= JOBS_PER_WORKER * workers or not chunks.may_submit(tier):
                 return
-            self._submit(self._cut(chunk_size(self._pace, self._waiting, workers, self._most)))
+            self._submit(self._cut(chunk_size(self.pace, self._waiting, workers, self._most)))
 
     def dissolve(self) -> None:
         """Send the values that wait on as events: the collector runs elsewhere now."""
@@ -208,7 +207,7 @@ class ChunkFeed:
     def ended(self, chunk: "ValueChunk", place: int, results: Any, seconds: list[float], size: int) -> None:
         """Take results of a chunk."""
         self._chunks.finish(self.collector, seconds, clock.now() - chunk.created)
-        self._pace = self._pace.measured(len(results), sum(seconds), size)
+        self.pace = self.pace.measured(len(results), sum(seconds), size)
         self._pass_on(chunk.index + place, results)
         self._leave_if_over(chunk)
 
@@ -270,7 +269,7 @@ class ChunkFeed:
     def __repr__(self) -> str:
         return (
             f"<ChunkFeed {self.collector.key} {self._waiting} values wait, {len(self._jobs)} chunks in the pool, "
-            f"{len(self._events)} events, {self._pace}>"
+            f"{len(self._events)} events, {self.pace}>"
         )
 
 

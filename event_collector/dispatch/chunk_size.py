@@ -39,6 +39,10 @@ class ValuePace(NamedTuple):
         )
         return pace._replace(largest=min(wanted_size(pace), GROWTH * max(self.largest, count)))
 
+    def resumed(self) -> "ValuePace":
+        """Return the pace that another stream begins with. Its values may be unlike those of this one."""
+        return self._replace(largest=max(1, self.largest // GROWTH))
+
 
 def wanted_size(pace: ValuePace) -> int:
     """Return the number of values that make up a full chunk."""

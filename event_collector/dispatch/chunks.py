@@ -12,6 +12,7 @@ wait. At every instant the values of this place that are neither waiting nor run
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from event_collector.dispatch.chunk_size import ValuePace
 from event_collector.dispatch.ending import Ending
 from event_collector.dispatch.permits import Permits
 from event_collector.dispatch.totals import Totals
@@ -62,6 +63,8 @@ class ValueFeed(Protocol):
     """The values of one stream, as all of them are seen here."""
 
     collector: "Collector"
+    pace: ValuePace
+    """What is known of the values."""
 
     @property
     def unstarted(self) -> int:
@@ -112,6 +115,7 @@ class Chunks:
         self._plan: DeliveryPlan | None = None
         self._refusal: QueueShutDown | None = None
         self.feeds: list[ValueFeed] = []
+        self._paces: dict[Collector, ValuePace] = {}  # of the streams that have ended last
         self._are_first = False
 
     @property
@@ -146,16 +150,19 @@ class Chunks:
     def close(self) -> None:
         """Stop. No value may be left."""
         self._tiers, self._plan = {}, None
+        self._paces.clear()
 
     # Feeds
 
-    def add(self, feed: ValueFeed) -> None:
-        """Add the feed of a stream."""
+    def add(self, feed: ValueFeed) -> ValuePace:
+        """Add the feed of a stream. Return what earlier streams tell of its values."""
         self.feeds.append(feed)
+        return self._paces.get(feed.collector, ValuePace()).resumed()
 
     def forget(self, feed: ValueFeed) -> None:
         """Remove a feed that has no values left, and gets no more."""
         self.feeds.remove(feed)
+        self._paces[feed.collector] = feed.pace
 
     def is_open(self, collector: "Collector") -> bool:
         """Return whether values of this collector may travel in chunks now."""

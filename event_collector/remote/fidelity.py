@@ -37,6 +37,13 @@ It begins with one byte that text never has.
 """
 
 
+_BEFORE: Final = (b"\xd6", b"\xd7")
+_LONG_BEFORE: Final = b"\xc7\x0c"
+"""What stands before that byte in timestamps of 4, 8 and 12 bytes."""
+_FEW: Final = 8
+"""Such bytes that are looked at one by one."""
+
+
 class _Part(NamedTuple):
     """What a part of a type accepts: the class itself but no subclass, and what `inside` does not raise for."""
 
@@ -132,7 +139,7 @@ class Fidelity:
         if type(value) in _ATOMS:
             return value
         self._part_of_all.check(value)
-        if b"\xff" not in encoded or _may_hold_datetimes(encoded) is None:  # the first looks at a large value sooner
+        if not _holds_timestamps(encoded):
             return value
         plain, offsets = _with_text(value)
         if not offsets:
@@ -203,6 +210,21 @@ class Fidelity:
                 part.check(value)
 
         return _Part(None, check)
+
+
+def _holds_timestamps(encoded: bytes) -> bool:
+    """Return whether `_may_hold_datetimes()` finds something; sooner in a large value.
+
+    It looks at each byte. Most values have the first byte of a timestamp nowhere, or in the length of an array alone.
+    """
+    at = -1
+    for _ in range(_FEW):
+        at = encoded.find(b"\xff", at + 1)
+        if at < 0:
+            return False
+        if encoded[at - 1 : at] in _BEFORE or encoded[max(at - 2, 0) : at] == _LONG_BEFORE:
+            return True
+    return _may_hold_datetimes(encoded, at + 1) is not None
 
 
 def _check_all(part: _Part, values: Iterable[Any]) -> None:

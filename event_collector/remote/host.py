@@ -166,29 +166,34 @@ class Host:
     def _run_bare(self, handler: Callable[[Any], Any], values: list[Any], items: "Items") -> None:
         """Process values with a plain handler that takes the value and nothing else: a call, and no more."""
         variables = ContextVars()
-        run, keep, encode, missing = variables.run, items.keep, encode_value, object()
-        go_on = items.begin()
-        for value in values:
-            if not go_on:
-                break
-            outcome: Any = missing
-            error: BaseException | None = None
-            encoded = None
+        run, encode = variables.run, encode_value
+        outcome: Any = None
+        error: BaseException | None = None
+
+        def outcome_of(value: Any) -> bytes | None:
+            """Return the encoded result; None if it takes more than that, with the result, or the error, noted."""
+            nonlocal outcome, error
             try:
-                outcome = run(handler, value)
-                if type(outcome) in SIMPLE:
-                    encoded = encode(outcome)
+                result = run(handler, value)
             except SystemExit:
                 raise
             except BaseException as exc:
                 error = exc
-            if encoded is not None:
-                go_on = keep(encoded)
-            elif outcome is missing and error is not None:
-                go_on = self._answer(self._failed(error), items)
-            else:
-                go_on = self._answer(self._reply(partial(self._awaited, outcome, variables)), items)
-            if len(variables):  # the next value must not see what the handler has set
+                return None
+            if type(result) in SIMPLE and not variables:
+                try:
+                    return encode(result)
+                except Exception:  # noqa: S110 - a large integer has a tag
+                    pass
+            outcome = result
+            return None
+
+        inputs, go_on = iter(values), items.begin()
+        while go_on and items.keep_each(inputs, outcome_of):
+            reply = self._reply(partial(self._awaited, outcome, variables)) if error is None else self._failed(error)
+            outcome = error = None
+            go_on = self._answer(reply, items)
+            if variables:  # the next value must not see what the handler has set
                 variables = ContextVars()
                 run = variables.run
 

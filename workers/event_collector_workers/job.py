@@ -1,12 +1,13 @@
 """A job, and the task that runs it in a worker."""
 
 import math
-from collections.abc import Generator, Sequence
-from typing import ClassVar, NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 Buffer = bytes | bytearray | memoryview
+T = TypeVar("T")
 
 Blob = Buffer | list[Buffer]
 """A large value: contiguous bytes, or several that are sent one after the other and arrive as one."""
@@ -53,8 +54,15 @@ class Items(Protocol):
     def keep(self, outcome: bytes) -> bool:
         """End the current item with this outcome, and begin the next one. Return False if none is to be run."""
 
+    def keep_each(self, inputs: Iterator[T], outcome_of: Callable[[T], bytes | None], /) -> bool:
+        """Do this with the outcome of each input, the first one that of the current item.
+
+        Return True as soon as there is None in place of an outcome: that item is to be ended by `keep()` or `answer()`.
+        Return False if none is to be run.
+        """
+
     def answer(self, body: Buffer, blob: Blob | None) -> bool:
-        """Do the same with an outcome that travels in a record of its own: a failure, or a large value."""
+        """Do what `keep()` does with an outcome that travels in a record of its own: a failure, or a large value."""
 
     @property
     def index(self) -> int:

@@ -148,3 +148,23 @@ ACTS: dict[str, Any] = {
     "report": report,
     "slow": slow,
 }
+
+
+def vary(number: int) -> Any:
+    """Return results of several kinds, set a context variable, or fail."""
+    match number % 5:
+        case 1:
+            return 2**70 + number
+        case 2:
+            before = mark.get(None)
+            mark.set(number)
+            return f"{number}, before: {before}"
+        case 3:
+            return awaited(number)
+        case 4:
+            raise KeyError(number)
+    return number
+
+
+async def awaited(number: int) -> int:
+    return number

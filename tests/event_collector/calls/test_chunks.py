@@ -89,6 +89,36 @@ async def test_short_values_share_jobs() -> None:
         assert not chunks_of(queue).feeds
 
 
+async def test_another_stream_begins_with_the_size_that_was_measured() -> None:
+    """A collector's chunks do not begin with one value each time."""
+    act = process(handlers.increase)
+    async with running(act) as queue:
+        jobs = []
+        for _ in range(2):
+            before = jobs_of(queue)
+            async for _ in queue.map(act, range(3000)):
+                pass
+            jobs.append(jobs_of(queue) - before)
+    assert jobs[1] < jobs[0]
+
+
+async def test_a_handler_that_does_more_than_compute_is_run_in_chunks_too() -> None:
+    """Large integers, context variables, coroutines and errors among plain results: each has its own outcome."""
+    act = process(handlers.vary)
+    async with running(act) as queue:
+        results = await results_of(queue.stream(act, range(60), chunk=20))
+    for number, result in enumerate(results):
+        match number % 5:
+            case 0 | 3:
+                assert result.value == number
+            case 1:
+                assert result.value == 2**70 + number
+            case 2:
+                assert result.value == f"{number}, before: None"
+            case 4:
+                assert type(result.err) is KeyError
+
+
 @pytest.mark.parametrize("chunk", [None, 1, 7, 10_000, "auto"])
 @pytest.mark.parametrize("ordered", [True, False])
 async def test_the_size_of_chunks_changes_no_result(chunk: Any, ordered: bool) -> None:

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from event_collector import EncodeError
 from event_collector.data import Payload
 from event_collector.remote.codec import PayloadDecoder, ReplyDecoder, encode_payload, encode_result
-from event_collector.remote.fidelity import Fidelity
+from event_collector.remote.fidelity import Fidelity, _holds_timestamps
 
 EAST = timezone(timedelta(hours=5, minutes=30))
 WHEN = datetime(2026, 7, 1, 1, 30, tzinfo=EAST)
@@ -119,3 +121,14 @@ def test_values_that_would_arrive_as_something_else_are_refused(value_type: Any,
         encode_payload(Payload(value), "c", fidelity=fidelity)
     with pytest.raises(EncodeError, match=f"the result .*{words}"):
         encode_result(value, "c", fidelity=fidelity)
+
+
+BYTES_OF_TIMESTAMPS = st.sampled_from([0xFF, 0xD6, 0xD7, 0xC7, 0x0C, 0x01])
+
+
+@given(st.lists(BYTES_OF_TIMESTAMPS, max_size=40).map(bytes), st.integers(0, 12))
+def test_timestamps_are_found_among_any_bytes(encoded: bytes, repeated: int) -> None:
+    """The search that suits large values finds the same as the simple one."""
+    encoded = b"\xff" * repeated + encoded
+    kinds = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff")
+    assert _holds_timestamps(encoded) is any(kind in encoded for kind in kinds)

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from struct import pack
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from event_collector_workers.transport.frames import Outcome, encode
 from event_collector_workers.transport.sheet import LONG, Kept
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from event_collector_workers.job import Blob, Buffer
     from event_collector_workers.transport.page import WorkerPage
+
+T = TypeVar("T")
 
 _A_WHILE: Final = 30_000_000
 """Nanoseconds for which outcomes stay on the sheet. Chunks are made for less, so most of them need one record."""
@@ -68,6 +72,32 @@ class ItemRun:
         if now - self._since > _LONG or now - self._left_at > _A_WHILE:
             self._flush(self._number + 1)
         return self._begin_next(now)
+
+    def keep_each(self, inputs: Iterator[T], outcome_of: Callable[[T], bytes | None]) -> bool:
+        """Do what `keep()` does with the outcome of each input, the first one that of the current item.
+
+        Return True as soon as there is None in place of an outcome: then `answer()` or `keep()` ends that item. Return
+        False when no item is to be run.
+        """
+        end, left_at = self._end, self._left_at
+        add, begin = self._sheet.add, self._page.begin
+        since, number = self._since, self._number
+        for each in inputs:
+            outcome = outcome_of(each)
+            if outcome is None:
+                return True
+            now = monotonic_ns()
+            elapsed = now - since
+            if elapsed > _LONG or now - left_at > _A_WHILE or self._has_news or not add(outcome, elapsed * 1e-9):
+                if not self.keep(outcome):
+                    return False
+                left_at, since, number = self._left_at, self._since, self._number
+            else:
+                self._since = since = now
+                self._number = number = number + 1
+                if number == end or not begin(number, now):
+                    return False
+        return False
 
     def answer(self, body: Buffer, blob: Blob | None) -> bool:
         """End the current item with an outcome that travels in a record of its own, and begin the next one."""

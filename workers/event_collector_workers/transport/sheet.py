@@ -4,7 +4,7 @@ A chunk is a list of items that a worker runs one after the other. Their outcome
 then each one is here, so that an item that has ended has its outcome however the worker ends.
 
     word       written by   meaning
-    KEPT       worker       outcomes on the sheet (upper half), and their bytes (lower)
+    KEPT       worker       outcomes on the sheet (the bits from 17 on), and their bytes (the others)
     KEPT_FROM  worker       sequence number of the item of the first one; written while KEPT is 0
 
 The parent reads the sheet of a dead worker, and that of a living one which has been in one item for long. It reads
@@ -24,7 +24,9 @@ SHEET_SIZE: Final = OUTCOMES_SIZE + _TIMES_SIZE
 
 _KEPT: Final = 8
 _KEPT_FROM: Final = 9
-_MASK: Final = 0xFFFFFFFF
+_SIZE_BITS: Final = 17
+"""Bits of KEPT for the bytes. The whole has 30: Python calculates twice as fast with such a number."""
+_SIZE_MASK: Final = (1 << _SIZE_BITS) - 1
 
 
 class Kept(NamedTuple):
@@ -60,7 +62,7 @@ class _Sheet:
         self._times.release()
 
     def _read(self, first: int, kept: int) -> Kept:
-        count, size = kept >> 32, kept & _MASK
+        count, size = kept >> _SIZE_BITS, kept & _SIZE_MASK
         return Kept(first, count, self._times[:count].tobytes(), bytes(self._outcomes[:size]))
 
 
@@ -82,12 +84,12 @@ class WorkerSheet(_Sheet):
         self._outcomes[at:end] = outcome
         self._times[count] = seconds
         self._end, self._count = end, count + 1
-        self._words[_KEPT] = (count + 1) << 32 | end
+        self._words[_KEPT] = (count + 1) << _SIZE_BITS | end
         return True
 
     def take(self) -> Kept:
         """Return what is on the sheet. It stays there until `begin()`, so that the record can be written before."""
-        return self._read(self._first, self._count << 32 | self._end)
+        return self._read(self._first, self._count << _SIZE_BITS | self._end)
 
 
 class ParentSheet(_Sheet):
