@@ -83,7 +83,7 @@ class CollectorQueue(Caller):
     a running event loop, and it can be started again after its end.
 
     Args:
-        collectors: Collectors that events are delivered to. Each has a unique key.
+        collectors: Collectors of the events, each with a unique key. A function is made one, with its name as the key.
         router: Class that routes payloads to collectors.
         autoscale: Size both pools by need. If False, their sizes are always `max_consumers` and `max_workers`.
         min_consumers: Lower bound of the number of consumers, which is the number of events that may be in handlers at

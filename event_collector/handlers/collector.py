@@ -391,7 +391,7 @@ class Collector(Keyed[R], Generic[P, R]):
 
 
 CollectorDict: TypeAlias = Mapping[str, Collector]
-CollectorList: TypeAlias = Sequence[Collector]
+CollectorList: TypeAlias = Sequence[Collector | Callable[..., Any]]
 
 
 def common_payload_type(collectors: Iterable[Collector[Any, Any]]) -> Any:

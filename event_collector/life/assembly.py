@@ -7,9 +7,9 @@ from event_collector.dispatch.dispatcher import Dispatcher
 from event_collector.dispatch.permits import ConsumerLimits
 from event_collector.dispatch.retries import refuse_retries
 from event_collector.events.dead_letters import DeadLetters
+from event_collector.handlers import decorator
 from event_collector.handlers.collector import ADAPTIVE, PROCESS, Collector, CollectorList
 from event_collector.handlers.router import Router, SimpleRouter
-from event_collector.handlers.signature import describe
 from event_collector.handlers.unreached import Unreached
 from event_collector.life.settings import Settings, Workers
 from event_collector.values.errors import ConfigError
@@ -21,23 +21,22 @@ if TYPE_CHECKING:
 
 
 def by_key(collectors: CollectorList, groups: Mapping[str, Workers] | None) -> dict[str, Collector]:
-    """Return the collectors by key.
+    """Return the collectors by key; those of functions have the names of these.
 
-    Raises ConfigError if one is not a Collector, if a key occurs twice, or if the worker groups are not those that the
-    collectors have.
+    Raises ConfigError if one is neither a Collector nor a function, if a key occurs twice, or if the worker groups are
+    not those that the collectors have.
     """
     found: dict[str, Collector] = {}
     if isinstance(collectors, Collector):
         raise ConfigError(f"collectors is a list: write CollectorQueue([...]) around collector {collectors.key!r}")
     given: Any = collectors
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes, Mapping)):
-        raise ConfigError(f"collectors is a list of Collector, not {given!r}")
-    for collector in collectors:
-        if not isinstance(collector, Collector):
-            raise ConfigError(_no_collector(collector))
-        if collector.key in found:
-            raise ConfigError(f"two collectors have the key {collector.key!r}: give each a key of its own")
-        found[collector.key] = collector
+        raise ConfigError(f"collectors is a list of Collectors, or of functions, not {given!r}")
+    for one in collectors:
+        made = one if isinstance(one, Collector) else _collector_of(one)
+        if made.key in found:
+            raise ConfigError(f"two collectors have the key {made.key!r}: give each a key of its own")
+        found[made.key] = made
     _check_groups(found, groups or {})
     return found
 
@@ -63,12 +62,12 @@ def groups_of(collectors: Iterable[Collector]) -> list[str]:
     return list(groups) or [DEFAULT_GROUP]
 
 
-def _no_collector(given: Any) -> str:
-    text = f"collectors is a list of Collector, not of {type(given).__name__}"
-    if not callable(given) or isinstance(given, type):
-        return text
-    name = describe(given)
-    return f"{text}: make one of the handler, Collector({name!r}, {name}), or decorate it with @collector({name!r})"
+def _collector_of(function: Any) -> Collector:
+    if not callable(function) or isinstance(function, type):
+        kind = "a class" if isinstance(function, type) else type(function).__name__
+        raise ConfigError(f"collectors is a list of Collectors, or of functions, not of {kind}: {function!r}")
+    made: Collector = decorator.collector(function)
+    return made
 
 
 def make_meter(settings: Settings) -> Meter:

@@ -65,7 +65,9 @@ def _check_groups(groups: Any) -> None:
 class Settings:
     """Checked options of a queue. The fields are the rows of the table, in the order of the parameters."""
 
-    collectors: CollectorList = option(REQUIRED, "Collectors that events are delivered to. Each has a unique key.")
+    collectors: CollectorList = option(
+        REQUIRED, "Collectors of the events, each with a unique key. A function is made one, with its name as the key."
+    )
     router: type[Router] = option(SimpleRouter, "Class that routes payloads to collectors.")
     autoscale: bool = option(
         True, "Size both pools by need. If False, their sizes are always `max_consumers` and `max_workers`."

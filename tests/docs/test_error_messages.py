@@ -146,7 +146,7 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     "a method of nobody": lambda: Collector("orders", error_programs.Desk.answer),  # type: ignore[arg-type]
     "a decorator without a name": lambda: collector(functools.partial(handle)),
     "a collector of a collector": lambda: Collector("bills", Collector("orders", handle)),
-    "a handler in the list": lambda: CollectorQueue([handle]),  # type: ignore[list-item]
+    "a class in the list": lambda: CollectorQueue([object]),
     "a collector without the list": lambda: CollectorQueue(Collector("orders", handle)),  # type: ignore[arg-type]
     "one key twice": lambda: CollectorQueue([Collector("orders", handle), Collector("orders", handle)]),
     "two addresses": lambda: Payload(1, keys=["orders"], topics=["paid"]),

@@ -22,6 +22,7 @@ from event_collector import (
     collector,
 )
 from tests.event_collector import sample_handlers as handlers
+from tests.event_collector.calls.chunk_handlers import increase
 from tests.event_collector.modes import MODES, place, running, until
 
 
@@ -54,6 +55,24 @@ async def test_an_answer_and_an_exception_come_from_every_mode(mode: str) -> Non
             assert await queue.call(act, ["echo", 7]) == 7
             with pytest.raises(KeyError):
                 await queue.call(act, ["raise", "key"])
+
+
+async def test_functions_are_made_collectors_of_their_names() -> None:
+    """In one list with Collectors; they are called by function or key, and get what is sent to all."""
+
+    async def double(number: int) -> int:
+        return 2 * number
+
+    async with CollectorQueue([double, squaring(), increase], max_workers=1, logging=False) as queue:
+        assert list(queue.collectors) == ["double", "square", "increase"]
+        assert await queue.call(double, 7) == await queue.call("double", 7) == 14
+        assert await queue.call(increase, 7) == 8
+        assert (await (await queue.send(7))).unwrap() == [14, 49, 8]
+
+
+def test_two_functions_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigError, match="two collectors have the key 'increase'"):
+        CollectorQueue([increase, increase])
 
 
 async def test_a_crash_and_a_timeout_of_the_handler_are_raised() -> None:
