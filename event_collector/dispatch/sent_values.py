@@ -4,7 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from event_collector.encoding.codec_options import coding_of
-from event_collector.remote.codec import Parts, encode_payload, owned
+from event_collector.remote.codec import Parts, encode_payload
 from event_collector.remote.fidelity import Fidelity
 from event_collector.remote.sent_value import CONSTANT, SentValue
 from event_collector.values.errors import EncodeError
@@ -66,8 +66,7 @@ class SentValues:
             encode = self._encoder_of(self._called_once(payload))
         if encode is not None:
             try:
-                sent = encode(payload, number=event.id)
-                event.sent = sent if sent[1] is None else owned(sent)  # CollectorEvent.keep_sent()
+                event.sent = encode(payload, number=event.id)  # CollectorEvent.keep_sent()
                 return
             except EncodeError:
                 pass  # it is kept below, for its collector

@@ -12,13 +12,15 @@ from struct import Struct
 from typing import Final
 
 from event_collector_workers.job import Blob, Buffer
-from event_collector_workers.segments.segment_sizes import SHARED_FROM
 
-__all__ = ["LARGE", "Blob", "Buffer", "copied", "join", "split", "unchanging"]
+__all__ = ["COPIED_UP_TO", "LARGE", "Blob", "Buffer", "join", "split", "unchanging"]
 
 LARGE: Final = 65_536
 """Minimum size in bytes of a buffer that travels beside its message. For smaller ones the separate frame costs more
 than the copy."""
+
+COPIED_UP_TO: Final = 64 << 20
+"""Maximum size in bytes of what is copied when it is sent. A copy of more would hold up the event loop for too long."""
 
 _HUGE_PAGE: Final = 2 << 20
 _HUGE_FROM: Final = 2 * _HUGE_PAGE
@@ -63,29 +65,24 @@ def split(body: Buffer, blob: Blob | None) -> tuple[Buffer, Sequence[Buffer]]:
 
 
 def unchanging(blob: Blob) -> Blob:
-    """Return a blob, or a copy of it if it can change while it waits for a worker.
-
-    One that travels in shared memory is copied there and nowhere else: a copy of 50 MB would hold up the event loop.
-    """
-    if isinstance(blob, list):
-        return blob if sum(map(len, blob)) >= SHARED_FROM else [bytes(part) for part in blob]
-    if type(blob) is bytes or (type(blob) is memoryview and type(blob.obj) is bytes) or len(blob) >= SHARED_FROM:
+    """Return a blob that cannot change while it waits for a worker: a copy, unless it is of bytes or very large."""
+    parts: Sequence[Buffer] = blob if isinstance(blob, list) else [blob]
+    if all(type(getattr(part, "obj", part)) is bytes for part in parts) or sum(map(len, parts)) > COPIED_UP_TO:
         return blob
-    return bytes(blob)
+    return _copied(parts)
 
 
-def copied(blob: Blob) -> Buffer:
-    """Return a read-only copy of a blob that nobody else has.
+def _copied(parts: Sequence[Buffer]) -> memoryview:
+    """Return a read-only copy.
 
     The kernel clears the pages of a large one first, one by one. Huge pages take it a fifth of the time, for which the
     event loop has to wait.
     """
-    parts: Sequence[Buffer] = blob if isinstance(blob, list) else [blob]
     size = sum(map(len, parts))
     if size >= _HUGE_FROM and hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # a kernel without them, or a limit of the address space
             return _copied_to_huge_pages(parts, size)
-    return b"".join(parts)
+    return memoryview(b"".join(parts))  # not as bytes, which would arrive as such, with one more copy
 
 
 def _copied_to_huge_pages(parts: Sequence[Buffer], size: int) -> memoryview:

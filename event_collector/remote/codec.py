@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from event_collector.encoding.buffers import Blob, Buffer, copied, join, split, unchanging
+from event_collector.encoding.buffers import Blob, Buffer, join, split, unchanging
 from event_collector.encoding.classes import import_modules
 from event_collector.encoding.coding import PLAIN_CODING, Coding, NothingTagged
 from event_collector.encoding.tagged import with_buffers
@@ -131,15 +131,7 @@ def encode_payload(
 
 def encode_form(value: Any, owner: "Owner | str", fidelity: Fidelity) -> Form:
     """Encode the value of a payload alone. Raise EncodeError as `encode_payload()` does."""
-    return form_in(owned(encode_payload(Payload(value), owner, traced=False, fidelity=fidelity)))
-
-
-def owned(parts: Parts) -> Parts:
-    """Return an encoded payload that nobody can change, however large it is and however long it waits."""
-    body, blob = parts
-    if blob is None or type(blob) is bytes:
-        return parts
-    return body, copied(blob)
+    return form_in(encode_payload(Payload(value), owner, traced=False, fidelity=fidelity))
 
 
 def encode_around(

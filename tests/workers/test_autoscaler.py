@@ -301,10 +301,14 @@ def test_slow_starting_workers_are_kept_warm() -> None:
 
 
 def test_quickly_starting_workers_are_not_kept_for_nothing() -> None:
-    """Where a worker starts within a second, none is kept while nothing happens."""
+    """Where a worker starts within a second, none is kept while nothing happens, but the first one for a while."""
     story = Story()
     story.startup = 0.9
+    assert story.goes_on(0.05).workers == 1
+    assert story.plan.next_check is not None
+    story.now = story.plan.next_check
     assert story.goes_on(0.05).workers == 0
+    assert story.plan.next_check is None
 
 
 def test_a_long_event_tells_its_length_before_it_ends() -> None:

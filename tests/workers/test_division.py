@@ -109,9 +109,10 @@ def test_a_small_group_leaves_the_rest_to_the_other() -> None:
 
 
 def test_two_groups_at_work_share_the_memory() -> None:
-    """Each has as many workers as fit into its part, and at least one."""
+    """Each has as many workers as fit into its part, and at least one. The first one of an idle group stays a while."""
     machine = Machine(memory_limit=1000 * MIB, a=(0, 256), b=(0, 256))
-    assert machine.pass_time(3.0, "a", memory=200 * MIB)["a"] == 4
+    assert machine.pass_time(3.0, "a", memory=200 * MIB) == {"a": 3, "b": 1}
+    assert machine.pass_time(20.0, "a", memory=200 * MIB) == {"a": 4, "b": 0}
     sizes = machine.pass_time(20.0, "a", "b", memory=200 * MIB)
     assert sizes == {"a": 2, "b": 2}
 

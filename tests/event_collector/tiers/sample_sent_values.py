@@ -15,6 +15,10 @@ def plain(value: Any) -> Any:
     return value
 
 
+def ends(value: bytearray) -> list[int]:
+    return [value[0], value[-1]]
+
+
 def typed(order: Order) -> int:
     return order.number
 

@@ -93,19 +93,25 @@ async def test_parts_are_made_of_the_value_as_it_was_sent() -> None:
         assert [part async for part in event.parts()] == [{"number": 0}]
 
 
-async def test_large_bytes_are_those_that_were_sent() -> None:
-    """They travel in a frame of their own, and a bytearray can change."""
-    queue = queue_of([Collector("c", handlers.plain, mode="process")])
-    value = bytearray(100_000)
+@pytest.mark.parametrize("size", [100_000, 300_000, 6_000_000])
+@pytest.mark.parametrize("memory", [None, 0], ids=["shared memory", "socket"])
+async def test_large_bytes_are_those_that_were_sent(size: int, memory: int | None) -> None:
+    """They travel in a frame of their own, and a bytearray can change before all of it has been copied there."""
+    queue = queue_of([Collector("c", handlers.ends, mode="process")], max_shared_memory=memory)
+    value = bytearray(size)
     before = await queue.send(value)
-    value[0] = 1
+    value[0] = value[-1] = 255
     async with queue:
         events = [before]
-        for number in range(20):
-            value[0] = number
+        for number in range(1, 10):
+            value[0] = value[-1] = number
             events.append(await queue.send(value))
-        value[0] = 99
-        assert [received[0] for event in events for received in await values_of(event)] == [0, *range(20)]
+        value[0] = value[-1] = 255
+        assert [ends for event in events for ends in await values_of(event)] == [[n, n] for n in range(10)]
+        value[0] = value[-1] = 10
+        to_an_idle_worker = await queue.send(value)
+        value[0] = value[-1] = 255
+        assert await values_of(to_an_idle_worker) == [[10, 10]]
 
 
 async def test_a_value_that_could_not_be_encoded_stays_an_error() -> None:

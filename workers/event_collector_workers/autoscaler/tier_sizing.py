@@ -143,6 +143,7 @@ class WorkerSizing(TierSizing):
         super().__init__(limits.min_workers, tuning.worker_hold * patience, tuning.worker_pause * patience)
         self._limits, self._patience = limits, patience
         self._tuning = tuning
+        self._is_new = True
 
     def bound(self, limits: WorkerGroupLimits) -> None:
         """Keep other bounds from now on."""
@@ -169,6 +170,10 @@ class WorkerSizing(TierSizing):
         cap = int(min(limits.max_workers, cpu, memory))
         self._least = max(limits.min_workers, self._ahead(cap, startup, idle) if load.collectors else 0)
         wanted = max(self._least, min(cap, need))
+        if self._is_new and load.collectors:
+            # The pool starts a worker to open the collectors. The first events come soon, but perhaps not at once.
+            self.target, self._is_new = max(1, self.target), False
+            self._wanted.record(now, 1)
         self._wanted.record(now, wanted)
         return self._step(now, load, budget, wanted, idle, may_shrink)
 
