@@ -5,12 +5,11 @@
 The transport delivers equal bytes. It may deliver another kind of buffer, such as a view of shared memory.
 """
 
-import mmap
 from collections.abc import Sequence
-from contextlib import suppress
 from struct import Struct
 from typing import Final
 
+from event_collector.encoding.copies import copies
 from event_collector_workers.job import Blob, Buffer
 
 __all__ = ["COPIED_UP_TO", "LARGE", "Blob", "Buffer", "join", "split", "unchanging"]
@@ -21,10 +20,6 @@ than the copy."""
 
 COPIED_UP_TO: Final = 64 << 20
 """Maximum size in bytes of what is copied when it is sent. A copy of more would hold up the event loop for too long."""
-
-_HUGE_PAGE: Final = 2 << 20
-_HUGE_FROM: Final = 2 * _HUGE_PAGE
-"""Minimum size in bytes of a copy in huge pages, where the platform has them."""
 
 _SEVERAL: Final = b"\xc1"
 """The first byte of the body of a message with several buffers. No value of msgpack begins with it."""
@@ -69,29 +64,4 @@ def unchanging(blob: Blob) -> Blob:
     parts: Sequence[Buffer] = blob if isinstance(blob, list) else [blob]
     if all(type(getattr(part, "obj", part)) is bytes for part in parts) or sum(map(len, parts)) > COPIED_UP_TO:
         return blob
-    return _copied(parts)
-
-
-def _copied(parts: Sequence[Buffer]) -> memoryview:
-    """Return a read-only copy.
-
-    The kernel clears the pages of a large one first, one by one. Huge pages take it a fifth of the time, for which the
-    event loop has to wait.
-    """
-    size = sum(map(len, parts))
-    if size >= _HUGE_FROM and hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a kernel without them, or a limit of the address space
-            return _copied_to_huge_pages(parts, size)
-    return memoryview(b"".join(parts))  # not as bytes, which would arrive as such, with one more copy
-
-
-def _copied_to_huge_pages(parts: Sequence[Buffer], size: int) -> memoryview:
-    whole = -(-size // _HUGE_PAGE) * _HUGE_PAGE  # Linux aligns a mapping of whole ones
-    memory = mmap.mmap(-1, whole, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_HUGEPAGE)
-    view = memoryview(memory)
-    start = 0
-    for part in parts:
-        view[start : start + len(part)] = part
-        start += len(part)
-    return view[:size].toreadonly()
+    return copies.of(parts)
