@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bench.front_end.contest import Spread
 from bench.streams import contestants
+from bench.streams.floor import floor
 from bench.streams.work import Work, works
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def contest(title: str, count: int, rounds: int, sides: dict[str, Callable[[], c
 def against_others(name: str, work: Work, rounds: int) -> None:
     """Hold the contest of one kind of work."""
     others = {**contestants.others(work), "bare processes": contestants.bare}
+    if name == "no-op":
+        others["floor"] = floor
     sides = {other: partial(run, work) for other, run in others.items()}
     contest(name, len(work.values), rounds, {"stream": partial(contestants.stream, work), **sides})
 
