@@ -1,8 +1,8 @@
 """The floor of `stream()`: what its promises cost without a queue.
 
 Two processes and pipes, nothing else. Each value is noted in shared memory before its handler is called, and its
-outcome after that, so that a crash would cost this value alone. The program makes a Result of each and hands it out in an
-asynchronous loop. Nothing can be cancelled, taken back, timed or seen.
+outcome after that, so that a crash would cost this value alone. The program makes a Result of each and hands it out in
+an asynchronous loop. Nothing can be cancelled, taken back, timed or seen.
 """
 
 from __future__ import annotations
