@@ -245,10 +245,10 @@ async def test_payloads_are_shown_only_if_allowed() -> None:
 
 async def test_decisions_have_their_time_and_the_numbers_after_it() -> None:
     """What the autoscaler has decided is told with present and wanted numbers."""
-    queue = make_queue(Collector("there", handlers.work, mode="process"), max_workers=1)
+    queue = make_queue(Collector("here", handlers.work_here))
     async with inspected(queue) as inspector:
         publisher = queue.get_publisher()
-        await asyncio.gather(*[publisher.send(Payload(0.005)) for _ in range(100)])
+        await asyncio.gather(*[publisher.send(Payload(0.3)) for _ in range(100)])
         await until(lambda: bool(queue.changes()))
         decisions = look(inspector).decisions
         await publisher.wait()
