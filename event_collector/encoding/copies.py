@@ -6,6 +6,7 @@ has them, which takes a fifth of the time.
 """
 
 import asyncio
+import math
 import mmap
 import threading
 import weakref
@@ -58,7 +59,7 @@ class Copies(threading.local):
         """Bytes of memory that are kept, in use or not."""
         return sum(len(memory.pages) for memory in self._kept)
 
-    def release(self, before: float) -> None:
+    def release(self, before: float = math.inf) -> None:
         """Give back memory that nothing refers to, and nothing has used since this time, in monotonic seconds."""
         self._kept = [memory for memory in self._kept if memory.used > before or not memory.is_free()]
 

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
+from event_collector.encoding.copies import copies
 from event_collector.events.event import CollectorEvent
 from event_collector.handlers import value_handler
 from event_collector.handlers.collector import ADAPTIVE, Collector
@@ -136,10 +137,12 @@ class WorkerTier:
     async def close(self, timeout: float | None) -> None:
         """Leave the lifecycles of the workers and end them. After `timeout` seconds they are killed."""
         await self.pool.close(timeout)
+        copies.release()
 
     async def abort(self) -> None:
         """Kill the workers. Their events end with QueueShutDown."""
         await self.pool.abort()
+        copies.release()
 
     # For the dispatcher and the collectors
 

@@ -6,9 +6,11 @@ import threading
 
 import pytest
 
+from event_collector import Collector, CollectorQueue
 from event_collector.encoding import copies as module
 from event_collector.encoding.copies import KEPT_FROM, MOST_KEPT, Copies
 from tests.event_collector.modes import until
+from tests.event_collector.tiers.sample_sent_values import ends
 
 MIB = 1 << 20
 LARGE = 5 * MIB
@@ -46,6 +48,17 @@ async def test_memory_that_is_not_used_is_given_back(copies: Copies, monkeypatch
     assert bytes(seen) == bytes(LARGE)
     del seen
     await until(lambda: not copies.kept, "the other one, too")
+
+
+async def test_a_queue_that_ends_gives_back_what_is_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "memory_limit", lambda: 1 << 40)
+    queue = CollectorQueue([Collector("c", ends, mode="process")], max_workers=1, logging=False)
+    events = [await queue.send(bytearray(LARGE)) for _ in range(3)]
+    async with queue:
+        for event in events:
+            assert await event.value() == [0, 0]
+        assert module.copies.kept >= LARGE
+    assert not module.copies.kept
 
 
 async def test_no_more_is_kept_than_the_bound(copies: Copies, monkeypatch: pytest.MonkeyPatch) -> None:
