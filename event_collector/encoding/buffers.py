@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
-from event_collector.encoding.copies import copies
 from event_collector_workers.job import Blob, Buffer
 
 __all__ = ["COPIED_UP_TO", "LARGE", "Blob", "Buffer", "join", "split", "unchanging"]
@@ -64,4 +63,6 @@ def unchanging(blob: Blob) -> Blob:
     parts: Sequence[Buffer] = blob if isinstance(blob, list) else [blob]
     if all(type(getattr(part, "obj", part)) is bytes for part in parts) or sum(map(len, parts)) > COPIED_UP_TO:
         return blob
+    from event_collector.encoding.copies import copies  # what it imports would slow down the start of workers
+
     return copies.of(parts)

@@ -13,9 +13,9 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from sys import getrefcount
-from time import monotonic
 from typing import Final
 
+from event_collector.values.clock import clock
 from event_collector_workers.job import Buffer
 from event_collector_workers.machine import memory_limit
 from event_collector_workers.segments.segment_sizes import size_for, suits
@@ -60,7 +60,7 @@ class Copies(threading.local):
         return sum(len(memory.pages) for memory in self._kept)
 
     def release(self, before: float = math.inf) -> None:
-        """Give back memory that nothing refers to, and nothing has used since this time, in monotonic seconds."""
+        """Give back memory that nothing refers to, and nothing has used since this time, by the clock of the queues."""
         self._kept = [memory for memory in self._kept if memory.used > before or not memory.is_free()]
 
     def _pages_for(self, size: int) -> mmap.mmap | None:
@@ -91,7 +91,7 @@ class Copies(threading.local):
         return True
 
     def _on_timer(self) -> None:
-        self.release(monotonic() - IDLE)
+        self.release(clock.now() - IDLE)
         self._loop = object
         if self._kept:
             self._will_release()
@@ -101,7 +101,7 @@ class Copies(threading.local):
 
 
 class _Memory:
-    """Memory for a copy, and when it was used last, in monotonic seconds.
+    """Memory for a copy, and when it was used last, by the clock of the queues.
 
     Raises OSError, or AttributeError where the platform has no private memory.
     """
@@ -110,7 +110,7 @@ class _Memory:
 
     def __init__(self, size: int) -> None:
         self.pages: Final = _new_pages(size)
-        self.used = monotonic()
+        self.used = clock.now()
         self._unseen = getrefcount(self.pages)
 
     def is_free(self) -> bool:
@@ -119,7 +119,7 @@ class _Memory:
 
     def note_use(self) -> None:
         """Note that it is used again."""
-        self.used = monotonic()
+        self.used = clock.now()
 
 
 def _new_pages(size: int) -> mmap.mmap:
