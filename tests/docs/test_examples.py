@@ -195,7 +195,7 @@ def test_the_mqtt_listener(broker: int) -> None:
         assert json.loads(said["vibration/pump"]) == {"strongest": 2, "amplitude": 1.0}
         assert said["vibration/fan/error"] == "Input data was truncated"
         assert "Expected `float`, got `str`" in said["vibration/saw/error"]
-        assert stop(program) == (0, "")
+        assert stop(program) == (0, "event_collector: ending; signal again to stop now\n")
 
 
 def test_the_mqtt_listener_waits_for_a_broker() -> None:
