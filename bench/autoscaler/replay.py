@@ -12,7 +12,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,10 +44,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="some of them")
     options = parser.parse_args()
     _take_two_cores()
+    startup = asyncio.run(_startup())
+    print(f"a worker starts within {startup:.3f} s")
     print(f"seconds; most consumers and workers; changes of size and place. {CORES} cores, {DURATION:.0f} s each")
     print(HEAD)
     agreed = [
-        _compare(_faster(workload, workload.duration / DURATION), options.draw)
+        _compare(_as_here(_faster(workload, workload.duration / DURATION), startup), options.draw)
         for workload in workloads(CORES)
         if workload.name in options.only
     ]
@@ -59,6 +61,29 @@ def _take_two_cores() -> None:
     """Have no more cores than the simulated machine, where the system lets a process choose."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+
+
+async def _startup() -> float:
+    """Return the seconds in which a second worker starts on this machine, beside one that is busy."""
+    async with CollectorQueue([Collector("call", in_a_worker)], max_workers=CORES, logging=False) as queue:
+        work = [queue.submit("call", [0.05, 0.0]) for _ in range(50)]
+        await _until(lambda: queue.get_metrics().target_workers >= CORES)
+        begun = time.monotonic()
+        await _until(lambda: queue.get_metrics().workers >= CORES)
+        took = time.monotonic() - begun
+        for event in work:
+            await event
+        return took
+
+
+async def _until(is_so: Callable[[], bool]) -> None:
+    while not is_so():  # noqa: ASYNC110 - metrics are asked for, they do not tell
+        await asyncio.sleep(0.001)
+
+
+def _as_here(workload: Workload, startup: float) -> Workload:
+    """Return the workload with workers that start as here: half of the time they compute."""
+    return replace(workload, startup_cpu=startup / 2, startup_latency=startup / 2)
 
 
 def _faster(workload: Workload, factor: float) -> Workload:
