@@ -122,5 +122,7 @@ def test_changes_name_the_group() -> None:
     machine = Machine(a=(0, 256), b=(0, 256))
     machine.sizes = {"a": 0, "b": 0}
     plan = machine.law.decide(machine._readings(("b",), MIB))
-    (change,) = [change for change in plan.changes if change.subject != "consumers"]
-    assert (change.subject, change.before) == ("workers of b", 0)
+    changes = {change.subject: change for change in plan.changes if change.subject != "consumers"}
+    assert changes.keys() == {"workers of a", "workers of b"}
+    assert changes["workers of a"].reason == "the first worker opens the collectors"
+    assert changes["workers of b"].before == 0

@@ -170,10 +170,14 @@ class WorkerSizing(TierSizing):
         cap = int(min(limits.max_workers, cpu, memory))
         self._least = max(limits.min_workers, self._ahead(cap, startup, idle) if load.collectors else 0)
         wanted = max(self._least, min(cap, need))
-        if self._is_new and load.collectors:
+        is_first, self._is_new = self._is_new and load.collectors > 0, self._is_new and not load.collectors
+        if is_first and cap:
             # The pool starts a worker to open the collectors. The first events come soon, but perhaps not at once.
-            self.target, self._is_new = max(1, self.target), False
             self._wanted.record(now, 1)
+            if max(wanted, self.target) == 0:
+                self._wanted.record(now, wanted)
+                self.target = 1
+                return "the first worker opens the collectors"
         self._wanted.record(now, wanted)
         return self._step(now, load, budget, wanted, idle, may_shrink)
 
