@@ -15,6 +15,7 @@ from event_collector.sizing.sizes import Sizes
 from event_collector.tiers.adaptive import AdaptiveTier
 from event_collector.values.clock import TimeSource, clock
 from event_collector_workers.autoscaler import Autoscaler, Change, MachineReading, ScalingLaw
+from event_collector_workers.machine.freshness import Freshness
 
 DECISION, DECISION_EACH = 100e-6, 1e-6
 INTERVAL = 0.05
@@ -132,7 +133,7 @@ class SimulatedInstruments:
         self._noise = random.Random(f"noise {simulation.seed}")
         self._cost = DECISION + DECISION_EACH * len(simulation.queue.collectors)
         self._machine: MachineReading | None = None
-        self._read_at = 0.0
+        self._freshness = Freshness(MACHINE_REFRESH)
 
     def call_later(self, delay: float, callback: Callable[[], Any]) -> SimulatedTimer:
         timer = SimulatedTimer()
@@ -152,8 +153,8 @@ class SimulatedInstruments:
         return self._loop.delay
 
     def machine(self, now: float, own_cpu: float) -> MachineReading:
-        if self._machine is None or now - self._read_at >= MACHINE_REFRESH:
-            self._machine, self._read_at = self._read_machine(), now
+        if self._freshness.is_due(now) or self._machine is None:
+            self._machine = self._read_machine()
         return self._machine
 
     def sampler(self, collector: Collector, adaptive: AdaptiveTier | None) -> Samples | None:

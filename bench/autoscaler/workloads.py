@@ -69,8 +69,9 @@ class Workload:
     quota: Shape = unlimited
     neighbours: Callable[[float], int] = lambda now: 0
     changes: tuple[float, ...] = ()
-    startup_latency: float = 0.15
-    startup_cpu: float = 0.1
+    startup_latency: float = 0.02
+    startup_cpu: float = 0.02
+    """Workers are forked with what they need already imported. `python -m bench.autoscaler.replay` measures it."""
     worker_memory: float = 50 * MIB
     job_memory: float = 0.0
     memory_limit: float = math.inf

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from event_collector_workers.machine import Machine, granted_cpus, memory_limit, read_limits, run_delay
+from event_collector_workers.machine.freshness import Freshness
 
 GIB = 1 << 30
 VERSION_2 = "30 24 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate"
@@ -146,8 +148,23 @@ def test_a_changed_quota_is_seen_at_the_next_refresh(tmp_path: Path) -> None:
     machine = Machine(lambda: 0.0, refresh=2.0, root=root)
     assert machine.read(100.0).cpus == 4.0
     (root / "sys/fs/cgroup/app/cpu.max").write_text("100000 100000\n")
-    assert machine.read(101.9).cpus == 4.0
-    assert machine.read(102.0).cpus == 1.0
+    assert machine.read(100.19).cpus == 4.0
+    assert machine.read(100.2).cpus == 1.0
+
+
+def test_readings_are_frequent_when_work_begins() -> None:
+    """At the start and after a rest, then less and less; never more seldom than the refresh interval."""
+    freshness = Freshness(2.0)
+    read = [time / 20 for time in range(400) if freshness.is_due(time / 20)]
+    pauses = [later - sooner for sooner, later in pairwise(read)]
+    assert read[0] == 0.0
+    assert pauses[0] == pytest.approx(0.2)
+    assert all(sooner <= later + 0.051 for sooner, later in pairwise(pauses))
+    assert pauses[-1] == pytest.approx(2.0)
+    assert len(read) < 30
+    assert freshness.is_due(30.0)
+    assert [time for time in (30.125, 30.25, 30.375, 30.5) if freshness.is_due(time)] == [30.25, 30.5]
+    assert freshness.is_due(5.0)
 
 
 def test_a_process_that_is_moved_to_another_group_is_followed(tmp_path: Path) -> None:

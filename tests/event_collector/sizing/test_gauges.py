@@ -171,8 +171,8 @@ def test_the_machine_counts_the_memory_of_workers_when_it_reads_the_others() -> 
     machine = Machine(lambda: 0.0, lambda: in_workers[0], refresh=2.0)
     assert machine.read(0.0).memory_workers == 100
     in_workers[0] = 900
-    assert machine.read(1.9).memory_workers == 100
-    assert machine.read(2.1).memory_workers == 900
+    assert machine.read(0.1).memory_workers == 100
+    assert machine.read(0.3).memory_workers == 900
 
 
 def many(number: int) -> list[Collector]:

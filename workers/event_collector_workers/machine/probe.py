@@ -6,14 +6,18 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import psutil
 
 from event_collector_workers.autoscaler.readings import MachineReading
 from event_collector_workers.machine.control_groups import GroupLimits, read_limits
+from event_collector_workers.machine.freshness import Freshness
 
 _T = TypeVar("_T")
+
+_CPU_SPAN: Final = 0.5
+"""Seconds between the readings that say what other programs use. The system counts in hundredths of a second."""
 
 
 def granted_cpus(root: Path = Path("/")) -> float:
@@ -41,7 +45,8 @@ class Machine:
     If a probe raises or returns an impossible value, its last value is kept, and the reading is not `trusted`.
     `own_cpu` returns the CPU seconds used so far by this process and its workers together; by default the process tree
     is walked. `workers_memory` returns the bytes that the workers use; it is called together with the other probes of
-    memory. A reading is reused for `refresh` seconds. `root` holds `proc` and `sys`.
+    memory. A reading is reused for `refresh` seconds, for less at first; see `Freshness`. `root` holds `proc` and
+    `sys`.
     """
 
     def __init__(
@@ -54,9 +59,8 @@ class Machine:
     ) -> None:
         self._own_cpu = own_cpu or _process_tree_cpu
         self._workers_memory = workers_memory or _nothing
-        self._refresh = refresh
+        self._freshness = Freshness(refresh)
         self._root = root
-        self._read_at = -math.inf
         self._last = MachineReading()
         self._cpu_seen: tuple[float, float, float] | None = None
 
@@ -65,9 +69,8 @@ class Machine:
 
     def read(self, now: float) -> MachineReading:
         """Return a reading. `now`: seconds of a monotonic clock. After a backward jump it is a fresh one."""
-        if 0.0 <= now - self._read_at < self._refresh:
+        if not self._freshness.is_due(now):
             return self._last
-        self._read_at = now
         limits = read_limits(self._root)
         cpus = _granted(limits)
         others = _attempt(lambda: self._used_by_others(now, cpus))
@@ -93,12 +96,14 @@ class Machine:
         own = self._own_cpu()
         if not math.isfinite(own):
             raise ValueError(f"own_cpu() answered {own!r}")
-        seen, self._cpu_seen = self._cpu_seen, (total, busy, own)
+        seen = self._cpu_seen
         if seen is None:
+            self._cpu_seen = total, busy, own
             return 0.0
         share = (total - seen[0]) / cores
-        if share <= 0.0:
+        if share <= _CPU_SPAN:
             return self._last.others or 0.0
+        self._cpu_seen = total, busy, own
         others = (busy - seen[1] - (own - seen[2])) / share
         return min(granted, max(0.0, others - max(0.0, cores - granted)))
 
