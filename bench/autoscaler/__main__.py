@@ -83,8 +83,9 @@ def _print_detail(scores: list[Score]) -> None:
             for one in scores:
                 if (one.workload, one.law) == (name, law):
                     reached = "" if one.reached is None else f"{one.reached:>7.2f}s"
+                    cost = "-" if one.cost is None else f"{one.cost:.2f}"
                     print(
-                        f"{law:22}{one.throughput:>8.3f}{one.p50:>8.2f}{one.p99:>8.2f}{one.cost:>7.2f}"
+                        f"{law:22}{one.throughput:>8.3f}{one.p50:>8.2f}{one.p99:>8.2f}{cost:>7}"
                         f"{one.actions:>9,}{one.lost:>7,}{reached}"
                     )
 

@@ -37,7 +37,8 @@ class Score:
     throughput: float
     p50: float
     p99: float
-    cost: float
+    cost: float | None
+    """Worker-seconds; None where no worker is of use. Consumers that have nothing to do cost nothing."""
     actions: int
     lost: int
     reached: float | None
@@ -115,7 +116,7 @@ def score(workload: Workload, seed: int, laws: Iterable[str]) -> Iterator[Score]
             throughput=outcome.completed / best.completed,
             p50=outcome.latency(0.5) / best.latency(0.5),
             p99=outcome.latency(0.99) / best.latency(0.99),
-            cost=outcome.cost / best.cost,
+            cost=outcome.worker_seconds / best.worker_seconds if best.worker_seconds else None,
             actions=outcome.actions,
             lost=outcome.lost,
             reached=workload.duration if workload.step and outcome.reached is None else outcome.reached,
@@ -156,7 +157,7 @@ def _standing(group: list[Score]) -> Standing:
         throughput=min(one.throughput for one in group),
         p50=_geometric(one.p50 for one in group),
         p99=_geometric(one.p99 for one in group),
-        cost=_geometric(one.cost for one in group),
+        cost=_geometric(one.cost for one in group if one.cost is not None),
         actions=sum(one.actions for one in group) / seeds,
         lost=sum(one.lost for one in group) / seeds,
         reached=sum(quick) / max(1, len(quick)),
@@ -166,4 +167,4 @@ def _standing(group: list[Score]) -> Standing:
 
 def _geometric(values: Iterable[float]) -> float:
     logs = [math.log(max(1e-9, value)) for value in values]
-    return math.exp(sum(logs) / len(logs))
+    return math.exp(sum(logs) / max(1, len(logs)))

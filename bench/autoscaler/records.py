@@ -19,17 +19,12 @@ class Outcome:
     completed: int = 0
     lost: int = 0
     latencies: list[float] = field(default_factory=list)
-    consumer_seconds: float = 0.0
     worker_seconds: float = 0.0
     actions: int = 0
     reached: float | None = None
     course: list[tuple[float, int, int, int]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     changed: list[float] = field(default_factory=list)
-
-    @property
-    def cost(self) -> float:
-        return self.consumer_seconds + self.worker_seconds
 
     def latency(self, quantile: float) -> float:
         ordered = sorted(self.latencies)

@@ -54,8 +54,7 @@ class Simulation:
         """Account for the sizes that held until now."""
         passed = self.host.now - self._paid_until
         self._paid_until = self.host.now
-        queue, workers = self.queue, self.queue.workers
-        self.outcome.consumer_seconds += passed * max(self.consumers(), queue.on_loop)
+        workers = self.queue.workers
         self.outcome.worker_seconds += passed * (workers.size + workers.starting)
 
     def note(self) -> None:

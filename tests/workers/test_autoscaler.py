@@ -171,7 +171,7 @@ def test_a_quota_that_shrinks_takes_workers_away() -> None:
     story = Story()
     story.goes_on(10.0, rate=1000.0, cpu=0.1, queued=5000, running=16)
     story.machine = MachineReading(cpus=4.0)
-    story.goes_on(10.0, rate=1000.0, cpu=0.1, queued=5000, running=16)
+    story.goes_on(5.0, rate=1000.0, cpu=0.1, queued=5000, running=16)
     assert story.plan.workers == 16
     story.goes_on(10.0, rate=1000.0, cpu=0.1, queued=5000, running=16)
     assert story.plan.workers == 4

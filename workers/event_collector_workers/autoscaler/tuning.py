@@ -86,7 +86,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     idle: float = 1.0
     """Seconds without an event in hand after which the need is zero. Shorter forgets a slow trickle between two
     events."""
-    worker_hold: float = 15.0
+    worker_hold: float = 10.0
     """Minimum time for which a worker is kept after its need. Longer saves starts and costs memory."""
     worker_hold_longest: float = 120.0
     """Maximum of that time, for slow starts. Longer keeps workers that may not be needed again."""
