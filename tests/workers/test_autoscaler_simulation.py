@@ -5,7 +5,6 @@ The same bounds on all sizes: `python -m bench.autoscaler --ours --check`; witho
 
 import statistics
 from pathlib import Path
-from statistics import geometric_mean
 
 import pytest
 
@@ -180,7 +179,7 @@ def test_what_stands_between_the_law_and_the_pools_lets_it_act(name: str) -> Non
     throughput, p99 = TROUBLES[name]
     scores = [next(score(workload, seed, [OURS])) for seed in (1, 2, 3)]
     assert min(one.throughput for one in scores) >= throughput
-    assert geometric_mean(one.p99 for one in scores) <= p99
+    assert statistics.geometric_mean(one.p99 for one in scores) <= p99
     assert not any(one.lost for one in scores)
 
 
