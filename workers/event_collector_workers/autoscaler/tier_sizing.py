@@ -170,11 +170,11 @@ class WorkerSizing(TierSizing):
         cap = int(min(limits.max_workers, cpu, memory))
         self._least = max(limits.min_workers, self._ahead(cap, startup, idle) if load.collectors else 0)
         wanted = max(self._least, min(cap, need))
-        is_first, self._is_new = self._is_new and load.collectors > 0, self._is_new and not load.collectors
-        if is_first and cap:
+        if self._is_new and load.collectors:
+            self._is_new = False
             # The pool starts a worker to open the collectors. The first events come soon, but perhaps not at once.
-            self._wanted.record(now, 1)
-            if max(wanted, self.target) == 0:
+            self._wanted.record(now, min(1, cap))
+            if cap and not max(wanted, self.target):
                 self._wanted.record(now, wanted)
                 self.target = 1
                 return "the first worker opens the collectors"
