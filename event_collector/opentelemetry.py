@@ -90,6 +90,7 @@ def _traced(collector: Collector, tracer: Tracer, durations: Histogram, process:
     }
 
     async def traced(payload: Payload[Any]) -> Any:
+        """Process a payload within a span."""
         began, failed = monotonic(), dict[str, str]()
         attributes = {**common, **_attributes_of(payload)}
         with tracer.start_as_current_span(f"process {key}", kind=SpanKind.CONSUMER, attributes=attributes) as span:

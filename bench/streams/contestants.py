@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from event_collector import Collector, CollectorQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from bench.streams.work import Work
 
@@ -40,15 +40,20 @@ def stream(work: Work, **options: Any) -> Sample:
         async with CollectorQueue([act], logging=False, min_workers=WORKERS, max_workers=WORKERS) as queue:
             async for _ in queue.stream(act, work.values[:FEW], **options):
                 pass
-            count, cpu, begun = 0, time.process_time(), time.perf_counter()
-            async for _ in queue.stream(act, work.values, **options):
-                count += 1
-            taken, cpu = time.perf_counter() - begun, time.process_time() - cpu
-            if count != len(work.values):
-                raise RuntimeError(f"{count} results of {len(work.values)} values")
-            return taken, cpu
+            return await consumed(queue.stream(act, work.values, **options), len(work.values))
 
     return asyncio.run(run())
+
+
+async def consumed(results: AsyncIterator[Any], expected: int) -> Sample:
+    """Take all results of a contestant whose loop is asynchronous."""
+    count, cpu, begun = 0, time.process_time(), time.perf_counter()
+    async for _ in results:
+        count += 1
+    taken, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    if count != expected:
+        raise RuntimeError(f"{count} results of {expected} values")
+    return taken, cpu
 
 
 def pool_map(work: Work) -> Sample:

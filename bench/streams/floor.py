@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import mmap
 import multiprocessing
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bench.streams.contestants import WORKERS, consumed
 from event_collector import Ok
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from bench.streams.work import Work
 
 CHUNK = 4096
-WORKERS = 2
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list).decode
@@ -40,21 +39,11 @@ def floor(work: Work) -> Sample:
     for process in crew:
         process.start()
     ours = [mine for mine, _ in pipes]
-    sample = asyncio.run(_consume(work, ours))
+    sample = asyncio.run(consumed(_results(work.values, ours), len(work.values)))
     for pipe, process in zip(ours, crew, strict=True):
         pipe.send_bytes(b"")
         process.join()
     return sample
-
-
-async def _consume(work: Work, pipes: list[Connection]) -> Sample:
-    count, cpu, begun = 0, time.process_time(), time.perf_counter()
-    async for _ in _results(work.values, pipes):
-        count += 1
-    taken, cpu = time.perf_counter() - begun, time.process_time() - cpu
-    if count != len(work.values):
-        raise RuntimeError(f"{count} results of {len(work.values)} values")
-    return taken, cpu
 
 
 async def _results(values: list[Any], pipes: list[Connection]) -> AsyncGenerator[Ok[Any], None]:

@@ -12,12 +12,13 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from sys import getrefcount
+from functools import partial
 from typing import Final
 
 from event_collector.values.clock import clock
 from event_collector_workers.job import Buffer
 from event_collector_workers.machine import memory_limit
+from event_collector_workers.segments.mapping import MappedMemory
 from event_collector_workers.segments.segment_sizes import size_for, suits
 
 KEPT_FROM: Final = 512 * 1024
@@ -57,27 +58,27 @@ class Copies(threading.local):
     @property
     def kept(self) -> int:
         """Bytes of memory that are kept, in use or not."""
-        return sum(len(memory.pages) for memory in self._kept)
+        return sum(len(memory.memory) for memory in self._kept)
 
     def release(self, before: float = math.inf) -> None:
         """Give back memory that nothing refers to, and nothing has used since this time, by the clock of the queues."""
-        self._kept = [memory for memory in self._kept if memory.used > before or not memory.is_free()]
+        self._kept = [memory for memory in self._kept if memory.used > before or memory.is_seen]
 
     def _pages_for(self, size: int) -> mmap.mmap | None:
         """Return memory that nothing else refers to; None if there is none."""
         for memory in self._kept:
-            if suits(len(memory.pages), size) and memory.is_free():
+            if suits(len(memory.memory), size) and not memory.is_seen:
                 memory.note_use()
                 self._will_release()  # the event loop may be another one by now
-                return memory.pages
+                return memory.memory
         try:
             made = _Memory(size)
         except (OSError, AttributeError):  # a limit of the address space; a platform without such memory
             return None
         self._most = self._most or min(MOST_KEPT, (memory_limit() or 0) // _SHARE)
-        if self.kept + len(made.pages) <= self._most and self._will_release():
+        if self.kept + len(made.memory) <= self._most and self._will_release():
             self._kept.append(made)
-        return made.pages
+        return made.memory
 
     def _will_release(self) -> bool:
         """See to it that the event loop releases what is kept; return False if there is none."""
@@ -100,22 +101,17 @@ class Copies(threading.local):
         return f"<Copies {self.kept} bytes kept>"
 
 
-class _Memory:
+class _Memory(MappedMemory):
     """Memory for a copy, and when it was used last, by the clock of the queues.
 
     Raises OSError, or AttributeError where the platform has no private memory.
     """
 
-    __slots__ = ("_unseen", "pages", "used")
+    __slots__ = ("used",)
 
     def __init__(self, size: int) -> None:
-        self.pages: Final = _new_pages(size)
+        super().__init__(partial(_new_pages, size))
         self.used = clock.now()
-        self._unseen = getrefcount(self.pages)
-
-    def is_free(self) -> bool:
-        """Return whether nothing looks into the memory: whatever does has a reference; see `Mapping`."""
-        return getrefcount(self.pages) <= self._unseen
 
     def note_use(self) -> None:
         """Note that it is used again."""

@@ -178,6 +178,7 @@ class MultiprocessingLauncher:
         """Start a process, and close `connection` in this one. Never blocks: `done` gets the handle or the error."""
 
         def start() -> None:
+            """Start the process, and hand over its handle or the error, in any thread."""
             outcome: MultiprocessingHandle | BaseException
             try:
                 with connection, signals_blocked(*self._blocked), existing_directory():
