@@ -2,12 +2,12 @@
 
 import builtins
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
-from concurrent.futures import wait
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 
 from event_collector.calls.crossing import Crossing
-from event_collector.calls.other_threads import is_loop_here, submit_from_thread, wait_in_thread
+from event_collector.calls.other_threads import ThreadCalls, is_loop_here
 from event_collector.calls.stream import AHEAD
 from event_collector.life.loop_thread import LoopThread
 from event_collector.life.settings import CONSUMER_SHUTDOWN_TIMEOUT
@@ -56,8 +56,7 @@ class Queue:
         self._queue = CollectorQueue(collectors, **options)
         self._patience = options.get("consumer_shutdown_timeout", CONSUMER_SHUTDOWN_TIMEOUT)
         self._thread: LoopThread | None = None
-        # All threads add to these sets and remove from them, each in one step of the interpreter.
-        self._submitted: set[Future[Any]] = set()
+        # All threads add to this set and remove from it, each in one step of the interpreter.
         self._crossings: set[Crossing] = set()
 
     def __enter__(self) -> "Queue":
@@ -94,15 +93,17 @@ class Queue:
             try:
                 for crossing in tuple(self._crossings):
                     crossing.close()
-                # An event that waits for room is not accepted yet, and the shutdown would refuse it.
                 bound = 0 if is_interrupted else self._patience if self._patience > 0 else None
-                for future in wait(tuple(self._submitted), bound).not_done:
-                    future.cancel()
-                _run(thread, self._queue.shut_down_queue)
+                _run(thread, partial(self._shut_down, bound))
             except KeyboardInterrupt as exc:  # it has cancelled the shutdown, which hurries it
                 interruption, is_interrupted = exc, True
             else:
                 return interruption
+
+    async def _shut_down(self, bound: float | None) -> None:
+        # An event that waits for room is not accepted yet, and the shutdown would refuse it.
+        await self._queue.thread_calls.finish(bound)
+        await self._queue.shut_down_queue()
 
     if TYPE_CHECKING:
 
@@ -121,7 +122,8 @@ class Queue:
             QueueShutDown: as for `CollectorQueue.call()`, or the queue does not run.
         """
         _check_no_loop()
-        return wait_in_thread(self.submit(target, value, **options))
+        self._running()
+        return self._queue.call_threadsafe(target, value, **options)
 
     if TYPE_CHECKING:
 
@@ -136,10 +138,7 @@ class Queue:
         Cancelling the future cancels the event. The arguments, options and errors are those of `call()`.
         """
         self._running()
-        future = self._queue.submit_threadsafe(target, value, **options)
-        self._submitted.add(future)
-        future.add_done_callback(self._submitted.discard)
-        return future
+        return self._queue.submit_threadsafe(target, value, **options)
 
     if TYPE_CHECKING:
 
@@ -249,7 +248,8 @@ class Queue:
         try:
             yield from crossing.results()
         finally:
-            self._crossings.discard(crossing)
+            if crossing.has_ended():  # else the end of the block closes it
+                self._crossings.discard(crossing)
 
 
 class SyncPipeline(Generic[T]):
@@ -277,7 +277,7 @@ class SyncPipeline(Generic[T]):
 
 def _run(thread: LoopThread, act: Callable[[], Coroutine[Any, Any, _Item]]) -> _Item:
     """Wait for a coroutine of the event loop. An interruption cancels it."""
-    return wait_in_thread(submit_from_thread(thread.loop, act, instead="CollectorQueue"))
+    return ThreadCalls(lambda: thread.loop, instead="CollectorQueue").run(act)
 
 
 def _check_no_loop() -> None:

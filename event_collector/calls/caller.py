@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict, 
 
 from event_collector.calls.chunk_stream import ChunkStream
 from event_collector.calls.line_feed import feed_lines
-from event_collector.calls.other_threads import submit_from_thread, wait_in_thread
+from event_collector.calls.other_threads import ThreadCalls
 from event_collector.calls.pipeline import Pipeline
 from event_collector.calls.stream import AHEAD, Stream, check_ahead, check_chunk, check_values
 from event_collector.calls.stream_progress import Report, reporting
@@ -76,8 +76,10 @@ class Caller:
         consumers: Callable[[], int],
         chunks: "Chunks | None" = None,
     ) -> None:
-        self._sender, self._collectors, self._find_loop = sender, collectors, find_loop
+        self._sender, self._collectors = sender, collectors
         self._consumers, self._chunks = consumers, chunks
+        self.thread_calls = ThreadCalls(find_loop, instead="await queue.call()")
+        """The calls of other threads."""
         self._targets = Targets(collectors, takes_parts=False)
         self._all_targets = Targets(collectors, takes_parts=True)
 
@@ -353,7 +355,8 @@ class Caller:
                 queue was never started.
             QueueShutDown: as for `call()`, or the event loop has ended.
         """
-        return wait_in_thread(self.submit_threadsafe(target, value, **options))
+        key = self._targets.key_of(target)
+        return self.thread_calls.run(lambda: self.call(key, value, **options))
 
     if TYPE_CHECKING:
 
@@ -370,8 +373,7 @@ class Caller:
         `call_threadsafe()`.
         """
         key = self._targets.key_of(target)
-        call = "await queue.call()"
-        return submit_from_thread(self._find_loop(), lambda: self.call(key, value, **options), instead=call)
+        return self.thread_calls.submit(lambda: self.call(key, value, **options))
 
     def _address(self, key: str, value: Any, priority: float | None) -> Payload[Any]:
         if isinstance(value, Payload):

@@ -94,10 +94,7 @@ class Crossing:
     def results(self) -> Iterator[Any]:
         """Yield the results. The end of the generator, however it comes, ends the stream."""
         try:
-            self._loop.call_soon_threadsafe(self._begin)
-        except RuntimeError:
-            raise _no_queue() from None
-        try:
+            self._hand_over()
             source, is_taken, on_way, is_wanted = iter(self._values), False, 0, False
             while True:
                 if is_wanted or (not is_taken and on_way < self._ahead and self._arrived.empty()):
@@ -120,6 +117,12 @@ class Crossing:
         if self._error is not None:
             raise self._error
 
+    def _hand_over(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._begin)
+        except RuntimeError:
+            raise _no_queue() from None
+
     def _next_arrived(self) -> Any:
         while True:
             with suppress(Empty):
@@ -138,6 +141,10 @@ class Crossing:
             self.abandon()
         if not is_loop_here(self._loop):  # where the garbage collector may call this
             self._ended.wait()
+
+    def has_ended(self) -> bool:
+        """Return whether nothing is left of the stream. An interruption of `close()` may leave something."""
+        return self._ended.is_set()
 
     def abandon(self) -> None:
         """End the stream for the thread, if the event loop can no longer do that: it is closed."""

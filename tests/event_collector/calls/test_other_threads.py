@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from event_collector import CallTimeout, Collector, CollectorQueue, ConfigError, QueueShutDown, collector
+from event_collector.calls.other_threads import CallFuture
 from tests.event_collector.calls.test_stream import Gated
 from tests.event_collector.modes import BOUND, MODES, place, running, until
 
@@ -80,19 +81,14 @@ async def test_an_interrupted_wait_cancels_the_event(monkeypatch: pytest.MonkeyP
     gated = Gated()
     async with running(gated.collector) as queue:
 
-        def call() -> None:
-            future = queue.submit_threadsafe(gated.collector, 1)
-            monkeypatch.setattr(queue, "submit_threadsafe", lambda *_, **__: future)
-            monkeypatch.setattr(future, "result", interrupted)
-            queue.call_threadsafe(gated.collector, 1)
-
-        def interrupted(_seconds: float) -> None:
+        def interrupted(_: CallFuture[Any]) -> None:
             while not gated.began:
                 time.sleep(0.005)
             raise KeyboardInterrupt
 
+        monkeypatch.setattr(CallFuture, "result", interrupted)
         with ThreadPoolExecutor(1) as threads:
-            call_there = threads.submit(call)
+            call_there = threads.submit(queue.call_threadsafe, gated.collector, 1)
             await until(call_there.done, "it is interrupted")
         assert isinstance(call_there.exception(), KeyboardInterrupt)
         await until(lambda: gated.cancelled == [1], "its handler is cancelled")
@@ -184,3 +180,21 @@ async def test_wrong_arguments_are_refused(target: str, value: Any, options: Any
     async with running(square) as queue:
         with pytest.raises(ConfigError, match=message):
             await in_thread(partial(queue.call_threadsafe, target, value, **options))
+
+
+async def test_many_threads_wait_for_one_future() -> None:
+    gated = Gated()
+    async with running(gated.collector, invert) as queue:
+        future = await in_thread(queue.submit_threadsafe, gated.collector, 7)
+        with pytest.raises(TimeoutError):
+            await in_thread(future.result, 0.01)
+        with pytest.raises(TimeoutError):
+            await in_thread(future.exception, 0)
+        with ThreadPoolExecutor(4) as threads:
+            waits = [threads.submit(future.result, BOUND) for _ in range(4)]
+            gated.let_go(7)
+            answers = await asyncio.gather(*map(asyncio.wrap_future, waits))
+        assert answers == [7] * 4
+        assert future.exception() is None
+        future = await in_thread(queue.submit_threadsafe, invert, 0)
+        assert type(await in_thread(future.exception, BOUND)) is ZeroDivisionError
