@@ -8,10 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
-from types import FrameType
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psutil
@@ -328,56 +327,13 @@ def test_wrong_arguments_are_refused_at_the_call(values: Any, options: Any, mess
             queue.stream("other", [])
 
 
-def interrupted(steps: int, act: Callable[[], Any]) -> bool:
-    """Raise KeyboardInterrupt in this thread after a number of its bytecodes; return whether it was still at it."""
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal steps
-        if "weakref" in frame.f_code.co_filename:
-            return None  # an exception is lost there
-        frame.f_trace_opcodes = True
-        steps -= event == "opcode"
-        if not steps:
-            raise KeyboardInterrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        act()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
-
-
 @pytest.mark.parametrize("way", ["call", "submit", "map"])
 def test_an_interruption_at_any_bytecode_leaves_nothing_behind(way: str) -> None:
-    ways: dict[str, Callable[[Queue], Any]] = {
-        "call": lambda queue: queue.call("wait", 0),
-        "submit": lambda queue: queue.submit("wait", 0),
-        "map": lambda queue: list(queue.map("wait", [0, 1])),
-    }
-    begun = ended = 0
-
-    async def wait(_: int) -> None:
-        nonlocal begun, ended
-        begun += 1
-        try:
-            await asyncio.sleep(60 if way == "submit" else 0)
-        finally:
-            ended += 1
-
-    with suppress(KeyboardInterrupt), queue_of(Collector("wait", wait), double, max_consumers=4096) as queue:
-        interrupted(0, lambda: None)  # CPython 3.12 sees bytecodes from the second time on
-        steps = 1
-        while interrupted(steps, lambda: ways[way](queue)):
-            steps += 1
-            assert queue.submit(double, steps).result(BOUND) == 2 * steps
-        raise KeyboardInterrupt
-    assert begun == ended
-    assert steps > 100
+    command = [sys.executable, "-W", "error", "-m", "tests.event_collector.interrupted_steps", way]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=BOUND, check=True)
+    left, interruptions = map(int, done.stdout.split())
+    assert (left, done.stderr) == (0, "")
+    assert interruptions > 100
 
 
 @contextmanager
