@@ -148,6 +148,7 @@ class Dispatcher:
         """Begin to process events, those already accepted first; `wake` is called after each rest."""
         self._loop, self._thread = loop, get_ident()
         self.plan, self._on_activity = plan, wake
+        self.sent_values.copy_to(workers)
         self.sent_values.follow(plan, is_open=True)
         self.gate.open()
         self.remind(None)

@@ -1,9 +1,10 @@
 """The values of events that other processes get, as they were when they were sent; see `SentValue`."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from event_collector.encoding.codec_options import coding_of
+from event_collector.handlers.collector import ADAPTIVE, PROCESS
 from event_collector.remote.codec import Parts, encode_payload
 from event_collector.remote.fidelity import Fidelity
 from event_collector.remote.sent_value import CONSTANT, SentValue
@@ -11,14 +12,22 @@ from event_collector.values.errors import EncodeError
 from event_collector.values.payload import Delivery, Payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from event_collector.events.event import CollectorEvent
     from event_collector.handlers.collector import Collector
     from event_collector.handlers.delivery import DeliveryPlan
+    from event_collector_workers.job import Buffer
 
 _ANY = Payload(None)
 _BROADCAST = Delivery.BROADCAST
+
+
+class CopyTier(Protocol):
+    """What has memory that the workers of one group map."""
+
+    def copy(self, parts: "Sequence[Buffer]") -> memoryview:
+        """Return the bytes of the parts in read-only memory of their own."""
 
 
 class SentValues:
@@ -28,11 +37,12 @@ class SentValues:
         is_needed: whether events that the event loop delivers may go to other processes.
     """
 
-    __slots__ = ("_encode", "_encode_broadcast", "_fidelities", "_only", "_plan", "is_needed")
+    __slots__ = ("_encode", "_encode_broadcast", "_fidelities", "_only", "_plan", "_workers", "is_needed")
 
     def __init__(self) -> None:
         self.is_needed = False
         self._plan: DeliveryPlan | None = None
+        self._workers: Mapping[str, CopyTier] = {}
         self._fidelities: dict[Collector, Fidelity] = {}
         self._only: Collector | None = None  # gets every broadcast, and calls its handler once
         self._encode: Callable[..., Parts] = encode_payload
@@ -49,6 +59,10 @@ class SentValues:
         self._only = self._called_once(_ANY)
         self._prepare()
         self.is_needed = plan.has_executors or (not is_open and plan.has_foreign)
+
+    def copy_to(self, workers: "Mapping[str, CopyTier]") -> None:
+        """Copy large buffers to where the workers of their collector map them, by worker group."""
+        self._workers, self._fidelities = workers, {}
 
     def keep(self, event: "CollectorEvent") -> None:
         """Have an event keep what other processes get of its value, if it can change. Never raises."""
@@ -96,7 +110,9 @@ class SentValues:
     def _fidelity_of(self, collector: "Collector") -> Fidelity:
         fidelity = self._fidelities.get(collector)
         if fidelity is None:
-            fidelity = self._fidelities[collector] = Fidelity(collector.payload_type, coding_of(collector.codec))
+            tier = self._workers.get(collector.worker_group) if collector.mode in (PROCESS, ADAPTIVE) else None
+            copy = None if tier is None else tier.copy
+            fidelity = self._fidelities[collector] = Fidelity(collector.payload_type, coding_of(collector.codec), copy)
         return fidelity
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from event_collector.dispatch.permits import Permits
-from event_collector.dispatch.sent_values import SentValues
+from event_collector.dispatch.sent_values import CopyTier, SentValues
 from event_collector.events.backlog import Backlog, Backlogs
 from event_collector.events.gate import Gate
 
@@ -29,7 +29,11 @@ class JobTier(Protocol):
         """Have workers process events, in this order; their results reach the dispatcher, perhaps within this call."""
 
 
-JobTiers: TypeAlias = Mapping[str, JobTier]
+class GroupTier(JobTier, CopyTier, Protocol):
+    """The tier of one group, with the memory that its workers map."""
+
+
+JobTiers: TypeAlias = Mapping[str, GroupTier]
 """The worker processes of each group, by its name; empty if no collector needs any."""
 
 

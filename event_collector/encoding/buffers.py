@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
-from event_collector_workers.job import Blob, Buffer
+from event_collector_workers.job import Blob, Buffer, Copy
 
 __all__ = ["COPIED_UP_TO", "LARGE", "Blob", "Buffer", "join", "split", "unchanging"]
 
@@ -58,11 +58,16 @@ def split(body: Buffer, blob: Blob | None) -> tuple[Buffer, Sequence[Buffer]]:
     return body[_COUNT.size + sizes.size :], buffers
 
 
-def unchanging(blob: Blob) -> Blob:
-    """Return a blob that cannot change while it waits for a worker: a copy, unless it is of bytes or very large."""
+def unchanging(blob: Blob, copy: Copy | None = None) -> Blob:
+    """Return a blob that cannot change while it waits for a worker: a copy, unless it is of bytes or very large.
+
+    `copy` makes the copy; None: it is in memory of this process alone.
+    """
     parts: Sequence[Buffer] = blob if isinstance(blob, list) else [blob]
     if all(type(getattr(part, "obj", part)) is bytes for part in parts) or sum(map(len, parts)) > COPIED_UP_TO:
         return blob
-    from event_collector.encoding.copies import copies  # what it imports would slow down the start of workers
+    if copy is None:
+        from event_collector_workers.segments.private_copies import private_copy  # workers seldom need it
 
-    return copies.of(parts)
+        return private_copy(parts)
+    return copy(parts)

@@ -124,7 +124,7 @@ def encode_payload(
         pass
     try:
         body, blob = fidelity.encode(value, lambda raw, modules: (raw, address, number, modules), inline=inline)
-        return body, None if blob is None else unchanging(blob)
+        return body, None if blob is None else unchanging(blob, fidelity.copy)
     except Exception as exc:
         raise _cannot_encode("payload", value, owner, exc) from exc
 

@@ -17,6 +17,7 @@ from event_collector.encoding.buffers import Blob
 from event_collector.encoding.coding import PLAIN_CODING, BareValue, Coding, Frame
 from event_collector.encoding.plain import to_plain
 from event_collector.encoding.tagged import kinds
+from event_collector_workers.job import Copy
 
 _COLLECTIONS: Final[dict[type[inspect.Type], type]] = {
     inspect.ListType: list,
@@ -98,10 +99,11 @@ class Fidelity:
         suspects: takes an encoded value, and returns None if it arrives as what it is. Otherwise `faithful()` decides.
         special: classes of values that are not encoded as plain msgpack, unless `is_fast()`.
         plain: classes of results that are neither special nor a Result.
+        copy: makes the copies of large buffers that can change; None for memory of this process alone.
     """
 
-    def __init__(self, value_type: Any, coding: Coding = PLAIN_CODING) -> None:
-        self._coding = coding
+    def __init__(self, value_type: Any, coding: Coding = PLAIN_CODING, copy: Copy | None = None) -> None:
+        self._coding, self.copy = coding, copy
         value_type = self._type = coding.type_of(value_type)
         self._by_class: dict[type, _Part] = {}
         try:

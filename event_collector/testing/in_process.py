@@ -26,6 +26,7 @@ from event_collector_workers import pool_errors as errors
 from event_collector_workers.environment import WorkerEnvironment
 from event_collector_workers.job import Job, TaskSpec, TimeLimit
 from event_collector_workers.pool.listener import PoolListener, tell
+from event_collector_workers.segments.private_copies import private_copy
 from event_collector_workers.statistics import PoolStatistics, SharedMemoryStatistics
 from event_collector_workers.transport.frames import parts_of
 from event_collector_workers.transport.progress_record import Progress
@@ -72,6 +73,7 @@ class InProcessPool:
         self._counts: dict[str, Any] = {"submitted": 0, "finished": 0, "failed": 0, "crashed": 0, "restarts": 0}
         self._change = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop
+        self.copy = private_copy
 
     # Life
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,22 @@ from tests.workers.value_tasks import digest
 
 MIB = 1024 * 1024
 VALUES = "tests.workers.value_tasks:Values"
+
+
+ways: list[str] = []
+
+
+@pytest.fixture(autouse=True, params=["filled", "copied"])
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Values are copied into segments of their worker, or were copied into memory for all workers before."""
+    ways.append(request.param)
+    yield
+    ways.clear()
+
+
+def on_its_way(pool: WorkerPool, blob: Any) -> Any:
+    is_copied = isinstance(blob, memoryview) and ways == ["copied"]
+    return pool.copy([blob]) if is_copied else blob
 
 
 def value(letter: str, size: int = MIB) -> memoryview:
@@ -49,11 +65,11 @@ def shared(pool: WorkerPool) -> SharedMemoryStatistics:
 
 
 async def ask(pool: WorkerPool, command: str, blob: Any = None) -> str:
-    return await call(pool, command, blob=blob).result()
+    return await call(pool, command, blob=on_its_way(pool, blob)).result()
 
 
 async def given(pool: WorkerPool, command: str, blob: Any = None) -> Any:
-    job = call(pool, command, blob=blob)
+    job = call(pool, command, blob=on_its_way(pool, blob))
     await job.result()
     return job.blob_back
 

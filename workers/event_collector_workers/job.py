@@ -12,6 +12,9 @@ T = TypeVar("T")
 Blob = Buffer | list[Buffer]
 """A large value: contiguous bytes, or several that are sent one after the other and arrive as one."""
 
+Copy: TypeAlias = Callable[[Sequence[Buffer]], memoryview]
+"""Returns the bytes of its argument, one after the other, in read-only memory of their own."""
+
 Steps: TypeAlias = Generator[tuple[Buffer, Blob | None], bool | None, tuple[Buffer, Blob | None]]
 """A job that gives parts: it yields the body and blob of each, and returns those of the reply. It is sent True to have
 it end, else None."""

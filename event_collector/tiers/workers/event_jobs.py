@@ -16,6 +16,8 @@ from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.pool_errors import JobCancelled, JobSilent, JobTimeout, PoolClosed, WorkerPoolError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from event_collector.events.event import CollectorEvent
     from event_collector.tiers.workers.exchangeable import Decode
 
@@ -39,6 +41,9 @@ class JobOwner(Protocol):
     def cancel(self, job: Job, /) -> bool:
         """Withdraw a job, or kill the worker that runs it; return False if it has just ended."""
 
+    def copy(self, parts: "Sequence[Buffer]", /) -> memoryview:
+        """Return the bytes of the parts in read-only memory of their own."""
+
     def go_on(self, job: Job, credit: int, /) -> None:
         """Have a job give so many parts more; 0: have it end."""
 
@@ -56,7 +61,7 @@ class CollectorTask:
         """The part of the usage that workers have, if there is another one."""
         self._limits, self._events = limits, events
         self.coding = coding_of(collector.codec)
-        self.fidelity = Fidelity(collector.payload_type, self.coding)
+        self.fidelity = Fidelity(collector.payload_type, self.coding, jobs.copy)
         self.decoder = ReplyDecoder(collector.result_type, collector.key, self.coding)
         self.decode: Decode = self.decoder
         self.ended: list[tuple[Any, Result[Any], float]] = []

@@ -2,12 +2,11 @@
 
 import asyncio
 import selectors
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from event_collector.encoding.copies import copies
 from event_collector.events.event import CollectorEvent
 from event_collector.handlers import value_handler
 from event_collector.handlers.collector import ADAPTIVE, Collector
@@ -32,7 +31,7 @@ from event_collector.tiers.workers.value_chunks import ChunkCodec, ChunkOwner, V
 from event_collector.values.clock import clock
 from event_collector.values.payload import Payload
 from event_collector_workers.environment import DEFAULT_GROUP, WorkerEnvironment
-from event_collector_workers.job import Job, TaskSpec
+from event_collector_workers.job import Buffer, Job, TaskSpec
 from event_collector_workers.limits import WorkerLimits
 from event_collector_workers.limits import apply as apply_limits
 from event_collector_workers.machine import run_delay
@@ -104,7 +103,7 @@ class WorkerTier:
         self._codecs: dict[tuple[Collector, ReadLine | None], ChunkCodec] = {}
         self._group = options.get("environment", WorkerEnvironment()).group
         self._events = PoolEvents(events, self._tasks.values(), log, records, self._group)
-        self.pool = pool_factory.make(
+        self.pool: WorkerPool = pool_factory.make(
             [
                 TaskSpec(
                     PARTS_HOST if collector.is_generator else HOST,
@@ -134,15 +133,17 @@ class WorkerTier:
                 exc.args = (f"worker group {self._group!r}: {exc.args[0]}", *exc.args[1:])
             raise
 
+    def copy(self, parts: Sequence[Buffer]) -> memoryview:
+        """Return the bytes of the parts in read-only memory of their own, which workers map if there is some."""
+        return self.pool.copy(parts)
+
     async def close(self, timeout: float | None) -> None:
         """Leave the lifecycles of the workers and end them. After `timeout` seconds they are killed."""
         await self.pool.close(timeout)
-        copies.release()
 
     async def abort(self) -> None:
         """Kill the workers. Their events end with QueueShutDown."""
         await self.pool.abort()
-        copies.release()
 
     # For the dispatcher and the collectors
 

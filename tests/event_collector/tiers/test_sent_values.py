@@ -114,6 +114,22 @@ async def test_large_bytes_are_those_that_were_sent(size: int, memory: int | Non
         assert await values_of(to_an_idle_worker) == [[10, 10]]
 
 
+async def test_large_values_wait_where_workers_map_them() -> None:
+    """So they are copied once, however long they wait."""
+    queue = queue_of([Collector("c", handlers.ends, mode="process")])
+    async with asyncio.timeout(BOUND), queue:
+        queue.pause("c")
+        value, events = bytearray(400_000), []
+        for number in range(5):
+            value[0] = value[-1] = number
+            events.append(await queue.send(value))
+        assert queue.snapshot().shared_memory_in_use >= 5 * len(value)
+        before = queue.snapshot().shared_memory
+        queue.resume("c")
+        assert [ends for event in events for ends in await values_of(event)] == [[n, n] for n in range(5)]
+        assert queue.snapshot().shared_memory == before
+
+
 async def test_a_value_that_could_not_be_encoded_stays_an_error() -> None:
     """Of the collector that could not get it, also if the value can be encoded later."""
     queue = queue_of(

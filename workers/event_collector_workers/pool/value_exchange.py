@@ -56,18 +56,22 @@ class ValueExchange:
         size = size_of(blob)
         by_socket = message(kind, head, size)
         least = CHUNK_SHARED_FROM if kind == Kind.CHUNK else SHARED_FROM
+        place = self._exchange.lend_copy(blob) if size >= least and isinstance(blob, memoryview) else None
+        if place is not None:
+            self._channel.send(message_in_segment(kind, head, *place, size, is_bytes=False))
+            return
         lent = self._exchange.lend(size) if size >= least else None
         if lent is None:
             self._channel.send(by_socket, blob)
             return
-        segment, lease = lent
+        segment, slot, lease = lent
         parts = parts_of(blob)
 
         def give_up() -> list[memoryview]:
             self._exchange.discard(segment)
             return [memoryview(by_socket), *parts_of(blob)]
 
-        in_segment = message_in_segment(kind, head, segment.slot, lease, size, is_bytes=type(blob) is bytes)
+        in_segment = message_in_segment(kind, head, slot, lease, size, is_bytes=type(blob) is bytes)
         self._channel.send_filled(Filling(segment, parts, in_segment, give_up))
 
     def note_result(self, blob: Buffer) -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
     from event_collector_workers.child.workplace import Initialize
-    from event_collector_workers.job import Buffer, Job, TaskSpec
+    from event_collector_workers.job import Buffer, Copy, Job, TaskSpec
     from event_collector_workers.pool.worker import Worker
     from event_collector_workers.statistics import PoolStatistics
     from event_collector_workers.transport.progress_record import Progress
@@ -99,6 +99,8 @@ class WorkerPool:
         self._environment, self._listener = environment or WorkerEnvironment(), listener or PoolListener()
         self._tasks, self._data = tasks, SharedFile([task.data for task in tasks])
         self._memory = SharedMemory(shared_memory_limit(max_shared_memory))
+        self.copy: Copy = self._memory.copy
+        """Return the bytes of parts in read-only memory of their own, which a worker maps if there is some for them."""
         self._make_crew = partial(
             Crew,
             make_setup=self._make_setup,

@@ -1,5 +1,6 @@
 """The segments that the program shares with one worker: which are free, and who may use the others.
 
+    for copies     free --lend_copy()--> lent to this worker --the worker has noted its return--> free here
     for payloads   free --lend()--> lent --the worker has noted its return--> free
     for results    free --grant()--> granted --a result arrives: accept()--> held --nothing looks into it--> free
 
@@ -16,6 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 from event_collector_workers.segments.segment_sizes import RETIRED, SLOTS, size_for, suits
+from event_collector_workers.segments.shared_copies import SharedCopy
 
 if TYPE_CHECKING:
     from event_collector_workers.segments.segment import Segment
@@ -25,6 +27,10 @@ _SPARE: Final = 2
 """Segments for results of the usual size that the worker has in advance: it fills one while the other is on its way."""
 _MOST_SPARE: Final = 6
 """Segments for results of any size that the worker has in advance."""
+
+_MAPPED: Final = 64 << 20
+"""Bytes of copies that a worker has mapped, at most, or a few copies. Its address space may be limited."""
+_FEW: Final = 4
 
 
 class GrantPage(Protocol):
@@ -59,7 +65,8 @@ class Exchange:
 
     def __init__(self, memory: SharedMemory, page: GrantPage, announce: Announce) -> None:
         self._memory, self._page, self._announce = memory, page, announce
-        self._segments: dict[int, Segment] = {}  # by slot
+        self._slots: dict[Segment, int] = {}
+        self._copies: dict[SharedCopy, int] = {}  # with their leases, 0 if they are not lent; the last was lent last
         self._free: dict[Segment, float] = {}  # since when, in monotonic seconds; the last one is the warmest
         self._lent: dict[Segment, int] = {}  # with their leases
         self._granted: dict[Segment, tuple[int, float]] = {}  # with their leases, and since when
@@ -89,21 +96,39 @@ class Exchange:
         if self._inlet is not None:
             self._inlet.close()
 
-    def lend(self, nbytes: int) -> tuple[Segment, int] | None:
-        """Return a segment for a payload, and its lease; None if there is none."""
+    def lend_copy(self, view: memoryview) -> tuple[int, int] | None:
+        """Let the worker read a value that is in shared memory already. Return slot and lease; None if it is not."""
+        copy = self._memory.copy_in(view)
+        if copy is None or self._outlet is None or self._page.refuses_segments:
+            return None
+        self.collect()
+        if self._copies.get(copy) or copy.is_spoilt:  # one lease at a time, since the last one tells of all
+            return None
+        if copy not in self._slots:
+            self._make_room(copy.size)
+            if not self._send_descriptor(copy):
+                return None
+        self._leases += 1
+        self._copies.pop(copy, None)
+        self._copies[copy] = self._leases
+        copy.lend()
+        return self._slots[copy], self._leases
+
+    def lend(self, nbytes: int) -> tuple[Segment, int, int] | None:
+        """Return a segment for a payload, its slot and its lease; None if there is none."""
         if self._outlet is None or self._page.refuses_segments:
             return None
-        self._collect()
+        self.collect()
         segment = self._find(nbytes, is_for_results=False)
         if segment is None:
             return None
         self._leases += 1
         self._lent[segment] = self._leases
-        return segment, self._leases
+        return segment, self._slots[segment], self._leases
 
     def accept(self, slot: int, lease: int, nbytes: int) -> memoryview:
         """Return the result that the worker has put into a segment. Raises ValueError if it was not to use that."""
-        segment = self._segments.get(slot)
+        segment = next((each for each, place in self._slots.items() if place == slot), None)
         if segment is None or nbytes > segment.size:
             raise ValueError(f"a result in segment {slot}, which has no room for it")
         if self._recalled.pop(segment, 0) == lease:
@@ -117,7 +142,7 @@ class Exchange:
         """Let the worker have segments in advance for results like the last one."""
         if self._outlet is None or self._page.refuses_segments:
             return
-        self._collect()
+        self.collect()
         missing = _SPARE - sum(suits(segment.size, nbytes) for segment in self._granted)
         for _ in range(missing):
             segment = self._find(nbytes, is_for_results=True)
@@ -125,7 +150,7 @@ class Exchange:
                 return
             self._leases += 1
             self._granted[segment] = self._leases, monotonic()
-            self._page.grant(segment.slot, self._leases)
+            self._page.grant(self._slots[segment], self._leases)
         while len(self._granted) > _MOST_SPARE:
             self._recall(next(iter(self._granted)))
 
@@ -136,7 +161,7 @@ class Exchange:
 
     def shrink(self, before: float) -> None:
         """Give up segments that are free since before this time, in monotonic seconds."""
-        self._collect()
+        self.collect()
         for segment, since in list(self._free.items()):
             if since <= before:
                 self._remove(segment)
@@ -149,8 +174,8 @@ class Exchange:
 
     def in_use(self) -> int:
         """Return the bytes of the segments that have a value in them, or may get one."""
-        self._collect()
-        return sum(segment.size for segment in self._segments.values() if segment not in self._free)
+        self.collect()
+        return sum(segment.size for segment in self._own() if segment not in self._free)
 
     def prepare_fork(self) -> None:
         """Never use again what a fork of the program can see. Any thread may call it."""
@@ -158,16 +183,21 @@ class Exchange:
 
     def forget(self) -> None:
         """Let go of all segments, in a fork of the program, which has no worker."""
-        for segment in self._segments.values():
+        for segment in self._own():
             segment.close_file()
-        for segments in (self._segments, self._free, self._lent, self._granted, self._recalled):
+        for segments in (self._slots, self._copies, self._free, self._lent, self._granted, self._recalled):
             segments.clear()
         self._held.clear()
         self._spoilt.clear()
 
     def close(self) -> None:
         """Give up all segments, after the process of the worker has ended. Idempotent."""
-        for segment in self._segments.values():
+        self.collect()
+        for copy, lease in self._copies.items():
+            if lease:
+                copy.spoil()  # a fork of the worker may see it
+                copy.give_back()
+        for segment in self._own():
             self._memory.discard(segment)
         self.forget()
         self._memory.remove(self)
@@ -175,15 +205,23 @@ class Exchange:
             if end is not None:
                 end.close()
 
-    def _collect(self) -> None:
+    def collect(self) -> None:
         """Note which segments are free again."""
+        for copy, lease in list(self._copies.items()):
+            returned = self._page.returned(self._slots[copy]) if lease else RETIRED
+            if returned & ~RETIRED == lease != 0:
+                self._copies[copy] = 0
+                copy.give_back()
+                if returned != lease:
+                    copy.spoil()
+                    self.unmap(copy)
         for segment, lease in list(self._lent.items()):
-            returned = self._page.returned(segment.slot)
+            returned = self._page.returned(self._slots[segment])
             if returned & ~RETIRED == lease:
                 del self._lent[segment]
                 self._release(segment, is_spoilt=returned != lease)
         for segment, lease in list(self._recalled.items()):
-            if self._page.returned(segment.slot) == lease:
+            if self._page.returned(self._slots[segment]) == lease:
                 del self._recalled[segment]
                 self._release(segment, is_spoilt=True)
         for segment in [segment for segment in self._held if not segment.mapping.is_seen]:
@@ -203,32 +241,53 @@ class Exchange:
             if segment.is_for_results == is_for_results and suits(segment.size, nbytes):
                 del self._free[segment]
                 return segment
-        slot = next((slot for slot in range(SLOTS) if slot not in self._segments), None)
-        made = None if slot is None else self._memory.make(slot, size_for(nbytes), is_for_results=is_for_results)
+        if len(self._slots) >= SLOTS:
+            return None
+        made = self._memory.make(size_for(nbytes), is_for_results=is_for_results)
         if made is None or self._send_descriptor(made):
             return made
         self._memory.discard(made)
         return None
 
+    def _make_room(self, nbytes: int) -> None:
+        """Have the worker unmap the copies that were not lent to it for the longest time, if there are many."""
+        for copy, lease in list(self._copies.items()):
+            if len(self._copies) < _FEW or nbytes + sum(each.size for each in self._copies) <= _MAPPED:
+                return
+            if not lease:
+                self.unmap(copy)
+
     def _send_descriptor(self, segment: Segment) -> bool:
-        if self._outlet is None:
+        slot = next((slot for slot in range(SLOTS) if slot not in self._slots.values()), None)
+        if self._outlet is None or slot is None:
             return False
         try:
             socket.send_fds(self._outlet, [b"\0"], [segment.fileno()])
         except OSError:  # the worker does not read, or is gone
             return False
-        self._segments[segment.slot] = segment
-        self._announce.added(segment.slot, segment.size, self._leases, is_for_results=segment.is_for_results)
+        self._slots[segment] = slot
+        self._announce.added(slot, segment.size, self._leases, is_for_results=segment.is_for_results)
         if segment.is_for_results:
             segment.close_file()
         return True
 
     def _recall(self, segment: Segment) -> None:
         self._recalled[segment] = self._granted.pop(segment)[0]
-        self._announce.removed(segment.slot)
+        self._announce.removed(self._slots[segment])
 
     def _remove(self, segment: Segment) -> None:
-        del self._segments[segment.slot]
         self._free.pop(segment, None)
         self._memory.discard(segment)
-        self._announce.removed(segment.slot)
+        self.unmap(segment)
+
+    def unmap(self, segment: Segment) -> None:
+        """Have the worker unmap a segment that is given up, if it has that."""
+        if isinstance(segment, SharedCopy):
+            self._copies.pop(segment, None)
+        slot = self._slots.pop(segment, None)
+        if slot is not None:
+            self._announce.removed(slot)
+
+    def _own(self) -> list[Segment]:
+        """Return the segments of this worker alone."""
+        return [segment for segment in self._slots if segment.is_for_one]

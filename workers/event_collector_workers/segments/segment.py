@@ -1,7 +1,7 @@
 """One segment, as the program sees it."""
 
 import os
-from typing import Final
+from typing import ClassVar, Final
 
 from event_collector_workers.segments.mapping import Mapping
 from event_collector_workers.segments.nameless_file import allocate, create_nameless_file
@@ -9,10 +9,9 @@ from event_collector_workers.segments.segment_sizes import PAGE
 
 
 class Segment:
-    """Memory that the program shares with one worker.
+    """Memory that the program shares with its workers.
 
     Args:
-        slot: Its number among those of the worker.
         size: In bytes.
         is_for_results: The worker writes it, and the program reads. Otherwise it is the other way round.
 
@@ -20,10 +19,12 @@ class Segment:
         OSError: Descriptors, memory or address space have run out.
     """
 
-    __slots__ = ("_fd", "allocated", "is_for_results", "mapping", "size", "slot")
+    is_for_one: ClassVar[bool] = True
+    """Whether no other worker gets it, so that its file is closed when all its pages are there."""
 
-    def __init__(self, slot: int, size: int, *, is_for_results: bool) -> None:
-        self.slot: Final = slot
+    __slots__ = ("_fd", "allocated", "is_for_results", "mapping", "size")
+
+    def __init__(self, size: int, *, is_for_results: bool) -> None:
         self.size: Final = size
         self.is_for_results: Final = is_for_results
         self.allocated = 0
@@ -37,7 +38,7 @@ class Segment:
             raise
 
     def __repr__(self) -> str:
-        return f"<Segment {self.slot} of {self.size} bytes{' for results' if self.is_for_results else ''}>"
+        return f"<{type(self).__name__} of {self.size} bytes{' for results' if self.is_for_results else ''}>"
 
     def fileno(self) -> int:
         """Return the descriptor. Raises ValueError if the file is closed."""
@@ -51,7 +52,7 @@ class Segment:
         if count > 0:
             allocate(self.fileno(), self.mapping.memory, self.allocated, count)
             self.allocated += count
-        if self.allocated == self.size:
+        if self.allocated == self.size and self.is_for_one:
             self.close_file()
         return count
 

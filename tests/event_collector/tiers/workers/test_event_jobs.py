@@ -56,6 +56,9 @@ class Case:
         self.cancelled.append(job)
         return self.can_cancel
 
+    def copy(self, parts: Any) -> memoryview:
+        return memoryview(b"".join(parts))
+
     def job(self, number: int = 1) -> EventJob:
         self.collector.usage.began()
         return EventJob(self.task, b"body", None, CollectorEvent(number, Payload(number)))
