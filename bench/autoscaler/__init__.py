@@ -8,7 +8,8 @@ What is assumed, so that its figures can be judged:
   among the program's own threads. Switching costs nothing, caches do not exist.
 - The event loop is one thread that runs one step at a time, first come, first served. Each event costs it 20 us
   besides its handler's own CPU. Laws are asked on the loop too, every 50 ms: a decision takes 100 us of it and 1 us for
-  each collector, and waits its turn behind the handlers.
+  each collector, and waits its turn behind the handlers. Events begin for 2 ms in a turn of the loop, as in real
+  queues.
 - Laws are asked by the `ControlLoop` of real queues, and its plans are followed by the same code, with real permits and
   counters. Simulated are the instruments: the loop, the machine, samples of steps, workers. Workers hold events in
   advance, and events that wait in a queue with several collectors have none yet.
@@ -25,7 +26,8 @@ What is assumed, so that its figures can be judged:
 - The oracle knows all costs, limits and knees, places collectors where they belong, and starts workers and consumers
   in no time and for nothing. It runs every event at once up to the best concurrency, and lets a place go that
   has not been needed for a quarter of a second.
-- Worker-seconds add up consumers and worker processes alike: a size is paid for whether it is used or not.
+- Worker-seconds add up worker processes, whether they are used or not, from the decision to start them. Consumers that
+  have nothing to do cost nothing.
 
 One of these choices moves the figures of this library, and was made after its first results were seen:
 
@@ -39,9 +41,8 @@ which what stands between a law and the pools failed once. Eleven (`rarities`) w
 what some of its rules are for, which no other workload needs. The law is worst against the oracle where
 
 - workers start slowly into a full load ("deploy with a cold start": the oracle has its workers for nothing),
-- a collector that turns to computing is more than one loop can carry until it is moved ("now CPU, now IO"),
-- the load comes back just after workers were given up ("on and off every 18 s"), and
-- worker-seconds are counted for idle consumers, kept for 10 s although they cost little ("herd", "calls on and off").
+- a collector that turns to computing is more than one loop can carry until it is moved ("now CPU, now IO"), and
+- the load comes back just after workers were given up ("on and off every 18 s").
 
 Workloads, costs and noise are the same for all laws; the opponents were not tuned.
 """

@@ -8,6 +8,7 @@ from bench.autoscaler.records import Job, Outcome, Samples, collector_of
 from bench.autoscaler.worker_tier import WorkerTier
 from bench.autoscaler.workloads import Event
 from event_collector.dispatch.permits import ConsumerLimits, Permits
+from event_collector.dispatch.turns import SLICE
 from event_collector.events.gate import WAIT, Gate
 from event_collector.handlers.collector import PROCESS
 from event_collector.watching.metrics import Counts
@@ -35,6 +36,7 @@ class SimulatedQueue:
         self._here: deque[Job] = deque()
         self._remote: deque[Job] = deque()
         self._is_pumping = False
+        self._slice_ends = 0.0
         self.open: dict[Job, None] = {}
         self.awake: Callable[[], None] = _nothing
         self.waits: Callable[[], None] = _nothing
@@ -59,7 +61,7 @@ class SimulatedQueue:
         if collector.place == PROCESS:
             self._remote.append(job)
             self._hand_out()
-        elif not self._here and self.permits.take():
+        elif not self._here and self._has_time() and self.permits.take():
             self._begin(job)
         else:
             self._here.append(job)
@@ -74,11 +76,25 @@ class SimulatedQueue:
 
     def _pump(self) -> None:
         if self._here and not self._is_pumping and self.permits.busy < max(self.permits.size, self.permits.ceiling):
-            self._is_pumping = True
-            self._loop.run(0.0, self._begin_next, None)
+            self._run_pump()
+
+    def _run_pump(self) -> None:
+        self._is_pumping = True
+        self._loop.run(0.0, self._begin_next, None)
+
+    def _has_time(self) -> bool:
+        """Return whether an event may begin in this turn of the loop; see `Turns` of real queues."""
+        now = self._host.now
+        if now >= self._slice_ends:
+            if self._is_pumping:
+                return False
+            self._slice_ends = now + SLICE
+            self._run_pump()
+        return True
 
     def _begin_next(self, _: None) -> None:
         self._is_pumping = False
+        self._slice_ends = self._host.now + SLICE
         if self._here and self.permits.take():
             self._begin(self._here.popleft())
             self._pump()

@@ -24,7 +24,7 @@ from event_collector.values.clock import clock
 from event_collector.values.errors import ConfigError
 from event_collector_workers import pool_errors as errors
 from event_collector_workers.environment import WorkerEnvironment
-from event_collector_workers.job import Job, TaskSpec, TimeLimit
+from event_collector_workers.job import Buffer, Job, TaskSpec, TimeLimit
 from event_collector_workers.pool.listener import PoolListener, tell
 from event_collector_workers.segments.private_copies import private_copy
 from event_collector_workers.statistics import PoolStatistics, SharedMemoryStatistics
@@ -73,7 +73,6 @@ class InProcessPool:
         self._counts: dict[str, Any] = {"submitted": 0, "finished": 0, "failed": 0, "crashed": 0, "restarts": 0}
         self._change = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop
-        self.copy = private_copy
 
     # Life
 
@@ -92,6 +91,10 @@ class InProcessPool:
         except BaseException:
             await self.abort()
             raise
+
+    def copy(self, parts: Sequence[Buffer]) -> memoryview:
+        """Return the bytes of the parts in read-only memory of their own."""
+        return private_copy(parts)
 
     def resize(self, workers: int) -> None:
         """Do nothing: there is one worker."""

@@ -146,10 +146,10 @@ def test_events_that_wait_beside_a_busy_program_begin_soon() -> None:
 
 
 def test_need_follows_littles_law_with_a_square_root_of_spare() -> None:
-    """100 events a second of 50 ms keep 5 workers busy; sqrt(5) more stand ready."""
+    """100 events a second of 50 ms keep 5 workers busy; half of sqrt(5) more stand ready."""
     story = Story()
     plan = story.goes_on(20.0, rate=100.0, cpu=0.05)
-    assert plan.workers == 8
+    assert plan.workers == 7
     assert "100 events/s of" in story.changes[-1].reason
     assert "(100% CPU)" in story.changes[-1].reason
 
@@ -276,6 +276,46 @@ def test_a_steady_load_is_left_alone() -> None:
         before = len(story.changes)
         story.goes_on(180.0, rate=200.0, cpu=0.04, chance=random.Random(seed + 100))
         assert len(story.changes) - before <= 9
+
+
+def until_fewer(story: Story, rate: float) -> float:
+    """Return the seconds until the law wants fewer workers, at this rate."""
+    begun, before = story.now, story.plan.workers
+    while story.plan.workers >= before:
+        assert story.now < begun + 120.0
+        story.goes_on(0.05, rate=rate, cpu=0.04)
+    return story.now - begun
+
+
+def test_many_workers_go_soon_and_single_ones_late() -> None:
+    """A need that varies by chance does so by single workers."""
+    story = Story()
+    story.goes_on(60.0, rate=300.0, cpu=0.04)
+    assert story.plan.workers == 14
+    assert until_fewer(story, 100.0) < 12.0  # its arrival rate falls for some seconds
+    assert story.plan.workers <= 10
+    story = Story()
+    story.goes_on(60.0, rate=300.0, cpu=0.04)
+    assert until_fewer(story, 250.0) > 12.0
+
+
+def test_a_worker_that_was_needed_again_is_kept_for_longer() -> None:
+    story = Story()
+    story.goes_on(60.0, rate=110.0, cpu=0.04)
+    first = until_fewer(story, 75.0)
+    story.goes_on(15.0, rate=110.0, cpu=0.04)
+    assert until_fewer(story, 75.0) > first + 15.0
+
+
+def test_a_single_worker_does_not_come_and_go_with_each_event() -> None:
+    """An event every five seconds finds the worker of the last one."""
+    story = Story()
+    story.goes_on(1.0, rate=20.0, cpu=0.04)
+    before = len(story.changes)
+    for _ in range(20):
+        story.goes_on(5.0)
+        story.goes_on(0.05, rate=20.0, cpu=0.04)
+    assert len(story.changes) - before <= 1
 
 
 def test_workers_go_in_few_steps() -> None:

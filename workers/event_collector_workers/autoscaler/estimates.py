@@ -182,8 +182,13 @@ class CollectorEstimate:
         return known
 
     def move(self, tier: Tier) -> None:
-        """Start new estimates in another tier: an event that waits on a busy loop may not wait in a worker."""
-        self._start_over(tier, self.recent_split())
+        """Start new estimates in another tier.
+
+        An event that waits on a busy loop may not wait in a worker. So at most half of its time there is assumed to be
+        waiting: too few workers are corrected by the first events that end, and too many were started for nothing.
+        """
+        cpu, waiting = self.recent_split()
+        self._start_over(tier, (cpu, min(cpu, waiting) if tier is Tier.PROCESS else waiting))
 
     def _start_over(self, tier: Tier, assumed: tuple[float, float]) -> None:
         tuning = self._tuning

@@ -1,6 +1,7 @@
 """The sizes of both tiers: they grow at once and shrink late. A saturated back end, cores and memory limit them."""
 
 import math
+from typing import Final
 
 import msgspec
 
@@ -10,9 +11,14 @@ from event_collector_workers.autoscaler.plan import ScalingLimits, WorkerGroupLi
 from event_collector_workers.autoscaler.tuning import Tuning
 from event_collector_workers.autoscaler.window import RollingMaximum
 
+_SOON: Final = 4.0
+"""Times for which a worker was kept: needed again within so many of them, it was given up too early."""
+_FEW: Final = 3
+"""Workers that are a small change of any tier if they are fewer."""
+
 
 class TierSizing:
-    """The target of a tier, and when it may shrink: to the largest size wanted within `hold` seconds, with pauses."""
+    """The target of a tier, and when it may shrink: to the largest size wanted within some seconds, with pauses."""
 
     def __init__(self, least: int, hold: float, pause: float) -> None:
         self._least = least
@@ -32,17 +38,23 @@ class TierSizing:
 
     def relaxes(self) -> float:
         """Return the earliest time of a reduction if nothing else happens."""
-        expiry = self._wanted.relaxes()
-        return max(expiry if expiry is not None else -math.inf, self._shrunk + self._pause)
+        return self._relaxes(self._wanted.relaxes())
 
-    def _shrink(self, now: float, load: TierLoad, share: float, idle: bool) -> str:
-        """Reduce the target if that is due and at least a `share` of it; an idle tier shrinks by any number."""
-        held = int(self._wanted.value(now))
+    def _relaxes(self, *expiries: float | None) -> float:
+        known = [expiry for expiry in expiries if expiry is not None]
+        return max(min(known, default=-math.inf), self._shrunk + self._pause)
+
+    def _shrink(self, now: float, load: TierLoad, wanted: RollingMaximum, share: float, idle: bool) -> str:
+        """Reduce the target to what was wanted, if that is due and at least a `share` of it less.
+
+        An idle tier shrinks by any number.
+        """
+        held = int(wanted.value(now))
         gap = 1.0 if idle else max(1.0, share * self.target)
         if now - self._shrunk < self._pause or self.target - held < gap:
             return ""
         self.target, self._shrunk = held, now
-        return f"no more were wanted for {self._wanted.span:.3g} s; {load}"
+        return f"no more were wanted for {wanted.span:.3g} s; {load}"
 
 
 class ConsumerSizing(TierSizing):
@@ -85,7 +97,7 @@ class ConsumerSizing(TierSizing):
         if wanted > self.target and (load.queued > 0.0 or not self._may_be_chance(now, wanted)):
             self.target, self._grown = wanted, now
             return str(load)
-        return self._shrink(now, load, self._tuning.consumer_shrink, idle) if may_shrink else ""
+        return self._shrink(now, load, self._wanted, self._tuning.consumer_shrink, idle) if may_shrink else ""
 
     def _may_be_chance(self, now: float, wanted: int) -> bool:
         """Return whether the need may have grown by chance, soon after a change. The ceiling serves it meanwhile."""
@@ -137,13 +149,24 @@ def kept_free(memory_limit: float, worker_memory: float, margin: float) -> float
 
 
 class WorkerSizing(TierSizing):
-    """Computes the target of one worker group, and remembers its recent needs."""
+    """Computes the target of one worker group, and remembers its recent needs.
+
+    Several workers that are not needed any more are given up soon. A need that varies by chance does so by single ones,
+    so those are kept for longer, and for longer still when one was needed again.
+    """
 
     def __init__(self, limits: WorkerGroupLimits, patience: float, tuning: Tuning) -> None:
         super().__init__(limits.min_workers, tuning.worker_hold * patience, tuning.worker_pause * patience)
         self._limits, self._patience = limits, patience
         self._tuning = tuning
         self._is_new = True
+        self._steady = RollingMaximum(tuning.worker_calm * patience)
+        self._calm = tuning.worker_calm
+        self._grown = -math.inf
+
+    def relaxes(self) -> float:
+        """Return the earliest time of a reduction if nothing else happens."""
+        return self._relaxes(self._wanted.relaxes(), self._steady.relaxes())
 
     def bound(self, limits: WorkerGroupLimits) -> None:
         """Keep other bounds from now on."""
@@ -154,7 +177,7 @@ class WorkerSizing(TierSizing):
         """Return how many workers the load needs, whatever the machine grants."""
         if idle:
             return 0
-        spare = self._tuning.safety * math.sqrt(load.mean)
+        spare = self._tuning.worker_safety * math.sqrt(load.mean)
         need = staffing(load, 0.0, spare, max(self._tuning.horizon, startup))
         return min(self._limits.max_workers, ladder(need, self._tuning.worker_grid))
 
@@ -163,8 +186,7 @@ class WorkerSizing(TierSizing):
     ) -> str:
         """Set `target`. Return the reason of a change, or an empty string. `need` is that of this load."""
         tuning, limits = self._tuning, self._limits
-        hold = max(tuning.worker_hold, tuning.worker_hold_startups * startup)
-        self._wanted.resize(self._patience * min(tuning.worker_hold_longest, hold))
+        self._keep(startup)
         cpu = _whole(cpu_cap(budget.cores, load.cpu_share))
         memory = max(1.0, budget.workers_in_memory(tuning.memory_margin))
         cap = int(min(limits.max_workers, cpu, memory))
@@ -173,12 +195,12 @@ class WorkerSizing(TierSizing):
         if self._is_new and load.collectors:
             self._is_new = False
             # The pool starts a worker to open the collectors. The first events come soon, but perhaps not at once.
-            self._wanted.record(now, min(1, cap))
+            self._record(now, min(1, cap))
             if cap and not max(wanted, self.target):
-                self._wanted.record(now, wanted)
+                self._record(now, wanted)
                 self.target = 1
                 return "the first worker opens the collectors"
-        self._wanted.record(now, wanted)
+        self._record(now, wanted)
         return self._step(now, load, budget, wanted, idle, may_shrink)
 
     def _step(self, now: float, load: TierLoad, budget: Budget, wanted: int, idle: bool, may_shrink: bool) -> str:
@@ -190,12 +212,37 @@ class WorkerSizing(TierSizing):
             self.target, self._shrunk = int(fitting), now
             return f"memory is short: {_megabytes(budget)}"
         gap = wanted - self.target
-        # A worker more, soon after a reduction, would be started and stopped by chance again and again.
-        is_calm = now - self._shrunk >= 2.0 * self._pause
-        if gap > 0 and (is_calm or gap >= max(1.0, tuning.worker_step * self.target)):
+        # Chance alone would start and stop single workers again and again. A queue longer than the tier is no chance.
+        calm = tuning.worker_calm * self._patience
+        is_calm = now - self._shrunk >= calm and (now - self._grown >= calm or load.queued > self.target)
+        if gap > 0 and (is_calm or gap >= tuning.worker_step * self.target):
+            self._note_growth(now, gap)
             self.target = wanted
             return f"{load} on {budget.cores:.3g} cores"
-        return self._shrink(now, load, tuning.worker_shrink, idle) if may_shrink else ""
+        is_large = self._is_large(self.target - self._wanted.value(now))
+        window = self._wanted if is_large else self._steady
+        return self._shrink(now, load, window, tuning.worker_shrink, idle) if may_shrink else ""
+
+    def _record(self, now: float, wanted: int) -> None:
+        self._wanted.record(now, wanted)
+        self._steady.record(now, wanted)
+
+    def _keep(self, startup: float) -> None:
+        """Set for how many seconds workers are kept after their need: some of many, and one of few."""
+        tuning = self._tuning
+        slow = min(tuning.worker_hold_longest, tuning.worker_hold_startups * startup)
+        self._wanted.resize(self._patience * max(tuning.worker_hold, slow))
+        self._steady.resize(self._patience * max(self._calm, slow))
+
+    def _note_growth(self, now: float, gap: int) -> None:
+        """Keep single workers for longer if some were given up shortly before one is needed."""
+        tuning = self._tuning
+        if not self._is_large(gap) and now - self._shrunk < _SOON * self._steady.span:
+            self._calm = min(tuning.worker_calm_longest, tuning.worker_calm_growth * self._calm)
+        self._grown = now
+
+    def _is_large(self, gap: float) -> bool:
+        return gap >= max(_FEW, self._tuning.worker_step * self.target)
 
     def _ahead(self, cap: int, startup: float, idle: bool) -> int:
         """Return the number of workers kept ahead of need. An idle tier keeps them only if starting one is slow."""

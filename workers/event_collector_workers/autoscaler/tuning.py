@@ -40,7 +40,9 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     # -- need
     safety: float = 1.0
-    """Spare workers or consumers in square roots of the need. More shortens the tail and costs processes."""
+    """Spare consumers in square roots of the need. More shortens the tail and asks more of back ends."""
+    worker_safety: float = 0.5
+    """Spare workers in square roots of the need. More shortens the tail and costs processes."""
     horizon: float = 0.25
     """Seconds in which a backlog should be cleared; for workers, at least their start-up time. Shorter starts workers
     that are ready too late to help, and opens more consumers at once against a back end."""
@@ -63,8 +65,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     keeps workers out after a single large job."""
 
     # -- growing
-    worker_step: float = 0.1
-    """Minimum growth of the process tier, as a share of it, soon after a reduction. Less makes more changes."""
+    worker_step: float = 0.25
+    """Share of the process tier from which a change is not small. Less makes more changes by chance."""
     worker_grid: float = 1.1
     """Ratio of neighbouring sizes of the process tier. Larger makes fewer changes and keeps more spare workers."""
     consumer_grid: float = 1.25
@@ -86,12 +88,20 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     idle: float = 1.0
     """Seconds without an event in hand after which the need is zero. Shorter forgets a slow trickle between two
     events."""
-    worker_hold: float = 10.0
-    """Minimum time for which a worker is kept after its need. Longer saves starts and costs memory."""
+    worker_hold: float = 3.0
+    """Minimum time for which several workers are kept after their need. Longer saves starts and costs memory."""
     worker_hold_longest: float = 120.0
     """Maximum of that time, for slow starts. Longer keeps workers that may not be needed again."""
     worker_hold_startups: float = 60.0
     """That time in start-up times of a worker, if this is longer. More saves slow starts and costs memory."""
+    worker_calm: float = 10.0
+    """Minimum time for which a single worker is kept after its need, and in which a change is not followed by a small
+    one. Longer makes fewer changes by chance, shorter follows small changes of the load sooner."""
+    worker_calm_growth: float = 3.0
+    """Factor of that time when a worker is needed again soon after another was given up. Larger learns sooner that a
+    need varies by chance, and keeps more workers when a load comes and goes."""
+    worker_calm_longest: float = 30.0
+    """Maximum of that time. Longer makes fewer changes, and costs memory."""
     worker_pause: float = 5.0
     """Minimum time between two reductions of the process tier. Longer makes fewer changes and keeps more workers."""
     consumer_hold: float = 10.0
