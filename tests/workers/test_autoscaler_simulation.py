@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from bench.autoscaler.contest import ORACLE, OURS, Standing, breaches, contest, law_names, our_law, run_law, score, standings
+from bench.autoscaler.contest import (
+    ORACLE,
+    OURS,
+    Standing,
+    breaches,
+    contest,
+    law_names,
+    our_law,
+    run_law,
+    score,
+    standings,
+)
 from bench.autoscaler.drawing import course_charts, draw
 from bench.autoscaler.rarities import rarities
 from bench.autoscaler.sharing import Sharing
@@ -198,7 +209,7 @@ def test_cold_batches_start_no_crowd_of_workers() -> None:
 
 
 def test_a_handler_that_turns_to_computing_moves_before_many_have_begun() -> None:
-    """64 times what the loop can carry. What waited on the busy loop does not wait in workers, so no crowd is started."""
+    """64 times what the loop can carry. What waited on it does not wait in workers, so no crowd of them is started."""
     (workload,) = (one for one in workloads(64) if one.name == "IO turning CPU")
     outcome, best = run_law(OURS, workload, 1), run_law(ORACLE, workload, 1)
     assert outcome.latency(0.99) < 2.0 * best.latency(0.99)
