@@ -57,11 +57,13 @@ class SampleSource:
     Args:
         values: what the messages say, as JSON.
         hold: seconds for which messages are held.
-
+        patience: seconds for which a fetch waits for the first message.
     """
 
-    def __init__(self, values: Sequence[Any] = (), hold: float = 3600.0) -> None:
-        self.name, self.hold = "sample", hold
+    def __init__(self, values: Sequence[Any] = (), hold: float = 3600.0, patience: float = 0.02) -> None:
+        self.name, self.hold, self._patience = "sample", hold, patience
+        self.is_waiting = False
+        """Whether a fetch waits."""
         self.waiting = [make(number, value) for number, value in enumerate(values, 1)]
         self.asked: list[int] = []
         self.told: list[tuple[str, str]] = []
@@ -89,11 +91,14 @@ class SampleSource:
         self.asked.append(most)
         if not self.waiting:
             self._news.clear()
+            self.is_waiting = True
             try:
-                async with asyncio.timeout(0.02):
+                async with asyncio.timeout(self._patience):
                     await self._news.wait()
             except TimeoutError:
                 return []
+            finally:
+                self.is_waiting = False
         taken, self.waiting = self.waiting[:most], self.waiting[most:]
         return taken
 

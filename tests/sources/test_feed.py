@@ -368,10 +368,10 @@ async def test_large_messages_are_bounded_by_their_bytes() -> None:
 async def test_stop_finishes_what_was_fetched() -> None:
     """What is in the queue is settled, what a fetch still brings is given back, then run() returns."""
     gate = Gate()
-    source = SampleSource(range(5))
+    source = SampleSource(range(5), patience=BOUND)
     queue = queue_of(gate.handle)
     async with queue, running(feed := Feed(queue, source)) as run:
-        await until(lambda: len(gate.inside) == 5)
+        await until(lambda: len(gate.inside) == 5 and source.is_waiting)
         feed.stop()
         source.add(make(6, 6))
         await asyncio.sleep(0.05)
