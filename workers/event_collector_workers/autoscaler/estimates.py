@@ -184,11 +184,13 @@ class CollectorEstimate:
     def move(self, tier: Tier) -> None:
         """Start new estimates in another tier.
 
-        An event that waits on a busy loop may not wait in a worker. So at most half of its time there is assumed to be
-        waiting: too few workers are corrected by the first events that end, and too many were started for nothing.
+        An event that waits on a busy loop may not wait in a worker. So its waiting there is assumed to be no more than
+        some times its CPU time. Too few workers are corrected by the first events that end; too many were started for
+        nothing.
         """
         cpu, waiting = self.recent_split()
-        self._start_over(tier, (cpu, min(cpu, waiting) if tier is Tier.PROCESS else waiting))
+        most = self._tuning.moved_waiting * cpu if tier is Tier.PROCESS else math.inf
+        self._start_over(tier, (cpu, min(waiting, most)))
 
     def _start_over(self, tier: Tier, assumed: tuple[float, float]) -> None:
         tuning = self._tuning

@@ -173,6 +173,9 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     than to run."""
     to_workers_share: float = 0.5
     """Minimum share of CPU time in its service time. Lower moves events that mostly wait, one in each process."""
+    moved_waiting: float = 5.0
+    """Maximum waiting of an event in its CPU time, assumed of a collector that moves to the workers. Higher starts a
+    crowd for one that waited for a busy loop, lower starts the workers of one that does wait in several steps."""
     hot_loop: float = 0.7
     """Busy share of the loop above which its heaviest collector may leave. Lower moves it earlier, also after a short
     rush."""
