@@ -32,6 +32,15 @@ class Announcements:
     def removed(self, slot: int) -> None:
         self.told.append((slot,))
 
+    def pass_on(self, worker: WorkerSegments) -> None:
+        """Have the worker learn it."""
+        for told in self.told:
+            if len(told) == 1:
+                worker.remove(told[0])
+            else:
+                worker.add(*told[:3], is_for_results=told[3])
+        self.told.clear()
+
 
 class Pair:
     """Both sides of the segments of one worker, in this process."""
@@ -45,12 +54,7 @@ class Pair:
 
     def tell(self) -> None:
         """Have the worker learn what was announced."""
-        for told in self.announced.told:
-            if len(told) == 1:
-                self.worker.remove(told[0])
-            else:
-                self.worker.add(*told[:3], is_for_results=told[3])
-        self.announced.told.clear()
+        self.announced.pass_on(self.worker)
 
     def send(self, data: bytes) -> tuple[Segment, int, memoryview]:
         """Send a payload; return its segment, its lease, and the view of the worker."""

@@ -37,12 +37,7 @@ class Side:
 
     def tell(self) -> None:
         """Have the worker learn what was announced."""
-        for told in self.announced.told:
-            if len(told) == 1:
-                self.worker.remove(told[0])
-            else:
-                self.worker.add(*told[:3], is_for_results=told[3])
-        self.announced.told.clear()
+        self.announced.pass_on(self.worker)
 
     def close(self) -> None:
         """Let go of what the program has of it."""
