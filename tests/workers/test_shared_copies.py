@@ -194,6 +194,21 @@ async def test_no_memory_is_no_error(memory: SharedMemory, monkeypatch: pytest.M
     assert SharedMemory(0).copy([b"a" * MIB]) == view
 
 
+async def test_memory_that_runs_out_leaves_no_descriptor(memory: SharedMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[shared_copies.SharedCopy] = []
+
+    def fail(copy: shared_copies.SharedCopy, _most: int) -> int:
+        made.append(copy)
+        raise OSError("no memory left")
+
+    monkeypatch.setattr(shared_copies.SharedCopy, "allocate", fail)
+    view = memory.copy([b"a" * MIB])
+    assert (bytes(view), memory.copy_in(view)) == (b"a" * MIB, None)
+    with pytest.raises(ValueError, match="is closed"):
+        made[0].fileno()
+    assert memory.statistics().segments == 0
+
+
 async def test_a_closed_pool_makes_private_copies() -> None:
     memory = SharedMemory(64 * MIB)
     view = memory.copy([b"a" * MIB])

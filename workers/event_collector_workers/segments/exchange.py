@@ -208,8 +208,7 @@ class Exchange:
     def collect(self) -> None:
         """Note which segments are free again."""
         for copy, lease in list(self._copies.items()):
-            returned = self._page.returned(self._slots[copy]) if lease else RETIRED
-            if returned & ~RETIRED == lease != 0:
+            if lease and (returned := self._page.returned(self._slots[copy])) & ~RETIRED == lease:
                 self._copies[copy] = 0
                 copy.give_back()
                 if returned != lease:

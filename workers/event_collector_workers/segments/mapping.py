@@ -1,32 +1,30 @@
 """Memory that knows whether anything looks into it."""
 
 import mmap
-from collections.abc import Callable
-from functools import partial
 from sys import getrefcount
 from typing import Final
 
 from event_collector_workers.segments.nameless_file import map_file
 
 
-class MappedMemory:
-    """Memory that `make` returns, which nothing else may refer to.
+class Mapping:
+    """The first `size` bytes of a file, in this process.
 
     Whatever looks into the memory has a reference to the mapping: a memoryview, an array over it or over a slice of it,
     an Arrow buffer. So the number of references tells whether anything does, and nothing has to be told when the last
     one goes, whether that is in a cycle, in another thread or in a finalizer. The memory stays as long as the mapping.
 
-    Raises what `make` raises.
+    Raises OSError if descriptors, memory or address space have run out.
     """
 
     __slots__ = ("_unseen", "memory")
 
-    def __init__(self, make: Callable[[], mmap.mmap]) -> None:
-        self.memory: Final = make()
+    def __init__(self, fd: int, size: int, access: int = mmap.ACCESS_WRITE) -> None:
+        self.memory: Final = map_file(fd, size, access)
         self._unseen = getrefcount(self.memory)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self.memory)} bytes{', seen' if self.is_seen else ''}>"
+        return f"<Mapping of {len(self.memory)} bytes{', seen' if self.is_seen else ''}>"
 
     @property
     def is_seen(self) -> bool:
@@ -36,15 +34,3 @@ class MappedMemory:
     def view(self, nbytes: int) -> memoryview:
         """Return a view of the first bytes. It is read-only if the mapping is."""
         return memoryview(self.memory)[:nbytes]
-
-
-class Mapping(MappedMemory):
-    """The first `size` bytes of a file, in this process.
-
-    Raises OSError if descriptors, memory or address space have run out.
-    """
-
-    __slots__ = ()
-
-    def __init__(self, fd: int, size: int, access: int = mmap.ACCESS_WRITE) -> None:
-        super().__init__(partial(map_file, fd, size, access))

@@ -158,8 +158,12 @@ class SharedCopies:
                 return None
         try:
             copy = SharedCopy(size)
+        except OSError:
+            return None
+        try:
             copy.allocate(size if prepared else 0)
         except OSError:
+            copy.close_file()
             return None
         self._copies[id(copy.mapping.memory)] = copy
         self.size += size

@@ -92,8 +92,10 @@ class SharedMemory:
         """Return the bytes of the parts in read-only memory of their own, which a worker can map if possible."""
         if self._is_closed or not self.limit:
             return private_copy(parts)
-        self._plan_shrinking()
-        return self._copies.copy(parts)
+        view = self._copies.copy(parts)
+        if self._copies:
+            self._plan_shrinking()
+        return view
 
     def make(self, size: int, *, is_for_results: bool) -> Segment | None:
         """Make a segment; return None if there may be no more, or memory or descriptors have run out."""
