@@ -119,7 +119,7 @@ def test_what_was_acknowledged_survives_sigkill_at_any_moment(
         first += 2000
     program.finish(first, 10, mode, synchronous)
     told = program.told()
-    assert told.idle == 1
+    assert told.idle >= 1  # one that was to be killed may have been through
     assert len(told.accepted) > 10
     assert told.accepted - set(told.ran) == set()
     assert max(len(ids) for ids in told.ids.values()) == 1

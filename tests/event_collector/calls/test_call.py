@@ -76,7 +76,7 @@ def test_two_functions_of_one_name_are_refused() -> None:
 
 
 async def test_a_crash_and_a_timeout_of_the_handler_are_raised() -> None:
-    act = Collector("act", handlers.act, timeout=0.2)
+    act = Collector("act", handlers.act, timeout=1.0)
     async with running(act) as queue:
         with pytest.raises(WorkerCrashed):
             await queue.call(act, ["exit", 3])

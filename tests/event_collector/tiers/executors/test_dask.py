@@ -147,7 +147,7 @@ async def test_a_lifecycle_belongs_to_a_worker_and_ends_with_the_queue(ready: An
 
 async def test_a_timeout_is_one_event_s_error(ready: Any) -> None:
     """A handler over its time ends with HandlerTimeout, counted from its start; the worker serves on."""
-    collector = Collector("c", handlers.act, mode=dask_workers(ready), timeout=0.3)
+    collector = Collector("c", handlers.act, mode=dask_workers(ready), timeout=1.0)
     async with running(collector) as queue:
         await assert_alive(queue, 50)
         assert isinstance(await error_of(queue, ["sleep", 2]), HandlerTimeout)
