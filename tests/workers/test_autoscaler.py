@@ -64,6 +64,12 @@ class Story:
             self.decide(queued, busy)
         return self.plan
 
+    def comes(self, queued: int = 0, running: int = 0) -> Plan:
+        """Let one event arrive."""
+        self.now += 0.05
+        self.arrivals += 1
+        return self.decide(queued, running)
+
     def decide(self, queued: int = 0, running: int = 0) -> Plan:
         collector = CollectorReading(
             key="work",
@@ -276,6 +282,29 @@ def test_a_steady_load_is_left_alone() -> None:
         before = len(story.changes)
         story.goes_on(180.0, rate=200.0, cpu=0.04, chance=random.Random(seed + 100))
         assert len(story.changes) - before <= 9
+
+
+def test_soon_after_a_change_a_few_short_events_that_wait_start_no_worker() -> None:
+    """They are chance; many are not."""
+    story = Story()
+    story.machine = MachineReading(cpus=4.0)
+    assert story.goes_on(1.0, rate=20.0, cpu=0.04).workers == 2
+    assert story.goes_on(1.0, rate=20.0, cpu=0.04, queued=6).workers == 2
+    assert story.goes_on(0.05, rate=20.0, cpu=0.04, queued=7).workers == 3
+    assert story.goes_on(20.0, rate=20.0, cpu=0.04).workers == 2
+    assert story.goes_on(10.0, rate=20.0, cpu=0.04).workers == 2
+    assert story.goes_on(0.05, rate=20.0, cpu=0.04, queued=6).workers == 3  # the last change is long ago
+
+
+def test_a_long_event_that_waits_gets_a_worker_at_once() -> None:
+    """The second one of 30 seconds does not wait for the first, although its worker has just been started."""
+    story = Story()
+    story.machine = MachineReading(cpus=2.0)
+    story.goes_on(60.0, rate=0.1, cpu=30.0, running=0)
+    assert story.goes_on(200.0, running=0).workers == 0
+    assert story.comes(running=1).workers == 1
+    assert story.goes_on(1.0, running=1).workers == 1
+    assert story.comes(queued=1, running=1).workers == 2
 
 
 def until_fewer(story: Story, rate: float) -> float:

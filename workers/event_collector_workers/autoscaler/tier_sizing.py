@@ -212,10 +212,7 @@ class WorkerSizing(TierSizing):
             self.target, self._shrunk = int(fitting), now
             return f"memory is short: {_megabytes(budget)}"
         gap = wanted - self.target
-        # Chance alone would start and stop single workers again and again. A queue longer than the tier is no chance.
-        calm = tuning.worker_calm * self._patience
-        is_calm = now - self._shrunk >= calm and (now - self._grown >= calm or load.queued > self.target)
-        if gap > 0 and (is_calm or gap >= tuning.worker_step * self.target):
+        if gap > 0 and (self._is_calm(now) or self._is_large(gap) or self._presses(load)):
             self._note_growth(now, gap)
             self.target = wanted
             return f"{load} on {budget.cores:.3g} cores"
@@ -240,6 +237,14 @@ class WorkerSizing(TierSizing):
         if not self._is_large(gap) and now - self._shrunk < _SOON * self._steady.span:
             self._calm = min(tuning.worker_calm_longest, tuning.worker_calm_growth * self._calm)
         self._grown = now
+
+    def _is_calm(self, now: float) -> bool:
+        """Return whether the last change is long ago: chance would start and stop single workers again and again."""
+        return now - max(self._shrunk, self._grown) >= self._tuning.worker_calm * self._patience
+
+    def _presses(self, load: TierLoad) -> bool:
+        """Return whether more events wait than chance explains, or for longer; and without a worker, any."""
+        return load.queued > self._tuning.worker_press * self.target or load.backlog > self._tuning.horizon * self.target
 
     def _is_large(self, gap: float) -> bool:
         return gap >= max(_FEW, self._tuning.worker_step * self.target)

@@ -67,6 +67,9 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     # -- growing
     worker_step: float = 0.25
     """Share of the process tier from which a change is not small. Less makes more changes by chance."""
+    worker_press: float = 3.0
+    """Events that wait for each worker, above which small changes follow each other at once. Fewer react to chance, more
+    let events wait beside idle cores."""
     worker_grid: float = 1.1
     """Ratio of neighbouring sizes of the process tier. Larger makes fewer changes and keeps more spare workers."""
     consumer_grid: float = 1.25
