@@ -21,7 +21,8 @@ from bench.autoscaler.disturbers import Disturbers
 from bench.autoscaler.drawing import draw
 from bench.autoscaler.records import Outcome
 from bench.autoscaler.replayed import here, in_a_worker
-from bench.autoscaler.workloads import Shape, Source, Workload, workloads
+from bench.autoscaler.simulation import INTERVAL
+from bench.autoscaler.workloads import Shape, Source, Workload, calling, constant, workloads
 from event_collector import Collector, CollectorEvent, CollectorQueue, Delivery, Payload
 from event_collector_workers.autoscaler import Tier
 
@@ -34,6 +35,8 @@ TOLERANCE, GRAIN = 0.1, 0.01
 DISTURBED = 0.1
 """Cores that other programs may use until they are to blame for a difference."""
 SEED = 1
+MEASURED = 3.0
+"""Seconds for which the cost of events is measured."""
 
 HEAD = f"{'':16}{'':10}{'finished':>9}{'p50':>9}{'p99':>9}{'consumers':>10}{'workers':>8}{'changes':>8}{'to 90%':>8}"
 
@@ -44,12 +47,15 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="some of them")
     options = parser.parse_args()
     _take_two_cores()
-    startup = asyncio.run(_startup())
-    print(f"a worker starts within {startup:.3f} s")
+    costs = _costs()
+    print(
+        f"a worker starts within {costs['startup_cpu'] + costs['startup_latency']:.3f} s, "
+        f"an event takes {costs['dispatch'] * 1e6:.0f} us of the loop and a decision {costs['decision'] * 1e6:.0f}"
+    )
     print(f"seconds; most consumers and workers; changes of size and place. {CORES} cores, {DURATION:.0f} s each")
     print(HEAD)
     agreed = [
-        _compare(_as_here(_faster(workload, workload.duration / DURATION), startup), options.draw)
+        _compare(replace(_faster(workload, workload.duration / DURATION), **costs), options.draw)
         for workload in workloads(CORES)
         if workload.name in options.only
     ]
@@ -81,9 +87,25 @@ async def _until(is_so: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-def _as_here(workload: Workload, startup: float) -> Workload:
-    """Return the workload with workers that start as here: half of the time they compute."""
-    return replace(workload, startup_cpu=startup / 2, startup_latency=startup / 2)
+def _costs() -> dict[str, float]:
+    """Return what the start of a worker, an event and a decision take here, by the names that a Workload has for it."""
+    startup = asyncio.run(_startup())
+    few, many = (_cpu_of_waiting(rate) for rate in (100.0, 1000.0))
+    dispatch = max(0.0, many[1] - few[1]) / (many[0] - few[0])
+    decision = max(0.0, few[1] - dispatch * few[0]) * INTERVAL / MEASURED
+    # Half of its start a worker computes.
+    return {
+        "startup_cpu": startup / 2, "startup_latency": startup / 2, "dispatch": dispatch, "decision": decision,
+    }  # fmt: skip
+
+
+def _cpu_of_waiting(rate: float) -> tuple[int, float]:
+    """Return how many events came within a while that do nothing but wait, and the CPU seconds of this program."""
+    source = calling(constant(rate), waiting=0.1, cpu=1e-9)
+    workload = Workload("waiting", CORES, MEASURED, (source,))
+    count, before = len(workload.arrivals(SEED)), time.process_time()
+    asyncio.run(_replay(workload))
+    return count, time.process_time() - before
 
 
 def _faster(workload: Workload, factor: float) -> Workload:

@@ -13,7 +13,6 @@ from event_collector.events.gate import WAIT, Gate
 from event_collector.handlers.collector import PROCESS
 from event_collector.watching.metrics import Counts
 
-DISPATCH = 20e-6
 MOST_CONSUMERS = 10_000
 
 
@@ -53,7 +52,7 @@ class SimulatedQueue:
         """Have an event accepted as soon as the loop gets to it."""
         job = Job(event)
         self.open[job] = None
-        self._loop.run(DISPATCH, self._accept, job)
+        self._loop.run(self._host.workload.dispatch, self._accept, job)
 
     def _accept(self, job: Job) -> None:
         self.accepted += 1

@@ -17,7 +17,7 @@ from event_collector.values.clock import TimeSource, clock
 from event_collector_workers.autoscaler import Autoscaler, Change, MachineReading, ScalingLaw
 from event_collector_workers.machine.freshness import Freshness
 
-DECISION, DECISION_EACH = 100e-6, 1e-6
+DECISION_EACH = 1e-6
 INTERVAL = 0.05
 MACHINE_REFRESH = 2.0
 
@@ -130,7 +130,7 @@ class SimulatedInstruments:
         self._simulation = simulation
         self._host, self._loop = simulation.host, simulation.loop
         self._noise = random.Random(f"noise {simulation.seed}")
-        self._cost = DECISION + DECISION_EACH * len(simulation.queue.collectors)
+        self._cost = simulation.workload.decision + DECISION_EACH * len(simulation.queue.collectors)
         self._machine: MachineReading | None = None
         self._freshness = Freshness(MACHINE_REFRESH)
 

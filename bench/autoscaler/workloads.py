@@ -72,6 +72,10 @@ class Workload:
     startup_latency: float = 0.02
     startup_cpu: float = 0.02
     """Workers are forked with what they need already imported. `python -m bench.autoscaler.replay` measures it."""
+    dispatch: float = 20e-6
+    """CPU time of the loop for an event, without its handler. The replay measures it, too."""
+    decision: float = 100e-6
+    """CPU time of the loop for a decision of the law. The replay measures it, with that of its own looks."""
     worker_memory: float = 50 * MIB
     job_memory: float = 0.0
     memory_limit: float = math.inf

@@ -41,14 +41,27 @@ def test_a_step_is_known_within_a_quarter_of_a_second(steps: int) -> None:
     assert rate.value == pytest.approx(400.0, rel=0.05)
 
 
+@pytest.mark.parametrize(("before", "after"), [(60.0, 300.0), (300.0, 60.0)])
+def test_what_is_known_of_a_step_is_not_forgotten(before: float, after: float) -> None:
+    """The average takes ten seconds and more. After some seconds the rate is right within a third, and stays so."""
+    rate = ArrivalRate(Tuning())
+    for _ in range(400):
+        rate.add(0.05, before * 0.05)
+    for _ in range(160):
+        rate.add(0.05, after * 0.05)
+    for _ in range(400):
+        assert rate.value == pytest.approx(after, rel=0.33)
+        rate.add(0.05, after * 0.05)
+
+
 def test_a_rate_that_ends_is_forgotten() -> None:
-    """When arrivals stop, the average falls to a twentieth in three times its memory."""
+    """When arrivals stop, the rate falls to a hundredth within ten seconds."""
     rate = ArrivalRate(Tuning())
     for _ in range(200):
         rate.add(0.05, 5.0)
-    for _ in range(600):
+    for _ in range(200):
         rate.add(0.05, 0.0)
-    assert rate.value < 5.0
+    assert rate.value < 1.0
 
 
 def test_arrivals_without_time_are_kept_for_the_next_reading() -> None:

@@ -50,11 +50,12 @@ class Smoothed:
 
 
 class ArrivalRate:
-    """Arrivals per second: stable under noise, immediate in a burst. A slower rise shows in the queue."""
+    """Arrivals per second: stable under noise, immediate in a burst, and soon after a step."""
 
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
         self._average = Smoothed(tuning.arrival_memory)
+        self._drift = Smoothed(tuning.drift_memory)
         self._recent: deque[tuple[float, float]] = deque()
         self._count = self._span = self._pending = self._time = 0.0
 
@@ -69,6 +70,7 @@ class ArrivalRate:
         arrivals = max(0.0, self._pending)
         self._pending -= arrivals
         self._average.add(dt, arrivals / dt)
+        self._drift.add(dt, arrivals / dt)
         self._time += dt
         self._recent.append((dt, arrivals))
         self._span += dt
@@ -80,14 +82,24 @@ class ArrivalRate:
 
     @property
     def value(self) -> float:
-        """Arrivals per second: the average, or the rate of the last instants if chance does not explain it."""
+        """Arrivals per second: the average, or the rate of the last seconds or instants if chance does not explain it.
+
+        A count of a Poisson stream within `span` seconds tells its rate with the variance rate / span, an exponential
+        average of the memory m with that of a span of 2 m.
+        """
         tuning = self._tuning
         # Shortly after the start, one arrival would look like a rate of twenty per second.
         rate = min(1.0, self._time / tuning.express_window) * self._average.value
+        drift = self._drift.value
+        if abs(drift - rate) > self._chance(rate, 2.0 * tuning.drift_memory):
+            rate = drift
         span = max(tuning.express_window, self._span)
         burst = self._count / span
-        chance = tuning.express_doubt * math.sqrt(rate / span)
-        return burst if self._count >= tuning.express_events and burst > rate + chance else rate
+        return burst if self._count >= tuning.express_events and burst > rate + self._chance(rate, span) else rate
+
+    def _chance(self, rate: float, span: float) -> float:
+        """Return by how much a rate that was measured within `span` seconds may differ by chance."""
+        return self._tuning.express_doubt * math.sqrt(rate / span)
 
 
 class ServiceTime:

@@ -244,7 +244,8 @@ class WorkerSizing(TierSizing):
 
     def _presses(self, load: TierLoad) -> bool:
         """Return whether more events wait than chance explains, or for longer; and without a worker, any."""
-        return load.queued > self._tuning.worker_press * self.target or load.backlog > self._tuning.horizon * self.target
+        many, long = self._tuning.worker_press * self.target, self._tuning.horizon * self.target
+        return load.queued > many or load.backlog > long
 
     def _is_large(self, gap: float) -> bool:
         return gap >= max(_FEW, self._tuning.worker_step * self.target)

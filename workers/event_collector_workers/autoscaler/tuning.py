@@ -16,6 +16,9 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     # -- estimates
     arrival_memory: float = 10.0
     """Memory of the arrival rate. Longer is more stable and follows drifts later."""
+    drift_memory: float = 2.0
+    """Memory of the arrival rate after a step, used as long as chance does not explain its difference from the average.
+    Longer notices smaller steps, later."""
     express_window: float = 0.25
     """Span in which a burst is recognised before the averages show it."""
     express_events: int = 8
@@ -68,8 +71,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     worker_step: float = 0.25
     """Share of the process tier from which a change is not small. Less makes more changes by chance."""
     worker_press: float = 3.0
-    """Events that wait for each worker, above which small changes follow each other at once. Fewer react to chance, more
-    let events wait beside idle cores."""
+    """Events that wait for each worker, above which small changes follow each other at once. Fewer react to chance,
+    more let events wait beside idle cores."""
     worker_grid: float = 1.1
     """Ratio of neighbouring sizes of the process tier. Larger makes fewer changes and keeps more spare workers."""
     consumer_grid: float = 1.25
