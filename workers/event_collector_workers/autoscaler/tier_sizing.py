@@ -233,13 +233,15 @@ class WorkerSizing(TierSizing):
 
     def _note_growth(self, now: float, gap: int) -> None:
         """Keep single workers for longer if some were given up shortly before one is needed."""
+        if self._is_large(gap):  # no chance, and more may be needed
+            return
         tuning = self._tuning
-        if not self._is_large(gap) and now - self._shrunk < _SOON * self._steady.span:
+        if now - self._shrunk < _SOON * self._steady.span:
             self._calm = min(tuning.worker_calm_longest, tuning.worker_calm_growth * self._calm)
         self._grown = now
 
     def _is_calm(self, now: float) -> bool:
-        """Return whether the last change is long ago: chance would start and stop single workers again and again."""
+        """Return whether the last small change is long ago: chance would make one after the other."""
         return now - max(self._shrunk, self._grown) >= self._tuning.worker_calm * self._patience
 
     def _presses(self, load: TierLoad) -> bool:
