@@ -64,5 +64,8 @@ def chunk_size(pace: ValuePace, waiting: int, workers: int, most: int | None) ->
 
 
 def values_ahead(pace: ValuePace, workers: int) -> int:
-    """Return how many values keep the workers busy with full chunks."""
-    return pace.largest * workers * (JOBS_PER_WORKER + SHARES)
+    """Return how many values keep the workers busy with full chunks: those in hand, and twice what makes a share full.
+
+    Results that the consumer has not taken yet count, too.
+    """
+    return pace.largest * workers * (JOBS_PER_WORKER + 2 * SHARES)

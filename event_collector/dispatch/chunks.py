@@ -229,8 +229,7 @@ class Chunks:
 
     def take_back(self, count: int) -> None:
         """Give values their places in the queue again."""
-        for _ in range(count):
-            self._gate.take()
+        self._gate.take(count)
 
     def finish(self, collector: "Collector", seconds: list[float], wait: float) -> None:
         """End values after so many seconds in the handler each; `wait` is the time since they were accepted."""

@@ -116,10 +116,10 @@ class Gate:
         else:
             self._free -= 1
 
-    def take(self) -> None:
-        """Take a place even if there is none: for an event that was accepted before."""
+    def take(self, count: int = 1) -> None:
+        """Take places even if there are none: for events that were accepted before."""
         if self.is_bounded:
-            self._free -= 1
+            self._free -= count
 
     def release(self, count: int = 1) -> None:
         """Return places. Each goes to the sender that has waited longest, unless too many are taken."""

@@ -15,14 +15,19 @@ SERVICE_TIME = 0.001
 
 
 class FakeWorker:
-    """A worker that holds `held` jobs and has been in one of them for `age` seconds; in none if `begun` is False."""
+    """A worker that holds `held` jobs and has been in one of them for `age` seconds; in none if `begun` is False.
 
-    def __init__(self, held: int, age: float = 0.0, *, begun: bool = True, allowance: int = 100) -> None:
-        self.held = held
+    With `in_chunk` that one is a chunk with several items.
+    """
+
+    def __init__(
+        self, held: int, age: float = 0.0, *, begun: bool = True, allowance: int = 100, in_chunk: bool = False
+    ) -> None:
+        self.load, self.held = held, held + in_chunk
         self.in_hand = dict.fromkeys(range(1, held + 1))
         self.allowance = allowance
         self.state = State.READY
-        self.is_congested = self.has_chunks = False
+        self.is_congested, self.has_chunks = False, in_chunk
         self.page: Any = Mock()
         self._running = (int(begun), age) if held else (0, 0.0)
 
@@ -52,6 +57,14 @@ def test_jobs_go_to_the_least_loaded_workers_that_accept_any() -> None:
     roster.add_load(cast("Worker", idle), 4)
     assert roster.room(CREDIT) == 2
     assert roster_of(FakeWorker(0, allowance=1)).share_out(100, CREDIT)[0][1] == 1
+
+
+def test_a_worker_that_is_in_a_chunk_gets_others_before_its_end() -> None:
+    """It would run dry until the program looks, and take what has just been given to another."""
+    in_chunk = roster_of(FakeWorker(1, in_chunk=True))
+    assert in_chunk.room(in_chunk.credit(0.02, 0.032)) == 2
+    in_job = roster_of(FakeWorker(1))
+    assert in_job.room(in_job.credit(0.02, 0.032)) == 1
 
 
 def test_a_congested_worker_accepts_nothing() -> None:

@@ -9,6 +9,7 @@ from event_collector_workers.pool.credit import (
     LONGEST_CHUNK_VISIT,
     LONGEST_VISIT,
     Credit,
+    credit_for,
     is_held_up,
     room_for,
     share_out,
@@ -31,6 +32,7 @@ class Roster:
         self._idle: list[Worker] = []
         self._states: dict[Worker, tuple[int, float]] = {}  # Worker.running of the attached workers
         self._loads: dict[Worker, int] = {}  # of the ready workers
+        self._has_chunks = False  # whether one of them is in a chunk
 
     def __repr__(self) -> str:
         return f"<Roster attached={len(self.attached)} ready={len(self.ready)} idle={len(self._idle)}>"
@@ -76,12 +78,21 @@ class Roster:
         """Note the current job of each worker, its age, and the resulting load."""
         now = monotonic()
         self._states = states = {worker: worker.running(now) for worker in self.attached}
+        self._has_chunks = any(worker.has_chunks and worker.held > worker.load for worker in self.ready)
         self._loads = {
-            worker: (DEEPEST if worker.is_congested else worker_load(worker.held, states[worker][1], service_time))
+            worker: (DEEPEST if worker.is_congested else worker_load(worker.load, states[worker][1], service_time))
             if worker.in_hand
             else 0
             for worker in self.ready
         }
+
+    def credit(self, service_time: float, horizon: float) -> Credit:
+        """Return the credit of each worker, as of the last survey; a job more if there are chunks.
+
+        The program looks for the results of chunks so rarely that a worker with one of them would run dry.
+        """
+        credit = credit_for(service_time, horizon)
+        return Credit(credit.depth + 1, credit.low + 1) if self._has_chunks else credit
 
     def room(self, credit: Credit) -> int:
         """Return how many jobs the workers accept, as of the last survey."""

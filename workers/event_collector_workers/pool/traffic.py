@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 
 from event_collector_workers.job import Buffer, ChunkJob, Job
 from event_collector_workers.pool.chunk_records import settle_dead, take_record
-from event_collector_workers.pool.credit import SHORTEST_VISIT, credit_for, depth_for
+from event_collector_workers.pool.credit import SHORTEST_VISIT, depth_for
 from event_collector_workers.pool.listener import PoolListener, report, tell
 from event_collector_workers.pool.roster import Roster
 from event_collector_workers.pool.time_limits import TimeLimits
@@ -305,7 +305,7 @@ class Traffic:
 
     def _hand_out(self) -> None:
         """Give the backlog to the workers as far as their credit goes. A survey precedes it."""
-        roster, credit = self._roster, credit_for(self.service_time, self._horizon)
+        roster, credit = self._roster, self._roster.credit(self.service_time, self._horizon)
         if held_up := roster.held_up(credit, self.service_time):
             for worker in held_up:
                 self._requeue(worker.take_back())
@@ -327,7 +327,7 @@ class Traffic:
     def _offer_room(self) -> None:
         """Compute the room from the loads, and report if there was none before."""
         before = self.room
-        self.room = self._roster.room(credit_for(self.service_time, self._horizon)) - self.backlog
+        self.room = self._roster.room(self._roster.credit(self.service_time, self._horizon)) - self.backlog
         if before <= 0 < self.room:
             tell(self._listener.room)
 

@@ -152,10 +152,14 @@ class Worker:
         return bool(self.in_hand or self.suspended)
 
     @property
+    def load(self) -> int:
+        """Jobs that the worker has yet to answer and that were not taken back."""
+        return len(self.in_hand) - self._taken
+
+    @property
     def held(self) -> int:
-        """Jobs that the worker has yet to answer and that were not taken back. A chunk with several items is two."""
-        held = len(self.in_hand) - self._taken
-        return held + chunks.has_several(self.in_hand) if self.has_chunks else held
+        """The load; one more if a chunk with several items is in it, since others could have some of these."""
+        return self.load + (self.has_chunks and chunks.has_several(self.in_hand))
 
     def collect(self) -> bool:
         """Take the records from the ring and report them. Return whether there were any."""
@@ -282,8 +286,7 @@ class Worker:
             return False
         if isinstance(job, ChunkJob) and first + job.taken > sequence:
             return False  # this item has ended
-        self.in_hand[first] = None
-        self.given_up = {first: job}
+        self.in_hand[first], self.given_up = None, {first: job}
         return True
 
     def condemn(self, sequence: int, error: BaseException) -> bool:
@@ -294,8 +297,7 @@ class Worker:
         is_in_it = chunks.holds(self.given_up, sequence) or self.page.current()[0] == sequence
         if self.state is State.GONE or not is_in_it or self._kill_reason is not None:
             return False
-        self._kill_reason = (sequence, error)
-        self.is_leaving = True
+        self._kill_reason, self.is_leaving = (sequence, error), True
         self.kill()
         return True
 
@@ -313,14 +315,13 @@ class Worker:
             self._events.on_lost(self)
 
     def dispose(self) -> None:
-        """Release the socket and the page. Idempotent."""
+        """Release socket and page. Idempotent."""
         for part in (self._channel, self._values, self._output, self.probe, self.page):
             part.close()
 
     def death_error(self, sequence: int, *, aborted: bool) -> BaseException:
         """Return the error of the job during which the process ended. `aborted`: the pool has ended all workers."""
-        error = self.kill_error(sequence)
-        if error is not None:
+        if (error := self.kill_error(sequence)) is not None:
             return error
         if aborted:
             return PoolClosed("the pool was stopped while this job ran; it may have taken effect")
@@ -334,8 +335,7 @@ class Worker:
                 self.complaint = f"{type(outcome).__name__}: {outcome}"
             self._on_exit(None)
             return
-        self._handle = outcome
-        self.pid = outcome.pid
+        self._handle, self.pid = outcome, outcome.pid
         outcome.watch(self._on_exit)
         if self._is_killed:
             outcome.kill()
