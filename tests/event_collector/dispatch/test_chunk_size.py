@@ -65,9 +65,9 @@ def test_one_odd_value_does_not_make_chunks_small() -> None:
 
 def test_another_stream_begins_with_what_is_known() -> None:
     """With a part of the size, since its values may be unlike: a chunk of slow ones is soon smaller."""
-    pace = pace_of([(1000, 0.02, 3000)] * 5)
+    pace = pace_of([(1000, 0.01, 3000)] * 5)
     resumed = pace.resumed()
     assert chunk_size(resumed, 10**9, 1, None) == pace.largest // GROWTH > 100
-    assert resumed.measured(100, 0.002, 300).largest == pace.largest
+    assert resumed.measured(100, 0.001, 300).largest == pace.largest
     assert resumed.measured(1, 1.0, 3).largest <= 100
     assert ValuePace().resumed() == ValuePace()
