@@ -296,6 +296,16 @@ def test_soon_after_a_change_a_few_short_events_that_wait_start_no_worker() -> N
     assert story.goes_on(0.05, rate=20.0, cpu=0.04, queued=6).workers == 3  # the last change is long ago
 
 
+def test_the_first_event_after_the_last_worker_was_given_up_has_one_planned() -> None:
+    """The pool starts one for it, so it does not count as waiting."""
+    story = Story()
+    story.goes_on(20.0, rate=20.0, cpu=0.04)
+    while story.plan.workers:
+        story.goes_on(0.05)
+        assert story.now < 100.0
+    assert story.comes(running=1).workers == 1
+
+
 def test_a_long_event_that_waits_gets_a_worker_at_once() -> None:
     """The second one of 30 seconds does not wait for the first, although its worker has just been started."""
     story = Story()
@@ -305,6 +315,15 @@ def test_a_long_event_that_waits_gets_a_worker_at_once() -> None:
     assert story.comes(running=1).workers == 1
     assert story.goes_on(1.0, running=1).workers == 1
     assert story.comes(queued=1, running=1).workers == 2
+
+
+def test_each_long_event_of_a_first_batch_gets_a_worker() -> None:
+    """They came before the first look, which knows no rate; none has ended, but they grow old."""
+    story = Story()
+    story.machine = MachineReading(cpus=4.0)
+    story.arrivals = 3
+    assert story.decide(queued=2, running=1).workers == 1
+    assert story.goes_on(0.4, queued=2, running=1).workers == 3
 
 
 def until_fewer(story: Story, rate: float) -> float:

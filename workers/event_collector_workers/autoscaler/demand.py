@@ -21,6 +21,7 @@ class TierLoad(msgspec.Struct, frozen=True, gc=False):
     mean: float  # mean number of busy consumers: the sum of rate times service time over the collectors
     backlog: float  # seconds of service that queued events need
     queued: float  # events
+    running: float  # events
     completed: float  # events that have ended since the last decision
     service: float  # seconds per event
     cpu_share: float  # share of CPU time in the service time, 0.02 to 1
@@ -38,7 +39,7 @@ def tier_load(
     `unrouted` holds the additional queued events of each.
     """
     collectors = 0
-    rates = mean = backlog = queued = completed = on_cpu = 0.0
+    rates = mean = backlog = queued = running = completed = on_cpu = 0.0
     for estimate in estimates:
         if estimate.tier is not tier or group not in (None, estimate.group):
             continue
@@ -50,11 +51,12 @@ def tier_load(
         mean += rate * (cpu + waiting)
         backlog += behind * (cpu + waiting)
         queued += behind
+        running += estimate.running
         completed += estimate.completed
         on_cpu += rate * cpu
     service = mean / rates if rates else 0.0
     share = min(1.0, max(0.02, on_cpu / mean)) if mean else 1.0
-    return TierLoad(collectors, rates, mean, backlog, queued, completed, service, share)
+    return TierLoad(collectors, rates, mean, backlog, queued, running, completed, service, share)
 
 
 def staffing(load: TierLoad, busy: float, spare: float, horizon: float) -> float:

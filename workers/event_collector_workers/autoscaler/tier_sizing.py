@@ -178,7 +178,10 @@ class WorkerSizing(TierSizing):
         if idle:
             return 0
         spare = self._tuning.worker_safety * math.sqrt(load.mean)
-        need = staffing(load, 0.0, spare, max(self._tuning.horizon, startup))
+        horizon = max(self._tuning.horizon, startup)
+        # A worker that is in a short event soon helps with those that wait.
+        busy = load.running if load.backlog > horizon * load.queued else 0.0
+        need = staffing(load, busy, spare, horizon)
         return min(self._limits.max_workers, ladder(need, self._tuning.worker_grid))
 
     def resize(
@@ -241,13 +244,13 @@ class WorkerSizing(TierSizing):
         self._grown = now
 
     def _is_calm(self, now: float) -> bool:
-        """Return whether the last small change is long ago: chance would make one after the other."""
+        """Return whether the last small growth and the last reduction are long ago. Chance makes one after the other."""
         return now - max(self._shrunk, self._grown) >= self._tuning.worker_calm * self._patience
 
     def _presses(self, load: TierLoad) -> bool:
-        """Return whether more events wait than chance explains, or for longer; and without a worker, any."""
+        """Return whether more events wait than chance explains, or for longer, or there is no worker at all."""
         many, long = self._tuning.worker_press * self.target, self._tuning.horizon * self.target
-        return load.queued > many or load.backlog > long
+        return load.queued > many or load.backlog > long or not self.target
 
     def _is_large(self, gap: float) -> bool:
         return gap >= max(_FEW, self._tuning.worker_step * self.target)
