@@ -244,7 +244,7 @@ class WorkerSizing(TierSizing):
         self._grown = now
 
     def _is_calm(self, now: float) -> bool:
-        """Return whether the last small growth and the last reduction are long ago. Chance makes one after the other."""
+        """Return whether the last small growth and reduction are long ago. Chance makes one after the other."""
         return now - max(self._shrunk, self._grown) >= self._tuning.worker_calm * self._patience
 
     def _presses(self, load: TierLoad) -> bool:
