@@ -62,10 +62,10 @@ class Standing:
 
 BOUNDS: dict[str, dict[str, float]] = {
     "known": {
-        "p50": 1.15, "p99": 1.25, "cost": 1.5, "actions": 600, "lost": 0, "reached": 1.5, "reached_slow": 6.0,
+        "p50": 1.15, "p99": 1.25, "cost": 1.4, "actions": 600, "lost": 0, "reached": 1.5, "reached_slow": 6.0,
     },
     "unseen": {"p50": 1.15, "actions": 600, "lost": 0},
-    "troubles": {"p50": 1.2, "p99": 1.25, "cost": 1.6, "actions": 300, "lost": 0},
+    "troubles": {"p50": 1.2, "p99": 1.25, "cost": 1.5, "actions": 300, "lost": 0},
     "rarities": {"p50": 1.2, "p99": 1.5, "actions": 300, "lost": 0},
 }  # fmt: skip
 """What is promised for ours. Of unseen workloads, tail and price are shown, not promised."""
