@@ -2,11 +2,11 @@
 
     python -m bench.autoscaler.replay --draw bench/report/autoscaler-real
 
-Each is replayed some times, and the run with the median p99 is shown.
+Each is replayed some times, and the run with the median p99 is shown. In the simulation, the start of a worker, an
+event and a decision take as long as here.
 
-What differs from the simulation: messages to workers take time, readings are noisy, other programs want the CPU as
-well, and the machine's own start-up time of a worker counts. Events that were due while the loop was held up are sent
-late; their latency counts from when they were due.
+What differs from the simulation: messages to workers take time, readings are noisy, and other programs want the CPU as
+well. Events that were due while the loop was held up are sent late; their latency counts from when they were due.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import Mock
 
+from event_collector_workers.job import ChunkJob
 from event_collector_workers.pool.credit import HELD_UP, UNSTARTED, Credit
 from event_collector_workers.pool.roster import Roster
 from event_collector_workers.pool.worker_state import State
@@ -24,7 +25,9 @@ class FakeWorker:
         self, held: int, age: float = 0.0, *, begun: bool = True, allowance: int = 100, in_chunk: bool = False
     ) -> None:
         self.load, self.held = held, held + in_chunk
-        self.in_hand = dict.fromkeys(range(1, held + 1))
+        self.in_hand: dict[int, Any] = dict.fromkeys(range(1, held + 1))
+        if in_chunk:
+            self.in_hand[1] = ChunkJob(0, b"", 2)
         self.allowance = allowance
         self.state = State.READY
         self.is_congested, self.has_chunks = False, in_chunk

@@ -3,6 +3,7 @@
 from time import monotonic
 from typing import Final
 
+from event_collector_workers.pool.chunk_records import has_several
 from event_collector_workers.pool.credit import (
     DEEPEST,
     HELD_UP,
@@ -78,7 +79,7 @@ class Roster:
         """Note the current job of each worker, its age, and the resulting load."""
         now = monotonic()
         self._states = states = {worker: worker.running(now) for worker in self.attached}
-        self._has_chunks = any(worker.has_chunks and worker.held > worker.load for worker in self.ready)
+        self._has_chunks = any(worker.has_chunks and has_several(worker.in_hand) for worker in self.ready)
         self._loads = {
             worker: (DEEPEST if worker.is_congested else worker_load(worker.load, states[worker][1], service_time))
             if worker.in_hand

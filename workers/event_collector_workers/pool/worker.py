@@ -315,7 +315,7 @@ class Worker:
             self._events.on_lost(self)
 
     def dispose(self) -> None:
-        """Release socket and page. Idempotent."""
+        """Release the socket and the page. Idempotent."""
         for part in (self._channel, self._values, self._output, self.probe, self.page):
             part.close()
 
